@@ -1,0 +1,51 @@
+"""Train vectorized logistic regression on pictures and score pictures with it.
+
+    import catclf
+
+    data = catclf.open_dataset("train_catvnoncat.h5")
+    model = catclf.Model.from_fit(catclf.train(data), data)
+    catclf.save(model, "model.npz")
+
+Names are loaded when they are used, so that importing this package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CatclfError": "errors",
+    "Counts": "metrics",
+    "Dataset": "datasets",
+    "Fit": "solvers",
+    "Model": "model",
+    "Preprocess": "images",
+    "Settings": "solvers",
+    "load": "modelfile",
+    "open_dataset": "datasets",
+    "save": "modelfile",
+    "train": "solvers",
+}
+__all__ = [*_HOMES, "__version__"]
+
+if TYPE_CHECKING:
+    from catclf.datasets import Dataset as Dataset
+    from catclf.datasets import open_dataset as open_dataset
+    from catclf.errors import CatclfError as CatclfError
+    from catclf.images import Preprocess as Preprocess
+    from catclf.metrics import Counts as Counts
+    from catclf.model import Model as Model
+    from catclf.modelfile import load as load
+    from catclf.modelfile import save as save
+    from catclf.solvers import Fit as Fit
+    from catclf.solvers import Settings as Settings
+    from catclf.solvers import train as train
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"catclf.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'catclf' has no attribute {name!r}")

@@ -1,0 +1,119 @@
+"""The program: its commands, and the one place where errors become a line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from catclf import __version__
+from catclf.cli.predict import predict
+from catclf.cli.train import train
+from catclf.errors import CatclfError, ExitCode
+
+_debug = False
+
+
+class Program(TyperGroup):
+    """A group of commands that ends every failure with one line on stderr and a documented code."""
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(*args, **extra)
+            _flush_stdout()
+        except BrokenPipeError:
+            _abandon_stdout()
+            code = ExitCode.CLOSED_PIPE
+        except KeyboardInterrupt:
+            code = ExitCode.INTERRUPTED
+        except Exception as error:
+            if _debug:
+                raise
+            _report(error)
+            code = ExitCode.FAILED
+        sys.exit(int(code or 0))
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # before Typer makes it an exit code of its own
+            _abandon_stdout()
+            raise typer.Exit(ExitCode.CLOSED_PIPE) from None
+
+
+app = typer.Typer(
+    name="catclf",
+    cls=Program,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="Train logistic regression on pictures, and score pictures with it.",
+    epilog="Start with: catclf train && catclf predict picture.jpg",
+)
+app.command()(train)
+app.command()(predict)
+
+
+@app.callback()
+def program(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Train logistic regression on pictures, and score pictures with it."""
+    global _debug
+    _debug = debug
+    if version:
+        typer.echo(f"catclf {__version__}")
+    elif ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+def main() -> None:
+    """Run the program with the arguments of the shell, and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and hasattr(stream, "reconfigure"):
+            # A name that the locale cannot show must not end a run.
+            stream.reconfigure(errors="backslashreplace")
+    app()
+
+
+def _report(error: Exception) -> None:
+    """One line that says what went wrong, where, and what to try."""
+    if isinstance(error, CatclfError):
+        line = str(error)
+    elif isinstance(error, typer.TyperException):
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "catclf"
+        line = f"{error.format_message()} See '{command} --help'."
+    elif isinstance(error, MemoryError):
+        line = "not enough memory: try a smaller data set or --size"
+    else:
+        kind = type(error).__name__
+        line = f"unexpected {kind}: {error}: please report it; 'catclf --debug …' shows where"
+    typer.echo("catclf: " + " ".join(line.split()), err=True)
+
+
+def _flush_stdout() -> None:
+    """Deliver what is still buffered, so that a full disk or a closed stdout is not exit 0."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _abandon_stdout()
+        raise CatclfError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def _abandon_stdout() -> None:
+    """Point stdout at nothing, so that Python's own flush at exit stays quiet."""
+    if sys.stdout is not None:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 1)
+        os.close(nothing)

@@ -1,0 +1,221 @@
+"""Progress on stderr: live on a terminal, plain lines elsewhere, or silent; the one door to rich.
+
+A display is a callback with a start and an end. It may not slow training down: a live display
+looks at the clock once a step, and waits after each frame for 60 times as long as drawing it took.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from itertools import pairwise
+from time import perf_counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Group  # noqa: TID251
+    from rich.live import Live  # noqa: TID251
+
+FRAME_SHARE = 60  # seconds of training for each second of drawing: under 2 %
+SHORTEST_FRAME = 0.1  # seconds between frames
+BARS = " ▁▂▃▄▅▆▇█"
+CURVE_WIDTH, CURVE_HEIGHT = 56, 5  # characters
+
+
+class Display(Protocol):
+    """Shows the cost of a training run while it goes on."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def update(self, step: int, cost: float) -> None:
+        """Called once for each step, with the cost after ``step`` updates."""
+
+
+class SilentDisplay:
+    """Shows nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+    def update(self, step: int, cost: float) -> None:
+        return None
+
+
+class PlainDisplay(SilentDisplay):
+    """A line for every ``every`` steps and for the last one."""
+
+    def __init__(self, stream: TextIO, total: int, every: int) -> None:
+        self._stream, self._total, self._every = stream, total, every
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stream.flush()
+
+    def update(self, step: int, cost: float) -> None:
+        if step % self._every == 0 or step == self._total:
+            self._stream.write(f"step {step}  cost {cost:.6f}\n")
+            self._stream.flush()
+
+
+class LiveDisplay:
+    """A progress bar, the cost and its curve, steps a second and the time left, drawn by rich."""
+
+    def __init__(self, stream: TextIO, total: int) -> None:
+        self._stream, self._total = stream, total
+        self._steps: list[int] = []
+        self._costs: list[float] = []
+        self._stride = 1
+        self._step, self._cost = 0, float("nan")
+        self._began = self._next = 0.0
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        from rich.console import Console  # noqa: TID251
+        from rich.live import Live  # noqa: TID251
+
+        console = Console(file=self._stream)
+        self._live = Live(console=console, auto_refresh=False, transient=False)
+        self._live.start()
+        self._began = perf_counter()
+        self._next = self._began + SHORTEST_FRAME
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._keep(self._step, self._cost)
+            self._live.update(self._frame(perf_counter()), refresh=True)
+            self._live.stop()
+
+    def update(self, step: int, cost: float) -> None:
+        self._step, self._cost = step, cost
+        if step % self._stride == 0:
+            self._keep(step, cost)
+            now = perf_counter()
+            if now >= self._next and self._live is not None:
+                self._live.update(self._frame(now), refresh=True)
+                drawn = perf_counter()
+                self._next = drawn + max(SHORTEST_FRAME, FRAME_SHARE * (drawn - now))
+
+    def _keep(self, step: int, cost: float) -> None:
+        """Remember the curve at up to 1024 points; with more, every other one is forgotten."""
+        self._steps.append(step)
+        self._costs.append(cost)
+        if len(self._steps) > 1024:
+            del self._steps[1::2], self._costs[1::2]
+            self._stride *= 2
+
+    def _frame(self, now: float) -> Group:
+        from rich.console import Group  # noqa: TID251
+        from rich.progress_bar import ProgressBar  # noqa: TID251
+        from rich.table import Table  # noqa: TID251
+        from rich.text import Text  # noqa: TID251
+
+        seconds = max(now - self._began, 1e-9)
+        rate = self._step / seconds
+        left = (self._total - self._step) / rate if rate else 0.0
+        head = Table.grid(padding=(0, 2))
+        head.add_row(
+            ProgressBar(total=max(self._total, 1), completed=self._step or 0, width=24),
+            Text(f"step {self._step} of {self._total}"),
+            Text(f"cost {self._cost:.6f}", style="bold"),
+        )
+        speed = Text(f"{rate:,.0f} steps/s   {clock(seconds)} gone   {clock(left)} left", "dim")
+        lines = curve(self._costs, CURVE_WIDTH, CURVE_HEIGHT, ascii_only=not _unicode(self._stream))
+        return Group(head, *(Text(line, "cyan", no_wrap=True) for line in lines), speed)
+
+
+def training_display(total: int, every: int, quiet: bool) -> Display:
+    """The display that suits stderr: live on a capable terminal, else plain lines."""
+    stream = sys.stderr
+    if quiet or stream is None:
+        return SilentDisplay()
+    if is_terminal(stream):
+        return LiveDisplay(stream, total)
+    return PlainDisplay(stream, total, every)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether cursor movement makes sense: a terminal that is not dumb."""
+    try:
+        tty = stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
+    return tty and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
+
+
+def use_colour(stream: TextIO | None) -> bool:
+    """Whether to colour: a capable terminal, and NO_COLOR is not set (no-color.org)."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR")
+
+
+def curve(costs: list[float], width: int, height: int, *, ascii_only: bool = False) -> list[str]:
+    """A small chart as text lines, top first: each column is the mean of its share of ``costs``.
+
+    The axis starts at zero, so that the fall is shown as large as it is.
+    """
+    if not costs:
+        return []
+    columns = _columns(costs, min(width, len(costs)))
+    top = max(columns)
+    if not (top > 0 and top < float("inf")):
+        return []
+    lines = []
+    for row in range(height - 1, -1, -1):
+        line = ""
+        for value in columns:
+            eighths = round(value / top * height * 8) - row * 8
+            filled = min(max(eighths, 0), 8)
+            line += ("#" if filled >= 4 else " ") if ascii_only else BARS[filled]
+        label = f"{top:.3g}" if row == height - 1 else "0" if row == 0 else ""
+        lines.append(f"{label:>6} {'|' if ascii_only else '│'}{line}".rstrip())
+    return lines
+
+
+def clock(seconds: float) -> str:
+    """A duration for people: 0.31 s, 12 s, 3:05, 2:03:05."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _columns(values: list[float], width: int) -> list[float]:
+    edges = [round(i * len(values) / width) for i in range(width + 1)]
+    return [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+
+
+def _unicode(stream: TextIO) -> bool:
+    try:
+        BARS.encode(stream.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True

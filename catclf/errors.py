@@ -1,0 +1,51 @@
+"""What can go wrong, as named exceptions, and the exit codes of the command line."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a shell script may rely on."""
+
+    DONE = 0
+    NO = 1  # the answer is no, as grep and diff say it
+    FAILED = 2  # could not do the job: usage, unreadable model or data, diverged
+    PARTIAL = 3  # did the job, but some inputs failed
+    INTERRUPTED = 130
+    TERMINATED = 143
+    CLOSED_PIPE = 141
+
+
+class CatclfError(Exception):
+    """A failure that a user can mend; its text is one line: what, where, what to try."""
+
+
+class DataError(CatclfError):
+    """A data set that is missing, damaged or unfit for training."""
+
+
+class PictureError(CatclfError):
+    """One picture that cannot be read. ``kind`` is a stable word that scripts may rely on."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class ModelError(CatclfError):
+    """A model file that is foreign, newer, damaged or does not fit."""
+
+
+class OutputError(CatclfError):
+    """A place that cannot be written."""
+
+
+class SettingsError(CatclfError):
+    """Settings that make no sense, alone or together."""
+
+
+class DivergedError(CatclfError):
+    """The cost stopped being finite or grew without end."""
+
+
+class ShapeError(CatclfError, ValueError):
+    """An array whose shape is not the one the formula needs; rank-1 arrays are always refused."""

@@ -1,0 +1,125 @@
+"""Files that are whole or not there: checks before a long run, and writing beside then renaming."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from catclf.errors import OutputError
+
+
+def require_writable(path: Path, inputs: Iterable[Path] = ()) -> None:
+    """Raise OutputError unless a file can be put at ``path``, without touching it.
+
+    Call it before the work that fills the file. ``inputs`` are files that must not be replaced.
+    """
+    shown = printable(path)
+    if not path.name:
+        raise OutputError(f"{shown!r} is not a file name: give a path such as model.npz")
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise OutputError(f"{shown}: cannot be written: {reason(error)}") from error
+    else:
+        if stat.S_ISDIR(mode):
+            raise OutputError(f"{shown}: is a folder: give the name of a file in it")
+        if not stat.S_ISREG(mode):
+            raise OutputError(f"{shown}: is not a regular file, and saving would replace it")
+        if any(source.exists() and path.samefile(source) for source in inputs):
+            raise OutputError(f"{shown}: is an input of this run: give another output name")
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise OutputError(
+            f"{shown}: the folder {printable(folder)} does not exist: create it first"
+        )
+    probe = _beside(path)
+    try:
+        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"{shown}: the folder {printable(folder)} cannot be written: {reason(error)}"
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of ``path`` when the block ends well, wholly or not at all.
+
+    Written beside it, flushed to the disk, renamed over it, and the folder flushed; removed when
+    the block fails. A symbolic link is kept and its target replaced. Raises OutputError.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = _beside(path)
+    try:
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+    except OSError as error:
+        raise OutputError(f"{printable(path)}: cannot be written: {reason(error)}") from error
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            raise OutputError(
+                f"{printable(path)}: cannot be written: {reason(error)}; nothing was replaced"
+            ) from error
+        raise
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """A path as one line of text: control characters and undecodable bytes as escapes."""
+    text = os.fspath(path)
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def reason(error: OSError) -> str:
+    """The system's own words for an error, without its number and file names."""
+    return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+_DISK_ERRORS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+}
+
+
+def _beside(path: Path) -> Path:
+    """A short name, free with near certainty, in the folder of the file that will be replaced."""
+    return Path(os.path.realpath(path)).parent / f".catclf-{os.urandom(8).hex()}.tmp"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable, where the system can open folders."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as surrogateescape keeps it
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,83 @@
+"""How good the answers are: counts that add up, and ratios derived from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The confusion matrix of a two-class classifier. Counts of parts add with ``+``.
+
+    tp, fp, tn, fn: true and false positives and negatives, in pictures.
+    """
+
+    tp: int = 0
+    fp: int = 0
+    tn: int = 0
+    fn: int = 0
+
+    @classmethod
+    def of(cls, predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Counts:
+        """Count two boolean arrays of one shape; True is the positive class."""
+        return cls(
+            tp=int(np.sum(predicted & truth)),
+            fp=int(np.sum(predicted & ~truth)),
+            tn=int(np.sum(~predicted & ~truth)),
+            fn=int(np.sum(~predicted & truth)),
+        )
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.tp + other.tp, self.fp + other.fp, self.tn + other.tn, self.fn + other.fn
+        )
+
+    @property
+    def positives(self) -> int:
+        """Pictures whose label is the positive class."""
+        return self.tp + self.fn
+
+    @property
+    def negatives(self) -> int:
+        """Pictures whose label is the negative class."""
+        return self.tn + self.fp
+
+    @property
+    def total(self) -> int:
+        return self.positives + self.negatives
+
+    @property
+    def correct(self) -> int:
+        return self.tp + self.tn
+
+    @property
+    def accuracy(self) -> float:
+        """Correct answers over all; NaN when there are none, as with every ratio here."""
+        return _ratio(self.correct, self.total)
+
+    @property
+    def precision(self) -> float:
+        """Of the pictures answered positive, the share that is."""
+        return _ratio(self.tp, self.tp + self.fp)
+
+    @property
+    def recall(self) -> float:
+        """Of the positive pictures, the share that was found."""
+        return _ratio(self.tp, self.positives)
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of precision and recall: 2tp / (2tp + fp + fn)."""
+        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+
+    @property
+    def majority(self) -> float:
+        """The accuracy of always giving the more frequent class's name: the baseline to beat."""
+        return _ratio(max(self.positives, self.negatives), self.total)
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else float("nan")

@@ -1,0 +1,118 @@
+"""What the tests share: small data sets, real ones where they are at hand, and the command itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_report_header() -> str:
+    import PIL
+
+    versions = f"numpy {np.__version__}, h5py {h5py.__version__}, Pillow {PIL.__version__}"
+    return f"{versions}, CATCLF_DATASETS={os.environ.get('CATCLF_DATASETS', 'not set')}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished command left behind."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run the installed command in a subprocess, in an empty folder, and wait for its end."""
+
+    def run(
+        *args: str | Path,
+        input: str | bytes | None = None,
+        env: dict[str, str] | None = None,
+        cwd: Path = tmp_path,
+    ) -> Result:
+        done = subprocess.run(
+            [command(), *map(str, args)],
+            input=input.encode() if isinstance(input, str) else input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            timeout=120,
+        )
+        stdout = done.stdout.decode(errors="backslashreplace")
+        stderr = done.stderr.decode(errors="backslashreplace")
+        assert "Traceback" not in stderr, stderr
+        return Result(done.returncode, stdout, stderr)
+
+    return run
+
+
+def command() -> str:
+    """The path of the installed ``catclf``."""
+    return str(Path(sys.executable).parent / "catclf")
+
+
+@pytest.fixture(scope="session")
+def datasets() -> Path:
+    """The folder of real data sets; tests that need it are skipped without it."""
+    folder = os.environ.get("CATCLF_DATASETS")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("needs real data: set CATCLF_DATASETS to the folder that holds it")
+    return Path(folder).resolve()
+
+
+@pytest.fixture(scope="session")
+def course(datasets: Path) -> tuple[Path, Path]:
+    """The course's train and test files."""
+    folder = datasets / "catvnoncat"
+    return folder / "train_catvnoncat.h5", folder / "test_catvnoncat.h5"
+
+
+def make_pictures(
+    m: int, size: int = 8, seed: int = 0
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Pictures uint8 (m, size, size, 3) and labels (m,), both present: positives are brighter."""
+    rng = np.random.default_rng(seed)
+    labels = (np.arange(m) % 2).astype(np.int64)
+    rng.shuffle(labels)
+    base = rng.integers(0, 156, (m, size, size, 3))
+    return (base + 60 * labels.reshape(-1, 1, 1, 1)).astype(np.uint8), labels
+
+
+def write_hdf5(path: Path, **arrays: NDArray[np.generic] | list[bytes]) -> Path:
+    """An HDF5 file with these arrays under these keys."""
+    with h5py.File(path, "w") as file:
+        for key, array in arrays.items():
+            file[key] = array
+    return path
+
+
+@pytest.fixture
+def small_hdf5(tmp_path: Path) -> Path:
+    """Twenty 8x8 pictures, train and test in one file, in the course's schema."""
+    x, y = make_pictures(20)
+    test_x, test_y = make_pictures(10, seed=1)
+    return write_hdf5(
+        tmp_path / "small.h5",
+        train_set_x=x,
+        train_set_y=y,
+        test_set_x=test_x,
+        test_set_y=test_y,
+        list_classes=[b"non-cat", b"cat"],
+    )
