@@ -1,4 +1,4 @@
-"""What the tests share: small data sets, real ones where they are at hand, and the command itself."""
+"""What the tests share: small data sets, real ones where they are at hand, and the command."""
 
 from __future__ import annotations
 
