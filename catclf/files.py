@@ -13,10 +13,10 @@ from typing import BinaryIO
 from catclf.errors import OutputError
 
 
-def require_writable(path: Path, inputs: Iterable[Path] = ()) -> None:
+def require_writable(path: Path, taken: Iterable[Path] = ()) -> None:
     """Raise OutputError unless a file can be put at ``path``, without touching it.
 
-    Call it before the work that fills the file. ``inputs`` are files that must not be replaced.
+    Call it before the work that fills the file. ``taken`` are files that must not be replaced.
     """
     shown = printable(path)
     if not path.name:
@@ -32,8 +32,8 @@ def require_writable(path: Path, inputs: Iterable[Path] = ()) -> None:
             raise OutputError(f"{shown}: is a folder: give the name of a file in it")
         if not stat.S_ISREG(mode):
             raise OutputError(f"{shown}: is not a regular file, and saving would replace it")
-        if any(source.exists() and path.samefile(source) for source in inputs):
-            raise OutputError(f"{shown}: is an input of this run: give another output name")
+    if any(_same(path, other) for other in taken):
+        raise OutputError(f"{shown}: is another file of this run: give another output name")
     folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
         raise OutputError(
@@ -101,6 +101,13 @@ _DISK_ERRORS = {
     errno.ENAMETOOLONG,
     errno.ENOENT,
 }
+
+
+def _same(path: Path, other: Path) -> bool:
+    """Whether two names lead to one file, which need not exist yet."""
+    if path.exists() and other.exists():
+        return path.samefile(other)
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _beside(path: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -11,6 +10,7 @@ from typer.core import TyperGroup
 
 from catclf import __version__
 from catclf.cli.predict import predict
+from catclf.cli.streams import abandon_stdout, put, warn
 from catclf.cli.train import train
 from catclf.errors import CatclfError, ExitCode
 
@@ -24,9 +24,8 @@ class Program(TyperGroup):
         extra["standalone_mode"] = False
         try:
             code = super().main(*args, **extra)
-            _flush_stdout()
         except BrokenPipeError:
-            _abandon_stdout()
+            abandon_stdout()
             code = ExitCode.CLOSED_PIPE
         except KeyboardInterrupt:
             code = ExitCode.INTERRUPTED
@@ -41,7 +40,7 @@ class Program(TyperGroup):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # before Typer makes it an exit code of its own
-            _abandon_stdout()
+            abandon_stdout()
             raise typer.Exit(ExitCode.CLOSED_PIPE) from None
 
 
@@ -68,9 +67,9 @@ def program(
     global _debug
     _debug = debug
     if version:
-        typer.echo(f"catclf {__version__}")
+        put(f"catclf {__version__}\n")
     elif ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
+        put(ctx.get_help() + "\n")
 
 
 def main() -> None:
@@ -95,25 +94,4 @@ def _report(error: Exception) -> None:
     else:
         kind = type(error).__name__
         line = f"unexpected {kind}: {error}: please report it; 'catclf --debug …' shows where"
-    typer.echo("catclf: " + " ".join(line.split()), err=True)
-
-
-def _flush_stdout() -> None:
-    """Deliver what is still buffered, so that a full disk or a closed stdout is not exit 0."""
-    if sys.stdout is None:
-        return
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _abandon_stdout()
-        raise CatclfError(f"standard output cannot be written: {error.strerror}") from error
-
-
-def _abandon_stdout() -> None:
-    """Point stdout at nothing, so that Python's own flush at exit stays quiet."""
-    if sys.stdout is not None:
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, 1)
-        os.close(nothing)
+    warn(line)

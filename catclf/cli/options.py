@@ -1,8 +1,7 @@
-"""Options that several commands share, and how results are put on stdout."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -24,13 +23,3 @@ Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=OUTPUT),
 ]
-
-
-def warn(message: str) -> None:
-    """One line on stderr, in plain text: rich would wrap it and read file names as markup."""
-    typer.echo(f"catclf: {message}", err=True)
-
-
-def stdout_is_there() -> bool:
-    """Whether results can be written at all; a shell may start us with stdout closed."""
-    return sys.stdout is not None and not sys.stdout.closed

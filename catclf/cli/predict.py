@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catclf.cli.options import OUTPUT, ModelPath, warn
-from catclf.errors import CatclfError, ExitCode, PictureError
+from catclf.cli.options import OUTPUT, ModelPath
+from catclf.cli.streams import put, warn
+from catclf.errors import ExitCode, PictureError
 
 if TYPE_CHECKING:
     from catclf.cli.records import Record
@@ -59,23 +60,20 @@ def predict(
     Example: catclf predict image.png photos/ | awk -F'\\t' '$2 == "cat" {print $1}'
     """
     from catclf.cli.records import writer
-    from catclf.display import is_terminal
+    from catclf.display import is_terminal, use_colour
     from catclf.modelfile import load
 
     trained = load(model)
-    stdout = sys.stdout
-    if stdout is None:
-        raise CatclfError("standard output is closed: there is nowhere to write the answers")
     if format is None:
-        format = Format.TABLE if is_terminal(stdout) else Format.TSV
-    write = writer(format, stdout, trained.classes)
+        format = Format.TABLE if is_terminal(sys.stdout) else Format.TSV
+    head, line = writer(format, trained.classes, colour=use_colour(sys.stdout))
+    put(head)
     failed = False
     for record in _records(_pictures(paths), trained, threshold):
         if record.error is not None:
             failed = True
-            stdout.flush()
             warn(f"{record.shown}: {record.error}")
-        write(record)
+        put(line(record))
     if failed:
         raise typer.Exit(ExitCode.PARTIAL)
 

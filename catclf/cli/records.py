@@ -8,9 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TextIO
 
-from catclf.display import use_colour
 from catclf.files import printable
 
 
@@ -31,28 +29,21 @@ class Record:
         return printable(self.path)
 
 
-def writer(format: str, stream: TextIO, classes: tuple[str, str]) -> Callable[[Record], None]:
-    """A function that writes one record and flushes it; the header, if any, is written at once.
+def writer(
+    format: str, classes: tuple[str, str], *, colour: bool
+) -> tuple[str, Callable[[Record], str]]:
+    """The header, often empty, and a function that makes a record's line.
 
     Probabilities have as many digits as it takes to read the same float64 back, so that any
     decision can be reproduced from the output.
     """
-    line: Callable[[Record], str]
     if format == "table":
         width = max(5, *(len(printable(name)) for name in classes))
-        stream.write(f"{'label':<{width}}  P({printable(classes[1])})   path\n")
-        line = partial(_table_line, width=width, positive=classes[1], colour=use_colour(stream))
-    elif format == "csv":
-        stream.write("path,label,probability,error\n")
-        line = _csv_line
-    else:
-        line = _json_line if format == "jsonl" else _tsv_line
-
-    def write(record: Record) -> None:
-        stream.write(line(record))
-        stream.flush()
-
-    return write
+        head = f"{'label':<{width}}  P({printable(classes[1])})   path\n"
+        return head, partial(_table_line, width=width, positive=classes[1], colour=colour)
+    if format == "csv":
+        return "path,label,probability,error\n", _csv_line
+    return "", _json_line if format == "jsonl" else _tsv_line
 
 
 def _table_line(record: Record, width: int, positive: str, colour: bool) -> str:

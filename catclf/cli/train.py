@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from catclf.cli.options import DATA, OUTPUT, TRAINING, Quiet, warn
+from catclf.cli.options import DATA, OUTPUT, TRAINING, Quiet
+from catclf.cli.streams import put, warn
 from catclf.errors import ExitCode, OutputError
 from catclf.files import printable, reason, require_writable
 
@@ -201,12 +202,12 @@ def _finish(model: Model, output: Path, seconds: float, quiet: bool, stop: Stop)
 
     training, final = model.training, model.costs[-1]
     if not quiet:
-        typer.echo(_accuracy("train accuracy", training.train, model.classes))
+        put(_accuracy("train accuracy", training.train, model.classes))
         if training.test is not None:
-            typer.echo(_accuracy("test accuracy", training.test, model.classes))
-        typer.echo(
+            put(_accuracy("test accuracy", training.test, model.classes))
+        put(
             f"{'model':<15} {printable(output)}: {training.steps} steps in {clock(seconds)}, "
-            f"cost {final:.6f}"
+            f"cost {final:.6f}\n"
         )
     if final > model.costs[0]:
         rate = training.settings["learning_rate"]
@@ -226,5 +227,5 @@ def _accuracy(label: str, counts: Counts, classes: tuple[str, str]) -> str:
     majority = classes[1] if counts.positives > counts.negatives else classes[0]
     return (
         f"{label:<15} {100 * counts.accuracy:6.2f} %  {counts.correct} of {counts.total}"
-        f"  (always {printable(majority)}: {100 * counts.majority:.2f} %)"
+        f"  (always {printable(majority)}: {100 * counts.majority:.2f} %)\n"
     )

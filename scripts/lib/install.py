@@ -45,6 +45,8 @@ def install(root: str, kind: str, stamp: str) -> None:
     target = root if kind == "core" else f"{root}[{kind}]"
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run([*pip, "--editable", target])
+    # So that the first start is as fast as later ones, and fast where Python may not cache code.
+    run([python, "-m", "compileall", "-q", os.path.join(root, "catclf")])
     for path in stamps.values():
         with open(path + ".new", "w") as file:
             file.write(stamp + "\n")

@@ -1,0 +1,218 @@
+"""``catclf predict`` as a shell sees it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pty
+import subprocess
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from conftest import Run, command
+from PIL import Image
+
+import catclf
+
+GREEN, RED = (0, 255, 0), (255, 0, 0)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model by hand: z = +4 for a green picture, -4 for a red one."""
+    pixel = np.array([-4.0, 4.0, 0.0]) / 64**2
+    w = np.tile(pixel, 64**2).reshape(-1, 1)
+    catclf.save(catclf.Model(w, 0.0), tmp_path / "model.npz")
+    return tmp_path / "model.npz"
+
+
+def paint(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (90, 70)) -> Path:
+    Image.new("RGB", size, colour).save(path)
+    return path
+
+
+def test_each_picture_is_one_line_of_path_label_and_probability(
+    run: Run, model: Path, tmp_path: Path
+) -> None:
+    paint(tmp_path / "g.png", GREEN)
+    paint(tmp_path / "r.png", RED)
+    result = run("predict", "r.png", "g.png", "r.png")
+    assert (result.code, result.stderr) == (0, "")
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert [row[:2] for row in rows] == [
+        ["r.png", "non-cat"],
+        ["g.png", "cat"],
+        ["r.png", "non-cat"],
+    ]
+    for row, z in zip(rows, (-4, 4, -4), strict=True):
+        assert float(row[2]) == pytest.approx(1 / (1 + np.exp(-z)), abs=1e-12)
+
+
+def test_a_bad_picture_among_good_ones_is_named_and_the_others_are_scored(
+    run: Run, model: Path, tmp_path: Path
+) -> None:
+    paint(tmp_path / "g.png", GREEN)
+    (tmp_path / "bad.png").write_text("no picture")
+    result = run("predict", "g.png", "bad.png", "none.png", "g.png")
+    assert result.code == 3
+    assert [line.split("\t")[0] for line in result.stdout.splitlines()] == ["g.png", "g.png"]
+    assert result.stderr.splitlines() == [
+        "catclf: bad.png: is not a picture in a format read here",
+        "catclf: none.png: there is no such file",
+    ]
+
+
+def test_json_lines_hold_every_input_in_order(run: Run, model: Path, tmp_path: Path) -> None:
+    paint(tmp_path / "g.png", GREEN)
+    result = run("predict", "none.png", "g.png", "--format", "jsonl")
+    failed, scored = (json.loads(line) for line in result.stdout.splitlines())
+    assert failed == {"path": "none.png", "error": "missing", "message": "there is no such file"}
+    assert (scored["path"], scored["label"]) == ("g.png", "cat")
+    assert scored["z"] == pytest.approx(4, abs=1e-9)
+    assert scored["probability"] == pytest.approx(1 / (1 + np.exp(-4)), abs=1e-12)
+
+
+def test_csv_quotes_odd_names_and_holds_errors(run: Run, model: Path, tmp_path: Path) -> None:
+    odd = 'a "b", c\nd.png'
+    paint(tmp_path / odd, GREEN)
+    result = run("predict", odd, "none.png", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [row["path"] for row in rows] == [odd, "none.png"]
+    assert [row["label"] for row in rows] == ["cat", ""]
+    assert [bool(row["error"]) for row in rows] == [False, True]
+
+
+def test_tsv_keeps_a_record_on_one_line_whatever_the_name(
+    run: Run, model: Path, tmp_path: Path
+) -> None:
+    paint(tmp_path / "a\tb\nc\\d.png", GREEN)
+    result = run("predict", "a\tb\nc\\d.png")
+    assert result.stdout.startswith("a\\tb\\nc\\\\d.png\tcat\t")
+    assert result.stdout.count("\n") == 1
+
+
+def test_a_folder_is_its_pictures_by_name(run: Run, model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("b.PNG", "a.jpg", ".hidden.png", "Thumbs.db", "notes.txt"):
+        if name.lower().endswith(("png", "jpg")):
+            paint(folder / name, GREEN)
+        else:
+            (folder / name).write_text("x")
+    (tmp_path / "empty").mkdir()
+    result = run("predict", "photos", "empty")
+    paths = [line.split("\t")[0] for line in result.stdout.splitlines()]
+    assert paths == ["photos/a.jpg", "photos/b.PNG"]
+    assert result.code == 3
+    assert result.stderr == "catclf: empty: the folder holds no pictures\n"
+
+
+@pytest.mark.parametrize(("threshold", "label"), [("0.98", "cat"), ("0.99", "non-cat")])
+def test_the_threshold_moves_the_answer(
+    run: Run, model: Path, tmp_path: Path, threshold: str, label: str
+) -> None:
+    paint(tmp_path / "g.png", GREEN)  # P = 0.982
+    assert run("predict", "g.png", "--threshold", threshold).stdout.split("\t")[1] == label
+
+
+def test_the_model_is_found_by_option_variable_and_default(
+    run: Run, model: Path, tmp_path: Path
+) -> None:
+    paint(tmp_path / "g.png", GREEN)
+    model.rename(tmp_path / "other.npz")
+    missing = run("predict", "g.png")
+    assert missing.code == 2
+    assert missing.stderr.startswith("catclf: model.npz: no such file")
+    assert run("predict", "g.png", env={"CATCLF_MODEL": "other.npz"}).code == 0
+    assert run("predict", "g.png", "-m", "other.npz", env={"CATCLF_MODEL": "none"}).code == 0
+
+
+def test_a_bad_model_is_refused_by_name_before_any_picture(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "model.npz").write_bytes(b"PK\x03\x04 nonsense")
+    result = run("predict", "none.png")
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith("catclf: model.npz: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_files_that_look_like_options_follow_two_dashes(
+    run: Run, model: Path, tmp_path: Path
+) -> None:
+    paint(tmp_path / "--model.png", GREEN)
+    assert run("predict", "--", "--model.png").stdout.startswith("--model.png\tcat\t")
+
+
+def test_no_path_is_a_usage_error(run: Run, model: Path) -> None:
+    result = run("predict")
+    assert result.code == 2
+    assert result.stderr.count("\n") == 1
+    assert "PATH" in result.stderr
+
+
+def test_names_that_are_not_utf8_are_scored_and_shown_escaped(
+    run: Run, model: Path, tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    paint(tmp_path / name, GREEN)
+    for env in ({}, {"LANG": "C", "LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}):
+        result = run("predict", name, "caf\xe9.png", env=env)
+        assert result.code == 3
+        assert result.stdout.count("\n") == result.stderr.count("\n") == 1
+
+
+def test_the_terminal_gets_a_table(model: Path, tmp_path: Path) -> None:
+    paint(tmp_path / "g.png", GREEN)
+    controller, terminal = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
+    subprocess.run([command(), "predict", "g.png"], stdout=terminal, cwd=tmp_path, env=env)
+    os.close(terminal)
+    shown = os.read(controller, 10000).decode().splitlines()
+    os.close(controller)
+    assert [line.split() for line in shown] == [
+        ["label", "P(cat)", "path"],
+        ["cat", "98.20", "%", "g.png"],
+    ]
+
+
+def test_a_closed_pipe_ends_quietly(model: Path, tmp_path: Path) -> None:
+    paint(tmp_path / "g.png", GREEN)
+    script = f"'{command()}' predict {'g.png ' * 2000} | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["/bin/bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[0].startswith("g.png\tcat\t")
+    assert done.stdout.splitlines()[1] == "141"
+
+
+def test_closed_stdout_is_an_error(model: Path, tmp_path: Path) -> None:
+    paint(tmp_path / "g.png", GREEN)
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"'{command()}' predict g.png >&-"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("catclf: standard output is closed")
+
+
+def test_the_png_of_a_data_set_row_scores_as_the_row(
+    run: Run, course: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run("train", "--data", course[0], "--iterations", "300", "-q")
+    model = catclf.load(tmp_path / "model.npz")
+    with h5py.File(course[1]) as file:
+        pictures = file["test_set_x"][:5]
+    names = []
+    for i, pixels in enumerate(pictures):
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+        names.append(f"{i}.png")
+    result = run("predict", *names, "--format", "jsonl")
+    found = [json.loads(line)["z"] for line in result.stdout.splitlines()]
+    X = pictures.reshape(5, -1).T / 255
+    np.testing.assert_allclose(found, (model.w.T @ X + model.b)[0], rtol=0, atol=1e-9)

@@ -1,0 +1,61 @@
+"""What starting costs: no command loads a library that it does not use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import catclf
+
+HEAVY = {"numpy", "h5py", "PIL", "rich", "threadpoolctl", "scipy", "pydantic"}
+
+
+def loaded(*args: str, cwd: Path) -> set[str]:
+    """The heavy libraries that a command has loaded when it ends."""
+    code = (
+        "import sys, atexit\n"
+        "atexit.register(lambda: print('|', *sys.modules, file=sys.stderr))\n"
+        f"sys.argv = ['catclf', *{list(args)!r}]\n"
+        "from catclf.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=60
+    )
+    return HEAVY & set(done.stderr.rpartition("|")[2].split())
+
+
+@pytest.mark.parametrize("args", [("--version",), ("--help",), ("train", "--help"), ("nonsense",)])
+def test_help_and_mistakes_load_no_numpy(args: tuple[str, ...], tmp_path: Path) -> None:
+    assert loaded(*args, cwd=tmp_path) <= {"rich"}
+
+
+def test_predict_loads_numpy_and_pillow_alone(tmp_path: Path) -> None:
+    catclf.save(catclf.Model(np.zeros((12288, 1)), 0.0), tmp_path / "model.npz")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    assert loaded("predict", "a.png", cwd=tmp_path) == {"numpy", "PIL"}
+
+
+def test_training_from_hdf5_into_a_pipe_loads_no_pillow_and_no_rich(
+    tmp_path: Path, small_hdf5: Path
+) -> None:
+    found = loaded("train", "--data", "small.h5", "--size", "8", cwd=tmp_path)
+    assert found == {"numpy", "h5py", "threadpoolctl"}
+
+
+def test_importing_the_package_loads_nothing() -> None:
+    code = "import sys, catclf; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert not HEAVY & set(done.stdout.split())
+
+
+def test_every_public_name_is_there() -> None:
+    for name in catclf.__all__:
+        assert getattr(catclf, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = catclf.nonsense
