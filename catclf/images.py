@@ -88,8 +88,8 @@ def decode(file: BinaryIO, preprocess: Preprocess, limits: Limits) -> Pixels:
         raise PictureError(
             "too-large", f"has {width}x{height} pixels, more than the limit of {limits.pixels}"
         )
-    # Decoding a JPEG at 1/2, 1/4 or 1/8 is much faster; twice the size leaves resampling its work.
-    picture.draft("RGB", (2 * preprocess.size, 2 * preprocess.size))
+    # A JPEG decoded at 1/2, 1/4 or 1/8, but not below the size wanted, is decoded much faster.
+    picture.draft("RGB", (preprocess.size, preprocess.size))
     upright = _upright(picture)
     return np.asarray(_fitted(_rgb(upright, preprocess), preprocess), dtype=np.uint8)
 
