@@ -23,6 +23,7 @@ _HOMES = {
     "Fit": "solvers",
     "Model": "model",
     "Preprocess": "images",
+    "Reading": "datasets",
     "Settings": "solvers",
     "load": "modelfile",
     "open_dataset": "datasets",
@@ -33,6 +34,7 @@ __all__ = [*_HOMES, "__version__"]
 
 if TYPE_CHECKING:
     from catclf.datasets import Dataset as Dataset
+    from catclf.datasets import Reading as Reading
     from catclf.datasets import open_dataset as open_dataset
     from catclf.errors import CatclfError as CatclfError
     from catclf.images import Preprocess as Preprocess

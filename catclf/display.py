@@ -6,8 +6,11 @@ looks at the clock once a step, and waits after each frame for 60 times as long 
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from time import perf_counter
 from types import TracebackType
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 if TYPE_CHECKING:
     from rich.console import Group  # noqa: TID251
     from rich.live import Live  # noqa: TID251
+    from rich.progress import Progress  # noqa: TID251
 
 FRAME_SHARE = 60  # seconds of training for each second of drawing: under 2 %
 SHORTEST_FRAME = 0.1  # seconds between frames
@@ -115,11 +119,11 @@ class LiveDisplay:
         self._step, self._cost = step, cost
         if step % self._stride == 0:
             self._keep(step, cost)
-            now = perf_counter()
-            if now >= self._next and self._live is not None:
-                self._live.update(self._frame(now), refresh=True)
-                drawn = perf_counter()
-                self._next = drawn + max(SHORTEST_FRAME, FRAME_SHARE * (drawn - now))
+        now = perf_counter()
+        if now >= self._next and self._live is not None:
+            self._live.update(self._frame(now), refresh=True)
+            drawn = perf_counter()
+            self._next = drawn + max(SHORTEST_FRAME, FRAME_SHARE * (drawn - now))
 
     def _keep(self, step: int, cost: float) -> None:
         """Remember the curve at up to 1024 points; with more, every other one is forgotten."""
@@ -137,14 +141,14 @@ class LiveDisplay:
 
         seconds = max(now - self._began, 1e-9)
         rate = self._step / seconds
-        left = (self._total - self._step) / rate if rate else 0.0
+        left = f"   {clock((self._total - self._step) / rate)} left" if rate else ""
         head = Table.grid(padding=(0, 2))
         head.add_row(
             ProgressBar(total=max(self._total, 1), completed=self._step or 0, width=24),
             Text(f"step {self._step} of {self._total}"),
             Text(f"cost {self._cost:.6f}", style="bold"),
         )
-        speed = Text(f"{rate:,.0f} steps/s   {clock(seconds)} gone   {clock(left)} left", "dim")
+        speed = Text(f"{rate:,.0f} steps/s   {clock(seconds)} gone{left}", "dim")
         lines = curve(self._costs, CURVE_WIDTH, CURVE_HEIGHT, ascii_only=not _unicode(self._stream))
         return Group(head, *(Text(line, "cyan", no_wrap=True) for line in lines), speed)
 
@@ -157,6 +161,80 @@ def training_display(total: int, every: int, quiet: bool) -> Display:
     if is_terminal(stream):
         return LiveDisplay(stream, total)
     return PlainDisplay(stream, total, every)
+
+
+@contextmanager
+def counting(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A callback (done, total) that shows long work on stderr.
+
+    A bar on a terminal, else a line now and then; nothing for work that is soon done.
+    """
+    stream = sys.stderr
+    if quiet or stream is None:
+        yield lambda done, total: None
+        return
+    counter = _Bar(stream, what) if is_terminal(stream) else _Lines(stream, what)
+    try:
+        yield counter.show
+    finally:
+        counter.close()
+
+
+class _Lines:
+    """A line every five seconds."""
+
+    every = 5.0
+
+    def __init__(self, stream: TextIO, what: str) -> None:
+        self._stream, self._what = stream, what
+        self._next = perf_counter() + self.every
+
+    def show(self, done: int, total: int) -> None:
+        if perf_counter() >= self._next:
+            self._stream.write(f"{self._what}: {done} of {total}\n")
+            self._stream.flush()
+            self._next = perf_counter() + self.every
+
+    def close(self) -> None:
+        return None
+
+
+class _Bar(_Lines):
+    """A bar of rich, ten times a second, if the work takes more than a moment."""
+
+    every = 0.1
+
+    def __init__(self, stream: TextIO, what: str) -> None:
+        super().__init__(stream, what)
+        self._progress: Progress | None = None
+
+    def show(self, done: int, total: int) -> None:
+        if perf_counter() < self._next and not (self._progress and done == total):
+            return
+        progress = self._progress = self._progress or self._begin(total)
+        progress.update(progress.task_ids[0], completed=done, total=total, refresh=True)
+        self._next = perf_counter() + self.every
+
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def _begin(self, total: int) -> Progress:
+        from rich import progress  # noqa: TID251
+        from rich.console import Console  # noqa: TID251
+
+        bar = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(24),
+            progress.MofNCompleteColumn(),
+            progress.TimeRemainingColumn(compact=True),
+            console=Console(file=self._stream),
+            auto_refresh=False,
+            transient=True,
+        )
+        bar.start()
+        bar.add_task(self._what, total=total)
+        return bar
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -182,8 +260,9 @@ def curve(costs: list[float], width: int, height: int, *, ascii_only: bool = Fal
         return []
     columns = _columns(costs, min(width, len(costs)))
     top = max(columns)
-    if not (top > 0 and top < float("inf")):
+    if not (top > 0 and all(map(math.isfinite, columns))):
         return []
+    margin = max(6, len(f"{top:.3g}"))
     lines = []
     for row in range(height - 1, -1, -1):
         line = ""
@@ -192,13 +271,13 @@ def curve(costs: list[float], width: int, height: int, *, ascii_only: bool = Fal
             filled = min(max(eighths, 0), 8)
             line += ("#" if filled >= 4 else " ") if ascii_only else BARS[filled]
         label = f"{top:.3g}" if row == height - 1 else "0" if row == 0 else ""
-        lines.append(f"{label:>6} {'|' if ascii_only else '│'}{line}".rstrip())
+        lines.append(f"{label:>{margin}} {'|' if ascii_only else '│'}{line}".rstrip())
     return lines
 
 
 def clock(seconds: float) -> str:
     """A duration for people: 0.31 s, 12 s, 3:05, 2:03:05."""
-    if seconds < 10:
+    if seconds < 9.995:
         return f"{seconds:.2f} s"
     whole = round(seconds)
     if whole < 60:

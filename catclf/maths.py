@@ -49,12 +49,14 @@ def softmax(Z: Floats) -> Floats:
 
 def l1_loss(Yhat: Floats, Y: Floats) -> float:
     """L1 = Σ |y - ŷ| over all entries. Raises ShapeError when the shapes differ."""
+    require_2d(Yhat=Yhat, Y=Y)
     _require_same_shape(Yhat, Y)
     return float(np.abs(Y - Yhat).sum())
 
 
 def l2_loss(Yhat: Floats, Y: Floats) -> float:
     """L2 = Σ (y - ŷ)² over all entries. Raises ShapeError when the shapes differ."""
+    require_2d(Yhat=Yhat, Y=Y)
     _require_same_shape(Yhat, Y)
     return float(np.square(Y - Yhat).sum())
 
@@ -66,7 +68,7 @@ def flatten(pictures: NDArray[np.generic]) -> NDArray[np.generic]:
     """
     if pictures.ndim != 4:
         raise ShapeError(f"pictures have shape {pictures.shape}; (m, height, width, 3) is needed")
-    return pictures.reshape(len(pictures), -1).T
+    return pictures.reshape(len(pictures), math.prod(pictures.shape[1:])).T
 
 
 def unflatten(X: NDArray[np.generic], size: int) -> NDArray[np.generic]:
@@ -110,10 +112,7 @@ def cost_and_gradient(
     J = mean(logaddexp(0, Z) - Y*Z) + (λ/2m)‖w‖²,  dw = (1/m) X dZᵀ + (λ/m) w,  db = (1/m) Σ dZ,
     for X (n, m), Y (1, m), w (n, 1); the bias is not penalised. Raises ShapeError otherwise.
     """
-    require_2d(X=X, Y=Y, w=w)
-    n, m = X.shape
-    if Y.shape != (1, m) or w.shape != (n, 1):
-        raise ShapeError(f"X {X.shape} needs Y (1, {m}) and w ({n}, 1), not {Y.shape}, {w.shape}")
+    _, m = _require_problem(X, Y, w)
     Z = w.T @ X + b  # (1, n) @ (n, m) = (1, m)
     losses, dZ = losses_and_errors(Z, Y)
     J = float(losses.mean()) + l2 / (2 * m) * float(np.square(w).sum())
@@ -129,8 +128,7 @@ def cost_and_gradient_loop(
     Slow on purpose: it is the second opinion on the vectorized form and what its speed is
     measured against, so nothing in it is vectorized.
     """
-    require_2d(X=X, Y=Y, w=w)
-    n, m = X.shape
+    n, m = _require_problem(X, Y, w)
     weights = [float(w[i, 0]) for i in range(n)]
     dw = [0.0] * n
     J = db = 0.0
@@ -155,3 +153,12 @@ def cost_and_gradient_loop(
 def _require_same_shape(first: Floats, second: Floats) -> None:
     if first.shape != second.shape:
         raise ShapeError(f"shapes {first.shape} and {second.shape} differ")
+
+
+def _require_problem(X: Floats, Y: Floats, w: Floats) -> tuple[int, int]:
+    """n and m of X (n, m); raises ShapeError unless Y is (1, m) and w is (n, 1)."""
+    require_2d(X=X, Y=Y, w=w)
+    n, m = X.shape
+    if Y.shape != (1, m) or w.shape != (n, 1):
+        raise ShapeError(f"X {X.shape} needs Y (1, {m}) and w ({n}, 1), not {Y.shape}, {w.shape}")
+    return n, m

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from catclf.errors import ShapeError
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -23,6 +25,8 @@ class Counts:
     @classmethod
     def of(cls, predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Counts:
         """Count two boolean arrays of one shape; True is the positive class."""
+        if predicted.shape != truth.shape:
+            raise ShapeError(f"shapes {predicted.shape} and {truth.shape} differ")
         return cls(
             tp=int(np.sum(predicted & truth)),
             fp=int(np.sum(predicted & ~truth)),

@@ -89,13 +89,12 @@ class Model:
         fit: Fit,
         data: Dataset,
         test: Dataset | None = None,
-        preprocess: Preprocess | None = None,
     ) -> Model:
         """The model of a fit, with its accuracy on the training data and on ``test``."""
         model = cls(
             w=fit.w,
             b=fit.b,
-            preprocess=preprocess or Preprocess(size=data.size),
+            preprocess=data.preprocess,
             classes=data.classes,
             costs=fit.costs,
             cost_steps=fit.cost_steps,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from catclf.cli.options import DATA, OUTPUT, TRAINING, Quiet
+from catclf.cli.options import DATA, OUTPUT, TRAINING, FitOption, Quiet, Size, SkipBad
+from catclf.cli.reading import reading_with_progress
 from catclf.cli.streams import put, warn
 from catclf.errors import ExitCode, OutputError
 from catclf.files import printable, reason, require_writable
@@ -29,7 +30,7 @@ def train(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="HDF5 file with pictures and labels.",
+            help="HDF5 file, class folders, CSV or TSV table, or .npz.",
             show_default="the bundled data set",
             rich_help_panel=DATA,
         ),
@@ -37,17 +38,14 @@ def train(
     test: Annotated[
         Path | None,
         typer.Option(
-            help="HDF5 file to judge the model with.",
+            help="The same, to judge the model with.",
             show_default="the test part of --data, if any",
             rich_help_panel=DATA,
         ),
     ] = None,
-    size: Annotated[
-        int,
-        typer.Option(
-            min=1, max=1024, help="Height and width of the pictures.", rich_help_panel=DATA
-        ),
-    ] = 64,
+    size: Size = None,
+    fit: FitOption = None,
+    skip_bad: SkipBad = False,
     positive: Annotated[
         str | None,
         typer.Option(
@@ -115,14 +113,17 @@ def train(
     require_writable(output, inputs)
     with ExitStack() as stack:
         record = stack.enter_context(_logging(log, [*inputs, output], print_every, iterations))
-        trained, tested = open_parts(data, test, positive=positive, size=size)
+        with reading_with_progress(size, fit, skip_bad, quiet, positive=positive) as reading:
+            trained, tested = open_parts(data, test, reading)
+        for note in (*trained.notes, *(tested.notes if tested else ())):
+            warn(note)
         trained.require_both_classes()
         stop = stack.enter_context(stop_on_signals())
         began = perf_counter()
         with training_display(iterations, print_every, quiet) as display:
-            fit = fit_to(trained, settings, _both(display.update, record), stop.requested)
+            fitted = fit_to(trained, settings, _both(display.update, record), stop.requested)
         seconds = perf_counter() - began
-        model = Model.from_fit(fit, trained, tested)
+        model = Model.from_fit(fitted, trained, tested)
         save(model, output)
     _finish(model, output, seconds, quiet, stop)
 

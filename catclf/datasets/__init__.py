@@ -3,31 +3,63 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from catclf.errors import DataError
 from catclf.files import printable
+from catclf.images import Preprocess
 from catclf.maths import Floats, Pixels, flatten
 
+if TYPE_CHECKING:
+    from catclf.datasets.sources import Source
+
 Part = Literal["train", "test"]
+HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".he5")
+TABLE_ENDINGS = (".csv", ".tsv")
+ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS, ".npz")
+_AT_ONCE = 1024  # pictures hashed at a time
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read a source.
+
+    ``positive`` names the class of label 1 (default: cat where there is one). ``size`` is the
+    height and width wanted (default: those of stored pictures, 64 for picture files). ``fit`` is
+    how picture files are brought to that shape. ``skip_bad`` leaves unreadable pictures out instead
+    of refusing the source. ``on_progress(done, total)`` is told how many pictures are decoded.
+    """
+
+    positive: str | None = None
+    size: int | None = None
+    fit: str | None = None
+    skip_bad: bool = False
+    workers: int | None = None
+    on_progress: Callable[[int, int], None] | None = None
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Pictures uint8 (m, size, size, 3), labels Y float64 (1, m) of 0.0 and 1.0.
 
-    ``classes`` are the names of labels 0 and 1; ``source`` says where it came from.
+    ``pictures`` is an array, or reads its rows from disk when sliced if it is large. ``classes``
+    are the names of labels 0 and 1; ``source`` says where it came from, ``notes`` what the reader
+    decided on its way.
     """
 
     pictures: Pixels
     Y: Floats
     classes: tuple[str, str]
     source: str
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def m(self) -> int:
@@ -41,8 +73,11 @@ class Dataset:
 
     @property
     def X(self) -> Pixels:
-        """The pictures as columns, uint8 (n, m): a view, not a copy. Features are these / 255."""
-        return np.asarray(flatten(self.pictures), dtype=np.uint8)
+        """The pictures as columns, uint8 (n, m): a view of pictures in memory, read from disk else.
+
+        Features are these divided by 255.
+        """
+        return np.asarray(flatten(np.asarray(self.pictures)), dtype=np.uint8)
 
     @property
     def positives(self) -> int:
@@ -51,9 +86,10 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of shape, pixels and labels: equal for equal data, wherever it is kept."""
+        """SHA-256 of shape, classes, pixels and labels: equal for equal data, wherever kept."""
         digest = hashlib.sha256(repr((self.pictures.shape, self.classes)).encode())
-        digest.update(np.ascontiguousarray(self.pictures).data)
+        for start in range(0, self.m, _AT_ONCE):
+            digest.update(np.ascontiguousarray(self.pictures[start : start + _AT_ONCE]).data)
         digest.update(self.Y.astype(np.uint8).data)
         return digest.hexdigest()
 
@@ -66,53 +102,81 @@ class Dataset:
             )
 
 
-def open_dataset(
-    path: str | Path,
-    part: Part = "train",
-    *,
-    positive: str | None = None,
-    size: int | None = None,
-) -> Dataset:
-    """Read one part of a data set.
+def open_dataset(path: str | Path, part: Part = "train", reading: Reading | None = None) -> Dataset:
+    """Read one part of a data set: HDF5, class folders, a CSV or TSV manifest, or ``.npz``.
 
-    ``part`` is the part taken where a file holds both. ``positive`` names the class of label 1
-    (default: cat where there is one, else the class that the file labels 1). ``size`` is the
-    height and width that the pictures must have. Raises DataError.
+    ``part`` is the part taken where a source holds both. Raises DataError.
     """
-    from catclf.datasets import hdf5
+    from catclf.datasets.sources import to_dataset
 
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"{printable(path)}: there is no such file or folder")
-    return hdf5.read(path, part, positive, size)
+    reading = reading or Reading()
+    return to_dataset(open_source(path, part, reading), reading)
 
 
 def open_parts(
-    data: Path, test: Path | None, *, positive: str | None = None, size: int | None = None
+    data: Path, test: Path | None, reading: Reading | None = None
 ) -> tuple[Dataset, Dataset | None]:
     """Training data and, where there is one, the test set: ``test``, or ``data``'s own test part.
 
     Raises DataError, also when the two parts do not belong together.
     """
-    from catclf.datasets import hdf5
+    from dataclasses import replace
 
-    train = open_dataset(data, "train", positive=positive, size=size)
-    if test is None and hdf5.holds_both(data):
+    reading = reading or Reading()
+    train = open_dataset(data, "train", reading)
+    if test is None and has_both_parts(data):
         test = data
     if test is None:
         return train, None
-    tested = open_dataset(test, "test", positive=positive or train.classes[1], size=size)
-    if tested.size != train.size:
-        raise DataError(
-            f"{tested.source}: pictures of {tested.size}x{tested.size} cannot test a model of "
-            f"{train.size}x{train.size} pictures"
-        )
+    same = replace(reading, positive=reading.positive or train.classes[1], size=train.size)
+    tested = open_dataset(test, "test", same)
     if tested.classes != train.classes:
         raise DataError(
             f"{tested.source}: its classes are {' and '.join(tested.classes)}, those of "
             f"{train.source} are {' and '.join(train.classes)}"
         )
     return train, tested
+
+
+def open_source(path: str | Path, part: Part, reading: Reading) -> Source:
+    """The reader for what is at ``path``, with its labels read and its pictures not yet."""
+    path = Path(path)
+    shown, ending = printable(path), path.suffix.lower()
+    if not path.exists():
+        raise DataError(f"{shown}: there is no such file or folder")
+    if path.is_dir():
+        from catclf.datasets import folders
+
+        return folders.read(path, part, reading)
+    if ending in TABLE_ENDINGS:
+        from catclf.datasets import manifest
+
+        return manifest.read(path, reading)
+    if ending == ".npz":
+        from catclf.datasets import npz
+
+        return npz.read(path, part, reading)
+    if ending in HDF5_ENDINGS:
+        from catclf.datasets import hdf5
+
+        return hdf5.read(path, part, reading)
+    raise DataError(
+        f"{shown}: cannot tell what this is: give a folder of class folders, or a file ending in "
+        f"{', '.join(ENDINGS)}"
+    )
+
+
+def has_both_parts(path: Path) -> bool:
+    """Whether a source holds a training and a test part."""
+    if path.is_dir():
+        from catclf.datasets import folders
+
+        return folders.has_both_parts(path)
+    if path.suffix.lower() in HDF5_ENDINGS:
+        from catclf.datasets import hdf5
+
+        return hdf5.has_both_parts(path)
+    return False
 
 
 def bundled() -> tuple[Path, Path]:

@@ -1,0 +1,120 @@
+"""Pictures of an open HDF5 data set, read when they are sliced."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf.errors import DataError
+from catclf.maths import Pixels
+
+
+class DiskRows:
+    """Rows of an HDF5 data set uint8 (m, size, size, 3), with what is used of an array.
+
+    Uncompressed rows are read straight from their place in the file into memory, which several
+    threads may do at once; compressed ones through the HDF5 library, one thread at a time. Raises
+    DataError when the file is cut short or damaged while it is in use.
+    """
+
+    def __init__(self, dataset: Any, shown: str) -> None:
+        self._dataset, self._shown = dataset, shown
+        self._lock = threading.Lock()
+        self.shape: tuple[int, ...] = tuple(dataset.shape)
+        self.dtype = np.dtype(np.uint8)
+        self.ndim = 4
+        self.nbytes = int(dataset.nbytes)
+        self.chunk_rows: int = dataset.chunks[0] if dataset.chunks else self.shape[0]
+        self._row_bytes = int(np.prod(self.shape[1:]))
+        self._offsets = self._find_offsets()
+        self._descriptor = os.open(os.fsencode(dataset.file.filename), os.O_RDONLY | os.O_CLOEXEC)
+        if self._offsets is not None and not self._places_are_right():
+            self._offsets = None
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | NDArray[np.integer[Any]]) -> Pixels:
+        """Rows by a slice of step 1, or by an array of row numbers, as a new array."""
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            if step == 1:
+                return self._between(start, stop)
+            rows = np.arange(start, stop, step)
+        numbers = np.asarray(rows)
+        found = np.empty((len(numbers), *self.shape[1:]), dtype=np.uint8)
+        for place, row in enumerate(numbers.tolist()):
+            found[place] = self._between(row, row + 1)[0]
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:].astype(dtype or np.uint8, copy=False)
+
+    def _between(self, start: int, stop: int) -> Pixels:
+        found = np.empty((max(stop - start, 0), *self.shape[1:]), dtype=np.uint8)
+        if self._offsets is None:
+            self._read_packed(found, start)
+            return found
+        row = start
+        while row < stop:
+            chunk, inside = divmod(row, self.chunk_rows)
+            count = min(stop - row, self.chunk_rows - inside)
+            view = found[row - start : row - start + count].data.cast("B")
+            self._read_at(view, self._offsets[chunk] + inside * self._row_bytes)
+            row += count
+        return found
+
+    def _read_at(self, view: memoryview, offset: int) -> None:
+        while view:
+            try:
+                count = os.preadv(self._descriptor, [view], offset)
+            except OSError as error:
+                raise DataError(f"{self._shown} cannot be read: {error.strerror}") from error
+            if count == 0:
+                raise DataError(f"{self._shown}: the file was cut short while it was read")
+            view, offset = view[count:], offset + count
+
+    def _read_packed(self, found: Pixels, start: int) -> None:
+        try:
+            with self._lock:
+                if len(found):
+                    self._dataset.read_direct(found, np.s_[start : start + len(found)])
+        except (OSError, ValueError, RuntimeError) as error:
+            cause = str(error).splitlines()[0]
+            raise DataError(f"{self._shown} is damaged and cannot be read ({cause})") from error
+
+    def _find_offsets(self) -> list[int] | None:
+        """The place of each chunk in the file, if rows lie there as they are in memory."""
+        dataset = self._dataset
+        if dataset.chunks is None:
+            offset = dataset.id.get_offset()
+            return None if offset is None else [offset]
+        filtered = dataset.compression or dataset.shuffle or dataset.fletcher32
+        if filtered or dataset.scaleoffset or dataset.chunks[1:] != self.shape[1:]:
+            return None
+        offsets = [0] * -(-self.shape[0] // self.chunk_rows)
+        if dataset.id.get_num_chunks() != len(offsets):
+            return None  # chunks that were never written have no place
+        for index in range(len(offsets)):
+            info = dataset.id.get_chunk_info(index)
+            offsets[info.chunk_offset[0] // self.chunk_rows] = info.byte_offset
+        return offsets
+
+    def _places_are_right(self) -> bool:
+        """Whether first and last row, read from their places, are what the HDF5 library reads."""
+        last = len(self) - 1
+        try:
+            return all(
+                np.array_equal(self._between(row, row + 1)[0], self._dataset[row])
+                for row in (0, last)
+            )
+        except (DataError, OSError):
+            return False

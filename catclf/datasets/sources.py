@@ -1,0 +1,203 @@
+"""What every reader gives: labels at once, pictures in blocks; how that becomes a ``Dataset``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf.datasets import Dataset, Reading
+from catclf.decoding import decode_all
+from catclf.errors import DataError
+from catclf.files import printable
+from catclf.images import Preprocess
+from catclf.maths import Pixels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Labels = NDArray[np.int64]
+BLOCK = 64  # pictures
+LISTED = 10  # unreadable pictures named in an error
+CAT = "cat"
+
+
+class Source(Protocol):
+    """Labelled pictures that are read block by block.
+
+    ``labels`` (m,) index ``classes``, which is empty when the source does not name them and the
+    labels are 0 and 1; ``shown`` names the source in messages, ``name`` in a model.
+    """
+
+    shown: str
+    name: str
+    classes: tuple[str, ...]
+    labels: Labels
+    preprocess: Preprocess
+
+    def blocks(self) -> Iterator[tuple[Labels, Pixels]]:
+        """Row numbers (k,) and pictures (k, size, size, 3), in order, of all that can be read."""
+
+    def names(self) -> Sequence[str] | None:
+        """What each row was called where it came from."""
+
+
+@dataclass
+class ArraySource:
+    """Pictures that are stored as pixels; ``pixels`` may read from disk when sliced."""
+
+    shown: str
+    name: str
+    classes: tuple[str, ...]
+    labels: Labels
+    preprocess: Preprocess
+    pixels: Pixels
+    stored_names: tuple[str, ...] | None = None
+
+    def blocks(self) -> Iterator[tuple[Labels, Pixels]]:
+        for start in range(0, len(self.labels), BLOCK):
+            stop = min(start + BLOCK, len(self.labels))
+            yield np.arange(start, stop), self.pixels[start:stop]
+
+    def names(self) -> Sequence[str] | None:
+        return self.stored_names
+
+
+@dataclass
+class FileSource:
+    """Picture files. ``lines`` are their line numbers in a manifest, for messages."""
+
+    shown: str
+    name: str
+    classes: tuple[str, ...]
+    labels: Labels
+    preprocess: Preprocess
+    root: Path
+    files: Sequence[str]  # below root
+    reading: Reading
+    lines: Sequence[int] | None = None
+    skipped: list[tuple[int, str]] = field(default_factory=list)  # rows and reasons
+
+    def blocks(self) -> Iterator[tuple[Labels, Pixels]]:
+        paths = (str(self.root / file) for file in self.files)
+        decoded = decode_all(paths, self.preprocess, workers=self.reading.workers)
+        rows: list[int] = []
+        pictures: list[Pixels] = []
+        self.skipped.clear()
+        for row, (_, result) in enumerate(decoded):
+            if isinstance(result, Exception):
+                self._skip(row, str(result))
+            else:
+                rows.append(row)
+                pictures.append(result)
+            if len(rows) == BLOCK:
+                yield np.array(rows), np.stack(pictures)
+                rows, pictures = [], []
+            if self.reading.on_progress:
+                self.reading.on_progress(row + 1, len(self.files))
+        if rows:
+            yield np.array(rows), np.stack(pictures)
+        if self.skipped and not self.reading.skip_bad:
+            self._refuse()
+        self._require_every_class()
+
+    def names(self) -> Sequence[str] | None:
+        return self.files
+
+    def label_of(self, row: int) -> str:
+        """The file, and its line where it came from a manifest."""
+        where = f"line {self.lines[row]}: " if self.lines else ""
+        return where + printable(self.files[row])
+
+    def _skip(self, row: int, reason: str) -> None:
+        self.skipped.append((row, reason))
+        if len(self.skipped) >= LISTED and not self.reading.skip_bad:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        listed = "; ".join(f"{self.label_of(row)} ({why})" for row, why in self.skipped[:LISTED])
+        more = " or more" if len(self.skipped) >= LISTED else ""
+        raise DataError(
+            f"{self.shown}: {len(self.skipped)}{more} pictures cannot be read: {listed}: "
+            "mend them, or leave them out with --skip-bad"
+        )
+
+    def _require_every_class(self) -> None:
+        bad = np.zeros(len(self.labels), dtype=bool)
+        bad[[row for row, _ in self.skipped]] = True
+        for index, name in enumerate(self.classes):
+            of_class = self.labels == index
+            if of_class.any() and bad[of_class].all():
+                raise DataError(f"{self.shown}: no picture of class {printable(name)} can be read")
+
+
+def to_dataset(source: Source, reading: Reading) -> Dataset:
+    """Two classes from however many, and all pictures: in memory, or as the source keeps them."""
+    positive, note = choose_positive(source, reading.positive)
+    classes = two_classes(source.classes, positive)
+    positive_index = source.classes.index(positive) if source.classes else 1
+    rows, pictures = _gather(source)
+    names = source.names()
+    kept = names if names is None or len(rows) == len(names) else [names[row] for row in rows]
+    notes = [note] if note else []
+    if isinstance(source, FileSource) and source.skipped:
+        shown = "; ".join(f"{source.label_of(row)} ({why})" for row, why in source.skipped[:LISTED])
+        more = "; …" if len(source.skipped) > LISTED else ""
+        notes.append(f"left out {len(source.skipped)} unreadable pictures: {shown}{more}")
+    return Dataset(
+        pictures=pictures,
+        Y=(source.labels[rows] == positive_index).astype(np.float64).reshape(1, -1),
+        classes=classes,
+        source=source.name,
+        preprocess=source.preprocess,
+        names=None if kept is None else tuple(kept),
+        notes=tuple(f"{source.shown}: {text}" for text in notes),
+    )
+
+
+def choose_positive(source: Source, wanted: str | None) -> tuple[str, str]:
+    """The name of the positive class, and a note where the choice should be known.
+
+    ``wanted``, else cat where there is one, else, of two, the one that the other negates (dog and
+    non-dog) or the second. Raises DataError when it is not among them or must be given.
+    """
+    classes = source.classes
+    if not classes:
+        return wanted or CAT, ""
+    shown = ", ".join(printable(name) for name in classes[:20])
+    if wanted is not None and wanted not in classes:
+        raise DataError(f"{source.shown}: no class is named {wanted}: choose from {shown}")
+    if wanted is None and CAT not in classes and len(classes) > 2:
+        raise DataError(f"{source.shown}: say which class to find with --positive: {shown}")
+    negated = [name for name in classes[:2] if f"non-{name}" in classes]
+    positive = wanted or (CAT if CAT in classes else (negated or classes[1:])[0])
+    if len(classes) > 2:
+        return positive, f"{positive} is positive, the other {len(classes) - 1} classes are not"
+    if wanted is None and positive != CAT:
+        return positive, f"{positive} is the positive class (--positive chooses another)"
+    return positive, ""
+
+
+def two_classes(classes: tuple[str, ...], positive: str) -> tuple[str, str]:
+    """The names of labels 0 and 1."""
+    others = [name for name in classes if name != positive]
+    return (others[0] if len(others) == 1 else f"non-{positive}"), positive
+
+
+def _gather(source: Source) -> tuple[Labels, Pixels]:
+    """All rows that can be read and their pictures; decoded blocks go straight to their place."""
+    m = len(source.labels)
+    if isinstance(source, ArraySource):
+        return np.arange(m), source.pixels
+    size = source.preprocess.size
+    pictures = np.empty((m, size, size, 3), dtype=np.uint8)
+    rows = np.empty(m, dtype=np.int64)
+    count = 0
+    for found, block in source.blocks():
+        rows[count : count + len(found)] = found
+        pictures[count : count + len(found)] = block
+        count += len(found)
+    return rows[:count], pictures[:count]

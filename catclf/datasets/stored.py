@@ -1,0 +1,106 @@
+"""Checks that stored arrays are labelled pictures, the same for HDF5 and ``.npz``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf.datasets import Part, Reading
+from catclf.datasets.sources import Labels
+from catclf.errors import DataError
+from catclf.files import printable
+from catclf.images import FITS, Preprocess
+
+PLAIN = (("x", "y"), ("images", "labels"))
+KEYS: dict[Part, tuple[tuple[str, str], ...]] = {
+    "train": (("train_set_x", "train_set_y"), *PLAIN, ("test_set_x", "test_set_y")),
+    "test": (("test_set_x", "test_set_y"), *PLAIN, ("train_set_x", "train_set_y")),
+}
+MOST_CLASSES = 1000
+
+
+def find_keys(keys: Container[str], listed: list[str], part: Part, shown: str) -> tuple[str, str]:
+    """The keys of pictures and labels. Raises DataError that lists those found."""
+    for x_key, y_key in KEYS[part]:
+        if x_key in keys and y_key in keys:
+            return x_key, y_key
+    found = ", ".join(printable(key) for key in listed[:20]) or "nothing"
+    wanted = ", ".join(f"{x} and {y}" for x, y in KEYS[part])
+    raise DataError(f"{shown}: has none of the keys {wanted}; it holds {found}")
+
+
+def check_labels(shape: tuple[int, ...], dtype: np.dtype[Any], shown: str) -> None:
+    """Labels are integers of shape (m,), (1, m) or (m, 1)."""
+    if dtype.kind not in "biu":
+        raise DataError(f"{shown} is {dtype}: labels must be integers, 0 or 1")
+    if len(shape) not in (1, 2) or (len(shape) == 2 and 1 not in shape):
+        raise DataError(f"{shown} has shape {shape}: labels must have shape (m,)")
+
+
+def check_values(labels: NDArray[Any], classes: tuple[str, ...], shown: str) -> Labels:
+    """Labels (m,) int64, each the index of a class."""
+    values = labels.reshape(-1)
+    count = len(classes) or 2
+    outside = np.flatnonzero((values < 0) | (values >= count))
+    if len(outside):
+        allowed = "0 or 1" if count == 2 else f"0 to {count - 1}"
+        raise DataError(
+            f"{shown} has label {values[outside[0]]} at picture {outside[0]}: "
+            f"labels must be {allowed}"
+        )
+    return values.astype(np.int64)
+
+
+def check_classes(names: list[str], shown: str) -> tuple[str, ...]:
+    """Two or more different names."""
+    if not 2 <= len(names) <= MOST_CLASSES or len(set(names)) < len(names) or not all(names):
+        raise DataError(f"{shown}: list_classes must be two or more different names")
+    return tuple(names)
+
+
+def check_pictures(
+    shape: tuple[int, ...], dtype: np.dtype[Any], m: int, size: int | None, shown: str
+) -> None:
+    """Pictures are uint8 (m, size, size, 3), as many as there are labels."""
+    if dtype != np.uint8:
+        raise DataError(f"{shown} is {dtype}: pixels must be uint8, 0 to 255")
+    if len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2] or shape[1] == 0:
+        raise DataError(f"{shown} has shape {shape}: (m, 64, 64, 3) or another square is needed")
+    if shape[0] != m:
+        raise DataError(f"{shown} has {shape[0]} pictures, but there are {m} labels")
+    if m == 0:
+        raise DataError(f"{shown} has no pictures")
+    if size is not None and shape[1] != size:
+        raise DataError(
+            f"{shown} has pictures of {shape[1]}x{shape[1]}, not {size}x{size}: "
+            f"try --size {shape[1]}"
+        )
+
+
+def memory() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def require_memory(nbytes: int, shown: str) -> None:
+    """Raise DataError when so many bytes cannot be held."""
+    if nbytes > 0.8 * memory():
+        raise DataError(
+            f"{shown} needs {nbytes / 1e9:.1f} GB of memory; this machine has "
+            f"{memory() / 1e9:.1f} GB"
+        )
+
+
+def recorded(fit: Any, resampling: Any, size: int, reading: Reading, shown: str) -> Preprocess:
+    """The preprocessing that made stored pictures, as recorded with them, else as stated."""
+    if fit is None:
+        return Preprocess(size, reading.fit or "squash")
+    if fit not in FITS or not isinstance(resampling, str):
+        raise DataError(f"{shown}: was packed in a way that this catclf does not know")
+    if reading.fit not in (None, fit):
+        raise DataError(f"{shown}: was packed with --fit {fit}, not {reading.fit}")
+    return Preprocess(size, fit, resampling)

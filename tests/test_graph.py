@@ -1,0 +1,219 @@
+"""The computation graph against hand values and finite differences, and the derivative check."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from catclf import graph
+from catclf.errors import ShapeError
+from catclf.graph import Node, backward, directional_error, table
+from catclf.maths import Floats, cost_and_gradient, cost_and_gradient_loop
+
+with_and_without_l2 = pytest.mark.parametrize("l2", [0.0, 2.5])
+
+
+def course_example() -> tuple[Node, Node, Node, Node]:
+    """J = 3(a + bc) at a=5, b=3, c=2."""
+    a, b, c = Node(5, "a"), Node(3, "b"), Node(2, "c")
+    u = (b * c).named("u")
+    v = (a + u).named("v")
+    return (3 * v).named("J"), a, b, c
+
+
+def tiny_problem(n: int, m: int) -> tuple[Floats, Floats, Floats, float]:
+    rng = np.random.default_rng(7)
+    X, w = rng.random((n, m)), rng.standard_normal((n, 1))
+    return X, np.arange(m, dtype=np.float64).reshape(1, m) % 2, w, 0.25
+
+
+def slope(f: Callable[[float], float], x: float, h: float = 1e-3) -> float:
+    return (f(x - 2 * h) - 8 * f(x - h) + 8 * f(x + h) - f(x + 2 * h)) / (12 * h)
+
+
+def test_the_courses_example_has_the_courses_derivatives() -> None:
+    J, a, b, c = course_example()
+    backward(J)
+    assert (J.value, a.grad, b.grad, c.grad) == (33.0, 3.0, 6.0, 9.0)
+
+
+def test_the_table_shows_every_named_node_with_value_and_derivative() -> None:
+    J, *_ = course_example()
+    backward(J)
+    lines = table(J).splitlines()
+    assert [" ".join(line.split()) for line in lines[1:]] == [
+        "a input 5 3",
+        "b input 3 6",
+        "c input 2 9",
+        "u b * c 6 3",
+        "v a + u 11 3",
+        "J 3 * v 33 1",
+    ]
+    assert lines[0].split()[:3] == ["node", "is", "value"]
+    assert len({len(line) for line in lines}) == 1  # right-aligned
+
+
+def test_the_table_numbers_what_has_no_name() -> None:
+    x = Node(1.0, "x")
+    root = graph.log(graph.sigmoid(-x) ** 2) - 4
+    backward(root)
+    rows = [re.split(" {2,}", line.strip())[:2] for line in table(root).splitlines()[1:]]
+    assert rows == [
+        ["x", "input"],
+        ["t2", "neg(x)"],
+        ["t3", "sigmoid(t2)"],
+        ["t4", "t3 **2"],
+        ["t5", "log(t4)"],
+        ["t6", "t5 - 4"],
+    ]
+
+
+@pytest.mark.parametrize("x", [-1.7, -0.4, 0.6, 2.3])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x + 2,
+        lambda x: 2 + x,
+        lambda x: x - 2,
+        lambda x: 2 - x,
+        lambda x: -x,
+        lambda x: 3 * x,
+        lambda x: x * 3,
+        lambda x: x * x * x,
+        lambda x: x / 7,
+        lambda x: 3 / x,
+        lambda x: (x - 5) / (x + 9),
+        lambda x: x**3,
+        lambda x: x**-2,
+        lambda x: x**0 + x,
+        lambda x: (x * x) ** 0.5,
+    ],
+)
+def test_arithmetic_has_the_slope_of_finite_differences(f: Callable[..., Node], x: float) -> None:
+    node = Node(x)
+    root = f(node)
+    backward(root)
+    number: Callable[[float], float] = f  # type: ignore[assignment]  # the same lines on floats
+    assert root.value == number(x)
+    assert node.grad == pytest.approx(slope(number, x), rel=1e-9)
+
+
+@pytest.mark.parametrize("x", [0.3, 1.0, 4.5])
+@pytest.mark.parametrize(
+    ("f", "number"),
+    [
+        (graph.exp, math.exp),
+        (graph.log, math.log),
+        (graph.sigmoid, lambda x: 1 / (1 + math.exp(-x))),
+        (lambda x: graph.sigmoid(-x), lambda x: 1 / (1 + math.exp(x))),
+    ],
+)
+def test_functions_have_the_slope_of_finite_differences(
+    f: Callable[[Node], Node], number: Callable[[float], float], x: float
+) -> None:
+    node = Node(x)
+    root = f(node)
+    backward(root)
+    assert root.value == pytest.approx(number(x), rel=1e-15)
+    assert node.grad == pytest.approx(slope(number, x), rel=1e-9)
+
+
+def test_sigmoid_is_stable_far_from_zero() -> None:
+    for z, value in ((800.0, 1.0), (-800.0, 0.0)):
+        x = Node(z)
+        root = graph.sigmoid(x)
+        backward(root)
+        assert (root.value, x.grad) == (value, 0.0)
+
+
+def test_powers_have_their_slope_at_zero() -> None:
+    x = Node(0.0)
+    root = x**0 + 5 * x**1 + x**2
+    backward(root)
+    assert (root.value, x.grad) == (1.0, 5.0)
+
+
+def test_a_reused_node_accumulates_and_a_second_pass_starts_over() -> None:
+    x = Node(3.0)
+    y = x * x
+    root = y * y + y  # x⁴ + x²
+    for _ in range(2):
+        backward(root)
+        assert x.grad == 4 * 27 + 2 * 3
+
+
+def test_a_chain_of_20000_additions_is_no_deeper_than_python_allows() -> None:
+    x = Node(1.0, "x")
+    root = x
+    for _ in range(20_000):
+        root = root + x
+    backward(root)
+    assert (root.value, x.grad) == (20_001.0, 20_001.0)
+    assert len(table(root).splitlines()) == 20_002
+
+
+@with_and_without_l2
+def test_graph_is_vectorized_is_loop(l2: float) -> None:
+    X, Y, w, b = tiny_problem(3, 4)
+    n, m = X.shape
+    weights, bias = [Node(w[i, 0]) for i in range(n)], Node(b)
+    J = Node(0.0)
+    for j in range(m):
+        z = sum((weights[i] * X[i, j] for i in range(n)), bias)
+        a, y = graph.sigmoid(z), Y[0, j]
+        J = J - (y * graph.log(a) + (1 - y) * graph.log(1 - a)) / m
+    J = J + l2 / (2 * m) * sum((wi**2 for wi in weights), Node(0.0))
+    backward(J)
+    for form in (cost_and_gradient, cost_and_gradient_loop):
+        cost, dw, db = form(X, Y, w, b, l2)
+        assert cost == pytest.approx(J.value, rel=1e-12)
+        np.testing.assert_allclose(dw[:, 0], [wi.grad for wi in weights], rtol=1e-12)
+        assert db == pytest.approx(bias.grad, rel=1e-12)
+
+
+def objective_and_gradient(l2: float) -> tuple[Callable[[Floats], float], Floats, Floats]:
+    """J as a function of (w, b) stacked in one column, a point, and the gradient there."""
+    X, Y, w, b = tiny_problem(12, 9)
+
+    def J(point: Floats) -> float:
+        return cost_and_gradient(X, Y, point[:-1], float(point[-1, 0]), l2)[0]
+
+    _, dw, db = cost_and_gradient(X, Y, w, b, l2)
+    return J, np.vstack([w, [[b]]]), np.vstack([dw, [[db]]])
+
+
+@with_and_without_l2
+def test_the_gradient_is_the_slope_along_random_directions(l2: float) -> None:
+    J, point, gradient = objective_and_gradient(l2)
+    rng = np.random.default_rng(0)
+    assert max(directional_error(J, point, gradient, rng) for _ in range(20)) <= 1e-9
+
+
+@with_and_without_l2
+def test_a_gradient_wrong_by_a_thousandth_is_caught(l2: float) -> None:
+    J, point, gradient = objective_and_gradient(l2)
+    rng = np.random.default_rng(0)
+    errors = [directional_error(J, point, 1.001 * gradient, rng) for _ in range(20)]
+    np.testing.assert_allclose(errors, 1 - 1 / 1.001, rtol=1e-4)
+
+
+def test_one_wrong_coordinate_is_caught_along_any_direction() -> None:
+    J, point, gradient = objective_and_gradient(0.0)
+    gradient[4] *= 1.001
+    rng = np.random.default_rng(0)
+    assert min(directional_error(J, point, gradient, rng) for _ in range(20)) > 1e-8
+
+
+def test_the_check_refuses_a_gradient_of_another_shape_and_changes_nothing() -> None:
+    J, point, gradient = objective_and_gradient(0.0)
+    rng = np.random.default_rng(0)
+    with pytest.raises(ShapeError, match="differ in shape"):
+        directional_error(J, point, gradient.T, rng)
+    before = point.copy(), gradient.copy()
+    directional_error(J, point, gradient, rng)
+    assert np.array_equal(point, before[0])
+    assert np.array_equal(gradient, before[1])

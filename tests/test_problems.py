@@ -1,0 +1,179 @@
+"""The objective in two forms: both are the formula of maths, step by step the same."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_pictures
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from catclf import problems
+from catclf.datasets import Dataset, open_dataset
+from catclf.errors import DataError, SettingsError
+from catclf.maths import Pixels, cost_and_gradient
+from catclf.problems import DenseProblem, GramProblem, Point, build, integer_gram
+
+wild = settings(deadline=None, derandomize=True)
+both_forms = pytest.mark.parametrize("form", [DenseProblem, GramProblem])
+with_and_without_l2 = pytest.mark.parametrize("l2", [0.0, 3.0])
+
+
+def dataset(m: int, size: int = 8) -> Dataset:
+    pictures, labels = make_pictures(m, size)
+    return Dataset(pictures, labels.reshape(1, m).astype(np.float64), ("non-cat", "cat"), "made")
+
+
+def pixels(m: int, n: int, seed: int, values: list[int]) -> Pixels:
+    return np.random.default_rng(seed).choice(np.array(values, np.uint8), (m, n))
+
+
+@wild
+@given(
+    m=st.integers(1, 9),
+    n=st.integers(1, 40) | st.sampled_from([1023, 1024, 1025, 3000, 12288]),
+    seed=st.integers(0, 2**32 - 1),
+    values=st.sampled_from([[0], [255], [0, 255], [127, 128, 129], list(range(256))]),
+)
+@example(m=1, n=1, seed=0, values=[255])
+@example(m=5, n=12288, seed=0, values=[0])
+@example(m=5, n=12288, seed=0, values=[255])
+@example(m=5, n=12289, seed=0, values=[0, 255])
+def test_integer_gram_is_the_integer_product(m: int, n: int, seed: int, values: list[int]) -> None:
+    rows = pixels(m, n, seed, values)
+    K = integer_gram(rows)
+    assert K.dtype == np.float64
+    assert np.array_equal(K, rows.astype(np.int64) @ rows.astype(np.int64).T)
+
+
+@both_forms
+@pytest.mark.parametrize("m", [1, 64, 65, 130])  # around blocks of 64
+@with_and_without_l2
+def test_a_problem_is_the_formula_of_maths(
+    form: type[DenseProblem | GramProblem], m: int, l2: float
+) -> None:
+    data = dataset(m)
+    problem = form(data, l2)
+    start = problem.start()
+    random = np.random.default_rng(1).standard_normal(start.coordinates.shape) / m
+    point = start.moved(Point(random, 2.0), by=-0.5)
+    cost, gradient = problem.evaluate(point)
+    w = problem.weights(point)
+    J, dw, db = cost_and_gradient(data.X / 255.0, data.Y, w, point.b, l2)
+    assert (problem.m, problem.n, w.shape) == (m, 192, (192, 1))
+    assert point.b == -1.0
+    assert pytest.approx(J, rel=1e-12) == cost
+    assert gradient.b == pytest.approx(db, rel=1e-12)
+    # The gradient's coordinates stand for dw: for Gram, X @ da.
+    found = problem.weights(gradient)
+    np.testing.assert_allclose(found, dw, rtol=1e-10, atol=1e-13 * np.abs(dw).max())
+
+
+def test_gram_coordinates_are_the_pictures_shares_in_w() -> None:
+    data = dataset(9)
+    gram, dense = GramProblem(data, 2.0), DenseProblem(data, 2.0)
+    a = Point(np.random.default_rng(2).standard_normal((9, 1)), 0.3)
+    X = data.X / 255.0
+    da = gram.evaluate(a)[1].coordinates
+    dw = dense.evaluate(Point(X @ a.coordinates, 0.3))[1].coordinates
+    np.testing.assert_allclose(X @ da, dw, rtol=1e-10, atol=1e-13)
+
+
+@with_and_without_l2
+def test_dense_and_gram_take_the_same_steps(l2: float) -> None:
+    data = dataset(70)
+    dense, gram = DenseProblem(data, l2), GramProblem(data, l2)
+    p, q = dense.start(), gram.start()
+    for _ in range(30):
+        (dense_cost, dp), (gram_cost, dq) = dense.evaluate(p), gram.evaluate(q)
+        assert gram_cost == pytest.approx(dense_cost, rel=1e-10)
+        p, q = p.moved(dp, -0.1), q.moved(dq, -0.1)
+        w = dense.weights(p)
+        np.testing.assert_allclose(gram.weights(q), w, rtol=1e-10, atol=1e-13 * np.abs(w).max())
+        assert q.b == pytest.approx(p.b, rel=1e-10, abs=1e-14)
+
+
+@both_forms
+def test_the_start_is_zero_and_costs_ln_2(form: type[DenseProblem | GramProblem]) -> None:
+    problem = form(dataset(10), 5.0)
+    start = problem.start()
+    assert not problem.weights(start).any()
+    assert start.b == 0.0
+    assert problem.evaluate(start)[0] == pytest.approx(math.log(2), rel=1e-15)
+
+
+@both_forms
+def test_neither_the_data_nor_the_point_is_changed(form: type[DenseProblem | GramProblem]) -> None:
+    data = dataset(10)
+    data.pictures.flags.writeable = data.Y.flags.writeable = False  # writing would raise
+    problem = form(data, 1.0)
+    point = problem.start()
+    point.coordinates.flags.writeable = False
+    first = problem.evaluate(point)
+    second = problem.evaluate(point)
+    assert first[0] == second[0]
+    assert np.array_equal(first[1].coordinates, second[1].coordinates)
+    assert not problem.weights(point).any()
+
+
+# m(n + 2T) < 4Tn with m = 100, n = 192: 19200 + 200T < 768T, so Gram from T = 34 on
+@pytest.mark.parametrize(
+    ("iterations", "form"), [(0, DenseProblem), (33, DenseProblem), (34, GramProblem)]
+)
+def test_auto_takes_the_form_with_fewer_operations(iterations: int, form: type) -> None:
+    assert type(build(dataset(100), 0.0, iterations)) is form
+
+
+def test_auto_takes_dense_when_the_gram_matrix_would_be_too_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(problems, "GRAM_LIMIT", 19)
+    assert type(build(dataset(19), 0.0, 1000)) is GramProblem
+    assert type(build(dataset(20), 0.0, 1000)) is DenseProblem
+
+
+def test_auto_takes_gram_for_the_courses_data(course: tuple[Path, Path]) -> None:
+    assert type(build(open_dataset(course[0]), 0.0, 2000)) is GramProblem
+
+
+@pytest.mark.parametrize(("method", "form"), [("dense", DenseProblem), ("gram", GramProblem)])
+def test_a_named_method_is_obeyed(method: str, form: type) -> None:
+    for iterations in (1, 1000):
+        problem = build(dataset(20), 4.0, iterations, method)
+        assert type(problem) is form
+        w = Point(problem.start().coordinates + 1.0, 0.0)
+        penalty = problem.evaluate(w)[0] - build(dataset(20), 0.0, 1, method).evaluate(w)[0]
+        assert penalty == pytest.approx(4 / 40 * np.square(problem.weights(w)).sum(), rel=1e-9)
+
+
+def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match=r"'newton'.*auto, gram, dense"):
+        build(dataset(4), 0.0, 10, "newton")
+
+
+@pytest.mark.parametrize("method", problems.METHODS)
+def test_no_pictures_are_refused(method: str) -> None:
+    empty = Dataset(np.zeros((0, 8, 8, 3), np.uint8), np.zeros((1, 0)), ("non-cat", "cat"), "none")
+    with pytest.raises(DataError, match="no pictures"):
+        build(empty, 0.0, 10, method)
+
+
+@both_forms
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (1, 3)])
+def test_labels_of_another_shape_are_refused(
+    form: type[DenseProblem | GramProblem], shape: tuple[int, ...]
+) -> None:
+    data = Dataset(dataset(4).pictures, np.zeros(shape), ("non-cat", "cat"), "odd")
+    with pytest.raises(DataError, match=r"\(1, 4\)"):
+        form(data)
+
+
+@both_forms
+def test_pixels_that_are_not_bytes_are_refused(form: type[DenseProblem | GramProblem]) -> None:
+    data = dataset(4)
+    floats = Dataset(data.pictures / 255.0, data.Y, data.classes, "floats")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="float64"):
+        form(floats)

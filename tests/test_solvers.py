@@ -1,0 +1,280 @@
+"""Descent against golden costs, a plain loop and scikit-learn's optimum; stops and refusals."""
+
+from __future__ import annotations
+
+import math
+import re
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import make_pictures
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from catclf.datasets import Dataset, open_dataset
+from catclf.errors import DivergedError, SettingsError
+from catclf.maths import Floats
+from catclf.solvers import Fit, Settings, train
+from catclf.threads import blas_threads
+
+both_methods = pytest.mark.parametrize("method", ["dense", "gram"])
+with_and_without_l2 = pytest.mark.parametrize("l2", [0.0, 2.0])
+
+# DESIGN.md: cost at step 0, 100, … 1900 and after 2000 updates
+GOLDEN = (
+    "0.693147 0.584508 0.466949 0.376007 0.331463 0.303273 0.279880 0.260042 0.242941 0.228004 "
+    "0.214820 0.203078 0.192544 0.183033 0.174399 0.166521 0.159305 0.152667 0.146542 0.140872 "
+    "0.135608"
+)
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    pictures, labels = make_pictures(40, size=4)
+    return Dataset(pictures, labels.reshape(1, -1).astype(np.float64), ("non-cat", "cat"), "made")
+
+
+@pytest.fixture(scope="module")
+def course_fits(course: tuple[Path, Path]) -> dict[str, Fit]:
+    """Both methods with the course's settings, on the course's data."""
+    train_set = open_dataset(course[0])
+    return {method: train(train_set, Settings(method=method)) for method in ("dense", "gram")}
+
+
+@both_methods
+def test_the_courses_data_give_the_golden_costs(course_fits: dict[str, Fit], method: str) -> None:
+    fit = course_fits[method]
+    assert " ".join(f"{cost:.6f}" for cost in fit.costs) == GOLDEN
+    assert fit.cost_steps == tuple(range(0, 2001, 100))
+
+
+def test_dense_and_gram_find_the_same_weights(course_fits: dict[str, Fit]) -> None:
+    dense, gram = course_fits["dense"], course_fits["gram"]
+    assert np.linalg.norm(gram.w - dense.w) <= 1e-12 * np.linalg.norm(dense.w)
+    assert gram.b == pytest.approx(dense.b, rel=1e-12)
+
+
+def test_the_courses_data_give_the_courses_accuracy(
+    course_fits: dict[str, Fit], course: tuple[Path, Path]
+) -> None:
+    fit = course_fits["gram"]
+    correct = []
+    for path, part in zip(course, ("train", "test"), strict=True):
+        data = open_dataset(path, part)  # type: ignore[arg-type]
+        correct.append(int(np.sum((fit.w.T @ (data.X / 255) + fit.b > 0) == data.Y)))
+    assert correct == [207, 35]  # of 209, 99.04 %, and of 50, 70 %
+
+
+@both_methods
+def test_weights_do_not_depend_on_the_number_of_threads(
+    course: tuple[Path, Path], method: str
+) -> None:
+    train_set = open_dataset(course[0])
+    fits = []
+    for threads in (1, 2):
+        with threadpool_limits(limits=threads, user_api="blas"):
+            fits.append(train(train_set, Settings(iterations=20, method=method)))
+    assert fits[0].w.tobytes() == fits[1].w.tobytes()
+    assert fits[0].costs == fits[1].costs
+
+
+def threads() -> list[int]:
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_training_uses_one_thread(data: Dataset) -> None:
+    seen: list[int] = []
+    with threadpool_limits(limits=2, user_api="blas"):
+        train(data, Settings(iterations=1), on_step=lambda step, cost: seen.extend(threads()))
+    assert set(seen) == {1}
+
+
+def test_the_thread_limit_ends_with_its_block() -> None:
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = threads()
+        with blas_threads(1):
+            assert set(threads()) == {1}
+        assert threads() == before
+
+
+def plain_descent(data: Dataset, settings: Settings) -> tuple[Floats, float]:
+    """The course's notebook, with the penalty: the formulas as they are written down."""
+    X, m = data.X / 255, data.m
+    w, b = np.zeros((len(X), 1)), 0.0
+    for _ in range(settings.iterations):
+        A = 1 / (1 + np.exp(-(w.T @ X + b)))
+        dw = X @ (A - data.Y).T / m + settings.l2 / m * w
+        db = float(np.mean(A - data.Y))
+        w, b = w - settings.learning_rate * dw, b - settings.learning_rate * db
+    return w, b
+
+
+@both_methods
+@with_and_without_l2
+def test_descent_is_the_plain_loop(data: Dataset, method: str, l2: float) -> None:
+    settings = Settings(learning_rate=0.1, iterations=200, l2=l2, method=method)
+    fit = train(data, settings)
+    w, b = plain_descent(data, settings)
+    np.testing.assert_allclose(fit.w, w, rtol=1e-10, atol=1e-12)
+    assert fit.b == pytest.approx(b, rel=1e-10)
+    assert (fit.steps, fit.settings, fit.interrupted) == (200, settings, False)
+
+
+@both_methods
+def test_a_long_descent_meets_scikit_learns_optimum(data: Dataset, method: str) -> None:
+    l2 = 2.0
+    fit = train(data, Settings(learning_rate=0.3, iterations=20_000, l2=l2, method=method))
+    # C Σ loss + ½‖w‖² is our objective times m/λ when C = 1/λ; neither penalises the intercept.
+    other = LogisticRegression(C=1 / l2, solver="newton-cholesky", tol=1e-12, max_iter=1000)
+    other.fit((data.X / 255).T, data.Y[0])
+    np.testing.assert_allclose(fit.w, other.coef_.T, rtol=1e-8, atol=1e-10)
+    assert fit.b == pytest.approx(float(other.intercept_[0]), rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("iterations", "print_every", "cost_steps"),
+    [
+        (10, 4, (0, 4, 8, 10)),
+        (8, 4, (0, 4, 8)),
+        (3, 1, (0, 1, 2, 3)),
+        (5, 100, (0, 5)),
+        (0, 100, (0,)),
+    ],
+)
+@both_methods
+def test_each_step_is_reported_once_and_the_history_keeps_some(
+    data: Dataset, method: str, iterations: int, print_every: int, cost_steps: tuple[int, ...]
+) -> None:
+    seen: list[tuple[int, float]] = []
+    settings = Settings(iterations=iterations, print_every=print_every, method=method)
+    fit = train(data, settings, on_step=lambda step, cost: seen.append((step, cost)))
+    assert [step for step, _ in seen] == list(range(iterations + 1))
+    assert fit.cost_steps == cost_steps
+    assert fit.costs == tuple(cost for step, cost in seen if step in cost_steps)
+    assert fit.costs[0] == pytest.approx(math.log(2), rel=1e-15)
+
+
+def test_no_iterations_leave_everything_at_zero(data: Dataset) -> None:
+    fit = train(data, Settings(iterations=0))
+    assert (fit.steps, fit.b, fit.interrupted) == (0, 0.0, False)
+    assert fit.w.shape == (48, 1)
+    assert not fit.w.any()
+
+
+@both_methods
+@pytest.mark.parametrize("stop", [0, 1, 7])
+def test_a_stopped_run_is_a_shorter_run(data: Dataset, method: str, stop: int) -> None:
+    asked = count()
+    fit = train(data, Settings(method=method), should_stop=lambda: next(asked) >= stop)
+    short = train(data, Settings(iterations=stop, method=method))
+    assert fit.interrupted
+    assert not short.interrupted
+    assert (fit.steps, fit.b, fit.costs) == (stop, short.b, short.costs)
+    assert fit.cost_steps == short.cost_steps
+    assert np.array_equal(fit.w, short.w)
+
+
+def test_a_run_that_finished_was_not_interrupted(data: Dataset) -> None:
+    steps: list[int] = []
+    fit = train(
+        data,
+        Settings(iterations=3),
+        on_step=lambda step, _: steps.append(step),
+        should_stop=lambda: len(steps) == 3,  # when the last update is done
+    )
+    assert fit.steps == 3
+    assert not fit.interrupted
+
+
+def test_an_error_in_the_callback_is_not_swallowed(data: Dataset) -> None:
+    def fail(step: int, cost: float) -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        train(data, on_step=fail)
+
+
+@both_methods
+def test_training_leaves_the_data_as_they_were(data: Dataset, method: str) -> None:
+    pictures, Y = data.pictures.copy(), data.Y.copy()
+    train(data, Settings(iterations=5, l2=1.0, method=method))
+    assert np.array_equal(data.pictures, pictures)
+    assert np.array_equal(data.Y, Y)
+
+
+@both_methods
+def test_divergence_on_the_courses_data_names_step_and_rate(
+    course: tuple[Path, Path], method: str
+) -> None:
+    with pytest.raises(DivergedError) as failure:
+        train(open_dataset(course[0]), Settings(learning_rate=1e3, method=method))
+    assert re.search(r"at step 1 with learning rate 1000: try .*rate 100$", str(failure.value))
+
+
+@both_methods
+@pytest.mark.parametrize(
+    ("rate", "l2"),
+    [(1e6, 0.0), (1e200, 0.0), (1e300, 0.0), (0.5, 1e6), (1e200, 1e200), (1.0, 1e308)],
+)
+def test_divergence_is_one_line_without_warnings(
+    data: Dataset, method: str, rate: float, l2: float
+) -> None:
+    steps: list[int] = []
+    with pytest.raises(DivergedError) as failure:
+        train(
+            data,
+            Settings(learning_rate=rate, l2=l2, method=method),
+            on_step=lambda step, _: steps.append(step),
+        )
+    message = str(failure.value)
+    assert f"at step {len(steps)} with learning rate {rate:g}:" in message
+    assert "\n" not in message
+    assert ("--l2" in message) == (l2 > 0)
+    assert steps == list(range(len(steps)))  # the step that diverged is not reported as progress
+
+
+@settings(deadline=None, derandomize=True)
+@given(
+    rate=st.floats(1e-6, 1e308),
+    l2=st.just(0.0) | st.floats(1e-6, 1e308),
+    method=st.sampled_from(["dense", "gram"]),
+)
+def test_any_rate_ends_in_finite_weights_or_in_divergence(
+    rate: float, l2: float, method: str
+) -> None:
+    pictures, labels = make_pictures(6, size=2)
+    data = Dataset(pictures, labels.reshape(1, -1).astype(np.float64), ("non-cat", "cat"), "made")
+    try:
+        fit = train(data, Settings(learning_rate=rate, l2=l2, iterations=20, method=method))
+    except DivergedError:
+        return
+    assert np.isfinite(fit.w).all()
+    assert math.isfinite(fit.b)
+    assert np.isfinite(fit.costs).all()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "name"),
+    [
+        *(("learning_rate", bad, "learning rate") for bad in (0.0, -0.1, math.nan, math.inf)),
+        *(("l2", bad, "l2") for bad in (-1.0, math.nan, math.inf)),
+        ("iterations", -1, "iterations"),
+        ("print_every", 0, "print-every"),
+        ("seed", -1, "seed"),
+        ("method", "newton", "method"),
+    ],
+)
+def test_a_bad_setting_is_refused_by_name(
+    data: Dataset, setting: str, value: Any, name: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} .*{value:g}" if value != "newton" else name):
+        train(data, Settings(**{setting: value}))
+
+
+def test_the_defaults_are_the_courses(course_fits: dict[str, Fit]) -> None:
+    assert course_fits["gram"].settings == Settings(0.005, 2000, 0.0, method="gram")
