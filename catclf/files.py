@@ -51,24 +51,32 @@ def require_writable(path: Path, taken: Iterable[Path] = ()) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of ``path`` when the block ends well, wholly or not at all.
+    """An open file that takes the place of ``path``, as with ``replacing_path``."""
+    with replacing_path(path) as temporary, temporary.open("r+b") as file:
+        yield file
+        file.flush()
 
-    Written beside it, flushed to the disk, renamed over it, and the folder flushed; removed when
-    the block fails. A symbolic link is kept and its target replaced. Raises OutputError.
+
+@contextmanager
+def replacing_path(path: Path) -> Iterator[Path]:
+    """The name of an empty file that takes the place of ``path`` when the block ends well.
+
+    That happens wholly or not at all: it lies beside it, is flushed to the disk and renamed over
+    it, and the folder is flushed; it is removed when the block fails. A symbolic link is kept and
+    its target replaced. Raises OutputError.
     """
     target = Path(os.path.realpath(path))
     temporary = _beside(path)
     try:
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise OutputError(f"{printable(path)}: cannot be written: {reason(error)}") from error
     try:
-        with os.fdopen(descriptor, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        _sync(temporary)
         temporary.replace(target)
-        _sync_folder(target.parent)
+        with suppress(OSError):  # not every system can open folders
+            _sync(target.parent)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
@@ -115,14 +123,13 @@ def _beside(path: Path) -> Path:
     return Path(os.path.realpath(path)).parent / f".catclf-{os.urandom(8).hex()}.tmp"
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the system can open folders."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _sync(path: Path) -> None:
+    """Make what was written, or the rename in a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _escaped(character: str) -> str:

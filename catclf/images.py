@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -26,6 +27,8 @@ ENDINGS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".tga", ".ico"}
 )
+# Frames of a contact sheet: orange and blue differ for every kind of colour vision.
+FRAMES = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233))
 FITS = ("squash", "crop", "pad")
 
 
@@ -92,6 +95,34 @@ def decode(file: BinaryIO, preprocess: Preprocess, limits: Limits) -> Pixels:
     picture.draft("RGB", (preprocess.size, preprocess.size))
     upright = _upright(picture)
     return np.asarray(_fitted(_rgb(upright, preprocess), preprocess), dtype=np.uint8)
+
+
+def contact_sheet(pictures: Pixels, labels: Sequence[int], columns: int = 12) -> bytes:
+    """Pictures uint8 (k, size, size, 3) side by side as a PNG, a frame colour for each label."""
+    from PIL import Image  # noqa: TID251
+
+    size, frame = pictures.shape[1], 2
+    cell = size + 2 * frame
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * cell, rows * cell), (255, 255, 255))
+    for place, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        corner = (place % columns * cell, place // columns * cell)
+        colour = FRAMES[label % len(FRAMES)]
+        sheet.paste(colour, (*corner, corner[0] + cell, corner[1] + cell))
+        sheet.paste(Image.fromarray(picture), (corner[0] + frame, corner[1] + frame))
+    content = io.BytesIO()
+    sheet.save(content, "PNG")
+    return content.getvalue()
+
+
+def dimensions(path: str | Path) -> tuple[int, int]:
+    """Width and height in pixels of a picture file that can be read, from its header alone."""
+    from PIL import Image  # noqa: TID251
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path, formats=FORMATS) as picture:
+            return picture.size
 
 
 def list_folder(folder: Path) -> Iterator[Path]:

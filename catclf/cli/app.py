@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from catclf import __version__
+from catclf.cli.data import data
 from catclf.cli.predict import predict
 from catclf.cli.streams import abandon_stdout, put, warn
 from catclf.cli.train import train
@@ -55,6 +56,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(predict)
+app.add_typer(data, name="data")
 
 
 @app.callback()
@@ -86,6 +88,8 @@ def _report(error: Exception) -> None:
     if isinstance(error, CatclfError):
         line = str(error)
     elif isinstance(error, typer.TyperException):
+        if not error.format_message():  # a group without a command has just shown its help
+            return
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "catclf"
         line = f"{error.format_message()} See '{command} --help'."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,15 @@ ModelPath = Annotated[
         show_default=True,
     ),
 ]
+SourcePath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE", help="HDF5 file, class folders, CSV or TSV table, or .npz archive."
+    ),
+]
+JsonOrText = Annotated[
+    Literal["text", "json"], typer.Option("--format", help="How to print.", rich_help_panel=OUTPUT)
+]
 Size = Annotated[
     int | None,
     typer.Option(
@@ -30,10 +39,10 @@ Size = Annotated[
     ),
 ]
 FitOption = Annotated[
-    str | None,
+    Literal["squash", "crop", "pad"] | None,
     typer.Option(
         "--fit",
-        help="How picture files become square: squash, crop the middle, or pad.",
+        help="How picture files become square; crop keeps the middle.",
         show_default="squash",
         rich_help_panel=DATA,
     ),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catclf.errors import SettingsError
-
 if TYPE_CHECKING:
-    from catclf.datasets import Reading
+    from catclf.datasets import Part, Reading
+    from catclf.datasets.sources import Source
 
 
 @contextmanager
@@ -20,13 +20,21 @@ def reading_with_progress(
     quiet: bool,
     *,
     positive: str | None = None,
+    workers: int | None = None,
 ) -> Iterator[Reading]:
     """How to read a source, with a progress bar on a terminal while pictures are decoded."""
     from catclf.datasets import Reading
     from catclf.display import counting
-    from catclf.images import FITS
 
-    if fit is not None and fit not in FITS:
-        raise SettingsError(f"--fit {fit!r} is unknown: use one of {', '.join(FITS)}")
     with counting("reading pictures", quiet) as on_progress:
-        yield Reading(positive, size, fit, skip_bad, on_progress=on_progress)
+        yield Reading(positive, size, fit, skip_bad, workers, on_progress)
+
+
+def open_all_parts(path: Path, reading: Reading) -> dict[Part, Source]:
+    """The training and the test part of a source that has both, else what it has, as training."""
+    from catclf.datasets import has_both_parts, open_source
+
+    parts: tuple[Part, ...] = ("train",)
+    if path.exists() and has_both_parts(path):
+        parts = ("train", "test")
+    return {part: open_source(path, part, reading) for part in parts}

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.datasets import Part, Reading, stored
-from catclf.datasets.disk import DiskRows
+from catclf.datasets.rows import DiskRows
 from catclf.datasets.sources import ArraySource
 from catclf.errors import DataError
 from catclf.files import printable, reason

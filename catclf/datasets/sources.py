@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catclf.datasets import Dataset, Reading
+from catclf.datasets.rows import RowView
 from catclf.decoding import decode_all
 from catclf.errors import DataError
 from catclf.files import printable
@@ -132,6 +133,27 @@ class FileSource:
             of_class = self.labels == index
             if of_class.any() and bad[of_class].all():
                 raise DataError(f"{self.shown}: no picture of class {printable(name)} can be read")
+
+
+def rows_of(source: Source, rows: Labels) -> Source:
+    """Only these rows of a source, in their order, which must be ascending."""
+    names = source.names()
+    if isinstance(source, FileSource):
+        return replace(
+            source,
+            labels=source.labels[rows],
+            files=[source.files[row] for row in rows.tolist()],
+            lines=[source.lines[row] for row in rows.tolist()] if source.lines else None,
+            skipped=[],
+        )
+    assert isinstance(source, ArraySource)
+    pixels: Any = RowView(source.pixels, rows)  # has what is used of an array
+    return replace(
+        source,
+        labels=source.labels[rows],
+        pixels=pixels,
+        stored_names=tuple(names[row] for row in rows.tolist()) if names else None,
+    )
 
 
 def to_dataset(source: Source, reading: Reading) -> Dataset:

@@ -1,0 +1,93 @@
+"""``catclf data info``: what a data set holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from catclf.cli.options import OUTPUT, FitOption, JsonOrText, Size, SkipBad, SourcePath
+from catclf.cli.reading import open_all_parts, reading_with_progress
+from catclf.cli.streams import put
+from catclf.files import printable, replacing, require_writable
+
+if TYPE_CHECKING:
+    from catclf.datasets import Part
+    from catclf.datasets.sources import Source
+
+SHEET = 96  # pictures on a contact sheet: 12 by 8
+
+
+def info(
+    source: SourcePath,
+    image: Annotated[
+        Path | None,
+        typer.Option(help="Write a contact sheet as PNG here.", rich_help_panel=OUTPUT),
+    ] = None,
+    size: Size = None,
+    fit: FitOption = None,
+    skip_bad: SkipBad = False,
+    format: JsonOrText = "text",
+) -> None:
+    """Show shapes, classes, shares and settings of a data set.
+
+    Example: catclf data info train.h5 --image sheet.png
+    """
+    if image is not None:
+        require_writable(image, [source])
+    with reading_with_progress(size, fit, skip_bad, quiet=False) as reading:
+        parts = open_all_parts(source, reading)
+        if image is not None:
+            _write_sheet(image, parts)
+    facts = {part: _facts(found) for part, found in parts.items()}
+    if format == "json":
+        put(json.dumps({"source": str(source), "parts": facts}) + "\n")
+        return
+    bytes_on_disk = source.stat().st_size if source.is_file() else None
+    size_note = f", {bytes_on_disk / 1e6:.1f} MB" if bytes_on_disk is not None else ""
+    put(f"{printable(source)}{size_note}\n")
+    for part, fact in facts.items():
+        put(_text(part, fact))
+
+
+def _facts(source: Source) -> dict[str, Any]:
+    names = source.classes or ("0", "1")
+    counts = np.bincount(source.labels, minlength=len(names)).tolist()
+    preprocess = source.preprocess
+    return {
+        "pictures": len(source.labels),
+        "shape": [len(source.labels), preprocess.size, preprocess.size, 3],
+        "classes": dict(zip(names, counts, strict=True)),
+        "fit": preprocess.fit,
+        "resampling": preprocess.resampling,
+        "names": source.names() is not None,
+    }
+
+
+def _text(part: str, fact: dict[str, Any]) -> str:
+    shape = " x ".join(str(axis) for axis in fact["shape"])
+    lines = [f"{part}: {fact['pictures']} pictures, uint8 {shape}, fit {fact['fit']}"]
+    for name, count in fact["classes"].items():
+        share = 100 * count / max(fact["pictures"], 1)
+        lines.append(f"  {printable(name):<20} {count:>8}  {share:5.1f} %")
+    return "\n".join(lines) + "\n"
+
+
+def _write_sheet(image: Path, parts: dict[Part, Source]) -> None:
+    """Pictures of all parts, evenly chosen, each class's in a frame of its own colour."""
+    from catclf.images import contact_sheet
+
+    pictures, labels = [], []
+    for source in parts.values():
+        m = len(source.labels)
+        wanted = set(np.linspace(0, m - 1, min(m, SHEET // len(parts))).round().astype(int))
+        for rows, block in source.blocks():
+            for row, picture in zip(rows.tolist(), block, strict=True):
+                if row in wanted:
+                    pictures.append(picture)
+                    labels.append(int(source.labels[row]))
+    with replacing(image) as file:
+        file.write(contact_sheet(np.stack(pictures), labels))

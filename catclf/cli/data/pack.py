@@ -1,0 +1,59 @@
+"""``catclf data pack``: any source to one HDF5 file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Literal
+
+import typer
+
+from catclf.cli.options import DATA, OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath
+from catclf.cli.reading import open_all_parts, reading_with_progress
+from catclf.cli.streams import put, warn
+from catclf.files import printable, require_writable
+
+
+def pack(
+    source: SourcePath,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="HDF5 file to write.", rich_help_panel=OUTPUT)
+    ],
+    size: Size = None,
+    fit: FitOption = None,
+    skip_bad: SkipBad = False,
+    compress: Annotated[
+        Literal["none", "gzip", "lzf"],
+        typer.Option(
+            help="Smaller, but slower to read in each pass.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "none",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Pictures decoded at once.", show_default="cores", rich_help_panel=DATA
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a data set as one HDF5 file, in the memory of a few pictures.
+
+    The file appears under its name when it is complete, and trains to the same model as its source.
+
+    Example: catclf data pack photos/ -o photos.h5
+    """
+    from catclf.datasets.pack import write
+
+    require_writable(output, [source])
+    began = perf_counter()
+    with reading_with_progress(size, fit, skip_bad, quiet, workers=workers) as reading:
+        parts = open_all_parts(source, reading)
+        written = write(output, parts, compress)
+    for part, labels in written.items():
+        skipped = len(parts[part].labels) - len(labels)
+        if skipped:
+            warn(f"{parts[part].shown}: left out {skipped} unreadable pictures")
+        if not quiet:
+            rate = len(labels) / max(perf_counter() - began, 1e-9)
+            put(f"{printable(output)}: {part} {len(labels)} pictures, {rate:,.0f} a second\n")

@@ -1,0 +1,56 @@
+"""``catclf data split``: divide a data set into a training and a test part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from catclf.cli.options import OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath
+from catclf.cli.reading import reading_with_progress
+from catclf.cli.streams import put
+from catclf.files import printable, require_writable
+
+
+def split(
+    source: SourcePath,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="HDF5 file to write.", rich_help_panel=OUTPUT)
+    ],
+    test: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of pictures for the test part.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, help="Which of the possible divisions.")] = 0,
+    size: Size = None,
+    fit: FitOption = None,
+    skip_bad: SkipBad = False,
+    quiet: Quiet = False,
+) -> None:
+    """Divide a data set at random into a training and a test part of one HDF5 file.
+
+    Both parts get the same class shares as far as possible; duplicates and near-duplicates stay
+    together, so that no test picture was seen in training.
+
+    Example: catclf data split photos/ -o photos.h5 --test 0.2
+    """
+    from catclf.datasets import open_source
+    from catclf.datasets.pack import write
+    from catclf.datasets.sources import rows_of
+    from catclf.quality import duplicate_groups, measure
+    from catclf.sampling import stratified_split
+
+    require_writable(output, [source])
+    with reading_with_progress(size, fit, skip_bad, quiet) as reading:
+        whole = open_source(source, "train", reading)
+        measured = measure(whole.name, whole)
+        groups, _ = duplicate_groups([measured])
+        train, held = stratified_split(measured.labels, groups, test, seed)
+        rows = {"train": measured.rows[train], "test": measured.rows[held]}
+        written = write(
+            output,
+            {"train": rows_of(whole, rows["train"]), "test": rows_of(whole, rows["test"])},
+        )
+    if not quiet:
+        for part, labels in written.items():
+            put(f"{printable(output)}: {part} {len(labels)} pictures\n")

@@ -1,0 +1,71 @@
+"""``catclf data verify``: find what would spoil a result."""
+
+from __future__ import annotations
+
+import json
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from catclf.cli.options import JsonOrText, Size
+from catclf.cli.reading import open_all_parts, reading_with_progress
+from catclf.cli.streams import put
+from catclf.errors import ExitCode
+from catclf.files import printable
+
+if TYPE_CHECKING:
+    from catclf.quality import Finding, Part
+
+
+def verify(
+    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Data sets.")],
+    size: Size = None,
+    format: JsonOrText = "text",
+) -> None:
+    """Look for duplicates, leaks between parts, odd class shares and bad pictures.
+
+    Exits with 1 when it finds any. Several sources are taken as parts of one data set.
+
+    Example: catclf data verify train.h5 test.h5
+    """
+    from catclf.quality import findings, measure
+
+    measured = []
+    with reading_with_progress(size, None, skip_bad=True, quiet=False) as reading:
+        for source in sources:
+            parts = open_all_parts(source, reading)
+            for part, found in parts.items():
+                label = printable(source.name or str(source))
+                label += f" {part}" if len(parts) > 1 else ""
+                measured.append(measure(label, found))
+    problems = list(findings(measured, size or 64))
+    put(_json(measured, problems) if format == "json" else _text(measured, problems))
+    if problems:
+        raise typer.Exit(ExitCode.NO)
+
+
+def _json(parts: list[Part], problems: list[Finding]) -> str:
+    content = {
+        "checked": [{"part": part.label, "pictures": len(part.rows)} for part in parts],
+        "problems": [{"kind": found.kind, "message": found.message} for found in problems],
+    }
+    return json.dumps(content) + "\n"
+
+
+def _text(parts: list[Part], problems: list[Finding]) -> str:
+    from catclf.duplicates import DISTANCE, LEVELS
+
+    total = sum(len(part.rows) for part in parts)
+    checked = ", ".join(f"{part.label} ({len(part.rows)} pictures)" for part in parts)
+    lines = chain(
+        (found.message for found in problems),
+        (
+            f"checked {checked}: equal pixels; near-duplicates (hashes within {DISTANCE} of 64 "
+            f"bits, thumbnails within {LEVELS:g} grey levels); labels of duplicates; class shares; "
+            "empty, unreadable, small and scrambled pictures",
+            f"problems: {len(problems) or 'none'} in {total} pictures",
+        ),
+    )
+    return "\n".join(lines) + "\n"

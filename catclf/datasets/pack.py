@@ -1,0 +1,84 @@
+"""Writing HDF5 data sets, block by block: pictures of any number in the memory of a few."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from catclf.datasets import Part
+from catclf.datasets.hdf5 import FIT, RESAMPLING
+from catclf.datasets.sources import BLOCK, Labels, Source
+from catclf.errors import DataError, OutputError
+from catclf.files import printable, reason, replacing_path
+
+
+def write(
+    output: Path, parts: Mapping[Part, Source], compression: str = "none"
+) -> dict[Part, Labels]:
+    """Write the parts to one file, wholly or not at all; the labels that were written, by part.
+
+    Pictures lie in chunks of 64, so that reading them in order touches each byte once. Their names
+    and how they were made are kept beside them. Raises DataError and OutputError.
+    """
+    import h5py  # noqa: TID251
+
+    classes = next(iter(parts.values())).classes
+    if any(source.classes != classes for source in parts.values()):
+        raise DataError(f"{printable(output)}: the parts have different classes")
+    with replacing_path(output) as temporary:
+        try:
+            with h5py.File(os.fsencode(temporary), "w") as file:
+                if classes:
+                    file.create_dataset("list_classes", data=_bytes(classes), track_times=False)
+                return {
+                    part: _write_part(file, part, source, compression)
+                    for part, source in parts.items()
+                }
+        except OSError as error:
+            raise OutputError(f"{printable(output)}: cannot be written: {_why(error)}") from error
+
+
+def _write_part(file: Any, part: Part, source: Source, compression: str) -> Labels:
+    size = source.preprocess.size
+    pictures = file.create_dataset(
+        f"{part}_set_x",
+        shape=(0, size, size, 3),
+        maxshape=(None, size, size, 3),
+        chunks=(BLOCK, size, size, 3),
+        dtype=np.uint8,
+        compression=None if compression == "none" else compression,
+        track_times=False,
+    )
+    pictures.attrs[FIT] = source.preprocess.fit
+    pictures.attrs[RESAMPLING] = source.preprocess.resampling
+    rows: list[Labels] = []
+    count = 0
+    for block_rows, block in source.blocks():
+        pictures.resize(count + len(block), axis=0)
+        pictures[count:] = block
+        count += len(block)
+        rows.append(block_rows)
+    if not rows:
+        raise DataError(f"{source.shown}: has no pictures to write")
+    kept = np.concatenate(rows)
+    labels = source.labels[kept]
+    file.create_dataset(f"{part}_set_y", data=labels, track_times=False)
+    names = source.names()
+    if names is not None:
+        data = _bytes([names[row] for row in kept.tolist()])
+        file.create_dataset(f"{part}_set_names", data=data, track_times=False)
+    return labels
+
+
+def _bytes(names: Any) -> Any:
+    """Names as fixed-length bytes, which hold any file name and are the same in every run."""
+    return np.array([os.fsencode(name) for name in names])
+
+
+def _why(error: OSError) -> str:
+    """HDF5 reports a full disk in the middle of a long sentence."""
+    return reason(error) if "No space" not in str(error) else "no space left on the disk"

@@ -1,0 +1,122 @@
+"""Pictures that are the same, or nearly: hashes, and pairs found without comparing all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf.maths import Floats, Pixels
+
+Hashes = NDArray[np.uint64]
+Pair = tuple[int, int]
+
+DISTANCE = 4  # bits of 64 in which the hashes of near-duplicates may differ
+LEVELS = 8.0  # mean difference of their 16x16 grey thumbnails, of 255
+_BANDS = ((0, 13), (13, 13), (26, 13), (39, 13), (52, 12))  # first bit and width
+_LARGEST_GROUP = 2000
+
+
+def grey(pictures: Pixels, size: int) -> Floats:
+    """Grey pictures float64 (k, size, size): means over areas of uint8 pictures (k, s, s, 3).
+
+    Pictures smaller than ``size`` are enlarged by repeating pixels.
+    """
+    s = pictures.shape[1]
+    if s < size:
+        nearest = np.arange(size) * s // size
+        return np.asarray(pictures[:, nearest][:, :, nearest].mean(axis=3))
+    edges = np.arange(size) * s // size
+    counts = np.diff(np.append(edges, s))
+    rows = np.add.reduceat(pictures, edges, axis=1, dtype=np.uint32)
+    areas = np.add.reduceat(rows.sum(axis=3, dtype=np.uint32), edges, axis=2)
+    return np.asarray(areas / (3.0 * counts[:, None] * counts))
+
+
+def perceptual_hashes(pictures: Pixels) -> Hashes:
+    """64 bits for each picture, nearly the same when it is re-encoded, resized or brightened.
+
+    The 8x8 lowest frequencies of the discrete cosine transform of the 32x32 grey picture, each
+    compared with their median without the mean (pHash: Zauner, "Implementation and Benchmarking of
+    Perceptual Image Hash Functions", 2010, section 3.2.1).
+    """
+    C = _cosines(8, 32)
+    low = (C @ grey(pictures, 32) @ C.T).reshape(len(pictures), 64)
+    bits = low > np.median(low[:, 1:], axis=1, keepdims=True)
+    bits[:, 0] = False  # the mean is brightness, not content
+    return np.packbits(bits, axis=1).view(">u8").astype(np.uint64).reshape(-1)
+
+
+def thumbnails(pictures: Pixels) -> Pixels:
+    """Grey 16x16 pictures uint8 (k, 16, 16), by which candidates are compared."""
+    return np.rint(grey(pictures, 16)).astype(np.uint8)
+
+
+def digests(pictures: Pixels) -> list[bytes]:
+    """16 bytes for each picture, equal for equal pixels."""
+    rows = np.ascontiguousarray(pictures).reshape(len(pictures), -1)
+    return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
+
+
+def near_pairs(hashes: Hashes, small: Pixels) -> list[Pair]:
+    """Pairs (i < j) whose hashes differ in at most DISTANCE bits and thumbnails by under LEVELS.
+
+    If at most 4 bits of 64 differ, one of five bands of bits is equal, so only pictures that share
+    a band are compared: a few for each picture, not all.
+    """
+    found: set[Pair] = set()
+    for first, width in _BANDS:
+        keys = (hashes >> np.uint64(64 - first - width)) & np.uint64((1 << width) - 1)
+        for i, j in _sharing(keys, hashes):
+            distance = np.bitwise_count(hashes[i] ^ hashes[j])
+            close = distance <= DISTANCE
+            i, j = i[close], j[close]
+            difference = np.abs(small[i].astype(np.int16) - small[j]).mean(axis=(1, 2))
+            alike = difference < LEVELS
+            low, high = np.minimum(i, j)[alike], np.maximum(i, j)[alike]
+            found.update(zip(low.tolist(), high.tolist(), strict=True))
+    return sorted(found)
+
+
+def groups(count: int, pairs: Iterable[Pair]) -> NDArray[np.int64]:
+    """The group of each of ``count`` items, named by its first member, where pairs belong together.
+
+    Disjoint sets with path halving (Tarjan and van Leeuwen, J. ACM 31, 1984).
+    """
+    parent = np.arange(count)
+
+    def root(item: int) -> int:
+        while parent[item] != item:
+            parent[item] = parent[parent[item]]
+            item = int(parent[item])
+        return item
+
+    for i, j in pairs:
+        a, b = root(i), root(j)
+        parent[max(a, b)] = min(a, b)
+    return np.array([root(item) for item in range(count)], dtype=np.int64)
+
+
+def _sharing(keys: Hashes, hashes: Hashes) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Arrays of pairs with equal keys: in sorted order each with the next, the one after, …
+
+    A key shared by very many (plain skies, white borders) is narrowed by the whole hash, so that
+    the work stays near linear; of such crowds only those of nearest hashes are compared.
+    """
+    order = np.lexsort((hashes, keys))
+    ordered = keys[order]
+    for step in range(1, min(len(order), _LARGEST_GROUP)):
+        same = np.flatnonzero(ordered[step:] == ordered[:-step])
+        if not len(same):
+            return
+        yield order[same], order[same + step]
+
+
+@lru_cache
+def _cosines(rows: int, size: int) -> Floats:
+    """The first rows of the DCT-II matrix, without its scale."""
+    k, i = np.arange(rows)[:, None], np.arange(size)[None]
+    return np.asarray(np.cos(np.pi * k * (2 * i + 1) / (2 * size)))

@@ -1,0 +1,213 @@
+"""What would spoil a result before training: duplicates, leaks, odd shares, odd pictures."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf import duplicates
+from catclf.datasets.sources import FileSource, Labels, Source
+from catclf.files import printable
+from catclf.maths import Floats, Pixels
+
+EMPTY_SPREAD = 3.0  # grey levels: a picture whose pixels differ less shows nothing
+SCRAMBLED_CORRELATION = 0.6  # of neighbouring pixels; pictures have 0.9, scrambled ones under 0.4
+SHARE_DIFFERENCE = 0.05  # of a class, between parts, and …
+SHARE_DEVIATIONS = 3.0  # … this many standard errors
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One problem: a stable word for scripts, and a line for people."""
+
+    kind: str
+    message: str
+
+
+@dataclass
+class Part:
+    """One part of a source and what was measured of its pictures, row by row of those readable."""
+
+    label: str
+    source: Source
+    rows: Labels = field(default_factory=lambda: np.zeros(0, np.int64))
+    hashes: duplicates.Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
+    small: Pixels = field(default_factory=lambda: np.zeros((0, 16, 16), np.uint8))
+    digests: list[bytes] = field(default_factory=list)
+    spread: Floats = field(default_factory=lambda: np.zeros(0))
+    correlation: float = 1.0
+
+    @property
+    def labels(self) -> Labels:
+        """Class numbers of the readable rows."""
+        return self.source.labels[self.rows]
+
+    def picture(self, index: int) -> str:
+        """The name of a measured picture, or its number where it has none."""
+        row = int(self.rows[index])
+        names = self.source.names()
+        return f"{self.label} {printable(names[row]) if names else f'picture {row}'}"
+
+    def class_name(self, index: int) -> str:
+        """The class of a measured picture."""
+        label = int(self.labels[index])
+        return printable(self.source.classes[label]) if self.source.classes else str(label)
+
+
+def measure(label: str, source: Source) -> Part:
+    """Read all pictures of a part once, in blocks, and keep a few hundred bytes of each."""
+    part = Part(label, source)
+    rows, hashes, small, spread, sums = [], [], [], [], np.zeros(6)
+    for block_rows, pictures in source.blocks():
+        rows.append(block_rows)
+        hashes.append(duplicates.perceptual_hashes(pictures))
+        small.append(duplicates.thumbnails(pictures))
+        part.digests += duplicates.digests(pictures)
+        spread.append(small[-1].std(axis=(1, 2)))
+        sums += _neighbour_sums(pictures)
+    if rows:
+        part.rows, part.hashes = np.concatenate(rows), np.concatenate(hashes)
+        part.small, part.spread = np.concatenate(small), np.concatenate(spread)
+        part.correlation = _correlation(sums)
+    return part
+
+
+def findings(parts: Sequence[Part], smallest: int) -> Iterator[Finding]:
+    """All problems within and across parts; ``smallest`` is the side wanted of picture files."""
+    for part in parts:
+        yield from _unreadable(part)
+        yield from _too_small(part, smallest)
+        yield from _empty(part)
+        yield from _scrambled(part)
+    yield from _repeated(parts)
+    yield from _shares(parts)
+
+
+def duplicate_groups(parts: Sequence[Part]) -> tuple[NDArray[np.int64], list[tuple[int, int]]]:
+    """A group number for each picture of all parts in turn, and the pairs of near-duplicates.
+
+    Equal pictures form a group without being compared; nearly empty ones are only equal or not.
+    """
+    digests = [digest for part in parts for digest in part.digests]
+    first: dict[bytes, int] = {}
+    exact = [(first.setdefault(digest, i), i) for i, digest in enumerate(digests)]
+    spread = np.concatenate([part.spread for part in parts])
+    alone = np.array(sorted(i for i in first.values() if spread[i] >= EMPTY_SPREAD), dtype=np.int64)
+    hashes = np.concatenate([part.hashes for part in parts])[alone]
+    small = np.concatenate([part.small for part in parts])[alone]
+    near = [(int(alone[i]), int(alone[j])) for i, j in duplicates.near_pairs(hashes, small)]
+    return duplicates.groups(len(digests), [*exact, *near]), near
+
+
+def _repeated(parts: Sequence[Part]) -> Iterator[Finding]:
+    where = [(part, index) for part in parts for index in range(len(part.rows))]
+    _, near = duplicate_groups(parts)
+    same = defaultdict(list)
+    for number, (part, index) in enumerate(where):
+        same[part.digests[index]].append(number)
+    for members in same.values():
+        if len(members) > 1:
+            yield _repeat("same", [where[number] for number in members])
+    for pair in near:
+        yield _repeat("similar", [where[number] for number in pair])
+
+
+def _repeat(what: str, members: list[tuple[Part, int]]) -> Finding:
+    """Across parts it is a leak, with different labels a contradiction, else a repetition."""
+    names = [part.picture(index) for part, index in members]
+    shown = " = ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    classes = sorted({part.class_name(index) for part, index in members})
+    if len(classes) > 1:
+        return Finding(
+            f"{what}-picture-other-label", f"{what} picture, labels {', '.join(classes)}: {shown}"
+        )
+    across = len({part.label for part, _ in members}) > 1
+    kind = f"{what}-picture-across-parts" if across else f"{what}-picture"
+    return Finding(kind, f"{what} picture: {shown}")
+
+
+def _shares(parts: Sequence[Part]) -> Iterator[Finding]:
+    """Class shares that differ between parts by more than chance makes likely (two proportions)."""
+    for a, b in combinations([part for part in parts if len(part.rows)], 2):
+        worst = max(_class_shares(a, b), key=lambda found: abs(found[1] - found[2]), default=None)
+        if worst is None:
+            continue
+        name, p, q = worst
+        pooled = (p * len(a.rows) + q * len(b.rows)) / (len(a.rows) + len(b.rows))
+        error = sqrt(pooled * (1 - pooled) * (1 / len(a.rows) + 1 / len(b.rows)))
+        if abs(p - q) > SHARE_DIFFERENCE and abs(p - q) > SHARE_DEVIATIONS * error:
+            yield Finding(
+                "class-shares",
+                f"class shares differ: {name} is {100 * p:.1f} % of {a.label} and "
+                f"{100 * q:.1f} % of {b.label}",
+            )
+
+
+def _class_shares(a: Part, b: Part) -> Iterator[tuple[str, float, float]]:
+    """Each class both parts know, positive (the last) first, with its share in each."""
+    names = a.source.classes or ("label 0", "label 1")
+    if (b.source.classes or ("label 0", "label 1")) != names:
+        return
+    for index in reversed(range(len(names))):
+        p, q = float(np.mean(a.labels == index)), float(np.mean(b.labels == index))
+        yield printable(names[index]), p, q
+
+
+def _unreadable(part: Part) -> Iterable[Finding]:
+    source = part.source
+    if isinstance(source, FileSource):
+        for row, why in source.skipped:
+            yield Finding("unreadable", f"{part.label} {source.label_of(row)}: {why}")
+
+
+def _too_small(part: Part, smallest: int) -> Iterator[Finding]:
+    """Files of less than half the size wanted: enlarging adds no detail."""
+    from catclf.images import dimensions
+
+    source = part.source
+    if not isinstance(source, FileSource):
+        return
+    for index, row in enumerate(part.rows.tolist()):
+        width, height = dimensions(source.root / source.files[row])
+        if 2 * min(width, height) < smallest:
+            yield Finding(
+                "small", f"small picture: {part.picture(index)} has {width}x{height} pixels"
+            )
+
+
+def _empty(part: Part) -> Iterator[Finding]:
+    for index in np.flatnonzero(part.spread < EMPTY_SPREAD).tolist():
+        yield Finding("empty", f"constant or nearly empty picture: {part.picture(index)}")
+
+
+def _scrambled(part: Part) -> Iterator[Finding]:
+    if part.correlation < SCRAMBLED_CORRELATION:
+        yield Finding(
+            "scrambled",
+            f"scrambled pixels: neighbours in {part.label} correlate {part.correlation:.2f}, "
+            "in pictures about 0.9: was X made with reshape(-1, m) instead of reshape(m, -1).T?",
+        )
+
+
+def _neighbour_sums(pictures: Pixels) -> Floats:
+    """Σ1, Σx, Σy, Σx², Σy², Σxy over the green values of neighbours right and below."""
+    sums = np.zeros(6)
+    green = pictures[..., 1].astype(np.float64)
+    pairs = ((green[:, :, :-1], green[:, :, 1:]), (green[:, :-1], green[:, 1:]))
+    for x, y in pairs:
+        xx, yy, xy = np.vdot(x, x), np.vdot(y, y), np.vdot(x, y)
+        sums += np.array([x.size, x.sum(), y.sum(), xx, yy, xy])
+    return sums
+
+
+def _correlation(sums: Floats) -> float:
+    """Pearson's r; 1 for pictures without any spread, which are reported as empty."""
+    count, x, y, xx, yy, xy = sums.tolist()
+    spread = (xx - x * x / count) * (yy - y * y / count) if count else 0.0
+    return (xy - x * y / count) / sqrt(spread) if spread > 0 else 1.0

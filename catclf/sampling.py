@@ -1,0 +1,40 @@
+"""Random divisions of a data set, the same for the same seed."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf.errors import DataError
+
+Rows = NDArray[np.int64]
+
+
+def stratified_split(labels: Rows, groups: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
+    """Row numbers of two parts, sorted: the rest, and about ``share`` of each class.
+
+    ``labels`` (m,) are class numbers, ``groups`` (m,) say which rows must stay together: a group
+    goes to the side that its first row's class still needs. Raises DataError when a part would be
+    empty.
+    """
+    rng = np.random.default_rng(seed)
+    members: dict[int, list[int]] = {}
+    for row, group in enumerate(groups.tolist()):
+        members.setdefault(group, []).append(row)
+    names = sorted(members)
+    missing = {int(k): share * np.sum(labels == k) for k in np.unique(labels)}
+    held: list[int] = []
+    for place in rng.permutation(len(names)):
+        rows = members[names[place]]
+        need = missing[int(labels[rows[0]])]
+        if need >= len(rows) / 2:  # rounds to the nearer side
+            held += rows
+            for row in rows:
+                missing[int(labels[row])] -= 1
+    chosen = np.zeros(len(labels), dtype=bool)
+    chosen[held] = True
+    if chosen.all() or not chosen.any():
+        raise DataError(
+            f"{len(labels)} pictures cannot be divided so that each part has some: try --test 0.5"
+        )
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
