@@ -66,6 +66,8 @@ def replacing_path(path: Path) -> Iterator[Path]:
     its target replaced. Raises OutputError.
     """
     target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{printable(path)}: is not a regular file, and saving would replace it")
     temporary = _beside(path)
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -113,9 +115,10 @@ _DISK_ERRORS = {
 
 def _same(path: Path, other: Path) -> bool:
     """Whether two names lead to one file, which need not exist yet."""
-    if path.exists() and other.exists():
+    try:
         return path.samefile(other)
-    return os.path.realpath(path) == os.path.realpath(other)
+    except OSError:
+        return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _beside(path: Path) -> Path:

@@ -154,7 +154,11 @@ def _upright(picture: Image.Image) -> Image.Image:
     """Turned as its EXIF orientation says."""
     from PIL import ImageOps  # noqa: TID251
 
-    turned: Image.Image = ImageOps.exif_transpose(picture)
+    picture.load()
+    try:
+        turned: Image.Image = ImageOps.exif_transpose(picture)
+    except Exception:  # the pixels are sound: damaged EXIF data are no reason to refuse them
+        return picture
     return turned
 
 
@@ -215,7 +219,14 @@ def _fitted(picture: Image.Image, preprocess: Preprocess) -> Image.Image:
     if preprocess.fit == "crop":
         return ImageOps.fit(picture, target, method)
     if preprocess.fit == "pad":
-        return ImageOps.pad(picture, target, method, color=preprocess.background)
+        width, height = picture.size
+        scale = preprocess.size / max(width, height)
+        inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+        padded = Image.new("RGB", target, preprocess.background)
+        resized = picture.resize(inner, method)
+        left, top = (round((preprocess.size - side) / 2) for side in inner)
+        padded.paste(resized, (left, top))
+        return padded
     return picture.resize(target, method, reducing_gap=3.0)
 
 

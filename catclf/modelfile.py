@@ -10,6 +10,7 @@ import io
 import json
 import os
 import stat
+import warnings
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -62,7 +63,8 @@ def load(path: str | Path) -> Model:
     shown = printable(path)
     try:
         content = _content(Path(path))
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with warnings.catch_warnings(), zipfile.ZipFile(io.BytesIO(content)) as archive:
+            warnings.simplefilter("error")  # the header parser warns of what we never write
             return _parse(archive)
     except ModelError as error:
         raise ModelError(f"{shown}: {error}") from error
@@ -80,13 +82,14 @@ def load(path: str | Path) -> Model:
 
 def _content(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)  # fdopen would leave a folder's open
+        raise ModelError("is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelError("is not a regular file")
         if status.st_size > FILE_LIMIT:
             raise ModelError(f"is larger than any model: {status.st_size} bytes")
-        return file.read(FILE_LIMIT)
+        return file.read(status.st_size)
 
 
 def _parse(archive: zipfile.ZipFile) -> Model:
@@ -96,6 +99,8 @@ def _parse(archive: zipfile.ZipFile) -> Model:
         raise ModelError("is not a catclf model: it has no member meta")
     if len(set(names)) < len(names) or sum(entry.file_size for entry in entries) > FILE_LIMIT:
         raise ModelError("is not a sound model: members are repeated or too large")
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise ModelError("is not a sound model: its members are compressed")  # ours never are
     meta = _read_meta(archive)
     if sorted(names) != sorted(f"{name}.npy" for name in MEMBERS):
         raise ModelError(f"is not a sound model: it must hold exactly {', '.join(MEMBERS)}")
@@ -130,7 +135,7 @@ def _array(
     stream = io.BytesIO(content)
     if np.lib.format.read_magic(stream) != (1, 0):
         raise ModelError(f"has {name} in an unknown array format")
-    found, _, declared = np.lib.format.read_array_header_1_0(stream)
+    found, fortran, declared = np.lib.format.read_array_header_1_0(stream)
     if declared.hasobject:
         raise ModelError(f"has pickled objects in {name}: they are never loaded")
     if dtype == "text":
@@ -139,7 +144,7 @@ def _array(
         fits = len(found) == 1 and found[0] <= COSTS_LIMIT and declared.str == dtype
     else:
         fits = found == shape and declared.str == dtype
-    if not fits:
+    if not fits or fortran:
         wanted = "" if dtype == "text" or shape is None else f", not {dtype} {shape}"
         raise ModelError(f"has {name} of {declared.str} {found}{wanted}")
     data = content[stream.tell() :]
@@ -151,17 +156,22 @@ def _array(
 
 def _read_meta(archive: zipfile.ZipFile) -> dict[str, Any]:
     """The JSON text as a dict, of a format and version that this program reads."""
-    meta = json.loads(str(_array(archive, "meta", "text", ())))
+    meta = json.loads(str(_array(archive, "meta", "text", ())), parse_constant=_not_json)
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise ModelError("is not a catclf model: its meta is another program's")
     version = meta.get("version")
-    if not isinstance(version, int) or version < 1:
+    if type(version) is not int or version < 1:
         raise ModelError("is not a sound model: it has no version")
     if version > VERSION:
         raise ModelError(
-            f"was made by a newer catclf (format {version}, this one reads {VERSION}): upgrade"
+            f"was made by a newer catclf (format {str(version)[:20]}, this one reads {VERSION}): "
+            "upgrade"
         )
     return meta
+
+
+def _not_json(constant: str) -> None:
+    raise ModelError(f"has {constant} in its meta, which is not JSON")
 
 
 def _meta(model: Model) -> dict[str, Any]:
@@ -192,7 +202,7 @@ def _preprocess(meta: dict[str, Any]) -> Preprocess:
         and meta.get("features") == "pixels"
         and isinstance(background, list)
         and len(background) == 3
-        and all(isinstance(c, int) and 0 <= c <= 255 for c in background)
+        and all(type(c) is int and 0 <= c <= 255 for c in background)
     )
     if not sound:
         raise ModelError("has picture settings that this catclf does not know")
@@ -203,7 +213,8 @@ def _preprocess(meta: dict[str, Any]) -> Preprocess:
 def _classes(meta: dict[str, Any]) -> tuple[str, str]:
     match meta.get("classes"):
         case [str(negative), str(positive)] if negative != positive and negative and positive:
-            return negative, positive
+            if meta.get("positive") == positive:
+                return negative, positive
     raise ModelError("has no two class names")
 
 

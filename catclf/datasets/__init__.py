@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from catclf.errors import DataError
-from catclf.files import printable
+from catclf.files import printable, reason
 from catclf.images import Preprocess
 from catclf.maths import Floats, Pixels, flatten
 
@@ -98,7 +98,8 @@ class Dataset:
         if self.positives in (0, self.m):
             only = self.classes[1 if self.positives else 0]
             raise DataError(
-                f"{self.source}: all {self.m} pictures are {only}: training needs both classes"
+                f"{printable(self.source)}: all {self.m} pictures are {printable(only)}: "
+                "training needs both classes"
             )
 
 
@@ -132,8 +133,9 @@ def open_parts(
     tested = open_dataset(test, "test", same)
     if tested.classes != train.classes:
         raise DataError(
-            f"{tested.source}: its classes are {' and '.join(tested.classes)}, those of "
-            f"{train.source} are {' and '.join(train.classes)}"
+            f"{printable(tested.source)}: its classes are "
+            f"{printable(' and '.join(tested.classes))}, those of {printable(train.source)} are "
+            f"{printable(' and '.join(train.classes))}"
         )
     return train, tested
 
@@ -142,8 +144,12 @@ def open_source(path: str | Path, part: Part, reading: Reading) -> Source:
     """The reader for what is at ``path``, with its labels read and its pictures not yet."""
     path = Path(path)
     shown, ending = printable(path), path.suffix.lower()
-    if not path.exists():
-        raise DataError(f"{shown}: there is no such file or folder")
+    try:
+        path.stat()
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        why = "there is no such file or folder" if missing else reason(error)
+        raise DataError(f"{shown}: {why}") from error
     if path.is_dir():
         from catclf.datasets import folders
 

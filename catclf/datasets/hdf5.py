@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,12 @@ def read(path: Path, part: Part, reading: Reading) -> ArraySource:
         preprocess = stored.recorded(*attributes, pictures.shape[1], reading, shown)
         names = _read_names(file, x_key, m, shown)
         pixels = _pixels(pictures, f"{shown}: {x_key}")
-    except BaseException:
+    except BaseException as error:
         file.close()
-        raise
+        if isinstance(error, DataError) or not isinstance(error, Exception):
+            raise
+        # h5py raises anything at all on damaged files
+        raise DataError(f"{shown}: is damaged and cannot be read as HDF5") from error
     if isinstance(pixels, np.ndarray):
         file.close()
     return ArraySource(shown, path.name, classes, labels, preprocess, pixels, names)
@@ -58,8 +62,9 @@ def read(path: Path, part: Part, reading: Reading) -> ArraySource:
 
 def has_both_parts(path: Path) -> bool:
     """Whether one file has a training and a test part."""
-    with _opened(path) as file:
+    with _opened(path) as file, suppress(Exception):  # reading it will say what is damaged
         return all(f"{part}_set_{what}" in file for part in ("train", "test") for what in "xy")
+    return False
 
 
 def _opened(path: Path) -> Any:

@@ -191,7 +191,9 @@ def choose_positive(source: Source, wanted: str | None) -> tuple[str, str]:
         return wanted or CAT, ""
     shown = ", ".join(printable(name) for name in classes[:20])
     if wanted is not None and wanted not in classes:
-        raise DataError(f"{source.shown}: no class is named {wanted}: choose from {shown}")
+        raise DataError(
+            f"{source.shown}: no class is named {printable(wanted)}: choose from {shown}"
+        )
     if wanted is None and CAT not in classes and len(classes) > 2:
         raise DataError(f"{source.shown}: say which class to find with --positive: {shown}")
     negated = [name for name in classes[:2] if f"non-{name}" in classes]

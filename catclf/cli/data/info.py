@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from catclf.cli.options import OUTPUT, FitOption, JsonOrText, Size, SkipBad, SourcePath
@@ -54,6 +53,8 @@ def info(
 
 
 def _facts(source: Source) -> dict[str, Any]:
+    import numpy as np
+
     names = source.classes or ("0", "1")
     counts = np.bincount(source.labels, minlength=len(names)).tolist()
     preprocess = source.preprocess
@@ -78,6 +79,8 @@ def _text(part: str, fact: dict[str, Any]) -> str:
 
 def _write_sheet(image: Path, parts: dict[Part, Source]) -> None:
     """Pictures of all parts, evenly chosen, each class's in a frame of its own colour."""
+    import numpy as np
+
     from catclf.images import contact_sheet
 
     pictures, labels = [], []

@@ -1,0 +1,593 @@
+"""From any picture file to the right pixels, or to one PictureError."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import shutil
+import signal
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from catclf.errors import PictureError
+from catclf.images import FITS, Limits, Preprocess, list_folder, read
+from catclf.maths import Pixels
+
+SMALL = Preprocess(8)
+RED, BLUE, GREY = (255, 0, 0), (0, 0, 255), (128, 128, 128)
+
+
+@pytest.fixture(autouse=True)
+def no_hang() -> Iterator[None]:
+    """An error in place of waiting for ever."""
+
+    def stop(*_: Any) -> None:
+        raise TimeoutError("this hangs")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> Pixels:
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def read_bytes(folder: Path, content: bytes, preprocess: Preprocess = SMALL) -> Pixels:
+    path = folder / "picture"
+    path.write_bytes(content)
+    return read(path, preprocess)
+
+
+def all_of(colour: tuple[int, ...], size: int = 8) -> Pixels:
+    return np.full((size, size, 3), colour, dtype=np.uint8)
+
+
+def refused(path: Path, kind: str, limits: Limits | None = None) -> str:
+    """Reading raises a PictureError of this kind, in one line; no descriptor is left open."""
+    descriptors = len(list(Path("/dev/fd").iterdir()))
+    with pytest.raises(PictureError) as caught:
+        read(path, SMALL, limits)
+    assert (caught.value.kind, str(caught.value).isprintable()) == (kind, True)
+    assert len(list(Path("/dev/fd").iterdir())) == descriptors
+    return str(caught.value)
+
+
+def outcome(path: Path, limits: Limits) -> Pixels | str:
+    """The pixels, or the text of the refusal."""
+    try:
+        return read(path, SMALL, limits)
+    except PictureError as error:
+        return str(error)
+
+
+# Colours
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("size", [(64, 64), (8, 8), (100, 30), (30, 100), (1, 1), (3, 500)])
+@pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), (255, 0, 0), (1, 2, 254)])
+def test_a_picture_of_one_colour_keeps_exactly_that_colour(
+    tmp_path: Path, colour: tuple[int, int, int], size: tuple[int, int], fit: str
+) -> None:
+    content = encoded(Image.new("RGB", size, colour), "PNG")
+    pixels = read_bytes(tmp_path, content, Preprocess(16, fit, background=colour))
+    np.testing.assert_array_equal(pixels, all_of(colour, 16), strict=True)
+
+
+@pytest.mark.parametrize("size", [(1000, 1), (1, 1000), (1, 1), (1, 2)])
+@pytest.mark.parametrize("fit", FITS)
+def test_the_thinnest_pictures_are_read_in_every_fit(
+    tmp_path: Path, size: tuple[int, int], fit: str
+) -> None:
+    content = encoded(Image.new("RGB", size, RED), "PNG")
+    pixels = read_bytes(tmp_path, content, Preprocess(64, fit))
+    assert pixels.shape == (64, 64, 3)
+    assert (pixels == RED).all(axis=2).any()
+
+
+def palette(transparency: int | bytes | None = None) -> bytes:
+    """Eight rows of red, blue, red … as colours 1 and 2 of a palette."""
+    picture = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) // 8 % 2 + 1)
+    picture.putpalette([0, 0, 0, *RED, *BLUE])
+    options = {} if transparency is None else {"transparency": transparency}
+    return encoded(picture, "PNG", **options)
+
+
+def stripes(even: tuple[int, ...], odd: tuple[int, ...]) -> Pixels:
+    pixels = all_of(even)
+    pixels[1::2] = odd
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("transparency", "expected"),
+    [
+        (None, stripes(RED, BLUE)),
+        (1, stripes((10, 20, 30), BLUE)),
+        (b"\xff\xff\x00", stripes(RED, (10, 20, 30))),
+        (b"\xff\x00", stripes((10, 20, 30), BLUE)),
+    ],
+)
+def test_palettes_give_their_colours_and_transparent_ones_the_background(
+    tmp_path: Path, transparency: int | bytes | None, expected: Pixels
+) -> None:
+    pixels = read_bytes(tmp_path, palette(transparency), Preprocess(8, background=(10, 20, 30)))
+    np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "kind", "expected"),
+    [
+        ("RGB", (12, 34, 56), "PNG", (12, 34, 56)),
+        ("RGB", (12, 34, 56), "BMP", (12, 34, 56)),
+        ("RGB", (12, 34, 56), "TIFF", (12, 34, 56)),
+        ("RGB", (12, 34, 56), "PPM", (12, 34, 56)),
+        ("RGB", (12, 34, 56), "TGA", (12, 34, 56)),
+        ("RGB", (12, 34, 56), "ICO", (12, 34, 56)),
+        ("L", 200, "PNG", (200, 200, 200)),
+        ("L", 200, "GIF", (200, 200, 200)),
+        ("L", 200, "JPEG", (200, 200, 200)),
+        ("1", 1, "PNG", (255, 255, 255)),
+        ("1", 0, "PNG", (0, 0, 0)),
+        ("RGBA", (255, 0, 0, 255), "PNG", (255, 0, 0)),
+        ("RGBA", (255, 0, 0, 0), "PNG", (255, 255, 255)),
+        ("RGBA", (255, 0, 0, 128), "PNG", (255, 127, 127)),
+        ("LA", (0, 51), "PNG", (204, 204, 204)),
+        ("CMYK", (0, 255, 255, 0), "TIFF", (255, 0, 0)),
+        ("CMYK", (0, 0, 0, 255), "TIFF", (0, 0, 0)),
+        ("CMYK", (0, 255, 255, 0), "JPEG", (254, 0, 0)),
+        ("LAB", (138, 128 + 81, 128 + 70), "TIFF", (255, 0, 0)),
+        ("LAB", (255, 128, 128), "TIFF", (255, 255, 255)),
+        ("I", 51, "TIFF", (51, 51, 51)),
+        ("I", 65535, "TIFF", (255, 255, 255)),
+        ("I", -7, "TIFF", (0, 0, 0)),
+        ("F", 0.2, "TIFF", (51, 51, 51)),
+        ("F", 1.0, "TIFF", (255, 255, 255)),
+        ("F", 200.4, "TIFF", (200, 200, 200)),
+        ("F", 65535.0, "TIFF", (255, 255, 255)),
+        ("F", -1.0, "TIFF", (0, 0, 0)),
+        ("I;16", 65535, "PNG", (255, 255, 255)),
+        ("I;16", 257 * 51, "PNG", (51, 51, 51)),
+        ("I;16", 200, "PNG", (1, 1, 1)),
+        ("I;16", 65535, "TIFF", (255, 255, 255)),
+        ("I;16B", 257 * 51, "TIFF", (51, 51, 51)),
+    ],
+)
+def test_every_mode_gives_the_colour_that_a_viewer_shows(
+    tmp_path: Path, mode: str, colour: Any, kind: str, expected: tuple[int, int, int]
+) -> None:
+    if mode.startswith("I;16"):
+        values = np.full((8, 8), colour, dtype=">u2" if mode.endswith("B") else "<u2")
+        picture = Image.frombytes(mode, (8, 8), values.tobytes())
+    else:
+        picture = Image.new(mode, (8, 8), colour)
+    pixels = read_bytes(tmp_path, encoded(picture, kind))
+    # One step of rounding; five where a colour space is converted, whose white points vary.
+    tolerance = 5 if mode == "LAB" else 1 if mode in ("RGBA", "CMYK", "LA") else 0
+    np.testing.assert_allclose(pixels.astype(int), all_of(expected), rtol=0, atol=tolerance)
+
+
+def test_half_transparent_red_over_a_background_is_their_mean(tmp_path: Path) -> None:
+    content = encoded(Image.new("RGBA", (8, 8), (255, 0, 0, 128)), "PNG")
+    pixels = read_bytes(tmp_path, content, Preprocess(8, background=(1, 100, 201)))
+    share = 128 / 255
+    expected = [255 * share + 1 * (1 - share), 100 * (1 - share), 201 * (1 - share)]
+    np.testing.assert_allclose(pixels.astype(float), np.tile(expected, (8, 8, 1)), atol=1)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_single_transparent_colour_becomes_the_background(tmp_path: Path, mode: str) -> None:
+    black: Any = (0, 0, 0) if mode == "RGB" else 0
+    content = encoded(Image.new(mode, (8, 8), black), "PNG", transparency=black)
+    np.testing.assert_array_equal(read_bytes(tmp_path, content), all_of((255, 255, 255)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_float_pixels_that_are_not_finite_are_damage(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "x.tif"
+    Image.fromarray(np.full((8, 8), value, dtype=np.float32)).save(path)
+    assert "not finite" in refused(path, "damaged")
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_the_first_frame_of_several_is_the_picture(tmp_path: Path, kind: str) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, BLUE, GREY)]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    np.testing.assert_array_equal(read_bytes(tmp_path, content), all_of(RED))
+
+
+# Geometry
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
+def test_a_picture_of_the_right_size_is_returned_untouched(
+    tmp_path: Path, kind: str, fit: str
+) -> None:
+    original = noise(64, 64)
+    content = encoded(Image.fromarray(original), kind)
+    pixels = read_bytes(tmp_path, content, Preprocess(64, fit))
+    np.testing.assert_array_equal(pixels, original, strict=True)
+
+
+@pytest.mark.parametrize("ending", ["", ".jpg", ".txt"])
+def test_the_content_and_not_the_name_decides_the_format(tmp_path: Path, ending: str) -> None:
+    original = noise(8, 8)
+    path = tmp_path / f"picture{ending}"
+    Image.fromarray(original).save(path, "PNG")
+    np.testing.assert_array_equal(read(path, SMALL), original)
+    np.testing.assert_array_equal(read(str(path), SMALL), original)
+
+
+def three_bands() -> Image.Image:
+    """24 wide, 8 high: red, blue and grey squares from left to right."""
+    pixels = np.hstack([all_of(RED), all_of(BLUE), all_of(GREY)])
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_squash_crop_and_pad_place_a_long_picture_as_they_say(tmp_path: Path, turned: bool) -> None:
+    picture = three_bands().transpose(Image.Transpose.TRANSPOSE) if turned else three_bands()
+    content = encoded(picture, "PNG")
+
+    def fitted(fit: str, size: int) -> Pixels:
+        preprocess = Preprocess(size, fit, "box", (255, 255, 0))
+        pixels = read_bytes(tmp_path, content, preprocess)
+        return pixels.swapaxes(0, 1) if turned else pixels
+
+    squashed = fitted("squash", 6)
+    assert (squashed[:, :2] == RED).all()
+    assert (squashed[:, 2:4] == BLUE).all()
+    assert (squashed[:, 4:] == GREY).all()
+    np.testing.assert_array_equal(fitted("crop", 8), all_of(BLUE))
+    padded = fitted("pad", 12)
+    assert (padded[:4] == (255, 255, 0)).all()
+    assert (padded[8:] == (255, 255, 0)).all()
+    assert (padded[4:8, :4] == RED).all()
+    assert (padded[4:8, 4:8] == BLUE).all()
+    assert (padded[4:8, 8:] == GREY).all()
+
+
+@pytest.mark.parametrize("resampling", ["nearest", "box", "bilinear", "hamming", "bicubic"])
+def test_the_resampling_is_the_one_asked_for(tmp_path: Path, resampling: str) -> None:
+    picture = Image.fromarray(noise(20, 20))
+    pixels = read_bytes(tmp_path, encoded(picture, "PNG"), Preprocess(8, "squash", resampling))
+    expected = picture.resize((8, 8), Image.Resampling[resampling.upper()])
+    np.testing.assert_array_equal(pixels, np.asarray(expected))
+
+
+def stored(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """How a camera held this way stores the picture (EXIF 2.32, tag 0x0112)."""
+    flipped = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.swapaxes(0, 1),
+        6: upright.swapaxes(0, 1)[::-1],
+        7: upright.swapaxes(0, 1)[::-1, ::-1],
+        8: upright.swapaxes(0, 1)[:, ::-1],
+    }
+    return np.ascontiguousarray(flipped[orientation])
+
+
+def orientation_tag(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_all_ways_to_hold_a_camera_give_the_same_pixels(
+    tmp_path: Path, kind: str, orientation: int
+) -> None:
+    upright = noise(8, 8)
+    options = {"lossless": True} if kind == "WEBP" else {}
+    picture = Image.fromarray(stored(upright, orientation))
+    content = encoded(picture, kind, exif=orientation_tag(orientation), **options)
+    np.testing.assert_array_equal(read_bytes(tmp_path, content), upright)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_jpeg_is_shown_upright_before_it_is_cropped(
+    tmp_path: Path, orientation: int
+) -> None:
+    upright = np.asarray(three_bands().resize((480, 160), Image.Resampling.NEAREST))
+    picture = Image.fromarray(stored(upright, orientation))
+    exif = orientation_tag(orientation)
+    content = encoded(picture, "JPEG", quality=95, subsampling=0, exif=exif)
+    pixels = read_bytes(tmp_path, content, Preprocess(12, "squash"))
+    for columns, colour in ((slice(0, 3), RED), (slice(5, 7), BLUE), (slice(9, 12), GREY)):
+        assert np.abs(pixels[:, columns].astype(int) - colour).max() < 8
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_orientation_that_does_not_exist_is_ignored(tmp_path: Path, orientation: int) -> None:
+    original = noise(8, 8)
+    content = encoded(Image.fromarray(original), "PNG", exif=orientation_tag(orientation))
+    np.testing.assert_array_equal(read_bytes(tmp_path, content), original)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("exif", [b"garbage!", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0"])
+def test_a_sound_picture_with_damaged_exif_is_read(tmp_path: Path, kind: str, exif: bytes) -> None:
+    content = encoded(Image.new("RGB", (8, 8), GREY), kind, exif=exif)
+    pixels = read_bytes(tmp_path, content)
+    np.testing.assert_allclose(pixels.astype(int), all_of(GREY), atol=2)
+
+
+@pytest.mark.parametrize("fit", ["squash", "crop"])
+@pytest.mark.parametrize("size", [(1600, 1200), (300, 1000)])
+def test_the_fast_way_through_a_jpeg_is_close_to_the_full_one(
+    tmp_path: Path, size: tuple[int, int], fit: str
+) -> None:
+    soft = Image.fromarray(noise(24, 32)).resize(size, Image.Resampling.BICUBIC)
+    content = encoded(soft, "JPEG", quality=90)
+    pixels = read_bytes(tmp_path, content, Preprocess(64, fit))
+    full = Image.open(io.BytesIO(content))
+    side = min(size)
+    left, top = (size[0] - side) / 2, (size[1] - side) / 2
+    box = (left, top, left + side, top + side) if fit == "crop" else (0, 0, *size)
+    expected = np.asarray(full.resize((64, 64), Image.Resampling.BICUBIC, box=box))
+    difference = np.abs(pixels.astype(int) - expected)
+    assert difference.mean() < 2
+    assert difference.max() < 12
+
+
+def test_reading_real_photographs_is_close_to_the_full_way(datasets: Path) -> None:
+    files = sorted((datasets / "pets-sample").rglob("*.jpg"))[::400]
+    assert len(files) >= 4
+    for path in files:
+        with Image.open(path) as picture:
+            full = picture.convert("RGB").resize((64, 64), Image.Resampling.BICUBIC)
+        difference = np.abs(read(path, Preprocess()).astype(int) - np.asarray(full))
+        assert difference.mean() < 2, path
+
+
+# Refusals
+
+
+def test_a_missing_file_is_named_missing(tmp_path: Path) -> None:
+    refused(tmp_path / "none.png", "missing")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "/dev/zero", "/dev/null"])
+def test_what_is_not_a_regular_file_is_refused_without_waiting(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x.png"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path = Path(kind)
+    refused(path, "not-a-file")
+
+
+def test_a_path_under_a_file_or_too_long_is_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "not a directory" in refused(tmp_path / "file" / "x.png", "unreadable")
+    assert "name too long" in refused(tmp_path / ("n" * 300), "unreadable")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_forbidden(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(palette())
+    path.chmod(0)
+    refused(path, "forbidden")
+
+
+def test_a_refused_permission_is_forbidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(*_: Any) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.open", deny)
+    with pytest.raises(PictureError) as caught:
+        read(tmp_path / "x.png", SMALL)
+    assert caught.value.kind == "forbidden"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"", "empty"),
+        (b"These are words.\n" * 20, "not-a-picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not-a-picture"),
+        (b"%PDF-1.4\n%%EOF", "not-a-picture"),
+        (b"\x89PNG\r\n\x1a\n", "not-a-picture"),
+        (b"\xff\xd8\xff", "not-a-picture"),
+        (bytes(1000), "not-a-picture"),
+    ],
+)
+def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes, kind: str) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(content)
+    refused(path, kind)
+
+
+EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 8 8
+%%EndComments
+showpage
+%%EOF
+"""
+
+
+def test_a_postscript_picture_is_refused_and_starts_no_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = tmp_path / "started"
+    program = tmp_path / "gs"
+    program.write_text(f"#!/bin/sh\n: > '{started}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert shutil.which("gs") == str(program)
+    path = tmp_path / "x.png"
+    path.write_bytes(EPS)
+    refused(path, "not-a-picture")
+    assert not started.exists()
+    with Image.open(path) as picture:  # what it would be without our list of formats
+        assert picture.format == "EPS"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_truncated_picture_is_refused_and_not_half_read(
+    tmp_path: Path, kind: str, share: float
+) -> None:
+    content = encoded(Image.fromarray(noise(40, 40)), kind)
+    path = tmp_path / "x"
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(PictureError) as caught:
+        read(path, SMALL)
+    if kind in ("JPEG", "PNG"):
+        assert caught.value.kind == "truncated"
+    assert caught.value.kind in ("truncated", "damaged", "not-a-picture")
+    assert str(caught.value).isprintable()
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that declares a size and holds almost nothing."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = zlib.compress(bytes(100))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "limit"),
+    [((50_000, 50_000), None), ((10_001, 10_000), None), ((9, 8), 71), ((2**31 - 1, 1), None)],
+)
+def test_too_many_pixels_are_refused_before_they_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], limit: int | None
+) -> None:
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda _: pytest.fail("decoded"))
+    path = tmp_path / "x.png"
+    path.write_bytes(png_header(*size))
+    refused(path, "too-large", None if limit is None else Limits(pixels=limit))
+
+
+def test_as_many_pixels_as_the_limit_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    Image.new("RGB", (9, 8), RED).save(path)
+    np.testing.assert_array_equal(read(path, SMALL, Limits(pixels=72)), all_of(RED))
+
+
+def test_an_icon_that_declares_less_than_it_holds_is_refused(tmp_path: Path) -> None:
+    png = encoded(Image.new("RGB", (400, 400), RED), "PNG")
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(png), 22)
+    path = tmp_path / "x.ico"
+    path.write_bytes(struct.pack("<HHH", 0, 1, 1) + entry + png)
+    refused(path, "too-large", Limits(pixels=16 * 16))
+
+
+def test_a_file_larger_than_the_limit_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    with path.open("wb") as file:
+        file.truncate(10**12)  # a hole: no disk is used
+    assert "1000000000000 bytes" in refused(path, "too-large")
+    path.write_bytes(palette())
+    size = path.stat().st_size
+    refused(path, "too-large", Limits(file_bytes=size - 1))
+    np.testing.assert_array_equal(
+        read(path, SMALL, Limits(file_bytes=size)), stripes(RED, BLUE), strict=True
+    )
+
+
+def test_too_little_memory_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    path = tmp_path / "x.png"
+    path.write_bytes(palette())
+    monkeypatch.setattr("PIL.Image.open", fail)
+    assert "memory" in refused(path, "too-large")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "ICO", "TGA"])
+def test_a_damaged_picture_gives_pixels_or_a_picture_error_and_nothing_else(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = Image.fromarray(noise(20, 24))
+    options: dict[str, Any] = {"exif": orientation_tag(6)} if kind != "TGA" else {}
+    if kind == "TIFF":
+        options["compression"] = "tiff_lzw"
+    whole = encoded(picture, kind, **options)
+    rng = random.Random(kind)
+    path = tmp_path / "x"
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for _ in range(rng.randint(1, 4)):
+            # Half of the damage goes to the header, where it does most.
+            end = len(whole) if rng.random() < 0.5 else min(len(whole), 200)
+            damaged[rng.randrange(end)] = rng.randrange(256)
+        path.write_bytes(damaged)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = outcome(path, Limits(pixels=1_000_000))
+        if isinstance(found, str):
+            assert found.isprintable()
+        else:
+            assert found.shape == (8, 8, 3)
+            assert found.dtype == np.uint8
+    assert capsys.readouterr() == ("", "")
+
+
+# Folders
+
+
+def test_a_folder_lists_its_pictures_by_name_and_nothing_else(tmp_path: Path) -> None:
+    pictures = [
+        "B.JPG",
+        "a.png",
+        "b.jpeg",
+        "c.WebP",
+        "d.tiff",
+        "e 1.gif",
+        "ä.bmp",
+        "10.jpg",
+        "9.jpg",
+    ]
+    others = ["Thumbs.db", ".hidden.png", "._a.png", ".DS_Store", "notes.txt", "png", "x.png.part"]
+    for name in pictures + others:
+        (tmp_path / name).touch()
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "inner.png").touch()
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "link.png").symlink_to("a.png")
+    (tmp_path / "link-to-folder.png").symlink_to("sub")
+    found = list(list_folder(tmp_path))
+    assert found == [tmp_path / name for name in sorted([*pictures, "link.png"])]
+
+
+def test_an_empty_folder_lists_nothing(tmp_path: Path) -> None:
+    assert list(list_folder(tmp_path)) == []

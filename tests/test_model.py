@@ -1,0 +1,205 @@
+"""Scoring against a plain matrix product, thresholds, counts, and a model's origin."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from conftest import make_pictures
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from catclf import __version__
+from catclf.datasets import Dataset
+from catclf.errors import CatclfError, ShapeError
+from catclf.images import Preprocess
+from catclf.maths import Pixels
+from catclf.metrics import Counts
+from catclf.model import Model, Training
+from catclf.solvers import Fit, Settings
+
+
+def make_model(size: int = 8, seed: int = 0, threshold: float = 0.5) -> Model:
+    rng = np.random.default_rng(seed)
+    w = rng.normal(size=(size * size * 3, 1))
+    return Model(w, float(rng.normal()), Preprocess(size), threshold=threshold)
+
+
+def brightness_model(threshold: float = 0.5) -> Model:
+    """z = 3 (mean of the three pixels / 255) - 1.5 for 1x1 pictures: 0 for mid grey."""
+    return Model(np.ones((3, 1)), -1.5, Preprocess(1), threshold=threshold)
+
+
+def greys(*values: int) -> Pixels:
+    """1x1 pictures."""
+    return np.array(values, dtype=np.uint8).reshape(-1, 1, 1, 1).repeat(3, axis=3)
+
+
+@pytest.mark.parametrize("m", [0, 1, 63, 64, 65, 200])
+def test_scores_equal_a_plain_matrix_product(m: int) -> None:
+    model = make_model()
+    pictures = np.random.default_rng(m).integers(0, 256, (m, 8, 8, 3), dtype=np.uint8)
+    X = pictures.reshape(m, 192).T.astype(np.float64) / 255
+    expected = model.w.T @ X + model.b
+    assert model.scores(pictures).shape == (1, m)
+    np.testing.assert_allclose(model.scores(pictures), expected, rtol=0, atol=1e-12)
+
+
+def test_scores_of_full_sized_pictures_equal_an_exact_sum() -> None:
+    model = make_model(size=64)
+    pictures = np.random.default_rng(1).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    for picture, z in zip(pictures, model.scores(pictures)[0], strict=True):
+        terms = (picture.reshape(-1) * (model.w[:, 0] / 255)).tolist()
+        assert z == pytest.approx(math.fsum([*terms, model.b]), rel=0, abs=1e-12)
+
+
+def test_a_score_by_hand() -> None:
+    w = np.array([[1.0], [10.0], [100.0]])
+    red_and_blue = np.array([[[[255, 0, 51]]]], dtype=np.uint8)
+    z = Model(w, 0.25, Preprocess(1)).scores(red_and_blue)
+    assert z[0, 0] == pytest.approx(1 + 0.2 * 100 + 0.25, rel=1e-15)
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(
+    size=st.sampled_from([1, 2, 7, 16, 64]),
+    m=st.integers(1, 150),
+    seed=st.integers(0, 10**6),
+    data=st.data(),
+)
+def test_a_score_does_not_depend_on_batch_order_or_memory_layout(
+    size: int, m: int, seed: int, data: st.DataObject
+) -> None:
+    rng = np.random.default_rng(seed)
+    model = make_model(size, seed)
+    pictures = rng.integers(0, 256, (m, size, size, 3), dtype=np.uint8)
+    scores = model.scores(pictures)
+    order = rng.permutation(m)
+    cut = data.draw(st.integers(0, m))
+    j = data.draw(st.integers(0, m - 1))
+    in_two = np.hstack([model.scores(pictures[:cut]), model.scores(pictures[cut:])])
+    np.testing.assert_array_equal(in_two, scores, strict=True)
+    np.testing.assert_array_equal(model.scores(pictures[order]), scores[:, order], strict=True)
+    np.testing.assert_array_equal(model.scores(np.asfortranarray(pictures)), scores, strict=True)
+    assert model.scores(pictures[j : j + 1])[0, 0] == scores[0, j]
+
+
+def test_scoring_leaves_its_arguments_alone() -> None:
+    model, (pictures, _) = make_model(), make_pictures(5)
+    w, before = model.w.copy(), pictures.copy()
+    model.scores(pictures)
+    np.testing.assert_array_equal(model.w, w)
+    np.testing.assert_array_equal(pictures, before)
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 4, 4, 3), (2, 8, 8), (2, 8, 8, 4), (8, 8, 3), (2, 16, 4, 3), (2, 192), (192, 2)]
+)
+def test_pictures_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match=r"do not fit \(m, 8, 8, 3\)") as caught:
+        make_model().scores(np.zeros(shape, dtype=np.uint8))
+    assert isinstance(caught.value, CatclfError)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("shape", [(192,), (1, 192), (193, 1), (192, 2), (64, 1), ()])
+def test_weights_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match=r"not \(192, 1\)"):
+        Model(np.zeros(shape), 0.0, Preprocess(8))
+
+
+def test_probabilities_are_the_logistic_function_of_the_scores() -> None:
+    A = brightness_model().probabilities(greys(0, 51, 255))
+    expected = [1 / (1 + math.exp(1.5)), 1 / (1 + math.exp(0.9)), 1 / (1 + math.exp(-1.5))]
+    np.testing.assert_allclose(A, [expected], rtol=1e-14)
+
+
+def test_probabilities_of_extreme_scores_are_0_and_1_without_a_warning() -> None:
+    model = Model(np.full((3, 1), 1e6), -1.5e6, Preprocess(1))
+    np.testing.assert_array_equal(model.probabilities(greys(0, 255)), [[0.0, 1.0]])
+
+
+def test_counts_by_hand() -> None:
+    pictures = greys(0, 10, 200, 255, 250)  # answers: no no yes yes yes
+    Y = np.array([[0.0, 1.0, 0.0, 1.0, 1.0]])
+    assert brightness_model().counts(pictures, Y) == Counts(tp=2, fp=1, tn=1, fn=1)
+
+
+@pytest.mark.parametrize(("threshold", "positives"), [(0.0, 4), (0.2, 3), (0.5, 2), (0.8, 1)])
+def test_the_threshold_decides_what_counts_as_positive(threshold: float, positives: int) -> None:
+    # σ = 0.182, 0.289, 0.711, 0.818 for these greys
+    counts = brightness_model(threshold).counts(greys(0, 51, 204, 255), np.ones((1, 4)))
+    assert counts == Counts(tp=positives, fn=4 - positives)
+
+
+def test_a_probability_equal_to_the_threshold_is_negative() -> None:
+    model = Model(np.zeros((3, 1)), 0.0, Preprocess(1))
+    assert model.probabilities(greys(7))[0, 0] == 0.5
+    assert model.counts(greys(7), np.zeros((1, 1))) == Counts(tn=1)
+
+
+def make_fit(interrupted: bool = False) -> Fit:
+    return Fit(
+        w=np.ones((3, 1)),
+        b=-1.5,
+        costs=(0.7, 0.6),
+        cost_steps=(0, 30),
+        steps=30,
+        settings=Settings(learning_rate=0.25, iterations=40, l2=2.0, print_every=30, seed=9),
+        interrupted=interrupted,
+    )
+
+
+def make_data(preprocess: Preprocess | None = None) -> Dataset:
+    return Dataset(
+        greys(0, 10, 200, 255),
+        np.array([[0.0, 1.0, 0.0, 1.0]]),
+        ("dog", "cat"),
+        "a.h5",
+        preprocess or Preprocess(1),
+    )
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_model_made_from_a_fit_remembers_where_it_came_from(interrupted: bool) -> None:
+    fit, data = make_fit(interrupted), make_data()
+    test = Dataset(greys(255, 0, 0), np.array([[1.0, 0.0, 0.0]]), ("dog", "cat"), "b.h5")
+    model = Model.from_fit(fit, data, test)
+    assert (model.w is fit.w, model.b, model.threshold) == (True, -1.5, 0.5)
+    assert (model.costs, model.cost_steps) == ((0.7, 0.6), (0, 30))
+    assert model.classes == ("dog", "cat")
+    assert model.preprocess == Preprocess(size=1)
+    assert model.training == Training(
+        source="a.h5",
+        fingerprint=data.fingerprint,
+        pictures=4,
+        positives=2,
+        steps=30,
+        interrupted=interrupted,
+        settings={
+            "learning_rate": 0.25,
+            "iterations": 40,
+            "l2": 2.0,
+            "print_every": 30,
+            "seed": 9,
+            "method": "auto",
+        },
+        train=Counts(tp=1, fp=1, tn=1, fn=1),
+        test=Counts(tp=1, tn=2),
+        catclf=__version__,
+    )
+
+
+def test_a_model_without_test_data_has_no_test_counts() -> None:
+    assert Model.from_fit(make_fit(), make_data()).training.test is None
+
+
+def test_a_model_keeps_the_preprocessing_of_its_data() -> None:
+    preprocess = Preprocess(1, "crop", "box", (1, 2, 3))
+    assert Model.from_fit(make_fit(), make_data(preprocess)).preprocess == preprocess
+
+
+def test_a_fit_that_is_not_of_the_data_s_size_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"not \(12, 1\)"):
+        Model.from_fit(make_fit(), make_data(Preprocess(2)))

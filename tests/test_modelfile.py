@@ -1,0 +1,807 @@
+"""The model file: what it keeps, what it refuses, and what a crash leaves of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import random
+import signal
+import stat
+import subprocess
+import sys
+import tracemalloc
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from catclf.errors import ModelError, OutputError
+from catclf.images import Preprocess
+from catclf.metrics import Counts
+from catclf.model import Model, Training
+from catclf.modelfile import load, save
+
+Members = dict[str, bytes]
+Edit = Callable[[dict[str, Any]], None]
+
+
+def make_model(size: int = 2, seed: int = 0) -> Model:
+    rng = np.random.default_rng(seed)
+    return Model(
+        w=rng.normal(size=(size * size * 3, 1)),
+        b=-0.1,
+        preprocess=Preprocess(size, "crop", "lanczos", (1, 2, 3)),
+        classes=("non-cat", "cat"),
+        threshold=0.25,
+        costs=(0.7, 0.6, 0.5),
+        cost_steps=(0, 100, 150),
+        training=Training(
+            source="a.h5",
+            fingerprint="f" * 64,
+            pictures=7,
+            positives=3,
+            steps=150,
+            interrupted=True,
+            settings={"learning_rate": 0.005, "method": "auto"},
+            train=Counts(1, 2, 3, 4),
+            test=Counts(5, 6, 7, 8),
+            catclf="0.0.1",
+        ),
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A saved model."""
+    path = tmp_path / "model.npz"
+    save(make_model(), path)
+    return path
+
+
+@contextmanager
+def alarm(seconds: int = 20) -> Iterator[None]:
+    """An error in place of waiting for ever."""
+
+    def stop(*_: Any) -> None:
+        raise TimeoutError("this hangs")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def refused(path: Path, why: str = ": ") -> None:
+    """Loading raises one ModelError of one short line that names the file, and nothing else.
+
+    No warning, and no descriptor left open.
+    """
+    descriptors = len(list(Path("/dev/fd").iterdir()))
+    with warnings.catch_warnings(record=True) as warned, alarm():
+        warnings.simplefilter("always")
+        with pytest.raises(ModelError, match=why) as caught:
+            load(path)
+    text = str(caught.value)
+    assert text.startswith(f"{path}: "), text
+    assert text.count(str(path)) == 1, text
+    assert text.isprintable(), text
+    assert len(text) < len(str(path)) + 200, text
+    assert not warned, [str(warning.message) for warning in warned]
+    assert len(list(Path("/dev/fd").iterdir())) == descriptors
+
+
+@contextmanager
+def memory(limit: int) -> Iterator[None]:
+    """The block may not allocate more bytes than this at any time."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < limit
+    finally:
+        tracemalloc.stop()
+
+
+def outcome(path: Path) -> Model | str:
+    """The model, or the text of its refusal."""
+    try:
+        return load(path)
+    except ModelError as error:
+        return str(error)
+
+
+def members(path: Path) -> Members:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def pack(path: Path, members: Members) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def npy(array: Any) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def raw_npy(header: str, data: bytes, version: bytes = b"\x01\x00") -> bytes:
+    """An array file with any header at all."""
+    size = len(header).to_bytes(2 if version == b"\x01\x00" else 4, "little")
+    return b"\x93NUMPY" + version + size + header.encode("latin-1") + data
+
+
+def put(path: Path, name: str, content: bytes) -> None:
+    """The model file with one member replaced or added."""
+    pack(path, members(path) | {name: content})
+
+
+def put_meta(path: Path, text: str) -> None:
+    put(path, "meta.npy", npy(np.array(text)))
+
+
+def get_meta(path: Path) -> Any:
+    return json.loads(str(np.load(path)["meta"]))
+
+
+def same(found: Model, expected: Model) -> bool:
+    """Equal bit for bit."""
+    plain = np.zeros((found.preprocess.n, 1))
+    return (
+        found.w.dtype == np.float64
+        and found.w.shape == expected.w.shape
+        and found.w.tobytes() == expected.w.tobytes()
+        and np.float64(found.b).tobytes() == np.float64(expected.b).tobytes()
+        and replace(found, w=plain, b=0.0) == replace(expected, w=plain, b=0.0)
+    )
+
+
+# What it keeps
+
+
+@pytest.mark.parametrize("size", [1, 2, 64])
+def test_a_model_comes_back_as_it_was(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "model.npz"
+    save(make_model(size), path)
+    assert same(load(path), make_model(size))
+    assert same(load(str(path)), make_model(size))
+
+
+def test_an_unedited_copy_of_the_members_is_still_a_model(path: Path) -> None:
+    """The tests below change one thing; this shows that it is that thing which is refused."""
+    pack(path, members(path))
+    put_meta(path, json.dumps(get_meta(path)))
+    model = make_model()
+    put(path, "w.npy", npy(model.w))
+    put(path, "b.npy", npy(np.array(model.b)))
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (3,), }"
+    put(path, "costs.npy", raw_npy(header, np.array(model.costs).tobytes()))
+    assert same(load(path), model)
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+words = st.text(st.characters(), min_size=1)
+
+
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(
+    w=arrays(np.float64, (12, 1), elements=numbers),
+    b=numbers,
+    classes=st.tuples(words, words).filter(lambda pair: pair[0] != pair[1]),
+    threshold=st.floats(0, 1),
+    costs=st.lists(numbers, max_size=5),
+)
+@example(np.full((12, 1), -0.0), -0.0, ("\udcff", '"\\\n\0'), 0.0, [])
+@example(np.full((12, 1), 5e-324), 1.7976931348623157e308, ("猫", "😀"), 1.0, [0.1])
+def test_any_sound_model_comes_back_bit_for_bit(
+    tmp_path_factory: pytest.TempPathFactory,
+    w: NDArray[np.float64],
+    b: float,
+    classes: tuple[str, str],
+    threshold: float,
+    costs: list[float],
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.npz"
+    model = replace(
+        make_model(),
+        w=w,
+        b=b,
+        classes=classes,
+        threshold=threshold,
+        costs=tuple(costs),
+        cost_steps=tuple(range(len(costs))),
+    )
+    save(model, path)
+    assert same(load(path), model)
+
+
+def test_equal_models_are_equal_files_whenever_and_wherever_they_are_saved(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 4e9)
+    monkeypatch.setattr("time.localtime", lambda *_: (2150, 1, 1, 0, 0, 0, 0, 0, 0))
+    save(make_model(), tmp_path / "later")
+    save(load(path), tmp_path / "copy")
+    assert (tmp_path / "later").read_bytes() == path.read_bytes()
+    assert (tmp_path / "copy").read_bytes() == path.read_bytes()
+
+
+def test_models_that_differ_in_one_bit_are_different_files(tmp_path: Path, path: Path) -> None:
+    model = make_model()
+    save(replace(model, b=float(np.nextafter(model.b, 1))), tmp_path / "other")
+    assert (tmp_path / "other").read_bytes() != path.read_bytes()
+
+
+def test_the_layout_of_weights_in_memory_is_not_kept(tmp_path: Path, path: Path) -> None:
+    model = make_model()
+    spread = np.zeros((24, 2))
+    spread[::2, :1] = model.w
+    save(replace(model, w=spread[::2, :1]), tmp_path / "strided")
+    save(replace(model, w=model.w.astype(">f8").astype(">f8")), tmp_path / "swapped")
+    assert (tmp_path / "strided").read_bytes() == path.read_bytes()
+    assert (tmp_path / "swapped").read_bytes() == path.read_bytes()
+
+
+def test_numpy_alone_can_read_a_model_without_pickles(path: Path) -> None:
+    model = make_model()
+    with np.load(path, allow_pickle=False) as archive:
+        found = {name: archive[name] for name in archive.files}
+    assert list(found) == ["w", "b", "costs", "cost_steps", "meta"]
+    np.testing.assert_array_equal(found["w"], model.w, strict=True)
+    np.testing.assert_array_equal(found["b"], np.float64(-0.1))
+    np.testing.assert_array_equal(found["costs"], [0.7, 0.6, 0.5])
+    np.testing.assert_array_equal(found["cost_steps"], [0, 100, 150])
+    meta = json.loads(str(found["meta"]))
+    assert (meta["format"], meta["version"]) == ("catclf-model", 1)
+    assert meta["classes"] == ["non-cat", "cat"]
+    assert meta["positive"] == "cat"
+    assert meta["threshold"] == 0.25
+    assert meta["features"] == "pixels"
+    assert meta["picture"] == {
+        "size": 2,
+        "fit": "crop",
+        "resampling": "lanczos",
+        "background": [1, 2, 3],
+        "scale": 255.0,
+    }
+    assert meta["training"]["test"] == {"tp": 5, "fp": 6, "tn": 7, "fn": 8}
+
+
+def test_the_name_is_taken_as_given_without_an_added_ending(tmp_path: Path) -> None:
+    save(make_model(), tmp_path / "model")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+
+
+def test_saving_where_nothing_can_be_saved_is_an_output_error(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"model\.npz: cannot be written"):
+        save(make_model(), tmp_path / "missing" / "model.npz")
+
+
+def test_saving_over_a_folder_or_a_pipe_is_an_output_error_and_leaves_it(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="folder: "):
+        save(make_model(), tmp_path / "folder")
+    with pytest.raises(OutputError, match="pipe: "):
+        save(make_model(), tmp_path / "pipe")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+# What it refuses: files that are no models
+
+
+def test_a_missing_file_is_refused_with_advice(tmp_path: Path) -> None:
+    refused(tmp_path / "model.npz", "no such file or directory: train one first, or give --model")
+
+
+def test_a_path_under_a_file_is_refused(path: Path) -> None:
+    refused(path / "model.npz", "not a directory")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "link to a pipe"])
+def test_what_is_not_a_regular_file_is_refused_without_waiting(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "model.npz"
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case _:
+            os.mkfifo(tmp_path / "pipe")
+            path.symlink_to("pipe")
+    refused(path, "is not a regular file|is a directory")
+
+
+class Evil:
+    """Proves that a pickle was loaded."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (exec, ("import builtins; builtins.catclf_was_here = True",))
+
+
+def foreign() -> dict[str, bytes]:
+    plain, compressed, other_zip = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    np.savez(plain, w=np.zeros((12, 1)), b=np.zeros(()))
+    np.savez_compressed(compressed, w=np.zeros((12, 1)), b=np.zeros(()))
+    with zipfile.ZipFile(other_zip, "w") as archive:
+        archive.writestr("word/document.xml", "<x/>")
+    return {
+        "empty": b"",
+        "one byte": b"P",
+        "zeros": bytes(10_000),
+        "random": random.Random(0).randbytes(10_000),
+        "random that begins as a zip": b"PK\x03\x04" + random.Random(1).randbytes(10_000),
+        "text": b"w = 1, 2, 3\n" * 100,
+        "npy": npy(np.zeros((12, 1))),
+        "pickle": pickle.dumps(Evil()),
+        "pickle in an npy": raw_npy(
+            "{'descr': '|O', 'fortran_order': False, 'shape': (), }", pickle.dumps(Evil())
+        ),
+        "npz": plain.getvalue(),
+        "compressed npz": compressed.getvalue(),
+        "zip": other_zip.getvalue(),
+        "empty zip": b"PK\x05\x06" + bytes(18),
+    }
+
+
+@pytest.mark.parametrize("kind", foreign())
+def test_a_foreign_file_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "model.npz"
+    path.write_bytes(foreign()[kind])
+    refused(path, "is not a catclf model")
+
+
+def test_a_truncated_model_is_refused_wherever_it_was_cut(tmp_path: Path) -> None:
+    path = tmp_path / "model.npz"
+    save(make_model(size=64), path)
+    whole = path.read_bytes()
+    assert len(whole) > 64 * 64 * 3 * 8
+    for length in [*range(0, len(whole), 997), len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        refused(path, "is not a catclf model, or is truncated")
+
+
+def test_a_flipped_byte_is_refused_or_changes_nothing(path: Path) -> None:
+    """Checksums cover all that matters; the rest is dates and attributes of the zip format."""
+    whole, original = path.read_bytes(), make_model()
+    rng = random.Random(0)
+    loaded = 0
+    for position in rng.sample(range(len(whole)), 600):
+        damaged = bytearray(whole)
+        damaged[position] ^= rng.choice([0x01, 0x20, 0x80, 0xFF])
+        path.write_bytes(damaged)
+        found = outcome(path)
+        if isinstance(found, str):
+            assert found.startswith(f"{path}: ")
+            assert found.isprintable()
+        else:
+            assert same(found, original), position
+            loaded += 1
+    assert loaded < 300
+
+
+def test_a_damaged_weight_is_named_as_damage(path: Path) -> None:
+    whole = bytearray(path.read_bytes())
+    whole[whole.index(make_model().w.tobytes())] ^= 1
+    path.write_bytes(whole)
+    refused(path, "is damaged: its checksum is wrong")
+
+
+def test_a_file_larger_than_any_model_is_refused_unread(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(10**12)  # a hole: no disk is used
+    with memory(10_000_000):
+        refused(path, "is larger than any model: 1000000000000 bytes")
+
+
+# What it refuses: members
+
+
+@pytest.mark.parametrize(
+    "extra", ["x.npy", "README", "w", "sub/w.npy", "../w.npy", "/w.npy", "W.npy", "folder/"]
+)
+def test_a_member_too_many_is_refused(path: Path, extra: str) -> None:
+    put(path, extra, npy(np.zeros((12, 1))))
+    refused(path, "must hold exactly w, b, costs, cost_steps, meta")
+
+
+@pytest.mark.parametrize("name", ["../w.npy", "/w.npy", "./w.npy", "w.NPY", "w"])
+def test_a_member_under_another_path_is_refused(path: Path, name: str) -> None:
+    content = members(path)
+    content[name] = content.pop("w.npy")
+    pack(path, content)
+    refused(path, "must hold exactly w, b, costs, cost_steps, meta")
+    assert not (path.parent.parent / "w.npy").exists()
+
+
+@pytest.mark.parametrize("name", ["w", "b", "costs", "cost_steps", "meta"])
+def test_a_missing_member_is_refused(path: Path, name: str) -> None:
+    content = members(path)
+    del content[f"{name}.npy"]
+    pack(path, content)
+    refused(path, "it has no member meta" if name == "meta" else "must hold exactly")
+
+
+def test_a_repeated_member_is_refused(path: Path) -> None:
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("w.npy", npy(np.ones((12, 1))))
+    refused(path, "members are repeated")
+
+
+def test_an_encrypted_member_is_refused(path: Path) -> None:
+    content = members(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+        archive.getinfo("w.npy").flag_bits |= 1
+    refused(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("name", ["w.npy", "meta.npy"])
+@pytest.mark.parametrize("declared", ["honest", "modest"])
+def test_a_zip_bomb_is_refused_before_it_expands(
+    path: Path, method: int, name: str, declared: str
+) -> None:
+    """A modest one declares the size of a sound member, and the checksum of its beginning."""
+    content = members(path)
+    sound = content[name]
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, data in content.items():
+            if member != name:
+                archive.writestr(member, data)
+        archive.writestr(name, sound + bytes(80_000_000), method)
+        if declared == "modest":
+            info = archive.getinfo(name)
+            info.file_size, info.CRC = len(sound), zlib.crc32(sound)
+    assert path.stat().st_size < 200_000
+    with memory(10_000_000):
+        found = outcome(path)
+    assert declared == "modest" or isinstance(found, str)
+
+
+@pytest.mark.parametrize("size", [10**8, 2**32 - 2, 10**15])
+def test_a_member_that_declares_more_than_any_model_is_refused(path: Path, size: int) -> None:
+    content = members(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+        archive.getinfo("costs.npy").file_size = size
+    refused(path, "too large")
+
+
+# What it refuses: arrays
+
+HEADER = "{{'descr': '{}', 'fortran_order': {}, 'shape': {}, }}"
+W = make_model().w
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("w", npy(W.astype(np.float32))),
+        ("w", npy(W.astype(">f8"))),
+        ("w", npy(W.astype(np.complex128))),
+        ("w", npy(W.astype(np.int64))),
+        ("w", npy(W[:11])),
+        ("w", npy(W.T)),
+        ("w", npy(W[:, 0])),
+        ("w", npy(W.reshape(12, 1, 1))),
+        ("w", npy(np.zeros((0, 1)))),
+        ("w", npy(np.zeros(12, dtype=[("x", "<f8")]))),
+        ("b", npy(np.zeros(1))),
+        ("b", npy(np.float32(0))),
+        ("b", npy(np.array("0.5"))),
+        ("costs", npy(np.zeros((3, 1)))),
+        ("costs", npy(np.zeros(()))),
+        ("costs", npy(np.zeros(3, dtype=np.float32))),
+        ("costs", npy(np.zeros(2))),
+        ("costs", npy(np.zeros(1_000_001))),
+        ("cost_steps", npy(np.zeros(3))),
+        ("cost_steps", npy(np.zeros(3, dtype=np.int32))),
+        ("cost_steps", npy(np.zeros(4, dtype=np.int64))),
+        ("meta", npy(np.array(b"{}"))),
+        ("meta", npy(np.array(["{}"]))),
+        ("meta", npy(np.zeros(3))),
+    ],
+)
+def test_an_array_of_another_type_or_shape_is_refused(
+    path: Path, name: str, content: bytes
+) -> None:
+    put(path, f"{name}.npy", content)
+    refused(path, rf": has {'cost_steps' if name == 'costs' else name} of |: has {name} of ")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(raw_npy(HEADER.format("<f8", True, (12, 1)), W.tobytes()), id="fortran"),
+        pytest.param(raw_npy(HEADER.format("<f8", False, (10**12, 1)), W.tobytes()), id="huge"),
+        pytest.param(raw_npy(HEADER.format("<f8", False, (2**62, 4)), W.tobytes()), id="overflow"),
+        pytest.param(raw_npy(HEADER.format("<f8", False, (-12, 1)), W.tobytes()), id="negative"),
+        pytest.param(raw_npy(HEADER.format("<f8", False, "(12L, 1L)"), W.tobytes()), id="python 2"),
+        pytest.param(raw_npy(HEADER.format("<f8", False, "(12.0, 1)"), W.tobytes()), id="float"),
+        pytest.param(raw_npy(HEADER.format("a8", False, (12, 1)), W.tobytes()), id="old type"),
+        pytest.param(raw_npy(HEADER.format("<f9", False, (12, 1)), W.tobytes()), id="no type"),
+        pytest.param(raw_npy("{" * 9000, W.tobytes()), id="nested header"),
+        pytest.param(raw_npy(" " * 60_000 + "{}", W.tobytes()), id="long header"),
+        pytest.param(raw_npy(r"'\d'", W.tobytes()), id="odd escape"),
+        pytest.param(raw_npy("__import__('os')", W.tobytes()), id="code"),
+        pytest.param(
+            raw_npy(HEADER.format("<f8", False, (12, 1)), W.tobytes(), b"\x02\x00"), id="format 2"
+        ),
+        pytest.param(npy(W)[:-1], id="a byte missing"),
+        pytest.param(npy(W) + b"\0", id="a byte too many"),
+        pytest.param(npy(W)[:40], id="half a header"),
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\x93NUMPX" + npy(W)[6:], id="another magic"),
+    ],
+)
+def test_a_wrong_array_header_is_refused_without_much_memory(path: Path, content: bytes) -> None:
+    put(path, "w.npy", content)
+    with memory(10_000_000):
+        refused(path)
+
+
+@pytest.mark.parametrize("name", ["w", "b", "meta"])
+def test_pickled_objects_are_refused_and_never_run(path: Path, name: str) -> None:
+    array = np.array(Evil(), dtype=object) if name != "w" else np.full((12, 1), Evil())
+    put(path, f"{name}.npy", npy(array))
+    refused(path, f"has pickled objects in {name}: they are never loaded")
+    assert not hasattr(__builtins__, "catclf_was_here")
+    assert "catclf_was_here" not in vars(sys.modules["builtins"])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["w", "b", "costs"])
+def test_values_that_are_not_finite_are_refused(path: Path, name: str, value: float) -> None:
+    array = np.load(path)[name]
+    array.reshape(-1)[-1] = value
+    put(path, f"{name}.npy", npy(array))
+    refused(path, f"values in {name} that are not finite")
+
+
+# What it refuses: meta
+
+
+def setting(*keys: str, to: Any) -> Edit:
+    """An edit of one place in meta."""
+
+    def edit(meta: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            meta = meta[key]
+        meta[keys[-1]] = to
+
+    edit.__name__ = f"{'.'.join(keys)}={to!r}"[:50]  # names the test
+    return edit
+
+
+def without(*keys: str) -> Edit:
+    def edit(meta: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            meta = meta[key]
+        del meta[keys[-1]]
+
+    edit.__name__ = f"no {'.'.join(keys)}"
+    return edit
+
+
+@pytest.mark.parametrize("version", [2, 3, 10**9, 10**4000], ids=["2", "3", "10**9", "10**4000"])
+def test_a_newer_model_is_refused_with_the_advice_to_upgrade(path: Path, version: int) -> None:
+    meta = get_meta(path) | {"version": version, "features": "of the future"}
+    put_meta(path, json.dumps(meta))
+    refused(path, "was made by a newer catclf .*upgrade")
+
+
+def test_a_newer_model_with_other_members_is_still_named_newer(path: Path) -> None:
+    put_meta(path, json.dumps(get_meta(path) | {"version": 2}))
+    put(path, "extra.npy", npy(np.zeros(3)))
+    refused(path, "was made by a newer catclf")
+
+
+COUNTS = {"tp": 1, "fp": 1, "tn": 1, "fn": 1}
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        (without("format"), "is not a catclf model"),
+        (setting("format", to="other"), "is not a catclf model"),
+        (without("version"), "has no version"),
+        (setting("version", to="1"), "has no version"),
+        (setting("version", to=True), "has no version"),
+        (setting("version", to=1.0), "has no version"),
+        (setting("version", to=0), "has no version"),
+        (setting("version", to=None), "has no version"),
+        (without("classes"), "class names"),
+        (setting("classes", to=["cat", "cat"]), "class names"),
+        (setting("classes", to=["", "cat"]), "class names"),
+        (setting("classes", to=["non-cat", ""]), "class names"),
+        (setting("classes", to=["cat"]), "class names"),
+        (setting("classes", to=["a", "b", "c"]), "class names"),
+        (setting("classes", to=[0, 1]), "class names"),
+        (setting("classes", to="ab"), "class names"),
+        (setting("classes", to={"a": 1, "b": 2}), "class names"),
+        (setting("positive", to="non-cat"), ": "),
+        (setting("positive", to="dog"), ": "),
+        (without("threshold"), "threshold"),
+        (setting("threshold", to=2), "threshold"),
+        (setting("threshold", to=-0.1), "threshold"),
+        (setting("threshold", to="0.5"), "threshold"),
+        (setting("threshold", to=True), "threshold"),
+        (setting("threshold", to=None), "threshold"),
+        (setting("threshold", to=10**400), "threshold"),
+        (setting("threshold", to=float("nan")), ": "),
+        (without("picture"), "picture"),
+        (setting("picture", to=[]), "picture"),
+        (without("picture", "size"), "size"),
+        (setting("picture", "size", to=0), "size"),
+        (setting("picture", "size", to=-2), "size"),
+        (setting("picture", "size", to=1025), "size"),
+        (setting("picture", "size", to=10**9), "size"),
+        (setting("picture", "size", to=10**4000), "size"),
+        (setting("picture", "size", to="2"), "size"),
+        (setting("picture", "size", to=True), "size"),
+        (setting("picture", "size", to=float("inf")), ": "),
+        (setting("picture", "size", to=64.5), "picture settings"),
+        (setting("picture", "size", to=3), "has w of"),
+        (setting("picture", "fit", to="stretch"), "picture settings"),
+        (setting("picture", "fit", to=None), "picture settings"),
+        (setting("picture", "fit", to=["squash"]), "picture settings"),
+        (setting("picture", "resampling", to="magic"), "picture settings"),
+        (setting("picture", "resampling", to=3), "picture settings"),
+        (setting("picture", "scale", to=1.0), "picture settings"),
+        (without("picture", "scale"), "picture settings"),
+        (setting("features", to="hog"), "picture settings"),
+        (without("features"), "picture settings"),
+        (without("picture", "background"), "picture settings"),
+        (setting("picture", "background", to=[0, 0]), "picture settings"),
+        (setting("picture", "background", to=[0, 0, 256]), "picture settings"),
+        (setting("picture", "background", to=[0, 0, -1]), "picture settings"),
+        (setting("picture", "background", to=[0, 0, 0.5]), "picture settings"),
+        (setting("picture", "background", to=[True, True, True]), "picture settings"),
+        (setting("picture", "background", to="white"), "picture settings"),
+        (without("training"), "training"),
+        (setting("training", to=[]), "training"),
+        (setting("training", "unknown", to=1), "training facts"),
+        (without("training", "train"), "training facts"),
+        (without("training", "test"), "training facts"),
+        (setting("training", "train", to=None), "training counts"),
+        (setting("training", "train", to=[1, 2, 3, 4]), "counts"),
+        (setting("training", "train", to=COUNTS | {"tp": -1}), "counts"),
+        (setting("training", "train", to=COUNTS | {"tp": 1.5}), "counts"),
+        (setting("training", "test", to=COUNTS | {"tp": "1"}), "counts"),
+        (setting("training", "test", to=COUNTS | {"tp": True}), "counts"),
+        (setting("training", "test", to=COUNTS | {"xx": 1}), "training facts"),
+        (setting("training", "source", to=5), "training.source"),
+        (setting("training", "fingerprint", to=None), "training.fingerprint"),
+        (setting("training", "pictures", to="7"), "training.pictures"),
+        (setting("training", "positives", to=3.5), "training.positives"),
+        (setting("training", "steps", to=[150]), "training.steps"),
+        (setting("training", "interrupted", to=1), "training.interrupted"),
+        (setting("training", "settings", to="lr=1"), "training.settings"),
+        (setting("training", "settings", to={"learning_rate": float("nan")}), ": "),
+        (setting("training", "catclf", to=1), "training.catclf"),
+    ],
+)
+def test_meta_that_makes_no_sense_is_refused(path: Path, edit: Edit, why: str) -> None:
+    meta = get_meta(path)
+    edit(meta)
+    sys.set_int_max_str_digits(0)  # to write what a hostile file may hold
+    try:
+        text = json.dumps(meta)
+    finally:
+        sys.set_int_max_str_digits(4300)
+    put_meta(path, text)
+    refused(path, why)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "not JSON",
+        "[]",
+        '["catclf-model"]',
+        "null",
+        "1",
+        '"catclf-model"',
+        "{}",
+        '{"format": "catclf-model"',
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "9" * 100_000,
+        '{"format": "catclf-model", "version": ' + "9" * 100_000 + "}",
+        "NaN",
+        '{"format": "catclf-model", "version": NaN}',
+        '{"format": "catclf-model", "version": Infinity}',
+        '{"format": "catclf-model", "version": 1e999}',
+        "\ufeff{}",
+    ],
+    ids=lambda text: text[:50] if len(text) < 100 else f"{text[:45]} and so on",
+)
+def test_meta_that_is_not_a_json_object_of_ours_is_refused(path: Path, text: str) -> None:
+    put_meta(path, text)
+    refused(path)
+
+
+def test_characters_that_do_not_exist_in_meta_are_refused(path: Path) -> None:
+    header = "{'descr': '<U2', 'fortran_order': False, 'shape': (), }"
+    put(path, "meta.npy", raw_npy(header, b"\xff" * 8))
+    refused(path)
+
+
+def test_meta_longer_than_the_limit_is_refused(path: Path) -> None:
+    put_meta(path, json.dumps(get_meta(path)) + " " * 1024 * 1024 + ".")
+    refused(path, "has meta of ")
+
+
+# What a crash leaves
+
+CRASH = """
+import os, random, signal, sys, time
+from pathlib import Path
+from dataclasses import replace
+import numpy as np
+from catclf.images import Preprocess
+from catclf.model import Model
+from catclf.modelfile import load, save
+
+path, rng = Path(sys.argv[1]), random.Random(2)
+models = [Model(np.full((12288, 1), value), value, Preprocess(64)) for value in (1.0, 2.0)]
+save(models[0], path)
+for kill in range(1, 41):
+    started, begin = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(begin, b".")
+        while True:
+            for model in models:
+                save(model, path)
+    os.read(started, 1)
+    time.sleep(rng.uniform(0, 0.02))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(started)
+    os.close(begin)
+    found = load(path)
+    if found.b not in (1.0, 2.0) or not (found.w == found.b).all():
+        sys.exit(f"after kill {kill} the model is neither the old nor the new one")
+    rest = [name for name in os.listdir(path.parent) if name != path.name]
+    if len(rest) > kill:
+        sys.exit(f"after kill {kill} there are {len(rest)} temporary files")
+    if any(name.endswith(".npz") for name in rest):
+        sys.exit("a temporary file looks like a model")
+print(kill)
+"""
+
+
+def test_a_save_that_is_killed_leaves_the_old_or_the_new_model(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CRASH, tmp_path / "model.npz"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "40\n", "")
+    assert load(tmp_path / "model.npz").preprocess == Preprocess(64)
