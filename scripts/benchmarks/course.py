@@ -13,7 +13,16 @@ def course(datasets: Path, scratch: Path, repeats: int) -> str:
     folder = datasets / "catvnoncat"
     train, test = folder / "train_catvnoncat.h5", folder / "test_catvnoncat.h5"
     notebook = Path(__file__).with_name("notebook.py")
-    ours: list[str | Path] = [BIN / "catclf", "train", "--data", train, "--test", test, "-o", scratch / "m.npz"]
+    ours: list[str | Path] = [
+        BIN / "catclf",
+        "train",
+        "--data",
+        train,
+        "--test",
+        test,
+        "-o",
+        scratch / "m.npz",
+    ]
     costs = compare(
         {
             "catclf train": ours,

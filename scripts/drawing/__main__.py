@@ -1,0 +1,8 @@
+"""``scripts/draw-data``."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""What all commands share: help, version, errors in one line, signals."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Run, command
+
+import catclf
+
+
+def test_the_version_is_printed(run: Run) -> None:
+    assert run("--version").stdout == f"catclf {catclf.__version__}\n"
+
+
+def test_without_a_command_help_is_shown_and_all_is_well(run: Run) -> None:
+    result = run()
+    assert result.code == 0
+    assert "train" in result.stdout
+    assert "predict" in result.stdout
+
+
+@pytest.mark.parametrize("args", [["--help"], ["train", "-h"], ["predict", "--help"]])
+def test_asking_for_help_succeeds(run: Run, args: list[str]) -> None:
+    result = run(*args)
+    assert result.code == 0
+    assert "Usage" in result.stdout
+    assert result.stderr == ""
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "catclf", "--version"], capture_output=True)
+    assert done.stdout == f"catclf {catclf.__version__}\n".encode()
+
+
+@pytest.mark.parametrize("args", [["nonsense"], ["train", "--nonsense"], ["train", "extra"]])
+def test_mistakes_are_one_line_that_names_the_help(run: Run, args: list[str]) -> None:
+    result = run(*args)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("catclf: ")
+    assert "--help" in result.stderr
+
+
+def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [command(), "--debug", "train", "--data", "none.h5"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+    assert "none.h5" in done.stderr
+
+
+def test_an_unexpected_error_is_still_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from catclf.cli.app import app
+
+    def broken(*args: object) -> None:
+        raise KeyError("lost\nkey")
+
+    monkeypatch.setattr("catclf.datasets.bundled", broken)
+    result = CliRunner().invoke(app, ["train"])
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "unexpected KeyError" in result.stderr
+    assert "--debug" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"},
+        {"TERM": "dumb"},
+        {"TERM": ""},
+        {"HOME": "/nonexistent"},
+        {"COLUMNS": "20"},
+        {"COLUMNS": "abc"},
+        {"NO_COLOR": "1"},
+        {"FORCE_COLOR": "1"},
+        {"PYTHONOPTIMIZE": "2"},
+        {"TMPDIR": "/nonexistent"},
+    ],
+    ids=lambda env: "-".join(env),
+)
+def test_odd_surroundings_change_nothing(
+    run: Run, small_hdf5: Path, tmp_path: Path, env: dict[str, str]
+) -> None:
+    args = ("train", "--data", "small.h5", "--size", "8", "--iterations", "20")
+    usual = run(*args)
+    bytes_of_usual = (tmp_path / "model.npz").read_bytes()
+    odd = run(*args, env=env)
+    assert (odd.code, odd.stderr) == (usual.code, usual.stderr)
+    assert odd.stdout.splitlines()[:2] == usual.stdout.splitlines()[:2]
+    assert (tmp_path / "model.npz").read_bytes() == bytes_of_usual
