@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from itertools import chain
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,14 +58,16 @@ def _text(parts: list[Part], problems: list[Finding]) -> str:
     from catclf.duplicates import DISTANCE, LEVELS
 
     total = sum(len(part.rows) for part in parts)
-    checked = ", ".join(f"{part.label} ({len(part.rows)} pictures)" for part in parts)
-    lines = chain(
-        (found.message for found in problems),
-        (
-            f"checked {checked}: equal pixels; near-duplicates (hashes within {DISTANCE} of 64 "
-            f"bits, thumbnails within {LEVELS:g} grey levels); labels of duplicates; class shares; "
-            "empty, unreadable, small and scrambled pictures",
-            f"problems: {len(problems) or 'none'} in {total} pictures",
-        ),
+    counted = ", ".join(f"{part.label} {len(part.rows)}" for part in parts)
+    looked_for = (
+        f"looked for: equal pictures; near-duplicates (hashes within {DISTANCE} of 64 bits and "
+        f"thumbnails within {LEVELS:g} grey levels); labels of duplicates; class shares; empty, "
+        "unreadable, small and scrambled pictures"
     )
+    lines = [
+        *(found.message for found in problems),
+        f"checked {total} pictures: {counted}",
+        textwrap.fill(looked_for, 79, subsequent_indent="  "),
+        f"problems: {len(problems) or 'none'}",
+    ]
     return "\n".join(lines) + "\n"
