@@ -29,11 +29,13 @@ def grey(pictures: Pixels, size: int) -> Floats:
     if s < size:
         nearest = np.arange(size) * s // size
         return np.asarray(pictures[:, nearest][:, :, nearest].mean(axis=3))
-    edges = np.arange(size) * s // size
-    counts = np.diff(np.append(edges, s))
-    rows = np.add.reduceat(pictures, edges, axis=1, dtype=np.uint32)
-    areas = np.add.reduceat(rows.sum(axis=3, dtype=np.uint32), edges, axis=2)
-    return np.asarray(areas / (3.0 * counts[:, None] * counts))
+    A = _areas(size, s)
+    counts = A.sum(axis=1, dtype=np.float64)
+    rgb = pictures[..., 0].astype(np.float32)
+    rgb += pictures[..., 1]
+    rgb += pictures[..., 2]
+    sums = A @ rgb @ A.T  # integers below 2^24: exact in float32
+    return np.asarray(sums / (3.0 * counts[:, None] * counts))
 
 
 def perceptual_hashes(pictures: Pixels) -> Hashes:
@@ -67,17 +69,19 @@ def near_pairs(hashes: Hashes, small: Pixels) -> list[Pair]:
     If at most 4 bits of 64 differ, one of five bands of bits is equal, so only pictures that share
     a band are compared: a few for each picture, not all.
     """
-    found: set[Pair] = set()
-    for first, width in _BANDS:
-        keys = (hashes >> np.uint64(64 - first - width)) & np.uint64((1 << width) - 1)
-        for i, j in _sharing(keys, hashes):
-            distance = np.bitwise_count(hashes[i] ^ hashes[j])
-            close = distance <= DISTANCE
+    found: list[Pair] = []
+    masks = [np.uint64(((1 << width) - 1) << (64 - first - width)) for first, width in _BANDS]
+    for band, mask in enumerate(masks):
+        for i, j in _sharing(hashes & mask, hashes):
+            differing = hashes[i] ^ hashes[j]
+            close = np.bitwise_count(differing) <= DISTANCE
+            for earlier in masks[:band]:  # pairs that share an earlier band are found already
+                close &= (differing & earlier) != 0
             i, j = i[close], j[close]
             difference = np.abs(small[i].astype(np.int16) - small[j]).mean(axis=(1, 2))
             alike = difference < LEVELS
             low, high = np.minimum(i, j)[alike], np.maximum(i, j)[alike]
-            found.update(zip(low.tolist(), high.tolist(), strict=True))
+            found.extend(zip(low.tolist(), high.tolist(), strict=True))
     return sorted(found)
 
 
@@ -113,6 +117,14 @@ def _sharing(keys: Hashes, hashes: Hashes) -> Iterator[tuple[NDArray[np.int64], 
         if not len(same):
             return
         yield order[same], order[same + step]
+
+
+@lru_cache
+def _areas(size: int, s: int) -> NDArray[np.float32]:
+    """1 where pixel j of ``s`` lies in area i of ``size``: (size, s)."""
+    areas = np.arange(size)[:, None]
+    j = np.arange(s)
+    return ((areas * s // size <= j) & (j < (areas + 1) * s // size)).astype(np.float32)
 
 
 @lru_cache

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf import duplicates
-from catclf.datasets.sources import FileSource, Labels, Source
+from catclf.datasets.sources import CAT, FileSource, Labels, Source, choose_positive
 from catclf.files import printable
 from catclf.maths import Floats, Pixels
+from catclf.threads import blas_threads
 
 EMPTY_SPREAD = 3.0  # grey levels: a picture whose pixels differ less shows nothing
 SCRAMBLED_CORRELATION = 0.6  # of neighbouring pixels; pictures have 0.9, scrambled ones under 0.4
@@ -56,21 +57,26 @@ class Part:
 
     def class_name(self, index: int) -> str:
         """The class of a measured picture."""
-        label = int(self.labels[index])
-        return printable(self.source.classes[label]) if self.source.classes else str(label)
+        return printable(self.classes[int(self.labels[index])])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; where the source has none, those that training gives to 0 and 1."""
+        return self.source.classes or (f"non-{CAT}", CAT)
 
 
 def measure(label: str, source: Source) -> Part:
     """Read all pictures of a part once, in blocks, and keep a few hundred bytes of each."""
     part = Part(label, source)
     rows, hashes, small, spread, sums = [], [], [], [], np.zeros(6)
-    for block_rows, pictures in source.blocks():
-        rows.append(block_rows)
-        hashes.append(duplicates.perceptual_hashes(pictures))
-        small.append(duplicates.thumbnails(pictures))
-        part.digests += duplicates.digests(pictures)
-        spread.append(small[-1].std(axis=(1, 2)))
-        sums += _neighbour_sums(pictures)
+    with blas_threads(1):  # the products are small: waking threads takes ten times as long
+        for block_rows, pictures in source.blocks():
+            rows.append(block_rows)
+            hashes.append(duplicates.perceptual_hashes(pictures))
+            small.append(duplicates.thumbnails(pictures))
+            part.digests += duplicates.digests(pictures)
+            spread.append(small[-1].std(axis=(1, 2)))
+            sums += _neighbour_sums(pictures)
     if rows:
         part.rows, part.hashes = np.concatenate(rows), np.concatenate(hashes)
         part.small, part.spread = np.concatenate(small), np.concatenate(spread)
@@ -92,13 +98,16 @@ def findings(parts: Sequence[Part], smallest: int) -> Iterator[Finding]:
 def duplicate_groups(parts: Sequence[Part]) -> tuple[NDArray[np.int64], list[tuple[int, int]]]:
     """A group number for each picture of all parts in turn, and the pairs of near-duplicates.
 
-    Equal pictures form a group without being compared; nearly empty ones are only equal or not.
+    Equal pictures form a group without being compared; nearly empty ones, and those of a part whose
+    pixels are scrambled, which all look alike, are only equal or not.
     """
     digests = [digest for part in parts for digest in part.digests]
     first: dict[bytes, int] = {}
     exact = [(first.setdefault(digest, i), i) for i, digest in enumerate(digests)]
-    spread = np.concatenate([part.spread for part in parts])
-    alone = np.array(sorted(i for i in first.values() if spread[i] >= EMPTY_SPREAD), dtype=np.int64)
+    telling = np.concatenate(
+        [(part.spread >= EMPTY_SPREAD) & (not _is_scrambled(part)) for part in parts]
+    )
+    alone = np.array([i for i in first.values() if telling[i]], dtype=np.int64)
     hashes = np.concatenate([part.hashes for part in parts])[alone]
     small = np.concatenate([part.small for part in parts])[alone]
     near = [(int(alone[i]), int(alone[j])) for i, j in duplicates.near_pairs(hashes, small)]
@@ -108,14 +117,18 @@ def duplicate_groups(parts: Sequence[Part]) -> tuple[NDArray[np.int64], list[tup
 def _repeated(parts: Sequence[Part]) -> Iterator[Finding]:
     where = [(part, index) for part in parts for index in range(len(part.rows))]
     _, near = duplicate_groups(parts)
+    joined = duplicates.groups(len(where), near).tolist()
     same = defaultdict(list)
     for number, (part, index) in enumerate(where):
         same[part.digests[index]].append(number)
     for members in same.values():
         if len(members) > 1:
             yield _repeat("same", [where[number] for number in members])
-    for pair in near:
-        yield _repeat("similar", [where[number] for number in pair])
+    alike = defaultdict(list)
+    for number in sorted({number for pair in near for number in pair}):
+        alike[joined[number]].append(number)
+    for members in alike.values():
+        yield _repeat("similar", [where[number] for number in members])
 
 
 def _repeat(what: str, members: list[tuple[Part, int]]) -> Finding:
@@ -127,7 +140,7 @@ def _repeat(what: str, members: list[tuple[Part, int]]) -> Finding:
         return Finding(
             f"{what}-picture-other-label", f"{what} picture, labels {', '.join(classes)}: {shown}"
         )
-    across = len({part.label for part, _ in members}) > 1
+    across = len({id(part) for part, _ in members}) > 1
     kind = f"{what}-picture-across-parts" if across else f"{what}-picture"
     return Finding(kind, f"{what} picture: {shown}")
 
@@ -150,13 +163,14 @@ def _shares(parts: Sequence[Part]) -> Iterator[Finding]:
 
 
 def _class_shares(a: Part, b: Part) -> Iterator[tuple[str, float, float]]:
-    """Each class both parts know, positive (the last) first, with its share in each."""
-    names = a.source.classes or ("label 0", "label 1")
-    if (b.source.classes or ("label 0", "label 1")) != names:
+    """Each class, if both parts have the same, with its share in each; of two only the positive."""
+    if set(a.classes) != set(b.classes):
         return
-    for index in reversed(range(len(names))):
-        p, q = float(np.mean(a.labels == index)), float(np.mean(b.labels == index))
-        yield printable(names[index]), p, q
+    names = [choose_positive(a.source, None)[0]] if len(a.classes) == 2 else a.classes
+    for name in names:
+        p = float(np.mean(a.labels == a.classes.index(name)))
+        q = float(np.mean(b.labels == b.classes.index(name)))
+        yield printable(name), p, q
 
 
 def _unreadable(part: Part) -> Iterable[Finding]:
@@ -187,12 +201,16 @@ def _empty(part: Part) -> Iterator[Finding]:
 
 
 def _scrambled(part: Part) -> Iterator[Finding]:
-    if part.correlation < SCRAMBLED_CORRELATION:
+    if _is_scrambled(part):
         yield Finding(
             "scrambled",
             f"scrambled pixels: neighbours in {part.label} correlate {part.correlation:.2f}, "
             "in pictures about 0.9: was X made with reshape(-1, m) instead of reshape(m, -1).T?",
         )
+
+
+def _is_scrambled(part: Part) -> bool:
+    return part.correlation < SCRAMBLED_CORRELATION
 
 
 def _neighbour_sums(pictures: Pixels) -> Floats:

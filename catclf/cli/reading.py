@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from catclf.cli.streams import warn
+
 if TYPE_CHECKING:
     from catclf.datasets import Part, Reading
     from catclf.datasets.sources import Source
@@ -28,6 +30,14 @@ def reading_with_progress(
 
     with counting("reading pictures", quiet) as on_progress:
         yield Reading(positive, size, fit, skip_bad, workers, on_progress)
+
+
+def warn_of_left_out(source: Source) -> None:
+    """Name on stderr the pictures that --skip-bad has left out, once they are read."""
+    from catclf.datasets.sources import FileSource
+
+    if isinstance(source, FileSource) and source.skipped:
+        warn(f"{source.shown}: {source.left_out()}")
 
 
 def open_all_parts(path: Path, reading: Reading) -> dict[Part, Source]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -129,7 +130,12 @@ def open_parts(
         test = data
     if test is None:
         return train, None
-    same = replace(reading, positive=reading.positive or train.classes[1], size=train.size)
+    same = replace(
+        reading,
+        positive=reading.positive or train.classes[1],
+        size=train.size,
+        fit=train.preprocess.fit,
+    )
     tested = open_dataset(test, "test", same)
     if tested.classes != train.classes:
         raise DataError(
@@ -145,15 +151,17 @@ def open_source(path: str | Path, part: Part, reading: Reading) -> Source:
     path = Path(path)
     shown, ending = printable(path), path.suffix.lower()
     try:
-        path.stat()
+        mode = path.stat().st_mode
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         why = "there is no such file or folder" if missing else reason(error)
         raise DataError(f"{shown}: {why}") from error
-    if path.is_dir():
+    if stat.S_ISDIR(mode):
         from catclf.datasets import folders
 
         return folders.read(path, part, reading)
+    if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
+        raise DataError(f"{shown}: is not a file: give a file or a folder")
     if ending in TABLE_ENDINGS:
         from catclf.datasets import manifest
 
@@ -182,6 +190,10 @@ def has_both_parts(path: Path) -> bool:
         from catclf.datasets import hdf5
 
         return hdf5.has_both_parts(path)
+    if path.suffix.lower() == ".npz":
+        from catclf.datasets import npz
+
+        return npz.has_both_parts(path)
     return False
 
 

@@ -26,7 +26,8 @@ def read(root: Path, part: Part, reading: Reading) -> FileSource:
     folder = root
     if parts:
         if part not in parts:
-            raise DataError(f"{printable(root)}: has no {part} folder beside {parts.popitem()[1]}")
+            other = printable(next(iter(parts.values())).name)
+            raise DataError(f"{printable(root)}: has no {part} folder beside {other}")
         folder = parts[part]
     shown = printable(folder)
     classes = tuple(path.name for path in _folders(folder))
@@ -61,8 +62,9 @@ def _parts(root: Path) -> dict[Part, Path]:
     found: dict[Part, Path] = {}
     there = {path.name.lower(): path for path in _folders(root)}
     for part, names in PARTS.items():
-        path = next((there[name] for name in names if name in there), None)
-        if path is not None and any(_folders(path)):
+        paths = (there[name] for name in names if name in there)
+        path = next((path for path in paths if _folders(path)), None)
+        if path is not None:
             found[part] = path
     return found
 
@@ -78,9 +80,14 @@ def _folders(folder: Path) -> list[Path]:
 def _pictures(folder: Path, name: str) -> Iterator[str]:
     """Picture files of a class and of folders in it, relative to ``folder``, in a fixed order.
 
-    Links to folders are not followed, so that a loop of links ends.
+    Links to folders are not followed, so that a loop of links ends. Raises DataError for a folder
+    that cannot be listed: leaving out what is in it would change the result unseen.
     """
-    for place, inner, files in os.walk(folder / name):
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{printable(error.filename)}: cannot be listed: {reason(error)}")
+
+    for place, inner, files in os.walk(folder / name, onerror=refuse):
         inner[:] = sorted(n for n in inner if not n.startswith("."))
         below = os.path.relpath(place, folder)
         for file in sorted(files):

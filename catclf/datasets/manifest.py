@@ -81,5 +81,10 @@ def _rows(reader: Iterator[list[str]], shown: str) -> Iterator[tuple[int, str, s
 def _require_files(root: Path, files: list[str], lines: list[int], shown: str) -> None:
     """Found before any picture is decoded: a table made elsewhere often misses them all."""
     for line, name in zip(lines, files, strict=True):
-        if not (root / name).is_file():
+        try:
+            there = (root / name).is_file()
+        except OSError as error:  # a name too long, a folder that may not be entered
+            why = reason(error)
+            raise DataError(f"{shown}: line {line}: {printable(name)}: {why}") from error
+        if not there:
             raise DataError(f"{shown}: line {line}: there is no file {printable(name)}")

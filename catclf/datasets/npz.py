@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -56,6 +57,14 @@ def _read(archive: zipfile.ZipFile, path: Path, part: Part, reading: Reading) ->
     return ArraySource(shown, path.name, classes, labels, preprocess, pixels)
 
 
+def has_both_parts(path: Path) -> bool:
+    """Whether one archive has a training and a test part."""
+    with suppress(Exception), zipfile.ZipFile(path) as archive:  # reading it will say what is wrong
+        keys = {name.removesuffix(".npy") for name in archive.namelist()}
+        return {"train_set_x", "train_set_y", "test_set_x", "test_set_y"} <= keys
+    return False
+
+
 class _Member:
     """One array of an archive: its header is read at once, its data when asked for."""
 
@@ -63,6 +72,13 @@ class _Member:
         self._shown = f"{shown}: {key}"
         info = archive.getinfo(f"{key}.npy")
         self._stream: IO[bytes] = archive.open(info)
+        try:
+            self._read_header(info.file_size)
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def _read_header(self, held: int) -> None:
         if np.lib.format.read_magic(self._stream) != (1, 0):
             raise DataError(f"{self._shown} is in an unknown array format")
         header = np.lib.format.read_array_header_1_0(self._stream)  # at most 64 KB
@@ -70,7 +86,7 @@ class _Member:
         if self.dtype.hasobject:
             raise DataError(f"{self._shown} holds pickled objects: they are never loaded")
         self.nbytes = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
-        if self.nbytes != info.file_size - self._stream.tell():
+        if self.nbytes != held - self._stream.tell():
             raise DataError(f"{self._shown} does not hold as much as its shape {self.shape} says")
 
     def __enter__(self) -> _Member:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from catclf.datasets import Part
+from catclf.datasets import HDF5_ENDINGS, Part
 from catclf.datasets.hdf5 import FIT, RESAMPLING
 from catclf.datasets.sources import BLOCK, Labels, Source
 from catclf.errors import DataError, OutputError
-from catclf.files import printable, reason, replacing_path
+from catclf.files import printable, reason, replacing_path, require_writable
+
+
+def require_output(output: Path, taken: Iterable[Path]) -> None:
+    """Raise OutputError unless a data set can be put there, under a name by which it is read."""
+    if output.suffix.lower() not in HDF5_ENDINGS:
+        raise OutputError(
+            f"{printable(output)}: would not be known as HDF5: give a name ending in .h5"
+        )
+    require_writable(output, taken)
 
 
 def write(
@@ -38,7 +48,7 @@ def write(
                     part: _write_part(file, part, source, compression)
                     for part, source in parts.items()
                 }
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # h5py's, when closing a file on a full disk
             raise OutputError(f"{printable(output)}: cannot be written: {_why(error)}") from error
 
 
@@ -79,6 +89,10 @@ def _bytes(names: Any) -> Any:
     return np.array([os.fsencode(name) for name in names])
 
 
-def _why(error: OSError) -> str:
+def _why(error: OSError | RuntimeError) -> str:
     """HDF5 reports a full disk in the middle of a long sentence."""
-    return reason(error) if "No space" not in str(error) else "no space left on the disk"
+    if "No space" in str(error):
+        return "no space left on the disk"
+    if found := re.search(r"error message = '([^']*)'", str(error)):
+        return found[1].lower()
+    return reason(error) if isinstance(error, OSError) else str(error)

@@ -50,6 +50,9 @@ class DiskRows:
                 return self._between(start, stop)
             rows = np.arange(start, stop, step)
         numbers = np.asarray(rows)
+        if len(numbers) and not -len(self) <= numbers.min() <= numbers.max() < len(self):
+            raise IndexError(f"{self._shown} has {len(self)} rows")
+        numbers = numbers % len(self)
         found = np.empty((len(numbers), *self.shape[1:]), dtype=np.uint8)
         for place, row in enumerate(numbers.tolist()):
             found[place] = self._between(row, row + 1)[0]
@@ -97,15 +100,17 @@ class DiskRows:
         if dataset.chunks is None:
             offset = dataset.id.get_offset()
             return None if offset is None else [offset]
-        filtered = dataset.compression or dataset.shuffle or dataset.fletcher32
-        if filtered or dataset.scaleoffset or dataset.chunks[1:] != self.shape[1:]:
+        filters = dataset.id.get_create_plist().get_nfilters()
+        if filters or dataset.chunks[1:] != self.shape[1:]:
             return None
         offsets = [0] * -(-self.shape[0] // self.chunk_rows)
         if dataset.id.get_num_chunks() != len(offsets):
             return None  # chunks that were never written have no place
-        for index in range(len(offsets)):
-            info = dataset.id.get_chunk_info(index)
+
+        def note(info: Any) -> None:
             offsets[info.chunk_offset[0] // self.chunk_rows] = info.byte_offset
+
+        dataset.id.chunk_iter(note)  # asking for them one by one takes quadratic time
         return offsets
 
     def _places_are_right(self) -> bool:

@@ -113,6 +113,14 @@ class FileSource:
         where = f"line {self.lines[row]}: " if self.lines else ""
         return where + printable(self.files[row])
 
+    def left_out(self) -> str:
+        """Which pictures were skipped and why, the first ten by name; empty if none were."""
+        if not self.skipped:
+            return ""
+        listed = "; ".join(f"{self.label_of(row)} ({why})" for row, why in self.skipped[:LISTED])
+        more = "; …" if len(self.skipped) > LISTED else ""
+        return f"left out {len(self.skipped)} unreadable pictures: {listed}{more}"
+
     def _skip(self, row: int, reason: str) -> None:
         self.skipped.append((row, reason))
         if len(self.skipped) >= LISTED and not self.reading.skip_bad:
@@ -166,9 +174,7 @@ def to_dataset(source: Source, reading: Reading) -> Dataset:
     kept = names if names is None or len(rows) == len(names) else [names[row] for row in rows]
     notes = [note] if note else []
     if isinstance(source, FileSource) and source.skipped:
-        shown = "; ".join(f"{source.label_of(row)} ({why})" for row, why in source.skipped[:LISTED])
-        more = "; …" if len(source.skipped) > LISTED else ""
-        notes.append(f"left out {len(source.skipped)} unreadable pictures: {shown}{more}")
+        notes.append(source.left_out())
     return Dataset(
         pictures=pictures,
         Y=(source.labels[rows] == positive_index).astype(np.float64).reshape(1, -1),
@@ -198,10 +204,11 @@ def choose_positive(source: Source, wanted: str | None) -> tuple[str, str]:
         raise DataError(f"{source.shown}: say which class to find with --positive: {shown}")
     negated = [name for name in classes[:2] if f"non-{name}" in classes]
     positive = wanted or (CAT if CAT in classes else (negated or classes[1:])[0])
+    name = printable(positive)
     if len(classes) > 2:
-        return positive, f"{positive} is positive, the other {len(classes) - 1} classes are not"
+        return positive, f"{name} is positive, the other {len(classes) - 1} classes are not"
     if wanted is None and positive != CAT:
-        return positive, f"{positive} is the positive class (--positive chooses another)"
+        return positive, f"{name} is the positive class (--positive chooses another)"
     return positive, ""
 
 
@@ -216,7 +223,10 @@ def _gather(source: Source) -> tuple[Labels, Pixels]:
     m = len(source.labels)
     if isinstance(source, ArraySource):
         return np.arange(m), source.pixels
+    from catclf.datasets.stored import require_memory
+
     size = source.preprocess.size
+    require_memory(m * size * size * 3, f"{source.shown}: {m} pictures of {size}x{size}")
     pictures = np.empty((m, size, size, 3), dtype=np.uint8)
     rows = np.empty(m, dtype=np.int64)
     count = 0

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 import typer
 
 from catclf.cli.options import DATA, OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath
-from catclf.cli.reading import open_all_parts, reading_with_progress
-from catclf.cli.streams import put, warn
-from catclf.files import printable, require_writable
+from catclf.cli.reading import open_all_parts, reading_with_progress, warn_of_left_out
+from catclf.cli.streams import put
+from catclf.files import printable
 
 
 def pack(
@@ -43,17 +43,15 @@ def pack(
 
     Example: catclf data pack photos/ -o photos.h5
     """
-    from catclf.datasets.pack import write
+    from catclf.datasets.pack import require_output, write
 
-    require_writable(output, [source])
+    require_output(output, [source])
     began = perf_counter()
     with reading_with_progress(size, fit, skip_bad, quiet, workers=workers) as reading:
         parts = open_all_parts(source, reading)
         written = write(output, parts, compress)
     for part, labels in written.items():
-        skipped = len(parts[part].labels) - len(labels)
-        if skipped:
-            warn(f"{parts[part].shown}: left out {skipped} unreadable pictures")
+        warn_of_left_out(parts[part])
         if not quiet:
             rate = len(labels) / max(perf_counter() - began, 1e-9)
             put(f"{printable(output)}: {part} {len(labels)} pictures, {rate:,.0f} a second\n")

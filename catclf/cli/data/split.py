@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from catclf.cli.options import OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath
-from catclf.cli.reading import reading_with_progress
+from catclf.cli.reading import reading_with_progress, warn_of_left_out
 from catclf.cli.streams import put
-from catclf.files import printable, require_writable
+from catclf.errors import DataError
+from catclf.files import printable
 
 
 def split(
@@ -34,16 +35,19 @@ def split(
 
     Example: catclf data split photos/ -o photos.h5 --test 0.2
     """
-    from catclf.datasets import open_source
-    from catclf.datasets.pack import write
+    from catclf.datasets import has_both_parts, open_source
+    from catclf.datasets.pack import require_output, write
     from catclf.datasets.sources import rows_of
     from catclf.quality import duplicate_groups, measure
     from catclf.sampling import stratified_split
 
-    require_writable(output, [source])
+    require_output(output, [source])
     with reading_with_progress(size, fit, skip_bad, quiet) as reading:
         whole = open_source(source, "train", reading)
+        if has_both_parts(source):
+            raise DataError(f"{whole.shown}: has a training and a test part already")
         measured = measure(whole.name, whole)
+        warn_of_left_out(whole)
         groups, _ = duplicate_groups([measured])
         train, held = stratified_split(measured.labels, groups, test, seed)
         rows = {"train": measured.rows[train], "test": measured.rows[held]}

@@ -33,11 +33,12 @@ def verify(
     from catclf.quality import findings, measure
 
     measured = []
+    names = [source.name or str(source) for source in sources]
     with reading_with_progress(size, None, skip_bad=True, quiet=False) as reading:
-        for source in sources:
+        for source, name in zip(sources, names, strict=True):
             parts = open_all_parts(source, reading)
             for part, found in parts.items():
-                label = printable(source.name or str(source))
+                label = printable(name if names.count(name) == 1 else source)
                 label += f" {part}" if len(parts) > 1 else ""
                 measured.append(measure(label, found))
     problems = list(findings(measured, size or 64))

@@ -1,0 +1,371 @@
+"""``catclf data`` and training on every kind of source, as a shell sees them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from conftest import Result, Run, make_pictures, write_hdf5
+from numpy.typing import NDArray
+from PIL import Image
+
+SIZE = 32
+
+
+def scenes(count: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Different smooth pictures (count, 32, 32, 3) with neighbours that correlate as in photos."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (count, 6, 6, 3)).astype(np.uint8)
+    bicubic = Image.Resampling.BICUBIC
+    return np.stack([np.asarray(Image.fromarray(c).resize((SIZE, SIZE), bicubic)) for c in coarse])
+
+
+def folder(root: Path, classes: tuple[str, ...], each: int = 6, seed: int = 0) -> Path:
+    for place, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for i, picture in enumerate(scenes(each, seed * 100 + place)):
+            Image.fromarray(picture).save(root / name / f"{i}.png")
+    return root
+
+
+def model(path: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The arrays of a model file as bytes, and its meta without where the data lay."""
+    with np.load(path) as file:
+        arrays = {name: file[name].tobytes() for name in file.files if name != "meta"}
+        meta = json.loads(str(file["meta"]))
+    del meta["training"]["source"]
+    return arrays, meta
+
+
+def failed(result: Result, *why: str) -> None:
+    """Exit code 2, nothing on stdout, and one line on stderr that says each of these."""
+    assert result.code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("catclf: ")
+    assert result.stderr.count("\n") == 1
+    for text in why:
+        assert text in result.stderr
+
+
+def strict(text: str) -> Any:
+    """JSON without NaN and Infinity, which are not JSON."""
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(constant)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+# Training on every source
+
+TRAIN = ("train", "--iterations", "20", "--print-every", "20", "-o", "m.npz")
+
+
+def test_every_source_of_the_same_pictures_trains_to_the_same_model(
+    run: Run, tmp_path: Path
+) -> None:
+    root = folder(tmp_path / "photos", ("cat", "non-cat"))
+    pictures = np.concatenate([scenes(6, 0), scenes(6, 1)])
+    labels = np.repeat([1, 0], 6)
+    files = sorted(root.glob("*/*.png"))
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        rows = [(str(path.relative_to(tmp_path)), path.parent.name) for path in files]
+        csv.writer(file).writerows([("path", "label"), *rows])
+    np.savez(tmp_path / "d.npz", x=pictures, y=labels)
+    write_hdf5(tmp_path / "d.h5", images=pictures, labels=labels)
+    models = []
+    for name in ("photos", "t.csv", "d.npz", "d.h5"):
+        result = run(*TRAIN, "--data", name, "--size", "32")
+        assert result.code == 0, result.stderr
+        models.append(model(tmp_path / "m.npz"))
+    assert all(other == models[0] for other in models[1:])
+
+
+def test_pets_train_as_a_folder_and_as_a_pack_to_the_same_model(
+    run: Run, tmp_path: Path, datasets: Path
+) -> None:
+    source = datasets / "pets-sample"
+    arguments = ("train", "--iterations", "10", "--print-every", "10", "-q")
+    assert run(*arguments, "--data", source, "-o", "a.npz").code == 0
+    packed = run("data", "pack", source, "-o", "p.h5")
+    assert packed.code == 0
+    assert packed.stdout.startswith("p.h5: train 2000 pictures, ")
+    with h5py.File(tmp_path / "p.h5") as file:
+        assert file["train_set_names"][0] == b"cat/cat.0.jpg"
+        assert np.bincount(file["train_set_y"][:]).tolist() == [1000, 1000]
+    assert run(*arguments, "--data", "p.h5", "-o", "b.npz").code == 0
+    assert model(tmp_path / "a.npz") == model(tmp_path / "b.npz")
+
+
+def test_the_fit_of_a_pack_is_in_the_model(run: Run, tmp_path: Path) -> None:
+    folder(tmp_path / "photos", ("cat", "dog"))
+    assert run("data", "pack", "photos", "-o", "p.h5", "--size", "8", "--fit", "pad").code == 0
+    assert run(*TRAIN, "--data", "p.h5").code == 0
+    preprocess = model(tmp_path / "m.npz")[1]["picture"]
+    assert (preprocess["size"], preprocess["fit"]) == (8, "pad")
+
+
+def test_part_folders_are_judged_on_their_test_part(run: Run, tmp_path: Path) -> None:
+    folder(tmp_path / "photos" / "train", ("cat", "dog"), 6)
+    folder(tmp_path / "photos" / "val", ("cat", "dog"), 4, seed=1)
+    result = run(*TRAIN, "--data", "photos", "--size", "8")
+    assert result.code == 0
+    assert " of 12 " in result.stdout
+    assert " of 8 " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("classes", "options", "expected", "note"),
+    [
+        (("dog", "non-dog"), [], ["non-dog", "dog"], "dog is the positive class"),
+        (("bird", "cat", "dog"), [], ["non-cat", "cat"], "the other 2 classes are not"),
+        (("ripe", "unripe"), ["--positive", "ripe"], ["unripe", "ripe"], None),
+    ],
+)
+def test_the_positive_class_is_noted_where_it_was_chosen(
+    run: Run,
+    tmp_path: Path,
+    classes: tuple[str, ...],
+    options: list[str],
+    expected: list[str],
+    note: str | None,
+) -> None:
+    folder(tmp_path / "photos", classes, 2)
+    result = run(*TRAIN, "--data", "photos", "--size", "8", "-q", *options)
+    assert result.code == 0
+    notes = [line for line in result.stderr.splitlines() if line.startswith("catclf: ")]
+    assert model(tmp_path / "m.npz")[1]["classes"] == expected
+    assert len(notes) == (note is not None)
+    assert note is None or note in notes[0]
+
+
+def test_an_unreadable_picture_ends_training_unless_it_is_skipped(run: Run, tmp_path: Path) -> None:
+    root = folder(tmp_path / "photos", ("cat", "dog"))
+    (root / "dog" / "bad.jpg").write_bytes(b"\xff\xd8\xff")
+    failed(run(*TRAIN, "--data", "photos"), "dog/bad.jpg (", "--skip-bad")
+    assert not (tmp_path / "m.npz").exists()
+    result = run(*TRAIN, "--data", "photos", "--skip-bad", "--size", "8")
+    assert result.code == 0
+    assert "left out 1 unreadable pictures: dog/bad.jpg (" in result.stderr
+    assert " of 12 " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("t.csv", b"path,kind\n", "line 1: has no column label"),
+        ("t.csv", b"path,label\nnone.png,cat\n", "line 2: there is no file none.png"),
+        ("t.csv", b"path,label\n" + b"x" * 300 + b",cat\n", "line 2: "),
+        ("data.zip", b"", ".h5, .hdf5, .hdf, .he5, .csv, .tsv, .npz"),
+        ("d.npz", b"PK\x03\x04", "is not a sound .npz archive"),
+    ],
+)
+def test_bad_sources_are_one_line_and_exit_2(
+    run: Run, tmp_path: Path, name: str, content: bytes, why: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    failed(run(*TRAIN, "--data", name), f"{name}: ", why)
+
+
+# pack
+
+
+def test_pack_refuses_what_it_could_not_read_again_or_would_destroy(
+    run: Run, tmp_path: Path
+) -> None:
+    source = write_hdf5(tmp_path / "d.h5", x=scenes(4), y=np.array([0, 1, 0, 1]))
+    before = source.read_bytes()
+    failed(run("data", "pack", "d.h5", "-o", "d.h5"), "d.h5: is another file of this run")
+    failed(run("data", "pack", "d.h5", "-o", "packed"), "packed: ", ".h5")
+    assert source.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["d.h5"]
+
+
+def test_pack_says_which_pictures_it_left_out(run: Run, tmp_path: Path) -> None:
+    root = folder(tmp_path / "photos", ("cat", "dog"))
+    (root / "dog" / "bad.jpg").touch()
+    failed(run("data", "pack", "photos", "-o", "p.h5"), "dog/bad.jpg (is empty)", "--skip-bad")
+    assert not (tmp_path / "p.h5").exists()
+    result = run("data", "pack", "photos", "-o", "p.h5", "--skip-bad", "--compress", "gzip")
+    assert result.code == 0
+    assert result.stdout.startswith("p.h5: train 12 pictures, ")
+    assert "left out 1 unreadable pictures: dog/bad.jpg (is empty)" in result.stderr
+    with h5py.File(tmp_path / "p.h5") as file:
+        assert file["train_set_x"].shape == (12, 64, 64, 3)
+        assert file["train_set_x"].compression == "gzip"
+
+
+# info
+
+
+def test_info_shows_shapes_classes_and_shares_of_both_parts(run: Run, tmp_path: Path) -> None:
+    x, y = scenes(10), np.array([0] * 7 + [1] * 3)
+    arrays: dict[str, Any] = {"test_set_x": x[:4], "test_set_y": np.array([0, 1, 1, 1])}
+    arrays["list_classes"] = [b"non-cat", b"cat"]
+    write_hdf5(tmp_path / "d.h5", train_set_x=x, train_set_y=y, **arrays)
+    text = run("data", "info", "d.h5").stdout
+    assert "train: 10 pictures, uint8 10 x 32 x 32 x 3" in text
+    assert "test: 4 pictures" in text
+    table = [line.split() for line in text.splitlines() if line.startswith("  ")]
+    assert table == [
+        ["non-cat", "7", "70.0", "%"],
+        ["cat", "3", "30.0", "%"],
+        ["non-cat", "1", "25.0", "%"],
+        ["cat", "3", "75.0", "%"],
+    ]
+    result = run("data", "info", "d.h5", "--format", "json", "--image", "sheet.png")
+    facts = strict(result.stdout)
+    assert facts["parts"]["train"]["classes"] == {"non-cat": 7, "cat": 3}
+    assert facts["parts"]["test"]["shape"] == [4, 32, 32, 3]
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"))
+    assert sheet.shape == (2 * 36, 12 * 36, 3)  # 14 pictures with frames, 12 in a row
+    np.testing.assert_array_equal(sheet[2:34, 2:34], x[0])
+    np.testing.assert_array_equal(sheet[38:70, 38:70], x[3])  # the fourth of the test part
+    assert (sheet[0, 0] != sheet[0, 7 * 36]).any()  # frames of non-cats and cats
+
+
+# verify
+
+
+def test_verify_finds_what_is_known_of_the_course_files(
+    run: Run, course: tuple[Path, Path]
+) -> None:
+    result = run("data", "verify", *course, "--format", "json")
+    assert result.code == 1
+    assert result.stderr == ""
+    report = strict(result.stdout)
+    names = ["train_catvnoncat.h5", "test_catvnoncat.h5"]
+    assert report["checked"] == [
+        {"part": names[0], "pictures": 209},
+        {"part": names[1], "pictures": 50},
+    ]
+    leak, shares = report["problems"]
+    assert leak == {
+        "kind": "same-picture-across-parts",
+        "message": f"same picture: {names[0]} picture 146 = {names[1]} picture 17",
+    }
+    assert shares["kind"] == "class-shares"
+    assert f"34.4 % of {names[0]} and 66.0 % of {names[1]}" in shares["message"]
+
+
+def test_verify_flags_the_course_data_reshaped_the_wrong_way(
+    run: Run, tmp_path: Path, course: tuple[Path, Path]
+) -> None:
+    with h5py.File(course[0]) as file:
+        pictures, labels = file["train_set_x"][:], file["train_set_y"][:]
+    wrong = np.ascontiguousarray(pictures.reshape(-1, 209).T).reshape(pictures.shape)
+    write_hdf5(tmp_path / "wrong.h5", x=wrong, y=labels)
+    result = run("data", "verify", "wrong.h5")
+    assert result.code == 1
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("scrambled pixels: ")
+    assert "wrong.h5" in lines[0]
+    assert lines[1] == "checked 209 pictures: wrong.h5 209"
+    assert lines[-1] == "problems: 1"  # and not one for each pair of pictures that are noise now
+
+
+def test_verify_of_clean_data_says_what_was_checked(run: Run, tmp_path: Path) -> None:
+    folder(tmp_path / "photos" / "train", ("cat", "dog"), 20)
+    folder(tmp_path / "photos" / "test", ("cat", "dog"), 10, seed=1)
+    result = run("data", "verify", "photos", "--size", "32")
+    assert result.code == 0
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    assert lines[0] == "checked 60 pictures: photos train 40, photos test 20"
+    assert lines[-1] == "problems: none"
+    said = " ".join(lines[1:-1])
+    for text in ("equal", "near-duplicates", "within 4 of 64 bits", "class shares", "scrambled"):
+        assert text in said
+
+
+def test_verify_names_every_kind_of_bad_picture_of_a_folder(run: Run, tmp_path: Path) -> None:
+    cats = folder(tmp_path / "photos", ("cat", "dog"), 10) / "cat"
+    shutil.copy(cats / "0.png", cats.parent / "dog" / "copy.png")
+    Image.new("RGB", (64, 64), (9, 9, 9)).save(cats / "black.png")
+    Image.fromarray(scenes(1, 9)[0][:12, :12]).save(cats / "thumb.png")
+    (cats / "x\ny.png").write_text("text")
+    result = run("data", "verify", "photos", "--format", "json", "--size", "32")
+    assert result.code == 1
+    problems = {found["kind"]: found["message"] for found in strict(result.stdout)["problems"]}
+    assert set(problems) == {"unreadable", "small", "empty", "same-picture-other-label"}
+    assert r"cat/x\ny.png: " in problems["unreadable"]
+    assert "cat/thumb.png has 12x12 pixels" in problems["small"]
+    assert "cat/black.png" in problems["empty"]
+    assert "cat/0.png = photos dog/copy.png" in problems["same-picture-other-label"]
+
+
+def test_verify_tells_parts_of_one_name_apart(run: Run, tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 1)):
+        (tmp_path / name).mkdir()
+        pictures = scenes(10, seed)
+        pictures[3 + seed] = scenes(1, 5)[0]
+        write_hdf5(tmp_path / name / "data.h5", x=pictures, y=np.arange(10) % 2)
+    result = run("data", "verify", "a/data.h5", "b/data.h5")
+    assert result.code == 1
+    assert "a/data.h5 picture 3" in result.stdout
+    assert "b/data.h5 picture 4" in result.stdout
+
+
+def test_verify_of_something_unreadable_is_exit_2(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "d.h5").write_bytes(b"not HDF5")
+    failed(run("data", "verify", "d.h5"), "d.h5: is not an HDF5 file")
+
+
+# split
+
+
+def test_split_divides_by_class_and_keeps_duplicates_together(run: Run, tmp_path: Path) -> None:
+    root = folder(tmp_path / "photos", ("cat", "dog"), 20)
+    for i in range(6):
+        picture = Image.open(root / "cat" / f"{i}.png")
+        shutil.copy(root / "cat" / f"{i}.png", root / "cat" / f"copy{i}.png")
+        content = io.BytesIO()
+        picture.resize((48, 48)).save(content, "JPEG", quality=92)
+        (root / "cat" / f"near{i}.jpg").write_bytes(content.getvalue())
+    (root / "dog" / "bad.jpg").touch()
+    split = ("data", "split", "photos", "--test", "0.25", "--size", "32", "--skip-bad", "--seed")
+    result = run(*split, "3", "-o", "s.h5")
+    assert result.code == 0
+    assert "left out 1 unreadable pictures: dog/bad.jpg (is empty)" in result.stderr
+    with h5py.File(tmp_path / "s.h5") as file:
+        train, test = ([n.decode() for n in file[f"{p}_set_names"][:]] for p in ("train", "test"))
+        labels = file["test_set_y"][:]
+        classes = [name.decode() for name in file["list_classes"][:]]
+        for name, label, picture in zip(test, labels, file["test_set_x"][:], strict=True):
+            assert classes[label] == Path(name).parent.name
+            if name.endswith(".png"):
+                np.testing.assert_array_equal(picture, np.asarray(Image.open(root / name)))
+    everything = {str(path.relative_to(root)) for path in root.glob("*/*") if path.name[0] != "b"}
+    assert set(train) | set(test) == everything
+    assert len(train) + len(test) == len(everything) == 52
+    assert abs(np.sum(labels == 0) - 8) <= 1  # of 32 cats
+    assert np.sum(labels == 1) == 5  # of 20 dogs
+    for i in range(6):
+        kin = {f"cat/{i}.png", f"cat/copy{i}.png", f"cat/near{i}.jpg"}
+        assert kin <= set(train) or kin <= set(test)
+    assert run(*split, "3", "-o", "again.h5").code == 0
+    assert run(*split, "4", "-o", "other.h5").code == 0
+    first, again, other = ((tmp_path / n).read_bytes() for n in ("s.h5", "again.h5", "other.h5"))
+    assert first == again != other
+    assert run("data", "verify", "s.h5").stdout.count("across") == 0
+
+
+def test_split_of_data_that_have_a_test_part_already_is_refused(run: Run, tmp_path: Path) -> None:
+    x, y = make_pictures(20)
+    arrays = {f"{part}_set_{k}": v for part in ("train", "test") for k, v in (("x", x), ("y", y))}
+    write_hdf5(tmp_path / "d.h5", **arrays)
+    failed(run("data", "split", "d.h5", "-o", "s.h5"), "d.h5: ", "test part")
+
+
+@pytest.mark.parametrize("share", ["0", "1", "0.01"])
+def test_split_refuses_a_part_without_pictures(run: Run, tmp_path: Path, share: str) -> None:
+    write_hdf5(tmp_path / "d.h5", x=scenes(10), y=np.arange(10) % 2)
+    failed(run("data", "split", "d.h5", "-o", "s.h5", "--test", share), "cannot be divided")
+    assert not (tmp_path / "s.h5").exists()

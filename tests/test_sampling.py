@@ -1,0 +1,103 @@
+"""Random divisions: stratified, seeded, groups kept together."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from catclf.errors import DataError
+from catclf.sampling import stratified_split
+
+
+def alone(count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.arange(count, dtype=np.int64)
+
+
+@pytest.mark.parametrize(
+    ("counts", "share", "expected"),
+    [
+        ((50, 50), 0.2, (10, 10)),
+        ((90, 10), 0.2, (18, 2)),
+        ((90, 10), 0.5, (45, 5)),
+        ((30, 20, 10), 0.1, (3, 2, 1)),
+        ((7, 7), 0.2, (1, 1)),
+        ((8, 8), 0.2, (2, 2)),
+        ((1000, 1), 0.2, (200, 0)),
+    ],
+)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_each_class_gives_its_share_rounded(
+    counts: tuple[int, ...], share: float, expected: tuple[int, ...], seed: int
+) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    np.random.default_rng(seed).shuffle(labels)
+    rest, held = stratified_split(labels, alone(len(labels)), share, seed)
+    found = Counter(labels[held].tolist())
+    assert tuple(found[k] for k in range(len(counts))) == expected
+    assert len(rest) == sum(counts) - sum(expected)
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(data=st.data(), share=st.floats(0.05, 0.95), seed=st.integers(0, 5))
+def test_the_parts_are_disjoint_complete_sorted_and_split_no_group(
+    data: st.DataObject, share: float, seed: int
+) -> None:
+    count = data.draw(st.integers(2, 60))
+    labels = np.array(data.draw(st.lists(st.integers(0, 2), min_size=count, max_size=count)))
+    groups = np.array(data.draw(st.lists(st.integers(0, 40), min_size=count, max_size=count)))
+    try:
+        rest, held = stratified_split(labels, groups, share, seed)
+    except DataError:
+        assume(False)
+    assert sorted([*rest.tolist(), *held.tolist()]) == list(range(count))
+    assert rest.tolist() == sorted(rest.tolist())
+    assert held.tolist() == sorted(held.tolist())
+    assert not set(groups[rest]) & set(groups[held])
+    assert len(rest)
+    assert len(held)
+
+
+def test_small_groups_do_not_spoil_the_shares() -> None:
+    rng = np.random.default_rng(4)
+    labels = np.repeat([0, 1], [600, 400])
+    groups = np.arange(1000)
+    for _ in range(100):  # a hundred pairs of one class each
+        i = int(rng.integers(0, 999))
+        if labels[i] == labels[i + 1]:
+            groups[i + 1] = groups[i]
+    _, held = stratified_split(labels, groups, 0.2, 0)
+    found = Counter(labels[held].tolist())
+    assert abs(found[0] - 120) <= 1
+    assert abs(found[1] - 80) <= 1
+
+
+def test_the_same_seed_gives_the_same_parts_and_another_seed_others() -> None:
+    labels = np.arange(100) % 2
+    first, again, other = (stratified_split(labels, alone(100), 0.3, s)[1] for s in (5, 5, 6))
+    assert first.tolist() == again.tolist()
+    assert first.tolist() != other.tolist()
+
+
+def test_every_row_is_held_out_about_equally_often() -> None:
+    labels = np.arange(40) % 2
+    counts = np.zeros(40)
+    for seed in range(500):
+        counts[stratified_split(labels, alone(40), 0.25, seed)[1]] += 1
+    # 125 of 500 are expected with a deviation of 9.7.
+    assert counts.sum() == 5000
+    assert np.abs(counts - 125).max() < 45
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, 0.001, 0.999, float("nan")])
+def test_a_part_without_pictures_is_refused_with_what_to_try(share: float) -> None:
+    with pytest.raises(DataError, match=r"10 pictures cannot be divided .* try --test"):
+        stratified_split(np.arange(10) % 2, alone(10), share, 0)
+
+
+def test_pictures_that_are_all_duplicates_cannot_be_divided() -> None:
+    with pytest.raises(DataError, match="cannot be divided"):
+        stratified_split(np.arange(10) % 2, np.zeros(10, np.int64), 0.5, 0)
