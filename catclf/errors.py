@@ -35,6 +35,10 @@ class ModelError(CatclfError):
     """A model file that is foreign, newer, damaged or does not fit."""
 
 
+class CheckpointError(CatclfError):
+    """A checkpoint that is damaged, or of another run than the one that wants to go on from it."""
+
+
 class OutputError(CatclfError):
     """A place that cannot be written."""
 

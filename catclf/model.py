@@ -10,12 +10,13 @@ import numpy as np
 from catclf import __version__
 from catclf.errors import ShapeError
 from catclf.images import Preprocess
-from catclf.maths import PIXEL_MAX, Floats, Pixels, sigmoid
+from catclf.maths import PIXEL_MAX, Floats, sigmoid
 from catclf.metrics import Counts
 
 if TYPE_CHECKING:
     from catclf.datasets import Dataset
-    from catclf.solvers import Fit
+    from catclf.problems import Labelled, Pictures
+    from catclf.solvers import Fit, Validation
 
 _SCORED_AT_ONCE = 64  # pictures; bounds the float64 buffer
 
@@ -33,6 +34,7 @@ class Training:
     settings: dict[str, Any] = field(default_factory=dict)
     train: Counts = field(default_factory=Counts)
     test: Counts | None = None
+    validation: dict[str, Any] = field(default_factory=dict)
     catclf: str = __version__
 
 
@@ -57,7 +59,7 @@ class Model:
         if self.w.shape != (self.preprocess.n, 1):
             raise ShapeError(f"w has shape {self.w.shape}, not ({self.preprocess.n}, 1)")
 
-    def scores(self, pictures: Pixels) -> Floats:
+    def scores(self, pictures: Pictures) -> Floats:
         """Z (1, m) of pictures uint8 (m, size, size, 3).
 
         Each picture is summed by itself in a fixed order, without BLAS, so that its score does not
@@ -75,11 +77,11 @@ class Model:
         Z += self.b
         return Z
 
-    def probabilities(self, pictures: Pixels) -> Floats:
+    def probabilities(self, pictures: Pictures) -> Floats:
         """A = σ(Z), shape (1, m): the probability of class 1."""
         return sigmoid(self.scores(pictures))
 
-    def counts(self, pictures: Pixels, Y: Floats) -> Counts:
+    def counts(self, pictures: Pictures, Y: Floats) -> Counts:
         """The confusion counts against labels Y (1, m)."""
         return Counts.of(self.probabilities(pictures) > self.threshold, Y > 0.5)
 
@@ -99,15 +101,31 @@ class Model:
             costs=fit.costs,
             cost_steps=fit.cost_steps,
         )
+        held = fit.validation
+        trained: Labelled = held.trained if held else data
         training = Training(
             source=data.source,
             fingerprint=data.fingerprint,
-            pictures=data.m,
-            positives=data.positives,
+            pictures=len(trained.pictures),
+            positives=int(trained.Y.sum()),
             steps=fit.steps,
             interrupted=fit.interrupted,
             settings=asdict(fit.settings),
-            train=model.counts(data.pictures, data.Y),
+            train=model.counts(trained.pictures, trained.Y),
             test=model.counts(test.pictures, test.Y) if test else None,
+            validation=_validated(model, held) if held else {},
         )
         return replace(model, training=training)
+
+
+def _validated(model: Model, held: Validation) -> dict[str, Any]:
+    """What a model remembers of the pictures that its step was chosen by."""
+    counts = model.counts(held.held_out.pictures, held.held_out.Y)
+    return {
+        "source": getattr(held.held_out, "source", ""),
+        "best_step": held.best_step,
+        "best_cost": held.best_cost,
+        "costs": list(held.costs),
+        "cost_steps": list(held.cost_steps),
+        "counts": asdict(counts),
+    }

@@ -1,9 +1,18 @@
-"""How many threads the linear algebra may use: the one door to threadpoolctl."""
+"""How many threads compute: the one door to threadpoolctl, and work done side by side in order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -18,3 +27,56 @@ def blas_threads(count: int) -> Iterator[None]:
 
     with threadpool_limits(limits=count, user_api="blas"):
         yield
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Team:
+    """Threads that work side by side and hand over their results in the order of the items.
+
+    They are started with the first work and end with the team. NumPy releases Python's lock in
+    large operations, so that threads are enough, and the arrays need not be copied.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pool: ThreadPoolExecutor | None = None
+
+    def in_order(
+        self, function: Callable[[Item], Result], items: Iterable[Item], ahead: int = 1
+    ) -> Iterator[Result]:
+        """function(item) of each item, in order; up to ``ahead`` wait beyond those in work.
+
+        ``items`` is drawn from in the calling thread, no faster than results are taken. A failure
+        is raised where its result would be, after all work that had begun has ended.
+        """
+        pool = self._started()
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) >= self.workers + ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                if not future.cancel():
+                    future.exception()
+
+    def submit(self, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+        """Begin one piece of work."""
+        return self._started().submit(function, item)
+
+    def _started(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            # Costs 10 ms to import, which short runs on the Gram matrix do without.
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(self.workers)
+        return self._pool

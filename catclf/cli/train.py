@@ -15,6 +15,7 @@ import typer
 
 from catclf.cli.options import DATA, OUTPUT, TRAINING, FitOption, Quiet, Size, SkipBad
 from catclf.cli.reading import reading_with_progress
+from catclf.cli.resuming import checkpoints_beside, open_validation, part_or_path
 from catclf.cli.streams import put, warn
 from catclf.errors import ExitCode, OutputError
 from catclf.files import printable, reason, require_writable
@@ -65,19 +66,79 @@ def train(
         float,
         typer.Option("--l2", help="Penalty λ: adds (λ/2m)‖w‖².", rich_help_panel=TRAINING),
     ] = 0.0,
+    solver: Annotated[
+        str,
+        typer.Option(
+            help="gd (gradient descent), or lbfgs: the optimum in tens of passes; needs SciPy.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = "gd",
     method: Annotated[
         str,
         typer.Option(
-            help="auto, gram (for few pictures) or dense: same result, other time.",
+            help="auto, gram (for few pictures) or stream: same result, other time.",
             rich_help_panel=TRAINING,
         ),
     ] = "auto",
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            help="Pictures that a step looks at; iterations are then updates. Shuffled by --seed: "
+            "all in memory, in blocks and then among 2048 on disk.",
+            show_default="all",
+            rich_help_panel=TRAINING,
+        ),
+    ] = 0,
+    validation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PART|PATH",
+            help="Part of each class to hold out, as 0.2, or other pictures: the weights with the "
+            "lowest cost on them are kept.",
+            show_default="none",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    patience: Annotated[
+        int,
+        typer.Option(
+            help="Printed costs without a better one on --validation until training ends.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = 10,
     seed: Annotated[
         int,
         typer.Option(
             help="For random choices; full-batch training makes none.", rich_help_panel=TRAINING
         ),
     ] = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1024,
+            help="Threads that compute; the result is the same for any number.",
+            show_default="one for each core",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    checkpoint_every: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Steps after which what is needed to go on is kept beside --output.",
+            show_default="never",
+            rich_help_panel=TRAINING,
+        ),
+    ] = 0,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from the checkpoint, if there is one, as if never stopped.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = False,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Model file to write.", rich_help_panel=OUTPUT)
     ] = Path("model.npz"),
@@ -105,26 +166,52 @@ def train(
     from catclf.solvers import Settings
     from catclf.solvers import train as fit_to
 
-    settings = Settings(learning_rate, iterations, l2, print_every, seed, method)
+    held_out, judged_by = part_or_path(validation)
+    settings = Settings(
+        learning_rate,
+        iterations,
+        l2,
+        print_every,
+        seed,
+        method,
+        solver,
+        batch_size,
+        held_out,
+        patience,
+    )
     if data is None:
         data, bundled_test = bundled()
         test = test or bundled_test
-    inputs = [path for path in (data, test) if path is not None]
+    inputs = [path for path in (data, test, judged_by) if path is not None]
     require_writable(output, inputs)
+    checkpoints = checkpoints_beside(output, checkpoint_every, resume, inputs)
     with ExitStack() as stack:
         record = stack.enter_context(_logging(log, [*inputs, output], print_every, iterations))
-        with reading_with_progress(size, fit, skip_bad, quiet, positive=positive) as reading:
+        with reading_with_progress(
+            size, fit, skip_bad, quiet, positive=positive, workers=workers
+        ) as reading:
             trained, tested = open_parts(data, test, reading)
+            judge = open_validation(judged_by, trained, [data, test], reading)
         for note in (*trained.notes, *(tested.notes if tested else ())):
             warn(note)
         trained.require_both_classes()
         stop = stack.enter_context(stop_on_signals())
         began = perf_counter()
         with training_display(iterations, print_every, quiet) as display:
-            fitted = fit_to(trained, settings, _both(display.update, record), stop.requested)
+            fitted = fit_to(
+                trained,
+                settings,
+                _both(display.update, record),
+                stop.requested,
+                validation=judge,
+                workers=workers,
+                checkpoints=checkpoints,
+            )
         seconds = perf_counter() - began
         model = Model.from_fit(fitted, trained, tested)
         save(model, output)
+    if checkpoints is not None and not fitted.interrupted:
+        checkpoints.remove()
     _finish(model, output, seconds, quiet, stop)
 
 
@@ -200,15 +287,20 @@ def _both(first: OnStep, second: OnStep | None) -> OnStep:
 def _finish(model: Model, output: Path, seconds: float, quiet: bool, stop: Stop) -> None:
     """Say what came out, and exit as the signal demands."""
     from catclf.display import clock
+    from catclf.metrics import Counts
 
     training, final = model.training, model.costs[-1]
+    held_out = training.validation
     if not quiet:
         put(_accuracy("train accuracy", training.train, model.classes))
+        if held_out:
+            put(_accuracy("validation", Counts(**held_out["counts"]), model.classes))
         if training.test is not None:
             put(_accuracy("test accuracy", training.test, model.classes))
+        kept = f", best at step {held_out['best_step']}" if held_out else ""
         put(
             f"{'model':<15} {printable(output)}: {training.steps} steps in {clock(seconds)}, "
-            f"cost {final:.6f}\n"
+            f"cost {final:.6f}{kept}\n"
         )
     if final > model.costs[0]:
         rate = training.settings["learning_rate"]

@@ -61,11 +61,15 @@ class DiskRows:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[:].astype(dtype or np.uint8, copy=False)
 
-    def _between(self, start: int, stop: int) -> Pixels:
-        found = np.empty((max(stop - start, 0), *self.shape[1:]), dtype=np.uint8)
+    def read_into(self, start: int, found: Pixels) -> None:
+        """Fill an array of pictures with those from ``start`` on.
+
+        Saves a new array for each slice, whose fresh pages cost more than the copying.
+        """
+        stop = start + len(found)
         if self._offsets is None:
             self._read_packed(found, start)
-            return found
+            return
         row = start
         while row < stop:
             chunk, inside = divmod(row, self.chunk_rows)
@@ -73,6 +77,10 @@ class DiskRows:
             view = found[row - start : row - start + count].data.cast("B")
             self._read_at(view, self._offsets[chunk] + inside * self._row_bytes)
             row += count
+
+    def _between(self, start: int, stop: int) -> Pixels:
+        found = np.empty((max(stop - start, 0), *self.shape[1:]), dtype=np.uint8)
+        self.read_into(start, found)
         return found
 
     def _read_at(self, view: memoryview, offset: int) -> None:

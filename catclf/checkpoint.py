@@ -1,0 +1,179 @@
+"""The state of an unfinished training in a file, from which it goes on as if never stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf import archive
+from catclf.archive import Member, UnsoundError
+from catclf.errors import CheckpointError, SettingsError
+from catclf.files import printable, reason
+from catclf.maths import Floats
+from catclf.problems import Point
+from catclf.solvers.state import State, Watch
+
+FORMAT = "catclf-checkpoint"
+VERSION = 1
+FILE_LIMIT = 256 * 1024 * 1024  # bytes; the two points of 1024x1024 pictures have 50 MB
+COSTS_LIMIT = 1_000_000
+
+
+def beside(output: Path) -> Path:
+    """Where the checkpoint of a model file is kept."""
+    return output.with_name(output.name + ".checkpoint")
+
+
+@dataclass
+class Checkpoints:
+    """Where a run keeps its state, and every how many steps (0: only when it is stopped).
+
+    With ``resume`` a run begins from the state that is kept, if there is one. A checkpoint is
+    replaced wholly or not at all, so that a kill at any moment leaves the last one.
+    """
+
+    path: Path
+    every: int = 0
+    resume: bool = False
+    resumed_at: int | None = None  # the step that the run went on from
+    _identity: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.every < 0:
+            raise SettingsError(f"checkpoint-every {self.every} is too small: give 1 or more")
+
+    def begin(self, identity: dict[str, Any], fresh: State) -> State:
+        """The state to begin with: ``fresh``, or the one that is kept.
+
+        ``identity`` is what a run must share with that of the checkpoint. Raises CheckpointError.
+        """
+        self._identity = identity
+        if not (self.resume and self.path.exists()):
+            return fresh
+        try:
+            state = _state(self.path, identity, len(fresh.point.coordinates))
+        except UnsoundError as error:
+            raise CheckpointError(
+                f"{printable(self.path)}: {error}: leave out --resume to start anew"
+            ) from error
+        except OSError as error:
+            raise CheckpointError(f"{printable(self.path)}: {reason(error)}") from error
+        self.resumed_at = state.step
+        return state
+
+    def save(self, state: State) -> None:
+        """Keep the state in the place of the last one. Raises OutputError; then that one stays."""
+        watch = state.watch
+        meta = {
+            "format": FORMAT,
+            "version": VERSION,
+            "identity": self._identity,
+            "step": state.step,
+            "batches": state.batches,
+            "best_step": watch.best_step,
+            "waited": watch.waited,
+        }
+        numbers = [state.point.b, state.batch_costs, 0.0, 0.0]
+        best = np.zeros((0, 1))
+        if watch.best is not None:
+            best, numbers[2:] = watch.best.coordinates, [watch.best.b, watch.best_cost]
+        archive.write(
+            self.path,
+            {
+                "coordinates": state.point.coordinates.astype("<f8"),
+                "best": best.astype("<f8"),
+                "numbers": np.array(numbers, "<f8"),
+                "costs": np.array(state.costs, "<f8"),
+                "cost_steps": np.array(state.cost_steps, "<i8"),
+                "watch_costs": np.array(watch.costs, "<f8"),
+                "watch_steps": np.array(watch.cost_steps, "<i8"),
+                "meta": np.array(json.dumps(meta, sort_keys=True)),
+            },
+        )
+
+    def remove(self) -> None:
+        """Forget the state: the run has ended well."""
+        self.path.unlink(missing_ok=True)
+
+
+def _state(path: Path, identity: dict[str, Any], k: int) -> State:
+    """The state in a file, for a problem of k coordinates. Raises UnsoundError and OSError."""
+    # Any number of coordinates is read, so that a run on other pictures is refused by that name.
+    members = {
+        "coordinates": Member("<f8", (FILE_LIMIT, 1)),
+        "best": Member("<f8", (FILE_LIMIT, 1)),
+        "numbers": Member("<f8", (4,), exact=True),
+        "costs": Member("<f8", (COSTS_LIMIT,)),
+        "cost_steps": Member("<i8", (COSTS_LIMIT,)),
+        "watch_costs": Member("<f8", (COSTS_LIMIT,)),
+        "watch_steps": Member("<i8", (COSTS_LIMIT,)),
+        "meta": Member("U"),
+    }
+    arrays = archive.read(path, members, FILE_LIMIT)
+    meta = _meta(arrays["meta"])
+    _require_same(meta.get("identity"), identity)
+    lengths = {name: len(arrays[name]) for name in members if arrays[name].ndim}
+    if (
+        lengths["coordinates"] != k
+        or lengths["best"] not in (0, k)
+        or lengths["costs"] != lengths["cost_steps"]
+        or lengths["watch_costs"] != lengths["watch_steps"]
+    ):
+        raise UnsoundError("is damaged: its arrays do not belong together")
+    return _assembled(arrays, meta)
+
+
+def _assembled(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> State:
+    b, batch_costs, best_b, best_cost = arrays["numbers"].tolist()
+    watch = Watch(arrays["watch_costs"].tolist(), arrays["watch_steps"].tolist())
+    if len(arrays["best"]):
+        watch.best = Point(_column(arrays["best"]), best_b)
+        watch.best_step, watch.best_cost = _count(meta, "best_step"), best_cost
+        watch.waited = _count(meta, "waited")
+    return State(
+        Point(_column(arrays["coordinates"]), b),
+        _count(meta, "step"),
+        arrays["costs"].tolist(),
+        arrays["cost_steps"].tolist(),
+        batch_costs,
+        _count(meta, "batches"),
+        watch,
+    )
+
+
+def _column(array: NDArray[Any]) -> Floats:
+    return np.ascontiguousarray(array, dtype=np.float64)
+
+
+def _meta(text: NDArray[Any]) -> dict[str, Any]:
+    meta = json.loads(str(text))
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        raise UnsoundError("is not a checkpoint of catclf")
+    if meta.get("version") != VERSION:
+        raise UnsoundError("was made by another version of catclf")
+    return meta
+
+
+def _count(meta: dict[str, Any], name: str) -> int:
+    value = meta.get(name)
+    if type(value) is not int or value < 0:
+        raise UnsoundError(f"has no {name}")
+    return value
+
+
+def _require_same(found: Any, wanted: dict[str, Any]) -> None:
+    """Raise UnsoundError, naming the first difference between two runs."""
+    if not isinstance(found, dict):
+        raise UnsoundError("has no settings")
+    for name, value in wanted.items():
+        other = found.get(name)
+        if other == value and type(other) is type(value):
+            continue
+        if "pictures" in name:
+            raise UnsoundError(f"is of a run with other {name}")
+        raise UnsoundError(f"is of a run with {name} {printable(str(other))}, not {value}")

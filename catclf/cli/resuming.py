@@ -1,0 +1,76 @@
+"""What ``catclf train`` may be given beside data and settings: held-out pictures, a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from catclf.cli.streams import warn
+from catclf.errors import DataError, SettingsError
+from catclf.files import printable, require_writable
+
+if TYPE_CHECKING:
+    from catclf.checkpoint import Checkpoints
+    from catclf.datasets import Dataset, Reading
+
+
+def part_or_path(text: str | None) -> tuple[float, Path | None]:
+    """The part of the pictures to hold out, or where others are, from the text of an option."""
+    if text is None:
+        return 0.0, None
+    try:
+        part = float(text)
+    except ValueError:
+        return 0.0, Path(text)
+    if not 0 < part < 1:
+        raise SettingsError(f"--validation {text} is not between 0 and 1: try 0.2")
+    return part, None
+
+
+def open_validation(
+    path: Path | None, trained: Dataset, others: Sequence[Path | None], reading: Reading
+) -> Dataset | None:
+    """The pictures to choose the step by, which must be neither trained on nor the test set."""
+    from catclf.datasets import open_dataset
+
+    if path is None:
+        return None
+    if any(other is not None and _same(path, other) for other in others):
+        raise DataError(
+            f"{printable(path)}: validation pictures must be others than those of --data and "
+            "--test: give a part, as --validation 0.2"
+        )
+    same = replace(reading, positive=reading.positive or trained.classes[1], size=trained.size)
+    found = open_dataset(path, "train", same)
+    if found.classes != trained.classes:
+        raise DataError(
+            f"{printable(path)}: its classes are {printable(' and '.join(found.classes))}, those "
+            f"of {printable(trained.source)} are {printable(' and '.join(trained.classes))}"
+        )
+    return found
+
+
+def checkpoints_beside(
+    output: Path, every: int, resume: bool, taken: Sequence[Path]
+) -> Checkpoints | None:
+    """The checkpoint of an output file, if one is to be kept or gone on from."""
+    if not (every or resume):
+        return None
+    from catclf.checkpoint import Checkpoints, beside
+
+    path = beside(output)
+    require_writable(path, taken)
+    if resume and not path.exists():
+        warn(f"{printable(path)}: there is no checkpoint: training begins anew")
+    if not resume and path.exists():
+        warn(f"{printable(path)}: the checkpoint of another run will be replaced")
+    return Checkpoints(path, every, resume)
+
+
+def _same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False

@@ -1,0 +1,127 @@
+"""Mini-batches: which pictures an update looks at, as a function of the update's number."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from itertools import pairwise
+
+import numpy as np
+
+from catclf.maths import Floats, Pixels
+from catclf.problems.base import Labelled, Pictures, Point, read_rows
+from catclf.problems.stream import StreamProblem
+from catclf.subsets import Rows, in_memory, take
+from catclf.threads import Team
+
+WINDOW = 2048  # pictures on disk that are shuffled together: 25 MB, and as much is read ahead
+CHUNK = 64  # pictures on disk that stay together until then, unless their file has its own chunks
+
+_SHUFFLE = 2  # keeps the order's random numbers apart from those of splitting
+
+
+class Batches:
+    """The batches of a data set in random order, each picture once in an epoch.
+
+    An epoch has ceil(m / size) batches; the last is smaller where ``size`` does not divide m. The
+    order follows from seed and epoch alone, so that training can go on from any update.
+
+    Pictures in memory are shuffled as a whole. Pictures on disk are shuffled as blocks of
+    neighbours, and then one by one among the ``WINDOW`` pictures or more of neighbouring blocks in
+    that order: reading stays sequential inside blocks, memory stays bounded, and pictures that are
+    far apart in the file still meet in a batch; but two neighbours meet more often than by chance.
+    """
+
+    def __init__(self, data: Labelled, size: int, seed: int) -> None:
+        self._pictures, self._Y = data.pictures, data.Y
+        self.m, self.size, self._seed = len(data.pictures), min(size, len(data.pictures)), seed
+        self.updates_per_epoch = -(-self.m // self.size)
+        self._epoch = -1
+        self._order: Rows = np.empty(0, np.intp)
+        self._windows: Windows | None = None
+
+    def batch(self, update: int) -> tuple[Pixels, Floats]:
+        """Pictures uint8 (k, size, size, 3) and labels (1, k) of an update, counted from 0."""
+        epoch, number = divmod(update, self.updates_per_epoch)
+        if epoch != self._epoch:
+            self._begin(epoch)
+        start = number * self.size
+        rows = self._order[start : start + self.size]
+        if self._windows is None:
+            rows = np.sort(rows)
+            return take(self._pictures, rows), self._Y[:, rows]
+        return self._windows.take(start, start + len(rows)), self._Y[:, rows]
+
+    def _begin(self, epoch: int) -> None:
+        rng = np.random.default_rng([self._seed, _SHUFFLE, epoch])
+        self._epoch = epoch
+        if in_memory(self._pictures):
+            self._order = rng.permutation(self.m)
+            return
+        chunk = _chunk(self._pictures)
+        blocks = rng.permutation(-(-self.m // chunk))
+        together = max(1, WINDOW // chunk)
+        windows: list[tuple[Rows, Rows]] = []  # the blocks' pictures in the file's order, shuffled
+        for start in range(0, len(blocks), together):
+            chosen = np.sort(blocks[start : start + together])
+            rows = (chosen[:, None] * chunk + np.arange(chunk)).reshape(-1)
+            rows = rows[rows < self.m]
+            windows.append((rows, rng.permutation(len(rows))))
+        self._order = np.concatenate([rows[order] for rows, order in windows])
+        self._windows = Windows(self._pictures, windows)
+
+
+class Windows:
+    """The pictures of one epoch on disk, window by window, the next one read ahead."""
+
+    def __init__(self, pictures: Pictures, windows: list[tuple[Rows, Rows]]) -> None:
+        self._pictures, self._windows = pictures, windows
+        self._ends = np.cumsum([len(rows) for rows, _ in windows])
+        self._reader = Team(1)
+        self._held: dict[int, Future[Pixels]] = {}
+
+    def take(self, start: int, stop: int) -> Pixels:
+        """The pictures at the places start … stop of the epoch's order."""
+        first, last = np.searchsorted(self._ends, [start, stop - 1], side="right").tolist()
+        for number in [number for number in self._held if number < first]:
+            del self._held[number]
+        parts = []
+        for number in range(first, last + 1):
+            rows, order = self._windows[number]
+            begins = int(self._ends[number]) - len(rows)
+            places = order[max(start - begins, 0) : stop - begins]
+            parts.append(self._window(number).result()[places])
+        if last + 1 < len(self._windows):
+            self._window(last + 1)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _window(self, number: int) -> Future[Pixels]:
+        if number not in self._held:
+            self._held[number] = self._reader.submit(self._read, number)
+        return self._held[number]
+
+    def _read(self, number: int) -> Pixels:
+        rows = self._windows[number][0]
+        edges = [0, *(np.flatnonzero(np.diff(rows) > 1) + 1).tolist(), len(rows)]
+        pixels = np.empty((len(rows), *self._pictures.shape[1:]), np.uint8)
+        for a, b in pairwise(edges):
+            found = read_rows(self._pictures, slice(int(rows[a]), int(rows[b - 1]) + 1))
+            pixels[a:b] = found.reshape(b - a, *self._pictures.shape[1:])
+        return pixels
+
+
+def _chunk(pictures: Pictures) -> int:
+    """How many neighbours to read at once: a whole chunk of a file that is stored in chunks."""
+    stored = int(getattr(pictures, "chunk_rows", 0))
+    return stored if 1 < stored < min(WINDOW, len(pictures)) else CHUNK
+
+
+class BatchProblem:
+    """A streamed problem that is seen through one batch at each update."""
+
+    def __init__(self, problem: StreamProblem, batches: Batches) -> None:
+        self.whole, self._batches = problem, batches
+
+    def evaluate(self, point: Point, update: int) -> tuple[float, Point]:
+        """The cost and the gradient at the point, of the update's batch."""
+        pictures, Y = self._batches.batch(update)
+        return self.whole.evaluate_some(point, pictures, Y)

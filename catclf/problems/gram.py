@@ -1,0 +1,135 @@
+"""Descent in the span of the pictures, on their inner products."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from catclf.maths import PIXEL_MAX, Floats, Pixels, losses_and_errors
+from catclf.problems.base import Labelled, Point, measured, read_rows
+from catclf.threads import Team
+
+READ = 512  # pictures read at a time
+SLAB = 512  # rows of K that are a worker's unit of work
+
+
+class GramProblem:
+    """Descent in the span of the pictures, on the sample Gram matrix K = XᵀX (m, m).
+
+    From w = 0 every iterate of descent is a combination w = X a of the pictures, with
+    Z = aᵀK + b and ‖w‖² = aᵀK a, and the coordinates of dw are da = dZᵀ/m + (λ/m) a. So n
+    disappears from the loop. K is computed from the raw pixels, where it is a matrix of integers
+    below 2^53 and exact, and scaled afterwards: it is the same on every machine, for any number of
+    threads. (The representer theorem: Schölkopf, Herbrich and Smola, COLT 2001.)
+
+    Pixels on disk are read once for K and once for w. The product K a is cut into slabs of rows,
+    by m alone, so that it is the same for any number of ``workers``.
+    """
+
+    def __init__(self, data: Labelled, l2: float = 0.0, workers: int = 1) -> None:
+        self.m, self.n = measured(data)
+        self.l2 = l2
+        self._pictures, self._Y = data.pictures, data.Y
+        self._K = integer_gram(_all_rows(data))
+        self._K /= PIXEL_MAX**2
+        self._team = Team(workers)
+
+    def start(self) -> Point:
+        return Point(np.zeros((self.m, 1)), 0.0)
+
+    def evaluate(self, point: Point) -> tuple[float, Point]:
+        a, m = point.coordinates, self.m
+        Ka = self._product(a)
+        losses, dZ = losses_and_errors(Ka.T + point.b, self._Y)
+        loss = float(losses.sum()) / m
+        da = dZ.T / m
+        if self.l2:
+            loss += self.l2 / (2 * m) * float(np.vdot(a, Ka))
+            da += self.l2 / m * a
+        return loss, Point(da, float(dZ.sum()) / m)
+
+    def weights(self, point: Point) -> Floats:
+        w = np.zeros((self.n, 1))
+        for rows in _cut(self.m, 64):
+            pixels = read_rows(self._pictures, rows)
+            w += pixels.T.astype(np.float64) @ point.coordinates[rows]
+        w /= PIXEL_MAX
+        return w
+
+    def _product(self, a: Floats) -> Floats:
+        """K a: (m, m) @ (m, 1) = (m, 1)."""
+        slabs = _cut(self.m, SLAB)
+        if self.m <= 2 * SLAB or self._team.workers == 1:
+            return np.concatenate([self._K[rows] @ a for rows in slabs])
+        return np.concatenate(
+            list(self._team.in_order(lambda rows: np.asarray(self._K[rows] @ a), slabs))
+        )
+
+
+class FactorProblem(GramProblem):
+    """The span of the pictures in coordinates with the lengths and angles of w.
+
+    With K = L Lᵀ (Cholesky) and u = Lᵀ a: Z = (L u)ᵀ + b and ‖w‖² = aᵀK a = ‖u‖², as if L were
+    the pictures and u the weights. Equal pictures make K singular; so 1e-13 of its trace is added
+    to its diagonal, which changes z by less than the rounding of K does.
+    """
+
+    def __init__(self, data: Labelled, l2: float = 0.0, workers: int = 1) -> None:
+        super().__init__(data, l2, workers)
+        self._K[np.diag_indices(self.m)] += 1e-13 * float(np.trace(self._K)) + 1e-300
+        self._K = np.asarray(np.linalg.cholesky(self._K), np.float64)  # L, in K's place
+
+    def evaluate(self, point: Point) -> tuple[float, Point]:
+        u, m = point.coordinates, self.m
+        Z = self._product(u).T + point.b
+        losses, dZ = losses_and_errors(Z, self._Y)
+        loss = float(losses.sum()) / m
+        du = self._K.T @ (dZ.T / m)
+        if self.l2:
+            loss += self.l2 / (2 * m) * float(np.vdot(u, u))
+            du += self.l2 / m * u
+        return loss, Point(du, float(dZ.sum()) / m)
+
+    def centre(self) -> Floats:
+        return np.asarray(self._K.sum(axis=0).reshape(-1, 1) / self.m)
+
+    def weights(self, point: Point) -> Floats:
+        a = np.asarray(np.linalg.solve(self._K.T, point.coordinates), np.float64)
+        return super().weights(Point(a, point.b))
+
+
+def integer_gram(rows: Pixels) -> Floats:
+    """The exact matrix of inner products of uint8 rows (m, n), as float64 (m, m).
+
+    Pixels are centred, p = x - 128, so that 1024 products of at most 2^14 sum to at most 2^24 and
+    stay exact in float32, which multiplies twice as fast; these parts are added in float64, and
+    x·y = p·q + 128 Σp + 128 Σq + 128² n undoes the centring.
+    """
+    m, n = rows.shape
+    width = 1024
+    K = np.zeros((m, m))
+    sums = np.zeros((m, 1))
+    for start in range(0, n, width):
+        part = rows[:, start : start + width].astype(np.float32)
+        part -= 128.0
+        K += part @ part.T
+        sums += part.sum(axis=1, dtype=np.float64, keepdims=True)
+    sums *= 128.0
+    K += sums
+    K += sums.T
+    K += 128.0**2 * n
+    return K
+
+
+def _all_rows(data: Labelled) -> Pixels:
+    """The pictures as rows uint8 (m, n): a view of those in memory, else read block by block."""
+    m, n = measured(data)
+    if isinstance(data.pictures, np.ndarray):
+        return data.pictures.reshape(m, n)
+    rows = np.empty((m, n), np.uint8)
+    for block in _cut(m, READ):
+        rows[block] = read_rows(data.pictures, block)
+    return rows
+
+
+def _cut(m: int, length: int) -> list[slice]:
+    return [slice(start, min(start + length, m)) for start in range(0, m, length)]

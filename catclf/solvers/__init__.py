@@ -1,0 +1,152 @@
+"""Training: settings, solvers, stop rules. Solvers never see a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from catclf import problems
+from catclf.errors import SettingsError
+from catclf.problems import FactorProblem, GramProblem, Labelled, Problem, StreamProblem
+from catclf.problems.batches import Batches, BatchProblem
+from catclf.solvers.descent import Descent, OnStep, ShouldStop
+from catclf.solvers.settings import Fit as Fit
+from catclf.solvers.settings import Settings as Settings
+from catclf.solvers.settings import Validation as Validation
+from catclf.solvers.state import HeldOut, State
+from catclf.subsets import split
+from catclf.threads import blas_threads, cores
+
+if TYPE_CHECKING:
+    from catclf.checkpoint import Checkpoints
+
+Solver = Callable[[State, OnStep | None, ShouldStop | None], tuple[bool, str]]
+
+LBFGS_EVALUATIONS = 100  # expected; the cost model needs a guess
+
+
+def train(
+    data: Labelled,
+    settings: Settings | None = None,
+    on_step: OnStep | None = None,
+    should_stop: ShouldStop | None = None,
+    *,
+    validation: Labelled | None = None,
+    workers: int | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> Fit:
+    """Train logistic regression on a data set, from zero.
+
+    ``on_step(k, cost)`` is called with the cost after k updates, for k = 0 … iterations.
+    ``should_stop()`` is asked before each update; True ends training with what there is.
+    ``validation`` are pictures to choose the step by, in the place of a part of ``data``.
+    ``workers`` threads compute (default: one for each core); the result does not depend on them.
+    ``checkpoints`` keeps the state of the run in a file, and begins from it if it is told so.
+    Raises DivergedError, DataError, SettingsError, and what ``checkpoints`` raises.
+    """
+    settings, workers = settings or Settings(), workers or cores()
+    trained, held_out = data, validation
+    if held_out is None and settings.validation:
+        trained, held_out = split(data, settings.validation, settings.seed)
+    if settings.solver == "lbfgs" and checkpoints is not None:
+        raise SettingsError("checkpoints are for --solver gd: lbfgs is done in tens of passes")
+    problem = _problem(trained, settings, workers)
+    settings = replace(settings, method=_method(problem))  # "auto" may depend on free memory
+    with blas_threads(1):
+        state, judge = State(problem.start()), None
+        if held_out is not None:
+            judge = HeldOut(StreamProblem(held_out, 0.0, workers), problem, settings.patience)
+        if checkpoints is not None:
+            state = checkpoints.begin(_identity(data, validation, settings), state)
+        solve = _solver(problem, settings, trained, judge, checkpoints)
+        interrupted, reason = solve(state, on_step, should_stop)
+        return _fit(problem, settings, state, trained, held_out, interrupted, reason)
+
+
+def descend(
+    problem: Problem,
+    settings: Settings,
+    on_step: OnStep | None = None,
+    should_stop: ShouldStop | None = None,
+) -> Fit:
+    """Full-batch descent on any problem; arguments as in ``train``."""
+    state = State(problem.start())
+    interrupted, reason = Descent(problem, settings).run(state, on_step, should_stop)
+    return _fit(problem, settings, state, None, None, interrupted, reason)
+
+
+def _problem(data: Labelled, settings: Settings, workers: int) -> StreamProblem | GramProblem:
+    if settings.solver == "lbfgs":
+        from catclf.solvers.lbfgs import require_scipy
+
+        require_scipy()  # before the pixels are read
+        passes = min(LBFGS_EVALUATIONS, settings.iterations)
+        return problems.build_euclidean(data, settings.l2, passes, settings.method, workers)
+    method = "stream" if settings.batch_size else settings.method
+    return problems.build(data, settings.l2, settings.iterations, method, workers)
+
+
+def _solver(
+    problem: StreamProblem | GramProblem,
+    settings: Settings,
+    data: Labelled,
+    judge: HeldOut | None,
+    checkpoints: Checkpoints | None,
+) -> Solver:
+    """What takes a state to the end, in place, and says whether and why it ended early."""
+    if settings.solver == "lbfgs" and isinstance(problem, StreamProblem | FactorProblem):
+        from catclf.solvers.lbfgs import LBFGS
+
+        return LBFGS(problem, settings, judge).run
+    batches = None
+    if settings.batch_size and isinstance(problem, StreamProblem):
+        batches = BatchProblem(problem, Batches(data, settings.batch_size, settings.seed))
+    save, every = (checkpoints.save, checkpoints.every) if checkpoints else (None, 0)
+    return Descent(problem, settings, batches, judge, save, every).run
+
+
+def _method(problem: Problem) -> str:
+    return "stream" if isinstance(problem, StreamProblem) else "gram"
+
+
+def _identity(data: Labelled, validation: Labelled | None, settings: Settings) -> dict[str, Any]:
+    """What a run must share with the one that it goes on from: all but the number of updates."""
+    identity = {name.replace("_", "-"): value for name, value in asdict(settings).items()}
+    del identity["iterations"]
+    identity["pictures"] = getattr(data, "fingerprint", "")
+    identity["validation pictures"] = getattr(validation, "fingerprint", "")
+    return identity
+
+
+def _fit(
+    problem: Problem,
+    settings: Settings,
+    state: State,
+    trained: Labelled | None,
+    held_out: Labelled | None,
+    interrupted: bool,
+    reason: str,
+) -> Fit:
+    point, watch, validation = state.point, state.watch, None
+    if trained is not None and held_out is not None and watch.best is not None:
+        point = watch.best
+        validation = Validation(
+            trained,
+            held_out,
+            tuple(watch.costs),
+            tuple(watch.cost_steps),
+            watch.best_step,
+            watch.best_cost,
+        )
+    return Fit(
+        problem.weights(point),
+        point.b,
+        tuple(state.costs),
+        tuple(state.cost_steps),
+        state.step,
+        settings,
+        interrupted,
+        reason,
+        validation,
+    )

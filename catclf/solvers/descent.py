@@ -1,0 +1,107 @@
+"""Gradient descent, on full batches or on mini-batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from catclf.errors import DivergedError
+from catclf.problems import Point, Problem
+from catclf.problems.batches import BatchProblem
+from catclf.solvers.settings import Settings
+from catclf.solvers.state import HeldOut, State
+
+# At 1000 times the cost of knowing nothing, ln 2, the mean |z| of the wrong answers passes 693 and
+# e^-|z| is about to underflow: nothing that descent does from there is worth waiting for.
+DIVERGED_COST = 1000 * math.log(2)
+
+OnStep = Callable[[int, float], None]
+ShouldStop = Callable[[], bool]
+
+
+@dataclass
+class Descent:
+    """w := w - α dw, b := b - α db on a problem, from a state to the end of the iterations.
+
+    With ``batches`` each update follows the gradient of its batch, and the cost shown at a step is
+    the mean of the costs of the batches since the last cost that was kept, each before its update;
+    the last one is the cost of all pictures. ``save(state)`` is called every ``save_every`` steps
+    and when training is stopped; going on from a state that was saved leads to the same result.
+    """
+
+    problem: Problem
+    settings: Settings
+    batches: BatchProblem | None = None
+    held_out: HeldOut | None = None
+    save: Callable[[State], None] | None = None
+    save_every: int = 0
+
+    def run(
+        self, state: State, on_step: OnStep | None = None, should_stop: ShouldStop | None = None
+    ) -> tuple[bool, str]:
+        """Go on from the state, in place; whether it was interrupted, and why it ended early."""
+        total, every = self.settings.iterations, self.settings.print_every
+        began = state.step
+        with np.errstate(over="ignore", invalid="ignore"):  # divergence is found by its cost
+            while True:
+                self._save_if_due(state, began)
+                cost, gradient = self._evaluate(state)
+                require_convergence(cost, state.step, self.settings)
+                interrupted = state.step < total and bool(should_stop and should_stop())
+                if interrupted and self.save:
+                    self.save(state)
+                last = state.step >= total or interrupted
+                kept = last or state.step % every == 0
+                enough = kept and self.held_out is not None and self.held_out.look(state)
+                cost = self._shown(state, cost, last or enough)
+                if kept:
+                    state.keep(cost)
+                if on_step:
+                    on_step(state.step, cost)
+                if last or enough:
+                    early = enough and state.step < total and not interrupted
+                    return interrupted, "patience" if early else ""
+                state.point = state.point.moved(gradient, -self.settings.learning_rate)
+                state.step += 1
+
+    def _evaluate(self, state: State) -> tuple[float, Point]:
+        if self.batches is None:
+            return self.problem.evaluate(state.point)
+        return self.batches.evaluate(state.point, state.step)
+
+    def _shown(self, state: State, cost: float, last: bool) -> float:
+        """The cost to report at a step, from that of its batch."""
+        if self.batches is None:
+            return cost
+        if last:
+            cost = self.problem.evaluate(state.point)[0]
+            require_convergence(cost, state.step, self.settings)
+            return cost
+        state.batch_costs += cost
+        state.batches += 1
+        mean = state.batch_costs / state.batches
+        if state.step % self.settings.print_every == 0:
+            state.batch_costs, state.batches = 0.0, 0
+        return mean
+
+    def _save_if_due(self, state: State, began: int) -> None:
+        due = self.save_every and state.step > began and state.step % self.save_every == 0
+        if due and self.save:
+            self.save(state)
+
+
+def require_convergence(cost: float, step: int, settings: Settings) -> None:
+    """Raise DivergedError for a cost that is not finite or far above that of knowing nothing."""
+    if cost <= DIVERGED_COST:  # False for NaN, too
+        return
+    what = f"the cost grew to {cost:.3g}" if math.isfinite(cost) else f"the cost became {cost}"
+    cure = f"try --learning-rate {settings.learning_rate / 10:g}"
+    if settings.l2 > 0:
+        cure += " or a smaller --l2"
+    raise DivergedError(
+        f"training diverged: {what} at step {step} with learning rate "
+        f"{settings.learning_rate:g}: {cure}"
+    )

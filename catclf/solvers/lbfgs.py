@@ -1,0 +1,133 @@
+"""The regularised optimum in tens of passes: L-BFGS, the one door to SciPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf.errors import SettingsError
+from catclf.problems import Euclidean, Point
+from catclf.solvers.descent import OnStep, ShouldStop, require_convergence
+from catclf.solvers.settings import Settings
+from catclf.solvers.state import HeldOut, State
+
+OPTIONS = {
+    "ftol": 1e-9,  # smaller parts of the cost are lost in the rounding of float32 products
+    "gtol": 1e-6,  # of any coordinate of the gradient, features being in [0, 1]
+    "maxcor": 20,  # pairs of steps and gradient changes that are remembered
+}
+
+
+@dataclass
+class Ended:
+    """Whether and why iterations end before their number."""
+
+    interrupted: bool = False
+    reason: str = ""
+
+
+def require_scipy() -> None:
+    """Raise SettingsError, with what to install, when SciPy is missing."""
+    try:
+        import scipy.optimize  # noqa: F401, TID251
+    except ImportError as error:
+        raise SettingsError(
+            "--solver lbfgs needs SciPy: install it with: python -m pip install 'catclf[lbfgs]'"
+        ) from error
+
+
+class Centred:
+    """A problem as a function of one vector, with the pictures' mean taken from the features.
+
+    z = wᵀ(x - μ) + c with c = b + wᵀμ is the same model with the same penalty, for the bias is
+    free; but its gradient's parts for w and c are no longer nearly parallel, for pixels are never
+    negative, and fewer iterations are needed.
+    """
+
+    def __init__(self, problem: Euclidean) -> None:
+        self._problem = problem
+        self._mu = problem.centre()
+
+    def vector(self, point: Point) -> NDArray[np.float64]:
+        """The vector (w, c) of a point."""
+        c = point.b + float(np.vdot(self._mu, point.coordinates))
+        return np.append(point.coordinates[:, 0], c)
+
+    def point(self, vector: NDArray[np.float64]) -> Point:
+        """The point of a vector."""
+        w = vector[:-1].reshape(-1, 1).copy()
+        return Point(w, float(vector[-1]) - float(np.vdot(self._mu, w)))
+
+    def __call__(self, vector: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        cost, gradient = self._problem.evaluate(self.point(vector))
+        dw = gradient.coordinates - gradient.b * self._mu
+        return cost, np.append(dw[:, 0], gradient.b)
+
+
+@dataclass
+class LBFGS:
+    """SciPy's L-BFGS-B without bounds, on a problem whose coordinates are as long as w.
+
+    One iteration looks at all pictures once, rarely twice. (Byrd, Lu, Nocedal and Zhu, SIAM Journal
+    on Scientific Computing 16, 1995.)
+    """
+
+    problem: Euclidean
+    settings: Settings
+    held_out: HeldOut | None = None
+
+    def run(
+        self, state: State, on_step: OnStep | None = None, should_stop: ShouldStop | None = None
+    ) -> tuple[bool, str]:
+        """Go on from the state, in place; whether it was interrupted, and why it ended early."""
+        from scipy.optimize import minimize  # noqa: TID251
+
+        total, function = self.settings.iterations, Centred(self.problem)
+        ended = Ended()
+
+        def iterated(intermediate_result: Any) -> None:
+            state.step += 1
+            state.point = function.point(intermediate_result.x)
+            self._note(state, float(intermediate_result.fun), ended, on_step, should_stop)
+            if ended.interrupted or ended.reason:
+                raise StopIteration
+
+        cost = self.problem.evaluate(state.point)[0]
+        self._note(state, cost, ended, on_step, should_stop)
+        if total and not (ended.interrupted or ended.reason):
+            result = minimize(
+                function,
+                function.vector(state.point),
+                jac=True,
+                method="L-BFGS-B",
+                callback=iterated,
+                options=OPTIONS | {"maxiter": total, "maxfun": 20 * total},
+            )
+            cost = float(result.fun)
+        if state.cost_steps[-1:] != [state.step]:
+            state.keep(cost)
+        if not (ended.interrupted or ended.reason) and state.step < total:
+            ended.reason = "converged"
+        return ended.interrupted, ended.reason
+
+    def _note(
+        self,
+        state: State,
+        cost: float,
+        ended: Ended,
+        on_step: OnStep | None,
+        should_stop: ShouldStop | None,
+    ) -> None:
+        """Look at the state after an iteration, and say in ``ended`` whether it was the last."""
+        require_convergence(cost, state.step, self.settings)
+        if state.step % self.settings.print_every == 0:
+            state.keep(cost)
+        if self.held_out is not None and self.held_out.look(state):
+            ended.reason = "patience"
+        if on_step:
+            on_step(state.step, cost)
+        if state.step < self.settings.iterations and not ended.reason and should_stop:
+            ended.interrupted = should_stop()

@@ -1,0 +1,105 @@
+"""What training is told, and what it found."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from catclf.errors import SettingsError
+from catclf.maths import Floats
+from catclf.problems import METHODS, Labelled
+
+SOLVERS = ("gd", "lbfgs")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. The defaults are the course's; a model file remembers all of them.
+
+    ``iterations`` are updates of w: steps of descent, of which each looks at ``batch_size``
+    pictures (0: at all of them), or iterations of L-BFGS, which ends earlier where the gradient
+    vanishes. ``validation`` is the part of the pictures that is held out (0: none), chosen by
+    ``seed`` from each class; its cost is looked at every ``print_every`` steps, with L-BFGS at each
+    iteration; the weights with the lowest are kept, and training ends after ``patience`` looks
+    without a lower one.
+    """
+
+    learning_rate: float = 0.005
+    iterations: int = 2000
+    l2: float = 0.0
+    print_every: int = 100  # steps between the costs that are kept
+    seed: int = 0  # for random choices; full-batch descent from zero makes none
+    method: str = "auto"
+    solver: str = "gd"
+    batch_size: int = 0
+    validation: float = 0.0
+    patience: int = 10
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise SettingsError(
+                f"learning rate {self.learning_rate:g} is not a positive number: try 0.005"
+            )
+        if not (math.isfinite(self.l2) and self.l2 >= 0):
+            raise SettingsError(f"l2 {self.l2:g} is not a number >= 0: try 0 or 1")
+        if not 0 <= self.validation < 1:
+            raise SettingsError(
+                f"validation {self.validation:g} is not a part of the pictures: try 0.2"
+            )
+        for name, value, least in (
+            ("iterations", self.iterations, 0),
+            ("print-every", self.print_every, 1),
+            ("seed", self.seed, 0),
+            ("batch-size", self.batch_size, 0),
+            ("patience", self.patience, 1),
+        ):
+            if value < least:
+                raise SettingsError(f"{name} {value} is too small: {least} or more is needed")
+        self._require_known("method", self.method, METHODS)
+        self._require_known("solver", self.solver, SOLVERS)
+        if self.batch_size and self.solver != "gd":
+            raise SettingsError(
+                f"--batch-size is for --solver gd: {self.solver} needs full batches"
+            )
+        if self.batch_size and self.method == "gram":
+            raise SettingsError("--batch-size works on the pixels: use --method stream or auto")
+
+    @staticmethod
+    def _require_known(name: str, value: str, known: tuple[str, ...]) -> None:
+        if value not in known:
+            raise SettingsError(f"{name} {value!r} is unknown: use one of {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What the held-out pictures said: their ``costs`` at ``cost_steps``, and the best of them.
+
+    ``trained`` and ``held_out`` are the pictures that were trained on and those that were not.
+    """
+
+    trained: Labelled
+    held_out: Labelled
+    costs: tuple[float, ...]
+    cost_steps: tuple[int, ...]
+    best_step: int
+    best_cost: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What training found.
+
+    w (n, 1) and b; ``costs`` at ``cost_steps`` updates, first and last included; ``steps`` updates
+    done with ``settings``; ``interrupted`` when it was stopped before all iterations; ``reason``
+    says why it ended earlier by itself. With ``validation`` w and b are those of its best step.
+    """
+
+    w: Floats
+    b: float
+    costs: tuple[float, ...]
+    cost_steps: tuple[int, ...]
+    steps: int
+    settings: Settings
+    interrupted: bool = False
+    reason: str = ""
+    validation: Validation | None = None
