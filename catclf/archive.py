@@ -10,6 +10,7 @@ import io
 import math
 import os
 import stat
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,11 +52,14 @@ def read(path: Path, members: Mapping[str, Member], limit: int) -> dict[str, NDA
     """The arrays of a file of up to ``limit`` bytes. Raises UnsoundError and OSError."""
     content = _content(path, limit)
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with warnings.catch_warnings(), zipfile.ZipFile(io.BytesIO(content)) as archive:
+            warnings.simplefilter("error")  # the header parser warns of what we never write
             entries = archive.infolist()
             names = sorted(entry.filename for entry in entries)
             if names != sorted(f"{name}.npy" for name in members):
                 raise UnsoundError(f"must hold exactly {', '.join(members)}")
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                raise UnsoundError("has compressed members")  # ours never are
             if sum(entry.file_size for entry in entries) > limit:
                 raise UnsoundError("has members that are too large")
             return {
@@ -86,10 +90,10 @@ def _array(content: bytes, name: str, member: Member) -> NDArray[Any]:
     stream = io.BytesIO(content)
     if np.lib.format.read_magic(stream) != (1, 0):
         raise UnsoundError(f"has {name} in an unknown array format")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     text = member.dtype == "U" and dtype.kind == "U"
     known = not dtype.hasobject and (text or dtype.str == member.dtype)
-    if not known or len(shape) != len(member.most):
+    if fortran or not known or len(shape) != len(member.most):
         raise UnsoundError(f"has {name} of {dtype.str} {shape}")
     if any(a != b if member.exact else a > b for a, b in zip(shape, member.most, strict=True)):
         raise UnsoundError(f"has {name} of shape {shape}")

@@ -151,7 +151,10 @@ def _column(array: NDArray[Any]) -> Floats:
 
 
 def _meta(text: NDArray[Any]) -> dict[str, Any]:
-    meta = json.loads(str(text))
+    try:
+        meta = json.loads(str(text))
+    except (ValueError, RecursionError) as error:
+        raise UnsoundError("is damaged and cannot be read") from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise UnsoundError("is not a checkpoint of catclf")
     if meta.get("version") != VERSION:

@@ -14,6 +14,7 @@ from catclf.files import printable, require_writable
 if TYPE_CHECKING:
     from catclf.checkpoint import Checkpoints
     from catclf.datasets import Dataset, Reading
+    from catclf.solvers import Settings
 
 
 def part_or_path(text: str | None) -> tuple[float, Path | None]:
@@ -53,11 +54,12 @@ def open_validation(
 
 
 def checkpoints_beside(
-    output: Path, every: int, resume: bool, taken: Sequence[Path]
+    output: Path, every: int, resume: bool, taken: Sequence[Path], settings: Settings
 ) -> Checkpoints | None:
     """The checkpoint of an output file, if one is to be kept or gone on from."""
     if not (every or resume):
         return None
+    settings.require_resumable()
     from catclf.checkpoint import Checkpoints, beside
 
     path = beside(output)

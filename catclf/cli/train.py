@@ -184,7 +184,7 @@ def train(
         test = test or bundled_test
     inputs = [path for path in (data, test, judged_by) if path is not None]
     require_writable(output, inputs)
-    checkpoints = checkpoints_beside(output, checkpoint_every, resume, inputs)
+    checkpoints = checkpoints_beside(output, checkpoint_every, resume, inputs, settings)
     with ExitStack() as stack:
         record = stack.enter_context(_logging(log, [*inputs, output], print_every, iterations))
         with reading_with_progress(

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from catclf import problems
-from catclf.errors import SettingsError
 from catclf.problems import FactorProblem, GramProblem, Labelled, Problem, StreamProblem
 from catclf.problems.batches import Batches, BatchProblem
 from catclf.solvers.descent import Descent, OnStep, ShouldStop
@@ -49,8 +48,8 @@ def train(
     trained, held_out = data, validation
     if held_out is None and settings.validation:
         trained, held_out = split(data, settings.validation, settings.seed)
-    if settings.solver == "lbfgs" and checkpoints is not None:
-        raise SettingsError("checkpoints are for --solver gd: lbfgs is done in tens of passes")
+    if checkpoints is not None:
+        settings.require_resumable()
     problem = _problem(trained, settings, workers)
     settings = replace(settings, method=_method(problem))  # "auto" may depend on free memory
     with blas_threads(1):
@@ -61,6 +60,8 @@ def train(
             state = checkpoints.begin(_identity(data, validation, settings), state)
         solve = _solver(problem, settings, trained, judge, checkpoints)
         interrupted, reason = solve(state, on_step, should_stop)
+        if judge is not None:
+            judge.last_look(state)
         return _fit(problem, settings, state, trained, held_out, interrupted, reason)
 
 

@@ -64,6 +64,11 @@ class Settings:
         if self.batch_size and self.method == "gram":
             raise SettingsError("--batch-size works on the pixels: use --method stream or auto")
 
+    def require_resumable(self) -> None:
+        """Raise SettingsError for a solver whose state cannot be kept in a checkpoint."""
+        if self.solver != "gd":
+            raise SettingsError("checkpoints are for --solver gd: lbfgs is done in tens of passes")
+
     @staticmethod
     def _require_known(name: str, value: str, known: tuple[str, ...]) -> None:
         if value not in known:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from catclf.problems import Point, Problem
@@ -57,10 +56,21 @@ class HeldOut:
         self._held_out, self._problem, self._patience = held_out, problem, patience
 
     def look(self, state: State) -> bool:
-        """Look at a state; True when no better one is to be waited for."""
-        w = self._problem.weights(state.point)
-        state.watch.look(state.step, state.point, self._held_out.loss(Point(w, state.point.b)))
+        """Look at a state; True when no better one is to be waited for.
+
+        The start is passed over. It knows nothing, and yet would often be the best by its cost, for
+        few pictures make a model sure of its mistakes long before it stops learning.
+        """
+        if state.step == 0:
+            return False
+        self._judge(state)
         return state.watch.waited >= self._patience
 
+    def last_look(self, state: State) -> None:
+        """Make sure that some state is the best one."""
+        if state.watch.best is None:
+            self._judge(state)
 
-Keep = Callable[[State], None]
+    def _judge(self, state: State) -> None:
+        w = self._problem.weights(state.point)
+        state.watch.look(state.step, state.point, self._held_out.loss(Point(w, state.point.b)))

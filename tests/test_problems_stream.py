@@ -1,0 +1,174 @@
+"""The streamed form: the same bits for any workers, in memory or on disk, whole or in part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from lazily import Labels, OnDisk, labelled, on_disk
+
+from catclf.errors import DataError
+from catclf.maths import cost, cost_and_gradient
+from catclf.problems import FactorProblem, GramProblem, Point, StreamProblem, choose
+from catclf.problems.stream import BLOCK
+from catclf.solvers import Settings, train
+from catclf.subsets import Subset, take
+
+
+def a_point(n: int = 192) -> Point:
+    return Point(np.random.default_rng(3).standard_normal((n, 1)) / 50, -0.2)
+
+
+def bits(found: tuple[float, Point]) -> tuple[float, float, bytes]:
+    return found[0], found[1].b, found[1].coordinates.tobytes()
+
+
+SIZES = [1, BLOCK, BLOCK + 1, 16 * BLOCK - 1, 33 * BLOCK + 5, 70 * BLOCK]
+
+
+@pytest.mark.parametrize("m", SIZES)
+def test_workers_and_place_change_no_bit(m: int) -> None:
+    data = labelled(m, size=2)
+    found = {
+        bits(StreamProblem(source, 2.0, workers).evaluate(a_point(12)))
+        for source in (data, on_disk(data))
+        for workers in (1, 2, 3)
+    }
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [8, 13, 16])  # n of 192, 507 and 768: below, off and above 512
+def test_a_pass_is_the_formula(size: int, dtype: type[np.float32]) -> None:
+    data = labelled(300, size)
+    n, point = 3 * size * size, a_point(3 * size * size)
+    J, (found) = StreamProblem(data, 2.0, 2, dtype).evaluate(point)
+    X = data.pictures.reshape(300, n).T / 255.0
+    expected, dw, db = cost_and_gradient(X, data.Y, point.coordinates, point.b, 2.0)
+    close = 2e-6 if dtype is np.float32 else 1e-12
+    assert pytest.approx(expected, rel=close) == J
+    assert found.b == pytest.approx(db, rel=close, abs=close)
+    np.testing.assert_allclose(found.coordinates, dw, atol=close * np.abs(dw).max(), rtol=0)
+
+
+def test_the_gradient_is_the_slope_of_the_cost() -> None:
+    data = labelled(300)
+    problem, point = StreamProblem(data, 3.0, dtype=np.float64), a_point()
+    direction = Point(np.random.default_rng(5).standard_normal((192, 1)), 0.7)
+    gradient = problem.evaluate(point)[1]
+    slope = float(np.vdot(gradient.coordinates, direction.coordinates)) + 0.7 * gradient.b
+    h = 1e-4
+    ahead, behind = (problem.evaluate(point.moved(direction, s * h))[0] for s in (1, -1))
+    assert (ahead - behind) / (2 * h) == pytest.approx(slope, rel=1e-6)
+
+
+def test_the_loss_is_the_cost_without_its_penalty() -> None:
+    data, point = labelled(200), a_point()
+    Z = point.coordinates.T @ (data.pictures.reshape(200, -1).T / 255) + point.b
+    assert StreamProblem(data, 9.0).loss(point) == pytest.approx(cost(Z, data.Y), rel=1e-6)
+
+
+@pytest.mark.parametrize("form", [StreamProblem, FactorProblem])
+def test_the_centre_is_the_mean_picture(form: type[StreamProblem | FactorProblem]) -> None:
+    data = labelled(190)
+    problem = form(data, 1.0)
+    w = problem.weights(Point(problem.centre(), 0.0))
+    mean = data.pictures.reshape(190, -1).mean(axis=0).reshape(-1, 1) / 255
+    np.testing.assert_allclose(w, mean, rtol=1e-6)
+
+
+def test_the_gram_form_reads_pictures_on_disk_once_for_its_matrix() -> None:
+    data = labelled(1100, size=2)
+    lazy = on_disk(data)
+    problem = GramProblem(lazy)
+    assert lazy.pictures.slices == [(0, 512), (512, 1024), (1024, 1100)]
+    point = Point(np.random.default_rng(0).standard_normal((1100, 1)), 0.1)
+    here = GramProblem(data, workers=3)
+    assert bits(problem.evaluate(point)) == bits(here.evaluate(point))
+    assert problem.weights(point).tobytes() == here.weights(point).tobytes()
+
+
+@pytest.mark.parametrize("l2", [0.0, 2.0])
+def test_the_factor_form_is_an_isometry(l2: float) -> None:
+    data = labelled(40)
+    problem, stream = FactorProblem(data, l2), StreamProblem(data, l2, dtype=np.float64)
+    u = Point(np.random.default_rng(1).standard_normal((40, 1)), 0.3)
+    v = Point(np.random.default_rng(2).standard_normal((40, 1)), 0.0)
+    w, direction = (Point(problem.weights(p), p.b) for p in (u, v))
+    assert np.linalg.norm(w.coordinates) == pytest.approx(np.linalg.norm(u.coordinates), rel=1e-6)
+    (J, du), (J_w, dw) = problem.evaluate(u), stream.evaluate(w)
+    assert pytest.approx(J_w, rel=1e-9) == J
+    along = float(np.vdot(du.coordinates, v.coordinates))
+    assert along == pytest.approx(float(np.vdot(dw.coordinates, direction.coordinates)), rel=1e-6)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("after", [0, 5])
+def test_a_file_that_vanishes_is_one_line(workers: int, after: int) -> None:
+    lazy = on_disk(labelled(2000, size=2))
+    lazy.pictures.fails_after = after
+    with pytest.raises(
+        DataError, match=r"^the pictures can no longer be read \(the file has gone\)"
+    ):
+        StreamProblem(lazy, workers=workers).evaluate(a_point(12))
+
+
+def test_pictures_that_become_fewer_are_noticed() -> None:
+    data = labelled(200, size=2)
+    lazy = on_disk(data)
+    problem = StreamProblem(lazy)
+    lazy.pictures._array = data.pictures[:150]
+    with pytest.raises(DataError, match="22 of 72 came at 128"):
+        problem.evaluate(a_point(12))
+
+
+@pytest.mark.parametrize(
+    "rows", [[0, 1, 2], [0, 299], [5, 20, 21, 22, 290], list(range(0, 300, 3)), []]
+)
+def test_a_subset_reads_its_rows_and_few_others(rows: list[int]) -> None:
+    data = labelled(300)
+    lazy, numbers = OnDisk(data.pictures), np.array(rows, np.intp)
+    assert np.array_equal(take(lazy, numbers), data.pictures[numbers])
+    assert np.array_equal(take(data.pictures, numbers), data.pictures[numbers])
+    assert sum(stop - start for start, stop in lazy.slices) <= 16 * len(rows)
+    subset = Subset(lazy, numbers)
+    assert (len(subset), subset.shape) == (len(rows), (len(rows), 8, 8, 3))
+    assert subset.dtype == np.uint8
+    assert np.array_equal(subset[1:3], data.pictures[numbers[1:3]])
+
+
+def test_a_subset_is_streamed_as_a_copy_of_it_would_be() -> None:
+    data = labelled(900, size=4)
+    rows = np.flatnonzero(np.random.default_rng(0).random(900) < 0.7)
+    copy = Labels(data.pictures[rows], data.Y[:, rows])
+    found = {
+        bits(StreamProblem(Labels(pictures, copy.Y), 1.0, workers).evaluate(a_point(48)))
+        for pictures in (
+            copy.pictures,
+            Subset(data.pictures, rows),
+            Subset(OnDisk(data.pictures), rows),
+        )
+        for workers in (1, 2)
+    }
+    assert len(found) == 1
+
+
+def test_trained_weights_do_not_depend_on_workers() -> None:
+    data = labelled(1500, size=4)
+    for settings in (
+        Settings(iterations=30, method="stream"),
+        Settings(iterations=30, method="gram", l2=1.0),
+        Settings(iterations=30, batch_size=400),
+        Settings(iterations=30, solver="lbfgs", l2=1.0, validation=0.2),
+    ):
+        fits = [train(data, settings, workers=workers) for workers in (1, 2, 3)]
+        assert len({(fit.w.tobytes(), fit.b, fit.costs) for fit in fits}) == 1
+        assert fits[0].settings == fits[2].settings
+
+
+def test_the_choice_is_what_its_docstring_says() -> None:
+    assert choose(209, 12288, 2000) == "gram"
+    assert [choose(m, 12288, 2000) for m in (7000, 7500)] == ["gram", "stream"]
+    assert [choose(m, 12288, 100) for m in (1200, 1350)] == ["gram", "stream"]
+    assert [choose(m, 12288, 5) for m in (60, 80)] == ["gram", "stream"]
+    assert choose(8193, 10**6, 10**6) == "stream"
+    assert choose(1200, 12288, 100, factor=True) == "stream"

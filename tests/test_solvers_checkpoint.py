@@ -1,0 +1,307 @@
+"""Going on from a checkpoint: the same bits as never stopping, or a refusal that says why."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from lazily import Labels, labelled, on_disk
+
+from catclf import checkpoint
+from catclf.checkpoint import Checkpoints, beside
+from catclf.datasets import Dataset
+from catclf.errors import CheckpointError, OutputError, SettingsError
+from catclf.problems import Point
+from catclf.solvers import Fit, Settings, train
+from catclf.solvers.state import State, Watch
+
+CASES = {
+    "gram": (Settings(method="gram", iterations=40, print_every=7, l2=1.0), False),
+    "stream": (Settings(method="stream", iterations=40, print_every=7, l2=1.0), False),
+    "stream on disk": (Settings(method="stream", iterations=40, print_every=7), True),
+    "batches": (Settings(batch_size=32, iterations=40, print_every=7), False),
+    "batches on disk": (Settings(batch_size=32, iterations=40, print_every=7), True),
+    "validation": (Settings(validation=0.25, iterations=40, print_every=3, patience=30), False),
+    "all": (Settings(validation=0.25, batch_size=32, iterations=40, print_every=3), True),
+}
+
+
+def result(fit: Fit) -> tuple[object, ...]:
+    seen = fit.validation
+    looks = seen and (seen.costs, seen.cost_steps, seen.best_step, seen.best_cost)
+    return fit.w.tobytes(), fit.b, fit.costs, fit.cost_steps, fit.steps, fit.reason, looks
+
+
+def sources(lazily: bool) -> Labels:
+    data = labelled(150, size=4)
+    return on_disk(data) if lazily else data
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("stop", [1, 7, 20, 39])
+def test_going_on_is_as_if_never_stopped(case: str, stop: int, tmp_path: Path) -> None:
+    settings, lazily = CASES[case]
+    whole = train(sources(lazily), settings)
+    path, asked = tmp_path / "c", iter(range(100))
+    first = train(
+        sources(lazily),
+        settings,
+        should_stop=lambda: next(asked) == stop,
+        checkpoints=Checkpoints(path),
+    )
+    assert (first.interrupted, first.steps) == (True, stop)
+    going_on = Checkpoints(path, resume=True)
+    steps: list[int] = []
+    second = train(
+        sources(lazily),
+        settings,
+        on_step=lambda step, _: steps.append(step),
+        workers=3,
+        checkpoints=going_on,
+    )
+    assert going_on.resumed_at == steps[0] == stop
+    assert result(second) == result(whole)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_checkpoint_leads_to_the_same_end(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, lazily = CASES[case]
+    kept: list[bytes] = []
+    path = tmp_path / "c"
+    save = Checkpoints.save
+
+    def spy(self: Checkpoints, state: State) -> None:
+        save(self, state)
+        kept.append(path.read_bytes())
+
+    monkeypatch.setattr(Checkpoints, "save", spy)
+    whole = train(sources(lazily), settings, checkpoints=Checkpoints(path, every=9))
+    assert len(kept) == 4
+    assert result(whole) == result(train(sources(lazily), settings))
+    for content in kept[:]:
+        path.write_bytes(content)
+        fit = train(sources(lazily), settings, checkpoints=Checkpoints(path, resume=True))
+        assert result(fit) == result(whole)
+
+
+def test_a_finished_run_may_be_made_longer(tmp_path: Path) -> None:
+    settings, path = CASES["gram"][0], tmp_path / "c"
+    train(sources(False), replace(settings, iterations=28), checkpoints=Checkpoints(path, every=28))
+    longer = train(sources(False), settings, checkpoints=Checkpoints(path, resume=True))
+    assert result(longer) == result(train(sources(False), settings))
+
+
+def test_without_a_checkpoint_a_run_begins_anew(tmp_path: Path) -> None:
+    settings = CASES["gram"][0]
+    found = Checkpoints(tmp_path / "none", resume=True)
+    assert result(train(sources(False), settings, checkpoints=found)) == result(
+        train(sources(False), settings)
+    )
+    assert found.resumed_at is None
+
+
+def dataset(seed: int = 0) -> Dataset:
+    data = labelled(40, size=4, seed=seed)
+    return Dataset(data.pictures, data.Y, ("non-cat", "cat"), "made")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"learning_rate": 0.1}, "learning-rate 0.005, not 0.1"),
+        ({"l2": 2.0}, "l2 0.0, not 2.0"),
+        ({"seed": 5}, "seed 0, not 5"),
+        ({"method": "stream"}, "method gram, not stream"),
+        ({"batch_size": 8}, "method gram, not stream"),
+        ({"print_every": 3}, "print-every 100, not 3"),
+        ({"validation": 0.3}, "validation 0.0, not 0.3"),
+    ],
+)
+def test_another_run_is_refused_by_its_difference(
+    change: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    path, settings = tmp_path / "c", Settings(iterations=10, method="gram")
+    train(dataset(), settings, checkpoints=Checkpoints(path, every=5))
+    if "batch_size" in change:
+        settings = replace(settings, method="auto")
+    with pytest.raises(CheckpointError, match=f"c: is of a run with {says}: leave out --resume"):
+        train(dataset(), replace(settings, **change), checkpoints=Checkpoints(path, resume=True))
+
+
+def test_other_pictures_are_refused(tmp_path: Path) -> None:
+    path, settings = tmp_path / "c", Settings(iterations=10, method="gram")
+    train(dataset(), settings, checkpoints=Checkpoints(path, every=5))
+    with pytest.raises(CheckpointError, match="is of a run with other pictures"):
+        train(dataset(1), settings, checkpoints=Checkpoints(path, resume=True))
+    with pytest.raises(CheckpointError, match="is of a run with other validation pictures"):
+        train(
+            dataset(),
+            settings,
+            validation=dataset(1),
+            checkpoints=Checkpoints(path, resume=True),
+        )
+
+
+def test_lbfgs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="checkpoints are for --solver gd"):
+        train(dataset(), Settings(solver="lbfgs"), checkpoints=Checkpoints(tmp_path / "c", 5))
+
+
+def a_checkpoint(path: Path) -> Checkpoints:
+    path.unlink(missing_ok=True)
+    found = Checkpoints(path, resume=True)
+    found.begin({"seed": 0}, fresh())
+    watch = Watch([0.6, 0.5], [1, 2], Point(np.full((3, 1), 0.1), 0.2), 2, 0.5, 0)
+    found.save(State(Point(np.array([[1.0], [2.0], [3.0]]), 0.5), 2, [0.7], [0], 1.5, 2, watch))
+    return found
+
+
+def fresh() -> State:
+    return State(Point(np.zeros((3, 1)), 0.0))
+
+
+def test_a_state_survives_its_file(tmp_path: Path) -> None:
+    state = a_checkpoint(tmp_path / "c").begin({"seed": 0}, fresh())
+    assert state.point.coordinates.tolist() == [[1.0], [2.0], [3.0]]
+    assert (state.point.b, state.step, state.costs, state.cost_steps) == (0.5, 2, [0.7], [0])
+    assert (state.batch_costs, state.batches) == (1.5, 2)
+    watch = state.watch
+    assert (watch.costs, watch.cost_steps) == ([0.6, 0.5], [1, 2])
+    assert (watch.best_step, watch.best_cost, watch.waited) == (2, 0.5, 0)
+    assert watch.best is not None
+    assert (watch.best.coordinates.tolist(), watch.best.b) == ([[0.1]] * 3, 0.2)
+
+
+def edited(path: Path, **members: Any) -> None:
+    """Write the checkpoint at ``path`` again with some members changed or left out."""
+    with zipfile.ZipFile(path) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    for name, value in members.items():
+        if value is None:
+            del contents[f"{name}.npy"]
+            continue
+        stream = io.BytesIO()
+        np.lib.format.write_array(stream, np.asarray(value), (1, 0), allow_pickle=True)
+        contents[f"{name}.npy"] = stream.getvalue()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+
+
+def meta(**changes: Any) -> str:
+    good = {
+        "format": "catclf-checkpoint",
+        "version": 1,
+        "identity": {"seed": 0},
+        "step": 2,
+        "batches": 2,
+        "best_step": 2,
+        "waited": 0,
+    }
+    return json.dumps(good | changes)
+
+
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        ({"meta": meta(version=2)}, "another version"),
+        ({"meta": meta(format="other")}, "not a checkpoint"),
+        ({"meta": meta(step=-1)}, "no step"),
+        ({"meta": meta(step=True)}, "no step"),
+        ({"meta": meta(identity=[])}, "no settings"),
+        ({"meta": "{"}, "damaged"),
+        ({"meta": None}, "must hold exactly"),
+        ({"extra": 1}, "must hold exactly"),
+        ({"coordinates": np.full((3, 1), np.nan)}, "not finite"),
+        ({"numbers": np.array([0.0, np.inf, 0.0, 0.0])}, "not finite"),
+        ({"coordinates": np.zeros((4, 1))}, "do not belong together"),
+        ({"coordinates": np.zeros(3)}, r"coordinates of <f8 \(3,\)"),
+        ({"coordinates": np.zeros((3, 1), np.float32)}, "coordinates of <f4"),
+        ({"coordinates": np.array([[{}]] * 3, dtype=object)}, "coordinates of"),
+        ({"numbers": np.zeros(3)}, "numbers"),
+        ({"cost_steps": np.zeros(4, np.int64)}, "do not belong together"),
+    ],
+)
+def test_an_unsound_checkpoint_is_refused(
+    members: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    found = a_checkpoint(tmp_path / "c")
+    edited(tmp_path / "c", **members)
+    with pytest.raises(CheckpointError, match=f"c: .*{says}.*leave out --resume"):
+        found.begin({"seed": 0}, fresh())
+
+
+@hypothesis_settings(
+    deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_any_damage_is_refused_or_harmless(data: st.DataObject, tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    found = a_checkpoint(path)
+    content = bytearray(path.read_bytes())
+    if data.draw(st.booleans()):
+        content = content[: data.draw(st.integers(0, len(content) - 1))]
+    else:
+        content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    try:
+        state = found.begin({"seed": 0}, fresh())
+    except CheckpointError:
+        return
+    assert state.point.coordinates.tolist() == [[1.0], [2.0], [3.0]]
+    assert (state.point.b, state.step) == (0.5, 2)
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "huge"])
+def test_what_is_no_checkpoint_file_is_refused(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        a_checkpoint(path)
+        monkeypatch.setattr(checkpoint, "FILE_LIMIT", 100)
+    with pytest.raises(CheckpointError, match="c: "):
+        Checkpoints(path, resume=True).begin({"seed": 0}, fresh())
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, settings = tmp_path / "c", Settings(iterations=40, method="gram")
+    calls, fsync = iter(range(100)), os.fsync
+
+    def full(descriptor: int) -> None:
+        if next(calls) >= 4:  # file and folder of two checkpoints
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="c: cannot be written: no space left on device"):
+        train(sources(False), settings, checkpoints=Checkpoints(path, every=10))
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == [path]
+    going_on = Checkpoints(path, resume=True)
+    fit = train(sources(False), settings, checkpoints=going_on)
+    assert going_on.resumed_at == 20
+    assert result(fit) == result(train(sources(False), settings))
+
+
+def test_it_lies_beside_the_model() -> None:
+    assert beside(Path("a/model.npz")) == Path("a/model.npz.checkpoint")

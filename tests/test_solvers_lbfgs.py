@@ -1,0 +1,110 @@
+"""L-BFGS against scikit-learn's optimum, in both forms, and how it ends."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from lazily import Labels, labelled, on_disk
+from sklearn.linear_model import LogisticRegression
+
+from catclf.errors import SettingsError
+from catclf.maths import Floats, cost_and_gradient
+from catclf.solvers import Settings, train
+
+both_methods = pytest.mark.parametrize("method", ["stream", "gram"])
+
+
+def optimum(data: Labels, l2: float) -> tuple[Floats, float]:
+    """scikit-learn's: C Σ loss + ½‖w‖² is our objective times m/λ when C = 1/λ."""
+    other = LogisticRegression(C=1 / l2, solver="newton-cholesky", tol=1e-12, max_iter=1000)
+    other.fit(columns(data).T, data.Y[0])
+    return np.asarray(other.coef_.T), float(other.intercept_[0])
+
+
+def columns(data: Labels) -> Floats:
+    return np.asarray(data.pictures.reshape(len(data.pictures), -1).T / 255.0)
+
+
+@both_methods
+@pytest.mark.parametrize("l2", [0.3, 30.0])
+@pytest.mark.parametrize("m", [60, 400])  # fewer pictures than features, and more
+def test_it_meets_scikit_learns_optimum(method: str, l2: float, m: int) -> None:
+    data = labelled(m)
+    fit = train(data, Settings(solver="lbfgs", l2=l2, method=method))
+    w, b = optimum(data, l2)
+    least = cost_and_gradient(columns(data), data.Y, w, b, l2)[0]
+    found = cost_and_gradient(columns(data), data.Y, fit.w, fit.b, l2)[0]
+    assert found == pytest.approx(least, rel=1e-6)
+    np.testing.assert_allclose(fit.w, w, atol=2e-3 * np.abs(w).max())
+    assert fit.b == pytest.approx(b, rel=2e-3, abs=2e-3)
+    assert (fit.reason, fit.interrupted) == ("converged", False)
+    assert 2 < fit.steps < 200
+    assert fit.cost_steps[-1] == fit.steps
+    assert fit.costs[-1] == pytest.approx(found, rel=1e-5)
+
+
+def test_a_long_descent_and_it_meet() -> None:
+    data = labelled(40, size=4)
+    slow = train(data, Settings(learning_rate=0.3, iterations=20_000, l2=2.0))
+    fast = train(data, Settings(solver="lbfgs", l2=2.0))
+    np.testing.assert_allclose(fast.w, slow.w, atol=1e-3 * np.abs(slow.w).max())
+    assert fast.costs[-1] == pytest.approx(slow.costs[-1], rel=1e-7)
+
+
+@both_methods
+def test_equal_pictures_do_no_harm(method: str) -> None:
+    data = labelled(60)
+    data.pictures[:20] = data.pictures[20:40]
+    data.Y[:, :20] = data.Y[:, 20:40]
+    fit = train(data, Settings(solver="lbfgs", l2=1.0, method=method))
+    w, b = optimum(data, 1.0)
+    least = cost_and_gradient(columns(data), data.Y, w, b, 1.0)[0]
+    found = cost_and_gradient(columns(data), data.Y, fit.w, fit.b, 1.0)[0]
+    assert found == pytest.approx(least, rel=1e-6)
+
+
+def test_pictures_on_disk_give_the_same_bits() -> None:
+    data = labelled(400)
+    settings = Settings(solver="lbfgs", l2=1.0, method="stream")
+    here, there = train(data, settings), train(on_disk(data), settings)
+    assert here.w.tobytes() == there.w.tobytes()
+
+
+@both_methods
+def test_each_iteration_is_reported_and_some_are_kept(method: str) -> None:
+    seen: list[int] = []
+    settings = Settings(solver="lbfgs", l2=1.0, iterations=7, print_every=3, method=method)
+    fit = train(labelled(60), settings, on_step=lambda step, _: seen.append(step))
+    assert seen == list(range(8))
+    assert (fit.steps, fit.cost_steps, fit.reason) == (7, (0, 3, 6, 7), "")
+
+
+def test_it_stops_when_asked() -> None:
+    steps: list[int] = []
+    fit = train(
+        labelled(60),
+        Settings(solver="lbfgs", l2=1.0),
+        on_step=lambda step, _: steps.append(step),
+        should_stop=lambda: steps[-1] == 4,
+    )
+    assert (fit.steps, fit.interrupted, fit.reason) == (4, True, "")
+    assert fit.cost_steps == (0, 4)
+
+
+def test_no_iterations_leave_everything_at_zero() -> None:
+    fit = train(labelled(10), Settings(solver="lbfgs", iterations=0))
+    assert not fit.w.any()
+    assert fit.costs == pytest.approx([np.log(2)])
+
+
+def test_without_scipy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    with pytest.raises(SettingsError, match=r"pip install 'catclf\[lbfgs\]'"):
+        train(labelled(10), Settings(solver="lbfgs"))
+
+
+def test_an_unknown_solver_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match=r"'newton'.*gd, lbfgs"):
+        Settings(solver="newton")

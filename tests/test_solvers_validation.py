@@ -1,0 +1,147 @@
+"""Held-out pictures: who they are, what is kept because of them, and when training ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from lazily import Labels, labelled, on_disk
+
+from catclf.datasets import Dataset
+from catclf.errors import DataError, SettingsError
+from catclf.images import Preprocess
+from catclf.maths import cost
+from catclf.model import Model
+from catclf.solvers import Fit, Settings, train
+from catclf.subsets import Subset, split
+
+
+def rows_of(part: object) -> list[int]:
+    pictures = part.pictures  # type: ignore[attr-defined]
+    assert isinstance(pictures, Subset)
+    return list(pictures.rows.tolist())
+
+
+@pytest.mark.parametrize(("m", "fraction"), [(50, 0.2), (51, 0.5), (200, 0.013), (10, 0.9)])
+def test_a_split_holds_out_a_part_of_each_class(m: int, fraction: float) -> None:
+    data = labelled(m, size=2)
+    trained, held = split(data, fraction, seed=1)
+    assert sorted(rows_of(trained) + rows_of(held)) == list(range(m))
+    for label in (0.0, 1.0):
+        assert (label == held.Y).sum() == round(fraction * (label == data.Y).sum())
+    assert np.array_equal(held.Y, data.Y[:, rows_of(held)])
+    assert rows_of(held) == sorted(rows_of(held))
+
+
+def test_a_split_follows_its_seed() -> None:
+    data = labelled(100, size=2)
+    one, again, other = (rows_of(split(data, 0.2, seed)[1]) for seed in (1, 1, 2))
+    assert one == again
+    assert one != other
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.99])
+def test_a_class_that_cannot_be_in_both_is_refused(fraction: float) -> None:
+    with pytest.raises(DataError, match="held out"):
+        split(labelled(10, size=2), fraction, seed=0)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
+def test_a_part_that_is_none_is_refused(value: float) -> None:
+    with pytest.raises(SettingsError, match="validation"):
+        Settings(validation=value)
+
+
+def noisy(m: int = 60) -> Labels:
+    """Labels that have nothing to do with the pictures: learning makes others only worse."""
+    data = labelled(m, size=8)
+    data.Y = np.random.default_rng(8).permutation(data.Y[0]).reshape(1, m)
+    return data
+
+
+CASES = {
+    "gram": Settings(method="gram", iterations=300, print_every=10, learning_rate=0.05),
+    "stream": Settings(method="stream", iterations=300, print_every=10, learning_rate=0.05),
+    "batches": Settings(batch_size=16, iterations=300, print_every=10, learning_rate=0.05),
+    "lbfgs": Settings(solver="lbfgs", iterations=60),
+}
+
+
+def held_out_cost(fit: Fit) -> float:
+    assert fit.validation is not None
+    held = fit.validation.held_out
+    X = held.pictures[0 : held.Y.shape[1]].reshape(held.Y.shape[1], -1).T / 255
+    return cost(fit.w.T @ X + fit.b, held.Y)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_best_weights_are_kept_and_patience_ends(case: str) -> None:
+    settings = CASES[case]
+    watched = train(noisy(), with_validation(settings, patience=10**6))
+    seen = watched.validation
+    assert seen is not None
+    assert seen.best_cost == min(seen.costs)
+    assert seen.best_step == seen.cost_steps[seen.costs.index(seen.best_cost)] > 0
+    assert held_out_cost(watched) == pytest.approx(seen.best_cost, rel=1e-5)
+    assert watched.steps > seen.best_step
+    patient = train(noisy(), with_validation(settings, patience=3))
+    assert patient.validation is not None
+    assert patient.reason == "patience"
+    best = patient.validation.costs.index(patient.validation.best_cost)
+    assert len(patient.validation.costs) == best + 4
+    assert patient.validation.costs == seen.costs[: best + 4]
+    assert patient.costs[-1] > 0
+
+
+def with_patience(settings: Settings) -> Settings:
+    return replace(settings, patience=10**6)
+
+
+def with_validation(settings: Settings, patience: int) -> Settings:
+    return replace(settings, validation=0.3, patience=patience)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_training_sees_nothing_but_its_part(case: str) -> None:
+    settings, data = with_validation(CASES[case], 10**6), noisy()
+    fit = train(data, settings)
+    changed = Labels(data.pictures.copy(), data.Y.copy())
+    held = rows_of(split(data, 0.3, 0)[1])
+    changed.pictures[held] = 255 - changed.pictures[held]
+    other = train(changed, settings)
+    assert other.costs == fit.costs
+
+
+def test_other_pictures_may_judge() -> None:
+    data, judge = noisy(), noisy(30)
+    fit = train(data, with_patience(CASES["gram"]), validation=judge)
+    alone = train(data, CASES["gram"])
+    assert fit.costs == alone.costs  # all pictures are trained on
+    assert fit.validation is not None
+    assert fit.validation.held_out is judge
+    assert held_out_cost(fit) == pytest.approx(fit.validation.best_cost, rel=1e-5)
+
+
+def test_a_split_on_disk_is_the_split_in_memory() -> None:
+    settings = with_validation(CASES["stream"], 5)
+    here, there = train(noisy(), settings), train(on_disk(noisy()), settings)
+    assert here.w.tobytes() == there.w.tobytes()
+
+
+def test_a_run_stopped_at_once_still_has_a_best_step() -> None:
+    fit = train(noisy(), with_validation(CASES["gram"], 3), should_stop=lambda: True)
+    assert fit.validation is not None
+    assert (fit.steps, fit.validation.best_step, fit.interrupted) == (0, 0, True)
+
+
+def test_the_model_remembers_who_judged() -> None:
+    labels = noisy()
+    data = Dataset(labels.pictures, labels.Y, ("non-cat", "cat"), "made", Preprocess(size=8))
+    fit = train(data, with_validation(CASES["gram"], 3))
+    training = Model.from_fit(fit, data).training
+    assert fit.validation is not None
+    assert training.pictures == training.train.total == 42
+    assert training.validation["best_step"] == fit.validation.best_step
+    assert sum(training.validation["counts"].values()) == 18
+    assert training.settings["validation"] == 0.3
