@@ -1,0 +1,296 @@
+"""``catclf train`` with checkpoints, held-out pictures and other solvers, as a shell sees it."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run, command, make_pictures, write_hdf5
+
+import catclf
+
+PATHS = {
+    "gram": ["--method", "gram"],
+    "stream": ["--method", "stream"],
+    "batches": ["--batch-size", "8"],
+    "validation": ["--validation", "0.2", "--patience", "1000000000"],
+}
+FROM_DISK = (
+    "import sys, catclf.datasets.hdf5 as hdf5\n"
+    "hdf5.IN_MEMORY = 0\n"  # so that a small file is treated as one that memory cannot hold
+    "from catclf.cli import main\n"
+    "sys.argv[0] = 'catclf'\n"
+    "main()\n"
+)
+every_path = pytest.mark.parametrize("path", PATHS)
+
+
+def start(folder: Path, *args: str | Path, from_disk: bool = False) -> subprocess.Popen[str]:
+    """Start training on small.h5; it goes on for ever unless ``args`` say otherwise."""
+    program = [sys.executable, "-c", FROM_DISK] if from_disk else [command()]
+    rest = ["train", "--data", "small.h5", "--iterations", "1000000000"]
+    return subprocess.Popen(
+        [*program, *rest, *map(str, args)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path: Path, newer_than: int = 0) -> None:
+    """Wait until a file is there and was written after a time."""
+    for _ in range(2000):
+        if path.exists() and path.stat().st_mtime_ns > newer_than:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{path} was not written")
+
+
+def one_line(stderr: str) -> str:
+    """The only line on stderr that is not progress."""
+    lines = [line for line in stderr.splitlines() if not line.startswith("step ")]
+    assert len(lines) == 1, stderr
+    assert lines[0].startswith("catclf: ")
+    return lines[0]
+
+
+@every_path
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_is_saved_and_can_go_on(
+    tmp_path: Path, small_hdf5: Path, path: str, number: signal.Signals, code: int
+) -> None:
+    process = start(tmp_path, *PATHS[path], "--checkpoint-every", "100")
+    wait_for(tmp_path / "model.npz.checkpoint")
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "interrupted after" in one_line(stderr)
+    stopped = catclf.load(tmp_path / "model.npz").training
+    assert stopped.interrupted
+    process = start(tmp_path, *PATHS[path], "--resume")
+    assert process.stderr is not None
+    process.stderr.readline()
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert catclf.load(tmp_path / "model.npz").training.steps >= stopped.steps
+
+
+@pytest.mark.parametrize("path", ["gram", "batches"])
+def test_a_run_killed_again_and_again_ends_in_the_same_bytes(
+    run: Run, tmp_path: Path, small_hdf5: Path, path: str
+) -> None:
+    steps = {"gram": "20000", "batches": "8000"}[path]
+    args = (*PATHS[path], "--iterations", steps, "--quiet")
+    assert run("train", "--data", small_hdf5, *args, "-o", "whole.npz").code == 0
+    randomly, kills = random.Random(1), 0
+    checkpoint = tmp_path / "model.npz.checkpoint"
+    while True:
+        process = start(tmp_path, *args, "--checkpoint-every", "50", "--resume")
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        if kills < 8:
+            wait_for(checkpoint, before)
+            time.sleep(randomly.random() / 20)
+            process.kill()
+            kills += process.wait(timeout=60) == -signal.SIGKILL
+        _, stderr = process.communicate(timeout=60)
+        assert "damaged" not in stderr
+        if process.returncode == 0:
+            break
+    assert kills == 8
+    assert (tmp_path / "model.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    assert not checkpoint.exists()
+
+
+@pytest.mark.parametrize("fault", ["truncated", "emptied"])
+@pytest.mark.parametrize("path", ["stream", "batches"])
+def test_a_file_cut_short_while_it_is_read_is_one_line(
+    tmp_path: Path, path: str, fault: str
+) -> None:
+    x, y = make_pictures(900)
+    file = write_hdf5(tmp_path / "small.h5", x=x, y=y)
+    args = [*PATHS[path], "--checkpoint-every", "1", "--print-every", "100"]
+    process = start(tmp_path, *args, from_disk=True)
+    wait_for(tmp_path / "model.npz.checkpoint")
+    os.truncate(file, 0 if fault == "emptied" else file.stat().st_size // 2)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "cut short" in one_line(stderr)
+    assert not (tmp_path / "model.npz").exists()
+    write_hdf5(tmp_path / "small.h5", x=x, y=y)
+    again = start(tmp_path, *PATHS[path], "--resume", "--print-every", "100", from_disk=True)
+    assert again.stderr is not None
+    again.stderr.readline()
+    again.send_signal(signal.SIGINT)
+    again.communicate(timeout=30)
+    assert catclf.load(tmp_path / "model.npz").training.steps > 0
+
+
+def test_a_file_that_is_deleted_while_it_is_read_is_read_on(tmp_path: Path) -> None:
+    x, y = make_pictures(900)
+    file = write_hdf5(tmp_path / "small.h5", x=x, y=y)
+    process = start(tmp_path, "--method", "stream", from_disk=True)
+    assert process.stderr is not None
+    process.stderr.readline()
+    file.unlink()
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted after" in one_line(stderr)
+
+
+def test_a_checkpoint_that_does_not_fit_ends_training_and_the_earlier_one_stays(
+    tmp_path: Path, small_hdf5: Path
+) -> None:
+    # Each kept cost makes the file 16 bytes longer, until it is longer than files may be.
+    done = subprocess.run(
+        f"ulimit -f 8; '{command()}' train --data small.h5 --iterations 100000 --print-every 1 "
+        "--checkpoint-every 20 --quiet",
+        shell=True,
+        executable="/bin/bash",
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "model.npz.checkpoint: cannot be written: file too large" in one_line(done.stderr)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.npz.checkpoint", "small.h5"]
+    process = start(tmp_path, "--print-every", "1", "--resume")
+    assert process.stderr is not None
+    step = int(process.stderr.readline().split()[1])
+    process.kill()
+    process.communicate(timeout=30)
+    assert step > 0
+    assert step % 20 == 0
+
+
+@pytest.mark.parametrize("path", ["gram", "stream", "batches", "validation"])
+def test_divergence_is_named_on_every_path(run: Run, small_hdf5: Path, path: str) -> None:
+    result = run("train", "--data", small_hdf5, *PATHS[path], "--lr", "1e4", "--quiet")
+    assert result.code == 2
+    assert re.fullmatch(r"catclf: training diverged: .* try --learning-rate 1000\n", result.stderr)
+
+
+@pytest.mark.parametrize("path", [*PATHS, "lbfgs"])
+def test_the_model_has_the_same_bytes_for_any_workers(
+    run: Run, small_hdf5: Path, tmp_path: Path, path: str
+) -> None:
+    x, y = make_pictures(700)
+    write_hdf5(tmp_path / "data.h5", x=x, y=y)
+    args = PATHS.get(path, ["--solver", "lbfgs", "--l2", "1"])
+    models = set()
+    for workers in ("1", "2", "3"):
+        options = ("--workers", workers, "--iterations", "40", "--quiet")
+        assert run("train", "--data", "data.h5", *args, *options).code == 0
+        models.add((tmp_path / "model.npz").read_bytes())
+    assert len(models) == 1
+
+
+def test_validation_says_what_was_kept(run: Run, tmp_path: Path) -> None:
+    x, y = make_pictures(60)
+    y = np.random.default_rng(8).permutation(y)
+    write_hdf5(tmp_path / "data.h5", x=x, y=y)
+    result = run("train", "--data", "data.h5", "--validation", "0.3", "--lr", "0.05")
+    assert result.code == 0
+    training = catclf.load(tmp_path / "model.npz").training
+    best = training.validation["best_step"]
+    assert 0 < best == training.steps - 10 * 100
+    assert re.search(rf"\nvalidation .* of 18 .*\nmodel .*, best at step {best}\n", result.stdout)
+    assert training.pictures == 42
+    assert "nobody" not in result.stdout
+
+
+def test_a_file_may_validate(run: Run, tmp_path: Path, small_hdf5: Path) -> None:
+    x, y = make_pictures(30, seed=3)
+    write_hdf5(tmp_path / "other.h5", x=x, y=y)
+    result = run("train", "--data", small_hdf5, "--validation", "other.h5")
+    assert result.code == 0
+    assert "of 30" in result.stdout
+    assert catclf.load(tmp_path / "model.npz").training.validation["source"] == "other.h5"
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--validation", "1"], "--validation 1 is not between 0 and 1"),
+        (["--validation", "nan"], "--validation nan"),
+        (["--validation", "0.01"], "cannot be held out"),
+        (["--validation", "none.h5"], "none.h5: there is no such file"),
+        (["--validation", "small.h5"], "must be others"),
+        (["--validation", "test.h5", "--test", "test.h5"], "must be others"),
+        (["--patience", "0"], "patience 0"),
+        (["--batch-size", "-1"], "batch-size -1"),
+        (["--batch-size", "8", "--method", "gram"], "--batch-size"),
+        (["--batch-size", "8", "--solver", "lbfgs"], "--batch-size"),
+        (["--solver", "sgd"], "gd, lbfgs"),
+        (["--workers", "0"], "--workers"),
+        (["--solver", "lbfgs", "--resume"], "checkpoints are for --solver gd"),
+        (["--solver", "lbfgs", "--checkpoint-every", "5"], "checkpoints are for --solver gd"),
+        (["--checkpoint-every", "5", "-o", "cut"], "cut.checkpoint: is a folder"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    run: Run, tmp_path: Path, small_hdf5: Path, args: list[str], says: str
+) -> None:
+    (tmp_path / "cut.checkpoint").mkdir()
+    x, y = make_pictures(10)
+    write_hdf5(tmp_path / "test.h5", x=x, y=y)
+    result = run("train", "--data", "small.h5", *args)
+    assert (result.code, result.stdout) == (2, "")
+    assert says in one_line(result.stderr)
+    assert not (tmp_path / "model.npz").exists()
+
+
+def test_resume_of_another_run_names_what_differs(
+    run: Run, tmp_path: Path, small_hdf5: Path
+) -> None:
+    process = start(tmp_path, "--checkpoint-every", "10")
+    wait_for(tmp_path / "model.npz.checkpoint")
+    process.kill()
+    process.communicate(timeout=30)
+    result = run("train", "--data", "small.h5", "--resume", "--lr", "0.1")
+    assert result.code == 2
+    assert "learning-rate 0.005, not 0.1" in one_line(result.stderr)
+
+
+def test_a_new_run_says_that_it_replaces_a_checkpoint(
+    run: Run, tmp_path: Path, small_hdf5: Path
+) -> None:
+    (tmp_path / "model.npz.checkpoint").write_text("old")
+    result = run("train", "--data", "small.h5", "--checkpoint-every", "500", "--quiet")
+    assert result.code == 0
+    assert "will be replaced" in one_line(result.stderr)
+    assert not (tmp_path / "model.npz.checkpoint").exists()
+    result = run("train", "--data", "small.h5", "--resume", "--quiet")
+    assert result.code == 0
+    assert "begins anew" in one_line(result.stderr)
+
+
+def test_lbfgs_without_scipy_says_what_to_install(tmp_path: Path, small_hdf5: Path) -> None:
+    code = (
+        "import sys\nsys.modules['scipy'] = None\n"
+        "sys.argv = ['catclf', 'train', '--data', 'small.h5', '--solver', 'lbfgs']\n"
+        "from catclf.cli import main\nmain()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "pip install 'catclf[lbfgs]'" in one_line(done.stderr)
+
+
+def test_lbfgs_on_the_courses_data(run: Run, course: tuple[Path, Path]) -> None:
+    args = ("--data", course[0], "--test", course[1], "--solver", "lbfgs", "--l2", "10")
+    result = run("train", *args)
+    # The optimum as scikit-learn's LogisticRegression(C=0.1, tol=1e-10, max_iter=20000) finds it.
+    assert re.search(r"cost 0\.216957\n", result.stdout)
