@@ -5,24 +5,23 @@ from __future__ import annotations
 import io
 import os
 import stat
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
-
 from catclf.errors import PictureError
 from catclf.files import reason
-from catclf.maths import Pixels
+from catclf.sniffing import sniff
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # NumPy is loaded by the functions that need it: decoding a JPEG does not
     from PIL import Image  # noqa: TID251
 
-# EPS starts another program and PDF writes only; the rest of Pillow's readers are seldom met and
-# seldom tested against hostile files, so only these formats are tried, whatever a file is called.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000", "TGA", "ICO")
+    from catclf.maths import Pixels
+
 ENDINGS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".tga", ".ico"}
@@ -61,40 +60,14 @@ class Limits:
 
 def read(path: str | Path, preprocess: Preprocess, limits: Limits | None = None) -> Pixels:
     """One picture file as uint8 (size, size, 3). Raises PictureError, whatever is in the file."""
-    limits = limits or Limits()
-    try:
-        with _opened(path, limits) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return decode(file, preprocess, limits)
-    except PictureError:
-        raise
-    except OSError as error:
-        raise _from_os(error) from error
-    except MemoryError as error:
-        raise PictureError("too-large", "not enough memory to decode this picture") from error
-    except Exception as error:  # Pillow's readers raise anything at all on damaged files
-        raise PictureError("damaged", f"cannot be decoded: {_first_line(error)}") from error
+    import numpy as np
+
+    return np.asarray(_picture(path, preprocess, limits or Limits()), dtype=np.uint8)
 
 
-def decode(file: BinaryIO, preprocess: Preprocess, limits: Limits) -> Pixels:
-    """An open picture as uint8 (size, size, 3). May raise whatever Pillow raises."""
-    from PIL import Image, UnidentifiedImageError  # noqa: TID251
-
-    try:
-        picture: Image.Image = Image.open(file, formats=FORMATS)
-    except UnidentifiedImageError:
-        raise PictureError("not-a-picture", "is not a picture in a format read here") from None
-    except Image.DecompressionBombError:
-        raise PictureError("too-large", "has too many pixels") from None
-    width, height = picture.size
-    if width * height > limits.pixels:
-        raise PictureError(
-            "too-large", f"has {width}x{height} pixels, more than the limit of {limits.pixels}"
-        )
-    # A JPEG decoded at 1/2, 1/4 or 1/8, but not below the size wanted, is decoded much faster.
-    picture.draft("RGB", (preprocess.size, preprocess.size))
-    upright = _upright(picture)
-    return np.asarray(_fitted(_rgb(upright, preprocess), preprocess), dtype=np.uint8)
+def read_bytes(path: str | Path, preprocess: Preprocess, limits: Limits) -> bytes:
+    """The same pixels as bytes, row by row, without NumPy. Raises PictureError."""
+    return _picture(path, preprocess, limits).tobytes()
 
 
 def contact_sheet(pictures: Pixels, labels: Sequence[int], columns: int = 12) -> bytes:
@@ -117,19 +90,91 @@ def contact_sheet(pictures: Pixels, labels: Sequence[int], columns: int = 12) ->
 
 def dimensions(path: str | Path) -> tuple[int, int]:
     """Width and height in pixels of a picture file that can be read, from its header alone."""
-    from PIL import Image  # noqa: TID251
-
-    with warnings.catch_warnings():
+    with _opened(path, Limits()) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(path, formats=FORMATS) as picture:
-            return picture.size
+        return _identified(file).size
 
 
 def list_folder(folder: Path) -> Iterator[Path]:
     """The picture files directly in a folder, by name, without hidden files and other endings."""
-    for path in sorted(folder.iterdir()):
-        if not path.name.startswith(".") and path.suffix.lower() in ENDINGS and not path.is_dir():
-            yield path
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if is_picture(entry)]
+    for name in sorted(names):
+        yield folder / name
+
+
+def is_picture(entry: os.DirEntry[str], endings: frozenset[str] = ENDINGS) -> bool:
+    """Whether an entry of a folder looks like a picture: not hidden, and with a known ending."""
+    name = entry.name
+    known = os.path.splitext(name)[1].lower() in endings  # noqa: PTH122  # a Path costs 3 µs
+    return known and not name.startswith(".") and not entry.is_dir()
+
+
+def _picture(path: str | Path, preprocess: Preprocess, limits: Limits) -> Image.Image:
+    """The picture as RGB of the size wanted. Raises PictureError."""
+    try:
+        with _opened(path, limits) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _decoded(file, preprocess, limits)
+    except PictureError:
+        raise
+    except OSError as error:
+        raise _from_os(error) from error
+    except MemoryError as error:
+        raise PictureError("too-large", "not enough memory to decode this picture") from error
+    except ValueError as error:
+        if "\0" not in str(path):
+            raise PictureError("damaged", f"cannot be decoded: {_first_line(error)}") from error
+        message = "no file name holds a NUL byte: is the list separated by them? Then use --null"
+        raise PictureError("missing", message) from error
+    except Exception as error:  # Pillow's readers raise anything at all on damaged files
+        raise PictureError("damaged", f"cannot be decoded: {_first_line(error)}") from error
+
+
+def _decoded(file: BinaryIO, preprocess: Preprocess, limits: Limits) -> Image.Image:
+    """An open file as the picture wanted. May raise whatever Pillow raises."""
+    picture = _identified(file)
+    _check_size(picture, limits)
+    # A JPEG decoded at 1/2, 1/4 or 1/8, but not below the size wanted, is decoded much faster.
+    picture.draft("RGB", (preprocess.size, preprocess.size))
+    picture.load()
+    _check_size(picture, limits)  # an icon may hold more than it declares
+    return _fitted(_rgb(_upright(picture), preprocess), preprocess)
+
+
+def _check_size(picture: Image.Image, limits: Limits) -> None:
+    width, height = picture.size
+    if width * height > limits.pixels:
+        raise PictureError(
+            "too-large", f"has {width}x{height} pixels, more than the limit of {limits.pixels}"
+        )
+
+
+def _identified(file: BinaryIO) -> Image.Image:
+    """The picture with its size known and nothing decoded.
+
+    ``Image.open`` would first load the readers of five formats, and would apply a limit of pixels
+    that no option of ours moves.
+    """
+    from PIL import Image  # noqa: TID251
+
+    format, module = sniff(file)
+    import_module(f"PIL.{module}")
+    factory, accept = Image.OPEN[format]
+    file.seek(0)
+    accepted = accept(file.read(16)) if accept else True
+    if isinstance(accepted, str):
+        raise PictureError("unsupported", f"is a {format} picture: this Pillow cannot read these")
+    file.seek(0)
+    try:
+        if not accepted:
+            raise SyntaxError
+        picture: Image.Image = factory(file, "")
+    except (SyntaxError, IndexError, TypeError, struct.error):  # as Image.open understands them
+        raise PictureError(
+            "not-a-picture", f"begins like a {format} picture, but is none"
+        ) from None
+    return picture
 
 
 def _opened(path: str | Path, limits: Limits) -> BinaryIO:
@@ -151,15 +196,23 @@ def _opened(path: str | Path, limits: Limits) -> BinaryIO:
 
 
 def _upright(picture: Image.Image) -> Image.Image:
-    """Turned as its EXIF orientation says."""
-    from PIL import ImageOps  # noqa: TID251
+    """Turned as its EXIF orientation says; EXIF that cannot be read says nothing."""
+    from PIL import Image  # noqa: TID251
 
-    picture.load()
-    try:
-        turned: Image.Image = ImageOps.exif_transpose(picture)
-    except Exception:  # the pixels are sound: damaged EXIF data are no reason to refuse them
+    if picture.format != "TIFF" and not _EXIF_KEYS & picture.info.keys():
         return picture
-    return turned
+    turn = Image.Transpose
+    methods = {2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM}
+    methods |= {5: turn.TRANSPOSE, 6: turn.ROTATE_270, 7: turn.TRANSVERSE, 8: turn.ROTATE_90}
+    try:
+        orientation: Any = picture.getexif().get(0x0112)
+        method = methods.get(orientation)
+    except Exception:  # the reader of EXIF raises anything at all
+        return picture
+    return picture if method is None else picture.transpose(method)
+
+
+_EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 
 
 def _rgb(picture: Image.Image, preprocess: Preprocess) -> Image.Image:
@@ -183,9 +236,10 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     16-bit values are divided by 257. 32-bit and float values carry no scale of their own: values
     within 0 … 1 (float only), 0 … 255 and 0 … 65535 are taken as such, in this order.
     """
+    import numpy as np
     from PIL import Image  # noqa: TID251
 
-    values: Any = np.asarray(picture, dtype=np.float64)
+    values: Any = np.asarray(picture)
     if not np.isfinite(values).all():
         raise PictureError("damaged", "has pixels that are not finite numbers")
     top = float(values.max(initial=0.0))
@@ -195,7 +249,10 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
         scale = 1.0 / 255.0
     else:
         scale = 1.0 if top <= 255.0 else 257.0
-    grey = np.clip(np.rint(values / scale), 0, 255).astype(np.uint8)
+    grey = np.empty(values.shape, dtype=np.uint8)
+    for start in range(0, len(values), 64):  # in float64 a large picture would take 8 times as much
+        rows = values[start : start + 64].astype(np.float64)
+        grey[start : start + 64] = np.clip(np.rint(rows / scale), 0, 255)
     return Image.fromarray(grey)
 
 
@@ -219,15 +276,20 @@ def _fitted(picture: Image.Image, preprocess: Preprocess) -> Image.Image:
     if preprocess.fit == "crop":
         return ImageOps.fit(picture, target, method)
     if preprocess.fit == "pad":
-        width, height = picture.size
-        scale = preprocess.size / max(width, height)
-        inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-        padded = Image.new("RGB", target, preprocess.background)
-        resized = picture.resize(inner, method)
-        left, top = (round((preprocess.size - side) / 2) for side in inner)
-        padded.paste(resized, (left, top))
-        return padded
+        return _padded(picture, preprocess, method)
     return picture.resize(target, method, reducing_gap=3.0)
+
+
+def _padded(picture: Image.Image, preprocess: Preprocess, method: Image.Resampling) -> Image.Image:
+    """Scaled to fit inside, at least one pixel thin, and centred on the background."""
+    from PIL import Image  # noqa: TID251
+
+    size, longest = preprocess.size, max(picture.size)
+    width, height = (max(1, round(side / longest * size)) for side in picture.size)
+    base = Image.new("RGB", (size, size), preprocess.background)
+    inner = picture.resize((width, height), method, reducing_gap=3.0)
+    base.paste(inner, (round((size - width) / 2), round((size - height) / 2)))
+    return base
 
 
 def _from_os(error: OSError) -> PictureError:
