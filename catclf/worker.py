@@ -1,0 +1,59 @@
+"""A process that decodes pictures: names come in on stdin, pixels or reasons go out on stdout.
+
+``catclf.decoding`` starts it and speaks to it. It loads Pillow and no NumPy, so that it is ready
+soon and small; a picture that kills it, or that the system kills it for, takes no one else along.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from catclf import images
+from catclf.errors import PictureError
+
+NAME = struct.Struct("<I")  # bytes of the name, which follows
+ANSWER = struct.Struct("<?I")  # whether it succeeded; bytes of pixels or of the JSON reason
+READY = b"+"  # sent once, when names can be taken
+
+
+def settings(preprocess: images.Preprocess, limits: images.Limits) -> str:
+    """How pictures are to be decoded, for the worker's command line."""
+    return json.dumps(
+        [
+            [preprocess.size, preprocess.fit, preprocess.resampling, preprocess.background],
+            [limits.pixels, limits.file_bytes],
+        ]
+    )
+
+
+def main(text: str) -> None:
+    """Answer each name in order until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    with suppress(OSError):  # where memory runs out, the system should end this process first
+        Path("/proc/self/oom_score_adj").write_text("500")
+    (size, fit, resampling, background), limit = json.loads(text)
+    preprocess = images.Preprocess(size, fit, resampling, tuple(background))
+    limits = images.Limits(*limit)
+    source = sys.stdin.buffer
+    with suppress(BrokenPipeError):
+        _send(READY)
+        while head := source.read(NAME.size):
+            name = os.fsdecode(source.read(NAME.unpack(head)[0]))
+            try:
+                good, content = True, images.read_bytes(name, preprocess, limits)
+            except PictureError as error:
+                good, content = False, json.dumps([error.kind, str(error)]).encode()
+            _send(ANSWER.pack(good, len(content)) + content)
+    os._exit(0)  # nothing is left to be written, and tidying up would take longer than a picture
+
+
+def _send(content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(1, view) :]
