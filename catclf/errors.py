@@ -10,6 +10,7 @@ class ExitCode(IntEnum):
     NO = 1  # the answer is no, as grep and diff say it
     FAILED = 2  # could not do the job: usage, unreadable model or data, diverged
     PARTIAL = 3  # did the job, but some inputs failed
+    HUNG_UP = 129
     INTERRUPTED = 130
     TERMINATED = 143
     CLOSED_PIPE = 141
@@ -29,6 +30,10 @@ class PictureError(CatclfError):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class InputError(CatclfError):
+    """Inputs of a command that cannot be used, such as a list that is not there."""
 
 
 class ModelError(CatclfError):

@@ -59,6 +59,15 @@ class Model:
         if self.w.shape != (self.preprocess.n, 1):
             raise ShapeError(f"w has shape {self.w.shape}, not ({self.preprocess.n}, 1)")
 
+    @property
+    def fingerprint(self) -> str:
+        """Twelve digits that differ where scores may differ: of weights and preprocessing."""
+        from hashlib import sha256
+
+        digest = sha256(repr(self.preprocess).encode())
+        digest.update(self.w.astype("<f8").tobytes() + np.float64(self.b).tobytes())
+        return digest.hexdigest()[:12]
+
     def scores(self, pictures: Pictures) -> Floats:
         """Z (1, m) of pictures uint8 (m, size, size, 3).
 

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from catclf.cli.options import OUTPUT, ModelPath
-from catclf.cli.streams import put, warn
-from catclf.errors import ExitCode, PictureError
+from catclf.cli.streams import Signals, Stopped, Write, results, warn
+from catclf.errors import ExitCode, PictureError, SettingsError
+from catclf.files import printable
 
 if TYPE_CHECKING:
-    from catclf.cli.records import Record
+    from catclf.cli.records import Line, Record
+    from catclf.images import Limits
+    from catclf.inputs import Input
     from catclf.model import Model
+
+INPUT, LIMITS = "Input", "Limits"
 
 
 class Format(StrEnum):
@@ -31,9 +38,23 @@ class Format(StrEnum):
 def predict(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="Pictures, and folders of pictures."),
+        typer.Argument(
+            metavar="PATH...",
+            help="Pictures, folders of pictures, - for a list on stdin, @FILE for a list in a "
+            "file; a picture whose name begins with @ is @@NAME or ./@NAME.",
+        ),
     ],
     model: ModelPath = Path("model.npz"),
+    null: Annotated[
+        bool,
+        typer.Option("--null", "-0", help="Names in lists end with NUL.", rich_help_panel=INPUT),
+    ] = False,
+    recursive: Annotated[
+        bool,
+        typer.Option(
+            "--recursive", "-r", help="Descend into folders in folders.", rich_help_panel=INPUT
+        ),
+    ] = False,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -52,67 +73,172 @@ def predict(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASS",
+            help="Print the paths of this class's pictures and nothing else.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    print0: Annotated[
+        bool,
+        typer.Option("--print0", help="With --only: end paths with NUL.", rich_help_panel=OUTPUT),
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Write to this file, when all is done.", rich_help_panel=OUTPUT
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            "-q",
+            help="Print nothing; exit 0 if every picture is of the positive class, else 1.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Refuse larger pictures before decoding them.",
+            show_default="100 million",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Refuse larger files unread.",
+            show_default="256 MB",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
 ) -> None:
     """Score pictures: path, answer, and probability of the positive class.
 
-    A picture that cannot be read is named on stderr; the others are scored, and the exit code is 3.
+    One record an input, in order, as soon as it is known. A picture that cannot be read is named
+    on stderr; the others are scored, and the exit code is 3.
 
-    Example: catclf predict image.png photos/ | awk -F'\\t' '$2 == "cat" {print $1}'
+    tsv: three fields; backslash, tab, newline and return in a path are written \\\\, \\t, \\n, \\r;
+    the last two fields are empty where a picture failed. csv: quoted as RFC 4180. jsonl: a path
+    that is not UTF-8 has its bytes in path_base64.
+
+    Example: find . -name '*.jpg' -print0 | catclf predict -0 - --only cat --print0
     """
-    from catclf.cli.records import writer
-    from catclf.display import is_terminal, use_colour
+    from catclf.inputs import read_inputs
     from catclf.modelfile import load
 
-    trained = load(model)
-    if format is None:
-        format = Format.TABLE if is_terminal(sys.stdout) else Format.TSV
-    head, line = writer(format, trained.classes, colour=use_colour(sys.stdout))
-    put(head)
-    failed = False
-    for record in _records(_pictures(paths), trained, threshold):
-        if record.error is not None:
-            failed = True
-            warn(f"{record.shown}: {record.error}")
-        put(line(record))
-    if failed:
+    if print0 and only is None:
+        raise SettingsError("--print0 ends the paths of --only: give both")
+    if only is not None and format is not None:
+        raise SettingsError("--only prints bare paths: leave out --format")
+    limits = _limits(max_pixels, max_bytes)
+    tally = Tally()
+    try:
+        with Signals() as signals:
+            trained = load(model)
+            head, line = _writer(trained, format, only, print0)
+            inputs = read_inputs(paths, null=null, recursive=recursive)
+            with results(output, [model, *_files(paths)]) as write:
+                if quiet and output is None:
+                    head, line = b"", _nothing
+                write(head)
+                with closing(_scored(inputs, trained, threshold, limits)) as batches:
+                    for batch in batches:
+                        with signals.held():
+                            tally.show(batch, write, line)
+    except Stopped as stopped:
+        raise typer.Exit(stopped.code) from None
+    if tally.failed:
         raise typer.Exit(ExitCode.PARTIAL)
+    if quiet and tally.negative:
+        raise typer.Exit(ExitCode.NO)
 
 
-def _pictures(paths: Iterable[str]) -> Iterator[tuple[str, PictureError | None]]:
-    """Each path to score, folders opened, with the reason where there is nothing to score."""
-    from catclf.images import list_folder
+class Tally:
+    """Shows records and remembers what the exit code must say."""
 
-    for path in paths:
-        if not Path(path).is_dir():
-            yield path, None
-            continue
-        try:
-            found = list(list_folder(Path(path)))
-        except OSError as error:
-            yield path, PictureError("forbidden", f"cannot be listed: {error.strerror}")
-            continue
-        if not found:
-            yield path, PictureError("no-pictures", "the folder holds no pictures")
-        yield from ((str(picture), None) for picture in found)
+    def __init__(self) -> None:
+        self.failed = self.negative = 0
+
+    def show(self, batch: list[Record], write: Write, line: Line) -> None:
+        """Write a batch's lines, and name its failures on stderr."""
+        for record in batch:
+            if record.error is not None:
+                self.failed += 1
+                warn(f"{printable(record.path)}: {record.error}")
+            elif not record.positive:
+                self.negative += 1
+        write(b"".join(map(line, batch)))
 
 
-def _records(
-    pictures: Iterable[tuple[str, PictureError | None]], model: Model, threshold: float | None
-) -> Iterator[Record]:
-    from catclf import images
+def _writer(
+    model: Model, format: Format | None, only: str | None, print0: bool
+) -> tuple[bytes, Line]:
+    """What is written first, and how a record is written."""
+    from catclf.cli.records import path_line, writer
+
+    if only is not None:
+        if only not in model.classes:
+            names = " or ".join(map(printable, model.classes))
+            raise SettingsError(f"--only {printable(only)}: the model's classes are {names}")
+        return b"", partial(path_line, label=only, end=b"\0" if print0 else b"\n")
+    colour = False
+    if format in (None, Format.TABLE):
+        from catclf.display import is_terminal, use_colour
+
+        format = format or (Format.TABLE if is_terminal(sys.stdout) else Format.TSV)
+        colour = use_colour(sys.stdout)
+    assert format is not None
+    fingerprint = model.fingerprint if format == Format.JSONL else ""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return writer(format, model.classes, fingerprint=fingerprint, colour=colour, encoding=encoding)
+
+
+def _nothing(record: Record) -> bytes:
+    return b""
+
+
+def _files(paths: list[str]) -> Iterator[Path]:
+    """The files named by the arguments, which no output may replace."""
+    return (Path(path.removeprefix("@")) for path in paths if path not in ("-", "@", ""))
+
+
+def _limits(max_pixels: int | None, max_bytes: int | None) -> Limits:
+    from catclf.images import Limits
+
+    usual = Limits()
+    return Limits(max_pixels or usual.pixels, max_bytes or usual.file_bytes)
+
+
+def _scored(
+    inputs: Iterable[Input], model: Model, threshold: float | None, limits: Limits
+) -> Generator[list[Record], None, None]:
+    """The records of all inputs in order, in lists of what is ready; one product for each list."""
+    import numpy as np
+
     from catclf.cli.records import Record
+    from catclf.decoding import decode_batches
     from catclf.maths import sigmoid
 
     limit = model.threshold if threshold is None else threshold
-    for path, failure in pictures:
-        if failure is None:
-            try:
-                Z = model.scores(images.read(path, model.preprocess)[None])
-            except PictureError as error:
-                failure = error
-        if failure is not None:
-            yield Record(path, error=str(failure), kind=failure.kind)
-            continue
-        probability = float(sigmoid(Z)[0, 0])
-        label = model.classes[int(probability > limit)]
-        yield Record(path, label, probability, float(Z[0, 0]))
+    with closing(decode_batches(inputs, model.preprocess, limits)) as batches:
+        for batch in batches:
+            pictures = [found for _, found in batch if not isinstance(found, PictureError)]
+            Z = model.scores(np.stack(pictures)) if pictures else np.empty((1, 0))
+            pairs = zip(sigmoid(Z)[0].tolist(), Z[0].tolist(), strict=True)
+            records = []
+            for path, found in batch:
+                if isinstance(found, PictureError):
+                    records.append(Record(path, error=str(found), kind=found.kind))
+                    continue
+                probability, z = next(pairs)
+                positive = probability > limit
+                label = model.classes[positive]
+                records.append(Record(path, label, probability, z, positive))
+            yield records

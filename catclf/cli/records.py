@@ -1,91 +1,125 @@
-"""One scored picture as a line of text, in four formats."""
+"""One scored picture as a record: its line in four formats, or its bare path."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from catclf.files import printable
 
 
-@dataclass(frozen=True)
 class Record:
     """What is known of one input: label, probability and z, or the error and its kind."""
 
-    path: str
-    label: str = ""
-    probability: float = float("nan")
-    z: float = float("nan")
-    error: str | None = None
-    kind: str = ""
+    __slots__ = ("error", "kind", "label", "path", "positive", "probability", "z")
 
-    @property
-    def shown(self) -> str:
-        """The path as it may be printed on one line."""
-        return printable(self.path)
+    def __init__(
+        self,
+        path: str,
+        label: str = "",
+        probability: float = float("nan"),
+        z: float = float("nan"),
+        positive: bool = False,
+        error: str | None = None,
+        kind: str = "",
+    ) -> None:
+        self.path, self.label, self.probability, self.z = path, label, probability, z
+        self.positive, self.error, self.kind = positive, error, kind
+
+
+Line = Callable[[Record], bytes]
 
 
 def writer(
-    format: str, classes: tuple[str, str], *, colour: bool
-) -> tuple[str, Callable[[Record], str]]:
+    format: str, classes: tuple[str, str], *, fingerprint: str, colour: bool, encoding: str
+) -> tuple[bytes, Line]:
     """The header, often empty, and a function that makes a record's line.
 
     Probabilities have as many digits as it takes to read the same float64 back, so that any
-    decision can be reproduced from the output.
+    decision can be reproduced from the output. Paths are written as the bytes that they are; only
+    the table shows them as text of this ``encoding``.
     """
     if format == "table":
         width = max(5, *(len(printable(name)) for name in classes))
         head = f"{'label':<{width}}  P({printable(classes[1])})   path\n"
-        return head, partial(_table_line, width=width, positive=classes[1], colour=colour)
+        line = partial(
+            _table_line, width=width, positive=classes[1], colour=colour, encoding=encoding
+        )
+        return head.encode(encoding, "backslashreplace"), line
     if format == "csv":
-        return "path,label,probability,error\n", _csv_line
-    return "", _json_line if format == "jsonl" else _tsv_line
+        return b"path,label,probability,error\n", _csv_line
+    return b"", partial(_json_line, fingerprint=fingerprint) if format == "jsonl" else _tsv_line
 
 
-def _table_line(record: Record, width: int, positive: str, colour: bool) -> str:
-    if record.error is not None:
-        return ""
-    label = f"{printable(record.label):<{width}}"
+def path_line(record: Record, label: str, end: bytes) -> bytes:
+    """The path alone, as its bytes, if the picture has this label; else nothing."""
+    if record.error is not None or record.label != label:
+        return b""
+    return os.fsencode(record.path) + end
+
+
+def _table_line(record: Record, width: int, positive: str, colour: bool, encoding: str) -> bytes:
+    label = f"{printable(record.label) or '-':<{width}}"
+    percent = "-" if record.error is not None else f"{100 * record.probability:.2f} %"
     if colour:
-        label = f"\x1b[{'1;32' if record.label == positive else '2'}m{label}\x1b[0m"
-    gap = " " * max(0, len(printable(positive)) + 3 - 8)
-    return f"{label}  {100 * record.probability:6.2f} %{gap}   {record.shown}\n"
+        style = "1;32" if record.positive else "2"
+        label = f"\x1b[{style}m{label}\x1b[0m"
+    column = max(8, len(printable(positive)) + 3)
+    line = f"{label}  {percent:>8}{'':{column - 8}}   {printable(record.path)}\n"
+    return line.encode(encoding, "backslashreplace")
 
 
-def _tsv_line(record: Record) -> str:
+def _tsv_line(record: Record) -> bytes:
+    """Three fields. The last two are empty where the picture failed, so that no script that asks
+    for a class or a number finds one, and the lines still match the inputs one to one."""
+    probability = "" if record.error is not None else repr(record.probability)
+    return _bytes(f"{_escaped(record.path)}\t{_escaped(record.label)}\t{probability}\n")
+
+
+def _csv_line(record: Record) -> bytes:
+    probability = "" if record.error is not None else repr(record.probability)
+    row = [record.path, record.label, probability, record.error or ""]
+    return _bytes(",".join(map(_quoted, row)) + "\n")
+
+
+def _json_line(record: Record, fingerprint: str) -> bytes:
+    """Strict JSON in ASCII. A path that is not UTF-8 is shown with U+FFFD in the place of each odd
+    byte, and its exact bytes are in ``path_base64``."""
+    fields: dict[str, object] = {"path": record.path}
+    if not record.path.isascii() and not _is_utf8(record.path):
+        from base64 import b64encode
+
+        raw = os.fsencode(record.path)
+        fields["path"] = raw.decode("utf-8", "replace")
+        fields["path_base64"] = b64encode(raw).decode("ascii")
     if record.error is not None:
-        return ""
-    return f"{_escaped(record.path)}\t{_escaped(record.label)}\t{record.probability!r}\n"
-
-
-def _csv_line(record: Record) -> str:
-    row = [record.path, record.label, repr(record.probability), ""]
-    if record.error is not None:
-        row = [record.path, "", "", record.error]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(row)
-    return text.getvalue()
-
-
-def _json_line(record: Record) -> str:
-    if record.error is not None:
-        fields: dict[str, object] = {
-            "path": record.path,
-            "error": record.kind,
-            "message": record.error,
-        }
+        fields |= {"error": record.kind, "message": record.error}
     else:
-        fields = {
-            "path": record.path,
+        fields |= {
             "label": record.label,
             "probability": record.probability,
             "z": record.z,
+            "model": fingerprint,
         }
-    return json.dumps(fields, allow_nan=False) + "\n"
+    return json.dumps(fields, allow_nan=False).encode("ascii") + b"\n"
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _bytes(line: str) -> bytes:
+    """Text with its paths as the bytes that they are."""
+    try:
+        return line.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a pair of surrogates, which no path can hold
+        return line.encode("utf-8", "backslashreplace")
 
 
 def _escaped(text: str) -> str:
@@ -93,3 +127,10 @@ def _escaped(text: str) -> str:
     for raw, escape in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
         text = text.replace(raw, escape)
     return text
+
+
+def _quoted(field: str) -> str:
+    """As RFC 4180 says: in double quotes where it holds a comma, a quote or a line end."""
+    if any(mark in field for mark in ',"\r\n'):
+        return '"' + field.replace('"', '""') + '"'
+    return field

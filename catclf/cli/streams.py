@@ -1,11 +1,18 @@
-"""stdout for results, stderr for everything else."""
+"""stdout for results, stderr for everything else, and the signals that end a run."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
 
 from catclf.errors import OutputError
+
+Write = Callable[[bytes], object]
 
 
 def put(text: str) -> None:
@@ -16,21 +23,26 @@ def put(text: str) -> None:
     """
     if sys.stdout is None:  # a shell may start us with it closed
         raise OutputError("standard output is closed: there is nowhere to write the results")
-    try:
+    with _delivering():
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        abandon_stdout()
-        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def put_bytes(content: bytes) -> None:
+    """The same for bytes, which are written as they are."""
+    if sys.stdout is None:
+        put("")
+    with _delivering():
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
 
 
 def warn(message: str) -> None:
     """One line on stderr, in plain text: rich would wrap it and read file names as markup."""
     if sys.stderr is not None:
-        sys.stderr.write("catclf: " + " ".join(message.split()) + "\n")
-        sys.stderr.flush()
+        with suppress(OSError):  # nobody reads it: that is no reason to stop
+            sys.stderr.write("catclf: " + " ".join(message.split()) + "\n")
+            sys.stderr.flush()
 
 
 def abandon_stdout() -> None:
@@ -38,3 +50,78 @@ def abandon_stdout() -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     os.close(nothing)
+
+
+@contextmanager
+def results(output: Path | None, taken: Sequence[Path]) -> Iterator[Write]:
+    """A function that writes results: to stdout, or to a file that is there when all is well.
+
+    Raises OutputError, also when the file is one of ``taken``.
+    """
+    if output is None:
+        put("")  # refuses a closed stdout before there is anything to lose
+        yield put_bytes
+        return
+    from catclf.files import replacing, require_writable
+
+    require_writable(output, taken)
+    with replacing(output) as file:
+        yield file.write
+
+
+class Stopped(BaseException):
+    """A signal that asks for the end, with the exit code that says so."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = 128 + number
+
+
+class Signals:
+    """Within its block SIGINT, SIGTERM and SIGHUP raise Stopped, but never in the midst of output.
+
+    A signal that is ignored, as under nohup, stays so.
+    """
+
+    def __init__(self) -> None:
+        self._held: int | None = None
+        self._holding = False
+        self._before: dict[int, signal._HANDLER] = {}
+
+    def __enter__(self) -> Signals:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A block that is finished before a signal takes effect."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self._held is not None:
+            raise Stopped(self._held)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._holding and self._held is None:
+            self._held = number
+        else:
+            raise Stopped(number)
+
+
+@contextmanager
+def _delivering() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        abandon_stdout()
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
