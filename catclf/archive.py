@@ -1,106 +1,120 @@
-"""Small zip files of arrays in NumPy's own format, and how to read those of a stranger.
+"""Zip archives read strictly: a plain list of members, each in its place, and nothing beside them.
 
-Nothing is ever unpickled, and a file may hold only the members, types and shapes that the reader
-asks for, so that it cannot make us allocate more than they take.
+Python's own reader forgives much, for archives have many makers; a file that is to be trusted has
+one. Refused: several disks, comments, gaps and overlaps, encryption, members whose sizes follow
+them, links, sizes of 4 GB and more, and compression, so that a file never holds more than it is.
 """
 
 from __future__ import annotations
 
-import io
-import math
-import os
-import stat
-import warnings
-import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import struct
+import zlib
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from catclf.files import replacing
+_END = struct.Struct("<4sHHHHIIH")
+_CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
+_LOCAL = struct.Struct("<4sHHHHHIIIHH")
+_NAMES_ARE_UTF8 = 0x800  # the one flag that changes nothing here
+_LINK, _KIND = 0xA000, 0xF000  # of the Unix mode in the upper half of the attributes
+MOST_MEMBERS = 100
 
 
-class UnsoundError(Exception):
-    """Why a file is refused, to be said after its name."""
+class ArchiveError(Exception):
+    """Not a zip archive, or cut short; ``sound`` says that it is one, but not of the plain kind."""
+
+    def __init__(self, message: str, *, sound: bool = False) -> None:
+        super().__init__(message)
+        self.sound = sound
 
 
-@dataclass(frozen=True)
-class Member:
-    """An array as it must be: ``dtype`` (text: "U"), and the most that each axis may have."""
+class Member(NamedTuple):
+    """One entry of the directory: where its bytes are and what they should be."""
 
-    dtype: str
-    most: tuple[int, ...] = ()
-    exact: bool = False
-
-
-def write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write the arrays: wholly or not at all, equal bytes for equal arrays. Raises OutputError."""
-    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
-        for name, array in arrays.items():
-            content = io.BytesIO()
-            np.lib.format.write_array(content, array, (1, 0), allow_pickle=False)
-            info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-            info.create_system = 3
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, content.getvalue())
+    name: str
+    crc: int
+    size: int
+    start: int  # of its own header
+    unusual: str  # why it is not to be read, if so
 
 
-def read(path: Path, members: Mapping[str, Member], limit: int) -> dict[str, NDArray[Any]]:
-    """The arrays of a file of up to ``limit`` bytes. Raises UnsoundError and OSError."""
-    content = _content(path, limit)
-    try:
-        with warnings.catch_warnings(), zipfile.ZipFile(io.BytesIO(content)) as archive:
-            warnings.simplefilter("error")  # the header parser warns of what we never write
-            entries = archive.infolist()
-            names = sorted(entry.filename for entry in entries)
-            if names != sorted(f"{name}.npy" for name in members):
-                raise UnsoundError(f"must hold exactly {', '.join(members)}")
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                raise UnsoundError("has compressed members")  # ours never are
-            if sum(entry.file_size for entry in entries) > limit:
-                raise UnsoundError("has members that are too large")
-            return {
-                name: _array(archive.read(f"{name}.npy"), name, member)
-                for name, member in members.items()
-            }
-    except UnsoundError:
-        raise
-    except zipfile.BadZipFile as error:
-        what = "its checksum is wrong" if "CRC" in str(error) else "truncated or another's file"
-        raise UnsoundError(f"is damaged: {what}") from error
-    except Exception as error:  # zipfile and the header parser raise anything on hostile bytes
-        raise UnsoundError("is damaged and cannot be read") from error
+def members(content: bytes) -> list[Member]:
+    """The directory. Nothing is expanded. Raises ArchiveError."""
+    if len(content) < _END.size:
+        raise ArchiveError("too short")
+    magic, disk, first, here, count, size, start, comment = _END.unpack_from(
+        content, len(content) - _END.size
+    )
+    if magic != b"PK\5\6" or comment:
+        raise ArchiveError("has no end record")
+    if disk or first or here != count or start + size != len(content) - _END.size:
+        raise ArchiveError("has an end record that does not fit")
+    if count > MOST_MEMBERS:
+        raise ArchiveError(f"has {count} members", sound=True)
+    found, position = [], start
+    for _ in range(count):
+        member, position = _entry(content, position)
+        found.append(member)
+    if position != start + size:
+        raise ArchiveError("has a directory of another length")
+    return found
 
 
-def _content(path: Path, limit: int) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise UnsoundError("is not a regular file")
-        if status.st_size > limit:
-            raise UnsoundError(f"is too large: {status.st_size} bytes")
-        return file.read(limit)
+def check(content: bytes, found: list[Member]) -> None:
+    """Raise ArchiveError unless all members are plain, and fill the file up to the directory."""
+    for member in found:
+        if member.unusual:
+            raise ArchiveError(f"has members that are {member.unusual}", sound=True)
+    position = 0
+    for member in sorted(found, key=lambda member: member.start):
+        if member.start != position:
+            raise ArchiveError("has gaps or overlaps between its members", sound=True)
+        position = _data(content, member) + member.size
+    if position != _END.unpack_from(content, len(content) - _END.size)[6]:
+        raise ArchiveError("has gaps or overlaps between its members", sound=True)
 
 
-def _array(content: bytes, name: str, member: Member) -> NDArray[Any]:
-    stream = io.BytesIO(content)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise UnsoundError(f"has {name} in an unknown array format")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    text = member.dtype == "U" and dtype.kind == "U"
-    known = not dtype.hasobject and (text or dtype.str == member.dtype)
-    if fortran or not known or len(shape) != len(member.most):
-        raise UnsoundError(f"has {name} of {dtype.str} {shape}")
-    if any(a != b if member.exact else a > b for a, b in zip(shape, member.most, strict=True)):
-        raise UnsoundError(f"has {name} of shape {shape}")
-    data = content[stream.tell() :]
-    if len(data) != math.prod(shape) * dtype.itemsize:
-        raise UnsoundError(f"has {name} with {len(data)} bytes of data, which is not its shape")
-    array = np.frombuffer(data, dtype=dtype).reshape(shape).copy()
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise UnsoundError(f"has values in {name} that are not finite numbers")
-    return array
+def read(content: bytes, member: Member) -> bytes:
+    """A member's bytes, checked. Raises ArchiveError."""
+    start = _data(content, member)
+    data = content[start : start + member.size]
+    if zlib.crc32(data) != member.crc:
+        raise ArchiveError("is damaged: its checksum is wrong", sound=True)
+    return data
+
+
+def _entry(content: bytes, position: int) -> tuple[Member, int]:
+    """A member as the directory declares it, and where the next one begins."""
+    if position + _CENTRAL.size > len(content):
+        raise ArchiveError("has a directory that is cut short")
+    entry = _CENTRAL.unpack_from(content, position)
+    magic, _, _, flags, method, _, _, crc, packed, size = entry[:10]
+    name_length, extra, comment, disk, _, attributes, start = entry[10:]
+    if magic != b"PK\1\2":
+        raise ArchiveError("has a directory that cannot be read")
+    after = position + _CENTRAL.size
+    name = content[after : after + name_length].decode("utf-8", "replace")
+    if flags & ~_NAMES_ARE_UTF8 or disk or comment:
+        unusual = "encrypted, or otherwise unusual"
+    elif method or packed != size:
+        unusual = "compressed"
+    else:
+        unusual = "links" if attributes >> 16 & _KIND == _LINK else ""
+    return Member(name, crc, size, start, unusual), after + name_length + extra
+
+
+def _data(content: bytes, member: Member) -> int:
+    """Where a member's bytes begin, if its own header is there and agrees with the directory."""
+    start = member.start + _LOCAL.size
+    if start > len(content):
+        raise ArchiveError("has members outside of the file")
+    header = _LOCAL.unpack_from(content, member.start)
+    magic, _, flags, method = header[:4]
+    name_length, extra = header[9:]
+    name = content[start : start + name_length].decode("utf-8", "replace")
+    unusual = flags & ~_NAMES_ARE_UTF8
+    if magic != b"PK\3\4" or unusual or method or name != member.name:
+        raise ArchiveError("has members that are not what its directory says", sound=True)
+    start += int(name_length) + int(extra)
+    if start + member.size > len(content):
+        raise ArchiveError("has members outside of the file")
+    return start

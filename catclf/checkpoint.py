@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf import archive
-from catclf.archive import Member, UnsoundError
+from catclf import arrays
+from catclf.arrays import Member, UnsoundError
 from catclf.errors import CheckpointError, SettingsError
 from catclf.files import printable, reason
 from catclf.maths import Floats
@@ -82,7 +82,7 @@ class Checkpoints:
         best = np.zeros((0, 1))
         if watch.best is not None:
             best, numbers[2:] = watch.best.coordinates, [watch.best.b, watch.best_cost]
-        archive.write(
+        arrays.write(
             self.path,
             {
                 "coordinates": state.point.coordinates.astype("<f8"),
@@ -114,7 +114,7 @@ def _state(path: Path, identity: dict[str, Any], k: int) -> State:
         "watch_steps": Member("<i8", (COSTS_LIMIT,)),
         "meta": Member("U"),
     }
-    arrays = archive.read(path, members, FILE_LIMIT)
+    arrays = arrays.read(path, members, FILE_LIMIT)
     meta = _meta(arrays["meta"])
     _require_same(meta.get("identity"), identity)
     lengths = {name: len(arrays[name]) for name in members if arrays[name].ndim}

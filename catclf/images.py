@@ -267,13 +267,15 @@ def _from_lab(picture: Image.Image) -> Image.Image:
 
 def _fitted(picture: Image.Image, preprocess: Preprocess) -> Image.Image:
     """The picture at size x size."""
-    from PIL import Image, ImageOps  # noqa: TID251
+    from PIL import Image  # noqa: TID251
 
     target = (preprocess.size, preprocess.size)
     method = Image.Resampling[preprocess.resampling.upper()]
     if picture.size == target:
         return picture
     if preprocess.fit == "crop":
+        from PIL import ImageOps  # noqa: TID251
+
         return ImageOps.fit(picture, target, method)
     if preprocess.fit == "pad":
         return _padded(picture, preprocess, method)

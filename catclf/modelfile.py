@@ -1,7 +1,8 @@
 """The signed model file: a zip of five arrays in NumPy's own format, readable with ``numpy.load``.
 
 ``w`` (n, 1), ``b`` (), ``costs``, ``cost_steps``, and ``meta``, a JSON text. Nothing in it is ever
-executed, and every size is checked against what the format demands before it is believed.
+executed or evaluated, and every name, type, shape and size is checked against what the format
+demands before it is believed: ``catclf.archive`` is stricter than Python's own reader of zip files.
 """
 
 from __future__ import annotations
@@ -9,9 +10,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import stat
-import warnings
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from catclf import archive
 from catclf.errors import ModelError
 from catclf.files import printable, reason, replacing
 from catclf.images import FITS, Preprocess
@@ -33,6 +34,12 @@ SIZE_LIMIT = 1024  # pixels
 META_LIMIT = 1024 * 1024  # characters
 COSTS_LIMIT = 1_000_000
 MEMBERS = ("w", "b", "costs", "cost_steps", "meta")
+_HEADER_LIMIT = 65536  # bytes of an array's header, at most
+# As NumPy has written it since its first version 1.0 files; nothing else is understood.
+_HEADER = re.compile(
+    rb"\{'descr': '([^']{1,20})', 'fortran_order': False, 'shape': \(([0-9, ]{0,60})\), \}[ \n]*"
+)
+_PICKLED = re.compile(rb"'\|?O\d*'")
 
 
 def save(model: Model, path: str | Path) -> None:
@@ -47,7 +54,9 @@ def save(model: Model, path: str | Path) -> None:
         "cost_steps": np.array(model.cost_steps, dtype="<i8"),
         "meta": np.array(json.dumps(_meta(model), sort_keys=True, ensure_ascii=True)),
     }
-    with replacing(Path(path)) as file, zipfile.ZipFile(file, "w") as archive:
+    import zipfile
+
+    with replacing(Path(path)) as file, zipfile.ZipFile(file, "w") as made:
         for name in MEMBERS:
             content = io.BytesIO()
             np.lib.format.write_array(content, arrays[name], (1, 0), allow_pickle=False)
@@ -55,28 +64,27 @@ def save(model: Model, path: str | Path) -> None:
             info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
             info.create_system = 3
             info.external_attr = 0o644 << 16
-            archive.writestr(info, content.getvalue())
+            made.writestr(info, content.getvalue())
 
 
 def load(path: str | Path) -> Model:
     """Read a model file. Raises ModelError for any file that is not a sound model."""
     shown = printable(path)
     try:
-        content = _content(Path(path))
-        with warnings.catch_warnings(), zipfile.ZipFile(io.BytesIO(content)) as archive:
-            warnings.simplefilter("error")  # the header parser warns of what we never write
-            return _parse(archive)
+        return _parse(_content(Path(path)))
     except ModelError as error:
         raise ModelError(f"{shown}: {error}") from error
     except OSError as error:
         hint = ": train one first, or give --model" if isinstance(error, FileNotFoundError) else ""
         raise ModelError(f"{shown}: {reason(error)}{hint}") from error
-    except zipfile.BadZipFile as error:
-        what = "is not a catclf model, or is truncated"
-        if "CRC" in str(error):
-            what = "is damaged: its checksum is wrong"
-        raise ModelError(f"{shown}: {what}") from error
-    except Exception as error:  # zipfile and the header parser raise anything on hostile bytes
+    except archive.ArchiveError as error:
+        if "checksum" in str(error):
+            raise ModelError(f"{shown}: {error}") from error
+        what = "is not a sound model" if error.sound else "is not a catclf model, or is truncated"
+        raise ModelError(
+            f"{shown}: {what}: it {error}" if error.sound else f"{shown}: {what}"
+        ) from error
+    except Exception as error:  # whatever hostile bytes may still bring about
         raise ModelError(f"{shown}: is damaged and cannot be read as a model") from error
 
 
@@ -84,7 +92,7 @@ def _content(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)  # fdopen would leave a folder's open
+        os.close(descriptor)
         raise ModelError("is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
         if status.st_size > FILE_LIMIT:
@@ -92,26 +100,29 @@ def _content(path: Path) -> bytes:
         return file.read(status.st_size)
 
 
-def _parse(archive: zipfile.ZipFile) -> Model:
-    entries = archive.infolist()
-    names = [entry.filename for entry in entries]
+def _parse(content: bytes) -> Model:
+    entries = archive.members(content)
+    names = [entry.name for entry in entries]
     if "meta.npy" not in names:
         raise ModelError("is not a catclf model: it has no member meta")
-    if len(set(names)) < len(names) or sum(entry.file_size for entry in entries) > FILE_LIMIT:
+    if len(set(names)) < len(names) or sum(entry.size for entry in entries) > FILE_LIMIT:
         raise ModelError("is not a sound model: members are repeated or too large")
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise ModelError("is not a sound model: its members are compressed")  # ours never are
-    meta = _read_meta(archive)
+    archive.check(content, entries)
+    found = {entry.name: entry for entry in entries}
+    meta = _read_meta(_member(content, found, "meta", 4 * META_LIMIT))
     if sorted(names) != sorted(f"{name}.npy" for name in MEMBERS):
         raise ModelError(f"is not a sound model: it must hold exactly {', '.join(MEMBERS)}")
     preprocess = _preprocess(meta)
-    w = _array(archive, "w", "<f8", (preprocess.n, 1))
-    b = _array(archive, "b", "<f8", ())
-    costs = _array(archive, "costs", "<f8", None)
-    cost_steps = _array(archive, "cost_steps", "<i8", costs.shape)
+    w = _array(_member(content, found, "w", 8 * preprocess.n), "w", "<f8", (preprocess.n, 1))
+    b = _array(_member(content, found, "b", 8), "b", "<f8", ())
+    costs = _array(_member(content, found, "costs", 8 * COSTS_LIMIT), "costs", "<f8", None)
+    steps = _member(content, found, "cost_steps", 8 * COSTS_LIMIT)
+    cost_steps = _array(steps, "cost_steps", "<i8", costs.shape)
     for name, array in (("w", w), ("b", b), ("costs", costs)):
         if not np.isfinite(array).all():
             raise ModelError(f"has values in {name} that are not finite numbers")
+    if (cost_steps < 0).any() or (cost_steps[1:] <= cost_steps[:-1]).any():
+        raise ModelError("has cost_steps that do not go up")
     return Model(
         w=w,
         b=float(b),
@@ -124,54 +135,65 @@ def _parse(archive: zipfile.ZipFile) -> Model:
     )
 
 
-def _array(
-    archive: zipfile.ZipFile, name: str, dtype: str, shape: tuple[int, ...] | None
-) -> NDArray[Any]:
-    """One member, if its header declares what the format demands and it holds exactly that.
+def _member(content: bytes, found: dict[str, archive.Member], name: str, limit: int) -> bytes:
+    """A member's bytes, if it declares no more of them than its array can need."""
+    member = found[f"{name}.npy"]
+    if member.size > limit + _HEADER_LIMIT:
+        raise ModelError(f"has {name} of {member.size} bytes, which is too large")
+    return archive.read(content, member)
+
+
+def _array(content: bytes, name: str, dtype: str, shape: tuple[int, ...] | None) -> NDArray[Any]:
+    """An array, if its header declares what the format demands and it holds exactly that.
 
     ``shape`` None means any one-dimensional shape of up to COSTS_LIMIT.
     """
-    content = archive.read(f"{name}.npy")  # bounded by the sizes checked; verifies the checksum
-    stream = io.BytesIO(content)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise ModelError(f"has {name} in an unknown array format")
-    found, fortran, declared = np.lib.format.read_array_header_1_0(stream)
-    if declared.hasobject:
-        raise ModelError(f"has pickled objects in {name}: they are never loaded")
-    if dtype == "text":
-        fits = found == () and declared.kind == "U" and declared.itemsize <= 4 * META_LIMIT
-    elif shape is None:
-        fits = len(found) == 1 and found[0] <= COSTS_LIMIT and declared.str == dtype
-    else:
-        fits = found == shape and declared.str == dtype
-    if not fits or fortran:
-        wanted = "" if dtype == "text" or shape is None else f", not {dtype} {shape}"
-        raise ModelError(f"has {name} of {declared.str} {found}{wanted}")
-    data = content[stream.tell() :]
-    count = int(np.prod(found, dtype=np.int64))
-    if len(data) != count * declared.itemsize:
+    found, declared, data = _header(content, name)
+    fits = len(declared) == 1 and declared[0] <= COSTS_LIMIT if shape is None else declared == shape
+    if not fits or found != dtype:
+        raise ModelError(f"has {name} of {found} {declared}, not {dtype} {shape or ''}".rstrip())
+    count = declared[0] if shape is None else int(np.prod(declared, dtype=np.int64))
+    if len(data) != 8 * count:
         raise ModelError(f"has {name} with {len(data)} bytes of data, which is not its shape")
-    return np.frombuffer(data, dtype=declared).reshape(found).copy()
+    return np.frombuffer(data, dtype=dtype).reshape(declared).copy()
 
 
-def _read_meta(archive: zipfile.ZipFile) -> dict[str, Any]:
+def _header(content: bytes, name: str) -> tuple[str, tuple[int, ...], bytes]:
+    """An array's type and shape as declared, and its data. Nothing is evaluated."""
+    if content[:8] != b"\x93NUMPY\1\0":
+        raise ModelError(f"has {name} in an unknown array format")
+    end = 10 + int.from_bytes(content[8:10], "little")
+    if _PICKLED.search(content[10:end][:200]):
+        raise ModelError(f"has pickled objects in {name}: they are never loaded")
+    header = _HEADER.fullmatch(content[10:end])
+    if header is None or len(content) < end:
+        raise ModelError(f"has {name} of an unknown type or layout")
+    shape = tuple(int(part) for part in header[2].split(b",") if part.strip())
+    return printable(header[1].decode("latin-1")), shape, content[end:]
+
+
+def _read_meta(content: bytes) -> dict[str, Any]:
     """The JSON text as a dict, of a format and version that this program reads."""
-    meta = json.loads(str(_array(archive, "meta", "text", ())), parse_constant=_not_json)
+    dtype, shape, data = _header(content, "meta")
+    text = re.fullmatch(r"<U([0-9]{1,7})", dtype)
+    if text is None or shape != () or int(text[1]) > META_LIMIT or len(data) != 4 * int(text[1]):
+        raise ModelError(f"has meta of {dtype} {shape} in {len(data)} bytes")
+    meta = json.loads(data.decode("utf-32-le").rstrip("\0"), parse_constant=_no_number)
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise ModelError("is not a catclf model: its meta is another program's")
     version = meta.get("version")
     if type(version) is not int or version < 1:
         raise ModelError("is not a sound model: it has no version")
     if version > VERSION:
+        shown = version if version < 10**6 else "of the far future"
         raise ModelError(
-            f"was made by a newer catclf (format {str(version)[:20]}, this one reads {VERSION}): "
-            "upgrade"
+            f"was made by a newer catclf (format {shown}, this one reads {VERSION}): upgrade"
         )
     return meta
 
 
-def _not_json(constant: str) -> None:
-    raise ModelError(f"has {constant} in its meta, which is not JSON")
+def _no_number(constant: str) -> None:
+    raise ModelError(f"has {constant} in its meta, which is not a number of JSON")
 
 
 def _meta(model: Model) -> dict[str, Any]:
@@ -213,8 +235,9 @@ def _preprocess(meta: dict[str, Any]) -> Preprocess:
 def _classes(meta: dict[str, Any]) -> tuple[str, str]:
     match meta.get("classes"):
         case [str(negative), str(positive)] if negative != positive and negative and positive:
-            if meta.get("positive") == positive:
-                return negative, positive
+            if meta.get("positive") != positive:
+                raise ModelError("names another positive class than its classes do")
+            return negative, positive
     raise ModelError("has no two class names")
 
 

@@ -529,7 +529,7 @@ def test_too_little_memory_is_a_refusal(tmp_path: Path, monkeypatch: pytest.Monk
 
     path = tmp_path / "x.png"
     path.write_bytes(palette())
-    monkeypatch.setattr("PIL.Image.open", fail)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
     assert "memory" in refused(path, "too-large")
 
 
