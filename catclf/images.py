@@ -20,7 +20,7 @@ from catclf.sniffing import sniff
 if TYPE_CHECKING:  # NumPy is loaded by the functions that need it: decoding a JPEG does not
     from PIL import Image  # noqa: TID251
 
-    from catclf.maths import Pixels
+    from catclf.maths import Floats, Pixels
 
 ENDINGS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
@@ -85,6 +85,33 @@ def contact_sheet(pictures: Pixels, labels: Sequence[int], columns: int = 12) ->
         sheet.paste(Image.fromarray(picture), (corner[0] + frame, corner[1] + frame))
     content = io.BytesIO()
     sheet.save(content, "PNG")
+    return content.getvalue()
+
+
+def weights_picture(w: Floats) -> bytes:
+    """Weights (size, size, 3) as a PNG of four panels: their sum, then red, green and blue.
+
+    White is zero, full orange or blue the 99th percentile of a panel's absolute weights.
+    """
+    import numpy as np
+    from PIL import Image  # noqa: TID251
+
+    size = w.shape[0]
+    scale, gap = max(1, 256 // size), 8
+    side = size * scale
+    strip = Image.new("RGB", (4 * side + 3 * gap, side), (128, 128, 128))
+    against, favour = (255.0 - np.array(colour) for colour in FRAMES[:2])
+    largest = float(abs(w).max()) or 1.0  # a sum of the largest float64 values would overflow
+    panels = [(w / largest).sum(axis=2), *(w[:, :, channel] / largest for channel in range(3))]
+    for place, panel in enumerate(panels):
+        top = float(np.percentile(abs(panel), 99)) or float(abs(panel).max()) or 1.0
+        depth = np.clip(panel / top, -1, 1)[:, :, None]
+        colours = 255 - np.where(depth > 0, depth * favour, -depth * against)
+        tile = Image.fromarray(np.rint(colours).astype(np.uint8))
+        enlarged = tile.resize((side, side), Image.Resampling.NEAREST)
+        strip.paste(enlarged, (place * (side + gap), 0))
+    content = io.BytesIO()
+    strip.save(content, "PNG")
     return content.getvalue()
 
 

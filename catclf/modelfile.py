@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import re
 import stat
@@ -178,7 +179,9 @@ def _read_meta(content: bytes) -> dict[str, Any]:
     text = re.fullmatch(r"<U([0-9]{1,7})", dtype)
     if text is None or shape != () or int(text[1]) > META_LIMIT or len(data) != 4 * int(text[1]):
         raise ModelError(f"has meta of {dtype} {shape} in {len(data)} bytes")
-    meta = json.loads(data.decode("utf-32-le").rstrip("\0"), parse_constant=_no_number)
+    meta = json.loads(
+        data.decode("utf-32-le").rstrip("\0"), parse_constant=_no_number, parse_float=_finite
+    )
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise ModelError("is not a catclf model: its meta is another program's")
     version = meta.get("version")
@@ -190,6 +193,13 @@ def _read_meta(content: bytes) -> dict[str, Any]:
             f"was made by a newer catclf (format {shown}, this one reads {VERSION}): upgrade"
         )
     return meta
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ModelError("has numbers in its meta that are too large")
+    return value
 
 
 def _no_number(constant: str) -> None:

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from catclf import __version__
 from catclf.cli.data import data
+from catclf.cli.inspect import inspect
 from catclf.cli.predict import predict
 from catclf.cli.streams import abandon_stdout, put, warn
 from catclf.cli.train import train
@@ -56,6 +57,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(predict)
+app.command()(inspect)
 app.add_typer(data, name="data")
 
 

@@ -85,15 +85,8 @@ def _csv_line(record: Record) -> bytes:
 
 
 def _json_line(record: Record, fingerprint: str) -> bytes:
-    """Strict JSON in ASCII. A path that is not UTF-8 is shown with U+FFFD in the place of each odd
-    byte, and its exact bytes are in ``path_base64``."""
-    fields: dict[str, object] = {"path": record.path}
-    if not record.path.isascii() and not _is_utf8(record.path):
-        from base64 import b64encode
-
-        raw = os.fsencode(record.path)
-        fields["path"] = raw.decode("utf-8", "replace")
-        fields["path_base64"] = b64encode(raw).decode("ascii")
+    """Strict JSON in ASCII."""
+    fields = path_fields(record.path)
     if record.error is not None:
         fields |= {"error": record.kind, "message": record.error}
     else:
@@ -104,6 +97,20 @@ def _json_line(record: Record, fingerprint: str) -> bytes:
             "model": fingerprint,
         }
     return json.dumps(fields, allow_nan=False).encode("ascii") + b"\n"
+
+
+def path_fields(path: str) -> dict[str, object]:
+    """A path in JSON. One that is not UTF-8 is shown with U+FFFD in the place of each odd byte, and
+    its exact bytes are in ``path_base64``: a JSON text holds nothing but Unicode."""
+    if path.isascii() or _is_utf8(path):
+        return {"path": path}
+    from base64 import b64encode
+
+    raw = os.fsencode(path)
+    return {
+        "path": raw.decode("utf-8", "replace"),
+        "path_base64": b64encode(raw).decode("ascii"),
+    }
 
 
 def _is_utf8(path: str) -> bool:

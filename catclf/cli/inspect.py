@@ -1,0 +1,145 @@
+"""``catclf inspect``: what is inside a model file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from catclf.cli.options import OUTPUT, JsonOrText
+from catclf.cli.streams import put
+from catclf.files import printable, replacing, require_writable
+
+if TYPE_CHECKING:
+    from catclf.metrics import Counts
+    from catclf.model import Model
+
+
+def inspect(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model file made by train.")],
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the weights as PNG here: all channels together, then red, green and "
+            "blue; orange speaks for the positive class, blue against it.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    format: JsonOrText = "text",
+) -> None:
+    """Show all that a model file holds: settings, origin, accuracy, cost curve, weights.
+
+    Example: catclf inspect model.npz --image weights.png
+    """
+    from catclf.modelfile import load
+
+    if image is not None:
+        require_writable(image, [model])
+    trained = load(model)
+    if image is not None:
+        from catclf.images import weights_picture
+
+        size = trained.preprocess.size
+        with replacing(image) as file:
+            file.write(weights_picture(trained.w.reshape(size, size, 3)))
+    put(_as_json(model, trained) if format == "json" else _as_text(model, trained))
+
+
+def _as_json(path: Path, model: Model) -> str:
+    """One line of strict JSON; costs are pairs of a step and the cost after it."""
+    from catclf.cli.records import path_fields
+
+    training = asdict(model.training)
+    for part, counts in (("train", model.training.train), ("test", model.training.test)):
+        if counts is not None and counts.total:
+            training[part] |= {"accuracy": counts.accuracy}
+    fields = path_fields(str(path)) | {
+        "fingerprint": model.fingerprint,
+        "classes": list(model.classes),
+        "positive": model.classes[1],
+        "threshold": model.threshold,
+        "picture": asdict(model.preprocess),
+        "n": model.preprocess.n,
+        "bias": model.b,
+        "weights": _weights(model),
+        "training": training,
+        "costs": list(zip(model.cost_steps, model.costs, strict=True)),
+    }
+    return json.dumps(fields, allow_nan=False) + "\n"
+
+
+def _weights(model: Model) -> dict[str, float]:
+    largest = float(abs(model.w).max())
+    # Scaled, so that the sum of squares of very large weights stays finite.
+    scaled = model.w / largest if largest else model.w
+    return {
+        "norm": min(largest * float((scaled * scaled).sum() ** 0.5), sys.float_info.max),
+        "least": float(model.w.min()),
+        "greatest": float(model.w.max()),
+    }
+
+
+def _as_text(path: Path, model: Model) -> str:
+    """Aligned facts, one a line, and the cost curve."""
+    from catclf.display import curve
+
+    lines = [f"{name:<15} {value}" for name, value in _facts(path, model)]
+    if model.costs:
+        encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+        ascii_only = "utf" not in encoding.lower()
+        lines += curve(list(model.costs), 64, 8, ascii_only=ascii_only)
+    return "\n".join(lines) + "\n"
+
+
+def _facts(path: Path, model: Model) -> list[tuple[str, str]]:
+    picture, training, weights = model.preprocess, model.training, _weights(model)
+    background = " ".join(map(str, picture.background))
+    ended = ", interrupted" if training.interrupted else ""
+    facts = [
+        ("model", f"{printable(path)}: {path.stat().st_size:,} bytes"),
+        ("fingerprint", model.fingerprint),
+        ("classes", f"{printable(model.classes[0])}, {printable(model.classes[1])} (positive)"),
+        ("threshold", f"{model.threshold!r}"),
+        (
+            "picture",
+            f"{picture.size}x{picture.size} RGB / 255, {picture.fit}, {picture.resampling}, "
+            f"background {background}",
+        ),
+        (
+            "weights",
+            f"{picture.n:,} from {weights['least']:.4g} to {weights['greatest']:.4g}, "
+            f"norm {weights['norm']:.4g}",
+        ),
+        ("bias", f"{model.b!r}"),
+        (
+            "trained on",
+            f"{printable(training.source) or 'unknown'}: {training.pictures:,} pictures, "
+            f"{training.positives:,} of them {printable(model.classes[1])}",
+        ),
+        ("data", f"SHA-256 {printable(training.fingerprint) or 'unknown'}"),
+        ("steps", f"{training.steps:,}{ended}"),
+        *((f"  {printable(name)}", _shown(value)) for name, value in training.settings.items()),
+        ("train accuracy", _accuracy(training.train)),
+        ("test accuracy", _accuracy(training.test)),
+        ("made by", f"catclf {printable(training.catclf)}"),
+    ]
+    if model.costs:
+        first, last = model.cost_steps[0], model.cost_steps[-1]
+        facts.append(
+            ("cost", f"{model.costs[0]:.6f} at step {first}, {model.costs[-1]:.6f} at step {last}")
+        )
+    return facts
+
+
+def _shown(value: Any) -> str:
+    return printable(value if isinstance(value, str) else json.dumps(value))
+
+
+def _accuracy(counts: Counts | None) -> str:
+    if counts is None or not counts.total:
+        return "unknown"
+    return f"{100 * counts.accuracy:.2f} %  {counts.correct} of {counts.total}"
