@@ -24,6 +24,14 @@ def pytest_report_header() -> str:
     return f"{versions}, CATCLF_DATASETS={os.environ.get('CATCLF_DATASETS', 'not set')}"
 
 
+COUNTS: list[str] = []  # what long tests did, shown when the run ends
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in COUNTS:
+        terminalreporter.write_line(line)
+
+
 @dataclass(frozen=True)
 class Result:
     """What a finished command left behind."""

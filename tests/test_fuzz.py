@@ -1,0 +1,300 @@
+"""Thousands of damaged files: never a traceback, never a hang, and the others are still scored.
+
+Every case is drawn from a seed. CATCLF_FUZZ=20 makes twenty times as many.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from conftest import COUNTS, command, make_pictures
+from PIL import Image
+
+import catclf
+
+TIMES = int(os.environ.get("CATCLF_FUZZ", "1"))
+EXTREMES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\1\0", b"\x80\0\0\0")
+Mutation = Callable[[bytearray, random.Random], None]
+
+
+def flip(data: bytearray, rng: random.Random) -> None:
+    """A few bytes anywhere."""
+    for _ in range(rng.randint(1, 8)):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+
+
+def flip_header(data: bytearray, rng: random.Random) -> None:
+    for _ in range(rng.randint(1, 4)):
+        data[rng.randrange(min(len(data), 256))] ^= 1 << rng.randrange(8)
+
+
+def extreme(data: bytearray, rng: random.Random) -> None:
+    """A size or an offset at its limits."""
+    start = rng.randrange(max(1, min(len(data), 2048) - 4))
+    data[start : start + 4] = rng.choice(EXTREMES)
+
+
+def cut(data: bytearray, rng: random.Random) -> None:
+    del data[rng.randrange(len(data)) :]
+
+
+def drop(data: bytearray, rng: random.Random) -> None:
+    start = rng.randrange(len(data))
+    del data[start : start + rng.randint(1, 64)]
+
+
+def repeat(data: bytearray, rng: random.Random) -> None:
+    start = rng.randrange(len(data))
+    data[start:start] = data[start : start + rng.randint(1, 256)]
+
+
+def swell(data: bytearray, rng: random.Random) -> None:
+    start = rng.randrange(len(data))
+    data[start:start] = rng.randbytes(rng.randint(1, 64))
+
+
+MUTATIONS: list[Mutation] = [flip, flip_header, extreme, cut, drop, repeat, swell]
+
+
+def mutants(
+    originals: list[bytes],
+    count: int,
+    seed: int,
+    mend: Callable[[bytes], bytes] = lambda data: data,
+) -> Iterator[bytes]:
+    """Damaged copies. Half of them are mended, so that a checksum does not hide the damage."""
+    rng = random.Random(seed)
+    for i in range(count):
+        data = bytearray(rng.choice(originals))
+        for _ in range(rng.randint(1, 3)):
+            if data:
+                rng.choice(MUTATIONS)(data, rng)
+        yield mend(bytes(data)) if i % 2 else bytes(data)
+
+
+def mend_png(data: bytes) -> bytes:
+    """The right checksum in each chunk that can be found."""
+    mended, place = bytearray(data), 8
+    while place + 12 <= len(mended):
+        end = place + 8 + int.from_bytes(mended[place : place + 4], "big")
+        if end + 4 > len(mended):
+            break
+        mended[end : end + 4] = zlib.crc32(mended[place + 4 : end]).to_bytes(4, "big")
+        place = end + 4
+    return bytes(mended)
+
+
+def mend_zip(data: bytes) -> bytes:
+    """The right checksum for each member, in the directory, that can be found."""
+    mended = bytearray(data)
+    entry = mended.find(b"PK\1\2")
+    while entry >= 0 and entry + 46 <= len(mended):
+        size, name, extra = (
+            int.from_bytes(mended[entry + at : entry + at + length], "little")
+            for at, length in ((24, 4), (28, 2), (30, 2))
+        )
+        local = int.from_bytes(mended[entry + 42 : entry + 46], "little")
+        lengths = mended[local + 26 : local + 30]
+        start = local + 30 + sum(int.from_bytes(lengths[i : i + 2], "little") for i in (0, 2))
+        mended[entry + 16 : entry + 20] = zlib.crc32(mended[start : start + size]).to_bytes(
+            4, "little"
+        )
+        entry = mended.find(b"PK\1\2", entry + 46 + name + extra)
+    return bytes(mended)
+
+
+def pictures(kind: str) -> list[bytes]:
+    """Valid files of one format in several of its modes and sizes."""
+    rng = np.random.default_rng(0)
+    pixels = Image.fromarray(rng.integers(0, 256, (40, 52, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    kinds: dict[str, list[tuple[Image.Image, dict[str, Any]]]] = {
+        "PNG": [
+            (pixels, {"exif": exif}),
+            (pixels.convert("P"), {"transparency": 3}),
+            (pixels.convert("RGBA"), {}),
+            (pixels.convert("1"), {}),
+            (pixels, {"save_all": True, "append_images": [pixels.rotate(90)]}),
+        ],
+        "JPEG": [
+            (pixels, {"exif": exif}),
+            (pixels, {"progressive": True}),
+            (pixels.convert("CMYK"), {}),
+            (pixels.convert("L"), {}),
+        ],
+        "GIF": [
+            (pixels, {}),
+            (pixels, {"save_all": True, "append_images": [pixels.rotate(90)]}),
+        ],
+        "TIFF": [
+            (pixels, {"compression": "tiff_lzw"}),
+            (pixels, {"compression": "jpeg"}),
+            (pixels, {"compression": "tiff_adobe_deflate"}),
+            (pixels.convert("1"), {"compression": "group4"}),
+            (pixels.convert("F"), {}),
+            (pixels.convert("LAB"), {}),
+        ],
+        "WEBP": [
+            (pixels, {"exif": exif}),
+            (pixels.convert("RGBA"), {"lossless": True}),
+            (pixels, {"save_all": True, "append_images": [pixels.rotate(90)]}),
+        ],
+    }
+    found = []
+    for picture, options in kinds[kind]:
+        stream = io.BytesIO()
+        picture.save(stream, kind, **options)
+        found.append(stream.getvalue())
+    return found
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model and a good picture."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    rng = np.random.default_rng(1)
+    preprocess = catclf.Preprocess(16)
+    model = catclf.Model(rng.normal(size=(preprocess.n, 1)), 0.5, preprocess)
+    catclf.save(model, folder / "model.npz")
+    pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "good.png")
+    z = float((pixels.reshape(1, -1) / 255 @ model.w)[0, 0] + 0.5)
+    (folder / "z").write_text(repr(z))
+    return folder
+
+
+def only_named_errors(stderr: str) -> bool:
+    return all(line.startswith("catclf: ") and line.isprintable() for line in stderr.splitlines())
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP"])
+def test_damaged_pictures_fail_alone(kind: str, workshop: Path, tmp_path: Path) -> None:
+    count, good = 400 * TIMES, str(workshop / "good.png")
+    names = []
+    mend = {"PNG": mend_png}.get(kind, bytes)
+    for i, content in enumerate(mutants(pictures(kind), count, 1000 * len(kind), mend)):
+        path = tmp_path / f"{i}.{kind.lower()}"
+        path.write_bytes(content)
+        names += [str(path)] if i % 10 else [str(path), good]
+    done = subprocess.run(
+        [command(), "predict", "-m", workshop / "model.npz", "--format", "jsonl", "-"],
+        input="\n".join(names).encode(),
+        capture_output=True,
+        timeout=60 * TIMES,
+    )
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [record["path"] for record in records] == names
+    failed = [record for record in records if "error" in record]
+    assert done.returncode == (3 if failed else 0)
+    assert only_named_errors(done.stderr.decode()), done.stderr.decode()
+    assert len(done.stderr.splitlines()) == len(failed)
+    scores = [record["z"] for record in records if record["path"] == good]
+    np.testing.assert_allclose(scores, float((workshop / "z").read_text()), rtol=0, atol=1e-9)
+    kinds = Counter(record["error"] for record in failed)
+    assert "crashed" not in kinds
+    assert len(kinds) >= 2
+    COUNTS.append(f"fuzz {kind}: {count} files, {len(failed)} refused: {dict(kinds)}")
+
+
+SEVERAL = """
+import json, sys
+from typer.testing import CliRunner
+from catclf.cli.app import app
+runner = CliRunner()
+for line in sys.stdin:
+    result = runner.invoke(app, json.loads(line))
+    error = result.exception
+    odd = None if error is None or isinstance(error, SystemExit) else repr(error)
+    print(json.dumps([result.exit_code, result.stdout, result.stderr, odd]), flush=True)
+"""
+
+
+def run_several(calls: list[list[str]], folder: Path) -> list[tuple[int, str, str]]:
+    """Many commands in one process: exit code, stdout and stderr of each."""
+    done = subprocess.run(
+        [sys.executable, "-c", SEVERAL],
+        input="\n".join(map(json.dumps, calls)),
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=60 * TIMES,
+    )
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (done.returncode, done.stderr) == (0, ""), (calls[len(results) :][:1], done.stderr)
+    for call, (_, _, _, odd) in zip(calls, results, strict=True):
+        assert odd is None, (call, odd)
+    return [(code, stdout, stderr) for code, stdout, stderr, _ in results]
+
+
+def check(results: list[tuple[int, str, str]], what: str, intact: list[str]) -> None:
+    """Each command did its work or named the file in one line; count what happened."""
+    for code, stdout, stderr in results:
+        assert code in (0, 2), (code, stdout, stderr)
+        assert "unexpected" not in stderr, stderr
+        assert only_named_errors(stderr)
+        if code == 2:
+            assert stdout == ""
+            assert stderr.count("\n") == 1
+        else:
+            assert stdout in intact or not intact
+    codes = Counter(code for code, _, _ in results)
+    COUNTS.append(f"fuzz {what}: {len(results)} files, {codes[2]} refused")
+    assert codes[2] > len(results) / 10
+
+
+@pytest.mark.parametrize("mended", [False, True])
+def test_damaged_models_are_refused_or_score_as_before(
+    workshop: Path, tmp_path: Path, mended: bool
+) -> None:
+    """With new checksums a model may be another one, with other scores, but never half of one."""
+    calls, picture = [], str(workshop / "good.png")
+    original = (workshop / "model.npz").read_bytes()
+    for i, content in enumerate(mutants([original], 400 * TIMES, seed=7)):
+        (tmp_path / f"{i}.npz").write_bytes(mend_zip(content) if mended else content)
+        command = [["predict", picture, "-m"], ["inspect", "--format", "json"], ["inspect"]][i % 3]
+        calls.append([*command, f"{i}.npz"])
+    if mended:
+        check(run_several(calls, tmp_path), "model, checksums mended", [])
+        return
+    calls = [["predict", picture, "-m", call[-1]] for call in calls]
+    sound = run_several([[*calls[0][:3], str(workshop / "model.npz")]], tmp_path)
+    check(run_several(calls, tmp_path), "model", [sound[0][1]])
+
+
+def training_file(kind: str) -> bytes:
+    x, y = make_pictures(12)
+    stream = io.BytesIO()
+    if kind == "npz":
+        np.savez(stream, x=x, y=y)
+        return stream.getvalue()
+    with h5py.File(stream, "w") as file:
+        options = {"compression": "gzip"} if kind == "gzip" else {}
+        file.create_dataset("train_set_x", data=x, **options)
+        file["train_set_y"] = y
+        file["list_classes"] = [b"non-cat", b"cat"]
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["npz", "hdf5", "gzip"])
+def test_damaged_data_sets_are_refused_or_read(kind: str, tmp_path: Path) -> None:
+    ending = "npz" if kind == "npz" else "h5"
+    calls = []
+    mend = mend_zip if kind == "npz" else bytes
+    for i, content in enumerate(mutants([training_file(kind)], 300 * TIMES, 11, mend)):
+        (tmp_path / f"{i}.{ending}").write_bytes(content)
+        calls.append(["train", "--data", f"{i}.{ending}", "--size", "8", "--iterations", "2", "-q"])
+    check(run_several(calls, tmp_path), f"data set, {kind}", [])
