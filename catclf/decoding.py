@@ -107,15 +107,17 @@ class _Worker:
         self.names, self.answers = self.process.stdin, self.process.stdout
         self.jobs: deque[_Job] = deque()
         self.received = bytearray()
-        self.ready = False
+        self.ready = self.died_idle = False
         _enlarge(self.answers.fileno())
 
     def send(self, jobs: list[_Job]) -> None:
         """Hand out names. They fit in the pipe, so that this never waits."""
-        self.jobs.extend(jobs)
         names = [os.fsencode(job.path) for job in jobs]
-        with suppress(BrokenPipeError):  # its death is noticed when its answers end
+        try:
             self.names.write(b"".join(worker.NAME.pack(len(name)) + name for name in names))
+        except BrokenPipeError:  # its death is dealt with when its answers end
+            self.died_idle = not self.jobs
+        self.jobs.extend(jobs)
 
     def receive(self, preprocess: Preprocess) -> bool:
         """Take the answers that are there; False when the process has ended."""
@@ -287,7 +289,7 @@ class _Pool:
         dead.end()
         if not dead.ready:
             self._failed_starts += 1
-        elif dead.jobs:
+        elif dead.jobs and not dead.died_idle:
             how = f"by signal {-code}" if code < 0 else f"with code {code}"
             message = f"ended its decoder {how}: it may need too much memory"
             dead.jobs.popleft().result = PictureError("crashed", message)
