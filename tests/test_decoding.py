@@ -1,0 +1,214 @@
+"""Many pictures at once: in order, as soon as they are there, whatever happens to a worker."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from catclf import decoding
+from catclf.decoding import FEW, Failed, decode_all, decode_batches
+from catclf.errors import PictureError
+from catclf.images import Limits, Preprocess, read
+from catclf.maths import Pixels
+
+SMALL = Preprocess(8)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[str]:
+    """Forty small pictures of many sizes; every seventh is none."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for i in range(40):
+        path = tmp_path / f"{i}.png"
+        if i % 7 == 3:
+            path.write_text("no picture")
+        else:
+            size = (10 + 7 * (i % 5) ** 3, 12)
+            Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
+        paths.append(str(path))
+    return paths
+
+
+def children() -> list[int]:
+    """The processes that this one has started and that still run."""
+    task = Path(f"/proc/{os.getpid()}/task")
+    found = " ".join((thread / "children").read_text() for thread in task.iterdir())
+    return [int(pid) for pid in found.split()]
+
+
+def same(found: Pixels | PictureError, path: str) -> bool:
+    """Whether it is what reading that one picture gives."""
+    try:
+        expected = read(path, SMALL)
+    except PictureError as error:
+        return isinstance(found, PictureError) and found.kind == error.kind
+    return not isinstance(found, PictureError) and np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("workers", [None, 1, 2, 3])
+@pytest.mark.parametrize("count", [0, 1, FEW, FEW + 1, 40])
+def test_pictures_come_in_order_and_as_one_by_one(
+    pictures: list[str], workers: int | None, count: int
+) -> None:
+    paths = pictures[:count]
+    found = list(decode_all(paths, SMALL, workers=workers))
+    assert [path for path, _ in found] == paths
+    assert all(same(result, path) for path, result in found)
+    assert not children()
+
+
+def test_few_pictures_start_no_process(
+    pictures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a process"))
+    assert len(list(decode_all(pictures[:FEW], SMALL))) == FEW
+
+
+def test_limits_and_earlier_failures_go_along(pictures: list[str]) -> None:
+    failure: Failed = ("folder", PictureError("no-pictures", "is empty"))
+    long_name = "n" * 5000
+    paths: list[str | Failed] = [pictures[0], failure, *pictures[1:20], long_name, "a\0b"]
+    found = dict(decode_all(paths, SMALL, Limits(pixels=130)))
+    assert list(found) == [path if isinstance(path, str) else "folder" for path in paths]
+    kinds = {p: r.kind if isinstance(r, PictureError) else "" for p, r in found.items()}
+    assert kinds["folder"] == "no-pictures"
+    assert kinds[pictures[1]] == "too-large"
+    assert kinds[pictures[5]] == ""
+    assert kinds[long_name] == "unreadable"
+    assert kinds["a\0b"] == "missing"
+
+
+def test_results_come_while_the_input_is_silent(pictures: list[str]) -> None:
+    given: queue.Queue[str | None] = queue.Queue()
+    batches = decode_batches(iter(given.get, None), SMALL)
+    for path in pictures[:5]:
+        given.put(path)  # nothing follows until this one has come out
+        assert [name for name, _ in next(batches)] == [path]
+    given.put(None)
+    assert list(batches) == []
+
+
+def test_input_is_read_no_further_than_the_window(pictures: list[str]) -> None:
+    taken = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield pictures[taken % 40]
+
+    batches = decode_batches(endless(), SMALL)
+    given = 0
+    while given < 2000:
+        given += len(next(batches))
+        assert taken - given <= decoding._WINDOW + 1
+    batches.close()
+    assert not children()
+
+
+def test_an_error_of_the_input_is_passed_on(pictures: list[str]) -> None:
+    def failing() -> Iterator[str]:
+        yield from pictures[:3]
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(decode_all(failing(), SMALL))
+    assert not children()
+
+
+def test_closing_early_leaves_no_process_and_no_descriptor(pictures: list[str]) -> None:
+    before = len(list(Path("/dev/fd").iterdir()))
+    for _ in range(5):
+        batches = decode_batches(iter(pictures), SMALL)
+        next(batches)
+        batches.close()
+    assert not children()
+    assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+def big(folder: Path) -> str:
+    """A picture that takes a good part of a second."""
+    path = folder / "big.png"
+    if not path.exists():
+        Image.new("RGB", (7000, 7000)).save(path, compress_level=1)
+    return str(path)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
+def test_a_picture_whose_worker_dies_fails_alone(
+    pictures: list[str], tmp_path: Path, sent: signal.Signals
+) -> None:
+    """Each death of a worker that is busy with the big picture costs that picture, no other."""
+    given: queue.Queue[str | None] = queue.Queue()
+    batches = decode_batches(iter(given.get, None), SMALL, workers=1)
+    given.put(pictures[0])
+    next(batches)  # the worker is ready
+    (worker,) = children()
+    order = [big(tmp_path), *pictures[1:10]]
+    for path in order:
+        given.put(path)
+    given.put(None)
+    found = []
+
+    def kill() -> None:
+        time.sleep(0.15)
+        os.kill(worker, sent)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    for batch in batches:
+        found += batch
+    killer.join()
+    assert [path for path, _ in found] == order
+    first = found[0][1]
+    assert isinstance(first, PictureError)
+    assert first.kind == "crashed"
+    assert f"by signal {int(sent)}" in str(first)
+    assert all(same(result, path) for path, result in found[1:])
+    assert not children()
+
+
+def test_an_idle_worker_that_dies_costs_nothing(pictures: list[str]) -> None:
+    given: queue.Queue[str | None] = queue.Queue()
+    batches = decode_batches(iter(given.get, None), SMALL, workers=1)
+    for path in pictures[:4]:
+        given.put(path)
+        ((name, result),) = next(batches)
+        assert name == path
+        assert same(result, path)
+        for pid in children():
+            os.kill(pid, signal.SIGKILL)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # until it is really dead
+    given.put(None)
+    assert list(batches) == []
+
+
+@pytest.mark.parametrize("program", ["/nonexistent", "/bin/false", "/bin/true"])
+def test_where_no_worker_can_live_pictures_are_decoded_here(
+    pictures: list[str], monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    monkeypatch.setattr("sys.executable", program)
+    found = list(decode_all(pictures, SMALL))
+    assert [path for path, _ in found] == pictures
+    assert all(same(result, path) for path, result in found)
+
+
+def test_where_no_thread_can_start_pictures_are_decoded_here(
+    pictures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", fail)
+    assert [path for path, _ in decode_all(pictures, SMALL)] == pictures
