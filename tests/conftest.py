@@ -13,8 +13,12 @@ import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
+
+import catclf
 
 ROOT = Path(__file__).parents[1]
+GREEN, RED = (0, 255, 0), (255, 0, 0)
 
 
 def pytest_report_header() -> str:
@@ -124,3 +128,18 @@ def small_hdf5(tmp_path: Path) -> Path:
         test_set_y=test_y,
         list_classes=[b"non-cat", b"cat"],
     )
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model by hand: z = +4 for a green picture, -4 for a red one."""
+    pixel = np.array([-4.0, 4.0, 0.0]) / 64**2
+    w = np.tile(pixel, 64**2).reshape(-1, 1)
+    catclf.save(catclf.Model(w, 0.0), tmp_path / "model.npz")
+    return tmp_path / "model.npz"
+
+
+def paint(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (90, 70)) -> Path:
+    """A picture file of one colour."""
+    Image.new("RGB", size, colour).save(path)
+    return path

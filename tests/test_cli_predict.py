@@ -13,26 +13,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import Run, command
+from conftest import GREEN, RED, Run, command, paint
 from PIL import Image
 
 import catclf
-
-GREEN, RED = (0, 255, 0), (255, 0, 0)
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """A model by hand: z = +4 for a green picture, -4 for a red one."""
-    pixel = np.array([-4.0, 4.0, 0.0]) / 64**2
-    w = np.tile(pixel, 64**2).reshape(-1, 1)
-    catclf.save(catclf.Model(w, 0.0), tmp_path / "model.npz")
-    return tmp_path / "model.npz"
-
-
-def paint(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (90, 70)) -> Path:
-    Image.new("RGB", size, colour).save(path)
-    return path
 
 
 def test_each_picture_is_one_line_of_path_label_and_probability(

@@ -1,0 +1,155 @@
+"""Where ``catclf predict`` finds its pictures: lists, folders, odd names, late arrivals."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import GREEN, RED, Run, command, paint
+
+
+@pytest.fixture
+def photos(model: Path, tmp_path: Path) -> Path:
+    """Pictures on three floors."""
+    for name in ("photos/a.png", "photos/sub/b.png", "photos/sub/deep/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        paint(tmp_path / name, GREEN, (8, 8))
+    return tmp_path / "photos"
+
+
+def paths_in(stdout: str) -> list[str]:
+    return [line.split("\t")[0] for line in stdout.splitlines()]
+
+
+def test_folders_in_folders_are_scored_when_asked(run: Run, photos: Path) -> None:
+    assert paths_in(run("predict", "photos").stdout) == ["photos/a.png"]
+    for option in ("-r", "--recursive"):
+        assert paths_in(run("predict", option, "photos").stdout) == [
+            "photos/a.png",
+            "photos/sub/b.png",
+            "photos/sub/deep/c.png",
+        ]
+
+
+def test_lists_files_and_folders_mix_in_order(run: Run, photos: Path, tmp_path: Path) -> None:
+    paint(tmp_path / "@odd.png", RED)
+    (tmp_path / "list.txt").write_text("photos/sub\n\n@odd.png\nmissing.png")
+    result = run("predict", "@@odd.png", "@list.txt", "-", "./@odd.png", input="photos\n")
+    assert paths_in(result.stdout) == [
+        "@odd.png",
+        "photos/sub/b.png",
+        "@odd.png",
+        "missing.png",
+        "photos/a.png",
+        "./@odd.png",
+    ]
+    assert (result.code, result.stderr) == (3, "catclf: missing.png: there is no such file\n")
+
+
+@pytest.mark.parametrize("name", ["two\nlines.png", "a b.png", "-", "-q.png", "caf\udce9.png", " "])
+def test_names_that_end_with_nul_may_be_anything(
+    run: Run, model: Path, tmp_path: Path, name: str
+) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (8, 8), GREEN).save(tmp_path / "x.png")
+    (tmp_path / "x.png").rename(tmp_path / name)
+    for option in ("-0", "--null"):
+        result = run("predict", option, "-", "--format", "jsonl", input=os.fsencode(name) + b"\0")
+        assert (result.code, result.stderr) == (0, "")
+        assert json.loads(result.stdout)["label"] == "cat"
+
+
+def test_a_list_without_names_is_no_work_and_no_failure(run: Run, model: Path) -> None:
+    for text in ("", "\n\n"):
+        result = run("predict", "-", input=text)
+        assert (result.code, result.stdout, result.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("argument", ["@none.txt", "@photos", "@"])
+def test_a_list_that_is_not_there_is_an_error(run: Run, photos: Path, argument: str) -> None:
+    result = run("predict", argument)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    with_others = run("predict", "photos", argument)
+    assert with_others.code == 3
+    assert paths_in(with_others.stdout) == ["photos/a.png", argument]
+
+
+def test_a_list_separated_by_nul_without_the_option_says_so(run: Run, photos: Path) -> None:
+    result = run("predict", "-", input=b"photos/a.png\0photos/a.png\0")
+    assert result.code == 3
+    assert "--null" in result.stderr
+
+
+def test_the_first_record_arrives_while_the_list_is_still_open(photos: Path) -> None:
+    with subprocess.Popen(
+        [command(), "predict", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=photos,
+        env={**os.environ, "CATCLF_MODEL": "../model.npz"},
+        bufsize=0,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for _ in range(3):
+            process.stdin.write(b"a.png\n")
+            assert process.stdout.readline().startswith(b"a.png\tcat\t")
+        process.stdin.write(b"a.p")
+        process.stdin.write(b"ng")
+        process.stdin.close()
+        assert process.stdout.readline().startswith(b"a.png\tcat\t")
+        assert process.stdout.read() == b""
+    assert process.returncode == 0
+
+
+def test_a_thousand_inputs_with_broken_ones_have_one_record_each_in_order(
+    run: Run, model: Path, tmp_path: Path
+) -> None:
+    paint(tmp_path / "g.png", GREEN, (8, 8))
+    paint(tmp_path / "r.png", RED, (8, 8))
+    (tmp_path / "bad.png").write_text("bad")
+    (tmp_path / "empty.png").touch()
+    os.mkfifo(tmp_path / "pipe.png")
+    names = ["g.png", "r.png", "g.png", "r.png", "g.png", "r.png", "r.png"] * 140
+    for place, bad in enumerate(["bad.png", "none.png", "empty.png", "pipe.png", "."] * 4):
+        names.insert(47 * place, bad)
+    result = run("predict", "-", "--format", "jsonl", input="\n".join(names))
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    # The folder . is its own three sound and two unsound pictures.
+    expected: list[str] = []
+    for name in names:
+        inside = ["./bad.png", "./empty.png", "./g.png", "./pipe.png", "./r.png"]
+        expected += inside if name == "." else [name]
+    assert [record["path"] for record in found] == expected
+    labels = {"g.png": "cat", "r.png": "non-cat"}
+    assert all(record.get("label") == labels.get(Path(record["path"]).name) for record in found)
+    assert result.code == 3
+    assert len(result.stderr.splitlines()) == sum("error" in record for record in found) == 28
+
+
+def test_limits_can_be_moved(run: Run, model: Path, tmp_path: Path) -> None:
+    paint(tmp_path / "g.png", GREEN, (20, 10))
+    assert run("predict", "g.png", "--max-pixels", "200").code == 0
+    refused = run("predict", "g.png", "--max-pixels", "199")
+    assert (refused.code, refused.stderr) == (
+        3,
+        "catclf: g.png: has 20x10 pixels, more than the limit of 199\n",
+    )
+    size = (tmp_path / "g.png").stat().st_size
+    assert run("predict", "g.png", "--max-bytes", str(size)).code == 0
+    assert "bytes" in run("predict", "g.png", "--max-bytes", str(size - 1)).stderr
+
+
+def test_pillows_own_pixel_limit_does_not_stand_behind_ours(
+    run: Run, model: Path, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    Image.new("1", (15_000, 12_000)).save(tmp_path / "large.png")
+    assert "100000000" in run("predict", "large.png").stderr
+    assert run("predict", "large.png", "--max-pixels", "180000000").code == 0
