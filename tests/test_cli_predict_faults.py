@@ -1,0 +1,232 @@
+"""``catclf predict`` when the world around it fails: it says so in a line, or ends quietly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import GREEN, Result, command, paint
+from PIL import Image
+
+
+@pytest.fixture
+def work(model: Path, tmp_path: Path) -> Path:
+    """A model, a good picture, and a list that names it 2000 times."""
+    paint(tmp_path / "g.png", GREEN, (8, 8))
+    (tmp_path / "list").write_text("g.png\n" * 2000)
+    return tmp_path
+
+
+def shell(script: str, folder: Path, env: dict[str, str] | None = None) -> Result:
+    """Run a bash script in which ``catclf`` is the command under test."""
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"catclf() {{ '{command()}' \"$@\"; }}\n{script}"],
+        cwd=folder,
+        env=os.environ if env is None else env,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=120,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def whole_lines(text: str) -> bool:
+    return text == "" or (
+        text.endswith("\n") and all(x.count("\t") == 2 for x in text.splitlines())
+    )
+
+
+@pytest.mark.parametrize("reader", ["head -1", "true"])
+@pytest.mark.parametrize("inputs", ["@list", "g.png g.png g.png"])
+def test_a_reader_that_goes_ends_the_run_without_noise(
+    work: Path, reader: str, inputs: str
+) -> None:
+    result = shell(f"catclf predict {inputs} | {reader}; echo ${{PIPESTATUS[0]}}", work)
+    assert result.stderr == ""
+    assert result.stdout.splitlines()[-1] in ("141", "0")  # 0 where all fitted in the pipe
+    if inputs == "@list":
+        assert result.stdout.splitlines()[-1] == "141"
+
+
+@pytest.mark.parametrize("inputs", ["@list", "g.png"])
+def test_a_full_device_and_a_closed_stdout_are_not_success(work: Path, inputs: str) -> None:
+    full = shell(f"catclf predict {inputs} > /dev/full", work)
+    assert (full.code, full.stdout) == (2, "")
+    assert full.stderr == "catclf: standard output cannot be written: No space left on device\n"
+    assert shell(f"catclf predict {inputs} >&-", work).code == 2
+
+
+def test_closed_stdin_and_stderr_matter_only_where_they_are_needed(work: Path) -> None:
+    assert shell("catclf predict g.png <&-", work).stdout.startswith("g.png\tcat\t")
+    assert shell("catclf predict g.png none.png 2>&-", work).code == 3
+    assert shell("catclf predict @list <&- 2>&- | wc -l", work).stdout.strip() == "2000"
+    closed = shell("catclf predict - <&-", work)
+    assert (closed.code, closed.stderr) == (
+        2,
+        "catclf: standard input is closed: there is no list to read\n",
+    )
+
+
+@pytest.mark.parametrize("old", [None, "yesterday's"])
+def test_a_disk_that_is_full_leaves_the_old_output(work: Path, old: str | None) -> None:
+    if old is not None:
+        (work / "out.tsv").write_text(old)
+    before = sorted(work.iterdir())
+    result = shell("ulimit -f 8; catclf predict @list -o out.tsv", work)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith("catclf: out.tsv: cannot be written: file too large")
+    assert sorted(work.iterdir()) == before
+    assert old is None or (work / "out.tsv").read_text() == old
+
+
+PLAIN = {"PATH": os.environ["PATH"]}
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {},
+        {"LANG": "C", "LC_ALL": "C", "TERM": "dumb", "COLUMNS": "20"},
+        {"LC_ALL": "bogus", "TERM": "bogus", "COLUMNS": "-3", "HOME": "/nonexistent"},
+        {"PYTHONIOENCODING": "ascii", "FORCE_COLOR": "1", "COLUMNS": "abc"},
+        {"PYTHONOPTIMIZE": "2", "PYTHONWARNINGS": "error", "TMPDIR": "/nonexistent", "TZ": "x"},
+    ],
+    ids=["nothing", "C", "bogus", "ascii", "python"],
+)
+def test_the_environment_changes_nothing(work: Path, env: dict[str, str]) -> None:
+    (work / "short").write_text("g.png\n" * 20 + "none.png\n")
+
+    def both(env: dict[str, str] | None) -> list[tuple[int, bytes, bytes]]:
+        found = []
+        for inputs in (["g.png", "none.png"], ["@short"]):
+            done = subprocess.run(
+                [command(), "predict", *inputs], cwd=work, env=env, capture_output=True, timeout=60
+            )
+            found.append((done.returncode, done.stdout, done.stderr))
+        return found
+
+    usual = both(None)
+    assert [code for code, _, _ in usual] == [3, 3]
+    assert both(PLAIN | env) == usual
+
+
+def test_a_working_folder_that_is_gone_does_not_matter(work: Path) -> None:
+    script = "mkdir gone; cd gone; rmdir ../gone; catclf predict -m {0}/model.npz {0}/g.png"
+    assert shell(script.format(work), work).stdout.endswith("\tcat\t0.9820137900379085\n")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_run_with_what_was_scored(work: Path, sent: signal.Signals) -> None:
+    with subprocess.Popen(
+        [command(), "predict", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=work,
+        bufsize=0,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"g.png\n" * 20)
+        first = process.stdout.readline()
+        process.send_signal(sent)
+        rest, errors = process.communicate(timeout=30)  # also closes stdin, which must not matter
+    assert (process.returncode, errors) == (128 + sent, b"")
+    assert whole_lines((first + rest).decode())
+
+
+def test_interrupts_at_any_moment_leave_whole_lines_and_no_process(work: Path) -> None:
+    for tenths in (0, 1, 2, 3, 5, 8):
+        process = subprocess.Popen(
+            [command(), "predict", "@list", "-o", "out.tsv"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=work,
+            start_new_session=True,
+        )
+        time.sleep(0.15 + tenths / 10)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+        printed, errors = process.communicate(timeout=30)
+        assert process.returncode in (130, 0)
+        assert (printed, errors) == ("", "")
+        assert (work / "out.tsv").exists() == (process.returncode == 0)
+        assert not list(work.glob(".catclf-*"))
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
+        (work / "out.tsv").unlink(missing_ok=True)
+
+
+def test_a_signal_that_is_ignored_stays_ignored(work: Path) -> None:
+    script = "trap '' HUP; catclf predict - < <(echo g.png; sleep 1; echo g.png) & sleep 0.7; "
+    result = shell(script + "kill -HUP $!; wait $!", work)
+    assert (result.code, result.stdout.count("\n")) == (0, 2)
+
+
+def test_a_worker_that_is_killed_costs_one_picture(work: Path) -> None:
+    Image.new("RGB", (9000, 9000)).save(work / "big.png", compress_level=1)
+    with subprocess.Popen(
+        [command(), "predict", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=work,
+        env={**os.environ, "CATCLF_MODEL": "model.npz"},
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("g.png\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        process.stdin.write("big.png\n")
+        process.stdin.flush()
+        time.sleep(0.3)
+        tasks = Path(f"/proc/{process.pid}/task").iterdir()
+        for worker in " ".join((task / "children").read_text() for task in tasks).split():
+            os.kill(int(worker), signal.SIGKILL)
+        printed, errors = process.communicate("g.png\n" * 20, timeout=60)
+    assert process.returncode == 3
+    assert printed.splitlines()[0] == "big.png\t\t"
+    assert all(line.startswith("g.png\tcat\t") for line in printed.splitlines()[1:])
+    assert len(printed.splitlines()) == 21
+    assert errors.startswith("catclf: big.png: ended its decoder by signal 9")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("inputs", ["g.png big.png g.png", "@names"])
+def test_memory_that_runs_out_costs_one_picture(work: Path, inputs: str) -> None:
+    Image.new("RGBA", (8000, 8000)).save(work / "big.png", compress_level=1)
+    (work / "names").write_text("g.png\n" * 10 + "big.png\n" + "g.png\n" * 10)
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # each thread reserves memory
+    result = shell(f"ulimit -v 450000; catclf predict {inputs}", work, env)
+    assert (result.code, result.stderr) == (
+        3,
+        "catclf: big.png: not enough memory to decode this picture\n",
+    )
+    scored = [line for line in result.stdout.splitlines() if "cat" in line]
+    assert len(scored) == (2 if "big" in inputs else 20)
+
+
+@pytest.mark.parametrize("count", [64, 16])
+def test_few_descriptors_are_enough(work: Path, count: int) -> None:
+    result = shell(f"ulimit -n {count}; catclf predict @list | sort | uniq -c", work)
+    assert (result.code, result.stderr) == (0, "")
+    assert result.stdout.split() == ["2000", "g.png", "cat", "0.9820137900379085"]
+
+
+def test_what_is_no_regular_file_is_never_waited_for(work: Path) -> None:
+    os.mkfifo(work / "pipe.png")
+    result = shell("timeout 20 catclf predict pipe.png /dev/zero g.png", work)
+    assert result.code == 127  # timeout cannot run a shell function: that this test can fail
+    script = f"timeout 20 '{command()}' predict pipe.png /dev/zero . g.png"
+    result = shell(script, work)
+    assert result.code == 3
+    assert "pipe.png: is not a regular file" in result.stderr
+    assert "/dev/zero: is not a regular file" in result.stderr
