@@ -1,0 +1,115 @@
+"""SIGKILL while a model is saved: the old or the new one is there, never neither, never a mix."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import COUNTS
+
+RANDOM_KILLS = 200
+
+# A child saves two models in turn; whatever kills it, one of the two must be found whole.
+COMMON = """
+import os, random, signal, sys, time
+from pathlib import Path
+import numpy as np
+from catclf.model import Model
+from catclf.modelfile import load, save
+
+path = Path(sys.argv[1])
+size = 64 * 64 * 3
+models = [Model(np.full((size, 1), value), value) for value in (1.0, 2.0)]
+
+def check(kill):
+    found = load(path)
+    if found.b not in (1.0, 2.0) or not (found.w == found.b).all():
+        sys.exit(f"after kill {kill} the model is neither the old nor the new one")
+    odd = [name for name in os.listdir(path.parent) if not name.startswith(".catclf-")]
+    if odd != [path.name]:
+        sys.exit(f"after kill {kill} the folder holds {odd}")
+    for rest in path.parent.glob(".catclf-*"):
+        rest.unlink()
+    return found.b
+
+def reap(child):
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+"""
+
+RANDOM = """
+rng, seen = random.Random(0), []
+save(models[0], path)
+for kill in range(int(sys.argv[2])):
+    child = os.fork()
+    if child == 0:
+        while True:
+            for model in models:
+                save(model, path)
+    time.sleep(rng.uniform(0, 0.012))
+    os.kill(child, signal.SIGKILL)
+    reap(child)
+    seen.append(check(kill))
+print(len(seen), len(set(seen)))
+"""
+
+# Killed before every seventh line of Python that a save runs, in our code and in the library's.
+LINES = """
+def count_lines(stop):
+    passed = 0
+    def line(frame, event, arg):
+        nonlocal passed
+        if event == "line":
+            passed += 1
+            if passed == stop:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return line
+    sys.settrace(line)
+    save(models[1], path)
+    sys.settrace(None)
+    return passed
+
+save(models[0], path)
+total, old, new = count_lines(0), 0, 0
+save(models[0], path)
+for stop in range(1, total + 1, 7):
+    child = os.fork()
+    if child == 0:
+        count_lines(stop)
+        os._exit(0)
+    if not reap(child):
+        sys.exit(f"line {stop} was not reached")
+    if check(stop) == 2.0:
+        new += 1
+        save(models[0], path)
+    else:
+        old += 1
+print(old, new)
+"""
+
+
+def run_script(script: str, *args: str | Path) -> list[int]:
+    done = subprocess.run(
+        [sys.executable, "-c", COMMON + script, *args],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return [int(number) for number in done.stdout.split()]
+
+
+def test_kills_at_random_times_leave_the_old_or_the_new_model(tmp_path: Path) -> None:
+    kills, _ = run_script(RANDOM, tmp_path / "model.npz", str(RANDOM_KILLS))
+    assert kills == RANDOM_KILLS
+    COUNTS.append(f"crash: {kills} kills at random times while saving, always a whole model")
+
+
+def test_a_kill_at_any_line_of_a_save_leaves_the_old_or_the_new_model(tmp_path: Path) -> None:
+    old, new = run_script(LINES, tmp_path / "model.npz")
+    assert old > 100
+    assert new > 0
+    COUNTS.append(f"crash: killed at {old + new} lines of a save: {old} old, {new} new")
