@@ -1,0 +1,144 @@
+"""The recipes in README.md, "In a pipeline": each is run as it stands there."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import GREEN, RED, ROOT, paint
+
+SECTION = (
+    (ROOT / "README.md").read_text().partition("\n## In a pipeline\n")[2].partition("\n## ")[0]
+)
+RECIPES = re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL)
+
+
+def recipe(word: str) -> str:
+    """The one recipe that uses this command."""
+    found = [str(text) for text in RECIPES if word in text]
+    assert len(found) == 1, word
+    for name in ("jq", "parallel"):
+        if re.search(rf"\b{name} -", found[0]) and not shutil.which(name):
+            pytest.skip(f"needs {name}")
+    return found[0]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def sh(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", "-c", script],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def photos(model: Path, tmp_path: Path) -> Path:
+    """Three cats, three others, and a broken picture, on two floors and with odd names."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for name in ("a.jpg", "more/b c.jpg", "more/new\nline.jpg"):
+        paint(folder / name, GREEN)
+    for name in ("x.jpg", "y 'z'.jpg", "more/z.jpg"):
+        paint(folder / name, RED)
+    (folder / "more" / "broken.jpg").write_text("no picture")
+    return folder
+
+
+def test_there_are_five_recipes() -> None:
+    assert len(RECIPES) == 5
+
+
+def test_cats_are_moved_and_the_rest_stays(photos: Path, tmp_path: Path) -> None:
+    done = sh(recipe("xargs -0 -r"), tmp_path)
+    assert done.stderr == "catclf: photos/more/broken.jpg: is not a picture in a format read here\n"
+    assert sorted(path.name for path in (tmp_path / "cats").iterdir()) == [
+        "a.jpg",
+        "b c.jpg",
+        "new\nline.jpg",
+    ]
+    assert sum(path.is_file() for path in photos.rglob("*")) == 4
+
+
+def test_shards_together_are_one_run(photos: Path, tmp_path: Path) -> None:
+    script = recipe("parallel").replace("-N 500", "-N 2")  # several shards of seven pictures
+    sh(script, tmp_path)
+    listed = sh("find photos -type f -print0 | catclf predict -0 -", tmp_path)
+    assert (tmp_path / "scores.tsv").read_text() == listed.stdout
+    assert listed.stdout.count("\n") == 7
+
+
+def test_jq_finds_the_surest_and_the_failed(photos: Path, tmp_path: Path) -> None:
+    done = sh(recipe("jq "), tmp_path)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert [line.split("\t")[1] for line in lines[:-1]] == [
+        "photos/a.jpg",
+        "photos/more/b c.jpg",
+        "photos/more/new\\nline.jpg",
+    ]
+    assert all(float(line.split("\t")[0]) > 0.9 for line in lines[:-1])
+    assert lines[-1] == "not-a-picture: photos/more/broken.jpg"
+
+
+def test_the_nightly_run_reports_what_failed_and_keeps_what_was(
+    photos: Path, tmp_path: Path
+) -> None:
+    script = recipe("case $? in")
+    partial = sh(script, tmp_path)
+    assert partial.returncode == 0
+    assert "broken.jpg: is not a picture" in partial.stdout
+    scores = (tmp_path / "scores.csv").read_text()
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 7
+    (tmp_path / "model.npz").rename(tmp_path / "gone.npz")
+    failed = sh(script, tmp_path)
+    assert failed.returncode == 1
+    assert "not renewed" in failed.stdout
+    assert "model.npz" in failed.stdout
+    assert (tmp_path / "scores.csv").read_text() == scores
+    (tmp_path / "gone.npz").rename(tmp_path / "model.npz")
+    (photos / "more" / "broken.jpg").unlink()
+    well = sh(script, tmp_path)
+    assert (well.returncode, well.stdout, well.stderr) == (0, "", "")
+
+
+def test_a_watched_folder_gives_up_its_cats_as_they_arrive(model: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", recipe("while sleep")],
+        cwd=tmp_path,
+        env=environment(),
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        for name, colour in (("first.png", GREEN), ("other.png", RED), ("a b.png", GREEN)):
+            deadline = time.monotonic() + 30
+            while not (tmp_path / "inbox").exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            paint(tmp_path / name, colour).rename(tmp_path / "inbox" / name)
+            moved = tmp_path / "cats" / name
+            while colour == GREEN and not moved.exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert moved.exists() == (colour == GREEN)
+        assert [path.name for path in (tmp_path / "inbox").iterdir()] == ["other.png"]
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        process.stderr.close()
+        process.wait()
