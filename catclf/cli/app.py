@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from catclf import __version__
-from catclf.cli.data import data
-from catclf.cli.inspect import inspect
-from catclf.cli.predict import predict
 from catclf.cli.streams import abandon_stdout, put, warn
-from catclf.cli.train import train
 from catclf.errors import CatclfError, ExitCode
 
+# Each is a function, or a group, in the module of catclf.cli that has its name.
+COMMANDS = ("train", "predict", "inspect", "data")
 _debug = False
 
 
 class Program(TyperGroup):
-    """A group of commands that ends every failure with one line on stderr and a documented code."""
+    """A group of commands that ends every failure with one line on stderr and a documented code.
+
+    A command is loaded and built when it is called or listed: building all of them takes longer
+    than scoring a picture.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in COMMANDS and cmd_name not in self.commands:
+            self.commands[cmd_name] = _built(cmd_name)
+        return self.commands.get(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in COMMANDS:
+            for name in COMMANDS:  # one of them may be what was meant
+                self.get_command(ctx, name)
+        return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         extra["standalone_mode"] = False
@@ -55,10 +72,6 @@ app = typer.Typer(
     help="Train logistic regression on pictures, and score pictures with it.",
     epilog="Start with: catclf train && catclf predict picture.jpg",
 )
-app.command()(train)
-app.command()(predict)
-app.command()(inspect)
-app.add_typer(data, name="data")
 
 
 @app.callback()
@@ -83,6 +96,19 @@ def main() -> None:
             # A name that the locale cannot show must not end a run.
             stream.reconfigure(errors="backslashreplace")
     app()
+
+
+def _built(name: str) -> Any:
+    """The command or the group of commands of this name."""
+    found = getattr(import_module(f"catclf.cli.{name}"), name)
+    if isinstance(found, typer.Typer):
+        built: Any = typer.main.get_group(found)
+    else:
+        alone = typer.Typer(add_completion=False)
+        alone.command(name)(found)
+        built = typer.main.get_command(alone)
+    built.name = name
+    return built
 
 
 def _report(error: Exception) -> None:
