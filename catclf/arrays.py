@@ -1,7 +1,7 @@
-"""Small zip files of arrays in NumPy's own format, and how to read those of a stranger.
+"""Files of arrays in NumPy's own format: written whole, and read only if they are what is asked.
 
-Nothing is ever unpickled, and a file may hold only the members, types and shapes that the reader
-asks for, so that it cannot make us allocate more than they take.
+Readable with ``numpy.load``. Nothing in a file is ever executed or evaluated, and every name, type,
+shape and size is checked against what the reader asks for before it is believed.
 """
 
 from __future__ import annotations
@@ -9,98 +9,125 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import stat
-import warnings
-import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.files import replacing
+from catclf import archive
+from catclf.files import printable, replacing
+
+_HEADER_LIMIT = 65536  # bytes of an array's header, at most
+# As NumPy has written it since its first version 1.0 files; nothing else is understood.
+_HEADER = re.compile(
+    rb"\{'descr': '([^']{1,20})', 'fortran_order': False, 'shape': \(([0-9, ]{0,60})\), \}[ \n]*"
+)
+_PICKLED = re.compile(rb"'\|?O\d*'")
 
 
 class UnsoundError(Exception):
     """Why a file is refused, to be said after its name."""
 
 
-@dataclass(frozen=True)
-class Member:
-    """An array as it must be: ``dtype`` (text: "U"), and the most that each axis may have."""
-
-    dtype: str
-    most: tuple[int, ...] = ()
-    exact: bool = False
-
-
 def write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write the arrays: wholly or not at all, equal bytes for equal arrays. Raises OutputError."""
-    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+    import zipfile
+
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as made:
         for name, array in arrays.items():
             content = io.BytesIO()
             np.lib.format.write_array(content, array, (1, 0), allow_pickle=False)
+            # A fixed date, so that equal arrays are equal files.
             info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
             info.create_system = 3
             info.external_attr = 0o644 << 16
-            archive.writestr(info, content.getvalue())
+            made.writestr(info, content.getvalue())
 
 
-def read(path: Path, members: Mapping[str, Member], limit: int) -> dict[str, NDArray[Any]]:
-    """The arrays of a file of up to ``limit`` bytes. Raises UnsoundError and OSError."""
-    content = _content(path, limit)
-    try:
-        with warnings.catch_warnings(), zipfile.ZipFile(io.BytesIO(content)) as archive:
-            warnings.simplefilter("error")  # the header parser warns of what we never write
-            entries = archive.infolist()
-            names = sorted(entry.filename for entry in entries)
-            if names != sorted(f"{name}.npy" for name in members):
-                raise UnsoundError(f"must hold exactly {', '.join(members)}")
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                raise UnsoundError("has compressed members")  # ours never are
-            if sum(entry.file_size for entry in entries) > limit:
-                raise UnsoundError("has members that are too large")
-            return {
-                name: _array(archive.read(f"{name}.npy"), name, member)
-                for name, member in members.items()
-            }
-    except UnsoundError:
-        raise
-    except zipfile.BadZipFile as error:
-        what = "its checksum is wrong" if "CRC" in str(error) else "truncated or another's file"
-        raise UnsoundError(f"is damaged: {what}") from error
-    except Exception as error:  # zipfile and the header parser raise anything on hostile bytes
-        raise UnsoundError("is damaged and cannot be read") from error
+class ArrayFile:
+    """The arrays of a file of up to ``limit`` bytes.
+
+    Raises OSError, archive.ArchiveError and UnsoundError, here and in every method.
+    """
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self._content = _content(path, limit)
+        entries = archive.members(self._content)
+        self._members = {entry.name: entry for entry in entries}
+        if len(self._members) < len(entries) or sum(entry.size for entry in entries) > limit:
+            raise UnsoundError("is not sound: members are repeated or too large")
+
+    def __contains__(self, name: str) -> bool:
+        return f"{name}.npy" in self._members
+
+    def check(self) -> None:
+        """Refuse a file that is not a plain list of its members."""
+        archive.check(self._content, list(self._members.values()))
+
+    def require(self, names: Iterable[str]) -> None:
+        """Refuse a file that does not hold exactly these arrays."""
+        wanted = list(names)
+        if sorted(self._members) != sorted(f"{name}.npy" for name in wanted):
+            raise UnsoundError(f"is not sound: it must hold exactly {', '.join(wanted)}")
+
+    def array(
+        self, name: str, dtype: str, shape: tuple[int, ...], *, at_most: bool = False
+    ) -> NDArray[Any]:
+        """An array of exactly this type and shape, or of up to this shape; floats are finite."""
+        room = math.prod(shape) * np.dtype(dtype).itemsize
+        found, declared, data = self._header(name, room)
+        fits = declared == shape
+        if at_most:
+            fits = len(declared) == len(shape)
+            fits = fits and all(a <= b for a, b in zip(declared, shape, strict=True))
+        if not fits or found != dtype:
+            wanted = dtype if at_most else f"{dtype} {shape}"
+            raise UnsoundError(f"has {name} of {found} {declared}, not {wanted}")
+        if len(data) != math.prod(declared) * np.dtype(dtype).itemsize:
+            raise UnsoundError(f"has {name} with {len(data)} bytes of data, which is not its shape")
+        values = np.frombuffer(data, dtype=dtype).reshape(declared).copy()
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise UnsoundError(f"has values in {name} that are not finite numbers")
+        return values
+
+    def text(self, name: str, limit: int) -> str:
+        """A text of up to ``limit`` characters."""
+        dtype, shape, data = self._header(name, 4 * limit)
+        declared = re.fullmatch(r"<U([0-9]{1,9})", dtype)
+        length = int(declared[1]) if declared else limit + 1
+        if length > limit or shape != () or len(data) != 4 * length:
+            raise UnsoundError(f"has {name} of {dtype} {shape} in {len(data)} bytes")
+        return data.decode("utf-32-le").rstrip("\0")
+
+    def _header(self, name: str, room: int) -> tuple[str, tuple[int, ...], bytes]:
+        """An array's type and shape as declared, and its data of up to ``room`` bytes."""
+        member = self._members[f"{name}.npy"]
+        if member.size > room + _HEADER_LIMIT:
+            raise UnsoundError(f"has {name} of {member.size} bytes, which is too large")
+        content = archive.read(self._content, member)
+        if content[:8] != b"\x93NUMPY\1\0":
+            raise UnsoundError(f"has {name} in an unknown array format")
+        end = 10 + int.from_bytes(content[8:10], "little")
+        if _PICKLED.search(content[10:end][:200]):
+            raise UnsoundError(f"has pickled objects in {name}: they are never loaded")
+        header = _HEADER.fullmatch(content[10:end])
+        if header is None or len(content) < end:
+            raise UnsoundError(f"has {name} of an unknown type or layout")
+        shape = tuple(int(part) for part in header[2].split(b",") if part.strip())
+        return printable(header[1].decode("latin-1")), shape, content[end:]
 
 
 def _content(path: Path, limit: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise UnsoundError("is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise UnsoundError("is not a regular file")
         if status.st_size > limit:
             raise UnsoundError(f"is too large: {status.st_size} bytes")
-        return file.read(limit)
-
-
-def _array(content: bytes, name: str, member: Member) -> NDArray[Any]:
-    stream = io.BytesIO(content)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise UnsoundError(f"has {name} in an unknown array format")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    text = member.dtype == "U" and dtype.kind == "U"
-    known = not dtype.hasobject and (text or dtype.str == member.dtype)
-    if fortran or not known or len(shape) != len(member.most):
-        raise UnsoundError(f"has {name} of {dtype.str} {shape}")
-    if any(a != b if member.exact else a > b for a, b in zip(shape, member.most, strict=True)):
-        raise UnsoundError(f"has {name} of shape {shape}")
-    data = content[stream.tell() :]
-    if len(data) != math.prod(shape) * dtype.itemsize:
-        raise UnsoundError(f"has {name} with {len(data)} bytes of data, which is not its shape")
-    array = np.frombuffer(data, dtype=dtype).reshape(shape).copy()
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise UnsoundError(f"has values in {name} that are not finite numbers")
-    return array
+        return file.read(status.st_size)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf import arrays
-from catclf.arrays import Member, UnsoundError
+from catclf.archive import ArchiveError
+from catclf.arrays import ArrayFile, UnsoundError
 from catclf.errors import CheckpointError, SettingsError
 from catclf.files import printable, reason
 from catclf.maths import Floats
@@ -21,7 +22,9 @@ from catclf.solvers.state import State, Watch
 FORMAT = "catclf-checkpoint"
 VERSION = 1
 FILE_LIMIT = 256 * 1024 * 1024  # bytes; the two points of 1024x1024 pictures have 50 MB
+COORDINATES_LIMIT = FILE_LIMIT // 8
 COSTS_LIMIT = 1_000_000
+META_LIMIT = 1024 * 1024  # characters
 
 
 def beside(output: Path) -> Path:
@@ -57,7 +60,7 @@ class Checkpoints:
             return fresh
         try:
             state = _state(self.path, identity, len(fresh.point.coordinates))
-        except UnsoundError as error:
+        except (UnsoundError, ArchiveError) as error:
             raise CheckpointError(
                 f"{printable(self.path)}: {error}: leave out --resume to start anew"
             ) from error
@@ -103,29 +106,25 @@ class Checkpoints:
 
 def _state(path: Path, identity: dict[str, Any], k: int) -> State:
     """The state in a file, for a problem of k coordinates. Raises UnsoundError and OSError."""
+    file = ArrayFile(path, FILE_LIMIT)
+    file.check()
     # Any number of coordinates is read, so that a run on other pictures is refused by that name.
-    members = {
-        "coordinates": Member("<f8", (FILE_LIMIT, 1)),
-        "best": Member("<f8", (FILE_LIMIT, 1)),
-        "numbers": Member("<f8", (4,), exact=True),
-        "costs": Member("<f8", (COSTS_LIMIT,)),
-        "cost_steps": Member("<i8", (COSTS_LIMIT,)),
-        "watch_costs": Member("<f8", (COSTS_LIMIT,)),
-        "watch_steps": Member("<i8", (COSTS_LIMIT,)),
-        "meta": Member("U"),
+    most = {
+        "coordinates": (COORDINATES_LIMIT, 1),
+        "best": (COORDINATES_LIMIT, 1),
+        "costs": (COSTS_LIMIT,),
+        "watch_costs": (COSTS_LIMIT,),
     }
-    arrays = arrays.read(path, members, FILE_LIMIT)
-    meta = _meta(arrays["meta"])
+    steps = {"cost_steps": "costs", "watch_steps": "watch_costs"}
+    file.require([*most, *steps, "numbers", "meta"])
+    meta = _meta(file.text("meta", META_LIMIT))
     _require_same(meta.get("identity"), identity)
-    lengths = {name: len(arrays[name]) for name in members if arrays[name].ndim}
-    if (
-        lengths["coordinates"] != k
-        or lengths["best"] not in (0, k)
-        or lengths["costs"] != lengths["cost_steps"]
-        or lengths["watch_costs"] != lengths["watch_steps"]
-    ):
+    found = {name: file.array(name, "<f8", shape, at_most=True) for name, shape in most.items()}
+    found |= {name: file.array(name, "<i8", found[other].shape) for name, other in steps.items()}
+    found["numbers"] = file.array("numbers", "<f8", (4,))
+    if len(found["coordinates"]) != k or len(found["best"]) not in (0, k):
         raise UnsoundError("is damaged: its arrays do not belong together")
-    return _assembled(arrays, meta)
+    return _assembled(found, meta)
 
 
 def _assembled(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> State:
@@ -150,9 +149,9 @@ def _column(array: NDArray[Any]) -> Floats:
     return np.ascontiguousarray(array, dtype=np.float64)
 
 
-def _meta(text: NDArray[Any]) -> dict[str, Any]:
+def _meta(text: str) -> dict[str, Any]:
     try:
-        meta = json.loads(str(text))
+        meta = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UnsoundError("is damaged and cannot be read") from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import special  # type: ignore[import-untyped]
+from scipy import special
 from sklearn.metrics import log_loss
 
 from catclf import maths

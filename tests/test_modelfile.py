@@ -410,7 +410,7 @@ def test_a_file_larger_than_any_model_is_refused_unread(path: Path) -> None:
     with path.open("r+b") as file:
         file.truncate(10**12)  # a hole: no disk is used
     with memory(10_000_000):
-        refused(path, "is larger than any model: 1000000000000 bytes")
+        refused(path, "is too large: 1000000000000 bytes")
 
 
 # What it refuses: members

@@ -230,9 +230,9 @@ def meta(**changes: Any) -> str:
         ({"coordinates": np.zeros((4, 1))}, "do not belong together"),
         ({"coordinates": np.zeros(3)}, r"coordinates of <f8 \(3,\)"),
         ({"coordinates": np.zeros((3, 1), np.float32)}, "coordinates of <f4"),
-        ({"coordinates": np.array([[{}]] * 3, dtype=object)}, "coordinates of"),
+        ({"coordinates": np.array([[{}]] * 3, dtype=object)}, "pickled objects in coordinates"),
         ({"numbers": np.zeros(3)}, "numbers"),
-        ({"cost_steps": np.zeros(4, np.int64)}, "do not belong together"),
+        ({"cost_steps": np.zeros(4, np.int64)}, r"cost_steps of <i8 \(4,\), not"),
     ],
 )
 def test_an_unsound_checkpoint_is_refused(

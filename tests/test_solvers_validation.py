@@ -29,8 +29,8 @@ def test_a_split_holds_out_a_part_of_each_class(m: int, fraction: float) -> None
     trained, held = split(data, fraction, seed=1)
     assert sorted(rows_of(trained) + rows_of(held)) == list(range(m))
     for label in (0.0, 1.0):
-        of_class = np.count_nonzero(data.Y == label)
-        assert np.count_nonzero(held.Y == label) == round(fraction * of_class)
+        of_class = np.count_nonzero(label == data.Y)
+        assert np.count_nonzero(label == held.Y) == round(fraction * of_class)
     assert np.array_equal(held.Y, data.Y[:, rows_of(held)])
     assert rows_of(held) == sorted(rows_of(held))
 
