@@ -717,7 +717,7 @@ def test_some_rows_of_rows_are_those_of_an_array(tmp_path: Path) -> None:
         np.testing.assert_array_equal(view[np.array([7, 2])], ROWS[chosen][[7, 2]])
 
 
-@pytest.mark.parametrize("method", ["auto", "gram", "dense"])
+@pytest.mark.parametrize("method", ["auto", "gram", "stream"])
 @pytest.mark.parametrize("options", [STORAGE[1], STORAGE[4]])
 def test_pictures_that_stay_on_disk_train_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, options: dict[str, Any]
