@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,16 @@ class Counts:
         return _ratio(self.tp, self.positives)
 
     @property
+    def specificity(self) -> float:
+        """Of the negative pictures, the share that was answered negative."""
+        return _ratio(self.tn, self.negatives)
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean of recall and specificity: 1/2 for any answer that ignores the picture."""
+        return (self.recall + self.specificity) / 2
+
+    @property
     def f1(self) -> float:
         """The harmonic mean of precision and recall: 2tp / (2tp + fp + fn)."""
         return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
@@ -81,6 +92,26 @@ class Counts:
     def majority(self) -> float:
         """The accuracy of always giving the more frequent class's name: the baseline to beat."""
         return _ratio(max(self.positives, self.negatives), self.total)
+
+
+def wilson(successes: int, total: int) -> tuple[float, float]:
+    """The 95 % Wilson score interval of a share, within 0 … 1; (NaN, NaN) of nothing.
+
+    The shares p that differ from the observed one by at most 1.96 standard errors of p itself
+    (Wilson, J. Amer. Statist. Assoc. 22, 1927); it holds for few pictures and for shares near 0
+    and 1, where p ± 1.96 s does not. Pictures are taken to be independent draws.
+    """
+    if not total:
+        return float("nan"), float("nan")
+    z2 = _NORMAL_975**2
+    centre = (successes + z2 / 2) / (total + z2)
+    spread = sqrt(successes * (total - successes) / total + z2 / 4) * _NORMAL_975 / (total + z2)
+    low = 0.0 if successes == 0 else centre - spread
+    high = 1.0 if successes == total else centre + spread
+    return low, high
+
+
+_NORMAL_975 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -1,0 +1,62 @@
+"""``catclf evaluate``: how good a model is on labelled pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from catclf.cli.judging import PartOption, PositiveName, open_labelled, stdout_styling
+from catclf.cli.options import OUTPUT, JsonOrText, ModelPath, SkipBad
+from catclf.cli.streams import put, warn
+
+
+def evaluate(
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DATA]",
+            help="HDF5 file, class folders, CSV or TSV table, or .npz.",
+            show_default="the bundled test set",
+        ),
+    ] = None,
+    model: ModelPath = Path("model.npz"),
+    part: PartOption = "test",
+    positive: PositiveName = None,
+    skip_bad: SkipBad = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Probability above which the answer is the positive class.",
+            show_default="the model's, usually 0.5",
+        ),
+    ] = None,
+    mistakes: Annotated[
+        int,
+        typer.Option(min=0, help="Most confident mistakes to list.", rich_help_panel=OUTPUT),
+    ] = 5,
+    format: JsonOrText = "text",
+) -> None:
+    """Judge a model on labelled pictures that it has not seen.
+
+    The column "blind" is what the best answer that ignores the picture would get. Warnings, such as
+    class shares unlike those in training, go to stderr.
+
+    Example: catclf evaluate test_catvnoncat.h5 -m model.npz --format json
+    """
+    from catclf import evaluation
+    from catclf.modelfile import load
+
+    trained = load(model)
+    labelled = open_labelled(trained, data, part, positive, skip_bad=skip_bad)
+    found = evaluation.evaluate(trained, labelled, threshold)
+    for warning in found.warnings():
+        warn(warning)
+    if format == "json":
+        put(json.dumps(evaluation.facts(found, mistakes), allow_nan=False) + "\n")
+    else:
+        put(evaluation.text(found, mistakes, stdout_styling()))

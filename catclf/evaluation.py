@@ -1,0 +1,287 @@
+"""A model against a labelled data set: one object that prints as text and JSON and fills a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf import curves
+from catclf.datasets import Dataset
+from catclf.files import printable
+from catclf.maths import Floats, sigmoid
+from catclf.metrics import Counts, wilson
+from catclf.model import Model
+from catclf.quality import SHARE_DEVIATIONS, SHARE_DIFFERENCE
+from catclf.styling import Styling
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One picture's answer: its row, its name where it has one, its class and what was said."""
+
+    index: int
+    name: str | None
+    label: str
+    answer: str
+    probability: float  # of the positive class
+
+    @property
+    def shown(self) -> str:
+        """The name, or the row number, on one line."""
+        return printable(self.name) if self.name is not None else f"picture {self.index}"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores Z (1, m) of labelled pictures Y (1, m), and everything derived from them.
+
+    ``trained`` holds the numbers of positive and of all pictures that the model was trained on.
+    """
+
+    source: str
+    classes: tuple[str, str]
+    threshold: float
+    Z: Floats
+    Y: Floats
+    names: tuple[str, ...] | None = None
+    trained: tuple[int, int] = (0, 0)
+
+    @cached_property
+    def A(self) -> Floats:
+        """Probabilities of the positive class, (1, m)."""
+        return sigmoid(self.Z)
+
+    @cached_property
+    def said(self) -> NDArray[np.bool_]:
+        """Whether the answer is positive, (1, m)."""
+        return np.greater(self.A, self.threshold)
+
+    @cached_property
+    def counts(self) -> Counts:
+        """The confusion matrix at the threshold."""
+        return Counts.of(self.said, self.Y > 0.5)
+
+    @cached_property
+    def roc(self) -> curves.Roc:
+        return curves.roc(self.Z, self.Y)
+
+    @cached_property
+    def log_loss(self) -> float:
+        return curves.log_loss(self.Z, self.Y)
+
+    @cached_property
+    def brier(self) -> float:
+        return curves.brier(self.A, self.Y)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson interval of the accuracy."""
+        return wilson(self.counts.correct, self.counts.total)
+
+    @property
+    def share(self) -> float:
+        """The share of positive pictures."""
+        return self.counts.positives / self.counts.total
+
+    @property
+    def majority(self) -> str:
+        """The name of the more frequent class."""
+        return self.classes[int(self.counts.positives > self.counts.negatives)]
+
+    def answers(self, right: bool, count: int) -> list[Answer]:
+        """The ``count`` most confident right or wrong answers, the most confident first.
+
+        Confidence is the distance of z from the threshold's z; equal ones keep their order.
+        """
+        said, truth = self.said[0], self.Y[0] > 0.5
+        rows = np.flatnonzero((said == truth) == right)
+        order = np.argsort(-np.abs(self.Z[0, rows] - _logit(self.threshold)), kind="stable")
+        return [
+            Answer(
+                index=row,
+                name=self.names[row] if self.names else None,
+                label=self.classes[int(truth[row])],
+                answer=self.classes[int(said[row])],
+                probability=float(self.A[0, row]),
+            )
+            for row in rows[order[:count]].tolist()
+        ]
+
+    def warnings(self) -> list[str]:
+        """What makes the numbers less than they seem."""
+        found = []
+        if self.counts.positives == 0 or self.counts.negatives == 0:
+            only = printable(self.majority)
+            found.append(f"{self.source}: every picture is {only}: most numbers need both classes")
+        positives, pictures = self.trained
+        if pictures and _shares_differ(positives, pictures, self.counts):
+            name = printable(self.classes[1])
+            found.append(
+                f"class shares differ: {name} was {100 * positives / pictures:.1f} % in training "
+                f"and is {100 * self.share:.1f} % here: prefer balanced accuracy and ROC AUC"
+            )
+        return found
+
+
+def evaluate(model: Model, data: Dataset, threshold: float | None = None) -> Evaluation:
+    """Score all pictures of a data set, in blocks, and compare with its labels.
+
+    ``threshold`` is the probability above which the answer is positive (default: the model's).
+    Raises ShapeError when the pictures do not have the model's size.
+    """
+    return Evaluation(
+        source=data.source,
+        classes=model.classes,
+        threshold=model.threshold if threshold is None else threshold,
+        Z=model.scores(data.pictures),
+        Y=data.Y,
+        names=data.names,
+        trained=(model.training.positives, model.training.pictures),
+    )
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number: its key in JSON, its name for people, and what answering blindly would give."""
+
+    key: str
+    name: str
+    value: float
+    blind: float | None = None
+    percent: bool = True
+    note: str = ""
+
+    def show(self, value: float | None) -> str:
+        """As text; a dash for what is not defined."""
+        if value is None or math.isnan(value):
+            return "–"
+        return f"{100 * value:.2f} %" if self.percent else f"{value:.4f}"
+
+
+def measures(found: Evaluation) -> list[Measure]:
+    """All measures in the order in which they are shown.
+
+    ``blind`` is the best that an answer which ignores the picture could get: always the more
+    frequent class, or for probabilities always the class share of these very pictures.
+    """
+    counts, p = found.counts, found.share
+    low, high = found.interval
+    entropy = -sum(q * math.log(q) for q in (p, 1 - p) if q > 0)
+    interval = (
+        f"{counts.correct} of {counts.total}, 95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+    )
+    of_positive = f"{counts.tp} of {counts.positives}"
+    of_answers = f"{counts.tp} of {counts.tp + counts.fp}"
+    return [
+        Measure("accuracy", "accuracy", counts.accuracy, counts.majority, note=interval),
+        Measure("balanced_accuracy", "balanced accuracy", counts.balanced_accuracy, 0.5),
+        Measure("precision", "precision", counts.precision, p, note=of_answers),
+        Measure("recall", "recall", counts.recall, note=of_positive),
+        Measure("f1", "F1", counts.f1),
+        Measure("roc_auc", "ROC AUC", found.roc.auc, 0.5, percent=False),
+        Measure(
+            "average_precision", "average precision", found.roc.average_precision, p, percent=False
+        ),
+        Measure("log_loss", "log loss", found.log_loss, entropy, percent=False),
+        Measure("brier", "Brier score", found.brier, p * (1 - p), percent=False),
+    ]
+
+
+def facts(found: Evaluation, mistakes: int = 0) -> dict[str, Any]:
+    """Everything as plain values for JSON; None for what is not defined."""
+    counts = found.counts
+    positives, pictures = found.trained
+    return {
+        "source": found.source,
+        "classes": list(found.classes),
+        "threshold": found.threshold,
+        "pictures": counts.total,
+        "positives": counts.positives,
+        "share": found.share,
+        "training_share": positives / pictures if pictures else None,
+        "confusion": {"tp": counts.tp, "fp": counts.fp, "tn": counts.tn, "fn": counts.fn},
+        "accuracy_interval": [*found.interval],
+        "majority": counts.majority,
+        **{m.key: None if math.isnan(m.value) else m.value for m in measures(found)},
+        "mistakes": [
+            {
+                "index": answer.index,
+                "name": answer.name,
+                "label": answer.label,
+                "answer": answer.answer,
+                "probability": answer.probability,
+            }
+            for answer in found.answers(False, mistakes)
+        ],
+        "warnings": found.warnings(),
+    }
+
+
+def text(found: Evaluation, mistakes: int, style: Styling) -> str:
+    """Everything for people, in 80 columns but for long names."""
+    counts = found.counts
+    negative, positive = (printable(name) for name in found.classes)
+    head = (
+        f"{printable(found.source)}: {counts.total} pictures, {counts.positives} {positive} "
+        f"({100 * found.share:.1f} %), {counts.negatives} {negative}"
+    )
+    lines = [style.bold(head), "", style.dim(f"{'':<19}{'model':>9}  {'blind':>9}")]
+    for m in measures(found):
+        blind = "" if m.blind is None else m.show(m.blind)
+        value = style.bold(f"{m.show(m.value):>9}")
+        lines.append(f"{m.name:<19}{value}  {blind:>9}   {m.note}".rstrip())
+    lines += ["", *_confusion_lines(found, style)]
+    wrong = found.answers(False, mistakes)
+    if wrong:
+        lines += ["", *_answer_lines("most confident mistakes", wrong, positive, style)]
+    return "\n".join(lines) + "\n"
+
+
+def _confusion_lines(found: Evaluation, style: Styling) -> list[str]:
+    counts = found.counts
+    negative, positive = (printable(name) for name in found.classes)
+    width = max(8, len(f"said {negative}"), len(f"said {positive}"))
+    side = max(len(f"is {negative}"), len(f"is {positive}"), 16)
+    rows = [
+        (f"is {negative}", f"{counts.tn}", f"{counts.fp}"),
+        (f"is {positive}", f"{counts.fn}", f"{counts.tp}"),
+    ]
+    head = f"{'':<{side}}  {'said ' + negative:>{width}}  {'said ' + positive:>{width}}"
+    body = [f"{name:<{side}}  {a:>{width}}  {b:>{width}}" for name, a, b in rows]
+    return [style.dim(head), *body]
+
+
+def _answer_lines(
+    title: str, answers: Sequence[Answer], positive: str, style: Styling
+) -> list[str]:
+    labels = [printable(answer.label) for answer in answers]
+    said = [printable(answer.answer) for answer in answers]
+    a, b = max(5, *map(len, labels)), max(5, *map(len, said))
+    head = f"{f'P({positive})':>9}  {'is':<{a}}  {'said':<{b}}  picture"
+    lines = [style.bold(title), style.dim(head)]
+    for answer, label, answered in zip(answers, labels, said, strict=True):
+        share = f"{100 * answer.probability:.2f} %"
+        lines.append(f"{share:>9}  {label:<{a}}  {answered:<{b}}  {answer.shown}")
+    return lines
+
+
+def _logit(p: float) -> float:
+    """The z of a probability; thresholds 0 and 1 lie beyond the scores."""
+    if p <= 0.0 or p >= 1.0:
+        return math.copysign(1000.0, p - 0.5)
+    return math.log(p / (1 - p))
+
+
+def _shares_differ(positives: int, pictures: int, counts: Counts) -> bool:
+    """Whether two shares differ by more than chance makes likely (test of two proportions)."""
+    difference = abs(positives / pictures - counts.positives / counts.total)
+    pooled = (positives + counts.positives) / (pictures + counts.total)
+    error = sqrt(pooled * (1 - pooled) * (1 / pictures + 1 / counts.total))
+    return difference > SHARE_DIFFERENCE and difference > SHARE_DEVIATIONS * error

@@ -1,0 +1,156 @@
+"""One model on one data set: numbers against scikit-learn's, mistakes, warnings, text and JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_pictures, write_hdf5
+from PIL import Image
+from sklearn import metrics as sklearn_metrics
+
+import catclf
+from catclf import evaluation
+from catclf.evaluation import Evaluation
+from catclf.images import Preprocess
+from catclf.model import Model, Training
+from catclf.opening import open_for
+from catclf.styling import Styling
+
+
+def of(
+    Z: list[float], Y: list[int], threshold: float = 0.5, names: tuple[str, ...] | None = None
+) -> Evaluation:
+    return Evaluation(
+        source="x.h5",
+        classes=("non-cat", "cat"),
+        threshold=threshold,
+        Z=np.array([Z], dtype=float),
+        Y=np.array([Y], dtype=float),
+        names=names,
+    )
+
+
+def test_every_number_on_the_course_data_is_scikit_learns(course: tuple[Path, Path]) -> None:
+    data = catclf.open_dataset(course[0])
+    model = Model.from_fit(catclf.train(data), data)
+    test = open_for(model, course[1], "test")
+    facts = evaluation.facts(evaluation.evaluate(model, test))
+    X = np.asarray(test.pictures).reshape(50, -1) / 255
+    Z = X @ model.w[:, 0] + model.b
+    A, truth = 1 / (1 + np.exp(-Z)), test.Y[0]
+    said = A > 0.5
+    expected = {
+        "accuracy": sklearn_metrics.accuracy_score(truth, said),
+        "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(truth, said),
+        "precision": sklearn_metrics.precision_score(truth, said),
+        "recall": sklearn_metrics.recall_score(truth, said),
+        "f1": sklearn_metrics.f1_score(truth, said),
+        "roc_auc": sklearn_metrics.roc_auc_score(truth, Z),
+        "average_precision": sklearn_metrics.average_precision_score(truth, Z),
+        "log_loss": sklearn_metrics.log_loss(truth, A),
+        "brier": sklearn_metrics.brier_score_loss(truth, A),
+    }
+    assert {key: facts[key] for key in expected} == pytest.approx(expected, rel=1e-12)
+    (tn, fp), (fn, tp) = sklearn_metrics.confusion_matrix(truth, said)
+    assert facts["confusion"] == {"tp": tp, "fp": fp, "tn": tn, "fn": fn}
+    assert facts["accuracy"] == 0.7  # the course's own result
+    assert facts["warnings"] == [
+        "class shares differ: cat was 34.4 % in training and is 66.0 % here: "
+        "prefer balanced accuracy and ROC AUC"
+    ]
+
+
+def test_mistakes_come_most_confident_first_and_by_name() -> None:
+    found = of([-1.0, 3.0, 2.0, -5.0], [1, 0, 1, 1], names=("a", "b\n", "c", "d"))
+    wrong = found.answers(False, 2)
+    assert [(a.index, a.shown, a.label, a.answer) for a in wrong] == [
+        (3, "d", "cat", "non-cat"),
+        (1, "b\\n", "non-cat", "cat"),
+    ]
+    assert [a.index for a in found.answers(False, 9)] == [3, 1, 0]
+    assert [a.index for a in found.answers(True, 9)] == [2]
+    assert of([1.0], [0]).answers(False, 1)[0].shown == "picture 0"
+
+
+def test_confidence_is_measured_from_the_threshold() -> None:
+    found = of([1.0, 2.1], [1, 0], threshold=0.88)  # the threshold's z is 1.99
+    assert [a.index for a in found.answers(False, 9)] == [0, 1]
+
+
+@pytest.mark.parametrize(("threshold", "positives"), [(0.0, 3), (1.0, 0), (0.5, 1)])
+def test_the_threshold_decides(threshold: float, positives: int) -> None:
+    counts = of([-2.0, 0.0, 2.0], [0, 1, 1], threshold).counts
+    assert counts.tp + counts.fp == positives
+
+
+def test_similar_shares_are_not_warned_about() -> None:
+    alike = Evaluation("x", ("a", "b"), 0.5, np.zeros((1, 4)), np.array([[0.0, 1, 1, 0]]), None)
+    assert alike.warnings() == []
+    close = Evaluation(
+        "x", ("a", "b"), 0.5, np.zeros((1, 4)), np.array([[0.0, 1, 1, 1]]), None, (50, 100)
+    )
+    assert close.warnings() == []
+
+
+def test_one_class_gives_a_warning_and_nulls() -> None:
+    found = of([1.0, -1.0], [1, 1])
+    assert found.warnings() == ["x.h5: every picture is cat: most numbers need both classes"]
+    facts = json.loads(json.dumps(evaluation.facts(found), allow_nan=False))
+    assert facts["roc_auc"] is None
+    assert facts["balanced_accuracy"] is None
+    assert facts["recall"] == 0.5
+    assert "–" in evaluation.text(found, 0, Styling())
+
+
+def test_text_fits_80_columns_and_colour_adds_no_characters() -> None:
+    found = of([-1.0, 3.0, 2.0, -5.0], [1, 0, 1, 1])
+    plain = evaluation.text(found, 5, Styling())
+    assert max(map(len, plain.splitlines())) <= 80
+    coloured = evaluation.text(found, 5, Styling(colour=True))
+    for code in ("\x1b[1m", "\x1b[2m", "\x1b[0m"):
+        assert code in coloured
+        coloured = coloured.replace(code, "")
+    assert coloured == plain
+
+
+def test_blind_numbers_are_those_of_answers_that_ignore_the_picture() -> None:
+    Y = [1, 1, 1, 0]
+    blind = {m.key: m.blind for m in evaluation.measures(of([0.0] * 4, Y))}
+    share = np.full(4, 0.75)
+    assert blind["accuracy"] == 0.75
+    assert blind["log_loss"] == pytest.approx(sklearn_metrics.log_loss(Y, share), rel=1e-12)
+    assert blind["brier"] == pytest.approx(sklearn_metrics.brier_score_loss(Y, share), rel=1e-12)
+    expected = sklearn_metrics.average_precision_score(Y, share)
+    assert blind["average_precision"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_files_are_prepared_as_the_model_remembers(tmp_path: Path) -> None:
+    for name in ("cat", "non-cat"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGBA", (40, 20), (255, 0, 0, 0)).save(tmp_path / "photos" / name / "a.png")
+    preprocess = Preprocess(8, "pad", background=(0, 0, 255))
+    model = Model(np.zeros((192, 1)), 0.0, preprocess)
+    data = open_for(model, tmp_path / "photos", "test")
+    assert data.preprocess == preprocess
+    assert (np.asarray(data.pictures) == (0, 0, 255)).all()
+
+
+def test_other_negatives_are_told(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "a.png")
+    data = open_for(Model(np.zeros((12288, 1)), 0.0), tmp_path, "test")
+    assert data.notes[-1].endswith("negatives are dog here and were non-cat in training")
+
+
+def test_the_shares_of_training_are_taken_from_the_model(tmp_path: Path) -> None:
+    x, y = make_pictures(100)
+    path = write_hdf5(tmp_path / "x.h5", images=x, labels=y)
+    training = Training(pictures=100, positives=5)
+    model = Model(np.zeros((192, 1)), 0.0, Preprocess(8), training=training)
+    found = evaluation.evaluate(model, open_for(model, path, "test"))
+    assert evaluation.facts(found)["training_share"] == 0.05
+    assert len(found.warnings()) == 1
