@@ -102,6 +102,18 @@ def sigmoid(x: Node) -> Node:
     return Node(value, "", "sigmoid", ((x, t / (1.0 + t) ** 2),))
 
 
+def logistic_loss(z: Node, y: float) -> Node:
+    """-log a for label y = 1 and -log(1 - a) for y = 0, where a = σ(z).
+
+    1 - a is made as σ(-z), which does not cancel. Where that underflows, beyond |z| of 700, the
+    loss is |z| to the last digit.
+    """
+    chance = sigmoid(z).named("a") if y else sigmoid(-z).named("1 - a")
+    if chance.value < 1e-300:
+        return -z if y else z + 0.0
+    return -log(chance)
+
+
 def topological(root: Node) -> list[Node]:
     """Every node that root depends on, each after its parents. Not recursive: any depth will do."""
     order: list[Node] = []
