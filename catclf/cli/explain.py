@@ -1,0 +1,179 @@
+"""``catclf explain``: why one picture got its answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from catclf.cli.judging import PartOption, open_labelled, stdout_styling
+from catclf.cli.options import DATA, OUTPUT, JsonOrText, ModelPath
+from catclf.cli.streams import put
+from catclf.errors import DataError, PictureError, SettingsError
+from catclf.files import printable, replacing, require_writable
+
+if TYPE_CHECKING:
+    from catclf.explain import Explanation, Row
+    from catclf.maths import Pixels
+    from catclf.model import Model
+    from catclf.styling import Styling
+
+BAR = 12  # characters for each side of a bar
+
+
+def explain(
+    picture: Annotated[
+        Path,
+        typer.Argument(metavar="PICTURE", help="A picture, or with --index a data set."),
+    ],
+    model: ModelPath = Path("model.npz"),
+    index: Annotated[
+        int | None,
+        typer.Option(min=0, help="The picture's number in a data set.", rich_help_panel=DATA),
+    ] = None,
+    part: PartOption = "test",
+    label: Annotated[
+        str | None,
+        typer.Option(
+            help="The true class, for the loss.",
+            show_default="that in the data set, else the answer given",
+        ),
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the picture and the map of its evidence here, as PNG.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    format: JsonOrText = "text",
+) -> None:
+    """Show how one picture's answer came about: z as a sum of parts, and the graph of its loss.
+
+    Example: catclf explain cat.jpg --label cat --image evidence.png
+    """
+    from catclf import explain as explaining
+    from catclf import png
+    from catclf.modelfile import load
+
+    trained = load(model)
+    if image is not None:
+        require_writable(image, [picture, model])
+    shown, pixels, known = _picture(trained, picture, index, part)
+    found = explaining.explain(trained, pixels)
+    label = label or known or found.answer
+    if label not in found.classes:
+        names = " or ".join(printable(name) for name in found.classes)
+        raise SettingsError(f"--label {printable(label)} is no class of the model: use {names}")
+    rows = explaining.loss_graph(found, found.classes.index(label))
+    if image is not None:
+        with replacing(image) as file:
+            file.write(png.encode(explaining.side_by_side(found)))
+    if format == "json":
+        put(json.dumps(_facts(shown, found, label, rows), allow_nan=False) + "\n")
+    else:
+        put(_text(shown, found, label, rows, image, stdout_styling()))
+
+
+def _picture(
+    model: Model, path: Path, index: int | None, part: Any
+) -> tuple[str, Pixels, str | None]:
+    """What the picture is called, its pixels, and its label where that is known."""
+    from catclf import images
+
+    if index is None:
+        try:
+            return printable(path), images.read(path, model.preprocess), None
+        except PictureError as error:
+            raise DataError(f"{printable(path)}: {error}") from error
+    data = open_labelled(model, path, part)
+    if index >= data.m:
+        raise SettingsError(
+            f"--index {index}: {printable(path)} has {data.m} pictures, 0 to {data.m - 1}"
+        )
+    name = printable(data.names[index]) if data.names else f"picture {index}"
+    pixels = data.pictures[index : index + 1][0]
+    return f"{printable(data.source)} {name}", pixels, model.classes[int(data.Y[0, index])]
+
+
+def _facts(shown: str, found: Explanation, label: str, rows: list[Row]) -> dict[str, Any]:
+    from catclf.explain import COLUMNS, ROWS
+
+    return {
+        "picture": shown,
+        "answer": found.answer,
+        "probability": found.probability,
+        "z": found.z,
+        "bias": found.bias,
+        "channels": found.channels,
+        "regions": {
+            f"{ROWS[i]} {COLUMNS[j]}": value
+            for i, row in enumerate(found.regions.tolist())
+            for j, value in enumerate(row)
+        },
+        "label": label,
+        "graph": [
+            {"node": row.node, "is": row.made, "value": row.value, "grad": row.grad} for row in rows
+        ],
+    }
+
+
+def _text(
+    shown: str, found: Explanation, label: str, rows: list[Row], image: Path | None, style: Styling
+) -> str:
+    positive = printable(found.classes[1])
+    head = (
+        f"{shown}: {printable(found.answer)}, P({positive}) {100 * found.probability:.2f} %, "
+        f"z = {found.z:+.6f}"
+    )
+    lines = [style.bold(head), "", *_part_lines(found, style), "", *_region_lines(found, style)]
+    title = f"the graph of the loss if the label is {printable(label)}"
+    lines += ["", style.bold(title), "", *_graph_lines(rows, style)]
+    if image is not None:
+        from catclf.explain import full_colour
+
+        full = full_colour(found.per_pixel)
+        lines += [
+            "",
+            f"{printable(image)}: the picture, and its evidence: orange for {positive}, purple "
+            "against,",
+            f"full colour from ±{full:.2g} a pixel",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _part_lines(found: Explanation, style: Styling) -> list[str]:
+    """z as bias and three channels, with bars to one scale."""
+    parts = {"bias": found.bias, **found.channels}
+    most = max(map(abs, (*parts.values(), found.z)))
+    lines = [style.bold("z is the bias and the evidence w x of each channel")]
+    for name, value in (*parts.items(), ("z", found.z)):
+        number = style.signed(value, f"{value:+12.6f}")
+        lines.append(f"  {name:<6}{number}  {style.bar(value, most, BAR)}".rstrip())
+    return lines
+
+
+def _region_lines(found: Explanation, style: Styling) -> list[str]:
+    """The 3x3 regions where they lie in the picture."""
+    most = float(abs(found.regions).max())
+    positive = printable(found.classes[1])
+    lines = [style.bold(f"evidence by region: + speaks for {positive}, - against")]
+    for row in found.regions.tolist():
+        cells = [f"{style.signed(v, f'{v:+9.4f}')} {style.bar(v, most, BAR // 3 + 1)}" for v in row]
+        lines.append("  " + "   ".join(cells).rstrip())
+    return lines
+
+
+def _graph_lines(rows: list[Row], style: Styling) -> list[str]:
+    width = max(len(row.node) for row in rows)
+    made = max(len(row.made) for row in rows)
+    head = f"{'node':<{width}}  {'is':<{made}}  {'value':>13}  {'dL / d node':>13}"
+    return [
+        style.dim(head),
+        *(
+            f"{row.node:<{width}}  {row.made:<{made}}  {row.value:>13.6g}  {row.grad:>13.6g}"
+            for row in rows
+        ),
+    ]

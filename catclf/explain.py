@@ -1,0 +1,204 @@
+"""Why one picture got its answer: z as a sum of parts, and the graph of its loss.
+
+    z = b + Σ w_i x_i,  x = pixels / 255
+
+so w_i x_i is the evidence that value i gives: above zero it speaks for the positive class, below
+against it. Sums are correctly rounded (Shewchuk, Discrete Comput. Geom. 18, 1997, as math.fsum),
+so that the parts of a picture add up to its z whichever way it is divided.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from catclf import graph
+from catclf.errors import ShapeError
+from catclf.graph import Node
+from catclf.maths import PIXEL_MAX, Floats, Pixels, sigmoid
+from catclf.model import Model
+
+CHANNELS = ("red", "green", "blue")
+ROWS = ("top", "middle", "bottom")
+COLUMNS = ("left", "centre", "right")
+FOR, AGAINST = (230, 97, 0), (93, 58, 155)  # orange and purple: apart for all colour vision
+_FULL = 99.0  # percentile of |evidence| that gets the full colour
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The parts of one picture's z.
+
+    ``evidence`` float64 (size, size, 3) holds w_i x_i, ``pixels`` uint8 of the same shape the
+    picture, ``weights`` the w_i.
+    """
+
+    pixels: Pixels
+    weights: Floats
+    evidence: Floats
+    bias: float
+    classes: tuple[str, str]
+    threshold: float
+
+    @cached_property
+    def z(self) -> float:
+        """b + Σ w_i x_i, correctly rounded."""
+        return math.fsum([self.bias, *self.evidence.reshape(-1).tolist()])
+
+    @property
+    def probability(self) -> float:
+        """σ(z): of the positive class."""
+        return float(sigmoid(np.array(self.z)))
+
+    @property
+    def answer(self) -> str:
+        """The name of the class that the picture is given."""
+        return self.classes[int(self.probability > self.threshold)]
+
+    @property
+    def channels(self) -> dict[str, float]:
+        """The evidence of red, green and blue."""
+        return {name: _sum(self.evidence[:, :, c]) for c, name in enumerate(CHANNELS)}
+
+    @cached_property
+    def regions(self) -> Floats:
+        """The evidence of a 3x3 division of the picture, (3, 3)."""
+        return np.array([[_sum(self.evidence[a, b]) for b in self._thirds] for a in self._thirds])
+
+    @property
+    def per_pixel(self) -> Floats:
+        """The evidence of each pixel, its three channels added, (size, size)."""
+        return np.asarray(self.evidence.sum(axis=2))
+
+    def region_of(self, row: int, column: int) -> tuple[int, int]:
+        """Which of the 3x3 regions a pixel lies in."""
+        a, b = (
+            next(i for i, third in enumerate(self._thirds) if place < third.stop)
+            for place in (row, column)
+        )
+        return a, b
+
+    def strongest(self, count: int) -> list[tuple[int, int, int]]:
+        """Row, column and channel of the values with the most evidence either way."""
+        order = np.argsort(-np.abs(self.evidence), axis=None, kind="stable")[:count]
+        size = self.evidence.shape[1]
+        return [(i // (size * 3), i // 3 % size, i % 3) for i in order.tolist()]
+
+    @property
+    def _thirds(self) -> Sequence[slice]:
+        edges = [round(i * len(self.evidence) / 3) for i in range(4)]
+        return [slice(a, b) for a, b in pairwise(edges)]
+
+
+def explain(model: Model, pixels: Pixels) -> Explanation:
+    """Take the answer to one picture uint8 (size, size, 3) apart. Raises ShapeError."""
+    size = model.preprocess.size
+    if pixels.shape != (size, size, 3):
+        raise ShapeError(f"the picture has shape {pixels.shape}, not ({size}, {size}, 3)")
+    weights = model.w.reshape(size, size, 3)
+    return Explanation(
+        pixels=pixels,
+        weights=weights,
+        evidence=weights * (pixels / PIXEL_MAX),
+        bias=model.b,
+        classes=model.classes,
+        threshold=model.threshold,
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the graph's table: a node or many of them, the value, and dL by it."""
+
+    node: str
+    made: str
+    value: float
+    grad: float
+
+
+def loss_graph(found: Explanation, label: int, features: int = 6) -> list[Row]:
+    """The graph of one example's loss L after its backward pass, summed up for reading.
+
+    The graph itself has a node for every weight, pixel value and product, added region by region;
+    shown are the ``features`` values with the most evidence, the nine regions, b, z, a and L.
+    """
+    w, sums = _region_sums(found)
+    b = Node(found.bias, "b")
+    z = b
+    for row in sums:
+        for region in row:
+            z = z + region
+    z = z.named("z")
+    loss = graph.logistic_loss(z, float(label)).named("L")
+    graph.backward(loss)
+    rows = []
+    for r, c, channel in found.strongest(features):
+        name, node = f"{CHANNELS[channel]}({r},{c})", w[r, c, channel]
+        x = found.pixels[r, c, channel] / PIXEL_MAX
+        rows.append(Row(f"w {name}", f"x = {x:.4g}", node.value, node.grad))
+    for i, row in enumerate(sums):
+        for j, region in enumerate(row):
+            rows.append(Row(f"{ROWS[i]} {COLUMNS[j]}", "Σ w x", region.value, region.grad))
+    rows.append(Row("b", "input", b.value, b.grad))
+    rows.append(Row("z", "Σ regions + b", z.value, z.grad))
+    chance = next((n for n in graph.topological(loss) if n.name in ("a", "1 - a")), None)
+    if chance is not None:  # where σ underflows the loss is |z| itself
+        made = "σ(z)" if label else "σ(-z)"
+        rows.append(Row(chance.name, made, chance.value, chance.grad))
+    rows.append(Row("L", f"-log({'a' if label else '1 - a'})", loss.value, loss.grad))
+    return rows
+
+
+def colours(values: Floats, full: float, *, alpha: bool = False) -> Pixels:
+    """Signed values (h, w) as pixels: orange above zero, purple below, full colour at ±``full``.
+
+    Zero is white, or transparent with ``alpha``, so that the map suits any background.
+    """
+    strength = np.clip(np.abs(values) / full, 0.0, 1.0) if full > 0 else np.zeros_like(values)
+    hue = np.where((values > 0)[..., None], np.array(FOR), np.array(AGAINST))
+    if alpha:
+        opaque = np.rint(255 * strength)[..., None]
+        return np.concatenate([hue, opaque], axis=2).astype(np.uint8)
+    mixed = 255.0 - strength[..., None] * (255.0 - hue)
+    return np.rint(mixed).astype(np.uint8)
+
+
+def full_colour(values: Floats) -> float:
+    """The |value| that gets the full colour: nearly the largest, so that a few do not hide all."""
+    return float(np.percentile(np.abs(values), _FULL))
+
+
+def side_by_side(found: Explanation, height: int = 384) -> Pixels:
+    """The picture, and the map of its evidence beside it, enlarged to about ``height`` pixels."""
+    from catclf.png import enlarge
+
+    values = found.per_pixel
+    factor = max(1, height // len(values))
+    left = enlarge(found.pixels, factor)
+    right = enlarge(colours(values, full_colour(values)), factor)
+    gap = np.full((len(left), 16, 3), 255, dtype=np.uint8)
+    return np.concatenate([left, gap, right], axis=1)
+
+
+def _region_sums(found: Explanation) -> tuple[dict[tuple[int, int, int], Node], list[list[Node]]]:
+    """A node for each weight, by row, column and channel, and for each region its sum."""
+    weights, x = found.weights.tolist(), (found.pixels / PIXEL_MAX).tolist()
+    sums = [[Node(0.0) for _ in COLUMNS] for _ in ROWS]
+    w: dict[tuple[int, int, int], Node] = {}
+    size = len(weights)
+    for r in range(size):
+        for c in range(size):
+            a, b = found.region_of(r, c)
+            for channel in range(3):
+                node = w[r, c, channel] = Node(weights[r][c][channel])
+                sums[a][b] = sums[a][b] + node * x[r][c][channel]
+    return w, sums
+
+
+def _sum(values: Floats) -> float:
+    return math.fsum(values.reshape(-1).tolist())

@@ -1,0 +1,217 @@
+"""An answer's parts add up; its graph has the derivatives of the formula; maps are readable."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run, make_pictures, write_hdf5
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+import catclf
+from catclf import explain, png
+from catclf.errors import ShapeError
+from catclf.explain import Explanation
+from catclf.images import Preprocess
+from catclf.maths import Pixels
+from catclf.model import Model
+
+wild = settings(deadline=None, derandomize=True, max_examples=25)
+
+
+def random_case(size: int, seed: int = 0, scale: float = 0.05) -> tuple[Model, Pixels]:
+    rng = np.random.default_rng(seed)
+    n = size * size * 3
+    model = Model(scale * rng.standard_normal((n, 1)), 0.3, Preprocess(size))
+    return model, rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
+def test_parts_add_up_to_z_whichever_way(size: int) -> None:
+    model, pixels = random_case(size)
+    found = explain.explain(model, pixels)
+    z = float(model.scores(pixels[None])[0, 0])
+    assert found.z == pytest.approx(z, rel=1e-12)
+    for parts in (found.channels.values(), found.regions.ravel(), found.evidence.ravel()):
+        assert math.fsum([found.bias, *parts]) == pytest.approx(found.z, rel=1e-12)
+    assert found.probability == pytest.approx(float(model.probabilities(pixels[None])[0, 0]))
+
+
+def test_z_is_the_correctly_rounded_sum() -> None:
+    model, pixels = random_case(16, seed=4)
+    found = explain.explain(model, pixels)
+    exact = sum(map(Fraction, found.evidence.ravel().tolist()), Fraction(model.b))
+    assert found.z == float(exact)
+
+
+def test_regions_and_channels_are_where_they_should_be() -> None:
+    pixels = np.zeros((6, 6, 3), dtype=np.uint8)
+    pixels[1, 5, 2] = 255  # top right, blue
+    pixels[4, 2, 0] = 51  # bottom centre, red
+    model = Model(np.full((108, 1), 2.0), -1.0, Preprocess(6))
+    found = explain.explain(model, pixels)
+    assert found.channels == {"red": 0.4, "green": 0.0, "blue": 2.0}
+    assert found.regions.tolist() == [[0, 0, 2.0], [0, 0, 0], [0, 0.4, 0]]
+    assert found.region_of(1, 5) == (0, 2)
+    assert found.region_of(4, 2) == (2, 1)
+    assert found.strongest(2) == [(1, 5, 2), (4, 2, 0)]
+    assert found.z == pytest.approx(1.4, rel=1e-15)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_the_graph_has_the_derivatives_of_the_formula(label: int) -> None:
+    model, pixels = random_case(8, seed=2)
+    found = explain.explain(model, pixels)
+    rows = {row.node: row for row in explain.loss_graph(found, label, features=192)}
+    a = 1 / (1 + math.exp(-found.z))
+    dz = a - label
+    assert rows["L"].value == pytest.approx(-math.log(a if label else 1 - a), rel=1e-12)
+    assert rows["z"].value == pytest.approx(found.z, rel=1e-12)
+    assert rows["z"].grad == pytest.approx(dz, rel=1e-12)
+    assert rows["b"].grad == pytest.approx(dz, rel=1e-12)
+    chance = rows["a" if label else "1 - a"]
+    assert chance.grad == pytest.approx(-1 / chance.value, rel=1e-12)
+    for r, c, channel in found.strongest(192):
+        row = rows[f"w {explain.CHANNELS[channel]}({r},{c})"]
+        assert row.value == model.w[(r * 8 + c) * 3 + channel, 0]
+        assert row.grad == pytest.approx(dz * pixels[r, c, channel] / 255, rel=1e-12)
+    regions = [rows[f"{i} {j}"] for i in explain.ROWS for j in explain.COLUMNS]
+    np.testing.assert_allclose([r.value for r in regions], found.regions.ravel(), rtol=1e-11)
+    np.testing.assert_allclose([r.grad for r in regions], dz, rtol=1e-12)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+@pytest.mark.parametrize("weight", [-1e4, 1e4])
+def test_hopeless_scores_stay_finite(label: int, weight: float) -> None:
+    model = Model(np.full((3, 1), weight), 0.0, Preprocess(1))
+    found = explain.explain(model, np.full((1, 1, 3), 255, dtype=np.uint8))
+    rows = explain.loss_graph(found, label)
+    assert all(math.isfinite(row.value) and math.isfinite(row.grad) for row in rows)
+    assert rows[-1].value == pytest.approx(3e4 if (weight > 0) != label else 0, abs=1e-300)
+
+
+def test_other_shapes_are_refused() -> None:
+    with pytest.raises(ShapeError):
+        explain.explain(Model(np.zeros((12, 1)), 0.0, Preprocess(2)), np.zeros((3, 3, 3), np.uint8))
+
+
+def test_colours_of_a_map_by_hand() -> None:
+    values = np.array([[1.0, -1.0, 0.0, 0.5, 9.0]])
+    white = explain.colours(values, 1.0)
+    assert white[0].tolist() == [
+        [230, 97, 0],
+        [93, 58, 155],
+        [255, 255, 255],
+        [242, 176, 128],
+        [230, 97, 0],
+    ]
+    clear = explain.colours(values, 1.0, alpha=True)
+    assert clear[0, :, 3].tolist() == [255, 255, 0, 128, 255]
+    assert (explain.colours(np.zeros((2, 2)), 0.0) == 255).all()
+
+
+@wild
+@given(
+    arrays.arrays(
+        np.uint8,
+        st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([3, 4])),
+    )
+)
+def test_pillow_reads_back_what_was_encoded(pixels: Pixels) -> None:
+    with Image.open(io.BytesIO(png.encode(pixels))) as picture:
+        assert picture.mode == ("RGB" if pixels.shape[2] == 3 else "RGBA")
+        np.testing.assert_array_equal(np.asarray(picture), pixels)
+
+
+def test_only_pixels_are_encoded() -> None:
+    for pixels in (np.zeros((2, 2), np.uint8), np.zeros((2, 2, 2), np.uint8)):
+        with pytest.raises(ShapeError):
+            png.encode(pixels)
+    with pytest.raises(ShapeError):
+        png.encode(np.zeros((2, 2, 3)))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Explanation:
+    trained, pixels = random_case(8, seed=5)
+    catclf.save(trained, tmp_path / "model.npz")
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    return explain.explain(trained, pixels)
+
+
+def test_explain_prints_the_parts_within_80_columns(run: Run, model: Explanation) -> None:
+    result = run("explain", "a.png", "--label", "cat")
+    assert (result.code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == (
+        f"a.png: {model.answer}, P(cat) {100 * model.probability:.2f} %, z = {model.z:+.6f}"
+    )
+    assert f"{model.channels['green']:+.6f}" in result.stdout
+    assert f"{model.regions[2, 0]:+.4f}" in result.stdout
+    assert run("explain", "a.png", "--label", "cat") == result
+
+
+def test_json_adds_up_and_agrees_with_predict(run: Run, model: Explanation) -> None:
+    facts = json.loads(run("explain", "a.png", "--format", "json").stdout)
+    predicted = json.loads(run("predict", "a.png", "--format", "jsonl").stdout)
+    assert facts["z"] == pytest.approx(predicted["z"], rel=1e-12)
+    assert facts["probability"] == pytest.approx(predicted["probability"], rel=1e-12)
+    assert facts["answer"] == facts["label"] == predicted["label"]
+    for parts in (facts["channels"], facts["regions"]):
+        assert math.fsum([facts["bias"], *parts.values()]) == pytest.approx(facts["z"], rel=1e-12)
+
+
+def test_the_image_shows_the_picture_and_the_map(
+    run: Run, model: Explanation, tmp_path: Path
+) -> None:
+    result = run("explain", "a.png", "--image", "e.png")
+    assert "e.png: the picture, and its evidence" in result.stdout
+    with Image.open(tmp_path / "e.png") as picture:
+        shown = np.asarray(picture)
+    assert shown.shape == (384, 2 * 384 + 16, 3)
+    np.testing.assert_array_equal(shown[::48, :384:48], model.pixels)
+    first = (tmp_path / "e.png").read_bytes()
+    run("explain", "a.png", "--image", "e.png")
+    assert (tmp_path / "e.png").read_bytes() == first
+
+
+def test_a_picture_of_a_data_set_comes_with_its_label(run: Run, tmp_path: Path) -> None:
+    x, y = make_pictures(5)
+    write_hdf5(tmp_path / "x.h5", images=x, labels=y)
+    trained, _ = random_case(8)
+    catclf.save(trained, tmp_path / "model.npz")
+    for i in range(5):
+        facts = json.loads(run("explain", "x.h5", "--index", str(i), "--format", "json").stdout)
+        assert facts["label"] == ("non-cat", "cat")[y[i]]
+        assert facts["z"] == pytest.approx(float(trained.scores(x[i : i + 1])[0, 0]), rel=1e-12)
+    result = run("explain", "x.h5", "--index", "5")
+    assert result.stderr == "catclf: --index 5: x.h5 has 5 pictures, 0 to 4\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (("none.png",), "none.png: there is no such file"),
+        (("a.png", "--label", "dog"), "--label dog is no class of the model: use non-cat or cat"),
+        (("a.png", "--image", "a.png"), "a.png: is another file of this run"),
+        (("a.png", "--image", "no/e.png"), "does not exist"),
+        (("a.png", "--index", "1"), "cannot tell what this is"),
+        (("model.npz",), "is not a picture"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    run: Run, model: Explanation, args: tuple[str, ...], why: str
+) -> None:
+    result = run("explain", *args)
+    assert (result.code, result.stdout) == (2, "")
+    assert why in result.stderr
+    assert result.stderr.count("\n") == 1
