@@ -180,6 +180,27 @@ def counting(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
         counter.close()
 
 
+@contextmanager
+def live_text(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A callback that shows a block of text on stderr in place of the one before it.
+
+    On a terminal it is gone at the end; elsewhere only its last line is written, now and then.
+    """
+    stream = sys.stderr
+    if quiet or stream is None:
+        yield lambda text: None
+    elif is_terminal(stream):
+        from rich.console import Console  # noqa: TID251
+        from rich.live import Live  # noqa: TID251
+        from rich.text import Text  # noqa: TID251
+
+        with Live(console=Console(file=stream), auto_refresh=False, transient=True) as live:
+            yield lambda text: live.update(Text(text, no_wrap=True), refresh=True)
+    else:
+        lines = _Lines(stream, "")
+        yield lambda text: lines.write(text.splitlines()[-1])
+
+
 class _Lines:
     """A line every five seconds."""
 
@@ -190,8 +211,11 @@ class _Lines:
         self._next = perf_counter() + self.every
 
     def show(self, done: int, total: int) -> None:
+        self.write(f"{self._what}: {done} of {total}")
+
+    def write(self, line: str) -> None:
         if perf_counter() >= self._next:
-            self._stream.write(f"{self._what}: {done} of {total}\n")
+            self._stream.write(line + "\n")
             self._stream.flush()
             self._next = perf_counter() + self.every
 

@@ -1,0 +1,227 @@
+"""What is compared, on which folds, and what came out: the plan, the results, and which to take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import Any
+
+from catclf.errors import SettingsError
+from catclf.files import printable
+from catclf.maths import Floats
+from catclf.styling import Styling
+
+RATES = (0.01, 0.001, 0.0001)  # the course's
+MEASURES = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss")
+COLUMNS = ("balanced_accuracy", "accuracy", "roc_auc", "log_loss")  # as shown
+NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "roc_auc": "ROC AUC",
+    "log_loss": "log loss",
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One combination of settings."""
+
+    learning_rate: float
+    l2: float = 0.0
+
+    def __str__(self) -> str:
+        penalty = f", λ {self.l2:g}" if self.l2 else ""
+        return f"α {self.learning_rate:g}{penalty}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared and how."""
+
+    candidates: tuple[Candidate, ...]
+    iterations: int = 2000
+    folds: int = 5
+    repeats: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.candidates or len(set(self.candidates)) < len(self.candidates):
+            raise SettingsError("the settings to compare must be given, and differ")
+        for candidate in self.candidates:
+            rate, l2 = candidate.learning_rate, candidate.l2
+            if not (math.isfinite(rate) and rate > 0 and math.isfinite(l2) and l2 >= 0):
+                raise SettingsError(
+                    f"rate {rate:g} with l2 {l2:g}: rates are > 0, penalties are >= 0"
+                )
+        for name, value, least in (
+            ("iterations", self.iterations, 1),
+            ("folds", self.folds, 2),
+            ("repeats", self.repeats, 1),
+            ("seed", self.seed, 0),
+        ):
+            if value < least:
+                raise SettingsError(f"{name} {value} is too small: {least} or more is needed")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One candidate: its measures on each held-out fold, and its curves.
+
+    ``scores`` maps each of MEASURES to (folds * repeats,) values; ``diverged`` is the step at which
+    a run of it left the finite, or None.
+    """
+
+    candidate: Candidate
+    scores: dict[str, Floats]
+    trained: tuple[float, ...]
+    held_out: tuple[float, ...]
+    diverged: int | None = None
+
+    def mean(self, measure: str) -> float:
+        """Over the folds; NaN for a diverged candidate."""
+        return float("nan") if self.diverged is not None else float(self.scores[measure].mean())
+
+    def spread(self, measure: str) -> float:
+        """The standard deviation between folds."""
+        return (
+            float("nan") if self.diverged is not None else float(self.scores[measure].std(ddof=1))
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All candidates on the same folds."""
+
+    plan: Plan
+    source: str
+    classes: tuple[str, str]
+    pictures: int
+    positives: int
+    dropped: int  # pictures left out because they repeat others
+    steps: tuple[int, ...]  # of the curves
+    results: tuple[Result, ...]
+
+    def best(self, measure: str) -> Result | None:
+        """The candidate with the best mean, the first among equals; None if all diverged."""
+        sound = [result for result in self.results if result.diverged is None]
+        sign = 1.0 if measure == "log_loss" else -1.0
+        return min(sound, key=lambda result: sign * result.mean(measure), default=None)
+
+    def as_good(self, measure: str) -> list[Result]:
+        """Those that these folds cannot tell from the best.
+
+        The differences on the same folds, with the variance corrected for training sets that
+        overlap: (1/k + held out / trained) s² (Nadeau and Bengio, Machine Learning 52, 2003);
+        within two standard errors.
+        """
+        best = self.best(measure)
+        others = [r for r in self.results if r is not best and r.diverged is None]
+        return [r for r in others if best and _alike(r.scores[measure], best.scores[measure], self)]
+
+
+def facts(found: Comparison, measure: str) -> dict[str, Any]:
+    """Everything as plain values for JSON; None for what is not defined."""
+    best = found.best(measure)
+    plan = found.plan
+    return {
+        "format": "catclf-comparison",
+        "source": found.source,
+        "classes": list(found.classes),
+        "pictures": found.pictures,
+        "positives": found.positives,
+        "dropped": found.dropped,
+        "iterations": plan.iterations,
+        "folds": plan.folds,
+        "repeats": plan.repeats,
+        "seed": plan.seed,
+        "by": measure,
+        "take": found.results.index(best) if best else None,
+        "as_good": [found.results.index(result) for result in found.as_good(measure)],
+        "steps": list(found.steps),
+        "candidates": [_candidate_facts(result) for result in found.results],
+    }
+
+
+def _candidate_facts(result: Result) -> dict[str, Any]:
+    measured = {
+        name: {
+            "mean": _number(result.mean(name)),
+            "spread": _number(result.spread(name)),
+            "folds": [_number(value) for value in result.scores[name].tolist()],
+        }
+        for name in MEASURES
+    }
+    return {
+        "learning_rate": result.candidate.learning_rate,
+        "l2": result.candidate.l2,
+        "diverged": result.diverged,
+        **measured,
+        "training_cost": [_number(value) for value in result.trained],
+        "held_out_log_loss": [_number(value) for value in result.held_out],
+    }
+
+
+def _alike(scores: Floats, best: Floats, found: Comparison) -> bool:
+    differences = scores - best
+    k = len(differences)
+    held_to_trained = 1 / (found.plan.folds - 1)
+    error = math.sqrt((1 / k + held_to_trained) * float(differences.var(ddof=1)))
+    return abs(float(differences.mean())) <= 2 * error
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def text(found: Comparison, measure: str, style: Styling) -> str:
+    """The table and what to take, for people, in 80 columns but for long names."""
+    plan, positive = found.plan, printable(found.classes[1])
+    head = (
+        f"{printable(found.source)}: {found.pictures} pictures, {found.positives} {positive} ("
+        f"{100 * found.positives / found.pictures:.1f} %)"
+    )
+    repeats = f" x {plan.repeats} repeats" if plan.repeats > 1 else ""
+    how = (
+        f"{plan.folds} folds{repeats}, seed {plan.seed}, {plan.iterations} steps; "
+        "mean and standard deviation on held-out folds"
+    )
+    names = ("balanced acc.", "accuracy", "ROC AUC", "log loss")
+    headings = "".join(f"{name:>16}" for name in names)
+    lines = [style.bold(head), how, "", style.dim(f"{'rate':<8}{'λ':>6}{headings}")]
+    best = found.best(measure)
+    for result in found.results:
+        line = f"{result.candidate.learning_rate:<8g}{result.candidate.l2:>6g}"
+        if result.diverged is None:
+            line += "".join(f"{_cell(result, name, style):>16}" for name in COLUMNS)
+        else:
+            line += f"   diverged at step {result.diverged}"
+        lines.append(style.bold(line) if result is best else line)
+    return "\n".join([*lines, "", *_advice(found, measure, style)]) + "\n"
+
+
+def options(candidate: Candidate) -> str:
+    """A candidate as options of ``catclf train``."""
+    penalty = f" --l2 {candidate.l2:g}" if candidate.l2 else ""
+    return f"--learning-rate {candidate.learning_rate:g}{penalty}"
+
+
+def _cell(result: Result, name: str, style: Styling) -> str:
+    sign = "+-" if style.ascii_only else "±"
+    mean, spread = result.mean(name), result.spread(name)
+    if name in ("accuracy", "balanced_accuracy"):
+        return f"{100 * mean:.1f} {sign} {100 * spread:.1f} %"
+    return f"{mean:.3f} {sign} {spread:.3f}"
+
+
+def _advice(found: Comparison, measure: str, style: Styling) -> list[str]:
+    best = found.best(measure)
+    if best is None:
+        return ["every candidate diverged: try smaller learning rates"]
+    lines = [style.bold(f"take {options(best.candidate)}") + f": the best {NAMES[measure]}"]
+    alike = found.as_good(measure)
+    if alike:
+        others = ", ".join(str(result.candidate) for result in alike)
+        lines += wrap(f"within the spread of these folds, as good: {others}", 80)
+    lines.append("no test set was used: keep yours for the one model that you train with this")
+    return lines

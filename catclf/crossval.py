@@ -1,0 +1,248 @@
+"""Cross-validation of many settings at once: all of them, on the same folds, in one descent.
+
+On the Gram matrix K = XᵀX descent moves a column a of coordinates, w = Xa (see ``problems``). Each
+pair of a fold and a candidate is such a column, all side by side in A (m, c), so one product K A is
+a step of every run, K is made once, and it gives the scores of the held-out pictures as well:
+
+    Z = K A + b,   dA = M (σ(Z) - Y) / m_train + (λ/m_train) A,   A := A - α dA
+
+M is 1 for the pictures of a column's training folds and 0 for those held out, whose coordinates so
+stay 0: what a run learns does not depend on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf import curves
+from catclf.comparison import MEASURES, Candidate, Comparison, Plan, Result
+from catclf.datasets import Dataset
+from catclf.duplicates import digests
+from catclf.errors import DataError
+from catclf.files import printable
+from catclf.maths import PIXEL_MAX, Floats, losses_and_errors
+from catclf.metrics import Counts
+from catclf.problems import GRAM_LIMIT, Labelled, integer_gram
+from catclf.sampling import Rows
+from catclf.solvers import DIVERGED_COST
+from catclf.threads import blas_threads
+
+POINTS = 50  # of the curves
+
+OnPoint = Callable[["Progress"], None]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the descent stands: for each candidate the means over folds."""
+
+    step: int
+    total: int
+    trained: Floats  # (candidates,) cost on the training folds
+    held_out: Floats  # (candidates,) log loss on the held-out folds
+
+
+def stratified_folds(labels: Floats, folds: int, repeats: int, seed: int) -> Rows:
+    """The fold of each picture in each repeat, (repeats, m), classes shared out evenly.
+
+    ``labels`` are Y (1, m). Raises DataError when a class has fewer pictures than there are folds.
+    """
+    truth = labels[0] > 0.5
+    rng = np.random.default_rng(seed)
+    found = np.empty((repeats, len(truth)), dtype=np.int64)
+    for label in (False, True):
+        rows = np.flatnonzero(truth == label)
+        if len(rows) < folds:
+            raise DataError(
+                f"a class has {len(rows)} pictures, too few for {folds} folds: try --folds 2 or "
+                "more pictures"
+            )
+        for repeat in range(repeats):
+            # The larger folds of one class are the smaller of the other.
+            places = np.arange(len(rows)) % folds
+            found[repeat, rng.permutation(rows)] = folds - 1 - places if label else places
+    return found
+
+
+def distinct(data: Labelled) -> Rows:
+    """The rows of pictures that are not, pixel by pixel, those of an earlier row."""
+    seen: set[bytes] = set()
+    rows = []
+    for start in range(0, len(data.pictures), 64):
+        for row, digest in enumerate(digests(data.pictures[start : start + 64]), start):
+            if digest not in seen:
+                rows.append(row)
+                seen.add(digest)
+    return np.array(rows, dtype=np.int64)
+
+
+def pool(parts: Sequence[Dataset]) -> Dataset:
+    """Several data sets as one. Raises DataError when classes or sizes differ, or it is too large.
+
+    Cross-validation holds all pixels in memory, so the number of pictures is checked first.
+    """
+    first, m = parts[0], sum(part.m for part in parts)
+    if m > GRAM_LIMIT:
+        raise DataError(
+            f"{m} pictures are too many to compare on: up to {GRAM_LIMIT} fit: take a part, as "
+            "catclf data split makes"
+        )
+    for part in parts[1:]:
+        if part.classes != first.classes or part.size != first.size:
+            raise DataError(
+                f"{printable(part.source)}: its pictures are not like those of "
+                f"{printable(first.source)}: {_kind(part)}, not {_kind(first)}"
+            )
+    return replace(
+        first,
+        pictures=np.concatenate([part.pictures[:] for part in parts]),
+        Y=np.concatenate([part.Y for part in parts], axis=1),
+        source=" + ".join(part.source for part in parts),
+        names=None,
+    )
+
+
+def rows_of(data: Dataset, rows: Rows) -> Dataset:
+    """Only these rows of a data set in memory."""
+    if len(rows) == data.m:
+        return data
+    return replace(data, pictures=data.pictures[rows], Y=data.Y[:, rows], names=None)
+
+
+def compare(
+    data: Labelled,
+    plan: Plan,
+    source: str = "",
+    classes: tuple[str, str] = ("non-cat", "cat"),
+    dropped: int = 0,
+    on_point: OnPoint | None = None,
+) -> Comparison:
+    """Cross-validate all candidates of a plan; ``on_point`` is told now and then.
+
+    ``dropped`` is only passed on. Raises DataError when a class has too few pictures.
+    """
+    m = len(data.pictures)
+    fold_of = stratified_folds(data.Y, plan.folds, plan.repeats, plan.seed)
+    held = np.concatenate([fold == np.arange(plan.folds)[:, None] for fold in fold_of])  # (k, m)
+    with blas_threads(1):
+        K = integer_gram(np.asarray(data.pictures[:]).reshape(m, -1))
+        K /= PIXEL_MAX**2
+        descent = _Descent(K, data.Y, held, plan)
+        results = descent.run(on_point)
+    return Comparison(
+        plan, source, classes, m, int(data.Y.sum()), dropped, tuple(descent.steps), results
+    )
+
+
+class _Descent:
+    """All runs side by side; column f * candidates + c is candidate c without fold f."""
+
+    def __init__(self, K: Floats, Y: Floats, held: NDArray[np.bool_], plan: Plan) -> None:
+        self.K, self.Y, self.held, self.plan = K, Y, held, plan
+        count = len(plan.candidates)
+        self.mask = np.repeat(~held, count, axis=0).T.astype(np.float64)  # (m, c)
+        self.trained = self.mask.sum(axis=0, keepdims=True)  # (1, c) pictures
+        self.out = len(K) - self.trained
+        k = len(held)
+        self.rates = np.tile([c.learning_rate for c in plan.candidates], k).reshape(1, -1)
+        self.l2 = np.tile([c.l2 for c in plan.candidates], k).reshape(1, -1)
+        self.A = np.zeros(self.mask.shape)
+        self.b = np.zeros((1, self.mask.shape[1]))
+        self.diverged = np.full(self.mask.shape[1], -1)
+        self.steps: list[int] = []
+        self.curves: list[tuple[Floats, Floats]] = []
+
+    def run(self, on_point: OnPoint | None) -> tuple[Result, ...]:
+        total = self.plan.iterations
+        every = max(1, total // POINTS)
+        y = self.Y.T  # (m, 1)
+        with np.errstate(over="ignore", invalid="ignore"):  # divergence is found by its cost
+            for step in range(total + 1):
+                Z, KA = self._scores()
+                losses, dZ = losses_and_errors(Z, y)
+                costs = self._costs(losses, KA)
+                self._stop_diverged(costs, step)
+                if step % every == 0 or step == total:
+                    self._note(step, costs, losses, on_point)
+                if step < total:
+                    self._move(dZ)
+        return tuple(
+            self._result(c, candidate, Z[:, c :: len(self.plan.candidates)])
+            for c, candidate in enumerate(self.plan.candidates)
+        )
+
+    def _scores(self) -> tuple[Floats, Floats]:
+        KA = self.K @ self.A  # (m, m) @ (m, c) = (m, c)
+        return np.asarray(KA + self.b), KA
+
+    def _costs(self, losses: Floats, KA: Floats) -> Floats:
+        """J of each column on its training pictures, (1, c); ‖w‖² = aᵀK a."""
+        found: Floats = np.einsum("ij,ij->j", losses, self.mask)[None] / self.trained
+        if self.l2.any():
+            found += self.l2 / (2 * self.trained) * np.einsum("ij,ij->j", self.A, KA)[None]
+        return found
+
+    def _stop_diverged(self, costs: Floats, step: int) -> None:
+        """A column whose cost has left the finite starts from zero and stands still."""
+        lost = ~(costs[0] <= DIVERGED_COST)
+        if lost.any():
+            self.diverged[lost & (self.diverged < 0)] = step
+            self.rates[:, lost] = 0.0
+            self.A[:, lost] = self.b[:, lost] = 0.0
+
+    def _move(self, dZ: Floats) -> None:
+        dZ *= self.mask
+        dZ *= np.where(self.diverged < 0, self.rates / self.trained, 0.0)
+        dZ[:, self.diverged >= 0] = 0.0
+        self.A *= 1.0 - self.rates * self.l2 / self.trained
+        self.A -= dZ
+        self.b -= dZ.sum(axis=0, keepdims=True)
+
+    def _note(self, step: int, costs: Floats, losses: Floats, on_point: OnPoint | None) -> None:
+        held_out = np.einsum("ij,ij->j", losses, 1.0 - self.mask)[None] / self.out
+        means = tuple(self._over_folds(values) for values in (costs, held_out))
+        self.steps.append(step)
+        self.curves.append((means[0], means[1]))
+        if on_point:
+            on_point(Progress(step, self.plan.iterations, *means))
+
+    def _over_folds(self, values: Floats) -> Floats:
+        """Means over folds for each candidate; NaN for those that have diverged."""
+        count = len(self.plan.candidates)
+        values = np.where(self.diverged >= 0, np.nan, values[0])
+        return np.asarray(values.reshape(-1, count).mean(axis=0))
+
+    def _result(self, c: int, candidate: Candidate, Z: Floats) -> Result:
+        """``Z`` (m, k): the candidate's scores of all pictures in each of its runs."""
+        scores: dict[str, list[float]] = {name: [] for name in MEASURES}
+        for fold, held in enumerate(self.held):
+            z, y = Z[held, fold][None], self.Y[:, held]
+            counts = Counts.of(z > 0, y > 0.5)
+            for name, value in zip(
+                MEASURES,
+                (
+                    counts.accuracy,
+                    counts.balanced_accuracy,
+                    curves.roc(z, y).auc,
+                    curves.log_loss(z, y),
+                ),
+                strict=True,
+            ):
+                scores[name].append(value)
+        lost = self.diverged[c :: len(self.plan.candidates)]
+        return Result(
+            candidate,
+            {name: np.array(values) for name, values in scores.items()},
+            trained=tuple(float(trained[c]) for trained, _ in self.curves),
+            held_out=tuple(float(held_out[c]) for _, held_out in self.curves),
+            diverged=int(lost[lost >= 0].min()) if (lost >= 0).any() else None,
+        )
+
+
+def _kind(data: Dataset) -> str:
+    names = " and ".join(printable(name) for name in data.classes)
+    return f"{names} of {data.size}x{data.size}"

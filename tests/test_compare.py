@@ -1,0 +1,262 @@
+"""Cross-validation: side by side gives what separate training gives, and no fold sees another."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pty
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run, command, make_pictures, write_hdf5
+from sklearn import metrics as sklearn_metrics
+
+import catclf
+from catclf import comparison, crossval
+from catclf.comparison import Candidate, Comparison, Plan, Result
+from catclf.datasets import Dataset
+from catclf.errors import DataError, SettingsError
+from catclf.images import Preprocess
+from catclf.styling import Styling
+
+
+def make(m: int = 30, seed: int = 0) -> Dataset:
+    """Pictures whose classes overlap, so that no fold is perfect."""
+    pictures, labels = make_pictures(m, seed=seed)
+    rng = np.random.default_rng(seed + 100)
+    labels[rng.permutation(m)[: m // 5]] ^= 1
+    Y = labels.astype(float).reshape(1, -1)
+    return Dataset(pictures, Y, ("non-cat", "cat"), "made", Preprocess(8))
+
+
+@pytest.mark.parametrize("m", [20, 23, 57])
+@pytest.mark.parametrize("folds", [2, 5])
+def test_folds_share_classes_out_evenly(m: int, folds: int) -> None:
+    Y = (np.arange(m) % 3 == 0).astype(float).reshape(1, -1)
+    found = crossval.stratified_folds(Y, folds, 3, seed=1)
+    assert found.shape == (3, m)
+    for fold in found:
+        for label in (0, 1):
+            sizes = np.bincount(fold[Y[0] == label], minlength=folds)
+            assert sizes.max() - sizes.min() <= 1
+        sizes = np.bincount(fold, minlength=folds)
+        assert sizes.max() - sizes.min() <= 2
+    assert not np.array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found, crossval.stratified_folds(Y, folds, 3, seed=1))
+    assert not np.array_equal(found, crossval.stratified_folds(Y, folds, 3, seed=2))
+
+
+def test_side_by_side_is_what_training_alone_gives() -> None:
+    data = make()
+    candidates = (Candidate(0.02), Candidate(0.005, 3.0), Candidate(0.02, 1.0))
+    plan = Plan(candidates, iterations=120, folds=3, repeats=2, seed=4)
+    found = crossval.compare(data, plan)
+    folds = crossval.stratified_folds(data.Y, 3, 2, 4)
+    for candidate, result in zip(candidates, found.results, strict=True):
+        expected: dict[str, list[float]] = {name: [] for name in comparison.MEASURES}
+        costs = []
+        for repeat in folds:
+            for fold in range(3):
+                held = repeat == fold
+                train = replace(data, pictures=data.pictures[~held], Y=data.Y[:, ~held])
+                settings = catclf.Settings(candidate.learning_rate, 120, candidate.l2)
+                fit = catclf.train(train, settings)
+                costs.append(fit.costs[-1])
+                Z = data.pictures[held].reshape(held.sum(), -1) / 255 @ fit.w[:, 0] + fit.b
+                truth = data.Y[0, held]
+                expected["accuracy"].append(sklearn_metrics.accuracy_score(truth, Z > 0))
+                expected["balanced_accuracy"].append(
+                    sklearn_metrics.balanced_accuracy_score(truth, Z > 0)
+                )
+                expected["roc_auc"].append(sklearn_metrics.roc_auc_score(truth, Z))
+                expected["log_loss"].append(sklearn_metrics.log_loss(truth, 1 / (1 + np.exp(-Z))))
+        for name, values in expected.items():
+            np.testing.assert_allclose(result.scores[name], values, rtol=1e-9, err_msg=name)
+            assert result.mean(name) == pytest.approx(np.mean(values), rel=1e-9)
+            assert result.spread(name) == pytest.approx(np.std(values, ddof=1), rel=1e-9)
+        assert result.trained[-1] == pytest.approx(np.mean(costs), rel=1e-9)
+        assert result.held_out[-1] == pytest.approx(np.mean(expected["log_loss"]), rel=1e-9)
+
+
+def test_curves_begin_at_ln_2_and_end_at_the_last_step() -> None:
+    told: list[crossval.Progress] = []
+    plan = Plan((Candidate(0.01),), iterations=130, folds=2)
+    found = crossval.compare(make(), plan, on_point=told.append)
+    assert found.steps[0] == 0
+    assert found.steps[-1] == 130
+    result = found.results[0]
+    assert len(result.trained) == len(result.held_out) == len(found.steps) == len(told)
+    assert result.trained[0] == pytest.approx(math.log(2), rel=1e-12)
+    assert result.held_out[0] == pytest.approx(math.log(2), rel=1e-12)
+    assert result.trained[-1] < result.trained[0]
+
+
+def test_held_out_labels_cannot_be_learnt() -> None:
+    data = make(40)
+    random = replace(data, Y=np.random.default_rng(0).permuted(data.Y, axis=1))
+    plan = Plan((Candidate(0.05),), iterations=800, folds=5, repeats=4)
+    result = crossval.compare(random, plan).results[0]
+    assert result.trained[-1] < 0.2  # learnt by heart
+    assert 0.25 < result.mean("accuracy") < 0.7  # and of no use
+
+
+def test_a_candidate_that_diverges_is_left_out_and_disturbs_none() -> None:
+    alone = crossval.compare(make(), Plan((Candidate(0.01),), 50))
+    both = crossval.compare(make(), Plan((Candidate(1e6), Candidate(0.01)), 50))
+    lost, kept = both.results
+    assert lost.diverged == 1
+    assert math.isnan(lost.mean("accuracy"))
+    for name in comparison.MEASURES:
+        np.testing.assert_allclose(kept.scores[name], alone.results[0].scores[name], rtol=1e-10)
+    assert both.best("accuracy") is kept
+    facts = json.loads(json.dumps(comparison.facts(both, "accuracy"), allow_nan=False))
+    assert facts["take"] == 1
+    assert facts["candidates"][0]["diverged"] == 1
+    assert facts["candidates"][0]["accuracy"]["mean"] is None
+    assert "diverged at step 1" in comparison.text(both, "accuracy", Styling())
+    hopeless = crossval.compare(make(), Plan((Candidate(1e6),), 50))
+    assert "try smaller learning rates" in comparison.text(hopeless, "accuracy", Styling())
+
+
+def outcome(*scores: list[float]) -> Comparison:
+    results = tuple(
+        Result(Candidate(0.1 / (i + 1)), dict.fromkeys(comparison.MEASURES, np.array(s)), (), ())
+        for i, s in enumerate(scores)
+    )
+    plan = Plan(tuple(r.candidate for r in results), folds=len(scores[0]))
+    return Comparison(plan, "x", ("a", "b"), 10, 5, 0, (), results)
+
+
+def test_the_best_is_the_highest_or_for_losses_the_lowest() -> None:
+    found = outcome([0.5, 0.6], [0.7, 0.7], [0.1, 0.2])
+    assert found.best("accuracy") is found.results[1]
+    assert found.best("log_loss") is found.results[2]
+
+
+def test_equally_good_is_judged_on_differences_between_the_same_folds() -> None:
+    # Differences of 0.02, 0.03, 0.02, 0.01 have s = 0.00816: 2 s sqrt(1/4 + 1/3) = 0.0125 < 0.02.
+    clear = outcome([0.9, 0.5, 0.7, 0.3], [0.88, 0.47, 0.68, 0.29])
+    assert clear.as_good("accuracy") == []
+    # The same means, but differences of 0.02, -0.15, 0.15, 0.06: nothing can be said.
+    vague = outcome([0.9, 0.5, 0.7, 0.3], [0.88, 0.65, 0.55, 0.24])
+    assert vague.as_good("accuracy") == [vague.results[1]]
+
+
+def test_repeated_pictures_are_left_out() -> None:
+    data = make(10)
+    twice = crossval.pool([data, data])
+    assert (twice.m, twice.source) == (20, "made + made")
+    assert crossval.distinct(twice).tolist() == list(range(10))
+    kept = crossval.rows_of(twice, crossval.distinct(twice))
+    np.testing.assert_array_equal(kept.pictures, data.pictures)
+    np.testing.assert_array_equal(kept.Y, data.Y)
+
+
+def test_sources_that_do_not_match_are_refused() -> None:
+    data = make(10)
+    other = replace(data, classes=("dog", "cat"), source="other")
+    with pytest.raises(
+        DataError, match=r"other: .* dog and cat of 8x8, not non-cat and cat of 8x8"
+    ):
+        crossval.pool([data, other])
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"candidates": ()},
+        {"candidates": (Candidate(0.1), Candidate(0.1))},
+        {"candidates": (Candidate(-0.1),)},
+        {"candidates": (Candidate(math.nan),)},
+        {"candidates": (Candidate(0.1, -1.0),)},
+        {"candidates": (Candidate(0.1),), "folds": 1},
+        {"candidates": (Candidate(0.1),), "repeats": 0},
+        {"candidates": (Candidate(0.1),), "iterations": 0},
+    ],
+)
+def test_plans_that_make_no_sense_are_refused(plan: dict[str, tuple[Candidate, ...]]) -> None:
+    with pytest.raises(SettingsError):
+        Plan(**plan)  # type: ignore[arg-type]
+
+
+def test_the_course_recipe_lands_near_its_known_accuracy(course: tuple[Path, Path]) -> None:
+    pooled = crossval.pool([catclf.open_dataset(path) for path in course])
+    data = crossval.rows_of(pooled, crossval.distinct(pooled))
+    assert data.m == 258
+    plan = Plan((Candidate(0.005),), iterations=2000, folds=5, repeats=5)
+    result = crossval.compare(data, plan).results[0]
+    assert result.mean("accuracy") == pytest.approx(0.637, abs=0.02)
+    assert result.mean("roc_auc") == pytest.approx(0.664, abs=0.02)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    data = make(40)
+    return write_hdf5(
+        tmp_path / "x.h5", images=np.asarray(data.pictures), labels=data.Y[0].astype(int)
+    )
+
+
+def test_compare_prints_a_table_and_what_to_take(run: Run, small: Path) -> None:
+    result = run("compare", "x.h5", "--iterations", "40", "--l2", "0,1")
+    assert (result.code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[:2] for line in lines[4:10]] == [
+        [rate, l2] for l2 in ("0", "1") for rate in ("0.01", "0.001", "0.0001")
+    ]
+    assert "take --learning-rate " in result.stdout
+    assert "no test set was used" in result.stdout
+    assert run("compare", "x.h5", "--iterations", "40", "--l2", "0,1") == result
+
+
+def test_several_sources_are_pooled_and_repeats_are_told(run: Run, small: Path) -> None:
+    args = ("compare", "x.h5", "x.h5", "--iterations", "5", "--lr", "0.01", "--format", "json")
+    result = run(*args)
+    assert result.stderr == "catclf: left out 40 of 80 pictures, which repeat others\n"
+    facts = json.loads(result.stdout)
+    assert (facts["pictures"], facts["dropped"], facts["source"]) == (40, 40, "x.h5 + x.h5")
+    assert json.loads(run(*args, "--no-distinct").stdout)["pictures"] == 80
+
+
+def test_the_bundled_training_set_is_the_default_and_is_compared_live(
+    small: Path, tmp_path: Path
+) -> None:
+    controller, terminal = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    args = [command(), "compare", "--iterations", "10", "--lr", "0.01,0.001"]
+    done = subprocess.run(
+        args, stdout=subprocess.PIPE, stderr=terminal, cwd=tmp_path, env=env, timeout=60
+    )
+    os.close(terminal)
+    shown = os.read(controller, 100000).decode()
+    os.close(controller)
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"train.h5: ")
+    assert "held-out log loss" in shown
+    assert "α 0.001" in shown
+    assert "step 10 of 10" in shown
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (("none.h5",), "none.h5: there is no such file"),
+        (("x.h5", "--lr", "fast"), "--learning-rate 'fast': give numbers with commas"),
+        (("x.h5", "--lr", "0"), "rates are > 0"),
+        (("x.h5", "--folds", "1"), "folds 1 is too small"),
+        (("x.h5", "--folds", "30"), "too few for 30 folds"),
+        (("x.h5", "--by", "luck"), "--by"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    run: Run, small: Path, args: tuple[str, ...], why: str
+) -> None:
+    result = run("compare", *args)
+    assert (result.code, result.stdout) == (2, "")
+    assert why in result.stderr
+    assert result.stderr.count("\n") == 1
