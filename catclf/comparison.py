@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
 
-from catclf.errors import SettingsError
+import numpy as np
+
+from catclf.errors import DataError, SettingsError
 from catclf.files import printable
 from catclf.maths import Floats
 from catclf.styling import Styling
 
+FORMAT = "catclf-comparison"
 RATES = (0.01, 0.001, 0.0001)  # the course's
 MEASURES = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss")
 COLUMNS = ("balanced_accuracy", "accuracy", "roc_auc", "log_loss")  # as shown
@@ -125,7 +129,7 @@ def facts(found: Comparison, measure: str) -> dict[str, Any]:
     best = found.best(measure)
     plan = found.plan
     return {
-        "format": "catclf-comparison",
+        "format": FORMAT,
         "source": found.source,
         "classes": list(found.classes),
         "pictures": found.pictures,
@@ -172,6 +176,47 @@ def _alike(scores: Floats, best: Floats, found: Comparison) -> bool:
 
 def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def from_json(content: bytes) -> tuple[Comparison, str]:
+    """A comparison and what decides, as ``facts`` gave them. Raises DataError for anything else."""
+    try:
+        found = json.loads(content)
+        if found["format"] != FORMAT or found["by"] not in MEASURES:
+            raise ValueError
+        results = tuple(_result(entry) for entry in found["candidates"])
+        plan = Plan(
+            tuple(result.candidate for result in results),
+            *(int(found[name]) for name in ("iterations", "folds", "repeats", "seed")),
+        )
+        negative, positive = map(str, found["classes"])
+        m, positives, dropped = (int(found[name]) for name in ("pictures", "positives", "dropped"))
+        steps = tuple(map(int, found["steps"]))
+        for result in results:
+            lengths = {len(scores) for scores in result.scores.values()}
+            curves = {len(result.trained), len(result.held_out)}
+            if lengths != {plan.folds * plan.repeats} or curves != {len(steps)} or not steps:
+                raise ValueError
+        source = str(found["source"])
+        classes = (negative, positive)
+        comparison = Comparison(plan, source, classes, m, positives, dropped, steps, results)
+        return comparison, str(found["by"])
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, SettingsError) as error:
+        raise DataError("is not what catclf compare --format json prints") from error
+
+
+def _result(entry: dict[str, Any]) -> Result:
+    return Result(
+        Candidate(float(entry["learning_rate"]), float(entry["l2"])),
+        {name: _floats(entry[name]["folds"]) for name in MEASURES},
+        trained=tuple(_floats(entry["training_cost"]).tolist()),
+        held_out=tuple(_floats(entry["held_out_log_loss"]).tolist()),
+        diverged=None if entry["diverged"] is None else int(entry["diverged"]),
+    )
+
+
+def _floats(values: list[float | None]) -> Floats:
+    return np.array([math.nan if value is None else float(value) for value in values])
 
 
 def text(found: Comparison, measure: str, style: Styling) -> str:

@@ -14,7 +14,17 @@ from catclf.cli.streams import abandon_stdout, put, warn
 from catclf.errors import CatclfError, ExitCode
 
 # Each is a function, or a group, in the module of catclf.cli that has its name.
-COMMANDS = ("train", "predict", "evaluate", "compare", "explain", "check", "inspect", "data")
+COMMANDS = (
+    "train",
+    "predict",
+    "evaluate",
+    "compare",
+    "explain",
+    "check",
+    "report",
+    "inspect",
+    "data",
+)
 _debug = False
 
 

@@ -38,6 +38,7 @@ def open_labelled(
     positive: str | None = None,
     *,
     skip_bad: bool = False,
+    quiet: bool = False,
 ) -> Dataset:
     """A source as the model sees it, its notes on stderr; without a path the bundled data."""
     from catclf.datasets import bundled
@@ -45,7 +46,7 @@ def open_labelled(
 
     if path is None:
         path = bundled()[part == "test"]
-    with reading_with_progress(None, None, skip_bad, False, positive=positive) as reading:
+    with reading_with_progress(None, None, skip_bad, quiet, positive=positive) as reading:
         data = open_for(model, path, part, reading)
     for note in data.notes:
         warn(note)

@@ -151,6 +151,10 @@ def train(
             help="Write step, cost and seconds as JSON lines here.", rich_help_panel=OUTPUT
         ),
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw the cost as SVG here.", rich_help_panel=OUTPUT),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a model on labelled pictures and save it.
@@ -185,6 +189,8 @@ def train(
     inputs = [path for path in (data, test, judged_by) if path is not None]
     require_writable(output, inputs)
     checkpoints = checkpoints_beside(output, checkpoint_every, resume, inputs, settings)
+    if plot is not None:
+        require_writable(plot, [*inputs, output, *([log] if log else [])])
     with ExitStack() as stack:
         record = stack.enter_context(_logging(log, [*inputs, output], print_every, iterations))
         with reading_with_progress(
@@ -212,6 +218,10 @@ def train(
         save(model, output)
     if checkpoints is not None and not fitted.interrupted:
         checkpoints.remove()
+    if plot is not None:
+        from catclf.report.charts import save_cost_curve
+
+        save_cost_curve(plot, model.costs, model.cost_steps)
     _finish(model, output, seconds, quiet, stop)
 
 

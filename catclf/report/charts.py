@@ -1,0 +1,157 @@
+"""The report's charts: cost, ROC, calibration, and the curves of a comparison."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from catclf.comparison import Comparison
+from catclf.curves import Roc, calibration
+from catclf.evaluation import Evaluation
+from catclf.files import printable, replacing
+from catclf.report.svg import SERIES, Axis, Chart, Points, round_up, spread_out, standalone
+
+MOST_POINTS = 400  # of a line: more than there are pixels
+
+
+def cost_curve(costs: Sequence[float], steps: Sequence[int]) -> Chart:
+    """The cost J against the steps of training; the axis starts at zero."""
+    first, last = costs[0], costs[-1]
+    top = round_up(max(costs) * 1.05)
+    chart = Chart(
+        "cost",
+        "Cost during training",
+        f"The cost falls from {first:.4f} at step {steps[0]} to {last:.4f} at step {steps[-1]}."
+        if last < first
+        else f"The cost goes from {first:.4f} to {last:.4f} in {steps[-1]} steps.",
+        Axis(0, max(steps[-1], 1), "steps of gradient descent", _thousands, most=5),
+        Axis(0, top, "cost J (nats per picture)"),
+    )
+    points = thinned(list(zip(map(float, steps), costs, strict=True)))
+    if math.log(2) < top:
+        chart.line([(0, math.log(2)), (chart.x.high, math.log(2))], "ref")
+        chart.note(chart.x.high, math.log(2), "ln 2: knowing nothing", "end", (0, -6), "")
+    chart.area(points, "f0")
+    chart.line(points, "line s0")
+    chart.dot(*points[-1], "f0")
+    chart.note(*points[-1], f"{last:.4f}", "end", (0, -11))
+    return chart
+
+
+def save_cost_curve(path: Path, costs: Sequence[float], steps: Sequence[int]) -> None:
+    """Write ``cost_curve`` as an SVG file of its own. Raises OutputError."""
+    with replacing(path) as file:
+        file.write(standalone(cost_curve(costs, steps)).encode("utf-8"))
+
+
+def roc_curve(found: Evaluation) -> Chart:
+    """True against false positive rate, with the threshold in use marked."""
+    counts, roc = found.counts, found.roc
+    share = "{:.0f}".format
+    chart = Chart(
+        "roc",
+        "ROC curve",
+        f"The area under the curve is {roc.auc:.4f}; 0.5 would be chance. At the threshold "
+        f"{found.threshold:g} the model finds {100 * counts.recall:.1f} % of the positives and "
+        f"wrongly answers positive for {100 * (1 - counts.specificity):.1f} % of the negatives.",
+        Axis(0, 100, "false positives, % of negatives", share, most=5),
+        Axis(0, 100, "true positives, % of positives", share, most=5),
+        height=330,
+    )
+    points = thinned(roc_points(roc))
+    chart.line([(0, 0), (100, 100)], "ref")
+    chart.area(points, "f0")
+    chart.line(points, "line s0")
+    chart.note(97, 4, f"area {roc.auc:.3f}", "end")
+    x, y = 100 * (1 - counts.specificity), 100 * counts.recall
+    chart.dot(x, y, "f1", 5.5)
+    right = x < 55
+    label = f"threshold {found.threshold:g}"
+    chart.note(x, y, label, "start" if right else "end", (10 if right else -10, 16))
+    return chart
+
+
+def roc_points(roc: Roc) -> list[tuple[float, float]]:
+    """Rates in percent at the corners of the curve; points on a straight line are left out."""
+    rates = [
+        (100 * false / roc.negatives, 100 * true / roc.positives)
+        for false, true in zip(roc.false.tolist(), roc.true.tolist(), strict=True)
+    ]
+    pairs = list(zip(roc.false.tolist(), roc.true.tolist(), strict=True))
+    return [
+        rate
+        for i, rate in enumerate(rates)
+        if i in (0, len(rates) - 1) or not _straight(pairs[i - 1], pairs[i], pairs[i + 1])
+    ]
+
+
+def calibration_chart(found: Evaluation) -> Chart:
+    """The share that is positive among pictures of similar probability, with intervals."""
+    positive = printable(found.classes[1])
+    chart = Chart(
+        "calibration",
+        "Calibration",
+        f"Of the pictures given a probability of {positive} within each tenth, the share that is "
+        f"{positive}, with 95 % intervals; on the diagonal the probabilities can be trusted.",
+        Axis(0, 100, f"probability of {positive} given, %", "{:.0f}".format, most=5),
+        Axis(0, 100, f"share that is {positive}, %", "{:.0f}".format, most=5),
+        height=330,
+        top=36,
+    )
+    chart.line([(0, 0), (100, 100)], "ref")
+    bins = calibration(found.A, found.Y)
+    for part in bins:
+        low, high = part.interval
+        chart.bar(100 * part.mean, 100 * low, 100 * high, "s0")
+    for part in bins:
+        chart.dot(100 * part.mean, 100 * part.observed, "f0")
+        middle = 50 * (part.low + part.high)
+        chart.note(middle, 100, str(part.total), "middle", (0, -13), "")
+    chart.note(0, 100, "pictures", "end", (-2, -13), "")
+    return chart
+
+
+def comparison_chart(found: Comparison) -> Chart:
+    """Held-out log loss of each candidate against steps, and the training cost thin below it."""
+    sound = [result for result in found.results if result.diverged is None]
+    values = [v for r in sound for v in (*r.trained, *r.held_out) if math.isfinite(v)]
+    top = round_up(min(max(values, default=1.0), 3.0) * 1.02)
+    chart = Chart(
+        "compare",
+        "Log loss of the candidates",
+        "; ".join(
+            f"{r.candidate}: held-out {r.held_out[-1]:.4f}, training {r.trained[-1]:.4f}"
+            for r in sound
+        ),
+        Axis(0, max(found.steps[-1], 1), "steps of gradient descent", _thousands, most=4),
+        Axis(0, top, "log loss (nats per picture)"),
+        right=92,
+        height=280,
+    )
+    ends = [chart.at(0, min(r.held_out[-1], top))[1] for r in sound]
+    places = spread_out(ends, 14)
+    for i, (result, end, place) in enumerate(zip(sound, ends, places, strict=True)):
+        css = f"s{i % SERIES}"
+        chart.line(list(zip(found.steps, result.trained, strict=True)), f"thin {css}")
+        chart.line(list(zip(found.steps, result.held_out, strict=True)), f"line {css}")
+        y = min(result.held_out[-1], top)
+        chart.dot(found.steps[-1], y, f"f{i % SERIES}", 3.5)
+        chart.note(chart.x.high, y, str(result.candidate), "start", (8, 4 + place - end))
+    return chart
+
+
+def thinned(points: Points) -> list[tuple[float, float]]:
+    """At most MOST_POINTS of them, evenly, with both ends."""
+    if len(points) <= MOST_POINTS:
+        return list(points)
+    last = len(points) - 1
+    return [points[round(i * last / (MOST_POINTS - 1))] for i in range(MOST_POINTS)]
+
+
+def _straight(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> bool:
+    return (b[0] - a[0]) * (c[1] - b[1]) == (b[1] - a[1]) * (c[0] - b[0])
+
+
+def _thousands(value: float) -> str:
+    return f"{value:,.0f}".replace(",", "\u202f") if value >= 10000 else f"{value:g}"

@@ -1,0 +1,83 @@
+"""Pictures inside the page: the weights, and single answers with the map of their evidence."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+from catclf import png
+from catclf.datasets import Dataset
+from catclf.evaluation import Answer
+from catclf.explain import CHANNELS, colours, explain, full_colour
+from catclf.files import printable
+from catclf.maths import Floats, Pixels
+from catclf.model import Model
+
+
+def weight_maps(model: Model) -> str:
+    """Four figures: the weights as one picture, and each channel as a map."""
+    size = model.preprocess.size
+    weights = model.w.reshape(size, size, 3)
+    full = full_colour(weights)
+    positive = escape(printable(model.classes[1]))
+    figures = [
+        _figure(
+            as_picture(weights, full),
+            f"the weights as one picture of {size} by {size} pixels",
+            "<b>all three channels</b><br>grey is zero; redder means that red speaks for "
+            f"{positive}",
+        )
+    ]
+    for c, name in enumerate(CHANNELS):
+        channel = weights[:, :, c]
+        figures.append(
+            _figure(
+                colours(channel, full),
+                f"the weights of {name}, from {channel.min():.4f} to {channel.max():.4f}",
+                f"<b>{name}</b><br>{channel.min():+.4f} to {channel.max():+.4f}",
+                css="map",
+            )
+        )
+    return f'<div class="maps">{"".join(figures)}</div>'
+
+
+def as_picture(weights: Floats, full: float) -> Pixels:
+    """Weights (size, size, 3) as colours: grey at zero, black and white at ±``full``."""
+    scaled = weights / full if full > 0 else np.zeros_like(weights)
+    return np.rint(127.5 + 127.5 * np.clip(scaled, -1.0, 1.0)).astype(np.uint8)
+
+
+def gallery(model: Model, data: Dataset, answers: Sequence[Answer]) -> str:
+    """A figure for each answer: the picture, its evidence, and what was said of it."""
+    positive = printable(model.classes[1])
+    figures = []
+    for answer in answers:
+        pixels = data.pictures[answer.index : answer.index + 1][0]
+        values = explain(model, pixels).per_pixel
+        shown, label = escape(answer.shown), escape(printable(answer.label))
+        said = escape(printable(answer.answer))
+        figures.append(
+            f'<figure><div class="duo">{_image(pixels, f"{answer.shown}: {answer.label}")}'
+            f"{_image(colours(values, full_colour(values)), f'evidence of {answer.shown}', 'map')}"
+            f"</div><figcaption><b>{shown}</b><br>is {label}, said {said} · "
+            f"P({escape(positive)}) {100 * answer.probability:.2f}&nbsp;%</figcaption></figure>"
+        )
+    return f'<div class="gallery">{"".join(figures)}</div>'
+
+
+def _figure(pixels: Pixels, alt: str, caption: str, css: str = "") -> str:
+    return f"<figure>{_image(pixels, alt, css)}<figcaption>{caption}</figcaption></figure>"
+
+
+def _image(pixels: Pixels, alt: str, css: str = "") -> str:
+    """An img whose pixels are in the page; ``alt`` is any text."""
+    size = len(pixels)
+    source = b64encode(png.encode(pixels)).decode("ascii")
+    kind = f' class="{css}"' if css else ""
+    return (
+        f'<img{kind} width="{size}" height="{size}" alt="{escape(printable(alt))}" '
+        f'src="data:image/png;base64,{source}">'
+    )

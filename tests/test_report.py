@@ -1,0 +1,372 @@
+"""The page: whole, the same each time, safe whatever the names, and true to its numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from conftest import Run, make_pictures
+from PIL import Image
+
+import catclf
+from catclf import comparison, crossval, evaluation
+from catclf.comparison import Candidate, Comparison, Plan
+from catclf.curves import roc
+from catclf.datasets import Dataset
+from catclf.errors import DataError
+from catclf.evaluation import Evaluation
+from catclf.images import Preprocess
+from catclf.model import Model
+from catclf.report import charts, page
+from catclf.report.pictures import as_picture
+from catclf.report.svg import Axis, Chart, round_up, spread_out, standalone
+
+SVG = "{http://www.w3.org/2000/svg}"
+VOID = {"meta", "link", "img", "br", "path", "polyline", "polygon", "circle"}
+
+
+class Page(HTMLParser):
+    """Tags that are opened and not closed, all tags with their attributes, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> at {self.getpos()}"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.words += data + " "
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+NASTY = '<script>alert("x")</script>&amp;\n\x1b[31m'
+
+
+def data_set(m: int = 24, names: tuple[str, ...] | None = None) -> Dataset:
+    pictures, labels = make_pictures(m)
+    labels[:4] ^= 1  # so that some answers are wrong
+    Y = labels.astype(float).reshape(1, -1)
+    return Dataset(pictures, Y, ("non-cat", "cat"), "made.h5", Preprocess(8), names)
+
+
+@pytest.fixture(scope="module")
+def judged() -> tuple[Model, Evaluation, Dataset]:
+    data = data_set()
+    model = Model.from_fit(catclf.train(data, catclf.Settings(0.01, 300)), data, data)
+    return model, evaluation.evaluate(model, data), data
+
+
+@pytest.fixture(scope="module")
+def compared() -> Comparison:
+    plan = Plan((Candidate(0.01), Candidate(0.001, 2.0), Candidate(1e6)), 30, folds=3)
+    return crossval.compare(data_set(), plan, "made.h5")
+
+
+def test_the_page_is_whole_and_loads_nothing(
+    judged: tuple[Model, Evaluation, Dataset], compared: Comparison
+) -> None:
+    model, found, data = judged
+    text = page(model, "model.npz", (found, data), (compared, "accuracy"))
+    read = Page(text)
+    assert read.open == []
+    names = {name for name, _ in read.tags}
+    assert not names & {"script", "iframe", "object", "embed", "video", "audio", "form"}
+    assert all((img["src"] or "").startswith("data:image/png;base64,") for img in read.all("img"))
+    assert [link["href"] for link in read.all("link")] == ["data:,"]
+    assert re.findall(r"https?://[^\s\"'<]+", text) == ["http://www.w3.org/2000/svg"] * 4
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_every_figure_has_a_text_in_its_place(
+    judged: tuple[Model, Evaluation, Dataset], compared: Comparison
+) -> None:
+    model, found, data = judged
+    read = Page(page(model, "model.npz", (found, data), (compared, "accuracy"), gallery=2))
+    svgs = read.all("svg")
+    assert len(svgs) == 4  # cost, ROC, calibration, comparison
+    ids = {attrs["id"] for _, attrs in read.tags if "id" in attrs}
+    for svg in svgs:
+        assert svg["role"] == "img"
+        assert set((svg["aria-labelledby"] or "").split()) <= ids
+    assert len(ids) == 8
+    images = read.all("img")
+    wrong = min(2, found.counts.fp + found.counts.fn)
+    assert wrong > 0
+    assert len(images) == 4 + 2 * (wrong + 2)
+    assert all(img["alt"] for img in images)
+
+
+def test_the_numbers_of_the_page_are_those_of_the_evaluation(
+    judged: tuple[Model, Evaluation, Dataset],
+) -> None:
+    model, found, data = judged
+    words = " ".join(Page(page(model, "model.npz", (found, data))).words.split())
+    for measure in evaluation.measures(found):
+        assert measure.show(measure.value).replace(" ", "\xa0") in words.replace(" %", "\xa0%")
+    counts = found.counts
+    assert f"{counts.correct} of {counts.total} pictures answered rightly" in words
+    assert f"{model.costs[-1]:.4f}" in words
+    for answer in found.answers(False, 6):
+        assert answer.shown in words
+
+
+def test_equal_models_give_equal_pages(
+    judged: tuple[Model, Evaluation, Dataset], compared: Comparison
+) -> None:
+    model, found, data = judged
+    first = page(model, "model.npz", (found, data), (compared, "accuracy"))
+    again = evaluation.evaluate(model, data_set())
+    assert page(model, "model.npz", (again, data_set()), (compared, "accuracy")) == first
+
+
+def test_names_cannot_become_markup(judged: tuple[Model, Evaluation, Dataset]) -> None:
+    model, _, _ = judged
+    names = tuple(f"{NASTY}{i}" for i in range(24))
+    data = replace(data_set(names=names), source=NASTY)
+    training = replace(model.training, source=NASTY, settings={NASTY: NASTY}, catclf=NASTY)
+    model = replace(model, classes=("non" + NASTY, NASTY), training=training)
+    found = evaluation.evaluate(model, data)
+    text = page(model, NASTY, (found, data))
+    read = Page(text)
+    assert read.open == []
+    assert read.all("script") == []
+    assert "\x1b" not in text
+    assert '<script>alert("x")</script>&amp;\\n\\x1b[31m0' in read.words
+
+
+def test_without_data_there_are_no_results(judged: tuple[Model, Evaluation, Dataset]) -> None:
+    model, _, _ = judged
+    read = Page(page(model, "model.npz"))
+    assert read.open == []
+    assert "training accuracy" in read.words
+    assert "Confusion matrix" not in read.words
+    assert len(read.all("svg")) == 1
+    bare = Page(page(Model(np.zeros((192, 1)), 0.0, Preprocess(8)), "bare.npz"))
+    assert bare.open == []
+    assert len(bare.all("svg")) == 0
+
+
+def test_one_class_alone_has_no_roc_curve(judged: tuple[Model, Evaluation, Dataset]) -> None:
+    model, _, data = judged
+    ones = replace(data, Y=np.ones((1, data.m)))
+    found = evaluation.evaluate(model, ones)
+    read = Page(page(model, "model.npz", (found, ones)))
+    assert "ROC curve" not in read.words
+    assert "every picture is cat" in read.words
+
+
+def elements(chart: Chart, tag: str, css: str) -> list[ElementTree.Element]:
+    root = ElementTree.fromstring(chart.text())
+    return [e for e in root.iter(SVG + tag) if css in (e.get("class") or "").split()]
+
+
+def points(line: ElementTree.Element) -> list[list[float]]:
+    return [[float(v) for v in pair.split(",")] for pair in (line.get("points") or "").split()]
+
+
+def test_the_cost_curve_passes_through_its_costs() -> None:
+    chart = charts.cost_curve((0.7, 0.35, 0.0), (0, 50, 100))
+    (line,) = elements(chart, "polyline", "line")
+    left, right, base = chart.left, chart.width - chart.right, chart.height - chart.bottom
+    height = base - chart.top
+    assert points(line) == pytest.approx(
+        np.array(
+            [
+                [left, base - 0.7 / 0.8 * height],
+                [(left + right) / 2, base - 0.35 / 0.8 * height],
+                [right, base],
+            ]
+        ),
+        abs=0.01,
+    )
+
+
+def test_a_single_cost_is_a_dot() -> None:
+    chart = charts.cost_curve((0.6931,), (0,))
+    assert elements(chart, "polyline", "line") == []
+    assert len(elements(chart, "circle", "dot")) == 1
+
+
+def test_long_curves_are_thinned_with_both_ends() -> None:
+    many = [(float(i), float(i)) for i in range(5000)]
+    thin = charts.thinned(many)
+    assert (len(thin), thin[0], thin[-1]) == (charts.MOST_POINTS, many[0], many[-1])
+
+
+def test_roc_points_keep_the_corners_and_the_area() -> None:
+    rng = np.random.default_rng(0)
+    Y = rng.integers(0, 2, (1, 500)).astype(float)
+    curve = roc(rng.standard_normal((1, 500)).round(1) + Y, Y)
+    kept = charts.roc_points(curve)
+    assert 2 < len(kept) < len(curve.false)
+    x, y = np.array(kept).T / 100
+    assert np.trapezoid(y, x) == pytest.approx(curve.auc, rel=1e-12)
+
+
+def test_the_axes_name_units_and_end_at_round_values() -> None:
+    text = charts.cost_curve((0.69, 0.2), (0, 2000)).text()
+    assert "steps of gradient descent" in text
+    assert "cost J (nats per picture)" in text
+    assert Axis(0, 0.8, "x").ticks() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
+    assert Axis(0, 2000, "x", most=5).ticks() == [0, 500, 1000, 1500, 2000]
+    assert Axis(0, 1, "x").ticks() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    for low, high in ((0, 7), (0, 1e-9), (3, 12), (-5, 5)):
+        ticks = Axis(low, high, "x").ticks()
+        assert 2 <= len(ticks) <= 7
+        assert low <= ticks[0] < ticks[-1] <= high * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("value", "end"), [(0.7277, 0.8), (1.0, 1.0), (0.0, 1.0), (1.1, 1.5), (693, 800)]
+)
+def test_axes_end_at_the_next_round_value(value: float, end: float) -> None:
+    assert round_up(value) == pytest.approx(end)
+
+
+def test_labels_are_moved_apart_as_little_as_it_takes() -> None:
+    assert spread_out([10, 50, 90], 14) == [10, 50, 90]
+    assert spread_out([50, 50], 14) == [43, 57]
+    moved = spread_out([100, 50, 52, 49], 14)
+    assert moved[0] == 100
+    assert np.diff([moved[3], moved[1], moved[2]]) == pytest.approx([14, 14])
+    assert np.mean([moved[3], moved[1], moved[2]]) == pytest.approx((49 + 50 + 52) / 3)
+    assert spread_out([], 14) == []
+
+
+def test_the_comparison_chart_labels_those_that_did_not_diverge(compared: Comparison) -> None:
+    chart = charts.comparison_chart(compared)
+    labels = ["".join(e.itertext()) for e in elements(chart, "text", "note")]
+    assert labels == ["α 0.01", "α 0.001, λ 2"]
+    assert len(elements(chart, "polyline", "line")) == 2
+
+
+def test_a_chart_of_its_own_is_valid_svg_with_its_colours() -> None:
+    text = standalone(charts.cost_curve((0.7, 0.1), (0, 10)))
+    root = ElementTree.fromstring(text)
+    assert root.tag == SVG + "svg"
+    assert root.get("width") == "720"
+    assert "prefers-color-scheme:dark" in "".join(root.itertext())
+
+
+def test_weights_as_picture_are_grey_at_zero() -> None:
+    weights = np.array([[[0.0, 1.0, -1.0]], [[0.5, 2.0, -2.0]]])
+    assert as_picture(weights, 1.0).tolist() == [[[128, 255, 0]], [[191, 255, 0]]]
+    assert (as_picture(np.zeros((2, 2, 3)), 0.0) == 128).all()
+
+
+def test_a_comparison_comes_back_from_json(compared: Comparison) -> None:
+    facts = comparison.facts(compared, "roc_auc")
+    back, measure = comparison.from_json(json.dumps(facts, allow_nan=False).encode())
+    assert measure == "roc_auc"
+    assert comparison.facts(back, measure) == facts
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "other"},
+        {"by": "luck"},
+        {"candidates": []},
+        {"candidates": [{}]},
+        {"candidates": 7},
+        {"classes": ["one"]},
+        {"folds": 4},
+        {"steps": []},
+        {"steps": [0]},
+        {"pictures": None},
+        {"iterations": 1e400},
+    ],
+)
+def test_other_json_is_no_comparison(compared: Comparison, change: dict[str, object]) -> None:
+    facts = comparison.facts(compared, "accuracy") | change
+    with pytest.raises(DataError, match="is not what catclf compare"):
+        comparison.from_json(json.dumps(facts).encode())
+    for content in (b"", b"[]", b"null", b"\xff\xfe", b"[" * 100000):
+        with pytest.raises(DataError):
+            comparison.from_json(content)
+
+
+def test_the_command_writes_the_same_page_twice(run: Run, small_hdf5: Path, tmp_path: Path) -> None:
+    run("train", "--data", "small.h5", "--iterations", "50", "-q")
+    compared = run("compare", "small.h5", "--iterations", "20", "--format", "json")
+    (tmp_path / "compare.json").write_text(compared.stdout)
+    args = ("report", "--data", "small.h5", "--compare", "compare.json")
+    first = run(*args)
+    assert (first.code, first.stderr) == (0, "")
+    assert re.fullmatch(r"report\.html: \d+ kB\n", first.stdout)
+    assert run(*args, "-o", "again.html", "-q").stdout == ""
+    page = (tmp_path / "report.html").read_bytes()
+    assert (tmp_path / "again.html").read_bytes() == page
+    read = Page(page.decode())
+    assert "Comparison of settings" in read.words
+    assert str(tmp_path) not in page.decode()
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (("-m", "none.npz"), "none.npz: no such file"),
+        (("--data", "none.h5"), "none.h5: there is no such file"),
+        (("--compare", "none.json"), "none.json: no such file"),
+        (("--compare", "small.h5"), "small.h5: is not what catclf compare"),
+        (("-o", "model.npz"), "model.npz: is another file of this run"),
+        (("-o", "no/report.html"), "does not exist"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_no_page(
+    run: Run, small_hdf5: Path, tmp_path: Path, args: tuple[str, ...], why: str
+) -> None:
+    catclf.save(Model(np.zeros((192, 1)), 0.0, Preprocess(8)), tmp_path / "model.npz")
+    result = run("report", *args)
+    assert (result.code, result.stdout) == (2, "")
+    assert why in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_odd_file_names_reach_the_gallery_escaped(run: Run, tmp_path: Path) -> None:
+    for name in ("cat", "non-cat"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8), (9, 9, 9)).save(tmp_path / "photos" / name / "<b>&\n.png")
+    run("train", "--data", "photos", "--size", "8", "--iterations", "1", "-q")
+    assert run("report", "--data", "photos").code == 0
+    read = Page((tmp_path / "report.html").read_text())
+    assert "cat/<b>&\\n.png" in read.words
+
+
+def test_train_plots_its_cost(run: Run, small_hdf5: Path, tmp_path: Path) -> None:
+    args = ("train", "--data", "small.h5", "--iterations", "50", "-q", "--plot")
+    assert run(*args, "cost.svg").code == 0
+    root = ElementTree.parse(tmp_path / "cost.svg").getroot()
+    costs = catclf.load(tmp_path / "model.npz").costs
+    description = root.find(SVG + "desc")
+    assert description is not None
+    assert (
+        description.text == f"The cost falls from 0.6931 at step 0 to {costs[-1]:.4f} at step 50."
+    )
+    refused = run(*args, "model.npz")
+    assert refused.code == 2
+    assert "another file of this run" in refused.stderr
