@@ -154,7 +154,9 @@ def test_names_cannot_become_markup(judged: tuple[Model, Evaluation, Dataset]) -
     assert read.open == []
     assert read.all("script") == []
     assert "\x1b" not in text
-    assert '<script>alert("x")</script>&amp;\\n\\x1b[31m0' in read.words
+    shown = found.answers(False, 1)[0].shown
+    assert shown.startswith('<script>alert("x")</script>&amp;\\n\\x1b[31m')
+    assert shown in read.words
 
 
 def test_without_data_there_are_no_results(judged: tuple[Model, Evaluation, Dataset]) -> None:

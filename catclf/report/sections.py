@@ -129,7 +129,7 @@ def confusion(found: Evaluation) -> str:
         for css, count in cells:
             share = 100 * count / total if total else 0.0
             shaded.append(
-                f'<td class="{css}" style="--share:{0.55 * share:.0f}%"><b>{count}</b>'
+                f'<td class="{css}" style="--share:{0.42 * share:.0f}%"><b>{count}</b>'
                 f'<span class="note">{share:.1f} % of {name}</span></td>'
             )
         body.append(f'<tr><th scope="row">is {name}</th>{"".join(shaded)}</tr>')

@@ -1,0 +1,269 @@
+"""The report in a real browser: nothing loaded, nothing logged, everything visible and readable.
+
+Chromium is driven by its own driver over the WebDriver protocol, which is JSON over HTTP.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pytest
+from conftest import make_pictures
+
+import catclf
+from catclf import crossval, evaluation
+from catclf.comparison import Candidate, Plan
+from catclf.datasets import Dataset
+from catclf.images import Preprocess
+from catclf.model import Model
+from catclf.report import charts, page
+from catclf.report.svg import standalone
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER),
+    reason="needs a browser: apt-get install chromium chromium-driver",
+)
+FLAGS = [
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--disable-dev-shm-usage",
+]
+
+
+class Browser:
+    """One browser session."""
+
+    def __init__(self, port: int, profile: Path) -> None:
+        self._base = f"http://127.0.0.1:{port}"
+        args = [*FLAGS, f"--user-data-dir={profile}"]
+        if os.geteuid() == 0:
+            args.append("--no-sandbox")
+        wanted = {
+            "goog:chromeOptions": {"args": args, "binary": CHROMIUM},
+            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+        }
+        session = self._call("/session", {"capabilities": {"alwaysMatch": wanted}})
+        self._base += f"/session/{session['sessionId']}"
+
+    def close(self) -> None:
+        self._call("", method="DELETE")
+
+    def open(self, path: Path, width: int = 1100, scheme: str = "light") -> None:
+        """Show a file at a width and in a colour scheme, and wait until it is loaded."""
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.devtools("Emulation.setDeviceMetricsOverride", size)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.devtools("Emulation.setEmulatedMedia", {"features": features})
+        self.log("browser"), self.log("performance")  # forget those of the page before
+        self._call("/url", {"url": path.as_uri()})
+
+    def run(self, script: str) -> Any:
+        """The value that a script in the page returns."""
+        return self._call("/execute/sync", {"script": script, "args": []})
+
+    def devtools(self, command: str, params: dict[str, Any]) -> Any:
+        return self._call("/goog/cdp/execute", {"cmd": command, "params": params})
+
+    def log(self, kind: str) -> list[dict[str, Any]]:
+        """What was logged since the last call."""
+        entries: list[dict[str, Any]] = self._call("/se/log", {"type": kind})
+        return entries
+
+    def complaints(self) -> list[str]:
+        return [entry["message"] for entry in self.log("browser")]
+
+    def requests(self) -> list[str]:
+        """Addresses asked for since the page was opened, but those inside the page."""
+        events = (json.loads(entry["message"])["message"] for entry in self.log("performance"))
+        urls = [
+            event["params"]["request"]["url"]
+            for event in events
+            if event["method"] == "Network.requestWillBeSent"
+        ]
+        return [url for url in urls if not url.startswith("data:")]
+
+    def _call(self, path: str, body: Any = None, method: str = "POST") -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(self._base + path, data, {"Content-Type": "application/json"})
+        request.method = method
+        with urlopen(request, timeout=60) as answer:
+            return json.load(answer)["value"]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    folder = tmp_path_factory.mktemp("browser")
+    with subprocess.Popen([str(DRIVER), "--port=0"], stdout=subprocess.PIPE, cwd=folder) as driver:
+        assert driver.stdout is not None
+        try:
+            started = next(line for line in driver.stdout if b"successfully on port" in line)
+            port = int(re.findall(rb"port (\d+)", started)[0])
+            session = Browser(port, folder / "profile")
+            yield session
+            session.close()
+        finally:
+            driver.terminate()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A full page, with long names that could break a narrow one."""
+    pictures, labels = make_pictures(40)
+    labels[:6] ^= 1
+    names = tuple(f"folder/{'long' * 20}-name-{i}.jpeg" for i in range(40))
+    Y = labels.astype(float).reshape(1, -1)
+    data = Dataset(pictures, Y, ("non-cat", "cat"), "pictures.h5", Preprocess(8), names)
+    model = Model.from_fit(catclf.train(data, catclf.Settings(0.01, 500)), data)
+    rates = (0.01, 0.0099, 0.001, 0.0001)
+    plan = Plan(tuple(Candidate(rate) for rate in rates), 100, folds=3)
+    compared = crossval.compare(data, plan, "pictures.h5")
+    found = evaluation.evaluate(model, replace(data, source="other pictures.h5"))
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(page(model, "model.npz", (found, data), (compared, "roc_auc")))
+    return path
+
+
+SIZES = """return [...document.querySelectorAll('svg,img,table,figure')].map(e => {
+  const r = e.getBoundingClientRect(); return [e.tagName, r.width, r.height,
+  e.tagName == 'IMG' ? e.naturalWidth : 1]})"""
+
+
+def test_the_watch_sees_a_bad_page(browser: Browser, tmp_path: Path) -> None:
+    """What the next tests rely on: errors, requests, empty figures and overflow are noticed."""
+    bad = tmp_path / "bad.html"
+    bad.write_text(
+        '<body><img src="missing.png"><svg width="0" height="0"></svg><div style="width:900px">'
+        "</div><script>console.error('broken')</script>"
+    )
+    browser.open(bad, width=375)
+    assert any("broken" in line for line in browser.complaints())
+    assert [url.rpartition("/")[2] for url in browser.requests()] == ["bad.html", "missing.png"]
+    sizes = browser.run(SIZES)
+    assert ["svg", 0, 0, 1] in sizes
+    assert sizes[0][3] == 0
+    assert browser.run("return document.documentElement.scrollWidth") > 375
+
+
+@pytest.mark.parametrize("width", [320, 375, 768, 1100])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_quiet_and_fits(
+    browser: Browser, report: Path, width: int, scheme: str
+) -> None:
+    browser.open(report, width, scheme)
+    assert browser.complaints() == []
+    assert browser.requests() == [report.as_uri()]
+    sizes = browser.run(SIZES)
+    assert {kind for kind, *_ in sizes} == {"svg", "IMG", "TABLE", "FIGURE"}
+    assert [size for size in sizes if min(size[1:]) < 1] == []
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+
+
+OUTSIDE = """return [...document.querySelectorAll('svg text')].filter(t => {
+  const r = t.getBoundingClientRect(), s = t.ownerSVGElement.getBoundingClientRect();
+  return r.left < s.left - 1 || r.right > s.right + 1 || r.top < s.top - 1
+    || r.bottom > s.bottom + 1}).map(t => t.textContent)"""
+OVERLAPS = """return [...document.querySelectorAll('svg')].flatMap(s => {
+  const t = [...s.querySelectorAll('text')].map(e => [e.textContent, e.getBoundingClientRect()]);
+  return t.flatMap(([a, p], i) => t.slice(i + 1).filter(([b, q]) =>
+    Math.min(p.right, q.right) - Math.max(p.left, q.left) > 2 &&
+    Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top) > 4).map(([b, q]) => [a, b]))})"""
+SMALLEST = """return Math.min(...[...document.querySelectorAll('svg text')].map(
+  t => 12 * t.ownerSVGElement.getBoundingClientRect().width / 360))"""
+
+
+@pytest.mark.parametrize("width", [375, 1100])
+def test_labels_of_charts_are_inside_apart_and_large_enough(
+    browser: Browser, report: Path, width: int
+) -> None:
+    browser.open(report, width)
+    assert browser.run(OUTSIDE) == []
+    assert browser.run(OVERLAPS) == []
+    assert browser.run(SMALLEST) >= 10
+
+
+COLOURS = """const seen = (selector, property) => [...document.querySelectorAll(selector)].map(
+  e => [selector, getComputedStyle(e)[property]]);
+return {page: getComputedStyle(document.body).backgroundColor,
+  text: [...seen('body', 'color'), ...seen('.hint', 'color'), ...seen('figcaption', 'color'),
+    ...seen('.small', 'color'), ...seen('svg text', 'fill'), ...seen('thead th', 'color')],
+  lines: [...seen('polyline.line', 'stroke'), ...seen('circle', 'fill')],
+  cells: [...document.querySelectorAll('.confusion td:not(:empty)')].map(
+    e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor])}"""
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of a computed colour, rgb(…) or color(srgb …) (WCAG 2.1)."""
+    numbers = [float(v) for v in re.findall(r"[\d.]+(?:e-\d+)?", colour.replace("srgb", ""))[:3]]
+    channels = np.array(numbers) / (1 if colour.startswith("color(") else 255)
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(one: str, other: str) -> float:
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_contrast_of_known_colours() -> None:
+    assert contrast("rgb(0, 0, 0)", "rgb(255, 255, 255)") == pytest.approx(21)
+    assert contrast("rgb(119, 119, 119)", "color(srgb 1 1 1)") == pytest.approx(4.48, abs=0.01)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_and_lines_stand_out_from_the_page(
+    browser: Browser, report: Path, scheme: str
+) -> None:
+    browser.open(report, scheme=scheme)
+    found = browser.run(COLOURS)
+    assert (luminance(found["page"]) < 0.5) == (scheme == "dark")
+    assert len(found["lines"]) > 6
+    assert [(s, c) for s, c in found["text"] if contrast(c, found["page"]) < 4.5] == []
+    assert [(s, c) for s, c in found["lines"] if contrast(c, found["page"]) < 3] == []
+    assert len(found["cells"]) == 4
+    assert [pair for pair in found["cells"] if contrast(*pair) < 4.5] == []
+
+
+def test_paper_is_white_whatever_the_screen(browser: Browser, report: Path) -> None:
+    browser.open(report, scheme="dark")
+    features = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.devtools("Emulation.setEmulatedMedia", {"media": "print", "features": features})
+    colours = browser.run(
+        "const s = getComputedStyle(document.body); return [s.color, s.backgroundColor]"
+    )
+    assert luminance(colours[1]) == 1.0
+    assert contrast(*colours) > 10
+    printed = browser.devtools("Page.printToPDF", {"printBackground": False})
+    assert base64.b64decode(printed["data"]).startswith(b"%PDF-")
+
+
+def test_a_plot_of_its_own_is_drawn(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "cost.svg"
+    path.write_text(standalone(charts.cost_curve((0.69, 0.4, 0.2), (0, 100, 200))))
+    for scheme in ("light", "dark"):
+        browser.open(path, scheme=scheme)
+        assert browser.complaints() == []
+        page_colour, line = browser.run(
+            "const c = (e, p) => getComputedStyle(document.querySelector(e))[p];"
+            "return [c('svg', 'backgroundColor'), c('polyline.line', 'stroke')]"
+        )
+        assert contrast(page_colour, line) > 3
+        assert (luminance(page_colour) < 0.5) == (scheme == "dark")
