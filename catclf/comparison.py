@@ -15,6 +15,7 @@ from catclf.files import printable
 from catclf.maths import Floats
 from catclf.styling import Styling
 
+_LARGEST = 10**9  # believed of a number in a file
 FORMAT = "catclf-comparison"
 RATES = (0.01, 0.001, 0.0001)  # the course's
 MEASURES = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss")
@@ -197,6 +198,9 @@ def from_json(content: bytes) -> tuple[Comparison, str]:
             curves = {len(result.trained), len(result.held_out)}
             if lengths != {plan.folds * plan.repeats} or curves != {len(steps)} or not steps:
                 raise ValueError
+        sound = 0 <= positives <= m and 0 < m <= _LARGEST and plan.iterations <= _LARGEST
+        if not sound or min(steps) < 0 or max(steps) > plan.iterations:
+            raise ValueError
         source = str(found["source"])
         classes = (negative, positive)
         comparison = Comparison(plan, source, classes, m, positives, dropped, steps, results)
@@ -216,7 +220,10 @@ def _result(entry: dict[str, Any]) -> Result:
 
 
 def _floats(values: list[float | None]) -> Floats:
-    return np.array([math.nan if value is None else float(value) for value in values])
+    found = np.array([math.nan if value is None else float(value) for value in values])
+    if (np.abs(found) > _LARGEST).any():
+        raise ValueError
+    return found
 
 
 def text(found: Comparison, measure: str, style: Styling) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from catclf import curves
 from catclf.datasets import Dataset
+from catclf.errors import ModelError
 from catclf.files import printable
 from catclf.maths import Floats, sigmoid
 from catclf.metrics import Counts, wilson
@@ -42,7 +43,8 @@ class Answer:
 class Evaluation:
     """Scores Z (1, m) of labelled pictures Y (1, m), and everything derived from them.
 
-    ``trained`` holds the numbers of positive and of all pictures that the model was trained on.
+    ``trained`` holds the numbers of positive and of all pictures that the model was trained on;
+    ``seen`` tells that it was trained on just these.
     """
 
     source: str
@@ -52,6 +54,7 @@ class Evaluation:
     Y: Floats
     names: tuple[str, ...] | None = None
     trained: tuple[int, int] = (0, 0)
+    seen: bool = False
 
     @cached_property
     def A(self) -> Floats:
@@ -117,6 +120,11 @@ class Evaluation:
     def warnings(self) -> list[str]:
         """What makes the numbers less than they seem."""
         found = []
+        if self.seen:
+            found.append(
+                f"{self.source}: the model was trained on these very pictures: the numbers say "
+                "nothing about others"
+            )
         if self.counts.positives == 0 or self.counts.negatives == 0:
             only = printable(self.majority)
             found.append(f"{self.source}: every picture is {only}: most numbers need both classes")
@@ -134,16 +142,23 @@ def evaluate(model: Model, data: Dataset, threshold: float | None = None) -> Eva
     """Score all pictures of a data set, in blocks, and compare with its labels.
 
     ``threshold`` is the probability above which the answer is positive (default: the model's).
-    Raises ShapeError when the pictures do not have the model's size.
+    Raises ShapeError when the pictures do not have the model's size, and ModelError when scores
+    are not finite.
     """
+    training = model.training
+    with np.errstate(over="ignore", invalid="ignore"):
+        Z = model.scores(data.pictures)
+    if not np.isfinite(Z).all():
+        raise ModelError("the model's weights are so large that its scores are not finite")
     return Evaluation(
         source=data.source,
         classes=model.classes,
         threshold=model.threshold if threshold is None else threshold,
-        Z=model.scores(data.pictures),
+        Z=Z,
         Y=data.Y,
         names=data.names,
-        trained=(model.training.positives, model.training.pictures),
+        trained=(training.positives, training.pictures),
+        seen=data.m == training.pictures and data.fingerprint == training.fingerprint,
     )
 
 
@@ -205,6 +220,7 @@ def facts(found: Evaluation, mistakes: int = 0) -> dict[str, Any]:
         "pictures": counts.total,
         "positives": counts.positives,
         "share": found.share,
+        "trained_on_these": found.seen,
         "training_share": positives / pictures if pictures else None,
         "confusion": {"tp": counts.tp, "fp": counts.fp, "tn": counts.tn, "fn": counts.fn},
         "accuracy_interval": [*found.interval],

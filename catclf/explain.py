@@ -18,7 +18,7 @@ from itertools import pairwise
 import numpy as np
 
 from catclf import graph
-from catclf.errors import ShapeError
+from catclf.errors import ModelError, ShapeError
 from catclf.graph import Node
 from catclf.maths import PIXEL_MAX, Floats, Pixels, sigmoid
 from catclf.model import Model
@@ -96,11 +96,16 @@ class Explanation:
 
 
 def explain(model: Model, pixels: Pixels) -> Explanation:
-    """Take the answer to one picture uint8 (size, size, 3) apart. Raises ShapeError."""
+    """Take the answer to one picture uint8 (size, size, 3) apart.
+
+    Raises ShapeError, and ModelError when sums would overflow.
+    """
     size = model.preprocess.size
     if pixels.shape != (size, size, 3):
         raise ShapeError(f"the picture has shape {pixels.shape}, not ({size}, {size}, 3)")
     weights = model.w.reshape(size, size, 3)
+    if not math.isfinite(float(np.abs(weights).max()) * weights.size + abs(model.b)):
+        raise ModelError("the model's weights are so large that sums of them are not finite")
     return Explanation(
         pixels=pixels,
         weights=weights,

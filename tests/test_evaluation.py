@@ -13,7 +13,10 @@ from sklearn import metrics as sklearn_metrics
 
 import catclf
 from catclf import evaluation
+from catclf.datasets import Dataset
+from catclf.errors import ModelError
 from catclf.evaluation import Evaluation
+from catclf.explain import explain
 from catclf.images import Preprocess
 from catclf.model import Model, Training
 from catclf.opening import open_for
@@ -154,3 +157,26 @@ def test_the_shares_of_training_are_taken_from_the_model(tmp_path: Path) -> None
     found = evaluation.evaluate(model, open_for(model, path, "test"))
     assert evaluation.facts(found)["training_share"] == 0.05
     assert len(found.warnings()) == 1
+
+
+def test_pictures_seen_in_training_are_told(tmp_path: Path) -> None:
+    x, y = make_pictures(20)
+    path = write_hdf5(tmp_path / "x.h5", images=x, labels=y)
+    data = catclf.open_dataset(path)
+    model = Model.from_fit(catclf.train(data, catclf.Settings(iterations=1)), data)
+    found = evaluation.evaluate(model, open_for(model, path, "test"))
+    assert evaluation.facts(found)["trained_on_these"] is True
+    assert found.warnings()[0].startswith("x.h5: the model was trained on these very pictures")
+    other = write_hdf5(tmp_path / "y.h5", images=x[::-1].copy(), labels=y[::-1].copy())
+    assert not evaluation.evaluate(model, open_for(model, other, "test")).seen
+
+
+def test_weights_beyond_all_sense_are_refused() -> None:
+    model = Model(np.full((192, 1), 1.7e308), 0.0, Preprocess(8))
+    pictures, labels = make_pictures(4)
+    Y = labels.astype(float).reshape(1, -1)
+    data = Dataset(pictures, Y, ("non-cat", "cat"), "x", Preprocess(8))
+    with pytest.raises(ModelError, match="not finite"):
+        evaluation.evaluate(model, data)
+    with pytest.raises(ModelError, match="not finite"):
+        explain(model, pictures[0])

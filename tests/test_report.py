@@ -300,6 +300,10 @@ def test_a_comparison_comes_back_from_json(compared: Comparison) -> None:
         {"steps": [0]},
         {"pictures": None},
         {"iterations": 1e400},
+        {"iterations": 10},
+        {"steps": [10**400] * 31},
+        {"pictures": -1},
+        {"positives": 10**6},
     ],
 )
 def test_other_json_is_no_comparison(compared: Comparison, change: dict[str, object]) -> None:

@@ -37,7 +37,7 @@ def check(
     ] = None,
     examples: Annotated[
         int, typer.Option(min=1, help="Pictures, evenly chosen; the loop is slow.")
-    ] = 16,
+    ] = 8,
     directions: Annotated[
         int, typer.Option(min=1, help="Random directions for finite differences.")
     ] = 5,

@@ -18,7 +18,7 @@ MOST_POINTS = 400  # of a line: more than there are pixels
 def cost_curve(costs: Sequence[float], steps: Sequence[int]) -> Chart:
     """The cost J against the steps of training; the axis starts at zero."""
     first, last = costs[0], costs[-1]
-    top = round_up(max(costs) * 1.05)
+    top = round_up(min(max(costs), 1e300) * 1.05)
     chart = Chart(
         "cost",
         "Cost during training",
