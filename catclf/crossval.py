@@ -28,7 +28,7 @@ from catclf.maths import PIXEL_MAX, Floats, losses_and_errors
 from catclf.metrics import Counts
 from catclf.problems import GRAM_LIMIT, Labelled, integer_gram
 from catclf.sampling import Rows
-from catclf.solvers import DIVERGED_COST
+from catclf.solvers.descent import DIVERGED_COST
 from catclf.threads import blas_threads
 
 POINTS = 50  # of the curves

@@ -20,13 +20,14 @@ import numpy as np
 from catclf import graph
 from catclf.errors import ModelError, ShapeError
 from catclf.graph import Node
+from catclf.images import FRAMES
 from catclf.maths import PIXEL_MAX, Floats, Pixels, sigmoid
 from catclf.model import Model
 
 CHANNELS = ("red", "green", "blue")
 ROWS = ("top", "middle", "bottom")
 COLUMNS = ("left", "centre", "right")
-FOR, AGAINST = (230, 97, 0), (93, 58, 155)  # orange and purple: apart for all colour vision
+AGAINST, FOR = FRAMES[:2]  # blue and orange: apart for all colour vision
 _FULL = 99.0  # percentile of |evidence| that gets the full colour
 
 
@@ -160,7 +161,7 @@ def loss_graph(found: Explanation, label: int, features: int = 6) -> list[Row]:
 
 
 def colours(values: Floats, full: float, *, alpha: bool = False) -> Pixels:
-    """Signed values (h, w) as pixels: orange above zero, purple below, full colour at ±``full``.
+    """Signed values (h, w) as pixels: orange above zero, blue below, full colour at ±``full``.
 
     Zero is white, or transparent with ``alpha``, so that the map suits any background.
     """

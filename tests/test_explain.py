@@ -107,11 +107,11 @@ def test_colours_of_a_map_by_hand() -> None:
     values = np.array([[1.0, -1.0, 0.0, 0.5, 9.0]])
     white = explain.colours(values, 1.0)
     assert white[0].tolist() == [
-        [230, 97, 0],
-        [93, 58, 155],
+        [230, 159, 0],
+        [0, 114, 178],
         [255, 255, 255],
-        [242, 176, 128],
-        [230, 97, 0],
+        [242, 207, 128],
+        [230, 159, 0],
     ]
     clear = explain.colours(values, 1.0, alpha=True)
     assert clear[0, :, 3].tolist() == [255, 255, 0, 128, 255]

@@ -137,7 +137,7 @@ def _text(
         full = full_colour(found.per_pixel)
         lines += [
             "",
-            f"{printable(image)}: the picture, and its evidence: orange for {positive}, purple "
+            f"{printable(image)}: the picture, and its evidence: orange for {positive}, blue "
             "against,",
             f"full colour from ±{full:.2g} a pixel",
         ]

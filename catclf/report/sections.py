@@ -264,7 +264,7 @@ def _key(model: Model) -> str:
     positive = shown(model.classes[1])
     return (
         f'<span class="key for"></span>Orange speaks for {positive}, '
-        '<span class="key against"></span>purple against it.'
+        '<span class="key against"></span>blue against it.'
     )
 
 

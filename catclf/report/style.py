@@ -78,7 +78,7 @@ background:var(--soft)}}
 .gallery b{{color:var(--ink);font-weight:600;overflow-wrap:anywhere}}
 .key{{display:inline-block;width:.8em;height:.8em;border-radius:.2em;vertical-align:-.05em;
 margin-right:.3em}}
-.for{{background:#e66100}}.against{{background:#5d3a9b}}
+.for{{background:#e69f00}}.against{{background:#0072b2}}
 @media (prefers-color-scheme:dark){{
 /* Maps are white at zero: turned over, they are dark there, and their hues stay. */
 img.map,.key{{filter:invert(1) hue-rotate(180deg)}}
