@@ -240,7 +240,7 @@ def text(found: Comparison, measure: str, style: Styling) -> str:
     )
     names = ("balanced acc.", "accuracy", "ROC AUC", "log loss")
     headings = "".join(f"{name:>16}" for name in names)
-    lines = [style.bold(head), how, "", style.dim(f"{'rate':<8}{'λ':>6}{headings}")]
+    lines = [style.bold(head), *wrap(how, 80), "", style.dim(f"{'rate':<8}{'λ':>6}{headings}")]
     best = found.best(measure)
     for result in found.results:
         line = f"{result.candidate.learning_rate:<8g}{result.candidate.l2:>6g}"

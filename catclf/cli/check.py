@@ -142,8 +142,8 @@ def _text(
     end = "all agree" if agrees else "they do not agree"
     lines += [
         "",
-        style.verdict(agrees, end) + f"; vectorized is {gradient.speedup:.0f} times as fast as the "
-        "loop in this run",
+        style.verdict(agrees, end) + "; vectorized against the loop in this run, times as fast: "
+        f"{gradient.speedup:.0f}",
     ]
     return "\n".join(lines) + "\n"
 
