@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from catclf import maths
 from catclf.errors import ShapeError
 from catclf.maths import Floats
-from catclf.metrics import wilson
+from catclf.metrics import NORMAL_975, wilson
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,24 @@ def roc(Z: Floats, Y: Floats) -> Roc:
     return Roc(np.append(0, seen - true), np.append(0, true))
 
 
+def auc_interval(Z: Floats, Y: Floats) -> tuple[float, float]:
+    """A 95 % interval of the area under the ROC curve, within 0 … 1.
+
+    The area is the mean over positives of the share of negatives that score below, a tie counting
+    half, and likewise over negatives; their variances add up (DeLong, DeLong and Clarke-Pearson,
+    Biometrics 44, 1988, equation 5). NaN with fewer than two pictures of a class.
+    """
+    _require_rows(Z, Y)
+    positive, negative = (np.sort(Z[Y > 0.5]), np.sort(Z[Y <= 0.5]))
+    if min(len(positive), len(negative)) < 2:
+        return float("nan"), float("nan")
+    over = _share_below(positive, negative)
+    under = _share_below(negative, positive)
+    variance = over.var(ddof=1) / len(over) + under.var(ddof=1) / len(under)
+    area, spread = float(over.mean()), NORMAL_975 * float(np.sqrt(variance))
+    return max(0.0, area - spread), min(1.0, area + spread)
+
+
 def log_loss(Z: Floats, Y: Floats) -> float:
     """-mean(y log a + (1-y) log(1-a)) of a = σ(z), from z: finite for every z."""
     return maths.cost(Z, Y)
@@ -120,6 +138,13 @@ def calibration(A: Floats, Y: Floats, bins: int = 10) -> list[Bin]:
             mean = float(A[0, inside].mean())
             found.append(Bin(float(edges[i]), float(edges[i + 1]), total, positives, mean))
     return found
+
+
+def _share_below(scores: Floats, others: Floats) -> Floats:
+    """For each score the share of the sorted ``others`` below it; ties count half."""
+    below = np.searchsorted(others, scores, side="left")
+    not_above = np.searchsorted(others, scores, side="right")
+    return np.asarray((below + not_above) / (2 * len(others)))
 
 
 def _require_rows(first: Floats, second: Floats) -> None:

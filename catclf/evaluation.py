@@ -83,10 +83,16 @@ class Evaluation:
     def brier(self) -> float:
         return curves.brier(self.A, self.Y)
 
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % Wilson interval of the accuracy."""
-        return wilson(self.counts.correct, self.counts.total)
+    @cached_property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """95 % intervals by key: Wilson's of the shares, DeLong's of the area under the ROC."""
+        counts = self.counts
+        return {
+            "accuracy": wilson(counts.correct, counts.total),
+            "precision": wilson(counts.tp, counts.tp + counts.fp),
+            "recall": wilson(counts.tp, counts.positives),
+            "roc_auc": curves.auc_interval(self.Z, self.Y),
+        }
 
     @property
     def share(self) -> float:
@@ -187,26 +193,33 @@ def measures(found: Evaluation) -> list[Measure]:
     frequent class, or for probabilities always the class share of these very pictures.
     """
     counts, p = found.counts, found.share
-    low, high = found.interval
     entropy = -sum(q * math.log(q) for q in (p, 1 - p) if q > 0)
-    interval = (
-        f"{counts.correct} of {counts.total}, 95 % interval {100 * low:.1f} to {100 * high:.1f} %"
-    )
-    of_positive = f"{counts.tp} of {counts.positives}"
-    of_answers = f"{counts.tp} of {counts.tp + counts.fp}"
+    correct = _of(counts.correct, counts.total, found.intervals["accuracy"])
+    of_positive = _of(counts.tp, counts.positives, found.intervals["recall"])
+    of_answers = _of(counts.tp, counts.tp + counts.fp, found.intervals["precision"])
+    low, high = found.intervals["roc_auc"]
+    area = "" if math.isnan(low) else f"95 % interval {low:.4f} to {high:.4f}"
     return [
-        Measure("accuracy", "accuracy", counts.accuracy, counts.majority, note=interval),
+        Measure("accuracy", "accuracy", counts.accuracy, counts.majority, note=correct),
         Measure("balanced_accuracy", "balanced accuracy", counts.balanced_accuracy, 0.5),
         Measure("precision", "precision", counts.precision, p, note=of_answers),
         Measure("recall", "recall", counts.recall, note=of_positive),
         Measure("f1", "F1", counts.f1),
-        Measure("roc_auc", "ROC AUC", found.roc.auc, 0.5, percent=False),
+        Measure("roc_auc", "ROC AUC", found.roc.auc, 0.5, percent=False, note=area),
         Measure(
             "average_precision", "average precision", found.roc.average_precision, p, percent=False
         ),
         Measure("log_loss", "log loss", found.log_loss, entropy, percent=False),
         Measure("brier", "Brier score", found.brier, p * (1 - p), percent=False),
     ]
+
+
+def _of(count: int, total: int, interval: tuple[float, float]) -> str:
+    """A share's numbers and its interval."""
+    if not total:
+        return "0 of 0"
+    low, high = interval
+    return f"{count} of {total}, 95 % interval {100 * low:.1f} to {100 * high:.1f} %"
 
 
 def facts(found: Evaluation, mistakes: int = 0) -> dict[str, Any]:
@@ -223,7 +236,10 @@ def facts(found: Evaluation, mistakes: int = 0) -> dict[str, Any]:
         "trained_on_these": found.seen,
         "training_share": positives / pictures if pictures else None,
         "confusion": {"tp": counts.tp, "fp": counts.fp, "tn": counts.tn, "fn": counts.fn},
-        "accuracy_interval": [*found.interval],
+        "intervals": {
+            key: [None if math.isnan(end) else end for end in interval]
+            for key, interval in found.intervals.items()
+        },
         "majority": counts.majority,
         **{m.key: None if math.isnan(m.value) else m.value for m in measures(found)},
         "mistakes": [

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from catclf.errors import ShapeError
 
+NORMAL_975 = 1.959963984540054  # the normal distribution's 97.5 % quantile
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -103,15 +105,12 @@ def wilson(successes: int, total: int) -> tuple[float, float]:
     """
     if not total:
         return float("nan"), float("nan")
-    z2 = _NORMAL_975**2
+    z2 = NORMAL_975**2
     centre = (successes + z2 / 2) / (total + z2)
-    spread = sqrt(successes * (total - successes) / total + z2 / 4) * _NORMAL_975 / (total + z2)
+    spread = sqrt(successes * (total - successes) / total + z2 / 4) * NORMAL_975 / (total + z2)
     low = 0.0 if successes == 0 else centre - spread
     high = 1.0 if successes == total else centre + spread
     return low, high
-
-
-_NORMAL_975 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 
 
 def _ratio(part: int, whole: int) -> float:

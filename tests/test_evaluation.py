@@ -57,6 +57,8 @@ def test_every_number_on_the_course_data_is_scikit_learns(course: tuple[Path, Pa
         "brier": sklearn_metrics.brier_score_loss(truth, A),
     }
     assert {key: facts[key] for key in expected} == pytest.approx(expected, rel=1e-12)
+    assert facts["intervals"]["accuracy"] == pytest.approx([0.5625, 0.8090], abs=1e-4)
+    assert facts["intervals"]["roc_auc"][0] < facts["roc_auc"] < facts["intervals"]["roc_auc"][1]
     (tn, fp), (fn, tp) = sklearn_metrics.confusion_matrix(truth, said)
     assert facts["confusion"] == {"tp": tp, "fp": fp, "tn": tn, "fn": fn}
     assert facts["accuracy"] == 0.7  # the course's own result
@@ -104,6 +106,7 @@ def test_one_class_gives_a_warning_and_nulls() -> None:
     facts = json.loads(json.dumps(evaluation.facts(found), allow_nan=False))
     assert facts["roc_auc"] is None
     assert facts["balanced_accuracy"] is None
+    assert facts["intervals"]["roc_auc"] == [None, None]
     assert facts["recall"] == 0.5
     assert "–" in evaluation.text(found, 0, Styling())
 

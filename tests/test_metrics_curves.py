@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 from sklearn import metrics as sklearn_metrics
 
 from catclf import curves
@@ -95,6 +95,36 @@ def test_the_wilson_interval_inverts_the_score_test() -> None:
             z = abs(successes / 30 - p) / math.sqrt(p * (1 - p) / 30) if 0 < p < 1 else 1.96
             assert z == pytest.approx(1.96, abs=1e-4)
     assert all(map(math.isnan, wilson(0, 0)))
+
+
+@wild
+@given(scored())
+def test_the_interval_of_the_area_is_delongs_by_all_pairs(
+    case: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> None:
+    Z, Y = case
+    positive, negative = Z[Y == 1], Z[Y == 0]
+    wins = np.sign(positive[:, None] - negative[None]) / 2 + 0.5  # ψ of the paper
+    if min(wins.shape) < 2:
+        assert all(map(math.isnan, curves.auc_interval(Z, Y)))
+        return
+    area = wins.mean()
+    s10 = ((wins.mean(axis=1) - area) ** 2).sum() / (len(positive) - 1)
+    s01 = ((wins.mean(axis=0) - area) ** 2).sum() / (len(negative) - 1)
+    spread = norm.ppf(0.975) * math.sqrt(s10 / len(positive) + s01 / len(negative))
+    expected = max(0, area - spread), min(1, area + spread)
+    assert curves.auc_interval(Z, Y) == pytest.approx(expected, rel=1e-12, abs=1e-15)
+
+
+def test_the_interval_of_the_area_holds_the_true_area_19_times_of_20() -> None:
+    rng = np.random.default_rng(0)
+    Y = (np.arange(80) % 2).astype(float).reshape(1, -1)
+    true = norm.cdf(1 / math.sqrt(2))  # of scores N(0, 1) and N(1, 1)
+    held = 0
+    for _ in range(1000):
+        low, high = curves.auc_interval(rng.standard_normal((1, 80)) + Y, Y)
+        held += low <= true <= high
+    assert 0.92 <= held / 1000 <= 0.97
 
 
 @wild

@@ -69,5 +69,5 @@ def _footer(model: Model, name: str) -> str:
     return (
         f"<footer><p>Made by catclf {__version__} from {shown(name)}, which catclf "
         f"{shown(model.training.catclf)} trained.</p><p>z = wᵀx + b, P = σ(z); evidence is w·x. "
-        "Intervals are Wilson's.</p></footer>"
+        "Intervals of shares are Wilson's, of areas DeLong's.</p></footer>"
     )
