@@ -12,6 +12,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from conftest import Run, make_pictures
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 import catclf
@@ -256,6 +258,15 @@ def test_labels_are_moved_apart_as_little_as_it_takes() -> None:
     assert np.diff([moved[3], moved[1], moved[2]]) == pytest.approx([14, 14])
     assert np.mean([moved[3], moved[1], moved[2]]) == pytest.approx((49 + 50 + 52) / 3)
     assert spread_out([], 14) == []
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(st.floats(0, 200), max_size=8))
+def test_labels_never_touch_and_keep_their_order(places: list[float]) -> None:
+    moved = spread_out(places, 14)
+    order = np.argsort(places, kind="stable")
+    assert (np.diff(np.array(moved)[order]) >= 14 - 1e-9).all()
+    assert sum(moved) == pytest.approx(sum(places))
 
 
 def test_the_comparison_chart_labels_those_that_did_not_diverge(compared: Comparison) -> None:
