@@ -35,7 +35,7 @@ def weight_maps(model: Model) -> str:
         channel = weights[:, :, c]
         figures.append(
             _figure(
-                colours(channel, full),
+                colours(channel, full, alpha=True),
                 f"the weights of {name}, from {channel.min():.4f} to {channel.max():.4f}",
                 f"<b>{name}</b><br>{channel.min():+.4f} to {channel.max():+.4f}",
                 css="map",
@@ -57,11 +57,12 @@ def gallery(model: Model, data: Dataset, answers: Sequence[Answer]) -> str:
     for answer in answers:
         pixels = data.pictures[answer.index : answer.index + 1][0]
         values = explain(model, pixels).per_pixel
+        evidence = colours(values, full_colour(values), alpha=True)
         shown, label = escape(answer.shown), escape(printable(answer.label))
         said = escape(printable(answer.answer))
         figures.append(
             f'<figure><div class="duo">{_image(pixels, f"{answer.shown}: {answer.label}")}'
-            f"{_image(colours(values, full_colour(values)), f'evidence of {answer.shown}', 'map')}"
+            f"{_image(evidence, f'evidence of {answer.shown}', 'map')}"
             f"</div><figcaption><b>{shown}</b><br>is {label}, said {said} · "
             f"P({escape(positive)}) {100 * answer.probability:.2f}&nbsp;%</figcaption></figure>"
         )

@@ -80,8 +80,8 @@ background:var(--soft)}}
 margin-right:.3em}}
 .for{{background:#e69f00}}.against{{background:#0072b2}}
 @media (prefers-color-scheme:dark){{
-/* Maps are white at zero: turned over, they are dark there, and their hues stay. */
-img.map,.key{{filter:invert(1) hue-rotate(180deg)}}
+/* Maps are clear at zero, so that the page shows through. */
+img.map,.key{{filter:brightness(1.12)}}
 }}
 {RULES}
 code{{font:.9em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}}
