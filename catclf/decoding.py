@@ -29,7 +29,8 @@ from catclf.maths import Pixels
 FEW = 8  # known pictures up to this many are decoded without any other process
 _WORKERS = 8  # at most: this process scores about as fast as eight decode
 _DEPTH = 16  # names that wait in one worker's pipe: enough to keep it busy
-_NAME = 4096  # bytes of the longest name that the system takes, so that 16 always fit in a pipe
+_PIPE = 4096  # bytes of names that wait there, which fit in the smallest pipe
+_NAME = 4096  # bytes of a name that is longer than the system takes
 _WINDOW = 512  # pictures underway, or fewer when they are large
 _WINDOW_BYTES = 64 * 1024 * 1024
 _STARTS = 3  # workers that die before they were ready, after which none is started again
@@ -66,7 +67,7 @@ def decode_batches(
     if isinstance(paths, Sequence) and len(paths) <= FEW:
         return ([decode(path, preprocess, limits)] for path in paths)
     if workers is None:
-        workers = min(_WORKERS, len(os.sched_getaffinity(0)))
+        workers = min(_WORKERS, _cores())
     return _Pool(preprocess, limits, workers).decode(paths)
 
 
@@ -83,10 +84,11 @@ def decode(path: str | Failed, preprocess: Preprocess, limits: Limits) -> Outcom
 class _Job:
     """One input on its way, and what became of it."""
 
-    __slots__ = ("path", "result")
+    __slots__ = ("name", "path", "result")
 
     def __init__(self, path: str, result: Pixels | PictureError | None) -> None:
         self.path, self.result = path, result
+        self.name = os.fsencode(path)
 
 
 class _Worker:
@@ -110,11 +112,24 @@ class _Worker:
         self.ready = self.died_idle = False
         _enlarge(self.answers.fileno())
 
-    def send(self, jobs: list[_Job]) -> None:
-        """Hand out names. They fit in the pipe, so that this never waits."""
-        names = [os.fsencode(job.path) for job in jobs]
+    def send(self, waiting: deque[_Job], count: int) -> None:
+        """Hand out names until ``count`` are underway, or as many as surely fit in the pipe.
+
+        So this never waits, while the worker might be waiting for us to take its answer.
+        """
+        names = bytearray()
+        jobs: list[_Job] = []
+        underway = sum(len(job.name) + worker.NAME.size for job in self.jobs)
+        while waiting and len(self.jobs) + len(jobs) < count:
+            name = waiting[0].name
+            after = underway + len(names) + len(name) + worker.NAME.size
+            if after > _PIPE and (self.jobs or jobs):
+                break
+            names += worker.NAME.pack(len(name)) + name
+            jobs.append(waiting.popleft())
         try:
-            self.names.write(b"".join(worker.NAME.pack(len(name)) + name for name in names))
+            if names:
+                self.names.write(names)
         except BrokenPipeError:  # its death is dealt with when its answers end
             self.died_idle = not self.jobs
         self.jobs.extend(jobs)
@@ -227,7 +242,7 @@ class _Pool:
 
     def _refused(self, job: _Job) -> bool:
         """Answer here what cannot or need not be sent: it fails at once."""
-        if len(os.fsencode(job.path)) < _NAME and self._failed_starts < _STARTS:
+        if len(job.name) < _NAME and self._failed_starts < _STARTS:
             return False
         job.result = decode(job.path, self._preprocess, self._limits)[1]
         return True
@@ -237,9 +252,7 @@ class _Pool:
         for _ in range(2):
             for one in self._workers:
                 share = (len(self._waiting) + len(one.jobs)) // (2 * len(self._workers))
-                count = min(_DEPTH, max(2, share), len(one.jobs) + len(self._waiting))
-                if (missing := count - len(one.jobs)) > 0 and self._waiting:
-                    one.send([self._waiting.popleft() for _ in range(missing)])
+                one.send(self._waiting, min(_DEPTH, max(2, share)))
             if not self._waiting or not self._started():
                 return
 
@@ -306,6 +319,13 @@ class _Pool:
         if not feeder.is_alive():
             os.close(self._woken)
         os.close(self._wake)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _enlarge(descriptor: int) -> None:

@@ -8,6 +8,7 @@ import stat
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from catclf.errors import PictureError
 from catclf.files import reason
+from catclf.silence import silence_pillow, silent_stderr
 from catclf.sniffing import sniff
 
 if TYPE_CHECKING:  # NumPy is loaded by the functions that need it: decoding a JPEG does not
     from PIL import Image  # noqa: TID251
 
-    from catclf.maths import Floats, Pixels
+    from catclf.maths import Pixels
 
 ENDINGS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
@@ -83,35 +85,19 @@ def contact_sheet(pictures: Pixels, labels: Sequence[int], columns: int = 12) ->
         colour = FRAMES[label % len(FRAMES)]
         sheet.paste(colour, (*corner, corner[0] + cell, corner[1] + cell))
         sheet.paste(Image.fromarray(picture), (corner[0] + frame, corner[1] + frame))
-    content = io.BytesIO()
-    sheet.save(content, "PNG")
-    return content.getvalue()
+    return _as_png(sheet)
 
 
-def weights_picture(w: Floats) -> bytes:
-    """Weights (size, size, 3) as a PNG of four panels: their sum, then red, green and blue.
-
-    White is zero, full orange or blue the 99th percentile of a panel's absolute weights.
-    """
-    import numpy as np
+def png(pixels: Pixels) -> bytes:
+    """Pixels uint8 (height, width, 3) as a PNG file."""
     from PIL import Image  # noqa: TID251
 
-    size = w.shape[0]
-    scale, gap = max(1, 256 // size), 8
-    side = size * scale
-    strip = Image.new("RGB", (4 * side + 3 * gap, side), (128, 128, 128))
-    against, favour = (255.0 - np.array(colour) for colour in FRAMES[:2])
-    largest = float(abs(w).max()) or 1.0  # a sum of the largest float64 values would overflow
-    panels = [(w / largest).sum(axis=2), *(w[:, :, channel] / largest for channel in range(3))]
-    for place, panel in enumerate(panels):
-        top = float(np.percentile(abs(panel), 99)) or float(abs(panel).max()) or 1.0
-        depth = np.clip(panel / top, -1, 1)[:, :, None]
-        colours = 255 - np.where(depth > 0, depth * favour, -depth * against)
-        tile = Image.fromarray(np.rint(colours).astype(np.uint8))
-        enlarged = tile.resize((side, side), Image.Resampling.NEAREST)
-        strip.paste(enlarged, (place * (side + gap), 0))
+    return _as_png(Image.fromarray(pixels))
+
+
+def _as_png(picture: Image.Image) -> bytes:
     content = io.BytesIO()
-    strip.save(content, "PNG")
+    picture.save(content, "PNG")
     return content.getvalue()
 
 
@@ -162,6 +148,11 @@ def _decoded(file: BinaryIO, preprocess: Preprocess, limits: Limits) -> Image.Im
     """An open file as the picture wanted. May raise whatever Pillow raises."""
     picture = _identified(file)
     _check_size(picture, limits)
+    with silent_stderr() if picture.format == "TIFF" else nullcontext():
+        return _loaded(picture, preprocess, limits)
+
+
+def _loaded(picture: Image.Image, preprocess: Preprocess, limits: Limits) -> Image.Image:
     # A JPEG decoded at 1/2, 1/4 or 1/8, but not below the size wanted, is decoded much faster.
     picture.draft("RGB", (preprocess.size, preprocess.size))
     picture.load()
@@ -187,6 +178,7 @@ def _identified(file: BinaryIO) -> Image.Image:
 
     format, module = sniff(file)
     import_module(f"PIL.{module}")
+    silence_pillow()
     factory, accept = Image.OPEN[format]
     file.seek(0)
     accepted = accept(file.read(16)) if accept else True

@@ -41,19 +41,21 @@ def main(text: str) -> None:
     preprocess = images.Preprocess(size, fit, resampling, tuple(background))
     limits = images.Limits(*limit)
     source = sys.stdin.buffer
+    answers = os.dup(1)
+    os.dup2(2, 1)  # so that nothing but answers can be written there
     with suppress(BrokenPipeError):
-        _send(READY)
+        _send(answers, READY)
         while head := source.read(NAME.size):
             name = os.fsdecode(source.read(NAME.unpack(head)[0]))
             try:
                 good, content = True, images.read_bytes(name, preprocess, limits)
             except PictureError as error:
                 good, content = False, json.dumps([error.kind, str(error)]).encode()
-            _send(ANSWER.pack(good, len(content)) + content)
+            _send(answers, ANSWER.pack(good, len(content)) + content)
     os._exit(0)  # nothing is left to be written, and tidying up would take longer than a picture
 
 
-def _send(content: bytes) -> None:
+def _send(descriptor: int, content: bytes) -> None:
     view = memoryview(content)
     while view:
-        view = view[os.write(1, view) :]
+        view = view[os.write(descriptor, view) :]

@@ -41,11 +41,12 @@ def inspect(
         require_writable(image, [model])
     trained = load(model)
     if image is not None:
-        from catclf.images import weights_picture
+        from catclf.drawing import weights_picture
+        from catclf.images import png
 
         size = trained.preprocess.size
         with replacing(image) as file:
-            file.write(weights_picture(trained.w.reshape(size, size, 3)))
+            file.write(png(weights_picture(trained.w.reshape(size, size, 3))))
     put(_as_json(model, trained) if format == "json" else _as_text(model, trained))
 
 

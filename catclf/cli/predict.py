@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -144,7 +144,9 @@ def predict(
             trained = load(model)
             head, line = _writer(trained, format, only, print0)
             inputs = read_inputs(paths, null=null, recursive=recursive)
-            with results(output, [model, *_files(paths)]) as write:
+            with ExitStack() as stack:
+                with signals.held():  # a signal now would leave a file behind
+                    write = stack.enter_context(results(output, [model, *_files(paths)]))
                 if quiet and output is None:
                     head, line = b"", _nothing
                 write(head)
@@ -152,6 +154,8 @@ def predict(
                     for batch in batches:
                         with signals.held():
                             tally.show(batch, write, line)
+                with signals.held():
+                    stack.close()
     except Stopped as stopped:
         raise typer.Exit(stopped.code) from None
     if tally.failed:
