@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import catclf
-from catclf.images import weights_picture
+from catclf.drawing import weights_picture
+from catclf.images import png
+from catclf.maths import Pixels
 
 
 @pytest.fixture
@@ -71,18 +73,14 @@ def test_a_model_without_history_is_shown_too(run: Run, model: Path) -> None:
     assert json.loads(run("inspect", "model.npz", "--format", "json").stdout)["costs"] == []
 
 
-def panels(content: bytes, size: int, folder: Path) -> list[NDArray[np.int64]]:
+def panels(pixels: Pixels, size: int) -> list[NDArray[np.int64]]:
     """The four panels, shrunk back to a pixel for a weight."""
-    (folder / "w.png").write_bytes(content)
-    with Image.open(folder / "w.png") as picture:
-        assert picture.format == "PNG"
-        pixels = np.asarray(picture.convert("RGB")).astype(np.int64)
     side = pixels.shape[0]
     scale = side // size
     found = []
     for place in range(4):
         left = place * (side + 8)
-        panel = pixels[:, left : left + side]
+        panel = pixels[:, left : left + side].astype(np.int64)
         small = panel[::scale, ::scale]
         assert (np.kron(small, np.ones((scale, scale, 1), dtype=int)) == panel).all()
         found.append(small)
@@ -90,11 +88,11 @@ def panels(content: bytes, size: int, folder: Path) -> list[NDArray[np.int64]]:
     return found
 
 
-def test_the_picture_shows_signs_and_sizes_of_weights(tmp_path: Path) -> None:
+def test_the_picture_shows_signs_and_sizes_of_weights() -> None:
     w = np.zeros((2, 2, 3))
     w[0, 0] = (1.0, 0.5, 0.0)
     w[1, 1, 2] = -2.0
-    total, red, green, blue = panels(weights_picture(w), 2, tmp_path)
+    total, red, green, blue = panels(weights_picture(w), 2)
     white, orange, against = (255, 255, 255), (230, 159, 0), (0, 114, 178)
     assert tuple(total[0, 1]) == tuple(red[1, 1]) == tuple(blue[0, 0]) == white
     for panel, place, colour in ((red, (0, 0), orange), (green, (0, 0), orange)):
@@ -107,16 +105,19 @@ def test_the_picture_shows_signs_and_sizes_of_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 64, 300])
-def test_the_picture_is_enlarged_without_blur_and_never_shrunk(tmp_path: Path, size: int) -> None:
+def test_the_picture_is_enlarged_without_blur_and_never_shrunk(size: int) -> None:
     w = np.random.default_rng(0).normal(size=(size, size, 3))
-    assert panels(weights_picture(w), size, tmp_path)[0].shape == (size, size, 3)
+    assert panels(weights_picture(w), size)[0].shape == (size, size, 3)
 
 
 def test_the_picture_is_written_beside_the_facts(run: Run, trained: Path, tmp_path: Path) -> None:
     result = run("inspect", "model.npz", "--image", "w.png")
     assert result.code == 0
     w = catclf.load(trained).w.reshape(8, 8, 3)
-    assert (tmp_path / "w.png").read_bytes() == weights_picture(w)
+    assert (tmp_path / "w.png").read_bytes() == png(weights_picture(w))
+    with Image.open(tmp_path / "w.png") as picture:
+        assert picture.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(picture), weights_picture(w))
 
 
 @pytest.mark.parametrize("image", ["model.npz", "none/w.png", "."])
