@@ -9,19 +9,15 @@ goes on with the next. Few pictures are decoded here: a process takes 50 ms to s
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
-import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
-
-import numpy as np
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 
 from catclf import images, worker
+from catclf.decoder import Decoder, Job
 from catclf.errors import PictureError
 from catclf.images import Limits, Preprocess
 from catclf.maths import Pixels
@@ -29,7 +25,6 @@ from catclf.maths import Pixels
 FEW = 8  # known pictures up to this many are decoded without any other process
 _WORKERS = 8  # at most: this process scores about as fast as eight decode
 _DEPTH = 16  # names that wait in one worker's pipe: enough to keep it busy
-_PIPE = 4096  # bytes of names that wait there, which fit in the smallest pipe
 _NAME = 4096  # bytes of a name that is longer than the system takes
 _WINDOW = 512  # pictures underway, or fewer when they are large
 _WINDOW_BYTES = 64 * 1024 * 1024
@@ -61,14 +56,30 @@ def decode_batches(
     preprocess: Preprocess,
     limits: Limits | None = None,
     workers: int | None = None,
+    pause: AbstractContextManager[None] | None = None,
 ) -> Generator[list[Outcome], None, None]:
-    """The same, as lists of what is ready: a picture never waits for a later one to arrive."""
+    """The same, as lists of what is ready: a picture never waits for a later one to arrive.
+
+    ``pause`` is entered where this does nothing but wait. Only there may a signal handler raise.
+    """
     limits = limits or Limits()
     if isinstance(paths, Sequence) and len(paths) <= FEW:
-        return ([decode(path, preprocess, limits)] for path in paths)
+        return _decode_here(paths, preprocess, limits, pause or nullcontext())
     if workers is None:
         workers = min(_WORKERS, _cores())
-    return _Pool(preprocess, limits, workers).decode(paths)
+    return _Pool(preprocess, limits, workers, pause or nullcontext()).decode(paths)
+
+
+def _decode_here(
+    paths: Iterable[str | Failed],
+    preprocess: Preprocess,
+    limits: Limits,
+    pause: AbstractContextManager[None],
+) -> Generator[list[Outcome], None, None]:
+    for path in paths:
+        with pause:
+            pass
+        yield [decode(path, preprocess, limits)]
 
 
 def decode(path: str | Failed, preprocess: Preprocess, limits: Limits) -> Outcome:
@@ -81,106 +92,28 @@ def decode(path: str | Failed, preprocess: Preprocess, limits: Limits) -> Outcom
         return path, error
 
 
-class _Job:
-    """One input on its way, and what became of it."""
-
-    __slots__ = ("name", "path", "result")
-
-    def __init__(self, path: str, result: Pixels | PictureError | None) -> None:
-        self.path, self.result = path, result
-        self.name = os.fsencode(path)
-
-
-class _Worker:
-    """A decoding process, the jobs it has not answered, and the beginning of its next answer."""
-
-    def __init__(self, text: str) -> None:
-        code = f"import sys; sys.path[:] = {sys.path!r}\n"
-        code += f"from catclf.worker import main; main({text!r})"
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", code],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # libtiff writes there what it thinks of a file
-            bufsize=0,
-        )
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.names, self.answers = self.process.stdin, self.process.stdout
-        self.jobs: deque[_Job] = deque()
-        self.received = bytearray()
-        self.ready = self.died_idle = False
-        _enlarge(self.answers.fileno())
-
-    def send(self, waiting: deque[_Job], count: int) -> None:
-        """Hand out names until ``count`` are underway, or as many as surely fit in the pipe.
-
-        So this never waits, while the worker might be waiting for us to take its answer.
-        """
-        names = bytearray()
-        jobs: list[_Job] = []
-        underway = sum(len(job.name) + worker.NAME.size for job in self.jobs)
-        while waiting and len(self.jobs) + len(jobs) < count:
-            name = waiting[0].name
-            after = underway + len(names) + len(name) + worker.NAME.size
-            if after > _PIPE and (self.jobs or jobs):
-                break
-            names += worker.NAME.pack(len(name)) + name
-            jobs.append(waiting.popleft())
-        try:
-            if names:
-                self.names.write(names)
-        except BrokenPipeError:  # its death is dealt with when its answers end
-            self.died_idle = not self.jobs
-        self.jobs.extend(jobs)
-
-    def receive(self, preprocess: Preprocess) -> bool:
-        """Take the answers that are there; False when the process has ended."""
-        content = os.read(self.answers.fileno(), 1 << 20)
-        self.received += content
-        if not self.ready and self.received:
-            del self.received[: len(worker.READY)]
-            self.ready = True
-        taken, shape = 0, (preprocess.size, preprocess.size, 3)
-        head = worker.ANSWER.size
-        while len(self.received) - taken >= head:
-            good, size = worker.ANSWER.unpack_from(self.received, taken)
-            if len(self.received) - taken < head + size:
-                break
-            body = self.received[taken + head : taken + head + size]
-            taken += head + size
-            job = self.jobs.popleft()
-            if good:
-                job.result = np.frombuffer(body, dtype=np.uint8).reshape(shape)
-            else:
-                job.result = PictureError(*json.loads(body))
-        del self.received[:taken]
-        return bool(content)
-
-    def end(self) -> int:
-        """Stop the process, and give its exit code: negative for a signal."""
-        with suppress(OSError):
-            self.names.close()
-        self.answers.close()
-        self.process.kill()
-        return self.process.wait()
-
-
 class _Pool:
     """Workers, the inputs underway in order, and a thread that reads further inputs.
 
     The thread is there because reading the next name may wait for ever, while answers arrive.
     """
 
-    def __init__(self, preprocess: Preprocess, limits: Limits, workers: int) -> None:
+    def __init__(
+        self,
+        preprocess: Preprocess,
+        limits: Limits,
+        workers: int,
+        pause: AbstractContextManager[None],
+    ) -> None:
         self._preprocess, self._limits, self._count = preprocess, limits, workers
-        self._workers: list[_Worker] = []
+        self._pause = pause
+        self._workers: list[Decoder] = []
         self._failed_starts = 0
         room = max(2 * workers, _WINDOW_BYTES // preprocess.n)
         self._window = min(_WINDOW, room)
-        self._order: deque[_Job] = deque()  # all that were read and not given out
-        self._waiting: deque[_Job] = deque()  # those of them that no worker has
-        self._incoming: deque[_Job | BaseException | None] = deque()  # None is the end
+        self._order: deque[Job] = deque()  # all that were read and not given out
+        self._waiting: deque[Job] = deque()  # those of them that no worker has
+        self._incoming: deque[Job | BaseException | None] = deque()  # None is the end
         self._space = threading.Semaphore(self._window)
         self._closed = self._ended = False
         self._wake, self._woken = os.pipe()
@@ -195,8 +128,7 @@ class _Pool:
                     feeder.start()
                 except RuntimeError:  # no memory for another thread
                     self._ended = True
-                    for path in paths:
-                        yield [decode(path, self._preprocess, self._limits)]
+                    yield from _decode_here(paths, self._preprocess, self._limits, self._pause)
                 while not self._ended or self._order:
                     self._take_in()
                     self._hand_out()
@@ -215,7 +147,7 @@ class _Pool:
                 self._space.acquire()
                 if self._closed:
                     return
-                job = _Job(*path) if isinstance(path, tuple) else _Job(path, None)
+                job = Job(*path) if isinstance(path, tuple) else Job(path, None)
                 self._incoming.append(job)
                 if len(self._incoming) == 1:
                     self._signal()
@@ -240,7 +172,7 @@ class _Pool:
                 if item.result is None and not self._refused(item):
                     self._waiting.append(item)
 
-    def _refused(self, job: _Job) -> bool:
+    def _refused(self, job: Job) -> bool:
         """Answer here what cannot or need not be sent: it fails at once."""
         if len(job.name) < _NAME and self._failed_starts < _STARTS:
             return False
@@ -262,7 +194,7 @@ class _Pool:
             return False
         if self._failed_starts < _STARTS:
             try:
-                new = _Worker(worker.settings(self._preprocess, self._limits))
+                new = Decoder(worker.settings(self._preprocess, self._limits))
             except OSError:  # no memory, no process or no descriptor left
                 self._failed_starts = _STARTS if not self._workers else self._failed_starts
             else:
@@ -288,13 +220,15 @@ class _Pool:
 
     def _wait(self) -> None:
         """Until an answer, an input, or the death of a worker."""
-        for key, _ in self._selector.select():
+        with self._pause:
+            ready = self._selector.select()
+        for key, _ in ready:
             if key.data is None:
                 os.read(self._wake, 4096)
             elif not key.data.receive(self._preprocess):
                 self._bury(key.data)
 
-    def _bury(self, dead: _Worker) -> None:
+    def _bury(self, dead: Decoder) -> None:
         """The picture that a dead worker was at has failed; the others go to another one."""
         self._selector.unregister(dead.answers)
         self._workers.remove(dead)
@@ -326,12 +260,3 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _enlarge(descriptor: int) -> None:
-    """Let a pipe hold 1 MB, where the system can: fewer, larger reads."""
-    import fcntl
-
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
-        with suppress(OSError):
-            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, 1 << 20)

@@ -168,7 +168,7 @@ def test_interrupts_at_any_moment_leave_whole_lines_and_no_process(work: Path) -
         sent = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
         printed, errors = process.communicate(timeout=30)
-        assert process.returncode in (130, 0)
+        assert process.returncode in (130, 0, -signal.SIGINT)  # the last while it is being loaded
         assert (printed, errors) == ("", "")
         if process.returncode == 0 or (work / "out.tsv").exists():
             assert (work / "out.tsv").read_text().count("\n") == 2000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,8 @@ from catclf.errors import ExitCode, PictureError, SettingsError
 from catclf.files import printable
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from catclf.cli.records import Line, Record
     from catclf.images import Limits
     from catclf.inputs import Input
@@ -130,32 +132,30 @@ def predict(
 
     Example: find . -name '*.jpg' -print0 | catclf predict -0 - --only cat --print0
     """
-    from catclf.inputs import read_inputs
-    from catclf.modelfile import load
-
     if print0 and only is None:
         raise SettingsError("--print0 ends the paths of --only: give both")
     if only is not None and format is not None:
         raise SettingsError("--only prints bare paths: leave out --format")
-    limits = _limits(max_pixels, max_bytes)
     tally = Tally()
     try:
         with Signals() as signals:
+            from catclf.inputs import read_inputs
+            from catclf.modelfile import load
+
             trained = load(model)
             head, line = _writer(trained, format, only, print0)
             inputs = read_inputs(paths, null=null, recursive=recursive)
-            with ExitStack() as stack:
-                with signals.held():  # a signal now would leave a file behind
-                    write = stack.enter_context(results(output, [model, *_files(paths)]))
+            limits = _limits(max_pixels, max_bytes)
+            with results(output, [model, *_files(paths)]) as write:
                 if quiet and output is None:
                     head, line = b"", _nothing
                 write(head)
-                with closing(_scored(inputs, trained, threshold, limits)) as batches:
+                scored = _scored(inputs, trained, threshold, limits, signals.pause)
+                with closing(scored) as batches:
                     for batch in batches:
-                        with signals.held():
-                            tally.show(batch, write, line)
-                with signals.held():
-                    stack.close()
+                        tally.show(batch, write, line)
+                with signals.pause:
+                    pass  # the last moment at which a signal leaves the old output
     except Stopped as stopped:
         raise typer.Exit(stopped.code) from None
     if tally.failed:
@@ -221,7 +221,11 @@ def _limits(max_pixels: int | None, max_bytes: int | None) -> Limits:
 
 
 def _scored(
-    inputs: Iterable[Input], model: Model, threshold: float | None, limits: Limits
+    inputs: Iterable[Input],
+    model: Model,
+    threshold: float | None,
+    limits: Limits,
+    pause: AbstractContextManager[None],
 ) -> Generator[list[Record], None, None]:
     """The records of all inputs in order, in lists of what is ready; one product for each list."""
     import numpy as np
@@ -231,7 +235,7 @@ def _scored(
     from catclf.maths import sigmoid
 
     limit = model.threshold if threshold is None else threshold
-    with closing(decode_batches(inputs, model.preprocess, limits)) as batches:
+    with closing(decode_batches(inputs, model.preprocess, limits, pause=pause)) as batches:
         for batch in batches:
             pictures = [found for _, found in batch if not isinstance(found, PictureError)]
             Z = model.scores(np.stack(pictures)) if pictures else np.empty((1, 0))

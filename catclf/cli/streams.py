@@ -78,14 +78,16 @@ class Stopped(BaseException):
 
 
 class Signals:
-    """Within its block SIGINT, SIGTERM and SIGHUP raise Stopped, but never in the midst of output.
+    """Within its block SIGINT, SIGTERM and SIGHUP raise Stopped, but only where ``pause`` allows.
 
-    A signal that is ignored, as under nohup, stays so.
+    An exception at any other place could cut a line, leave a file behind or a lock taken. A second
+    signal ends the process at once; one that is ignored, as under nohup, stays so.
     """
 
     def __init__(self) -> None:
-        self._held: int | None = None
-        self._holding = False
+        self.pause = Pause(self)
+        self.number: int | None = None
+        self.paused = False
         self._before: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> Signals:
@@ -98,22 +100,27 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """A block that is finished before a signal takes effect."""
-        self._holding = True
-        try:
-            yield
-        finally:
-            self._holding = False
-        if self._held is not None:
-            raise Stopped(self._held)
-
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._holding and self._held is None:
-            self._held = number
-        else:
+        self.number = number
+        for each in self._before:
+            signal.signal(each, signal.SIG_DFL)
+        if self.paused:
             raise Stopped(number)
+
+
+class Pause:
+    """A block in which nothing is done but waiting, so that a signal may end it."""
+
+    def __init__(self, signals: Signals) -> None:
+        self._signals = signals
+
+    def __enter__(self) -> None:
+        self._signals.paused = True
+        if self._signals.number is not None:
+            raise Stopped(self._signals.number)
+
+    def __exit__(self, *_: object) -> None:
+        self._signals.paused = False
 
 
 @contextmanager

@@ -1,0 +1,113 @@
+"""One decoding process, seen from the process that started it: names go out, answers come in."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import deque
+from contextlib import suppress
+
+import numpy as np
+
+from catclf import worker
+from catclf.errors import PictureError
+from catclf.images import Preprocess
+from catclf.maths import Pixels
+
+_PIPE = 4096  # bytes of names that wait there, which fit in the smallest pipe
+
+
+class Job:
+    """One input on its way, and what became of it."""
+
+    __slots__ = ("name", "path", "result")
+
+    def __init__(self, path: str, result: Pixels | PictureError | None) -> None:
+        self.path, self.result = path, result
+        self.name = os.fsencode(path)
+
+
+class Decoder:
+    """A decoding process, the jobs it has not answered, and the beginning of its next answer."""
+
+    def __init__(self, text: str) -> None:
+        code = f"import sys; sys.path[:] = {sys.path!r}\n"
+        code += f"from catclf.worker import main; main({text!r})"
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # libtiff writes there what it thinks of a file
+            bufsize=0,
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.names, self.answers = self.process.stdin, self.process.stdout
+        self.jobs: deque[Job] = deque()
+        self.received = bytearray()
+        self.ready = self.died_idle = False
+        _enlarge(self.answers.fileno())
+
+    def send(self, waiting: deque[Job], count: int) -> None:
+        """Hand out names until ``count`` are underway, or as many as surely fit in the pipe.
+
+        So this never waits, while the worker might be waiting for us to take its answer.
+        """
+        names = bytearray()
+        jobs: list[Job] = []
+        underway = sum(len(job.name) + worker.NAME.size for job in self.jobs)
+        while waiting and len(self.jobs) + len(jobs) < count:
+            name = waiting[0].name
+            after = underway + len(names) + len(name) + worker.NAME.size
+            if after > _PIPE and (self.jobs or jobs):
+                break
+            names += worker.NAME.pack(len(name)) + name
+            jobs.append(waiting.popleft())
+        try:
+            if names:
+                self.names.write(names)
+        except BrokenPipeError:  # its death is dealt with when its answers end
+            self.died_idle = not self.jobs
+        self.jobs.extend(jobs)
+
+    def receive(self, preprocess: Preprocess) -> bool:
+        """Take the answers that are there; False when the process has ended."""
+        content = os.read(self.answers.fileno(), 1 << 20)
+        self.received += content
+        if not self.ready and self.received:
+            del self.received[: len(worker.READY)]
+            self.ready = True
+        taken, shape = 0, (preprocess.size, preprocess.size, 3)
+        head = worker.ANSWER.size
+        while len(self.received) - taken >= head:
+            good, size = worker.ANSWER.unpack_from(self.received, taken)
+            if len(self.received) - taken < head + size:
+                break
+            body = self.received[taken + head : taken + head + size]
+            taken += head + size
+            job = self.jobs.popleft()
+            if good:
+                job.result = np.frombuffer(body, dtype=np.uint8).reshape(shape)
+            else:
+                job.result = PictureError(*json.loads(body))
+        del self.received[:taken]
+        return bool(content)
+
+    def end(self) -> int:
+        """Stop the process, and give its exit code: negative for a signal."""
+        with suppress(OSError):
+            self.names.close()
+        self.answers.close()
+        self.process.kill()
+        return self.process.wait()
+
+
+def _enlarge(descriptor: int) -> None:
+    """Let a pipe hold 1 MB, where the system can: fewer, larger reads."""
+    import fcntl
+
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, 1 << 20)
