@@ -8,7 +8,7 @@ from pathlib import Path
 from scripts.benchmarks.measure import BIN, compare, run, table
 
 
-def starting(scratch: Path, repeats: int) -> str:
+def starting(scratch: Path, repeats: int, quick: bool) -> str:
     """``catclf --help``, and ``catclf predict`` on one 200x200 JPEG."""
     import numpy as np
     from PIL import Image
@@ -24,7 +24,7 @@ def starting(scratch: Path, repeats: int) -> str:
             "catclf predict, one picture": [BIN / "catclf", "predict", "-m", model, picture],
             "catclf --help": [BIN / "catclf", "--help"],
         },
-        repeats,
+        2 * repeats,
     )
     rows = [
         [name, f"{1000 * cost.seconds:.0f} ms", f"{cost.seconds / costs[floor].seconds:.2f}"]

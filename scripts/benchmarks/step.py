@@ -1,0 +1,92 @@
+"""One full-batch step of descent, in turn: ours in memory and from disk, and NumPy's products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scripts.benchmarks.measure import table
+from scripts.benchmarks.pictures import write_hdf5
+
+
+def step(scratch: Path, repeats: int, quick: bool) -> str:
+    """A table for each number of pictures."""
+    sizes = (2_000, 5_000) if quick else (5_000, 20_000)
+    return "\n\n".join(_one(scratch, m, repeats) for m in sizes)
+
+
+def _one(scratch: Path, m: int, repeats: int) -> str:
+    import h5py
+
+    from catclf.datasets.rows import DiskRows
+    from catclf.threads import blas_threads, cores
+
+    path = write_hdf5(scratch / f"step{m}.h5", m)
+    with h5py.File(path) as file:
+        pixels = file["train_set_x"][:]
+        Y = file["train_set_y"][:].astype(np.float64).reshape(1, m)
+        most, megabytes = cores(), pixels.nbytes / 1e6
+        disk = DiskRows(file["train_set_x"], "made-up pictures")
+        double = (pixels.reshape(m, -1) / 255.0).T
+        single = double.astype(np.float32, order="A")
+        runs: dict[str, tuple[Callable[[], Any], float]] = {
+            f"catclf, {most} workers": (_ours(pixels, Y, most), megabytes),
+            "catclf, 1 worker": (_ours(pixels, Y, 1), megabytes),
+            f"catclf from disk, {most} workers": (_ours(disk, Y, most), 0.0),
+            "catclf from disk, 1 worker": (_ours(disk, Y, 1), 0.0),
+            "NumPy float64, two products": (_products(double, Y), double.nbytes / 1e6),
+            "NumPy float32, two products": (_products(single, Y), single.nbytes / 1e6),
+            "floor: read the pixels once": (_read(pixels), megabytes),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in runs}
+        for repeat in range(repeats + 1):
+            for name, (run, _) in runs.items():
+                with blas_threads(1 if name.startswith("catclf") else most):
+                    began = perf_counter()
+                    run()
+                    if repeat:
+                        seconds[name].append(perf_counter() - began)
+    path.unlink()
+    times = {name: median(found) for name, found in seconds.items()}
+    base = next(iter(times.values()))
+    rows = [
+        [name, f"{1000 * times[name]:.1f} ms", f"{times[name] / base:.2f}", f"{held:.0f} MB"]
+        for name, (_, held) in runs.items()
+    ]
+    return table([f"one step, {m} pictures", "time", "ratio", "X held"], rows)
+
+
+class _Data:
+    def __init__(self, pictures: Any, Y: NDArray[np.float64]) -> None:
+        self.pictures, self.Y = pictures, Y
+
+
+def _ours(pictures: Any, Y: NDArray[np.float64], workers: int) -> Callable[[], Any]:
+    from catclf.problems import Point, StreamProblem
+
+    problem = StreamProblem(_Data(pictures, Y), 0.0, workers)
+    w = 1e-3 * np.random.default_rng(0).standard_normal((problem.n, 1))
+    return lambda: problem.evaluate(Point(w, 0.1))
+
+
+def _products(X: NDArray[Any], Y: NDArray[np.float64]) -> Callable[[], Any]:
+    m = X.shape[1]
+    w = 1e-3 * np.random.default_rng(0).standard_normal((len(X), 1)).astype(X.dtype)
+    labels = Y.astype(X.dtype)
+
+    def run() -> Any:
+        A = 1 / (1 + np.exp(-(w.T @ X + X.dtype.type(0.1))))
+        return X @ (A - labels).T / m
+
+    return run
+
+
+def _read(pixels: NDArray[np.uint8]) -> Callable[[], Any]:
+    words = pixels.reshape(-1).view(np.uint64)
+    return lambda: np.bitwise_or.reduce(words)
