@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from lazily import Labels, OnDisk, labelled, on_disk
+from threadpoolctl import threadpool_limits
 
 from catclf.errors import DataError
 from catclf.maths import cost, cost_and_gradient
@@ -99,6 +100,23 @@ def test_the_factor_form_is_an_isometry(l2: float) -> None:
     assert pytest.approx(J_w, rel=1e-9) == J
     along = float(np.vdot(du.coordinates, v.coordinates))
     assert along == pytest.approx(float(np.vdot(dw.coordinates, direction.coordinates)), rel=1e-6)
+
+
+def test_no_form_depends_on_the_threads_of_blas() -> None:
+    data, found = labelled(1100), set()
+    for threads, workers in ((1, 1), (2, 1), (2, 3)):
+        with threadpool_limits(limits=threads, user_api="blas"):
+            fits = [
+                train(
+                    data,
+                    Settings(solver=solver, l2=1.0, iterations=5, method=method),
+                    workers=workers,
+                )
+                for solver in ("gd", "lbfgs")
+                for method in ("gram", "stream")
+            ]
+        found.add(tuple(fit.w.tobytes() for fit in fits))
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("workers", [1, 2])

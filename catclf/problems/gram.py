@@ -6,7 +6,7 @@ import numpy as np
 
 from catclf.maths import PIXEL_MAX, Floats, Pixels, losses_and_errors
 from catclf.problems.base import Labelled, Point, measured, read_rows
-from catclf.threads import Team
+from catclf.threads import Team, blas_threads
 
 READ = 512  # pictures read at a time
 SLAB = 512  # rows of K that are a worker's unit of work
@@ -29,7 +29,8 @@ class GramProblem:
         self.m, self.n = measured(data)
         self.l2 = l2
         self._pictures, self._Y = data.pictures, data.Y
-        self._K = integer_gram(_all_rows(data))
+        with blas_threads(workers):
+            self._K = integer_gram(_all_rows(data))
         self._K /= PIXEL_MAX**2
         self._team = Team(workers)
 
@@ -76,7 +77,8 @@ class FactorProblem(GramProblem):
     def __init__(self, data: Labelled, l2: float = 0.0, workers: int = 1) -> None:
         super().__init__(data, l2, workers)
         self._K[np.diag_indices(self.m)] += 1e-13 * float(np.trace(self._K)) + 1e-300
-        self._K = np.asarray(np.linalg.cholesky(self._K), np.float64)  # L, in K's place
+        with blas_threads(1):  # unlike K, a factor is rounded, by the order of its sums
+            self._K = np.asarray(np.linalg.cholesky(self._K), np.float64)  # L, in K's place
 
     def evaluate(self, point: Point) -> tuple[float, Point]:
         u, m = point.coordinates, self.m
