@@ -6,7 +6,7 @@ sklearn DATA L2 TOLERANCE           the regularised optimum; prints its objectiv
 liblinear DATA L2 TOLERANCE         likewise
 catclf DATA L2 TOLERANCE            likewise
 pillow FOLDER MODEL                 pictures scored one by one, as one would write it
-decode FOLDER                       pictures decoded by threads, and nothing else
+decode FOLDER                       pictures decoded by as many processes, and nothing else
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -84,12 +84,16 @@ def pillow(folder: str, model: str) -> None:
 
 
 def decode(folder: str) -> None:
+    paths = [str(path) for path in sorted(Path(folder).iterdir())]
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for _ in pool.map(_decode, paths, chunksize=50):
+            pass
+
+
+def _decode(path: str) -> None:
     from catclf.images import Preprocess, read
 
-    paths = [str(path) for path in sorted(Path(folder).iterdir())]
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for _ in pool.map(lambda path: read(path, Preprocess()), paths):
-            pass
+    read(path, Preprocess())
 
 
 def load(path: str, part: str) -> tuple[Any, Any]:
