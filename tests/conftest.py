@@ -28,12 +28,20 @@ def pytest_report_header() -> str:
     return f"{versions}, CATCLF_DATASETS={os.environ.get('CATCLF_DATASETS', 'not set')}"
 
 
-COUNTS: list[str] = []  # what long tests did, shown when the run ends
+Tell = Callable[[str], None]
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Tell:
+    """Takes a line on what a long test did, which is shown when the run ends."""
+    return lambda line: record_property("count", line)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for line in COUNTS:
-        terminalreporter.write_line(line)
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "count" and report.when == "call":
+                terminalreporter.write_line(str(value))
 
 
 @dataclass(frozen=True)

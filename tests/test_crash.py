@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import COUNTS
+from conftest import Tell
 
 RANDOM_KILLS = 200
 
@@ -102,14 +102,16 @@ def run_script(script: str, *args: str | Path) -> list[int]:
     return [int(number) for number in done.stdout.split()]
 
 
-def test_kills_at_random_times_leave_the_old_or_the_new_model(tmp_path: Path) -> None:
+def test_kills_at_random_times_leave_the_old_or_the_new_model(tmp_path: Path, tell: Tell) -> None:
     kills, _ = run_script(RANDOM, tmp_path / "model.npz", str(RANDOM_KILLS))
     assert kills == RANDOM_KILLS
-    COUNTS.append(f"crash: {kills} kills at random times while saving, always a whole model")
+    tell(f"crash: {kills} kills at random times while saving, always a whole model")
 
 
-def test_a_kill_at_any_line_of_a_save_leaves_the_old_or_the_new_model(tmp_path: Path) -> None:
+def test_a_kill_at_any_line_of_a_save_leaves_the_old_or_the_new_model(
+    tmp_path: Path, tell: Tell
+) -> None:
     old, new = run_script(LINES, tmp_path / "model.npz")
     assert old > 100
     assert new > 0
-    COUNTS.append(f"crash: killed at {old + new} lines of a save: {old} old, {new} new")
+    tell(f"crash: killed at {old + new} lines of a save: {old} old, {new} new")

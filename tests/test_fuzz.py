@@ -20,7 +20,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import COUNTS, command, make_pictures
+from conftest import Tell, command, make_pictures
 from PIL import Image
 
 import catclf
@@ -182,7 +182,7 @@ def only_named_errors(stderr: str) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP"])
-def test_damaged_pictures_fail_alone(kind: str, workshop: Path, tmp_path: Path) -> None:
+def test_damaged_pictures_fail_alone(kind: str, workshop: Path, tmp_path: Path, tell: Tell) -> None:
     count, good = 400 * TIMES, str(workshop / "good.png")
     names = []
     mend = {"PNG": mend_png}.get(kind, bytes)
@@ -207,7 +207,7 @@ def test_damaged_pictures_fail_alone(kind: str, workshop: Path, tmp_path: Path) 
     kinds = Counter(record["error"] for record in failed)
     assert "crashed" not in kinds
     assert len(kinds) >= 2
-    COUNTS.append(f"fuzz {kind}: {count} files, {len(failed)} refused: {dict(kinds)}")
+    tell(f"fuzz {kind}: {count} files, {len(failed)} refused: {dict(kinds)}")
 
 
 SEVERAL = """
@@ -249,7 +249,11 @@ def run_several(calls: list[list[str]], folder: Path) -> Iterator[tuple[int, str
 
 
 def check(
-    results: Iterable[tuple[int, str, str] | None], what: str, intact: list[str], fatal: float = 0
+    results: Iterable[tuple[int, str, str] | None],
+    what: str,
+    intact: list[str],
+    tell: Tell,
+    fatal: float = 0,
 ) -> None:
     """Each command did its work or named the file in one line; count what happened.
 
@@ -271,14 +275,14 @@ def check(
         else:
             assert stdout in intact or not intact
     line = f"fuzz {what}: {codes.total()} files, {codes[2]} refused"
-    COUNTS.append(line + (f", {codes[None]} crashed or hung libhdf5" if fatal else ""))
+    tell(line + (f", {codes[None]} crashed or hung libhdf5" if fatal else ""))
     assert codes[None] <= fatal * codes.total()
     assert codes[2] > codes.total() / 10
 
 
 @pytest.mark.parametrize("mended", [False, True])
 def test_damaged_models_are_refused_or_score_as_before(
-    workshop: Path, tmp_path: Path, mended: bool
+    workshop: Path, tmp_path: Path, mended: bool, tell: Tell
 ) -> None:
     """With new checksums a model may be another one, with other scores, but never half of one."""
     calls, picture = [], str(workshop / "good.png")
@@ -288,13 +292,13 @@ def test_damaged_models_are_refused_or_score_as_before(
         command = [["predict", picture, "-m"], ["inspect", "--format", "json"], ["inspect"]][i % 3]
         calls.append([*command, f"{i}.npz"])
     if mended:
-        check(run_several(calls, tmp_path), "model, checksums mended", [])
+        check(run_several(calls, tmp_path), "model, checksums mended", [], tell)
         return
     calls = [["predict", picture, "-m", call[-1]] for call in calls]
     ((_, sound, _),) = filter(
         None, run_several([[*calls[0][:3], str(workshop / "model.npz")]], tmp_path)
     )
-    check(run_several(calls, tmp_path), "model", [sound])
+    check(run_several(calls, tmp_path), "model", [sound], tell)
 
 
 def training_file(kind: str) -> bytes:
@@ -312,11 +316,11 @@ def training_file(kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["npz", "hdf5", "gzip"])
-def test_damaged_data_sets_are_refused_or_read(kind: str, tmp_path: Path) -> None:
+def test_damaged_data_sets_are_refused_or_read(kind: str, tmp_path: Path, tell: Tell) -> None:
     ending = "npz" if kind == "npz" else "h5"
     calls = []
     mend = mend_zip if kind == "npz" else bytes
     for i, content in enumerate(mutants([training_file(kind)], 300 * TIMES, 11, mend)):
         (tmp_path / f"{i}.{ending}").write_bytes(content)
         calls.append(["train", "--data", f"{i}.{ending}", "--size", "8", "--iterations", "2", "-q"])
-    check(run_several(calls, tmp_path), f"data set, {kind}", [], 0 if kind == "npz" else 0.01)
+    check(run_several(calls, tmp_path), f"data set, {kind}", [], tell, 0 if kind == "npz" else 0.01)
