@@ -41,12 +41,12 @@ class GramProblem:
         a, m = point.coordinates, self.m
         Ka = self._product(a)
         losses, dZ = losses_and_errors(Ka.T + point.b, self._Y)
-        loss = float(losses.sum()) / m
+        loss = _sum(losses) / m
         da = dZ.T / m
         if self.l2:
             loss += self.l2 / (2 * m) * float(np.vdot(a, Ka))
             da += self.l2 / m * a
-        return loss, Point(da, float(dZ.sum()) / m)
+        return loss, Point(da, _sum(dZ) / m)
 
     def weights(self, point: Point) -> Floats:
         w = np.zeros((self.n, 1))
@@ -58,6 +58,8 @@ class GramProblem:
 
     def _product(self, a: Floats) -> Floats:
         """K a: (m, m) @ (m, 1) = (m, 1)."""
+        if self.m <= SLAB:
+            return np.asarray(self._K @ a)
         slabs = _cut(self.m, SLAB)
         if self.m <= 2 * SLAB or self._team.workers == 1:
             return np.concatenate([self._K[rows] @ a for rows in slabs])
@@ -84,12 +86,12 @@ class FactorProblem(GramProblem):
         u, m = point.coordinates, self.m
         Z = self._product(u).T + point.b
         losses, dZ = losses_and_errors(Z, self._Y)
-        loss = float(losses.sum()) / m
+        loss = _sum(losses) / m
         du = self._K.T @ (dZ.T / m)
         if self.l2:
             loss += self.l2 / (2 * m) * float(np.vdot(u, u))
             du += self.l2 / m * u
-        return loss, Point(du, float(dZ.sum()) / m)
+        return loss, Point(du, _sum(dZ) / m)
 
     def centre(self) -> Floats:
         return np.asarray(self._K.sum(axis=0).reshape(-1, 1) / self.m)
@@ -120,6 +122,11 @@ def integer_gram(rows: Pixels) -> Floats:
     K += sums.T
     K += 128.0**2 * n
     return K
+
+
+def _sum(values: Floats) -> float:
+    """The sum of all entries: with few pictures, the method's own overhead would be felt."""
+    return float(np.add.reduce(values, axis=None))
 
 
 def _all_rows(data: Labelled) -> Pixels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,9 @@ def _one(scratch: Path, m: int, repeats: int) -> str:
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         for repeat in range(repeats + 1):
             for name, (run, _) in runs.items():
+                sleep(0.2)  # BLAS threads of the row before spin for a while
                 with blas_threads(1 if name.startswith("catclf") else most):
+                    run()
                     began = perf_counter()
                     run()
                     if repeat:
