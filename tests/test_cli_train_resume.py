@@ -32,6 +32,8 @@ FROM_DISK = (
 )
 every_path = pytest.mark.parametrize("path", PATHS)
 
+KILLS = int(os.environ.get("CATCLF_KILLS", "8"))  # more for a longer look
+
 
 def start(folder: Path, *args: str | Path, from_disk: bool = False) -> subprocess.Popen[str]:
     """Start training on small.h5; it goes on for ever unless ``args`` say otherwise."""
@@ -96,7 +98,7 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bytes(
     while True:
         process = start(tmp_path, *args, "--checkpoint-every", "50", "--resume")
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        if kills < 8:
+        if kills < KILLS:
             wait_for(checkpoint, before)
             time.sleep(randomly.random() / 20)
             process.kill()
@@ -105,7 +107,7 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bytes(
         assert "damaged" not in stderr
         if process.returncode == 0:
             break
-    assert kills == 8
+    assert kills == KILLS
     assert (tmp_path / "model.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
     assert not checkpoint.exists()
 
