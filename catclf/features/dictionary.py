@@ -53,7 +53,7 @@ def learn_patches(
     with blas_threads(1), ThreadPoolExecutor(workers or cores()) as pool:
         for index, (reduction, _) in enumerate(recipe.scales):
             rng = np.random.default_rng((seed, index))
-            patches: Rows = draw(pictures, reduction, recipe.patch, rng)
+            patches: Rows = draw(pictures, reduction, recipe.patch, rng, PATCHES)
             patches -= patches.mean(axis=1, keepdims=True)
             patches *= inverse_deviation(patches, recipe.epsilon)
             mean, W = whitening(patches, recipe.patch)
@@ -72,7 +72,7 @@ def learn_patches(
 
 
 def draw(
-    pictures: Pixels, reduction: int, patch: int, rng: np.random.Generator, count: int = PATCHES
+    pictures: Pixels, reduction: int, patch: int, rng: np.random.Generator, count: int
 ) -> Rows:
     """About ``count`` random patches (N, p*p*3) of random pictures, every other one mirrored."""
     m = len(pictures)

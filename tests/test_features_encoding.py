@@ -1,0 +1,136 @@
+"""Rows made once: in order, standardised, folded into weights, kept in a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from catclf.errors import DataError, OutputError
+from catclf.features import Rows, learn
+from catclf.features.cache import HEAD, key_of, open_cache, write_cache
+from catclf.features.encoding import BLOCK, Standard, StandardRows, encode, encoded
+
+
+def pictures_of(m: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (m, 16, 16, 3), dtype=np.uint8)
+
+
+def rows_of(m: int, n: int) -> Rows:
+    return np.random.default_rng(1).normal(3, 2, (m, n)).astype(np.float32)
+
+
+@pytest.mark.parametrize("m", [1, BLOCK, 5 * BLOCK + 3])
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_rows_are_in_order_for_any_number_of_workers(m: int, workers: int) -> None:
+    pictures, features = pictures_of(m), learn("hog", pictures_of(1))
+    seen: list[tuple[int, int]] = []
+    rows = encode(features, pictures, workers, lambda *at: seen.append(at))
+    np.testing.assert_array_equal(rows, features.transform(pictures))
+    assert seen[-1] == (m, m)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_an_unfinished_encoding_ends_with_its_reader() -> None:
+    blocks = encoded(learn("hog", pictures_of(1)), pictures_of(200), 2)
+    assert len(next(blocks)) == BLOCK
+    blocks.close()  # type: ignore[attr-defined]
+
+
+def test_standardised_rows_have_mean_zero_and_length_one() -> None:
+    rows = rows_of(700, 40)
+    rows[:, 7] = 5.0  # never varies
+    before = rows.copy()
+    standard = Standard.of(rows)
+    deviation = before.astype(np.float64).std(axis=0) + 0.01
+    expected = (before - before.mean(axis=0, dtype=np.float64)) / deviation / np.sqrt(40)
+    lazily = StandardRows(rows.copy(), standard)
+    standard.apply(rows)
+    np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(lazily[3:9], rows[3:9])
+    assert (len(lazily), lazily.shape) == (700, (700, 40))
+    assert np.square(rows).sum(axis=1).mean() == pytest.approx(39 / 40, rel=0.02)
+
+
+def test_folded_weights_score_the_rows_as_they_were() -> None:
+    rows = rows_of(50, 12)
+    standard = Standard.of(rows)
+    w, b = np.random.default_rng(2).normal(size=(12, 1)), 0.7
+    folded, bias = standard.fold(w, b)
+    np.testing.assert_allclose(
+        rows @ folded + bias, standard.apply(rows.copy()) @ w + b, rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_rows_that_are_not_numbers_are_refused(wrong: float) -> None:
+    rows = rows_of(300, 4)
+    rows[299, 2] = wrong
+    with (
+        np.errstate(invalid="ignore"),
+        pytest.raises(DataError, match="not finite"),
+    ):
+        Standard.of(rows)
+
+
+def test_a_cache_gives_back_its_rows(tmp_path: Path) -> None:
+    path, rows = tmp_path / "rows.bin", rows_of(10, 7)
+    assert open_cache(path, "k", 10, 7) is None
+    write_cache(path, "k", 10, 7, iter([rows[:4], rows[4:]]))
+    found = open_cache(path, "k", 10, 7)
+    assert found is not None
+    assert (len(found), found.shape) == (10, (10, 7))
+    np.testing.assert_array_equal(found[:], rows)
+    np.testing.assert_array_equal(found[3:5], rows[3:5])
+    assert found[5:5].shape == (0, 7)
+    head, body = path.read_bytes()[:HEAD], path.read_bytes()[HEAD:]
+    assert json.loads(head)["format"] == "catclf-features"
+    assert body == rows.astype("<f4").tobytes()
+
+
+@pytest.mark.parametrize("other", [("l", 10, 7), ("k", 9, 7), ("k", 7, 10)])
+def test_a_cache_of_other_rows_is_not_used(tmp_path: Path, other: tuple[str, int, int]) -> None:
+    path, rows = tmp_path / "rows.bin", rows_of(10, 7)
+    write_cache(path, "k", 10, 7, iter([rows]))
+    assert open_cache(path, *other) is None
+
+
+def test_a_cache_that_was_cut_is_not_used(tmp_path: Path) -> None:
+    path, rows = tmp_path / "rows.bin", rows_of(10, 7)
+    write_cache(path, "k", 10, 7, iter([rows]))
+    opened = open_cache(path, "k", 10, 7)
+    assert opened is not None
+    path.write_bytes(path.read_bytes()[:-1])
+    assert open_cache(path, "k", 10, 7) is None
+    with pytest.raises(DataError, match="cut short"):
+        opened[0:10]
+
+
+@pytest.mark.parametrize("content", [b"", b"photograph", b"[" * 5000, b'{"format": "x"}', b"7"])
+def test_another_file_is_not_replaced(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "precious"
+    path.write_bytes(content)
+    with pytest.raises(OutputError, match="not a file of features"):
+        open_cache(path, "k", 10, 7)
+    with pytest.raises(OutputError):
+        open_cache(tmp_path, "k", 10, 7)
+
+
+def test_a_cache_that_fails_halfway_leaves_the_old_one(tmp_path: Path) -> None:
+    path, rows = tmp_path / "rows.bin", rows_of(10, 7)
+    write_cache(path, "k", 10, 7, iter([rows]))
+    with pytest.raises(ZeroDivisionError):
+        write_cache(path, "l", 10, 7, (rows[: 1 // count] for count in (1, 0)))
+    found = open_cache(path, "k", 10, 7)
+    assert found is not None
+    assert [file.name for file in tmp_path.iterdir()] == ["rows.bin"]
+
+
+def test_the_key_names_data_settings_and_what_was_learned() -> None:
+    pictures = pictures_of(2)
+    hog, one_sided = learn("hog", pictures), learn("hog", pictures, flip=False)
+    keys = {key_of(hog, "a"), key_of(hog, "b"), key_of(one_sided, "a"), key_of(hog, "a")}
+    assert len(keys) == 3

@@ -1,0 +1,106 @@
+"""Oriented gradients beside scikit-image, colours beside a plain mean."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage.feature import hog
+from tests_read import no_arrays
+
+from catclf.errors import ModelError, SettingsError, ShapeError
+from catclf.features import Features, learn, restore
+from catclf.features.hog import COLOURS, HogFeatures
+
+
+def scenes(m: int, size: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Pictures with edges, flat parts and noise."""
+    rng = np.random.default_rng(seed)
+    pictures = rng.integers(0, 20, (m, size, size, 3))
+    for picture in pictures:
+        for _ in range(6):
+            top, left = rng.integers(0, size - 4, 2)
+            height, width = rng.integers(3, size, 2)
+            picture[top : top + height, left : left + width] += rng.integers(0, 39, 3)
+    pictures[:, : size // 4] //= 10  # nearly flat
+    return pictures.astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [16, 64, 128])
+def test_the_histograms_are_those_of_scikit_image(size: int) -> None:
+    pictures = scenes(5, size)
+    rows = HogFeatures(size, flip=False).transform(pictures)
+    cell = (size // 8, size // 8)
+    for picture, row in zip(pictures, rows, strict=True):
+        expected = hog(picture, 9, cell, (2, 2), block_norm="L2-Hys", channel_axis=-1)
+        np.testing.assert_allclose(row[: len(expected)], expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [16, 20, 64, 67])
+def test_the_colours_are_means_of_cells(size: int) -> None:
+    pictures = scenes(2, size)
+    rows = HogFeatures(size, flip=False).transform(pictures)
+    colours = rows[:, -(COLOURS**2) * 3 :].reshape(2, COLOURS, COLOURS, 3)
+    of = [i * COLOURS // size for i in range(size)]
+    for row in range(COLOURS):
+        for column in range(COLOURS):
+            down = [i for i in range(size) if of[i] == row]
+            across = [i for i in range(size) if of[i] == column]
+            cell = pictures[:, down][:, :, across].mean(axis=(1, 2)) / 255
+            np.testing.assert_allclose(colours[:, row, column], cell, rtol=1e-6)
+
+
+def test_a_picture_and_its_mirror_image_have_one_row() -> None:
+    pictures = scenes(4, 64)
+    features = HogFeatures(64)
+    mirrored = np.ascontiguousarray(pictures[:, :, ::-1])
+    np.testing.assert_array_equal(features.transform(pictures), features.transform(mirrored))
+    plain = HogFeatures(64, flip=False)
+    np.testing.assert_allclose(
+        features.transform(pictures),
+        (plain.transform(pictures) + plain.transform(mirrored)) / 2,
+        rtol=1e-6,
+        atol=1e-7,
+    )
+
+
+def test_a_row_does_not_depend_on_its_neighbours() -> None:
+    pictures = scenes(35, 24)
+    features = HogFeatures(24)
+    rows = features.transform(pictures)
+    assert rows.dtype == np.float32
+    for i in (0, 15, 16, 34):
+        np.testing.assert_array_equal(features.transform(pictures[i : i + 1])[0], rows[i])
+
+
+def test_a_picture_of_one_colour_has_no_gradients() -> None:
+    flat = np.full((1, 64, 64, 3), (255, 0, 51), dtype=np.uint8)
+    row = HogFeatures(64).transform(flat)[0]
+    assert not row[:1764].any()
+    np.testing.assert_allclose(row[1764:].reshape(-1, 3), np.tile([1.0, 0.0, 0.2], (64, 1)))
+
+
+def test_restored_from_its_settings() -> None:
+    for flip in (True, False):
+        features: Features = learn("hog", scenes(1, 32), flip=flip)
+        again = restore(features.settings, 32, no_arrays)
+        np.testing.assert_array_equal(
+            features.transform(scenes(3, 32)), again.transform(scenes(3, 32))
+        )
+        assert again.n == features.n == 1956
+
+
+@pytest.mark.parametrize("change", [{"bins": 10}, {"flip": 1}, {"flip": None}, {"more": 0}])
+def test_other_settings_are_refused(change: dict[str, object]) -> None:
+    settings = HogFeatures(32).settings | change
+    with pytest.raises(ModelError):
+        restore(settings, 32, no_arrays)
+
+
+def test_small_pictures_and_other_shapes_are_refused() -> None:
+    with pytest.raises(SettingsError, match="16 pixels are needed"):
+        HogFeatures(15)
+    with pytest.raises(ShapeError):
+        HogFeatures(16).transform(scenes(1, 17))
+    with pytest.raises(ShapeError):
+        HogFeatures(16).transform(scenes(1, 16).astype(np.int64))
