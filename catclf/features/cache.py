@@ -101,10 +101,8 @@ class FileRows:
         if step != 1:
             raise ValueError("rows of a cache are read in order")
         found = np.empty((max(stop - start, 0), self.shape[1]), dtype="<f4")
-        view, offset = (
-            memoryview(found.reshape(-1).view(np.uint8)),
-            HEAD + 4 * start * found.shape[1],
-        )
+        view: memoryview = found.reshape(-1).view(np.uint8).data
+        offset = HEAD + 4 * start * self.shape[1]
         while view:
             try:
                 count = os.preadv(self._descriptor, [view], offset)
