@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import DataError
-from catclf.maths import Floats, Pixels
+from catclf.maths import Floats
 from catclf.problems.base import Labelled, Pictures
 
 Rows = NDArray[np.intp]
@@ -33,7 +33,7 @@ class Subset:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, rows: slice, /) -> Pixels:
+    def __getitem__(self, rows: slice, /) -> NDArray[Any]:
         return take(self.whole, self.rows[rows])
 
 
@@ -50,12 +50,12 @@ def in_memory(pictures: Pictures) -> bool:
     return isinstance(pictures.whole if isinstance(pictures, Subset) else pictures, np.ndarray)
 
 
-def take(pictures: Pictures, rows: Rows) -> Pixels:
+def take(pictures: Pictures, rows: Rows) -> NDArray[Any]:
     """The pictures with these numbers, which must rise, as a new array."""
     if isinstance(pictures, np.ndarray):
-        found: Pixels = pictures[rows]
+        found: NDArray[Any] = pictures[rows]
         return found
-    taken = np.empty((len(rows), *pictures.shape[1:]), np.uint8)
+    taken = np.empty((len(rows), *pictures.shape[1:]), pictures.dtype)
     edges = [0, *(np.flatnonzero(np.diff(rows) > GAP) + 1).tolist(), len(rows)]
     for a, b in pairwise(edges):
         if a < b:

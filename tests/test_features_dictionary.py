@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,6 +9,7 @@ from numpy.typing import NDArray
 from catclf.features import dictionary, learn
 from catclf.features.dictionary import assigned_sums, draw, symmetric_k_means, unit, whitening
 from catclf.features.patches import Recipe, mirror_order
+from catclf.threads import Team
 
 MIRROR = mirror_order(2)  # d = 12
 
@@ -51,9 +50,8 @@ def test_planted_directions_and_their_mirror_images_are_found() -> None:
     both = np.concatenate([planted, planted[:, MIRROR]])
     strengths = rng.normal(0, 5, 4000)
     patches = both[rng.integers(0, 6, 4000)] * strengths[:, None] + rng.normal(0, 0.1, (4000, 12))
-    with ThreadPoolExecutor(1) as pool:
-        rounds: list[int] = []
-        atoms = symmetric_k_means(patches.astype(np.float32), 6, 2, rng, pool, rounds.append)
+    rounds: list[int] = []
+    atoms = symmetric_k_means(patches.astype(np.float32), 6, 2, rng, Team(1), rounds.append)
     np.testing.assert_allclose(np.linalg.norm(atoms, axis=1), 1.0, rtol=1e-5)
     assert rounds == list(range(1, dictionary.ROUNDS + 1))
     all_atoms = np.concatenate([atoms, atoms[:, MIRROR]])

@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from catclf.errors import SettingsError
+from catclf.problems import class_weights, spread
 from catclf.selection import (
     FOLDS,
     best_threshold,
     choose,
-    class_weights,
-    newton,
     sample,
     stratified_folds,
 )
+from catclf.solvers.newton import optimum as newton
 
 Array = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ def reference(X: Array, Y: Array, l2: float, weights: Array) -> tuple[Array, flo
 @pytest.mark.parametrize("l2", [0.003, 0.1, 10.0])
 def test_newton_finds_the_weights_of_scikit_learn(l2: float, balanced: bool) -> None:
     X, Y, K = problem()
-    v = class_weights(Y, balanced=balanced)
+    v = spread(class_weights(Y, "balanced" if balanced else "none"), Y)
     a, b = newton(K, Y, v, l2)
     w, bias = reference(X, Y, l2, v)
     np.testing.assert_allclose(X @ a, w, rtol=1e-4, atol=1e-5)
@@ -65,8 +65,9 @@ def test_newton_is_not_thrown_off_by_a_bad_start_or_by_twins() -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_choice_is_that_of_a_loop_over_folds_and_penalties(workers: int) -> None:
     X, Y, K = problem()
-    v = class_weights(Y, balanced=True)
-    choice = choose(K, Y, v, 3, workers=workers)
+    weights = class_weights(Y, "balanced")
+    v = spread(weights, Y)
+    choice = choose(K, Y, weights, 3, workers=workers)
     folds = stratified_folds(Y, FOLDS, 3)
     losses = []
     for l2 in choice.tried:
@@ -82,16 +83,15 @@ def test_the_choice_is_that_of_a_loop_over_folds_and_penalties(workers: int) -> 
 
 def test_one_penalty_gives_its_scores() -> None:
     _, Y, K = problem()
-    v = np.ones(Y.shape)
-    every = choose(K, Y, v)
-    one = choose(K, Y, v, l2=every.l2)
+    every = choose(K, Y)
+    one = choose(K, Y, l2=every.l2)
     assert one.tried == (every.l2,)
     np.testing.assert_allclose(one.Z, every.Z, atol=0.02)
 
 
 def test_choices_follow_the_scale_of_the_features() -> None:
     _, Y, K = problem()
-    one, other = choose(K, Y, np.ones(Y.shape)), choose(K * 1e6 + 1e3, Y, np.ones(Y.shape))
+    one, other = choose(K, Y), choose(K * 1e6 + 1e3, Y)
     assert other.l2 == pytest.approx(one.l2 * 1e6, rel=1e-6)
 
 
@@ -108,7 +108,7 @@ def test_folds_hold_each_class_evenly_and_at_random() -> None:
 def test_too_few_pictures_of_a_class_are_refused() -> None:
     Y = (np.arange(30) < 4).astype(float)[None]
     with pytest.raises(SettingsError, match="5 pictures of each class, one has 4"):
-        choose(np.eye(30), Y, np.ones((1, 30)))
+        choose(np.eye(30), Y)
 
 
 def test_a_sample_keeps_the_proportion_of_classes() -> None:
@@ -122,8 +122,9 @@ def test_a_sample_keeps_the_proportion_of_classes() -> None:
 
 def test_balanced_weights_give_classes_equal_sums() -> None:
     Y = np.array([[1.0, 0.0, 0.0, 0.0]])
-    np.testing.assert_allclose(class_weights(Y, balanced=True), [[2.0, 2 / 3, 2 / 3, 2 / 3]])
-    np.testing.assert_allclose(class_weights(Y, balanced=False), np.ones((1, 4)))
+    assert class_weights(Y, "balanced") == (2 / 3, 2.0)
+    assert class_weights(Y, "none") == class_weights(np.zeros((1, 3)), "balanced") == (1.0, 1.0)
+    np.testing.assert_array_equal(spread((2 / 3, 2.0), Y), [[2.0, 2 / 3, 2 / 3, 2 / 3]])
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -106,5 +106,5 @@ def test_without_scipy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_unknown_solver_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match=r"'newton'.*gd, lbfgs"):
-        Settings(solver="newton")
+    with pytest.raises(SettingsError, match=r"'sgd'.*gd, lbfgs"):
+        Settings(solver="sgd")

@@ -11,7 +11,7 @@ the mirror image of each atom is an atom, too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from catclf.features.patches import (
     reduce,
 )
 from catclf.maths import Pixels
-from catclf.threads import blas_threads, cores
+from catclf.threads import Team, blas_threads, cores
 
 PATCHES = 60_000  # drawn for each scale
 PICTURES = 4000  # at most, that patches are drawn from
@@ -50,7 +50,8 @@ def learn_patches(
     recipe.require_size(size)
     total = len(recipe.scales) * ROUNDS
     filters, offsets = [], []
-    with blas_threads(1), ThreadPoolExecutor(workers or cores()) as pool:
+    team = Team(workers or cores())
+    with blas_threads(1):
         for index, (reduction, _) in enumerate(recipe.scales):
             rng = np.random.default_rng((seed, index))
             patches: Rows = draw(pictures, reduction, recipe.patch, rng, PATCHES)
@@ -64,7 +65,7 @@ def learn_patches(
                 if on_progress:
                     on_progress(before + done, total)
 
-            D = symmetric_k_means(white, recipe.atoms // 2, recipe.patch, rng, pool, told)
+            D = symmetric_k_means(white, recipe.atoms // 2, recipe.patch, rng, team, told)
             F = W @ D.T  # (d, K/2)
             filters.append(F - F.mean(axis=0))  # takes the mean from a patch, too
             offsets.append(mean @ F)
@@ -104,7 +105,7 @@ def symmetric_k_means(
     count: int,
     patch: int,
     rng: np.random.Generator,
-    pool: ThreadPoolExecutor,
+    team: Team,
     on_round: Callable[[int], None],
 ) -> Rows:
     """``count`` unit atoms (count, d) that with their mirror images fit white patches (N, d)."""
@@ -114,7 +115,7 @@ def symmetric_k_means(
     for done in range(ROUNDS):
         both = np.concatenate([atoms, atoms[:, mirror]])  # (2 count, d)
         sums = atoms.astype(np.float64)  # a little inertia; atoms that nothing is assigned to stay
-        for part in pool.map(lambda block, D=both: assigned_sums(block, D), blocks):
+        for part in team.in_order(partial(assigned_sums, D=both), blocks):
             sums += part[:count]
             sums += part[count:, mirror]
         atoms = unit(sums)

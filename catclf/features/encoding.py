@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +11,7 @@ import numpy as np
 from catclf.errors import DataError
 from catclf.features import Features, OnProgress, Rows
 from catclf.maths import Floats, Pixels
-from catclf.threads import blas_threads, cores
+from catclf.threads import Team, blas_threads, cores
 
 BLOCK = 16  # pictures that a worker encodes at a time
 _STATISTICS = 256  # rows summed at a time
@@ -53,25 +51,17 @@ def encoded(
     on_progress: OnProgress | None = None,
 ) -> Iterator[Rows]:
     """Blocks of rows in order, a few of them ahead; the same for any number of workers."""
-    workers, m = workers or cores(), len(pictures)
-    waiting: deque[Future[Rows]] = deque()
-    done = 0
-    with blas_threads(1), ThreadPoolExecutor(workers) as pool:
-        try:
-            for start in range(0, m, BLOCK):
-                waiting.append(pool.submit(_block, features, pictures, start))
-                while waiting and (len(waiting) > 2 * workers or start + BLOCK >= m):
-                    block = waiting.popleft().result()
-                    done += len(block)
-                    if on_progress:
-                        on_progress(done, m)
-                    yield block
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    workers, m, done = workers or cores(), len(pictures), 0
 
+    def transformed(start: int) -> Rows:
+        return features.transform(np.asarray(pictures[start : start + BLOCK]))
 
-def _block(features: Features, pictures: Pixels, start: int) -> Rows:
-    return features.transform(np.asarray(pictures[start : start + BLOCK]))
+    with blas_threads(1):
+        for block in Team(workers).in_order(transformed, range(0, m, BLOCK), ahead=2):
+            done += len(block)
+            if on_progress:
+                on_progress(done, m)
+            yield block
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,16 @@ import os
 from pathlib import Path
 
 from catclf.errors import SettingsError
+from catclf.problems.base import EQUAL as EQUAL
+from catclf.problems.base import ClassWeights as ClassWeights
 from catclf.problems.base import Euclidean as Euclidean
 from catclf.problems.base import Labelled as Labelled
 from catclf.problems.base import Pictures as Pictures
 from catclf.problems.base import Point as Point
 from catclf.problems.base import Problem as Problem
+from catclf.problems.base import class_weights as class_weights
 from catclf.problems.base import measured
+from catclf.problems.base import spread as spread
 from catclf.problems.gram import FactorProblem as FactorProblem
 from catclf.problems.gram import GramProblem as GramProblem
 from catclf.problems.gram import integer_gram as integer_gram
@@ -50,21 +54,31 @@ def choose(m: int, n: int, evaluations: int, *, factor: bool = False) -> str:
 
 
 def build(
-    data: Labelled, l2: float, evaluations: int, method: str = "auto", workers: int = 1
+    data: Labelled,
+    l2: float,
+    evaluations: int,
+    method: str = "auto",
+    workers: int = 1,
+    weights: ClassWeights = EQUAL,
 ) -> StreamProblem | GramProblem:
     """The form of the problem that ``method`` names; "auto" is what ``choose`` says."""
     if _resolved(data, evaluations, method) == "gram":
-        return GramProblem(data, l2, workers)
-    return StreamProblem(data, l2, workers)
+        return GramProblem(data, l2, workers, weights)
+    return StreamProblem(data, l2, workers, weights=weights)
 
 
 def build_euclidean(
-    data: Labelled, l2: float, evaluations: int, method: str = "auto", workers: int = 1
+    data: Labelled,
+    l2: float,
+    evaluations: int,
+    method: str = "auto",
+    workers: int = 1,
+    weights: ClassWeights = EQUAL,
 ) -> StreamProblem | FactorProblem:
     """As ``build``, in coordinates with the lengths and angles of w."""
     if _resolved(data, evaluations, method, factor=True) == "gram":
-        return FactorProblem(data, l2, workers)
-    return StreamProblem(data, l2, workers)
+        return FactorProblem(data, l2, workers, weights)
+    return StreamProblem(data, l2, workers, weights=weights)
 
 
 def _resolved(data: Labelled, evaluations: int, method: str, *, factor: bool = False) -> str:

@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catclf.errors import DataError
-from catclf.maths import Floats, Pixels
+from catclf.maths import PIXEL_MAX, Floats
+
+# What an error counts for pictures of class 0 and of class 1.
+ClassWeights = tuple[float, float]
+EQUAL = (1.0, 1.0)
 
 
 class Pictures(Protocol):
-    """uint8 (m, size, size, 3), in memory or read when it is sliced.
+    """uint8 (m, size, size, 3), or rows of features float32 (m, n); in memory or read when sliced.
 
     An array is one of these, and so is anything that gives an array of pictures for a slice of
     their numbers; slices may be asked for by several threads.
@@ -26,7 +31,7 @@ class Pictures(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, rows: slice, /) -> Pixels: ...
+    def __getitem__(self, rows: slice, /) -> NDArray[Any]: ...
 
 
 class Labelled(Protocol):
@@ -34,7 +39,7 @@ class Labelled(Protocol):
 
     @property
     def pictures(self) -> Pictures:
-        """uint8 (m, size, size, 3)."""
+        """uint8 (m, size, size, 3), or rows of features float32 (m, n)."""
 
     @property
     def Y(self) -> Floats:
@@ -88,13 +93,43 @@ def measured(data: Labelled) -> tuple[int, int]:
     m = len(pictures)
     if m == 0:
         raise DataError("there are no pictures to train on")
-    if pictures.dtype != np.uint8 or Y.shape != (1, m):
+    rows = pictures.dtype == np.float32 and len(pictures.shape) == 2
+    if not (rows or pictures.dtype == np.uint8) or Y.shape != (1, m):
         raise DataError(f"pictures {pictures.dtype} and Y {Y.shape}: uint8 and (1, {m}) are needed")
     return m, int(np.prod(pictures.shape[1:]))
 
 
-def read_rows(pictures: Pictures, rows: slice, buffer: Pixels | None = None) -> Pixels:
-    """Some pictures as rows uint8 (k, n), without a copy where they are in memory.
+def scale_of(pictures: Pictures) -> float:
+    """What the numbers of pictures are divided by to be features x: 255 for pixels, else 1."""
+    return PIXEL_MAX if pictures.dtype == np.uint8 else 1.0
+
+
+def class_weights(Y: Floats, kind: str) -> ClassWeights:
+    """The weights of a kind, for labels Y (1, m): "none", or "balanced" as m / (2 m_class).
+
+    Their mean over the pictures is 1; balanced ones give both classes the same sum.
+    """
+    m, positives = Y.shape[1], float(Y.sum())
+    if kind != "balanced" or not 0 < positives < m:
+        return EQUAL
+    return m / (2.0 * (m - positives)), m / (2.0 * positives)
+
+
+def spread(weights: ClassWeights, Y: Floats) -> Floats:
+    """The weight of each picture, for labels Y (1, m)."""
+    return np.asarray(np.where(Y > 0.5, weights[1], weights[0]), np.float64)
+
+
+def weigh(losses: Floats, dZ: Floats, Y: Floats, weights: ClassWeights) -> None:
+    """Multiply losses and errors of pictures, in place, with the weights of their classes."""
+    if weights != EQUAL:
+        v = spread(weights, Y)
+        losses *= v
+        dZ *= v
+
+
+def read_rows(pictures: Pictures, rows: slice, buffer: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Some pictures as rows (k, n) of their type, without a copy where they are in memory.
 
     ``buffer`` (k or more, n) is used by pictures on disk that can read into it: new memory for each
     slice takes longer than the copying. Raises DataError when they cannot be read any more.

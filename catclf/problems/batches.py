@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from catclf.maths import Floats, Pixels
+from catclf.maths import Floats
 from catclf.problems.base import Labelled, Pictures, Point, read_rows
-from catclf.problems.stream import StreamProblem
+from catclf.problems.stream import StreamProblem, Values
 from catclf.subsets import Rows, in_memory, take
 from catclf.threads import Team
 
@@ -39,8 +39,8 @@ class Batches:
         self._order: Rows = np.empty(0, np.intp)
         self._windows: Windows | None = None
 
-    def batch(self, update: int) -> tuple[Pixels, Floats]:
-        """Pictures uint8 (k, size, size, 3) and labels (1, k) of an update, counted from 0."""
+    def batch(self, update: int) -> tuple[Values, Floats]:
+        """Pictures (k, …) and labels (1, k) of an update, counted from 0."""
         epoch, number = divmod(update, self.updates_per_epoch)
         if epoch != self._epoch:
             self._begin(epoch)
@@ -77,9 +77,9 @@ class Windows:
         self._pictures, self._windows = pictures, windows
         self._ends = np.cumsum([len(rows) for rows, _ in windows])
         self._reader = Team(1)
-        self._held: dict[int, Future[Pixels]] = {}
+        self._held: dict[int, Future[Values]] = {}
 
-    def take(self, start: int, stop: int) -> Pixels:
+    def take(self, start: int, stop: int) -> Values:
         """The pictures at the places start … stop of the epoch's order."""
         first, last = np.searchsorted(self._ends, [start, stop - 1], side="right").tolist()
         for number in [number for number in self._held if number < first]:
@@ -94,15 +94,15 @@ class Windows:
             self._window(last + 1)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _window(self, number: int) -> Future[Pixels]:
+    def _window(self, number: int) -> Future[Values]:
         if number not in self._held:
             self._held[number] = self._reader.submit(self._read, number)
         return self._held[number]
 
-    def _read(self, number: int) -> Pixels:
+    def _read(self, number: int) -> Values:
         rows = self._windows[number][0]
         edges = [0, *(np.flatnonzero(np.diff(rows) > 1) + 1).tolist(), len(rows)]
-        pixels = np.empty((len(rows), *self._pictures.shape[1:]), np.uint8)
+        pixels = np.empty((len(rows), *self._pictures.shape[1:]), self._pictures.dtype)
         for a, b in pairwise(edges):
             found = read_rows(self._pictures, slice(int(rows[a]), int(rows[b - 1]) + 1))
             pixels[a:b] = found.reshape(b - a, *self._pictures.shape[1:])

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from catclf.maths import PIXEL_MAX, Floats, Pixels, losses_and_errors
-from catclf.problems.base import Labelled, Point, measured, read_rows
+from catclf.problems.base import (
+    EQUAL,
+    ClassWeights,
+    Labelled,
+    Point,
+    measured,
+    read_rows,
+    scale_of,
+    weigh,
+)
 from catclf.threads import Team, blas_threads
 
 READ = 512  # pictures read at a time
@@ -25,14 +37,28 @@ class GramProblem:
     by m alone, so that it is the same for any number of ``workers``.
     """
 
-    def __init__(self, data: Labelled, l2: float = 0.0, workers: int = 1) -> None:
+    def __init__(
+        self,
+        data: Labelled,
+        l2: float = 0.0,
+        workers: int = 1,
+        weights: ClassWeights = EQUAL,
+    ) -> None:
         self.m, self.n = measured(data)
-        self.l2 = l2
+        self.l2, self.class_weights = l2, weights
         self._pictures, self._Y = data.pictures, data.Y
-        with blas_threads(workers):
-            self._K = integer_gram(_all_rows(data))
-        self._K /= PIXEL_MAX**2
         self._team = Team(workers)
+        self._K = gram(_all_rows(data), self._team)
+
+    @property
+    def K(self) -> Floats:
+        """XᵀX (m, m)."""
+        return self._K
+
+    @property
+    def Y(self) -> Floats:
+        """The labels (1, m)."""
+        return self._Y
 
     def start(self) -> Point:
         return Point(np.zeros((self.m, 1)), 0.0)
@@ -41,6 +67,7 @@ class GramProblem:
         a, m = point.coordinates, self.m
         Ka = self._product(a)
         losses, dZ = losses_and_errors(Ka.T + point.b, self._Y)
+        weigh(losses, dZ, self._Y, self.class_weights)
         loss = _sum(losses) / m
         da = dZ.T / m
         if self.l2:
@@ -53,7 +80,7 @@ class GramProblem:
         for rows in _cut(self.m, 64):
             pixels = read_rows(self._pictures, rows)
             w += pixels.T.astype(np.float64) @ point.coordinates[rows]
-        w /= PIXEL_MAX
+        w /= scale_of(self._pictures)
         return w
 
     def _product(self, a: Floats) -> Floats:
@@ -76,8 +103,14 @@ class FactorProblem(GramProblem):
     to its diagonal, which changes z by less than the rounding of K does.
     """
 
-    def __init__(self, data: Labelled, l2: float = 0.0, workers: int = 1) -> None:
-        super().__init__(data, l2, workers)
+    def __init__(
+        self,
+        data: Labelled,
+        l2: float = 0.0,
+        workers: int = 1,
+        weights: ClassWeights = EQUAL,
+    ) -> None:
+        super().__init__(data, l2, workers, weights)
         self._K[np.diag_indices(self.m)] += 1e-13 * float(np.trace(self._K)) + 1e-300
         with blas_threads(1):  # unlike K, a factor is rounded, by the order of its sums
             self._K = np.asarray(np.linalg.cholesky(self._K), np.float64)  # L, in K's place
@@ -86,6 +119,7 @@ class FactorProblem(GramProblem):
         u, m = point.coordinates, self.m
         Z = self._product(u).T + point.b
         losses, dZ = losses_and_errors(Z, self._Y)
+        weigh(losses, dZ, self._Y, self.class_weights)
         loss = _sum(losses) / m
         du = self._K.T @ (dZ.T / m)
         if self.l2:
@@ -129,12 +163,42 @@ def _sum(values: Floats) -> float:
     return float(np.add.reduce(values, axis=None))
 
 
-def _all_rows(data: Labelled) -> Pixels:
-    """The pictures as rows uint8 (m, n): a view of those in memory, else read block by block."""
+def gram(rows: NDArray[Any], team: Team) -> Floats:
+    """K = XᵀX (m, m) of rows uint8, divided by 255, or of features float32 (m, n)."""
+    if rows.dtype == np.uint8:
+        with blas_threads(team.workers):  # exact, whatever their number
+            K = integer_gram(rows)
+        K /= PIXEL_MAX**2
+        return K
+    return float_gram(rows, team)
+
+
+def float_gram(rows: NDArray[np.float32], team: Team) -> Floats:
+    """The inner products of float32 rows (m, n), as float64 (m, m).
+
+    Sums of 512 products are made in float32 and added in float64. Workers take slabs of rows, cut
+    by m alone, each on one BLAS thread: the same for any number of them.
+    """
+    m, n = rows.shape
+    K = np.zeros((m, m))
+
+    def add(slab: slice) -> None:
+        for start in range(0, n, SLAB):
+            columns = slice(start, start + SLAB)
+            K[slab] += rows[slab, columns] @ rows[:, columns].T
+
+    with blas_threads(1):
+        for _ in team.in_order(add, _cut(m, SLAB)):
+            pass
+    return K
+
+
+def _all_rows(data: Labelled) -> NDArray[Any]:
+    """Rows (m, n) of their type: a view of pictures in memory, else read block by block."""
     m, n = measured(data)
     if isinstance(data.pictures, np.ndarray):
         return data.pictures.reshape(m, n)
-    rows = np.empty((m, n), np.uint8)
+    rows = np.empty((m, n), data.pictures.dtype)
     for block in _cut(m, READ):
         rows[block] = read_rows(data.pictures, block)
     return rows

@@ -10,8 +10,18 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.maths import PIXEL_MAX, Floats, Pixels, losses_and_errors
-from catclf.problems.base import Labelled, Pictures, Point, measured, read_rows
+from catclf.maths import Floats, losses_and_errors
+from catclf.problems.base import (
+    EQUAL,
+    ClassWeights,
+    Labelled,
+    Pictures,
+    Point,
+    measured,
+    read_rows,
+    scale_of,
+    weigh,
+)
 from catclf.subsets import in_memory
 from catclf.threads import Team
 
@@ -25,6 +35,7 @@ PART = 4  # blocks: a worker's unit of work and of reading, 6 MB of pixels, 1.2 
 
 T = TypeVar("T")
 Real = NDArray[np.floating[Any]]
+Values = NDArray[Any]  # pixels uint8, or features float32
 
 
 @dataclass
@@ -39,8 +50,9 @@ class Sums:
 class StreamProblem:
     """Descent on w itself: each evaluation passes once over the pixels.
 
-    The pixels stay uint8, in memory or on disk. Blocks of ``BLOCK`` pictures are converted in a
-    buffer that each worker reuses, and are used for Z and for dw while they are in the cache:
+    The pixels stay uint8, in memory or on disk (features are float32, and nothing divides them).
+    Blocks of ``BLOCK`` pictures are converted in a buffer that each worker reuses, and are used for
+    Z and for dw while they are in the cache:
 
         P (k, n) a block of Xᵀ,  Z = P w / 255 + b,  dw += Pᵀ dZᵀ / 255
 
@@ -63,9 +75,11 @@ class StreamProblem:
         l2: float = 0.0,
         workers: int = 1,
         dtype: type[np.float32] | type[np.float64] = np.float32,
+        weights: ClassWeights = EQUAL,
     ) -> None:
         self.m, self.n = measured(data)
-        self.l2, self.dtype = l2, dtype
+        self.l2, self.dtype, self.class_weights = l2, dtype, weights
+        self._scale = scale_of(data.pictures)
         self._pictures, self._Y = data.pictures, data.Y
         self._team, self._readers = Team(workers), Team(workers + 1)
         self._computing = threading.Semaphore(workers)
@@ -77,7 +91,7 @@ class StreamProblem:
     def evaluate(self, point: Point) -> tuple[float, Point]:
         return self._objective(point, self._sums(self._pictures, self._Y, point), self.m)
 
-    def evaluate_some(self, point: Point, pictures: Pixels, Y: Floats) -> tuple[float, Point]:
+    def evaluate_some(self, point: Point, pictures: Values, Y: Floats) -> tuple[float, Point]:
         """Cost and gradient with the mean over these pictures in the place of the mean over all.
 
         The penalty is the whole problem's, so that both are right on average over the pictures.
@@ -92,7 +106,7 @@ class StreamProblem:
         total = np.zeros((self.n, 1))
         for part in self._results(self._pictures, self._total):
             total += part
-        total /= PIXEL_MAX * self.m
+        total /= self._scale * self.m
         return total
 
     def weights(self, point: Point) -> Floats:
@@ -100,7 +114,7 @@ class StreamProblem:
 
     def _objective(self, point: Point, sums: Sums, count: int) -> tuple[float, Point]:
         w, dw = point.coordinates, sums.dw
-        dw /= PIXEL_MAX * count
+        dw /= self._scale * count
         loss = sums.loss / count
         if self.l2:
             loss += self.l2 / (2 * self.m) * float(np.vdot(w, w))
@@ -111,10 +125,10 @@ class StreamProblem:
         self, pictures: Pictures, Y: Floats, point: Point, *, forward_only: bool = False
     ) -> Sums:
         with np.errstate(over="ignore"):  # a w beyond float32 shows as an infinite cost
-            scaled: Real = (point.coordinates / PIXEL_MAX).astype(self.dtype)  # not every pixel
+            scaled: Real = (point.coordinates / self._scale).astype(self.dtype)  # not every pixel
         total = Sums(0.0, 0.0, np.zeros((self.n, 1)))
 
-        def part(rows: slice, read: Callable[[slice], Pixels]) -> Sums:
+        def part(rows: slice, read: Callable[[slice], Values]) -> Sums:
             return self._part(rows, read, Y, scaled, point.b, forward_only)
 
         for sums in self._results(pictures, part):
@@ -126,7 +140,7 @@ class StreamProblem:
     def _part(
         self,
         rows: slice,
-        read: Callable[[slice], Pixels],
+        read: Callable[[slice], Values],
         Y: Floats,
         scaled: Real,
         b: float,
@@ -141,6 +155,7 @@ class StreamProblem:
                     np.copyto(P, pixels)  # (k, n)
                     Z = _times(P, scaled) + b  # (1, k)
                     losses, dZ = losses_and_errors(Z, Y[:, block])
+                    weigh(losses, dZ, Y[:, block], self.class_weights)
                     sums.loss += float(losses.sum())
                     if forward_only:
                         continue
@@ -149,7 +164,7 @@ class StreamProblem:
                     sums.dw += product
         return sums
 
-    def _total(self, rows: slice, read: Callable[[slice], Pixels]) -> Floats:
+    def _total(self, rows: slice, read: Callable[[slice], Values]) -> Floats:
         """The sum of some pictures, (n, 1)."""
         total = np.zeros((self.n, 1))
         buffer, product, _ = self._buffers()
@@ -161,7 +176,7 @@ class StreamProblem:
         return total
 
     def _results(
-        self, pictures: Pictures, work: Callable[[slice, Callable[[slice], Pixels]], T]
+        self, pictures: Pictures, work: Callable[[slice, Callable[[slice], Values]], T]
     ) -> Iterator[T]:
         """work(rows, read) of each part of the pictures, in order; read(rows) gives pixels."""
         m = len(pictures)
@@ -176,13 +191,13 @@ class StreamProblem:
             return map(on_part, parts)
         return (self._team if here else self._readers).in_order(on_part, parts)
 
-    def _buffers(self) -> tuple[Real, Real, Pixels]:
+    def _buffers(self) -> tuple[Real, Real, Values]:
         """This thread's own: a block (BLOCK, n), a product (n, 1), and a block of raw pixels."""
         if not hasattr(self._local, "block"):
             shape = min(BLOCK, self.m), self.n
             self._local.block = np.empty(shape, self.dtype)
             self._local.product = np.empty((self.n, 1), self.dtype)
-            self._local.pixels = np.empty(shape, np.uint8)
+            self._local.pixels = np.empty(shape, self._pictures.dtype)
         return self._local.block, self._local.product, self._local.pixels
 
 

@@ -55,7 +55,8 @@ def train(
     with blas_threads(1):
         state, judge = State(problem.start()), None
         if held_out is not None:
-            judge = HeldOut(StreamProblem(held_out, 0.0, workers), problem, settings.patience)
+            judged = StreamProblem(held_out, 0.0, workers, weights=problem.class_weights)
+            judge = HeldOut(judged, problem, settings.patience)
         if checkpoints is not None:
             state = checkpoints.begin(_identity(data, validation, settings), state)
         solve = _solver(problem, settings, trained, judge, checkpoints)
@@ -78,14 +79,19 @@ def descend(
 
 
 def _problem(data: Labelled, settings: Settings, workers: int) -> StreamProblem | GramProblem:
+    weights = problems.class_weights(data.Y, settings.class_weight)
     if settings.solver == "lbfgs":
         from catclf.solvers.lbfgs import require_scipy
 
         require_scipy()  # before the pixels are read
         passes = min(LBFGS_EVALUATIONS, settings.iterations)
-        return problems.build_euclidean(data, settings.l2, passes, settings.method, workers)
+        return problems.build_euclidean(
+            data, settings.l2, passes, settings.method, workers, weights
+        )
     method = "stream" if settings.batch_size else settings.method
-    return problems.build(data, settings.l2, settings.iterations, method, workers)
+    if settings.solver == "newton":
+        method = "gram"
+    return problems.build(data, settings.l2, settings.iterations, method, workers, weights)
 
 
 def _solver(
@@ -100,6 +106,10 @@ def _solver(
         from catclf.solvers.lbfgs import LBFGS
 
         return LBFGS(problem, settings, judge).run
+    if settings.solver == "newton" and isinstance(problem, GramProblem):
+        from catclf.solvers.newton import Newton
+
+        return Newton(problem, settings, judge).run
     batches = None
     if settings.batch_size and isinstance(problem, StreamProblem):
         batches = BatchProblem(problem, Batches(data, settings.batch_size, settings.seed))

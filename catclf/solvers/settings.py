@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from catclf.errors import SettingsError
 from catclf.maths import Floats
 from catclf.problems import METHODS, Labelled
 
-SOLVERS = ("gd", "lbfgs")
+SOLVERS = ("gd", "lbfgs", "newton")
+CLASS_WEIGHTS = ("none", "balanced")
 
 
 @dataclass(frozen=True)
@@ -17,11 +19,12 @@ class Settings:
     """How to train. The defaults are the course's; a model file remembers all of them.
 
     ``iterations`` are updates of w: steps of descent, of which each looks at ``batch_size``
-    pictures (0: at all of them), or iterations of L-BFGS, which ends earlier where the gradient
-    vanishes. ``validation`` is the part of the pictures that is held out (0: none), chosen by
-    ``seed`` from each class; its cost is looked at every ``print_every`` steps, with L-BFGS at each
-    iteration; the weights with the lowest are kept, and training ends after ``patience`` looks
-    without a lower one.
+    pictures (0: at all of them), or iterations of L-BFGS or of Newton's method, which end earlier
+    where the gradient vanishes. ``validation`` is the part of the pictures that is held out (0:
+    none), chosen by ``seed`` from each class; its cost is looked at every ``print_every`` steps,
+    with L-BFGS and Newton at each iteration; the weights with the lowest are kept, and training
+    ends after ``patience`` looks without a lower one. With ``class_weight`` "balanced" the errors
+    of a class count m / (2 m_class) times.
     """
 
     learning_rate: float = 0.005
@@ -34,6 +37,7 @@ class Settings:
     batch_size: int = 0
     validation: float = 0.0
     patience: int = 10
+    class_weight: str = "none"
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
@@ -57,6 +61,8 @@ class Settings:
                 raise SettingsError(f"{name} {value} is too small: {least} or more is needed")
         self._require_known("method", self.method, METHODS)
         self._require_known("solver", self.solver, SOLVERS)
+        self._require_known("class-weight", self.class_weight, CLASS_WEIGHTS)
+        self._require_newton_possible()
         if self.batch_size and self.solver != "gd":
             raise SettingsError(
                 f"--batch-size is for --solver gd: {self.solver} needs full batches"
@@ -64,10 +70,30 @@ class Settings:
         if self.batch_size and self.method == "gram":
             raise SettingsError("--batch-size works on the pixels: use --method stream or auto")
 
+    def _require_newton_possible(self) -> None:
+        if self.solver == "newton" and self.method == "stream":
+            raise SettingsError(
+                "--solver newton works on the Gram matrix: use --method gram or auto"
+            )
+        if self.solver == "newton" and not self.l2:
+            raise SettingsError("--solver newton needs a penalty: give --l2 1, or --l2 auto")
+
+    def facts(self) -> dict[str, Any]:
+        """The settings as a model file remembers them.
+
+        Those that came later are left out where they say nothing, so that files stay as they were.
+        """
+        facts = asdict(self)
+        if self.class_weight == "none":
+            del facts["class_weight"]
+        return facts
+
     def require_resumable(self) -> None:
         """Raise SettingsError for a solver whose state cannot be kept in a checkpoint."""
         if self.solver != "gd":
-            raise SettingsError("checkpoints are for --solver gd: lbfgs is done in tens of passes")
+            raise SettingsError(
+                f"checkpoints are for --solver gd: {self.solver} is done in tens of passes"
+            )
 
     @staticmethod
     def _require_known(name: str, value: str, known: tuple[str, ...]) -> None:
