@@ -1,6 +1,7 @@
-"""The signed model file: a zip of five arrays in NumPy's own format, readable with ``numpy.load``.
+"""The signed model file: a zip of arrays in NumPy's own format, readable with ``numpy.load``.
 
-``w`` (n, 1), ``b`` (), ``costs``, ``cost_steps``, and ``meta``, a JSON text. How it is read without
+``w`` (n, 1), ``b`` (), ``costs``, ``cost_steps``, and ``meta``, a JSON text; where pictures are not
+weighed by their pixels also what their features have learned. How it is read without
 trusting it is in ``catclf.arrays`` and ``catclf.archive``; here its meaning is checked.
 """
 
@@ -10,7 +11,7 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,13 +25,18 @@ from catclf.maths import PIXEL_MAX
 from catclf.metrics import Counts
 from catclf.model import Model, Training
 
+if TYPE_CHECKING:
+    from catclf.features import Features
+
 FORMAT = "catclf-model"
-VERSION = 1
+VERSION = 2  # the first with features; models of pixels are still written as version 1
 FILE_LIMIT = 64 * 1024 * 1024  # bytes; a model of 1024x1024 pictures has 25 MB of weights
 SIZE_LIMIT = 1024  # pixels
 META_LIMIT = 1024 * 1024  # characters
 COSTS_LIMIT = 1_000_000
+LEARNED_LIMIT = 1e6  # of numbers in filters, which are some tens: sums of them stay finite
 MEMBERS = ("w", "b", "costs", "cost_steps", "meta")
+LEARNED = {"pixels": (), "hog": (), "patches": ("filters", "offsets")}  # by kind of features
 
 
 def save(model: Model, path: str | Path) -> None:
@@ -38,6 +44,7 @@ def save(model: Model, path: str | Path) -> None:
 
     Raises OutputError.
     """
+    learned = model.features.arrays() if model.features else {}
     arrays.write(
         Path(path),
         {
@@ -46,6 +53,7 @@ def save(model: Model, path: str | Path) -> None:
             "costs": np.array(model.costs, dtype="<f8"),
             "cost_steps": np.array(model.cost_steps, dtype="<i8"),
             "meta": np.array(json.dumps(_meta(model), sort_keys=True, ensure_ascii=True)),
+            **{name: array.astype("<f4") for name, array in learned.items()},
         },
     )
 
@@ -76,14 +84,16 @@ def _parse(file: ArrayFile) -> Model:
         raise ModelError("is not a catclf model: it has no member meta")
     file.check()
     meta = _read_meta(file.text("meta", META_LIMIT))
-    file.require(MEMBERS)
+    file.require((*MEMBERS, *LEARNED[_kind(meta)]))
     preprocess = _preprocess(meta)
+    features = _features(meta, preprocess, file)
+    n = features.n if features else preprocess.n
     costs = file.array("costs", "<f8", (COSTS_LIMIT,), at_most=True)
     cost_steps = file.array("cost_steps", "<i8", costs.shape)
     if (cost_steps < 0).any() or (cost_steps[1:] <= cost_steps[:-1]).any():
         raise ModelError("has cost_steps that do not go up")
     return Model(
-        w=file.array("w", "<f8", (preprocess.n, 1)),
+        w=file.array("w", "<f8", (n, 1)),
         b=float(file.array("b", "<f8", ())),
         preprocess=preprocess,
         classes=_classes(meta),
@@ -91,7 +101,32 @@ def _parse(file: ArrayFile) -> Model:
         costs=tuple(costs.tolist()),
         cost_steps=tuple(cost_steps.tolist()),
         training=_training(meta),
+        features=features,
     )
+
+
+def _kind(meta: dict[str, Any]) -> str:
+    """The kind of features; version 1 knows pixels alone, and they are a bare name."""
+    named = meta.get("features")
+    if named == "pixels":
+        return "pixels"
+    kind = named.get("kind") if isinstance(named, dict) and meta["version"] >= 2 else None
+    if not isinstance(kind, str) or kind not in LEARNED or kind == "pixels":
+        raise ModelError("has features that this catclf does not know")
+    return kind
+
+
+def _features(meta: dict[str, Any], preprocess: Preprocess, file: ArrayFile) -> Features | None:
+    """What turns pictures into rows; None for pixels."""
+    if meta["features"] == "pixels":
+        return None
+    from catclf.features import restore
+
+    features = restore(meta["features"], preprocess.size, file.array)
+    for name, array in features.arrays().items():
+        if (np.abs(array) > LEARNED_LIMIT).any():
+            raise ModelError(f"has values in {name} that are too large")
+    return features
 
 
 def _read_meta(text: str) -> dict[str, Any]:
@@ -126,9 +161,9 @@ def _meta(model: Model) -> dict[str, Any]:
     training = asdict(model.training)
     return {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION if model.features else 1,
         "picture": asdict(model.preprocess) | {"scale": PIXEL_MAX},
-        "features": "pixels",
+        "features": model.features.settings if model.features else "pixels",
         "classes": list(model.classes),
         "positive": model.classes[1],
         "threshold": model.threshold,
@@ -146,7 +181,6 @@ def _preprocess(meta: dict[str, Any]) -> Preprocess:
         and fit in FITS
         and resampling in ("bicubic", "bilinear", "lanczos", "box", "hamming", "nearest")
         and picture.get("scale") == PIXEL_MAX
-        and meta.get("features") == "pixels"
         and isinstance(background, list)
         and len(background) == 3
         and all(type(c) is int and 0 <= c <= 255 for c in background)

@@ -210,6 +210,13 @@ def test_settings_out_of_bounds_are_refused(change: dict[str, object]) -> None:
         restore(features.settings | change, 16, reader(features.arrays()))
 
 
+def test_settings_that_would_take_all_memory_are_refused() -> None:
+    """A small file may not make a large picture cost gigabytes."""
+    settings = made(16, SMALL).settings | {"atoms": 4096, "patch": 8, "scales": [[1, 1]]}
+    with pytest.raises(ModelError, match="too many patches"):
+        restore(settings, 1024, reader({}))
+
+
 def test_missing_settings_are_refused() -> None:
     features = made(16, SMALL)
     for name in features.settings:
@@ -229,7 +236,14 @@ def test_pictures_that_do_not_fit_are_refused() -> None:
 
 def test_pixels_are_divided_by_255() -> None:
     pictures = pictures_of(3, 8)
-    features = learn("pixels", pictures)
-    assert (features.n, features.settings, features.arrays()) == (192, {"kind": "pixels"}, {})
+    features = learn("pixels", pictures, flip=False)
+    assert (features.n, features.settings, features.arrays()) == (
+        192,
+        {"kind": "pixels", "flip": False},
+        {},
+    )
     expected = pictures.reshape(3, -1) / 255
     np.testing.assert_allclose(features.transform(pictures), expected, rtol=1e-7)
+    mirrored = pictures[:, :, ::-1].reshape(3, -1) / 255
+    flipped = learn("pixels", pictures).transform(pictures)
+    np.testing.assert_allclose(flipped, (expected + mirrored) / 2, rtol=1e-6)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-DATA, TRAINING, OUTPUT = "Data", "Training", "Output"
+DATA, FEATURES, TRAINING, OUTPUT = "Data", "Features", "Training", "Output"
 
 ModelPath = Annotated[
     Path,

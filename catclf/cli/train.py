@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import Annotated, Literal
 
 import typer
 
-from catclf.cli.options import DATA, OUTPUT, TRAINING, FitOption, Quiet, Size, SkipBad
+from catclf.cli.choosing import Wishes, prepare_rows, settle
+from catclf.cli.options import DATA, FEATURES, OUTPUT, TRAINING, FitOption, Quiet, Size, SkipBad
+from catclf.cli.outcome import show_outcome
 from catclf.cli.reading import reading_with_progress
+from catclf.cli.recording import both_of, logging_steps
 from catclf.cli.resuming import checkpoints_beside, open_validation, part_or_path
-from catclf.cli.streams import put, warn
-from catclf.errors import ExitCode, OutputError
-from catclf.files import printable, reason, require_writable
-
-if TYPE_CHECKING:
-    from catclf.metrics import Counts
-    from catclf.model import Model
-
-OnStep = Callable[[int, float], None]
+from catclf.cli.stopping import exit_if_stopped, stop_on_signals
+from catclf.cli.streams import warn
+from catclf.files import require_writable
 
 
 def train(
@@ -55,24 +48,80 @@ def train(
             rich_help_panel=DATA,
         ),
     ] = None,
+    features: Annotated[
+        Literal["pixels", "hog", "patches"],
+        typer.Option(
+            help="What is weighed: pixels, histograms of oriented gradients and colours, or "
+            "patches of a dictionary that is learned first: slower, and far more often right.",
+            rich_help_panel=FEATURES,
+        ),
+    ] = "pixels",
+    flip: Annotated[
+        bool | None,
+        typer.Option(
+            "--flip/--no-flip",
+            help="Train on mirror images, too.",
+            show_default="only hog and patches",
+            rich_help_panel=FEATURES,
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep features in this file, for the next run, and read them from there.",
+            show_default="in memory",
+            rich_help_panel=FEATURES,
+        ),
+    ] = None,
     learning_rate: Annotated[
-        float,
-        typer.Option("--learning-rate", "--lr", help="Step length α.", rich_help_panel=TRAINING),
-    ] = 0.005,
+        float | None,
+        typer.Option(
+            "--learning-rate",
+            "--lr",
+            help="Step length α.",
+            show_default="0.005; 1.9 for hog and patches",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
     iterations: Annotated[
         int, typer.Option(help="Steps of gradient descent.", rich_help_panel=TRAINING)
     ] = 2000,
     l2: Annotated[
-        float,
-        typer.Option("--l2", help="Penalty λ: adds (λ/2m)‖w‖².", rich_help_panel=TRAINING),
-    ] = 0.0,
-    solver: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="gd (gradient descent), or lbfgs: the optimum in tens of passes; needs SciPy.",
+            "--l2",
+            metavar="NUMBER|auto",
+            help="Penalty λ: adds (λ/2m)‖w‖²; auto: by cross-validation.",
+            show_default="0; auto for hog and patches",
             rich_help_panel=TRAINING,
         ),
-    ] = "gd",
+    ] = None,
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER|auto",
+            help="Probability above which the answer is the positive class; auto: where balanced "
+            "accuracy is best, by cross-validation.",
+            show_default="0.5",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    class_weight: Annotated[
+        Literal["none", "balanced"],
+        typer.Option(
+            help="balanced: both classes weigh the same, however many pictures they have.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = "none",
+    solver: Annotated[
+        str | None,
+        typer.Option(
+            help="gd (gradient descent); newton: the optimum of a penalised cost in ten steps, up "
+            "to a few thousand pictures; lbfgs: in tens of passes, needs SciPy.",
+            show_default="gd; newton with hog, patches or --l2 auto",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
     method: Annotated[
         str,
         typer.Option(
@@ -171,28 +220,31 @@ def train(
     from catclf.solvers import train as fit_to
 
     held_out, judged_by = part_or_path(validation)
-    settings = Settings(
-        learning_rate,
-        iterations,
-        l2,
-        print_every,
-        seed,
-        method,
-        solver,
-        batch_size,
-        held_out,
-        patience,
+    wishes = Wishes(features, flip, l2, threshold, solver, learning_rate, cache)
+    settings = wishes.first_settings(
+        Settings(
+            iterations=iterations,
+            print_every=print_every,
+            seed=seed,
+            method=method,
+            batch_size=batch_size,
+            validation=held_out,
+            patience=patience,
+            class_weight=class_weight,
+        )
     )
     if data is None:
         data, bundled_test = bundled()
         test = test or bundled_test
     inputs = [path for path in (data, test, judged_by) if path is not None]
     require_writable(output, inputs)
+    if cache is not None:
+        require_writable(cache, [*inputs, output])
     checkpoints = checkpoints_beside(output, checkpoint_every, resume, inputs, settings)
     if plot is not None:
         require_writable(plot, [*inputs, output, *([log] if log else [])])
     with ExitStack() as stack:
-        record = stack.enter_context(_logging(log, [*inputs, output], print_every, iterations))
+        record = stack.enter_context(logging_steps(log, [*inputs, output], print_every, iterations))
         with reading_with_progress(
             size, fit, skip_bad, quiet, positive=positive, workers=workers
         ) as reading:
@@ -201,20 +253,38 @@ def train(
         for note in (*trained.notes, *(tested.notes if tested else ())):
             warn(note)
         trained.require_both_classes()
+        encoder, rows = prepare_rows(wishes, trained, seed, workers, quiet)
+        settled = settle(
+            wishes,
+            settings,
+            rows or trained,
+            workers,
+            quiet=quiet,
+            keeps_state=checkpoints is not None,
+        )
+        settings = settled.settings
         stop = stack.enter_context(stop_on_signals())
         began = perf_counter()
-        with training_display(iterations, print_every, quiet) as display:
+        with training_display(*settings.expected_steps, quiet) as display:
             fitted = fit_to(
-                trained,
+                rows or trained,
                 settings,
-                _both(display.update, record),
+                both_of(display.update, record),
                 stop.requested,
-                validation=judge,
+                validation=encoder.encode(judge) if encoder and judge else judge,
                 workers=workers,
                 checkpoints=checkpoints,
             )
         seconds = perf_counter() - began
-        model = Model.from_fit(fitted, trained, tested)
+        model = Model.from_fit(
+            fitted,
+            trained,
+            tested,
+            encoder=encoder,
+            rows=rows,
+            threshold=settled.threshold,
+            chosen=settled.facts,
+        )
         save(model, output)
     if checkpoints is not None and not fitted.interrupted:
         checkpoints.remove()
@@ -222,113 +292,5 @@ def train(
         from catclf.report.charts import save_cost_curve
 
         save_cost_curve(plot, model.costs, model.cost_steps)
-    _finish(model, output, seconds, quiet, stop)
-
-
-class Stop:
-    """Whether a signal has asked for the end, and which."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-    def requested(self) -> bool:
-        return self.signal is not None
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[Stop]:
-    """Within the block SIGINT and SIGTERM only set a flag; a second SIGINT stops at once."""
-    stop = Stop()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if stop.signal is not None:
-            raise KeyboardInterrupt
-        stop.signal = number
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _logging(
-    log: Path | None, inputs: list[Path], every: int, total: int
-) -> Iterator[OnStep | None]:
-    """A callback that writes a JSON line for every ``every`` steps and for the last one."""
-    if log is None:
-        yield None
-        return
-    require_writable(log, inputs)
-    try:
-        with log.open("w", encoding="utf-8") as file:
-            yield _recorder(file, every, total)
-    except OSError as error:
-        raise OutputError(f"{printable(log)}: cannot be written: {reason(error)}") from error
-
-
-def _recorder(file: TextIO, every: int, total: int) -> OnStep:
-    began: list[float] = []
-
-    def record(step: int, cost: float) -> None:
-        if not began:
-            began.append(perf_counter())
-        if step % every == 0 or step == total:
-            seconds = round(perf_counter() - began[0], 6)
-            file.write(json.dumps({"step": step, "cost": cost, "seconds": seconds}) + "\n")
-            file.flush()
-
-    return record
-
-
-def _both(first: OnStep, second: OnStep | None) -> OnStep:
-    if second is None:
-        return first
-
-    def both(step: int, cost: float) -> None:
-        first(step, cost)
-        second(step, cost)
-
-    return both
-
-
-def _finish(model: Model, output: Path, seconds: float, quiet: bool, stop: Stop) -> None:
-    """Say what came out, and exit as the signal demands."""
-    from catclf.display import clock
-    from catclf.metrics import Counts
-
-    training, final = model.training, model.costs[-1]
-    held_out = training.validation
-    if not quiet:
-        put(_accuracy("train accuracy", training.train, model.classes))
-        if held_out:
-            put(_accuracy("validation", Counts(**held_out["counts"]), model.classes))
-        if training.test is not None:
-            put(_accuracy("test accuracy", training.test, model.classes))
-        kept = f", best at step {held_out['best_step']}" if held_out else ""
-        put(
-            f"{'model':<15} {printable(output)}: {training.steps} steps in {clock(seconds)}, "
-            f"cost {final:.6f}{kept}\n"
-        )
-    if final > model.costs[0]:
-        rate = training.settings["learning_rate"]
-        warn(
-            f"the cost rose from {model.costs[0]:.3g} to {final:.3g}: "
-            f"try --learning-rate {rate / 10:g}"
-        )
-    if training.interrupted:
-        planned = training.settings["iterations"]
-        warn(f"interrupted after {training.steps} of {planned} steps; the model was saved")
-    if stop.signal is not None:
-        code = ExitCode.TERMINATED if stop.signal == signal.SIGTERM else ExitCode.INTERRUPTED
-        raise typer.Exit(code)
-
-
-def _accuracy(label: str, counts: Counts, classes: tuple[str, str]) -> str:
-    majority = classes[1] if counts.positives > counts.negatives else classes[0]
-    return (
-        f"{label:<15} {100 * counts.accuracy:6.2f} %  {counts.correct} of {counts.total}"
-        f"  (always {printable(majority)}: {100 * counts.majority:.2f} %)\n"
-    )
+    show_outcome(model, output, seconds, settled.judged, quiet)
+    exit_if_stopped(stop)

@@ -17,6 +17,7 @@ from catclf.errors import ModelError, SettingsError
 
 if TYPE_CHECKING:
     from catclf.maths import Pixels
+    from catclf.problems import Pictures
 
 Rows = NDArray[np.float32]
 KINDS = ("pixels", "hog", "patches")
@@ -53,7 +54,7 @@ class Features(Protocol):
 
 def learn(
     kind: str,
-    pictures: Pixels,
+    pictures: Pictures,
     seed: int = 0,
     *,
     flip: bool = True,
@@ -63,14 +64,15 @@ def learn(
     """Features of a kind, learned from pictures uint8 (m, size, size, 3) and a seed.
 
     With ``flip`` a picture and its mirror image get the same row, so that a model cannot tell left
-    from right; pixels never do. ``on_progress(done, total)`` counts the rounds of learning. Raises
-    SettingsError when the kind is unknown or the pictures are too small for it.
+    from right: it is what training on the mirror images, too, leads to. ``on_progress(done,
+    total)`` counts the rounds of learning. Raises SettingsError when the kind is unknown or the
+    pictures are too small for it.
     """
     size = int(pictures.shape[1])
     if kind == "pixels":
         from catclf.features.pixels import PixelFeatures
 
-        return PixelFeatures(size)
+        return PixelFeatures(size, flip)
     if kind == "hog":
         from catclf.features.hog import HogFeatures
 

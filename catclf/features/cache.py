@@ -88,6 +88,7 @@ class FileRows:
 
     def __init__(self, descriptor: int, shape: tuple[int, int], shown: str) -> None:
         self._descriptor, self.shape, self._shown = descriptor, shape, shown
+        self.dtype = np.dtype(np.float32)
 
     def __del__(self) -> None:
         os.close(self._descriptor)

@@ -27,7 +27,7 @@ from catclf.features.patches import (
     mirror_order,
     reduce,
 )
-from catclf.maths import Pixels
+from catclf.problems import Pictures
 from catclf.threads import Team, blas_threads, cores
 
 PATCHES = 60_000  # drawn for each scale
@@ -38,7 +38,7 @@ _AT_ONCE = 2048  # patches assigned at a time
 
 
 def learn_patches(
-    pictures: Pixels,
+    pictures: Pictures,
     recipe: Recipe,
     seed: int,
     *,
@@ -73,7 +73,7 @@ def learn_patches(
 
 
 def draw(
-    pictures: Pixels, reduction: int, patch: int, rng: np.random.Generator, count: int
+    pictures: Pictures, reduction: int, patch: int, rng: np.random.Generator, count: int
 ) -> Rows:
     """About ``count`` random patches (N, p*p*3) of random pictures, every other one mirrored."""
     m = len(pictures)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from catclf.errors import DataError
 from catclf.features import Features, OnProgress, Rows
-from catclf.maths import Floats, Pixels
+from catclf.maths import Floats
 from catclf.threads import Team, blas_threads, cores
+
+if TYPE_CHECKING:
+    from catclf.problems import Pictures
 
 BLOCK = 16  # pictures that a worker encodes at a time
 _STATISTICS = 256  # rows summed at a time
@@ -31,7 +34,7 @@ class RowSource(Protocol):
 
 def encode(
     features: Features,
-    pictures: Pixels,
+    pictures: Pictures,
     workers: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Rows:
@@ -46,7 +49,7 @@ def encode(
 
 def encoded(
     features: Features,
-    pictures: Pixels,
+    pictures: Pictures,
     workers: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Iterator[Rows]:
@@ -56,8 +59,14 @@ def encoded(
     def transformed(start: int) -> Rows:
         return features.transform(np.asarray(pictures[start : start + BLOCK]))
 
+    starts = range(0, m, BLOCK)
+    alone = workers == 1 or len(starts) == 1  # then no thread has to be started
     with blas_threads(1):
-        for block in Team(workers).in_order(transformed, range(0, m, BLOCK), ahead=2):
+        for block in (
+            map(transformed, starts)
+            if alone
+            else Team(workers).in_order(transformed, starts, ahead=2)
+        ):
             done += len(block)
             if on_progress:
                 on_progress(done, m)
@@ -90,6 +99,11 @@ class Standard:
         factor = 1.0 / ((np.sqrt(squares / m) + SPREAD) * np.sqrt(n))
         return cls(mean.astype(np.float32), factor.astype(np.float32))
 
+    @classmethod
+    def identity(cls, n: int) -> Standard:
+        """The map that changes nothing."""
+        return cls(np.zeros(n, np.float32), np.ones(n, np.float32))
+
     def apply(self, rows: Rows) -> Rows:
         """The rows, changed in place."""
         rows -= self.mean
@@ -111,6 +125,7 @@ class StandardRows:
     def __init__(self, rows: RowSource, standard: Standard) -> None:
         self._rows, self._standard = rows, standard
         self.shape = tuple(rows.shape)
+        self.dtype = np.dtype(np.float32)
 
     def __len__(self) -> int:
         return self.shape[0]

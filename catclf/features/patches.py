@@ -21,6 +21,7 @@ from catclf.maths import Pixels
 
 USUAL_SIZE = 64  # larger pictures are first reduced by a whole factor to about this
 ATOMS_LIMIT = 4096
+WORK_LIMIT = 1 << 24  # numbers held for one picture: 64 MB; the usual recipe needs 1 million
 MIDDLE = np.float32(128.0)  # taken from pixels, so that sums of squares keep their digits
 
 
@@ -84,7 +85,7 @@ class Recipe:
         return len(self.scales) * self.grid**2 * 2 * self.atoms // (2 if self.flip else 1)
 
     def require_size(self, size: int) -> None:
-        """Raise SettingsError when a scale leaves less than one patch for each region."""
+        """Raise SettingsError when a scale leaves too few patches for the regions, or too many."""
         for reduction, stride in self.scales:
             steps = (size // reduction - self.patch) // stride + 1
             if steps < self.grid:
@@ -93,6 +94,8 @@ class Recipe:
                     f"pictures of {size}x{size} are too small for patches: "
                     f"{least} pixels are needed"
                 )
+            if steps**2 * (self.numbers + 1 + 2 * self.atoms) > WORK_LIMIT:
+                raise SettingsError(f"pictures of {size}x{size} have too many patches")
 
 
 class PatchFeatures:

@@ -12,23 +12,30 @@ from catclf.maths import PIXEL_MAX, Pixels
 
 
 class PixelFeatures:
-    """x = pixels / 255, n = size * size * 3."""
+    """x = pixels / 255, n = size * size * 3; with ``flip``, the mean with the mirror image.
+
+    Weights that descent finds with ``flip`` are symmetric themselves, so that they score a picture
+    and its mirror image alike without it: the model is one of plain pixels.
+    """
 
     kind = "pixels"
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, size: int, flip: bool = False) -> None:
+        self._size, self._flip = size, flip
         self.n = size * size * 3
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"kind": self.kind}
+        return {"kind": self.kind, "flip": self._flip}
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         return {}
 
     def transform(self, pictures: Pixels) -> Rows:
         require_pictures(pictures, self._size)
-        rows = pictures.reshape(len(pictures), self.n).astype(np.float32)
-        rows /= np.float32(PIXEL_MAX)
+        values = pictures.astype(np.float32)
+        if self._flip:
+            values += pictures[:, :, ::-1]
+        rows = values.reshape(len(pictures), self.n)
+        rows /= np.float32(PIXEL_MAX * (2 if self._flip else 1))
         return rows

@@ -14,10 +14,9 @@ import numpy as np
 from catclf.maths import Floats, losses_and_errors, sigmoid
 from catclf.problems import GramProblem, Point, spread
 from catclf.solvers.descent import OnStep, ShouldStop
-from catclf.solvers.settings import Settings
+from catclf.solvers.settings import NEWTON_STEPS, Settings
 from catclf.solvers.state import HeldOut, State
 
-STEPS = 50  # at most
 EXACT = 1e-8  # where it stops: the largest change of a score
 SMALLEST = 1e-6  # share of a step that is still tried
 
@@ -104,7 +103,7 @@ def steps(
         there = _at(*start, K @ start[0] + start[1], y, v, l2)
         here = min(here, there, key=lambda step: step.objective)
     yield here
-    for number in range(STEPS):
+    for number in range(NEWTON_STEPS):
         a, b = _target(K, here.z, y, v, l2)
         z, share = K @ a + b, 1.0
         while True:
@@ -122,7 +121,7 @@ def steps(
             share /= 2.0
         if worse:  # the rounding of the objective is all that is left
             tried = here
-        last = number == STEPS - 1 or float(np.abs(tried.z - here.z).max()) < tolerance
+        last = number == NEWTON_STEPS - 1 or float(np.abs(tried.z - here.z).max()) < tolerance
         here = tried
         yield Step(here.a, here.b, here.z, here.objective, last)
         if last:

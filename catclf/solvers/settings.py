@@ -11,6 +11,7 @@ from catclf.maths import Floats
 from catclf.problems import METHODS, Labelled
 
 SOLVERS = ("gd", "lbfgs", "newton")
+NEWTON_STEPS = 50  # at most; about ten are needed
 CLASS_WEIGHTS = ("none", "balanced")
 
 
@@ -77,6 +78,13 @@ class Settings:
             )
         if self.solver == "newton" and not self.l2:
             raise SettingsError("--solver newton needs a penalty: give --l2 1, or --l2 auto")
+
+    @property
+    def expected_steps(self) -> tuple[int, int]:
+        """How many updates there may be, and after how many of them the cost is worth a line."""
+        if self.solver == "newton":
+            return min(self.iterations, NEWTON_STEPS), 1
+        return self.iterations, self.print_every
 
     def facts(self) -> dict[str, Any]:
         """The settings as a model file remembers them.

@@ -1,0 +1,54 @@
+"""What ``catclf train`` says at its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from catclf.cli.streams import put, warn
+from catclf.files import printable
+
+if TYPE_CHECKING:
+    from catclf.metrics import Counts
+    from catclf.model import Model
+
+
+def show_outcome(
+    model: Model, output: Path, seconds: float, judged: Counts | None, quiet: bool
+) -> None:
+    """Say what came out; ``judged`` are the counts out of fold, where there are any."""
+    from catclf.display import clock
+    from catclf.metrics import Counts
+
+    training, final = model.training, model.costs[-1]
+    held_out = training.validation
+    if not quiet:
+        put(_accuracy("train accuracy", training.train, model.classes))
+        if held_out:
+            put(_accuracy("validation", Counts(**held_out["counts"]), model.classes))
+        if judged is not None:
+            put(_accuracy("out of fold", judged, model.classes))
+        if training.test is not None:
+            put(_accuracy("test accuracy", training.test, model.classes))
+        kept = f", best at step {held_out['best_step']}" if held_out else ""
+        put(
+            f"{'model':<15} {printable(output)}: {training.steps} steps in {clock(seconds)}, "
+            f"cost {final:.6f}{kept}\n"
+        )
+    if final > model.costs[0]:
+        rate = training.settings["learning_rate"]
+        warn(
+            f"the cost rose from {model.costs[0]:.3g} to {final:.3g}: "
+            f"try --learning-rate {rate / 10:g}"
+        )
+    if training.interrupted:
+        planned = training.settings["iterations"]
+        warn(f"interrupted after {training.steps} of {planned} steps; the model was saved")
+
+
+def _accuracy(label: str, counts: Counts, classes: tuple[str, str]) -> str:
+    majority = classes[1] if counts.positives > counts.negatives else classes[0]
+    return (
+        f"{label:<15} {100 * counts.accuracy:6.2f} %  {counts.correct} of {counts.total}"
+        f"  (always {printable(majority)}: {100 * counts.majority:.2f} %)\n"
+    )

@@ -1,0 +1,120 @@
+"""A data set as standardised rows of features, ready for training: learned, encoded, kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from catclf.features import Features, OnProgress, learn
+from catclf.features.cache import key_of, open_cache, write_cache
+from catclf.features.encoding import RowSource, Standard, StandardRows, encode, encoded
+from catclf.features.pixels import PixelFeatures
+from catclf.maths import Floats
+from catclf.problems import Labelled, Pictures
+
+# What is told while a named phase of the work goes on.
+Phase = Callable[[str], AbstractContextManager[OnProgress]]
+
+
+class Pictured(Labelled, Protocol):
+    """A labelled data set of pictures that knows where it came from."""
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Labelled rows, as problems take them: ``pictures`` float32 (m, n), standardised."""
+
+    pictures: Pictures
+    Y: Floats
+    source: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Features that have been learned, and how their rows are standardised."""
+
+    features: Features
+    standard: Standard
+    workers: int | None = None
+
+    def encode(self, data: Pictured, phase: Phase | None = None) -> Encoded:
+        """Other pictures in the same way, in memory."""
+        with (phase or silent)("encoding pictures") as told:
+            rows = encode(self.features, data.pictures, self.workers, told)
+        return Encoded(self.standard.apply(rows), data.Y, data.source, data.fingerprint)
+
+    def fold(self, w: Floats, b: float) -> tuple[Floats, float]:
+        """Weights and bias of standardised rows, as those of features."""
+        return self.standard.fold(w, b)
+
+    @property
+    def of_model(self) -> Features | None:
+        """The features a model must keep; None for pixels, which weights alone are enough for."""
+        return None if isinstance(self.features, PixelFeatures) else self.features
+
+
+def prepare(
+    data: Pictured,
+    kind: str,
+    *,
+    flip: bool = True,
+    seed: int = 0,
+    workers: int | None = None,
+    cache: Path | None = None,
+    phase: Phase | None = None,
+) -> tuple[Encoder, Encoded]:
+    """Features learned from the pictures of a data set, and their rows, in memory or in ``cache``.
+
+    Raises what ``learn`` raises, DataError, and OutputError for a cache that cannot be used.
+    """
+    phase = phase or silent
+    with phase("learning features") as told:
+        features = learn(kind, data.pictures, seed, flip=flip, workers=workers, on_progress=told)
+    key = key_of(features, data.fingerprint)
+    rows = _rows(features, data.pictures, key, workers, cache, phase)
+    if isinstance(features, PixelFeatures):
+        standard = Standard.identity(features.n)  # as pixels are without flips
+    else:
+        standard = Standard.of(rows)
+    ready: Pictures
+    ready = standard.apply(rows) if isinstance(rows, np.ndarray) else StandardRows(rows, standard)
+    return Encoder(features, standard, workers), Encoded(ready, data.Y, data.source, key)
+
+
+def _rows(
+    features: Features,
+    pictures: Pictures,
+    key: str,
+    workers: int | None,
+    cache: Path | None,
+    phase: Phase,
+) -> RowSource:
+    """Rows as they were learned, not standardised."""
+    m, n = len(pictures), features.n
+    if cache is None:
+        with phase("encoding pictures") as told:
+            return encode(features, pictures, workers, told)
+    found = open_cache(cache, key, m, n)
+    if found is None:
+        with phase("encoding pictures") as told:
+            write_cache(cache, key, m, n, encoded(features, pictures, workers, told))
+        found = open_cache(cache, key, m, n)
+        assert found is not None, "a cache is read as it was written"
+    return found
+
+
+def silent(what: str) -> AbstractContextManager[OnProgress]:
+    """A phase that nobody is told of."""
+    return nullcontext(lambda done, total: None)
