@@ -100,7 +100,8 @@ class FactorProblem(GramProblem):
 
     With K = L Lᵀ (Cholesky) and u = Lᵀ a: Z = (L u)ᵀ + b and ‖w‖² = aᵀK a = ‖u‖², as if L were
     the pictures and u the weights. Equal pictures make K singular; so 1e-13 of its trace is added
-    to its diagonal, which changes z by less than the rounding of K does.
+    to its diagonal, 1e-7 where K is made of float32 rows, which changes z by less than the rounding
+    of K does.
     """
 
     def __init__(
@@ -111,7 +112,8 @@ class FactorProblem(GramProblem):
         weights: ClassWeights = EQUAL,
     ) -> None:
         super().__init__(data, l2, workers, weights)
-        self._K[np.diag_indices(self.m)] += 1e-13 * float(np.trace(self._K)) + 1e-300
+        rounding = 1e-13 if self._pictures.dtype == np.uint8 else 1e-7
+        self._K[np.diag_indices(self.m)] += rounding * float(np.trace(self._K)) + 1e-300
         with blas_threads(1):  # unlike K, a factor is rounded, by the order of its sums
             self._K = np.asarray(np.linalg.cholesky(self._K), np.float64)  # L, in K's place
 

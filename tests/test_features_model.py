@@ -1,0 +1,230 @@
+"""Models of features: scores, files, and what a file may not hold."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from catclf.datasets import Dataset
+from catclf.errors import ModelError, ShapeError
+from catclf.features import Features, dictionary, learn
+from catclf.features.prepare import prepare
+from catclf.images import Preprocess
+from catclf.maths import sigmoid
+from catclf.model import Model
+from catclf.modelfile import load, save
+from catclf.solvers import Settings, train
+
+
+def dataset(m: int = 40, size: int = 16, seed: int = 0) -> Dataset:
+    """Coarse pictures with, for the positive ones, a bright stripe at the left."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 200, (m, size // 4, size // 4, 3))
+    pictures = coarse.repeat(4, axis=1).repeat(4, axis=2)
+    Y = (np.arange(m) % 2).astype(float)
+    pictures[Y > 0.5, :, 1:3] += 55
+    return Dataset(
+        pictures.astype(np.uint8), Y[None], ("non-cat", "cat"), "drawn", Preprocess(size)
+    )
+
+
+@pytest.fixture(autouse=True)
+def few_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dictionary, "PATCHES", 2000)
+
+
+def model_of(kind: str, **options: Any) -> Model:
+    data = dataset()
+    encoder, rows = prepare(data, kind, workers=1)
+    fit = train(rows, Settings(l2=0.1, solver="newton"), workers=1)
+    return Model.from_fit(fit, data, encoder=encoder, rows=rows, **options)
+
+
+@pytest.fixture(scope="module", params=["hog", "patches"])
+def model(request: pytest.FixtureRequest) -> Model:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dictionary, "PATCHES", 2000)
+        return model_of(request.param)
+
+
+def test_scores_are_the_weights_times_the_features(model: Model) -> None:
+    assert model.features is not None
+    pictures = dataset(seed=3).pictures
+    rows = model.features.transform(np.asarray(pictures)).astype(np.float64)
+    Z = model.scores(pictures)
+    np.testing.assert_allclose(Z.T, rows @ model.w + model.b, rtol=1e-9)
+    for i in (0, 17, 39):
+        np.testing.assert_array_equal(model.scores(pictures[i : i + 1])[0], Z[:, i])
+    assert model.scores(pictures[:0]).shape == (1, 0)
+    assert model.n == len(model.w) == model.features.n
+
+
+def test_training_counts_are_those_of_the_model(model: Model) -> None:
+    data = dataset()
+    assert model.training.train == model.counts(data.pictures, data.Y)
+    assert model.training.train.accuracy > 0.8
+
+
+def test_a_file_gives_the_same_scores(model: Model, tmp_path: Path) -> None:
+    save(model, tmp_path / "model.npz")
+    again = load(tmp_path / "model.npz")
+    pictures = dataset(seed=5).pictures
+    np.testing.assert_array_equal(model.scores(pictures), again.scores(pictures))
+    assert again.fingerprint == model.fingerprint
+    assert again.training == model.training
+    save(again, tmp_path / "again.npz")
+    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "model.npz").read_bytes()
+
+
+def test_the_fingerprint_covers_what_was_learned() -> None:
+    one, other = model_of("patches"), model_of("patches")
+    assert one.fingerprint == other.fingerprint
+    assert other.features is not None
+    other.features.arrays()["filters"][0, 0, 0] += 1
+    assert one.fingerprint != other.fingerprint
+
+
+def test_pixels_are_written_as_ever(tmp_path: Path) -> None:
+    save(Model(np.zeros((12, 1)), 0.0, Preprocess(2)), tmp_path / "model.npz")
+    with np.load(tmp_path / "model.npz") as file:
+        assert sorted(file) == ["b", "cost_steps", "costs", "meta", "w"]
+        meta = json.loads(str(file["meta"]))
+    assert (meta["version"], meta["features"]) == (1, "pixels")
+
+
+@dataclass
+class Opened:
+    """A model file's arrays and meta, to be changed."""
+
+    arrays: dict[str, NDArray[Any]]
+    meta: dict[str, Any]
+
+    def write(self, path: Path) -> Path:
+        arrays = self.arrays | {"meta": np.array(json.dumps(self.meta))}
+        with zipfile.ZipFile(path, "w") as made:
+            for name, array in arrays.items():
+                content = io.BytesIO()
+                np.lib.format.write_array(content, array, (1, 0), allow_pickle=False)
+                made.writestr(f"{name}.npy", content.getvalue())
+        return path
+
+
+def opened(path: Path) -> Opened:
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file}
+    meta = json.loads(str(arrays.pop("meta")))
+    return Opened(arrays, meta)
+
+
+Change = Callable[[Opened], object]
+
+
+def with_value(value: float) -> Change:
+    def change(file: Opened) -> None:
+        file.arrays["filters"] = file.arrays["filters"].copy()
+        file.arrays["filters"][0, 1, 2] = value
+
+    return change
+
+
+CHANGES: dict[str, Change] = {
+    "version 1": lambda file: file.meta.update(version=1),
+    "no features": lambda file: file.meta.pop("features"),
+    "pixels beside arrays": lambda file: file.meta.update(features="pixels"),
+    "pixels as an object": lambda file: file.meta.update(features={"kind": "pixels"}),
+    "a bare name": lambda file: file.meta.update(features="patches"),
+    "hog beside arrays": lambda file: file.meta["features"].update(kind="hog"),
+    "unknown": lambda file: file.meta["features"].update(kind="deep"),
+    "a list": lambda file: file.meta.update(features=[]),
+    "kind a list": lambda file: file.meta["features"].update(kind=[]),
+    "more atoms": lambda file: file.meta["features"].update(atoms=402),
+    "huge atoms": lambda file: file.meta["features"].update(atoms=10**12),
+    "float atoms": lambda file: file.meta["features"].update(atoms=400.0),
+    "other size": lambda file: file.meta["picture"].update(size=8),
+    "no scales": lambda file: file.meta["features"].update(scales=[]),
+    "more": lambda file: file.meta["features"].update(more=1),
+    "not a number": with_value(float("nan")),
+    "infinite": with_value(float("inf")),
+    "large": with_value(1e30),
+    "no filters": lambda file: file.arrays.pop("filters"),
+    "one more array": lambda file: file.arrays.update(extra=np.zeros(3)),
+    "float64": lambda file: file.arrays.update(filters=file.arrays["filters"].astype(np.float64)),
+    "cut": lambda file: file.arrays.update(filters=file.arrays["filters"][:, :-1]),
+    "short w": lambda file: file.arrays.update(w=file.arrays["w"][:-1]),
+    "w of pixels": lambda file: file.arrays.update(w=np.zeros((768, 1))),
+    "objects": lambda file: file.arrays.update(offsets=np.zeros((2, 200), dtype="V4")),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_file_is_refused(name: str, tmp_path: Path) -> None:
+    save(model_of("patches"), tmp_path / "model.npz")
+    file = opened(tmp_path / "model.npz")
+    assert load(file.write(tmp_path / "same.npz")).n == 7200
+    CHANGES[name](file)
+    with pytest.raises(ModelError) as refused:
+        load(file.write(tmp_path / "changed.npz"))
+    assert "\n" not in str(refused.value)
+
+
+def test_other_pictures_and_weights_are_refused(model: Model) -> None:
+    with pytest.raises(ShapeError):
+        model.scores(dataset(size=20).pictures)
+    with pytest.raises(ShapeError, match="w has shape"):
+        Model(np.zeros((768, 1)), 0.0, Preprocess(16), features=model.features)
+
+
+@pytest.mark.parametrize("kind", ["hog", "patches"])
+def test_a_cache_changes_nothing(kind: str, tmp_path: Path) -> None:
+    data = dataset()
+    encoder, rows = prepare(data, kind, workers=1)
+    for _ in range(2):  # made, then used
+        kept_encoder, kept = prepare(data, kind, workers=2, cache=tmp_path / "rows")
+        np.testing.assert_array_equal(kept.pictures[0:40], rows.pictures[0:40])
+        np.testing.assert_array_equal(kept_encoder.standard.mean, encoder.standard.mean)
+        assert kept.fingerprint == rows.fingerprint
+    other = dataset(seed=9)
+    np.testing.assert_array_equal(
+        encoder.encode(other).pictures[:], kept_encoder.encode(other).pictures[:]
+    )
+    prepare(other, kind, cache=tmp_path / "rows")  # takes the file's place
+
+
+def test_flipped_pixels_are_training_on_mirror_images_too() -> None:
+    data = dataset(30)
+    encoder, rows = prepare(data, "pixels")
+    settings = Settings(0.01, 300, method="stream")
+    fit = train(rows, settings)
+    model = Model.from_fit(fit, data, encoder=encoder, rows=rows)
+    pictures = np.concatenate([data.pictures[:], data.pictures[:, :, ::-1]])
+    both = Dataset(pictures, np.tile(data.Y, 2), data.classes, "both", data.preprocess)
+    expected = train(both, settings)
+    assert model.features is None
+    np.testing.assert_allclose(model.w, expected.w, atol=1e-6)
+    assert model.b == pytest.approx(expected.b, abs=1e-6)
+    np.testing.assert_allclose(fit.costs, expected.costs, rtol=1e-6)
+    mirrored = np.ascontiguousarray(data.pictures[:, :, ::-1])
+    np.testing.assert_allclose(model.scores(data.pictures), model.scores(mirrored), atol=1e-5)
+
+
+def test_standardised_training_is_that_of_the_rows_themselves() -> None:
+    """A model of standardised rows, by hand, scores as the model whose weights were folded."""
+    data = dataset()
+    encoder, rows = prepare(data, "hog")
+    fit = train(rows, Settings(l2=0.1, solver="newton"))
+    model = Model.from_fit(fit, data, encoder=encoder, rows=rows, threshold=0.4)
+    features: Features = learn("hog", data.pictures)
+    found = features.transform(data.pictures[:]).astype(np.float64)
+    deviation = (found.std(axis=0) + 0.01) * np.sqrt(found.shape[1])
+    Z = (found - found.mean(axis=0)) / deviation @ fit.w + fit.b
+    np.testing.assert_allclose(model.scores(data.pictures).T, Z, atol=1e-4)
+    assert model.training.train.tp == int(((sigmoid(Z.T) > 0.4) & (data.Y > 0.5)).sum())

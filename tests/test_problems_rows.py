@@ -1,0 +1,184 @@
+"""Problems on rows of features, and with weighted classes, beside the formula and scikit-learn."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lazily import Labels
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from catclf.errors import SettingsError
+from catclf.features.cache import open_cache, write_cache
+from catclf.features.encoding import Standard, StandardRows
+from catclf.maths import cost_and_gradient, losses_and_errors
+from catclf.problems import FactorProblem, GramProblem, Point, StreamProblem
+from catclf.problems.gram import float_gram
+from catclf.solvers import Settings, train
+from catclf.threads import Team
+
+BALANCED = (0.75, 1.5)  # for a third of positives
+
+
+def rows_of(m: int = 300, n: int = 40, seed: int = 0) -> Labels:
+    """Rows float32 (m, n) of length about 1, of which a third are positive."""
+    rng = np.random.default_rng(seed)
+    Y = (np.arange(m) % 3 == 0).astype(float)[None]
+    rows = rng.normal(size=(m, n)) / np.sqrt(n) + 0.2 * Y.T
+    return Labels(rows.astype(np.float32), Y)
+
+
+def weighted(
+    X: NDArray[np.float64], Y: NDArray[np.float64], w: NDArray[np.float64], b: float, l2: float
+) -> tuple[float, NDArray[np.float64], float]:
+    """J, dw and db with weights, by the definition."""
+    m = Y.shape[1]
+    losses, dZ = losses_and_errors(w.T @ X + b, Y)
+    v = np.array([BALANCED[int(y)] for y in Y[0]])[None]
+    J = float((v * losses).mean()) + l2 / (2 * m) * float((w**2).sum())
+    return J, X @ (v * dZ).T / m + l2 / m * w, float((v * dZ).mean())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_pass_over_rows_is_the_formula(workers: int) -> None:
+    data = rows_of()
+    point = Point(np.random.default_rng(1).normal(size=(40, 1)), 0.3)
+    X = data.pictures.T.astype(np.float64)
+    for problem, expected in (
+        (
+            StreamProblem(data, 2.0, workers),
+            cost_and_gradient(X, data.Y, point.coordinates, 0.3, 2),
+        ),
+        (
+            StreamProblem(data, 2.0, workers, weights=BALANCED),
+            weighted(X, data.Y, point.coordinates, 0.3, 2.0),
+        ),
+    ):
+        J, found = problem.evaluate(point)
+        assert pytest.approx(expected[0], rel=1e-6) == J
+        np.testing.assert_allclose(found.coordinates, expected[1], atol=1e-6)
+        assert found.b == pytest.approx(expected[2], abs=1e-6)
+
+
+@pytest.mark.parametrize("form", [GramProblem, FactorProblem])
+@pytest.mark.parametrize("weights", [(1.0, 1.0), BALANCED])
+def test_all_forms_descend_alike(form: type[GramProblem], weights: tuple[float, float]) -> None:
+    data = rows_of(60, 100)
+    streamed, other = StreamProblem(data, 1.0, weights=weights), form(data, 1.0, 1, weights)
+    a, b = streamed.start(), other.start()
+    for _ in range(30):
+        J, da = streamed.evaluate(a)
+        K, db = other.evaluate(b)
+        assert pytest.approx(J, rel=1e-6) == K
+        a, b = a.moved(da, -1.0), b.moved(db, -1.0)
+    np.testing.assert_allclose(other.weights(b), a.coordinates, atol=1e-6)
+
+
+@pytest.mark.parametrize("m", [3, 511, 1030])
+def test_inner_products_are_the_same_for_any_number_of_workers(m: int) -> None:
+    rows = rows_of(m, 700).pictures
+    K = float_gram(rows, Team(1))
+    np.testing.assert_array_equal(K, float_gram(rows, Team(3)))
+    exact = rows.astype(np.float64) @ rows.T.astype(np.float64)
+    np.testing.assert_allclose(K, exact, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 64}, {"method": "stream"}])
+def test_rows_in_a_file_train_as_those_in_memory(
+    tmp_path: Path, options: dict[str, object]
+) -> None:
+    data = rows_of(400, 30)
+    write_cache(tmp_path / "rows", "k", 400, 30, iter([data.pictures]))
+    kept = open_cache(tmp_path / "rows", "k", 400, 30)
+    assert kept is not None
+    standard = Standard.of(kept)
+    in_file = Labels(StandardRows(kept, standard), data.Y)
+    in_memory = Labels(standard.apply(data.pictures.copy()), data.Y)
+    settings = Settings(learning_rate=1.0, iterations=20, **options)  # type: ignore[arg-type]
+    first, second = train(in_file, settings), train(in_memory, settings)
+    if "batch_size" in options:  # other orders of the same pictures
+        assert first.costs[-1] == pytest.approx(second.costs[-1], abs=0.02)
+    else:
+        np.testing.assert_array_equal(first.w, second.w)
+    again = train(in_file, settings, workers=2)
+    np.testing.assert_array_equal(first.w, again.w)
+
+
+def reference(data: Labels, l2: float, balanced: bool) -> LogisticRegression:
+    model = LogisticRegression(
+        C=1 / l2, tol=1e-10, max_iter=10_000, class_weight="balanced" if balanced else None
+    )
+    return model.fit(data.pictures.astype(np.float64), data.Y[0].astype(int))
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("l2", [0.01, 1.0])
+def test_newton_ends_where_scikit_learn_does(l2: float, balanced: bool) -> None:
+    data = rows_of()
+    weight = "balanced" if balanced else "none"
+    seen: list[float] = []
+    fit = train(
+        data,
+        Settings(l2=l2, solver="newton", class_weight=weight),
+        on_step=lambda step, cost: seen.append(cost),
+    )
+    model = reference(data, l2, balanced)
+    np.testing.assert_allclose(fit.w, model.coef_.T, rtol=1e-3, atol=1e-4)
+    assert fit.b == pytest.approx(float(model.intercept_[0]), abs=1e-4)
+    assert fit.reason == "converged"
+    assert 3 <= fit.steps <= 15
+    assert fit.costs == tuple(seen)
+    assert seen[0] == pytest.approx(np.log(2))
+    assert all(later <= earlier + 1e-12 for earlier, later in pairwise(seen))
+
+
+@pytest.mark.parametrize("solver", ["gd", "lbfgs"])
+def test_weighted_descent_leads_to_newtons_weights(solver: str) -> None:
+    data = rows_of(120, 20)
+    settings = Settings(1.9, 4000, 1.0, class_weight="balanced", method="gram", solver=solver)
+    newton = Settings(l2=1.0, class_weight="balanced", solver="newton")
+    np.testing.assert_allclose(train(data, settings).w, train(data, newton).w, atol=1e-3)
+
+
+def test_newton_stops_when_it_is_told_to() -> None:
+    data, settings = rows_of(), Settings(l2=0.01, solver="newton")
+    fit = train(data, settings, should_stop=lambda: True)
+    assert (fit.interrupted, fit.steps, fit.costs) == (True, 0, (np.log(2),))
+    for limit in (0, 1, 2):
+        fit = train(data, Settings(l2=0.01, solver="newton", iterations=limit))
+        assert (fit.interrupted, fit.steps, len(fit.costs)) == (False, limit, limit + 1)
+
+
+def test_newton_takes_pixels_and_held_out_pictures() -> None:
+    rng = np.random.default_rng(0)
+    Y = (np.arange(80) % 2).astype(float)[None]
+    pictures = rng.integers(0, 200, (80, 4, 4, 3)) + 50 * Y[0].astype(int)[:, None, None, None]
+    fit = train(
+        Labels(pictures.astype(np.uint8), Y), Settings(l2=0.1, solver="newton", validation=0.25)
+    )
+    assert fit.validation is not None
+    assert fit.validation.best_cost == min(fit.validation.costs)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"solver": "newton"}, "needs a penalty"),
+        ({"solver": "newton", "l2": 1.0, "method": "stream"}, "Gram matrix"),
+        ({"solver": "newton", "l2": 1.0, "batch_size": 5}, "full batches"),
+        ({"class_weight": "heavy"}, "none, balanced"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(
+    options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Settings(**options)  # type: ignore[arg-type]
+
+
+def test_facts_leave_out_what_says_nothing() -> None:
+    assert "class_weight" not in Settings().facts()
+    assert Settings(class_weight="balanced").facts()["class_weight"] == "balanced"
