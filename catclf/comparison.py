@@ -49,6 +49,7 @@ class Plan:
     folds: int = 5
     repeats: int = 1
     seed: int = 0
+    features: str = "pixels"
 
     def __post_init__(self) -> None:
         if not self.candidates or len(set(self.candidates)) < len(self.candidates):
@@ -140,6 +141,7 @@ def facts(found: Comparison, measure: str) -> dict[str, Any]:
         "folds": plan.folds,
         "repeats": plan.repeats,
         "seed": plan.seed,
+        "features": plan.features,
         "by": measure,
         "take": found.results.index(best) if best else None,
         "as_good": [found.results.index(result) for result in found.as_good(measure)],
@@ -186,9 +188,16 @@ def from_json(content: bytes) -> tuple[Comparison, str]:
         if found["format"] != FORMAT or found["by"] not in MEASURES:
             raise ValueError
         results = tuple(_result(entry) for entry in found["candidates"])
+        iterations, folds, repeats, seed = (
+            int(found[name]) for name in ("iterations", "folds", "repeats", "seed")
+        )
         plan = Plan(
             tuple(result.candidate for result in results),
-            *(int(found[name]) for name in ("iterations", "folds", "repeats", "seed")),
+            iterations,
+            folds,
+            repeats,
+            seed,
+            str(found.get("features", "pixels")),
         )
         negative, positive = map(str, found["classes"])
         m, positives, dropped = (int(found[name]) for name in ("pictures", "positives", "dropped"))
@@ -252,10 +261,13 @@ def text(found: Comparison, measure: str, style: Styling) -> str:
     return "\n".join([*lines, "", *_advice(found, measure, style)]) + "\n"
 
 
-def options(candidate: Candidate) -> str:
+def options(candidate: Candidate, features: str = "pixels") -> str:
     """A candidate as options of ``catclf train``."""
     penalty = f" --l2 {candidate.l2:g}" if candidate.l2 else ""
-    return f"--learning-rate {candidate.learning_rate:g}{penalty}"
+    rate = f"--learning-rate {candidate.learning_rate:g}"
+    if features == "pixels":
+        return f"{rate}{penalty}"
+    return f"--features {features} --solver gd {rate}{penalty or ' --l2 0'}"
 
 
 def _cell(result: Result, name: str, style: Styling) -> str:
@@ -270,7 +282,10 @@ def _advice(found: Comparison, measure: str, style: Styling) -> list[str]:
     best = found.best(measure)
     if best is None:
         return ["every candidate diverged: try smaller learning rates"]
-    lines = [style.bold(f"take {options(best.candidate)}") + f": the best {NAMES[measure]}"]
+    lines = [
+        style.bold(f"take {options(best.candidate, found.plan.features)}")
+        + f": the best {NAMES[measure]}"
+    ]
     alike = found.as_good(measure)
     if alike:
         others = ", ".join(str(result.candidate) for result in alike)

@@ -24,12 +24,13 @@ from catclf.datasets import Dataset
 from catclf.duplicates import digests
 from catclf.errors import DataError
 from catclf.files import printable
-from catclf.maths import PIXEL_MAX, Floats, losses_and_errors
+from catclf.maths import Floats, losses_and_errors
 from catclf.metrics import Counts
-from catclf.problems import GRAM_LIMIT, Labelled, integer_gram
+from catclf.problems import GRAM_LIMIT, Labelled
+from catclf.problems.gram import gram
 from catclf.sampling import Rows
 from catclf.solvers.descent import DIVERGED_COST
-from catclf.threads import blas_threads
+from catclf.threads import Team, blas_threads, cores
 
 POINTS = 50  # of the curves
 
@@ -129,8 +130,7 @@ def compare(
     fold_of = stratified_folds(data.Y, plan.folds, plan.repeats, plan.seed)
     held = np.concatenate([fold == np.arange(plan.folds)[:, None] for fold in fold_of])  # (k, m)
     with blas_threads(1):
-        K = integer_gram(np.asarray(data.pictures[:]).reshape(m, -1))
-        K /= PIXEL_MAX**2
+        K = gram(np.asarray(data.pictures[:]).reshape(m, -1), Team(cores()))
         descent = _Descent(K, data.Y, held, plan)
         results = descent.run(on_point)
     return Comparison(

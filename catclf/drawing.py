@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from catclf.errors import ModelError
 from catclf.maths import Floats, Pixels
+
+if TYPE_CHECKING:
+    from catclf.features.patches import PatchFeatures
+    from catclf.model import Model
 
 FAVOUR, AGAINST = (230, 159, 0), (0, 114, 178)  # differ for every kind of colour vision
 GAP, GREY = 8, 128
@@ -27,6 +34,46 @@ def weights_picture(w: Floats) -> Pixels:
         small = _coloured(panel)
         strip += [small.repeat(scale, axis=0).repeat(scale, axis=1), gap]
     return np.concatenate(strip[:-1], axis=1)
+
+
+def model_picture(model: Model) -> Pixels:
+    """What can be seen of a model: its weights, or what its features have learned.
+
+    Raises ModelError for features that have no picture.
+    """
+    size = model.preprocess.size
+    if model.features is None:
+        return weights_picture(model.w.reshape(size, size, 3))
+    from catclf.features.patches import PatchFeatures
+
+    if not isinstance(model.features, PatchFeatures):
+        raise ModelError(f"the weights of {model.features.kind} have no picture: leave --image out")
+    return atoms_picture(model.features, model.w)
+
+
+def atoms_picture(features: PatchFeatures, w: Floats) -> Pixels:
+    """The filters of each scale as tiles, scales below each other, grey at zero.
+
+    In rows, from those whose weights over all regions, where they are found as they are, speak
+    most for the positive class to those that speak most against it.
+    """
+    recipe, filters = features.recipe, features.arrays()["filters"]
+    p, half, columns = recipe.patch, recipe.atoms // 2, 25
+    shape = (len(recipe.scales), recipe.grid**2, 2, -1, half)
+    votes = w.reshape(shape)[:, :, 0].sum(axis=(1, 2))  # (scales, half): of the positive sign
+    rows = -(-half // columns)
+    sheet = np.full((len(recipe.scales) * (rows * (p + 1) + 1), columns * (p + 1) - 1, 3), 255.0)
+    for scale, (order, learned) in enumerate(zip(np.argsort(-votes), filters, strict=True)):
+        top = scale * (rows * (p + 1) + 1)
+        for place, atom in enumerate(order.tolist()):
+            row, column = divmod(place, columns)
+            tile = learned[:, atom].reshape(p, p, 3)
+            a, b = top + row * (p + 1), column * (p + 1)
+            largest = float(np.abs(tile).max()) or 1.0
+            sheet[a : a + p, b : b + p] = 127.5 + 127.5 * tile / largest
+    enlarged = max(1, SMALLEST * 3 // sheet.shape[1])
+    small: Pixels = np.rint(sheet).astype(np.uint8)
+    return small.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
 
 
 def _coloured(panel: Floats) -> Pixels:

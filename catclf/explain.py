@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 
@@ -46,7 +46,10 @@ class Explanation:
     classes: tuple[str, str]
     threshold: float
 
-    @cached_property
+    parts_title: ClassVar[str] = "z is the bias and the evidence w x of each channel"
+    regions_title: ClassVar[str] = "evidence by region"
+
+    @property
     def z(self) -> float:
         """b + Σ w_i x_i, correctly rounded."""
         return math.fsum([self.bias, *self.evidence.reshape(-1).tolist()])
@@ -66,7 +69,7 @@ class Explanation:
         """The evidence of red, green and blue."""
         return {name: _sum(self.evidence[:, :, c]) for c, name in enumerate(CHANNELS)}
 
-    @cached_property
+    @property
     def regions(self) -> Floats:
         """The evidence of a 3x3 division of the picture, (3, 3)."""
         return np.array([[_sum(self.evidence[a, b]) for b in self._thirds] for a in self._thirds])
@@ -95,6 +98,27 @@ class Explanation:
         edges = [round(i * len(self.evidence) / 3) for i in range(4)]
         return [slice(a, b) for a, b in pairwise(edges)]
 
+    def graph_rows(self, label: int, features: int) -> list[Row]:
+        """The values with the most evidence, the nine regions, b, z, a and L."""
+        w, sums = _region_sums(self)
+        b = Node(self.bias, "b")
+        z = b
+        for row in sums:
+            for region in row:
+                z = z + region
+        z = z.named("z")
+        loss = graph.logistic_loss(z, float(label)).named("L")
+        graph.backward(loss)
+        rows = []
+        for r, c, channel in self.strongest(features):
+            name, node = f"{CHANNELS[channel]}({r},{c})", w[r, c, channel]
+            x = self.pixels[r, c, channel] / PIXEL_MAX
+            rows.append(Row(f"w {name}", f"x = {x:.4g}", node.value, node.grad))
+        for i, row in enumerate(sums):
+            for j, region in enumerate(row):
+                rows.append(Row(f"{ROWS[i]} {COLUMNS[j]}", "Σ w x", region.value, region.grad))
+        return [*rows, *loss_rows(b, z, loss, label, "Σ regions + b")]
+
 
 def explain(model: Model, pixels: Pixels) -> Explanation:
     """Take the answer to one picture uint8 (size, size, 3) apart.
@@ -104,6 +128,10 @@ def explain(model: Model, pixels: Pixels) -> Explanation:
     size = model.preprocess.size
     if pixels.shape != (size, size, 3):
         raise ShapeError(f"the picture has shape {pixels.shape}, not ({size}, {size}, 3)")
+    if model.features is not None:
+        from catclf.covering import explain_by_covering
+
+        return explain_by_covering(model, pixels)
     weights = model.w.reshape(size, size, 3)
     if not math.isfinite(float(np.abs(weights).max()) * weights.size + abs(model.b)):
         raise ModelError("the model's weights are so large that sums of them are not finite")
@@ -130,28 +158,16 @@ class Row:
 def loss_graph(found: Explanation, label: int, features: int = 6) -> list[Row]:
     """The graph of one example's loss L after its backward pass, summed up for reading.
 
-    The graph itself has a node for every weight, pixel value and product, added region by region;
-    shown are the ``features`` values with the most evidence, the nine regions, b, z, a and L.
+    The graph of a model of pixels has a node for every weight, pixel value and product, added
+    region by region; shown are the ``features`` values with the most evidence, the nine regions,
+    b, z, a and L.
     """
-    w, sums = _region_sums(found)
-    b = Node(found.bias, "b")
-    z = b
-    for row in sums:
-        for region in row:
-            z = z + region
-    z = z.named("z")
-    loss = graph.logistic_loss(z, float(label)).named("L")
-    graph.backward(loss)
-    rows = []
-    for r, c, channel in found.strongest(features):
-        name, node = f"{CHANNELS[channel]}({r},{c})", w[r, c, channel]
-        x = found.pixels[r, c, channel] / PIXEL_MAX
-        rows.append(Row(f"w {name}", f"x = {x:.4g}", node.value, node.grad))
-    for i, row in enumerate(sums):
-        for j, region in enumerate(row):
-            rows.append(Row(f"{ROWS[i]} {COLUMNS[j]}", "Σ w x", region.value, region.grad))
-    rows.append(Row("b", "input", b.value, b.grad))
-    rows.append(Row("z", "Σ regions + b", z.value, z.grad))
+    return found.graph_rows(label, features)
+
+
+def loss_rows(b: Node, z: Node, loss: Node, label: int, made_of: str) -> list[Row]:
+    """The last rows of every graph: b, z, a and L, after the backward pass."""
+    rows = [Row("b", "input", b.value, b.grad), Row("z", made_of, z.value, z.grad)]
     chance = next((n for n in graph.topological(loss) if n.name in ("a", "1 - a")), None)
     if chance is not None:  # where σ underflows the loss is |z| itself
         made = "σ(z)" if label else "σ(-z)"

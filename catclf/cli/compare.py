@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from catclf.cli.choosing import phases
 from catclf.cli.judging import stdout_styling
 from catclf.cli.options import (
     DATA,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from catclf.comparison import Plan
     from catclf.crossval import Progress
     from catclf.datasets import Dataset, Reading
+    from catclf.problems import Labelled
 
 
 def compare(
@@ -50,14 +53,32 @@ def compare(
             rich_help_panel=DATA,
         ),
     ] = True,
+    features: Annotated[
+        Literal["pixels", "hog", "patches"],
+        typer.Option(
+            help="What is weighed. Patches are learned from all pictures, without their labels.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = "pixels",
     learning_rate: Annotated[
-        str,
-        typer.Option("--learning-rate", "--lr", help="Rates.", rich_help_panel=TRAINING),
-    ] = "0.01,0.001,0.0001",
+        str | None,
+        typer.Option(
+            "--learning-rate",
+            "--lr",
+            help="Rates.",
+            show_default="0.01,0.001,0.0001; 1.9 for hog and patches",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
     l2: Annotated[
-        str,
-        typer.Option("--l2", help="Penalties λ, each with each rate.", rich_help_panel=TRAINING),
-    ] = "0",
+        str | None,
+        typer.Option(
+            "--l2",
+            help="Penalties λ, each with each rate.",
+            show_default="0; 0.01,0.03,0.1,0.3 for hog and patches",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
     iterations: Annotated[
         int, typer.Option(help="Steps of each run.", rich_help_panel=TRAINING)
     ] = 2000,
@@ -80,14 +101,23 @@ def compare(
     from catclf import comparison, crossval
     from catclf.display import live_text
 
-    plan = _plan(learning_rate, l2, iterations, folds, repeats, seed)
+    usual = ("0.01,0.001,0.0001", "0") if features == "pixels" else ("1.9", "0.01,0.03,0.1,0.3")
+    plan = replace(
+        _plan(learning_rate or usual[0], l2 or usual[1], iterations, folds, repeats, seed),
+        features=features,
+    )
     with reading_with_progress(size, fit, skip_bad, quiet, positive=positive) as reading:
         pooled, dropped = _pooled(data, reading, distinct)
     if dropped and not quiet:
         warn(f"left out {dropped} of {pooled.m + dropped} pictures, which repeat others")
+    rows: Labelled = pooled
+    if features != "pixels":
+        from catclf.features.prepare import prepare
+
+        rows = prepare(pooled, features, seed=seed, phase=phases(quiet))[1]
     with live_text(quiet) as show:
         found = crossval.compare(
-            pooled,
+            rows,
             plan,
             pooled.source,
             pooled.classes,
@@ -126,8 +156,6 @@ def _numbers(option: str, text: str) -> list[float]:
 
 def _pooled(paths: list[Path] | None, reading: Reading, distinct: bool) -> tuple[Dataset, int]:
     """All sources as one data set, and how many pictures were left out."""
-    from dataclasses import replace
-
     from catclf import crossval
     from catclf.datasets import bundled, open_dataset
 

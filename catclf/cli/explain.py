@@ -148,7 +148,7 @@ def _part_lines(found: Explanation, style: Styling) -> list[str]:
     """z as bias and three channels, with bars to one scale."""
     parts = {"bias": found.bias, **found.channels}
     most = max(map(abs, (*parts.values(), found.z)))
-    lines = [style.bold("z is the bias and the evidence w x of each channel")]
+    lines = [style.bold(found.parts_title)]
     for name, value in (*parts.items(), ("z", found.z)):
         number = style.signed(value, f"{value:+12.6f}")
         lines.append(f"  {name:<6}{number}  {style.bar(value, most, BAR)}".rstrip())
@@ -159,7 +159,7 @@ def _region_lines(found: Explanation, style: Styling) -> list[str]:
     """The 3x3 regions where they lie in the picture."""
     most = float(abs(found.regions).max())
     positive = printable(found.classes[1])
-    lines = [style.bold(f"evidence by region: + speaks for {positive}, - against")]
+    lines = [style.bold(f"{found.regions_title}: + speaks for {positive}, - against")]
     for row in found.regions.tolist():
         cells = [f"{style.signed(v, f'{v:+9.4f}')} {style.bar(v, most, BAR // 3 + 1)}" for v in row]
         lines.append("  " + "   ".join(cells).rstrip())

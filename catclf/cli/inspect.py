@@ -25,7 +25,8 @@ def inspect(
         Path | None,
         typer.Option(
             help="Write the weights as PNG here: all channels together, then red, green and "
-            "blue; orange speaks for the positive class, blue against it.",
+            "blue; orange speaks for the positive class, blue against it. Of patches, the atoms, "
+            "from those that speak for the positive class to those against.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -41,12 +42,11 @@ def inspect(
         require_writable(image, [model])
     trained = load(model)
     if image is not None:
-        from catclf.drawing import weights_picture
+        from catclf.drawing import model_picture
         from catclf.images import png
 
-        size = trained.preprocess.size
         with replacing(image) as file:
-            file.write(png(weights_picture(trained.w.reshape(size, size, 3))))
+            file.write(png(model_picture(trained)))
     put(_as_json(model, trained) if format == "json" else _as_text(model, trained))
 
 
@@ -64,7 +64,8 @@ def _as_json(path: Path, model: Model) -> str:
         "positive": model.classes[1],
         "threshold": model.threshold,
         "picture": asdict(model.preprocess),
-        "n": model.preprocess.n,
+        "features": model.features.settings if model.features else {"kind": "pixels"},
+        "n": model.n,
         "bias": model.b,
         "weights": _weights(model),
         "training": training,
@@ -112,9 +113,10 @@ def _facts(path: Path, model: Model) -> list[tuple[str, str]]:
         ),
         (
             "weights",
-            f"{picture.n:,} from {weights['least']:.4g} to {weights['greatest']:.4g}, "
+            f"{model.n:,} from {weights['least']:.4g} to {weights['greatest']:.4g}, "
             f"norm {weights['norm']:.4g}",
         ),
+        *_feature_facts(model),
         ("bias", f"{model.b!r}"),
         (
             "trained on",
@@ -134,6 +136,15 @@ def _facts(path: Path, model: Model) -> list[tuple[str, str]]:
             ("cost", f"{model.costs[0]:.6f} at step {first}, {model.costs[-1]:.6f} at step {last}")
         )
     return facts
+
+
+def _feature_facts(model: Model) -> list[tuple[str, str]]:
+    """The kind of features and their settings, unless they are pixels."""
+    if model.features is None:
+        return []
+    settings = model.features.settings
+    rest = [(f"  {name}", _shown(value)) for name, value in settings.items() if name != "kind"]
+    return [("features", model.features.kind), *rest]
 
 
 def _shown(value: Any) -> str:

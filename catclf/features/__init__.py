@@ -42,6 +42,13 @@ class Features(Protocol):
     def settings(self) -> dict[str, Any]:
         """What a model file must remember beside ``arrays``, as JSON values; has ``kind``."""
 
+    @property
+    def parts(self) -> dict[str, slice]:
+        """Kinds of numbers in a row, by name, in order; together all of them."""
+
+    def name_of(self, number: int) -> str:
+        """What one number of a row is, for people."""
+
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """What was learned, by name; empty for kinds that learn nothing."""
 

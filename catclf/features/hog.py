@@ -59,6 +59,21 @@ class HogFeatures:
             "flip": self._flip,
         }
 
+    @property
+    def parts(self) -> dict[str, slice]:
+        edges = self.n - COLOURS**2 * 3
+        return {"edges": slice(0, edges), "colours": slice(edges, self.n)}
+
+    def name_of(self, number: int) -> str:
+        edges = self.parts["edges"].stop
+        if number >= edges:
+            row, column = divmod((number - edges) // 3, COLOURS)
+            return f"{('red', 'green', 'blue')[(number - edges) % 3]}({row},{column})"
+        place, part = divmod(number, BLOCK**2 * BINS)
+        row, column = divmod(place, CELLS - BLOCK + 1)
+        degrees = part % BINS * 180 // BINS
+        return f"edge {degrees}°({row},{column}).{part // BINS}"
+
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         return {}
 

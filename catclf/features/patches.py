@@ -151,6 +151,31 @@ class PatchFeatures:
         recipe = asdict(self.recipe)
         return {"kind": self.kind} | recipe | {"scales": [list(pair) for pair in recipe["scales"]]}
 
+    @property
+    def parts(self) -> dict[str, slice]:
+        names = ("fine", "coarse")
+        count = len(self.recipe.scales)
+        each = self.n // count
+        return {
+            names[i] if count == len(names) else f"scale {i + 1}": slice(i * each, (i + 1) * each)
+            for i in range(count)
+        }
+
+    def name_of(self, number: int) -> str:
+        grid = self.recipe.grid
+        scale, row, column, sign, atom = np.unravel_index(
+            number,
+            (
+                len(self.recipe.scales),
+                grid,
+                grid,
+                2,
+                self.n // (2 * grid**2) // len(self.recipe.scales),
+            ),
+        )
+        part = list(self.parts)[int(scale)]
+        return f"{part} atom {atom}{'-' if sign else '+'}({row},{column})"
+
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         return {"filters": self._filters, "offsets": self._offsets}
 

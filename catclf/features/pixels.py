@@ -28,6 +28,14 @@ class PixelFeatures:
     def settings(self) -> dict[str, Any]:
         return {"kind": self.kind, "flip": self._flip}
 
+    @property
+    def parts(self) -> dict[str, slice]:
+        return {"pixels": slice(0, self.n)}
+
+    def name_of(self, number: int) -> str:
+        row, column = divmod(number // 3, self._size)
+        return f"{('red', 'green', 'blue')[number % 3]}({row},{column})"
+
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         return {}
 

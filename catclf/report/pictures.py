@@ -44,6 +44,19 @@ def weight_maps(model: Model) -> str:
     return f'<div class="maps">{"".join(figures)}</div>'
 
 
+def atoms(model: Model) -> str:
+    """The learned filters as a figure; nothing for features that have no picture."""
+    from catclf.drawing import atoms_picture
+    from catclf.features.patches import PatchFeatures
+
+    if not isinstance(model.features, PatchFeatures):
+        return ""
+    sheet = atoms_picture(model.features, model.w)
+    positive = escape(printable(model.classes[1]))
+    caption = f"<b>what patches are compared with</b><br>first what speaks for {positive}"
+    return f'<div class="maps">{_figure(sheet, "the learned filters", caption)}</div>'
+
+
 def as_picture(weights: Floats, full: float) -> Pixels:
     """Weights (size, size, 3) as colours: grey at zero, black and white at ±``full``."""
     scaled = weights / full if full > 0 else np.zeros_like(weights)
@@ -75,10 +88,10 @@ def _figure(pixels: Pixels, alt: str, caption: str, css: str = "") -> str:
 
 def _image(pixels: Pixels, alt: str, css: str = "") -> str:
     """An img whose pixels are in the page; ``alt`` is any text."""
-    size = len(pixels)
+    height, width = pixels.shape[:2]
     source = b64encode(png.encode(pixels)).decode("ascii")
     kind = f' class="{css}"' if css else ""
     return (
-        f'<img{kind} width="{size}" height="{size}" alt="{escape(printable(alt))}" '
+        f'<img{kind} width="{width}" height="{height}" alt="{escape(printable(alt))}" '
         f'src="data:image/png;base64,{source}">'
     )

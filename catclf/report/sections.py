@@ -64,7 +64,7 @@ def data_section(model: Model, found: Evaluation | None) -> str:
     return _section(
         "Data",
         f"<p>A picture is {size}×{size} pixels of red, green and blue: {model.preprocess.n} "
-        f"numbers, each divided by 255. Files are fitted by <code>"
+        f"numbers, {_made(model)}. Files are fitted by <code>"
         f"{shown(model.preprocess.fit)}</code>.</p>"
         f'<div class="pair">{"".join(bars)}</div>',
     )
@@ -141,8 +141,28 @@ def confusion(found: Evaluation) -> str:
     )
 
 
+def _made(model: Model) -> str:
+    """What becomes of the pixels."""
+    if model.features is None:
+        return "each divided by 255"
+    return f"turned into {model.n} by <code>{model.features.kind}</code>"
+
+
+def _evidence(model: Model) -> str:
+    """What the maps show."""
+    if model.features is None:
+        return "weight times value, added up over the channels"
+    return "how much z falls when a square is covered with the picture's mean colour"
+
+
 def weights_section(model: Model) -> str:
     """What the model looks for."""
+    if model.features is not None:
+        return _section(
+            "Weights",
+            f"<p>{model.n} weights, one for each number that <code>{model.features.kind}</code> "
+            f"make of a picture.</p>{pictures.atoms(model)}",
+        )
     return _section(
         "Weights",
         "<p>One weight for each number of a picture. Times the pixel's value it is the evidence "
@@ -159,7 +179,7 @@ def gallery_section(model: Model, data: Dataset, found: Evaluation, count: int) 
             parts.append(f"<h3>{title}</h3>{pictures.gallery(model, data, answers)}")
     return _section(
         "Most confident answers",
-        "<p>Each picture beside its evidence, weight times value, added up over the channels. "
+        f"<p>Each picture beside its evidence, {_evidence(model)}. "
         f"{_key(model)} Each map has its own scale.</p>{''.join(parts)}",
     )
 
@@ -173,7 +193,7 @@ def compare_section(found: Comparison, measure: str) -> str:
     repeats = f", {plan.repeats} times" if plan.repeats > 1 else ""
     said = "Every candidate diverged."
     if best is not None:
-        said = f"Best {NAMES[measure]}: <code>{escape(options(best.candidate))}</code>."
+        said = f"Best {NAMES[measure]}: <code>{escape(options(best.candidate, found.plan.features))}</code>."
         alike = ", ".join(escape(str(result.candidate)) for result in found.as_good(measure))
         if alike:
             said += f" Within the spread of these folds as good: {alike}."
