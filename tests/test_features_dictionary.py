@@ -80,8 +80,9 @@ def test_drawn_patches_are_cut_from_the_pictures() -> None:
         for i in range(6)
         for j in range(6)
     }
-    drawn = draw(pictures, 1, 3, np.random.default_rng(0), 100)
-    assert drawn.shape == (100, 27)
+    drawn = draw(pictures, 1, 3, np.random.default_rng(0), 48)
+    assert drawn.shape == (48, 27)
+    assert draw(pictures, 1, 3, np.random.default_rng(0), 500).shape == (2 * 36, 27)
     order = mirror_order(3)
     for number, patch in enumerate(drawn):
         assert (patch[order] if number % 2 else patch).tobytes() in cuts

@@ -75,10 +75,11 @@ def learn_patches(
 def draw(
     pictures: Pictures, reduction: int, patch: int, rng: np.random.Generator, count: int
 ) -> Rows:
-    """About ``count`` random patches (N, p*p*3) of random pictures, every other one mirrored."""
+    """About ``count`` random patches (N, p*p*3), or fewer, with every other one mirrored."""
     m = len(pictures)
     chosen = np.sort(rng.choice(m, min(m, PICTURES), replace=False))
-    each = -(-count // len(chosen))
+    places = int(pictures.shape[1]) // reduction - patch + 1
+    each = min(-(-count // len(chosen)), places**2)  # small pictures have no more to give
     found = np.empty((len(chosen), each, patch, patch, 3), dtype=np.float32)
     for place, number in enumerate(chosen.tolist()):
         windows = cut(reduce(pictures[number : number + 1][0], reduction) - MIDDLE, patch)

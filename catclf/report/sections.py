@@ -193,7 +193,8 @@ def compare_section(found: Comparison, measure: str) -> str:
     repeats = f", {plan.repeats} times" if plan.repeats > 1 else ""
     said = "Every candidate diverged."
     if best is not None:
-        said = f"Best {NAMES[measure]}: <code>{escape(options(best.candidate, found.plan.features))}</code>."
+        taken = escape(options(best.candidate, found.plan.features))
+        said = f"Best {NAMES[measure]}: <code>{taken}</code>."
         alike = ", ".join(escape(str(result.candidate)) for result in found.as_good(measure))
         if alike:
             said += f" Within the spread of these folds as good: {alike}."

@@ -1,0 +1,216 @@
+"""``catclf train --features``, and the commands that use its models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run, make_pictures, write_hdf5
+from PIL import Image
+
+import catclf
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Forty 16x16 pictures, and twenty more to test with."""
+    x, y = make_pictures(40, size=16)
+    test_x, test_y = make_pictures(20, size=16, seed=1)
+    return write_hdf5(
+        tmp_path / "data.h5",
+        train_set_x=x,
+        train_set_y=y,
+        test_set_x=test_x,
+        test_set_y=test_y,
+        list_classes=[b"non-cat", b"cat"],
+    )
+
+
+def lines(text: str) -> dict[str, str]:
+    return {line[:15].strip(): line[16:].strip() for line in text.splitlines()}
+
+
+@pytest.mark.parametrize("kind", ["hog", "patches"])
+def test_every_command_takes_a_model_of_features(run: Run, data: Path, kind: str) -> None:
+    trained = run("train", "--data", data, "--features", kind)
+    assert trained.code == 0, trained.stderr
+    said = lines(trained.stdout)
+    assert list(said) == ["train accuracy", "out of fold", "test accuracy", "model"]
+    assert "of 40" in said["out of fold"]
+    assert trained.stderr.startswith("step 0  cost 0.693147\nstep 1  cost ")
+
+    inspected = json.loads(run("inspect", "model.npz", "--format", "json").stdout)
+    assert inspected["features"]["kind"] == kind
+    assert inspected["training"]["settings"]["solver"] == "newton"
+    assert inspected["training"]["settings"]["chosen"]["names"] == ["l2"]
+    assert f"features        {kind}\n" in run("inspect", "model.npz").stdout
+
+    evaluated = json.loads(run("evaluate", data, "--format", "json").stdout)
+    model = catclf.load(data.parent / "model.npz")
+    assert model.training.test is not None
+    assert evaluated["accuracy"] == pytest.approx(model.training.test.accuracy)
+
+    picture = catclf.open_dataset(data, "test").pictures[0]
+    Image.fromarray(picture).save(data.parent / "a.png")
+    predicted = run("predict", "a.png", "--format", "jsonl")
+    record = json.loads(predicted.stdout.splitlines()[-1])
+    assert record["z"] == pytest.approx(float(model.scores(picture[None])[0, 0]), abs=1e-9)
+
+    explained = json.loads(run("explain", data, "--index", "0", "--format", "json").stdout)
+    assert explained["z"] == pytest.approx(record["z"], abs=1e-6)
+    parts = explained["bias"] + sum(explained["channels"].values())
+    assert parts == pytest.approx(explained["z"], abs=1e-9)
+
+    reported = run("report", "--data", data, "-o", "report.html")
+    assert reported.code == 0, reported.stderr
+    assert kind in (data.parent / "report.html").read_text()
+
+
+@pytest.mark.parametrize("kind", ["hog", "patches"])
+def test_workers_and_cache_change_no_byte(run: Run, data: Path, kind: str) -> None:
+    found = set()
+    for name, more in {
+        "one": ["--workers", "1"],
+        "two": ["--workers", "2"],
+        "made": ["--cache", "rows"],
+        "kept": ["--cache", "rows"],
+    }.items():
+        result = run("train", "--data", data, "--features", kind, "-q", "-o", name, *more)
+        assert (result.code, result.stdout, result.stderr) == (0, "", "")
+        found.add((data.parent / name).read_bytes())
+    assert len(found) == 1
+    assert run("train", "--data", data, "--features", kind, "--seed", "1", "-q").code == 0
+    assert ((data.parent / "model.npz").read_bytes() in found) is False
+
+
+def test_options_lead_to_other_models(run: Run, data: Path) -> None:
+    models = {}
+    for name, more in {
+        "plain": [],
+        "one-sided": ["--no-flip"],
+        "balanced": ["--class-weight", "balanced"],
+        "strong": ["--l2", "5"],
+        "threshold": ["--threshold", "auto"],
+        "gd": ["--solver", "gd"],
+        "stream": ["--method", "stream", "--l2", "1"],
+        "batches": ["--batch-size", "16", "--l2", "1", "--iterations", "50"],
+        "validated": ["--validation", "0.2", "--l2", "0", "--iterations", "50"],
+    }.items():
+        result = run("train", "--data", data, "--features", "hog", "-q", "-o", name, *more)
+        assert result.code == 0, result.stderr
+        models[name] = catclf.load(data.parent / name)
+    settings = {name: model.training.settings for name, model in models.items()}
+    assert [name for name in settings if settings[name]["solver"] == "newton"] == [
+        "plain",
+        "one-sided",
+        "balanced",
+        "strong",
+        "threshold",
+    ]
+    assert settings["strong"]["l2"] == 5
+    assert settings["gd"]["learning_rate"] == 1.9
+    assert settings["threshold"]["chosen"]["names"] == ["l2", "threshold"]
+    assert models["threshold"].threshold != 0.5
+    assert models["validated"].training.validation["best_step"] > 0
+    # Classes are balanced already, and the threshold is no weight.
+    assert len({model.w.tobytes() for model in models.values()}) == len(models) - 2
+    # Descent that went on long enough would end where Newton's method does.
+    assert models["gd"].costs[-1] == pytest.approx(models["plain"].costs[-1], rel=0.3)
+    assert models["gd"].costs[-1] > models["plain"].costs[-1]
+
+
+def test_pixels_can_be_flipped_weighed_and_penalised_by_themselves(run: Run, data: Path) -> None:
+    result = run(
+        "train", "--data", data, "--flip", "--l2", "auto", "--threshold", "auto", "-o", "f.npz"
+    )
+    assert result.code == 0, result.stderr
+    model = catclf.load(data.parent / "f.npz")
+    assert model.features is None
+    weights = model.w.reshape(16, 16, 3)
+    np.testing.assert_allclose(weights, weights[:, ::-1], atol=1e-6)
+    assert model.training.settings["flip"] is True
+    assert model.training.settings["l2"] > 0
+
+
+def test_a_plain_model_says_nothing_of_features(run: Run, data: Path) -> None:
+    assert run("train", "--data", data, "-q").code == 0
+    settings = catclf.load(data.parent / "model.npz").training.settings
+    assert not {"flip", "chosen", "class_weight"} & set(settings)
+    assert (settings["solver"], settings["learning_rate"], settings["l2"]) == ("gd", 0.005, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--features", "hog", "--size", "8"], "16 pixels are needed"),
+        (["--features", "patches", "--size", "15"], "16 pixels are needed"),
+        (["--cache", "rows"], "--cache keeps features"),
+        (["--l2", "much"], "'much' is neither a number nor auto"),
+        (["--l2", "-1"], "l2 -1 is not a number >= 0"),
+        (["--threshold", "2"], "--threshold 2 is not between 0 and 1"),
+        (["--threshold", "nan"], "--threshold nan is not between 0 and 1"),
+        (["--threshold", "auto"], "needs a penalty"),
+        (["--solver", "newton"], "needs a penalty"),
+        (["--features", "hog", "--cache", "data.h5"], "is another file of this run"),
+        (["--features", "hog", "--cache", "precious"], "is not a file of features"),
+    ],
+)
+def test_mistakes_are_one_line(run: Run, data: Path, options: list[str], message: str) -> None:
+    (data.parent / "precious").write_text("a letter")
+    x, y = make_pictures(40, size=int(options[3]) if "--size" in options else 16)
+    write_hdf5(data, train_set_x=x, train_set_y=y)
+    result = run("train", "--data", data, *options)
+    assert result.code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert (data.parent / "precious").read_text() == "a letter"
+    assert not (data.parent / "model.npz").exists()
+
+
+def test_too_few_pictures_to_choose_with(run: Run, tmp_path: Path) -> None:
+    x, y = make_pictures(8, size=16)
+    write_hdf5(tmp_path / "few.h5", train_set_x=x, train_set_y=y)
+    result = run("train", "--data", "few.h5", "--features", "hog")
+    assert result.code == 2
+    assert "cross-validation needs 5 pictures of each class" in result.stderr
+    assert run("train", "--data", "few.h5", "--features", "hog", "--l2", "1").code == 0
+
+
+def test_compare_takes_features(run: Run, data: Path) -> None:
+    result = run("compare", data, "--features", "hog", "--l2", "0.1,1", "--iterations", "100")
+    assert result.code == 0, result.stderr
+    assert "take --features hog --solver gd --learning-rate 1.9 --l2 " in result.stdout
+    found = run(
+        "compare", data, "--features", "hog", "--iterations", "20", "--format", "json", "-q"
+    )
+    (data.parent / "c.json").write_text(found.stdout)
+    assert json.loads(found.stdout)["features"] == "hog"
+    assert run("train", "--data", data, "-q").code == 0
+    assert run("report", "--compare", "c.json").code == 0
+    assert "--features hog" in (data.parent / "report.html").read_text()
+
+
+def test_pictures_of_atoms(run: Run, data: Path) -> None:
+    assert run("train", "--data", data, "--features", "patches", "-q").code == 0
+    assert run("inspect", "model.npz", "--image", "atoms.png").code == 0
+    with Image.open(data.parent / "atoms.png") as picture:
+        assert picture.size == (174 * 4, 114 * 4)
+    assert run("train", "--data", data, "--features", "hog", "-q").code == 0
+    refused = run("inspect", "model.npz", "--image", "b.png")
+    assert (refused.code, refused.stderr.count("\n")) == (2, 1)
+    assert "hog have no picture" in refused.stderr
+
+
+def test_patches_on_the_course_data(run: Run, course: tuple[Path, Path], tmp_path: Path) -> None:
+    """What cross-validation promised on the training pictures, the test pictures keep."""
+    train, test = course
+    result = run("train", "--data", train, "--test", test, "--features", "patches", "-q")
+    assert result.code == 0, result.stderr
+    model = catclf.load(tmp_path / "model.npz")
+    chosen = catclf.Counts(**model.training.settings["chosen"]["counts"])
+    assert chosen.accuracy >= 0.88
+    assert model.training.test is not None
+    assert model.training.test.accuracy >= 0.9
+    assert (tmp_path / "model.npz").stat().st_size < 250_000
