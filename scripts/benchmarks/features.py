@@ -116,7 +116,15 @@ def features(folder: Path, repeats: int) -> str:
         test = Scored(model.scores(tested.pictures), tested.Y)
         with tempfile.TemporaryDirectory() as scratch:
             output = Path(scratch) / "model.npz"
-            command: list[str | Path] = [BIN / "catclf", "train", "--features", kind, "-q", "-o", output]
+            command: list[str | Path] = [
+                BIN / "catclf",
+                "train",
+                "--features",
+                kind,
+                "-q",
+                "-o",
+                output,
+            ]
             command += ["--data", files[0], "--test", files[1]]
             seconds = min(run(command).seconds for _ in range(3))
             size = output.stat().st_size
