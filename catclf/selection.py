@@ -22,6 +22,7 @@ from catclf.threads import Team, blas_threads, cores
 FOLDS = 5
 STRENGTHS = tuple(float(s) for s in np.geomspace(10.0, 1e-3, 9))  # strongest first
 PICTURES = 1500  # at most, that the choice is made with
+SMALLEST = 1e-9  # scale of features: equal pictures have none, and still need a penalty
 CLOSE = 1e-3  # where Newton's method stops here: the largest change of a score
 
 
@@ -56,7 +57,7 @@ def choose(
     SettingsError when there are too few pictures of a class.
     """
     m = Y.shape[1]
-    scale = float(np.trace(K) / m - K.mean())
+    scale = max(float(np.trace(K) / m - K.mean()), SMALLEST)
     strengths = (l2,) if l2 is not None else tuple(scale * s for s in STRENGTHS)
     folds, v = stratified_folds(Y, FOLDS, seed), spread(weights, Y)
     Z = np.zeros((len(strengths), m))

@@ -146,3 +146,10 @@ def test_among_equal_thresholds_the_one_nearest_to_a_half_is_taken() -> None:
     Z, Y = np.array([[-3.0, -1.0, 2.0, 4.0]]), np.array([[0.0, 0.0, 1.0, 1.0]])
     assert best_threshold(Z, Y) == pytest.approx(1 / (1 + np.exp(-0.5)))
     assert 0.0 < best_threshold(-Z, Y) < 1.0
+
+
+def test_equal_pictures_get_a_penalty_all_the_same() -> None:
+    Y = (np.arange(20) % 2).astype(float)[None]
+    choice = choose(np.full((20, 20), 3.0), Y)
+    assert choice.l2 > 0
+    np.testing.assert_allclose(choice.Z, 0.0, atol=1e-6)
