@@ -243,7 +243,9 @@ def test_divergence_is_named_and_leaves_the_old_model(
     assert (tmp_path / "model.npz").read_text() == "the old model"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_saves_what_there_is(
     tmp_path: Path, small_hdf5: Path, number: signal.Signals, code: int
 ) -> None:

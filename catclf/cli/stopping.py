@@ -9,7 +9,7 @@ from types import FrameType
 
 import typer
 
-from catclf.errors import ExitCode
+from catclf.cli.streams import SIGNALS
 
 
 class Stop:
@@ -24,7 +24,10 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Within the block SIGINT and SIGTERM only set a flag; a second SIGINT stops at once."""
+    """Within the block signals that ask for the end only set a flag; a second one stops at once.
+
+    One that is ignored, as under nohup, stays so.
+    """
     stop = Stop()
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -32,7 +35,8 @@ def stop_on_signals() -> Iterator[Stop]:
             raise KeyboardInterrupt
         stop.signal = number
 
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [n for n in SIGNALS if signal.getsignal(n) not in (signal.SIG_IGN, None)]
+    previous = {number: signal.signal(number, note) for number in heard}
     try:
         yield stop
     finally:
@@ -43,5 +47,4 @@ def stop_on_signals() -> Iterator[Stop]:
 def exit_if_stopped(stop: Stop) -> None:
     """Exit as the signal demands, if there was one."""
     if stop.signal is not None:
-        code = ExitCode.TERMINATED if stop.signal == signal.SIGTERM else ExitCode.INTERRUPTED
-        raise typer.Exit(code)
+        raise typer.Exit(128 + stop.signal)
