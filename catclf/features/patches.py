@@ -22,6 +22,7 @@ from catclf.maths import Pixels
 USUAL_SIZE = 64  # larger pictures are first reduced by a whole factor to about this
 ATOMS_LIMIT = 4096
 WORK_LIMIT = 1 << 24  # numbers held for one picture: 64 MB; the usual recipe needs 1 million
+SHORTEST = np.float32(1e-6)  # of a row that is brought to the usual length
 MIDDLE = np.float32(128.0)  # taken from pixels, so that sums of squares keep their digits
 
 
@@ -103,8 +104,9 @@ class PatchFeatures:
 
     With p a patch (d,) of the reduced picture, s = sqrt(variance + ε), C taking the mean from a
     patch, W the whitening and D the atoms: z = Dᵀ W (C p / s - μ), f = max(±z - t, 0), weighted by
-    a tent over each region, averaged with the mirror image, and its square root. All that is
-    linear is one product: filters F = C W D (d, K/2) and offsets c = μ W D, z = Fᵀ p / s - c. The
+    a tent over each region, averaged with the mirror image, and its square root; then the whole row
+    is brought to the length √n, so that busy and smooth pictures weigh alike. All that is linear is
+    one product: filters F = C W D (d, K/2) and offsets c = μ W D, z = Fᵀ p / s - c. The
     filters of mirrored atoms are the mirrored filters, and are not kept.
     """
 
@@ -186,6 +188,8 @@ class PatchFeatures:
         parts = np.split(rows, len(self._encoders), axis=1)  # views
         for encoder, part in zip(self._encoders, parts, strict=True):
             encoder.encode(pictures, part)
+        lengths = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
+        rows *= np.float32(np.sqrt(self.n)) / np.maximum(lengths, SHORTEST)
         return rows
 
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,20 +85,20 @@ def repeated(data: Dataset, kind: str, repeats: int) -> list[str]:
 
 
 def milliseconds(model: Model, data: Dataset) -> float:
-    """For one picture on one core: median of several passes over 64 of them."""
+    """Of computing, for one picture: median of several passes over 64 of them on one thread."""
     from catclf.features.encoding import encoded
     from catclf.threads import blas_threads
 
     pictures, times = data.pictures[:64], []
     for _ in range(7):
-        began = perf_counter()
+        began = process_time()
         if model.features is None:
             model.scores(pictures)
         else:
             with blas_threads(1):
                 for _block in encoded(model.features, pictures, 1):
                     pass
-        times.append((perf_counter() - began) / 64)
+        times.append((process_time() - began) / 64)
     return 1000 * float(np.median(times))
 
 
