@@ -34,6 +34,10 @@ def require_writable(path: Path, taken: Iterable[Path] = ()) -> None:
             raise OutputError(f"{shown}: is not a regular file, and saving would replace it")
     if any(_same(path, other) for other in taken):
         raise OutputError(f"{shown}: is another file of this run: give another output name")
+    if path.is_absolute() and path.parts[1] in ("dev", "proc"):
+        raise OutputError(f"{shown}: is not a place for a file: leave the option out for stdout")
+    if str(path) == "-":
+        raise OutputError("-: is not a file name: leave the option out for stdout")
     folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
         raise OutputError(

@@ -100,7 +100,7 @@ def _require_readable(argument: str) -> None:
     if not path:
         raise InputError("@ needs the name of a list: @list.txt")
     if not os.path.exists(path):
-        raise InputError(f"{shown}: there is no such list (the picture {shown} is @{shown})")
+        raise InputError(f"{shown}: there is no such list (the picture @{shown} is @@{shown})")
     if os.path.isdir(path):
         raise InputError(f"{shown}: is a folder, not a list of names")
     if not os.access(path, os.R_OK):
@@ -132,7 +132,13 @@ def _file_or_folder(path: str, recursive: bool) -> Iterator[Input]:
         empty = False
         yield found
     if empty:
-        yield path, PictureError("no-pictures", "the folder holds no pictures")
+        yield (
+            path,
+            PictureError(
+                "no-pictures",
+                "the folder holds no pictures" + ("" if recursive else " (-r descends)"),
+            ),
+        )
 
 
 def _pictures(folder: str, recursive: bool) -> Iterator[Input]:

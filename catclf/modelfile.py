@@ -66,7 +66,7 @@ def load(path: str | Path) -> Model:
     except (ModelError, UnsoundError) as error:
         raise ModelError(f"{shown}: {error}") from error
     except OSError as error:
-        hint = ": train one first, or give --model" if isinstance(error, FileNotFoundError) else ""
+        hint = ": train one first, or name another" if isinstance(error, FileNotFoundError) else ""
         raise ModelError(f"{shown}: {reason(error)}{hint}") from error
     except ArchiveError as error:
         if "checksum" in str(error):

@@ -99,7 +99,7 @@ def test_a_folder_is_its_pictures_by_name(run: Run, model: Path, tmp_path: Path)
     paths = [line.split("\t")[0] for line in result.stdout.splitlines()]
     assert paths == ["photos/a.jpg", "photos/b.PNG", "empty"]
     assert result.code == 3
-    assert result.stderr == "catclf: empty: the folder holds no pictures\n"
+    assert result.stderr == "catclf: empty: the folder holds no pictures (-r descends)\n"
 
 
 @pytest.mark.parametrize(("threshold", "label"), [("0.98", "cat"), ("0.99", "non-cat")])

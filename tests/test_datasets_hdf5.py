@@ -416,7 +416,9 @@ def test_pictures_and_labels_that_do_not_fit_are_refused_by_key(
 
 
 def test_pictures_of_another_size_are_refused_with_the_option_that_helps(path: Path) -> None:
-    refused(write_hdf5(path, x=X, y=Y), "x has pictures of 4x4, not 64x64: try --size 4", size=64)
+    refused(
+        write_hdf5(path, x=X, y=Y), "x has pictures of 4x4, not 64x64: train with --size 4", size=64
+    )
 
 
 def test_an_unknown_positive_class_is_refused_with_those_there_are(path: Path) -> None:

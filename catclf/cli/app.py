@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
+from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from catclf import __version__
-from catclf.cli.streams import abandon_stdout, put, warn
+from catclf.cli.options import paragraphs
+from catclf.cli.streams import Stopped, abandon_stdout, put, warn
 from catclf.errors import CatclfError, ExitCode
 
 # Each is a function, or a group, in the module of catclf.cli that has its name.
@@ -71,6 +74,10 @@ class Program(TyperGroup):
         except BrokenPipeError:  # before Typer makes it an exit code of its own
             abandon_stdout()
             raise typer.Exit(ExitCode.CLOSED_PIPE) from None
+        except (KeyboardInterrupt, Stopped) as stopped:
+            warn("interrupted")
+            code = stopped.code if isinstance(stopped, Stopped) else ExitCode.INTERRUPTED
+            raise typer.Exit(code) from None
 
 
 app = typer.Typer(
@@ -105,7 +112,15 @@ def main() -> None:
         if stream is not None and hasattr(stream, "reconfigure"):
             # A name that the locale cannot show must not end a run.
             stream.reconfigure(errors="backslashreplace")
-    app()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            # As SIGINT does, so that no half-written file is left beside the one it would replace.
+            signal.signal(number, _stop)
+    app(prog_name="catclf")
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise Stopped(number)
 
 
 def _built(name: str) -> Any:
@@ -115,7 +130,7 @@ def _built(name: str) -> Any:
         built: Any = typer.main.get_group(found)
     else:
         alone = typer.Typer(add_completion=False)
-        alone.command(name)(found)
+        alone.command(name, help=paragraphs(found))(found)
         built = typer.main.get_command(alone)
     built.name = name
     return built
@@ -131,6 +146,8 @@ def _report(error: Exception) -> None:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "catclf"
         line = f"{error.format_message()} See '{command} --help'."
+    elif isinstance(error, OSError) and error.filename is None:  # of a stream, as help is shown
+        line = f"standard output cannot be written: {error.strerror}"
     elif isinstance(error, MemoryError):
         line = "not enough memory: try a smaller data set or --size"
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catclf.cli.judging import stdout_styling
-from catclf.cli.options import DATA, FitOption, JsonOrText, Size, SkipBad
+from catclf.cli.options import DATA, FitOption, JsonOrText, Size, SkipBad, finite
 from catclf.cli.streams import put
 from catclf.errors import ExitCode
 
@@ -41,7 +41,9 @@ def check(
     directions: Annotated[
         int, typer.Option(min=1, help="Random directions for finite differences.")
     ] = 5,
-    l2: Annotated[float, typer.Option("--l2", min=0.0, help="Penalty λ in the cost.")] = 1.0,
+    l2: Annotated[
+        float, typer.Option("--l2", min=0.0, callback=finite, help="Penalty λ in the cost.")
+    ] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="For the point and the directions.")] = 0,
     format: JsonOrText = "text",
 ) -> None:

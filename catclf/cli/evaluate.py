@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from catclf.cli.judging import PartOption, PositiveName, open_labelled, stdout_styling
-from catclf.cli.options import OUTPUT, JsonOrText, ModelPath, SkipBad
+from catclf.cli.options import OUTPUT, JsonOrText, ModelPath, SkipBad, Threshold
 from catclf.cli.streams import put, warn
 
 
@@ -26,15 +26,7 @@ def evaluate(
     part: PartOption = "test",
     positive: PositiveName = None,
     skip_bad: SkipBad = False,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            help="Probability above which the answer is the positive class.",
-            show_default="the model's, usually 0.5",
-        ),
-    ] = None,
+    threshold: Threshold = None,
     mistakes: Annotated[
         int,
         typer.Option(min=0, help="Most confident mistakes to list.", rich_help_panel=OUTPUT),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -54,4 +57,30 @@ SkipBad = Annotated[
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=OUTPUT),
+]
+
+
+def paragraphs(command: Callable[..., None]) -> str:
+    """A docstring with its paragraphs as lines: help breaks them where the terminal ends."""
+    found = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in found)
+
+
+def finite(value: float | None) -> float | None:
+    """Refuse nan and inf, which pass between any two bounds."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number.")
+    return value
+
+
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        callback=finite,
+        help="Probability above which the answer is the positive class.",
+        show_default="the model's, usually 0.5",
+        rich_help_panel=OUTPUT,
+    ),
 ]

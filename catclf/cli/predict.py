@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catclf.cli.options import OUTPUT, ModelPath
+from catclf.cli.options import OUTPUT, ModelPath, Threshold
 from catclf.cli.streams import Signals, Stopped, Write, results, warn
 from catclf.errors import ExitCode, PictureError, SettingsError
 from catclf.files import printable
@@ -57,16 +57,7 @@ def predict(
             "--recursive", "-r", help="Descend into folders in folders.", rich_help_panel=INPUT
         ),
     ] = False,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            help="Probability above which the answer is the positive class.",
-            show_default="the model's, usually 0.5",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    threshold: Threshold = None,
     format: Annotated[
         Format | None,
         typer.Option(

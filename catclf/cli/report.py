@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from catclf.cli.judging import PartOption, PositiveName, open_labelled
-from catclf.cli.options import DATA, OUTPUT, ModelPath, Quiet, SkipBad
+from catclf.cli.options import DATA, OUTPUT, ModelPath, Quiet, SkipBad, Threshold
 from catclf.cli.streams import put, warn
 from catclf.files import printable, reason, replacing, require_writable
 
@@ -29,15 +29,7 @@ def report(
     part: PartOption = "test",
     positive: PositiveName = None,
     skip_bad: SkipBad = False,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            help="Probability above which the answer is the positive class.",
-            show_default="the model's, usually 0.5",
-        ),
-    ] = None,
+    threshold: Threshold = None,
     compare: Annotated[
         Path | None,
         typer.Option(

@@ -252,6 +252,10 @@ def train(
             judge = open_validation(judged_by, trained, [data, test], reading)
         for note in (*trained.notes, *(tested.notes if tested else ())):
             warn(note)
+        if tested is not None and tested.fingerprint == trained.fingerprint:
+            warn(
+                f"{tested.source}: is what the model is trained on: its accuracy there says little"
+            )
         trained.require_both_classes()
         encoder, rows = prepare_rows(wishes, trained, seed, workers, quiet)
         settled = settle(
@@ -276,6 +280,9 @@ def train(
                 checkpoints=checkpoints,
             )
         seconds = perf_counter() - began
+        if fitted.interrupted and fitted.steps == 0:
+            warn("interrupted before the first step: nothing was saved")
+            exit_if_stopped(stop)
         model = Model.from_fit(
             fitted,
             trained,

@@ -36,7 +36,8 @@ def read(path: Path, reading: Reading) -> FileSource:
         raise DataError(f"{shown}: is not a readable table: {error}") from error
     if not files:
         raise DataError(f"{shown}: has no pictures")
-    _require_files(path.parent, files, lines, shown)
+    if not reading.skip_bad:
+        _require_files(path.parent, files, lines, shown)
     names = sorted(set(texts))
     if set(names) <= {"0", "1"}:
         classes: tuple[str, ...] = ()

@@ -77,7 +77,7 @@ def check_pictures(
     if size is not None and shape[1] != size:
         raise DataError(
             f"{shown} has pictures of {shape[1]}x{shape[1]}, not {size}x{size}: "
-            f"try --size {shape[1]}"
+            f"train with --size {shape[1]}"
         )
 
 

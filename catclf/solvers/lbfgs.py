@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,8 @@ def require_scipy() -> None:
         import scipy.optimize  # noqa: F401, TID251
     except ImportError as error:
         raise SettingsError(
-            "--solver lbfgs needs SciPy: install it with: python -m pip install 'catclf[lbfgs]'"
+            "--solver lbfgs needs SciPy: install it with: "
+            f"{sys.executable} -m pip install 'catclf[lbfgs]'"
         ) from error
 
 

@@ -43,7 +43,7 @@ def info(
             _write_sheet(image, parts)
     facts = {part: _facts(found) for part, found in parts.items()}
     if format == "json":
-        put(json.dumps({"source": str(source), "parts": facts}) + "\n")
+        put(json.dumps({"source": printable(source), "parts": facts}) + "\n")
         return
     bytes_on_disk = source.stat().st_size if source.is_file() else None
     size_note = f", {bytes_on_disk / 1e6:.1f} MB" if bytes_on_disk is not None else ""
