@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from scripts.benchmarks.measure import table
 from scripts.benchmarks.pictures import write_hdf5
 
+STEPS = 5  # one after the other, as in training, for each turn of a row
+
 
 def step(scratch: Path, repeats: int, quick: bool) -> str:
     """A table for each number of pictures."""
@@ -45,14 +47,14 @@ def _one(scratch: Path, m: int, repeats: int) -> str:
             "floor: read the pixels once": (_read(pixels), megabytes),
         }
         seconds: dict[str, list[float]] = {name: [] for name in runs}
-        for repeat in range(repeats + 1):
+        for _ in range(repeats):
             for name, (run, _) in runs.items():
                 sleep(0.2)  # BLAS threads of the row before spin for a while
                 with blas_threads(1 if name.startswith("catclf") else most):
                     run()
-                    began = perf_counter()
-                    run()
-                    if repeat:
+                    for _ in range(STEPS):
+                        began = perf_counter()
+                        run()
                         seconds[name].append(perf_counter() - began)
     path.unlink()
     times = {name: median(found) for name, found in seconds.items()}
