@@ -22,6 +22,10 @@ BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 VARYING = re.compile(r"\d+[.,:\d]*(?= (?:m?s|a second|steps/s)\b)|(?<=times as fast: )[\d.]+")
 
 
+# Processors round products differently: digits after the eighth, and hashes of what they made.
+LAST_DIGITS = re.compile(r"(?<=\d\.\d{8})\d+|(?<=fingerprint     )[0-9a-f]{12}\b")
+
+
 def commands(block: str) -> Iterator[tuple[str, str]]:
     """Each command of a block with the output shown below it."""
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
@@ -46,8 +50,8 @@ def output_of(command: str, folder: Path) -> str:
 
 
 def steady(output: str) -> str:
-    """The output without what varies from run to run."""
-    return VARYING.sub("…", output)
+    """The output without what varies from run to run, or from one kind of processor to another."""
+    return LAST_DIGITS.sub("", VARYING.sub("…", output))
 
 
 def prepare(folder: Path, datasets: Path) -> None:
