@@ -17,7 +17,6 @@ from catclf.styling import Styling
 
 _LARGEST = 10**9  # believed of a number in a file
 FORMAT = "catclf-comparison"
-RATES = (0.01, 0.001, 0.0001)  # the course's
 MEASURES = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss")
 COLUMNS = ("balanced_accuracy", "accuracy", "roc_auc", "log_loss")  # as shown
 NAMES = {

@@ -21,6 +21,7 @@ from catclf.decoder import Decoder, Job
 from catclf.errors import PictureError
 from catclf.images import Limits, Preprocess
 from catclf.maths import Pixels
+from catclf.threads import cores
 
 FEW = 8  # known pictures up to this many are decoded without any other process
 _WORKERS = 8  # at most: this process scores about as fast as eight decode
@@ -66,7 +67,7 @@ def decode_batches(
     if isinstance(paths, Sequence) and len(paths) <= FEW:
         return _decode_here(paths, preprocess, limits, pause or nullcontext())
     if workers is None:
-        workers = min(_WORKERS, _cores())
+        workers = min(_WORKERS, cores())
     return _Pool(preprocess, limits, workers, pause or nullcontext()).decode(paths)
 
 
@@ -253,10 +254,3 @@ class _Pool:
         if not feeder.is_alive():
             os.close(self._woken)
         os.close(self._wake)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

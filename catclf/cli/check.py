@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catclf.cli.judging import stdout_styling
-from catclf.cli.options import DATA, FitOption, JsonOrText, Size, SkipBad, finite
+from catclf.cli.options import DATA, FitOption, JsonOrText, Positive, Size, SkipBad, finite
 from catclf.cli.streams import put
 from catclf.errors import ExitCode
 
@@ -31,10 +31,7 @@ def check(
     size: Size = None,
     fit: FitOption = None,
     skip_bad: SkipBad = False,
-    positive: Annotated[
-        str | None,
-        typer.Option(help="The class to find.", show_default="cat", rich_help_panel=DATA),
-    ] = None,
+    positive: Positive = None,
     examples: Annotated[
         int, typer.Option(min=1, help="Pictures, evenly chosen; the loop is slow.")
     ] = 8,

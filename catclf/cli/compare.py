@@ -16,6 +16,7 @@ from catclf.cli.options import (
     TRAINING,
     FitOption,
     JsonOrText,
+    Positive,
     Quiet,
     Size,
     SkipBad,
@@ -42,10 +43,7 @@ def compare(
     size: Size = None,
     fit: FitOption = None,
     skip_bad: SkipBad = False,
-    positive: Annotated[
-        str | None,
-        typer.Option(help="The class to find.", show_default="cat", rich_help_panel=DATA),
-    ] = None,
+    positive: Positive = None,
     distinct: Annotated[
         bool,
         typer.Option(

@@ -54,6 +54,9 @@ SkipBad = Annotated[
     bool,
     typer.Option("--skip-bad", help="Leave unreadable pictures out.", rich_help_panel=DATA),
 ]
+Positive = Annotated[
+    str | None, typer.Option(help="The class to find.", show_default="cat", rich_help_panel=DATA)
+]
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=OUTPUT),

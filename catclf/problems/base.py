@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -149,3 +150,9 @@ def read_rows(pictures: Pictures, rows: slice, buffer: NDArray[Any] | None = Non
             f"the pictures can no longer be read: {len(found)} of {count} came at {rows.start}"
         )
     return found.reshape(count, -1)
+
+
+def cut(rows: slice, length: int) -> Iterator[slice]:
+    """Consecutive slices of up to ``length`` that together are ``rows``."""
+    for start in range(rows.start or 0, rows.stop, length):
+        yield slice(start, min(start + length, rows.stop))

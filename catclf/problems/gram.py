@@ -13,6 +13,7 @@ from catclf.problems.base import (
     ClassWeights,
     Labelled,
     Point,
+    cut,
     measured,
     read_rows,
     scale_of,
@@ -77,7 +78,7 @@ class GramProblem:
 
     def weights(self, point: Point) -> Floats:
         w = np.zeros((self.n, 1))
-        for rows in _cut(self.m, 64):
+        for rows in cut(slice(self.m), 64):
             pixels = read_rows(self._pictures, rows)
             w += pixels.T.astype(np.float64) @ point.coordinates[rows]
         w /= scale_of(self._pictures)
@@ -87,7 +88,7 @@ class GramProblem:
         """K a: (m, m) @ (m, 1) = (m, 1)."""
         if self.m <= SLAB:
             return np.asarray(self._K @ a)
-        slabs = _cut(self.m, SLAB)
+        slabs = cut(slice(self.m), SLAB)
         if self.m <= 2 * SLAB or self._team.workers == 1:
             return np.concatenate([self._K[rows] @ a for rows in slabs])
         return np.concatenate(
@@ -190,7 +191,7 @@ def float_gram(rows: NDArray[np.float32], team: Team) -> Floats:
             K[slab] += rows[slab, columns] @ rows[:, columns].T
 
     with blas_threads(1):
-        for _ in team.in_order(add, _cut(m, SLAB)):
+        for _ in team.in_order(add, cut(slice(m), SLAB)):
             pass
     return K
 
@@ -201,10 +202,6 @@ def _all_rows(data: Labelled) -> NDArray[Any]:
     if isinstance(data.pictures, np.ndarray):
         return data.pictures.reshape(m, n)
     rows = np.empty((m, n), data.pictures.dtype)
-    for block in _cut(m, READ):
+    for block in cut(slice(m), READ):
         rows[block] = read_rows(data.pictures, block)
     return rows
-
-
-def _cut(m: int, length: int) -> list[slice]:
-    return [slice(start, min(start + length, m)) for start in range(0, m, length)]

@@ -17,6 +17,7 @@ from catclf.problems.base import (
     Labelled,
     Pictures,
     Point,
+    cut,
     measured,
     read_rows,
     scale_of,
@@ -149,7 +150,7 @@ class StreamProblem:
         sums = Sums(0.0, 0.0, np.zeros((self.n, 1)))
         buffer, product, _ = self._buffers()
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is found by its cost
-            for block in _cut(rows, BLOCK):
+            for block in cut(rows, BLOCK):
                 pixels, P = read(block), buffer[: block.stop - block.start]
                 with self._computing:
                     np.copyto(P, pixels)  # (k, n)
@@ -168,7 +169,7 @@ class StreamProblem:
         """The sum of some pictures, (n, 1)."""
         total = np.zeros((self.n, 1))
         buffer, product, _ = self._buffers()
-        for block in _cut(rows, BLOCK):
+        for block in cut(rows, BLOCK):
             P = buffer[: block.stop - block.start]
             np.copyto(P, read(block))
             np.matmul(P.T, np.ones((len(P), 1), self.dtype), out=product)  # exact: below 2^24
@@ -180,7 +181,7 @@ class StreamProblem:
     ) -> Iterator[T]:
         """work(rows, read) of each part of the pictures, in order; read(rows) gives pixels."""
         m = len(pictures)
-        parts = _cut(slice(0, m), BLOCK * max(1, min(PART, m // (16 * BLOCK))))
+        parts = cut(slice(0, m), BLOCK * max(1, min(PART, m // (16 * BLOCK))))
         here = in_memory(pictures)
 
         def on_part(rows: slice) -> T:
@@ -210,8 +211,3 @@ def _times(P: Real, w: Real) -> Floats:
     if whole < n:
         Z += P[:, whole:] @ w[whole:]
     return Z.T
-
-
-def _cut(rows: slice, length: int) -> Iterator[slice]:
-    for start in range(rows.start, rows.stop, length):
-        yield slice(start, min(start + length, rows.stop))
