@@ -66,8 +66,8 @@ class StreamProblem:
     pictures are cut depends on their number alone, and the sums of parts are added in the order of
     the pictures, so that the result is the same, bit for bit, for any number of ``workers``, and
     for pictures in memory and on disk. Those on disk are read by the thread that uses them, block
-    by block so that they are still in its cache, and one more thread than there are workers does
-    so: while one waits for the disk, the others compute.
+    by block so that they are still in its cache; the system, which sees the file read from start to
+    end, fetches what comes next meanwhile (asking it to, by ``posix_fadvise``, measured slower).
     """
 
     def __init__(
@@ -82,8 +82,7 @@ class StreamProblem:
         self.l2, self.dtype, self.class_weights = l2, dtype, weights
         self._scale = scale_of(data.pictures)
         self._pictures, self._Y = data.pictures, data.Y
-        self._team, self._readers = Team(workers), Team(workers + 1)
-        self._computing = threading.Semaphore(workers)
+        self._team = Team(workers)
         self._local = threading.local()
 
     def start(self) -> Point:
@@ -152,17 +151,16 @@ class StreamProblem:
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is found by its cost
             for block in cut(rows, BLOCK):
                 pixels, P = read(block), buffer[: block.stop - block.start]
-                with self._computing:
-                    np.copyto(P, pixels)  # (k, n)
-                    Z = _times(P, scaled) + b  # (1, k)
-                    losses, dZ = losses_and_errors(Z, Y[:, block])
-                    weigh(losses, dZ, Y[:, block], self.class_weights)
-                    sums.loss += float(losses.sum())
-                    if forward_only:
-                        continue
-                    sums.db += float(dZ.sum())
-                    np.matmul(P.T, dZ.T.astype(self.dtype), out=product)  # (n, k) @ (k, 1)
-                    sums.dw += product
+                np.copyto(P, pixels)  # (k, n)
+                Z = _times(P, scaled) + b  # (1, k)
+                losses, dZ = losses_and_errors(Z, Y[:, block])
+                weigh(losses, dZ, Y[:, block], self.class_weights)
+                sums.loss += float(losses.sum())
+                if forward_only:
+                    continue
+                sums.db += float(dZ.sum())
+                np.matmul(P.T, dZ.T.astype(self.dtype), out=product)  # (n, k) @ (k, 1)
+                sums.dw += product
         return sums
 
     def _total(self, rows: slice, read: Callable[[slice], Values]) -> Floats:
@@ -181,16 +179,16 @@ class StreamProblem:
     ) -> Iterator[T]:
         """work(rows, read) of each part of the pictures, in order; read(rows) gives pixels."""
         m = len(pictures)
-        parts = cut(slice(0, m), BLOCK * max(1, min(PART, m // (16 * BLOCK))))
-        here = in_memory(pictures)
+        length = BLOCK * max(1, min(PART, m // (16 * BLOCK)))
+        here, workers = in_memory(pictures), self._team.workers
 
         def on_part(rows: slice) -> T:
             raw = None if here else self._buffers()[2]
             return work(rows, lambda block: read_rows(pictures, block, raw))
 
-        if m <= BLOCK or (here and self._team.workers == 1):
-            return map(on_part, parts)
-        return (self._team if here else self._readers).in_order(on_part, parts)
+        parts = cut(slice(0, m), length)
+        one = workers == 1 or m <= BLOCK
+        return map(on_part, parts) if one else self._team.in_order(on_part, parts)
 
     def _buffers(self) -> tuple[Real, Real, Values]:
         """This thread's own: a block (BLOCK, n), a product (n, 1), and a block of raw pixels."""
