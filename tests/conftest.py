@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import h5py
@@ -18,6 +19,10 @@ from PIL import Image
 import catclf
 
 ROOT = Path(__file__).parents[1]
+# For parametrize: the method that needs an extra which not every Python has.
+FUSED = pytest.param(
+    "fused", marks=pytest.mark.skipif(find_spec("numba") is None, reason="no Numba")
+)
 GREEN, RED = (0, 255, 0), (255, 0, 0)
 
 

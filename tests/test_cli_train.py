@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Run, command, make_pictures, write_hdf5
+from conftest import FUSED, Run, command, make_pictures, write_hdf5
 
 import catclf
 
@@ -28,7 +28,7 @@ def train_arguments(course: tuple[Path, Path]) -> list[str | Path]:
     return ["train", "--data", course[0], "--test", course[1]]
 
 
-@pytest.mark.parametrize("method", ["gram", "stream"])
+@pytest.mark.parametrize("method", ["gram", "stream", FUSED])
 def test_the_course_data_give_the_golden_costs_and_accuracies(
     run: Run, course: tuple[Path, Path], method: str
 ) -> None:

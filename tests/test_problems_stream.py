@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from lazily import Labels, OnDisk, labelled, on_disk
@@ -10,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from catclf.errors import DataError
 from catclf.maths import cost, cost_and_gradient
 from catclf.problems import FactorProblem, GramProblem, Point, StreamProblem, choose
-from catclf.problems.stream import BLOCK
+from catclf.problems.products import BLOCK
 from catclf.solvers import Settings, train
 from catclf.subsets import Subset, take
 
@@ -183,8 +185,9 @@ def test_trained_weights_do_not_depend_on_workers() -> None:
         assert fits[0].settings == fits[2].settings
 
 
-def test_the_choice_is_what_its_docstring_says() -> None:
+def test_the_choice_is_what_its_docstring_says(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose(209, 12288, 2000) == "gram"
+    monkeypatch.setitem(sys.modules, "numba", None)
     assert [choose(m, 12288, 2000) for m in (7000, 7500)] == ["gram", "stream"]
     assert [choose(m, 12288, 100) for m in (1200, 1350)] == ["gram", "stream"]
     assert [choose(m, 12288, 5) for m in (60, 80)] == ["gram", "stream"]

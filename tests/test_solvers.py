@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import make_pictures
+from conftest import FUSED, make_pictures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
@@ -23,7 +23,7 @@ from catclf.problems import StreamProblem
 from catclf.solvers import Fit, Settings, descend, train
 from catclf.threads import blas_threads
 
-both_methods = pytest.mark.parametrize("method", ["stream", "gram"])
+every_method = pytest.mark.parametrize("method", ["stream", "gram", FUSED])
 with_and_without_l2 = pytest.mark.parametrize("l2", [0.0, 2.0])
 
 # DESIGN.md: cost at step 0, 100, … 1900 and after 2000 updates
@@ -47,7 +47,7 @@ def course_fits(course: tuple[Path, Path]) -> dict[str, Fit]:
     return {method: train(train_set, Settings(method=method)) for method in ("stream", "gram")}
 
 
-@both_methods
+@pytest.mark.parametrize("method", ["stream", "gram"])
 def test_the_courses_data_give_the_golden_costs(course_fits: dict[str, Fit], method: str) -> None:
     fit = course_fits[method]
     assert " ".join(f"{cost:.6f}" for cost in fit.costs) == GOLDEN
@@ -76,7 +76,7 @@ def test_the_courses_data_give_the_courses_accuracy(
     assert correct == [207, 35]  # of 209, 99.04 %, and of 50, 70 %
 
 
-@both_methods
+@every_method
 def test_weights_do_not_depend_on_the_number_of_threads(
     course: tuple[Path, Path], method: str
 ) -> None:
@@ -120,7 +120,7 @@ def plain_descent(data: Dataset, settings: Settings) -> tuple[Floats, float]:
     return w, b
 
 
-@both_methods
+@every_method
 @with_and_without_l2
 def test_descent_is_the_plain_loop(data: Dataset, method: str, l2: float) -> None:
     settings = Settings(learning_rate=0.1, iterations=200, l2=l2, method=method)
@@ -132,7 +132,7 @@ def test_descent_is_the_plain_loop(data: Dataset, method: str, l2: float) -> Non
     assert (fit.steps, fit.settings, fit.interrupted) == (200, settings, False)
 
 
-@both_methods
+@every_method
 def test_a_long_descent_meets_scikit_learns_optimum(data: Dataset, method: str) -> None:
     l2 = 2.0
     fit = train(data, Settings(learning_rate=0.3, iterations=20_000, l2=l2, method=method))
@@ -154,7 +154,7 @@ def test_a_long_descent_meets_scikit_learns_optimum(data: Dataset, method: str) 
         (0, 100, (0,)),
     ],
 )
-@both_methods
+@every_method
 def test_each_step_is_reported_once_and_the_history_keeps_some(
     data: Dataset, method: str, iterations: int, print_every: int, cost_steps: tuple[int, ...]
 ) -> None:
@@ -174,7 +174,7 @@ def test_no_iterations_leave_everything_at_zero(data: Dataset) -> None:
     assert not fit.w.any()
 
 
-@both_methods
+@every_method
 @pytest.mark.parametrize("stop", [0, 1, 7])
 def test_a_stopped_run_is_a_shorter_run(data: Dataset, method: str, stop: int) -> None:
     asked = count()
@@ -207,7 +207,7 @@ def test_an_error_in_the_callback_is_not_swallowed(data: Dataset) -> None:
         train(data, on_step=fail)
 
 
-@both_methods
+@every_method
 def test_training_leaves_the_data_as_they_were(data: Dataset, method: str) -> None:
     pictures, Y = data.pictures.copy(), data.Y.copy()
     train(data, Settings(iterations=5, l2=1.0, method=method))
@@ -215,7 +215,7 @@ def test_training_leaves_the_data_as_they_were(data: Dataset, method: str) -> No
     assert np.array_equal(data.Y, Y)
 
 
-@both_methods
+@every_method
 def test_divergence_on_the_courses_data_names_step_and_rate(
     course: tuple[Path, Path], method: str
 ) -> None:
@@ -224,7 +224,7 @@ def test_divergence_on_the_courses_data_names_step_and_rate(
     assert re.search(r"at step 1 with learning rate 1000: try .*rate 100$", str(failure.value))
 
 
-@both_methods
+@every_method
 @pytest.mark.parametrize(
     ("rate", "l2"),
     [(1e6, 0.0), (1e200, 0.0), (1e300, 0.0), (0.5, 1e6), (1e200, 1e200), (1.0, 1e308)],

@@ -30,6 +30,7 @@ CASES = {
     "gram": (Settings(method="gram", iterations=40, print_every=7, l2=1.0), False),
     "stream": (Settings(method="stream", iterations=40, print_every=7, l2=1.0), False),
     "stream on disk": (Settings(method="stream", iterations=40, print_every=7), True),
+    "fused": (Settings(method="fused", iterations=40, print_every=7, l2=1.0), True),
     "batches": (Settings(batch_size=32, iterations=40, print_every=7), False),
     "batches on disk": (Settings(batch_size=32, iterations=40, print_every=7), True),
     "validation": (Settings(validation=0.25, iterations=40, print_every=3, patience=30), False),

@@ -25,17 +25,18 @@ from catclf.problems.base import Problem as Problem
 from catclf.problems.base import class_weights as class_weights
 from catclf.problems.base import measured
 from catclf.problems.base import spread as spread
+from catclf.problems.fused import missing, require
 from catclf.problems.gram import FactorProblem as FactorProblem
 from catclf.problems.gram import GramProblem as GramProblem
 from catclf.problems.gram import integer_gram as integer_gram
 from catclf.problems.stream import StreamProblem as StreamProblem
 
 GRAM_LIMIT = 8192  # pictures: beyond this K alone takes more than 512 MB
-METHODS = ("auto", "gram", "stream")
+METHODS = ("auto", "gram", "stream", "fused")
 
 
-def choose(m: int, n: int, evaluations: int, *, factor: bool = False) -> str:
-    """ "gram" or "stream", whichever is expected to take less time for so many evaluations.
+def choose(m: int, n: int, evaluations: int, *, factor: bool = False, batch: int = 0) -> str:
+    """ "gram", "stream" or "fused", whichever is expected to take the least time.
 
     Nanoseconds on one core of 2.6 GHz or so, measured with n = 12288 (both forms use all workers
     alike, so that their number does not matter):
@@ -43,16 +44,23 @@ def choose(m: int, n: int, evaluations: int, *, factor: bool = False) -> str:
         gram    0.014 m² n  for K            + 0.25 m² an evaluation (0.1 where K fits the cache)
                 0.013 m³    for its factor   + twice that an evaluation, when ``factor``
         stream                                 0.2 m n an evaluation
+        fused       1e9 to compile           + 0.08 m n an evaluation
 
-    So with n = 12288 and 2000 evaluations K is worth its while up to m = 7300 pictures, with 100 up
-    to 1250, with 5 never but for a handful. K must also fit: m <= GRAM_LIMIT, and K with the
-    pixels in half of the memory that is available.
+    "fused" is the stream with compiled products, where Numba is installed; ``batch`` is what a step
+    looks at in the place of m. Without Numba, with n = 12288 and 2000 evaluations K is worth its
+    while up to m = 7300 pictures, with 100 up to 1250, with 5 never but for a handful. K must also
+    fit: m <= GRAM_LIMIT, and K with the pixels in half of the memory that is available.
     """
     gram = (0.014 * n + (0.013 * m if factor else 0)) * m * m
     gram += evaluations * (0.5 if factor else 0.25) * m * m
-    stream = evaluations * 0.2 * m * n
+    looked_at = evaluations * (batch or m) * n
+    times = {"gram": gram, "stream": 0.2 * looked_at, "fused": 1e9 + 0.08 * looked_at}
     fits = m <= GRAM_LIMIT and 8 * m * m + 5 * m * n < 0.5 * _available_memory()
-    return "gram" if fits and gram < stream else "stream"
+    if batch or not fits:
+        del times["gram"]
+    if min(times, key=times.__getitem__) == "fused" and missing():
+        del times["fused"]
+    return min(times, key=times.__getitem__)
 
 
 def build(
@@ -62,11 +70,17 @@ def build(
     method: str = "auto",
     workers: int = 1,
     weights: ClassWeights = EQUAL,
+    *,
+    batch: int = 0,
 ) -> StreamProblem | GramProblem:
-    """The form of the problem that ``method`` names; "auto" is what ``choose`` says."""
-    if _resolved(data, evaluations, method) == "gram":
+    """The form of the problem that ``method`` names; "auto" is what ``choose`` says.
+
+    With ``batch`` an evaluation looks at so many pictures, and not at all of them.
+    """
+    method = _resolved(data, evaluations, method, batch=batch)
+    if method == "gram":
         return GramProblem(data, l2, workers, weights)
-    return StreamProblem(data, l2, workers, weights=weights)
+    return StreamProblem(data, l2, workers, weights=weights, fused=method == "fused")
 
 
 def build_euclidean(
@@ -78,15 +92,22 @@ def build_euclidean(
     weights: ClassWeights = EQUAL,
 ) -> StreamProblem | FactorProblem:
     """As ``build``, in coordinates with the lengths and angles of w."""
-    if _resolved(data, evaluations, method, factor=True) == "gram":
+    method = _resolved(data, evaluations, method, factor=True)
+    if method == "gram":
         return FactorProblem(data, l2, workers, weights)
-    return StreamProblem(data, l2, workers, weights=weights)
+    return StreamProblem(data, l2, workers, weights=weights, fused=method == "fused")
 
 
-def _resolved(data: Labelled, evaluations: int, method: str, *, factor: bool = False) -> str:
+def _resolved(
+    data: Labelled, evaluations: int, method: str, *, factor: bool = False, batch: int = 0
+) -> str:
     if method not in METHODS:
         raise SettingsError(f"method {method!r} is unknown: use one of {', '.join(METHODS)}")
-    return choose(*measured(data), evaluations, factor=factor) if method == "auto" else method
+    if method == "fused":
+        require()
+    if method != "auto":
+        return method
+    return choose(*measured(data), evaluations, factor=factor, batch=batch)
 
 
 def _available_memory() -> int:

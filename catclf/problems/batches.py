@@ -9,7 +9,8 @@ import numpy as np
 
 from catclf.maths import Floats
 from catclf.problems.base import Labelled, Pictures, Point, read_rows
-from catclf.problems.stream import StreamProblem, Values
+from catclf.problems.products import Values
+from catclf.problems.stream import StreamProblem
 from catclf.subsets import Rows, in_memory, take
 from catclf.threads import Team
 

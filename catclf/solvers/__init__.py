@@ -55,7 +55,10 @@ def train(
     with blas_threads(1):
         state, judge = State(problem.start()), None
         if held_out is not None:
-            judged = StreamProblem(held_out, 0.0, workers, weights=problem.class_weights)
+            fused = isinstance(problem, StreamProblem) and problem.fused
+            judged = StreamProblem(
+                held_out, 0.0, workers, weights=problem.class_weights, fused=fused
+            )
             judge = HeldOut(judged, problem, settings.patience)
         if checkpoints is not None:
             state = checkpoints.begin(_identity(data, validation, settings), state)
@@ -88,10 +91,16 @@ def _problem(data: Labelled, settings: Settings, workers: int) -> StreamProblem 
         return problems.build_euclidean(
             data, settings.l2, passes, settings.method, workers, weights
         )
-    method = "stream" if settings.batch_size else settings.method
-    if settings.solver == "newton":
-        method = "gram"
-    return problems.build(data, settings.l2, settings.iterations, method, workers, weights)
+    method = "gram" if settings.solver == "newton" else settings.method
+    return problems.build(
+        data,
+        settings.l2,
+        settings.iterations,
+        method,
+        workers,
+        weights,
+        batch=settings.batch_size,
+    )
 
 
 def _solver(
@@ -118,7 +127,9 @@ def _solver(
 
 
 def _method(problem: Problem) -> str:
-    return "stream" if isinstance(problem, StreamProblem) else "gram"
+    if not isinstance(problem, StreamProblem):
+        return "gram"
+    return "fused" if problem.fused else "stream"
 
 
 def _identity(data: Labelled, validation: Labelled | None, settings: Settings) -> dict[str, Any]:

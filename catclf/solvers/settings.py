@@ -72,7 +72,7 @@ class Settings:
             raise SettingsError("--batch-size works on the pixels: use --method stream or auto")
 
     def _require_newton_possible(self) -> None:
-        if self.solver == "newton" and self.method == "stream":
+        if self.solver == "newton" and self.method in ("stream", "fused"):
             raise SettingsError(
                 "--solver newton works on the Gram matrix: use --method gram or auto"
             )

@@ -57,7 +57,7 @@ def machine() -> str:
 
     from threadpoolctl import threadpool_info
 
-    packages = ("numpy", "scipy", "pillow", "h5py", "scikit-learn", "liblinear-official")
+    packages = ("numpy", "scipy", "numba", "pillow", "h5py", "scikit-learn", "liblinear-official")
     import numpy as np
 
     np.zeros((2, 2)) @ np.zeros((2, 2))

@@ -42,6 +42,9 @@ def _one(scratch: Path, m: int, repeats: int) -> str:
             "catclf, 1 worker": (_ours(pixels, Y, 1), megabytes),
             f"catclf from disk, {most} workers": (_ours(disk, Y, most), 0.0),
             "catclf from disk, 1 worker": (_ours(disk, Y, 1), 0.0),
+            f"catclf[fast], {most} workers": (_ours(pixels, Y, most, fused=True), megabytes),
+            "catclf[fast], 1 worker": (_ours(pixels, Y, 1, fused=True), megabytes),
+            f"catclf[fast] from disk, {most} workers": (_ours(disk, Y, most, fused=True), 0.0),
             "NumPy float64, two products": (_products(double, Y), double.nbytes / 1e6),
             "NumPy float32, two products": (_products(single, Y), single.nbytes / 1e6),
             "floor: read the pixels once": (_read(pixels), megabytes),
@@ -71,10 +74,12 @@ class _Data:
         self.pictures, self.Y = pictures, Y
 
 
-def _ours(pictures: Any, Y: NDArray[np.float64], workers: int) -> Callable[[], Any]:
+def _ours(
+    pictures: Any, Y: NDArray[np.float64], workers: int, *, fused: bool = False
+) -> Callable[[], Any]:
     from catclf.problems import Point, StreamProblem
 
-    problem = StreamProblem(_Data(pictures, Y), 0.0, workers)
+    problem = StreamProblem(_Data(pictures, Y), 0.0, workers, fused=fused)
     w = 1e-3 * np.random.default_rng(0).standard_normal((problem.n, 1))
     return lambda: problem.evaluate(Point(w, 0.1))
 

@@ -1,0 +1,138 @@
+"""The compiled products: the formula, the same bits for any workers, and life without Numba."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Run
+from lazily import Labels, labelled, on_disk
+from numpy.typing import NDArray
+
+from catclf.datasets import open_dataset
+from catclf.errors import SettingsError
+from catclf.maths import cost_and_gradient
+from catclf.problems import Point, StreamProblem, build, choose, fused
+from catclf.solvers import Settings, train
+
+pytest.importorskip("numba")
+
+
+def block(k: int, n: int, dtype: type[Any]) -> NDArray[Any]:
+    rng = np.random.default_rng([k, n])
+    if dtype is np.uint8:
+        return rng.integers(0, 256, (k, n), dtype=np.uint8)
+    return rng.standard_normal((k, n), dtype=np.float32)
+
+
+# Rows in fours and eights with every rest, columns below, at and above a run.
+SHAPES = [(1, 3), (3, 12), (4, 2047), (7, 2048), (8, 2049), (13, 5000), (256, 12288)]
+
+
+@pytest.mark.parametrize(("k", "n"), SHAPES)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_the_products_are_those_of_float64(k: int, n: int, dtype: type[Any]) -> None:
+    P, rng = block(k, n, dtype), np.random.default_rng(1)
+    w, dZ = rng.standard_normal((n, 1)).astype(np.float32), rng.standard_normal((1, k))
+    products = fused.Fused(n)
+    products.load(P)
+    exact = P.astype(np.float64)
+    # Each sum is off by no more than some roundings of the sum of its terms' sizes.
+    close = 2e-6 * (np.abs(exact) @ np.abs(w)).T
+    assert (np.abs(products.times(w) - (exact @ w).T) <= close).all()
+    close = 1e-6 * (np.abs(exact.T) @ np.abs(dZ.T))
+    assert (np.abs(products.transposed_times(dZ) - exact.T @ dZ.T) <= close).all()
+
+
+@pytest.mark.parametrize(("k", "n"), SHAPES[:4])
+def test_compiled_code_is_what_python_makes_of_it(k: int, n: int) -> None:
+    P, rng = block(k, n, np.uint8), np.random.default_rng(2)
+    w, d = rng.standard_normal(n).astype(np.float32), rng.standard_normal(k).astype(np.float32)
+    times, transposed = fused.compiled()
+    Z, dw = np.empty((2, k)), np.empty((2, n), np.float32)
+    times(P, w, Z[0])
+    fused._times(P, w, Z[1])
+    transposed(P, d, dw[0])
+    fused._transposed_times(P, d, dw[1])
+    np.testing.assert_allclose(Z[0], Z[1], rtol=0, atol=1e-5 * np.abs(Z).max())
+    np.testing.assert_allclose(dw[0], dw[1], rtol=0, atol=1e-6 * np.abs(dw).max())
+
+
+@pytest.mark.parametrize("size", [8, 16])
+def test_a_pass_is_the_formula(size: int) -> None:
+    data, n = labelled(700, size), 3 * size * size
+    point = Point(np.random.default_rng(3).standard_normal((n, 1)) / 50, -0.2)
+    J, found = StreamProblem(data, 2.0, 2, fused=True).evaluate(point)
+    X = data.pictures.reshape(700, n).T / 255.0
+    expected, dw, db = cost_and_gradient(X, data.Y, point.coordinates, point.b, 2.0)
+    assert pytest.approx(expected, rel=2e-6) == J
+    assert found.b == pytest.approx(db, rel=2e-6, abs=2e-6)
+    np.testing.assert_allclose(found.coordinates, dw, atol=2e-6 * np.abs(dw).max(), rtol=0)
+
+
+@pytest.mark.parametrize("m", [1, fused.BLOCK + 1, 17 * fused.BLOCK + 5, 33 * fused.BLOCK])
+def test_workers_and_place_change_no_bit(m: int) -> None:
+    data = labelled(m, size=2)
+    point = Point(np.random.default_rng(3).standard_normal((12, 1)) / 50, -0.2)
+    found = set()
+    for source in (data, on_disk(data)):
+        for workers in (1, 2, 3):
+            problem = StreamProblem(source, 2.0, workers, fused=True)
+            J, gradient = problem.evaluate(point)
+            found.add((J, gradient.b, gradient.coordinates.tobytes(), problem.centre().tobytes()))
+    assert len(found) == 1
+    mean = data.pictures.reshape(m, -1).mean(axis=0).reshape(-1, 1) / 255
+    np.testing.assert_allclose(problem.centre(), mean, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"batch_size": 400}, {"solver": "lbfgs", "l2": 1.0}, {"validation": 0.2}],
+    ids=str,
+)
+def test_training_ends_where_numpys_products_end(options: dict[str, Any]) -> None:
+    data = labelled(1500, size=4)
+    fits = {
+        method: train(data, Settings(iterations=30, method=method, **options))
+        for method in ("stream", "fused")
+    }
+    assert fits["fused"].settings.method == "fused"
+    size = np.linalg.norm(fits["stream"].w)
+    assert np.linalg.norm(fits["fused"].w - fits["stream"].w) <= 1e-4 * size
+    again = train(data, Settings(iterations=30, method="fused", **options), workers=3)
+    assert again.w.tobytes() == fits["fused"].w.tobytes()
+
+
+def test_divergence_is_named(run: Run, small_hdf5: Path, tmp_path: Path) -> None:
+    args = ("train", "--data", small_hdf5, "--method", "fused", "--lr", "1e300", "-q")
+    result = run(*args)
+    assert result.code == 2
+    assert "training diverged" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "model.npz").exists()
+
+
+def test_rows_that_may_not_be_written_to_are_read(course: tuple[Path, Path]) -> None:
+    data = open_dataset(course[0])
+    frozen = np.asarray(data.pictures).copy()
+    frozen.flags.writeable = False
+    settings = Settings(iterations=3, method="fused")
+    fits = [train(source, settings) for source in (Labels(frozen, data.Y), data)]
+    assert fits[0].w.tobytes() == fits[1].w.tobytes()
+
+
+def test_it_is_chosen_where_it_saves_more_than_compiling_takes() -> None:
+    assert [choose(20_000, 12288, steps) for steps in (30, 50)] == ["stream", "fused"]
+    assert choose(209, 12288, 2000) == "gram"
+    assert choose(100_000, 12288, 100, batch=64) == "stream"
+    assert choose(100_000, 12288, 100_000, batch=64) == "fused"
+
+
+def test_without_numba_the_choice_is_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert choose(20_000, 12288, 2000) == "stream"
+    with pytest.raises(SettingsError, match=r"pip install 'catclf\[fast\]', or use --method"):
+        build(labelled(10), 0.0, 5, "fused")
