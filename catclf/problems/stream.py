@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -40,6 +40,11 @@ class Sums:
     loss: float
     db: float
     dw: Floats
+
+    def add(self, others: Sums) -> None:
+        self.loss += others.loss
+        self.db += others.db
+        self.dw += others.dw
 
 
 class StreamProblem:
@@ -101,8 +106,11 @@ class StreamProblem:
 
     def centre(self) -> Floats:
         total = np.zeros((self.n, 1))
-        for part in self._results(self._pictures, self._total):
-            total += part
+
+        def take(part: Floats) -> None:
+            np.add(total, part, out=total)
+
+        self._fold(self._pictures, self._total, take)
         total /= self._scale * self.m
         return total
 
@@ -128,10 +136,7 @@ class StreamProblem:
         def part(rows: slice, read: Callable[[slice], Values]) -> Sums:
             return self._part(rows, read, Y, scaled, point.b, forward_only)
 
-        for sums in self._results(pictures, part):
-            total.loss += sums.loss
-            total.db += sums.db
-            total.dw += sums.dw
+        self._fold(pictures, part, total.add)
         return total
 
     def _part(
@@ -167,21 +172,26 @@ class StreamProblem:
             total += products.transposed_times(ones)  # exact for pixels: below 2^24
         return total
 
-    def _results(
-        self, pictures: Pictures, work: Callable[[slice, Callable[[slice], Values]], T]
-    ) -> Iterator[T]:
-        """work(rows, read) of each part of the pictures, in order; read(rows) gives pixels."""
+    def _fold(
+        self,
+        pictures: Pictures,
+        work: Callable[[slice, Callable[[slice], Values]], T],
+        take: Callable[[T], None],
+    ) -> None:
+        """take(work(rows, read)) for each part of the pictures, in order; read(rows) gives them."""
         m, block = len(pictures), self._block
-        length = max(block, min(PART, m // 16 // block * block))
-        here, workers = in_memory(pictures), self._team.workers
+        here = in_memory(pictures)
 
         def on_part(rows: slice) -> T:
             raw = None if here else self._raw()
             return work(rows, lambda some: read_rows(pictures, some, raw))
 
-        parts = cut(slice(0, m), length)
-        one = workers == 1 or m <= block
-        return map(on_part, parts) if one else self._team.in_order(on_part, parts)
+        parts = list(cut(slice(0, m), max(block, min(PART, m // 16 // block * block))))
+        if len(parts) > 1 and self._team.workers > 1:
+            self._team.fold(on_part, parts, take)
+            return
+        for rows in parts:
+            take(on_part(rows))
 
     def _products(self) -> Products:
         """This thread's own."""

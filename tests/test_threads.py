@@ -1,0 +1,104 @@
+"""Work side by side: results in the order of the items, failures, and bounded waiting."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from catclf.threads import Team, blas_threads, cores
+
+workers = pytest.mark.parametrize("count", [1, 2, 5])
+
+
+def uneven(number: int) -> int:
+    time.sleep(0.002 if number % 3 == 0 else 0)  # so that later items are done first
+    return number * number
+
+
+@workers
+def test_a_fold_takes_results_one_by_one_in_order(count: int) -> None:
+    taken: list[int] = []
+    Team(count).fold(uneven, range(50), taken.append)
+    assert taken == [number * number for number in range(50)]
+
+
+@workers
+def test_results_come_in_order(count: int) -> None:
+    assert list(Team(count).in_order(uneven, range(50))) == [n * n for n in range(50)]
+
+
+@workers
+def test_a_fold_of_nothing_ends(count: int) -> None:
+    taken: list[int] = []
+    Team(count).fold(uneven, [], taken.append)
+    assert taken == []
+
+
+@workers
+def test_a_failure_is_raised_when_all_work_has_ended(count: int) -> None:
+    underway: set[int] = set()
+
+    def work(number: int) -> int:
+        underway.add(number)
+        if number == 7:
+            underway.remove(number)
+            raise OSError("the disk has gone")
+        time.sleep(0.001)
+        underway.remove(number)
+        return number
+
+    taken: list[int] = []
+    with pytest.raises(OSError, match="the disk has gone"):
+        Team(count).fold(work, range(1000), taken.append)
+    assert not underway
+    assert taken == list(range(len(taken)))
+    assert len(taken) <= 7
+
+
+def test_a_failure_to_take_is_raised() -> None:
+    def take(number: int) -> None:
+        raise ValueError(f"no room for {number}")
+
+    with pytest.raises(ValueError, match="no room for 0"):
+        Team(3).fold(uneven, range(20), take)
+
+
+def test_a_slow_item_does_not_let_results_pile_up() -> None:
+    begun: list[int] = []
+    released = threading.Event()
+
+    def work(number: int) -> int:
+        begun.append(number)
+        if number == 0:
+            released.wait(10)
+        return number
+
+    team, taken = Team(2), list[int]()
+    folding = threading.Thread(target=lambda: team.fold(work, range(1000), taken.append))
+    folding.start()
+    time.sleep(0.2)
+    waiting = len(begun)
+    released.set()
+    folding.join(10)
+    assert waiting < 20
+    assert taken == list(range(1000))
+
+
+def test_several_threads_do_work_in_a_fold() -> None:
+    together = threading.Barrier(3, timeout=10)  # passed only when three work at once
+    Team(3).fold(lambda _: together.wait(), range(3), lambda _: None)
+
+
+def test_threads_of_blas_are_limited_and_given_back() -> None:
+    from threadpoolctl import threadpool_info
+
+    def counts() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    before = counts()
+    with blas_threads(1):
+        assert counts() == {1}
+    assert counts() == before
+    assert cores() >= 1
