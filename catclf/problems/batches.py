@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from catclf.problems.products import Values
 from catclf.problems.stream import StreamProblem
 from catclf.subsets import Rows, in_memory, take
 from catclf.threads import Team
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 WINDOW = 2048  # pictures on disk that are shuffled together: 25 MB, and as much is read ahead
 CHUNK = 64  # pictures on disk that stay together until then, unless their file has its own chunks
