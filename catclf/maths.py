@@ -85,13 +85,13 @@ def losses_and_errors(Z: Floats, Y: Floats) -> tuple[Floats, Floats]:
     """The loss of each picture and its derivative dZ = A - Y, both of Z's shape.
 
     loss = log(1 + e^z) - y z, which equals -[y log a + (1-y) log(1-a)] but is finite for every
-    finite z. One exponential serves both: with t = e^-|z|, log(1 + e^z) = max(z, 0) + log1p(t).
+    finite z. With t = e^-|z|, log(1 + e^z) = max(z, 0) + log1p(t) and a = e^min(z, 0) / (1 + t).
     """
     t = np.exp(-np.abs(Z))
     losses = np.maximum(Z, 0.0)
     losses += np.log1p(t)
     losses -= Y * Z
-    A = np.where(Z >= 0, 1.0, t)
+    A = np.exp(np.minimum(Z, 0.0))
     A /= 1.0 + t
     A -= Y
     return losses, A

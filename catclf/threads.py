@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Generic, TypeVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,10 +26,16 @@ def blas_threads(count: int) -> Iterator[None]:
     depend on OPENBLAS_NUM_THREADS or on the number of cores; and small products are faster, because
     no thread has to be woken for them.
     """
-    from threadpoolctl import threadpool_limits  # noqa: TID251
-
-    with threadpool_limits(limits=count, user_api="blas"):
+    with _controller(len(sys.modules)).limit(limits=count, user_api="blas"):
         yield
+
+
+@lru_cache(maxsize=1)
+def _controller(modules: int) -> Any:
+    """What knows the BLAS libraries; they are looked for again (2 ms) when modules were loaded."""
+    from threadpoolctl import ThreadpoolController  # noqa: TID251
+
+    return ThreadpoolController()
 
 
 def cores() -> int:
