@@ -1,7 +1,6 @@
 """``catclf train``: read data, train with the cost in sight, judge, save."""
 
-from __future__ import annotations
-
+# Without "from __future__ import annotations": Typer would take 2 ms to compile them from strings.
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
