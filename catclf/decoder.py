@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections import deque
 from contextlib import suppress
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from catclf import worker
 from catclf.errors import PictureError
-from catclf.images import Preprocess
-from catclf.maths import Pixels
+from catclf.images import Limits, Preprocess
+
+if TYPE_CHECKING:
+    from catclf.maths import Pixels
 
 _PIPE = 4096  # bytes of names that wait there, which fit in the smallest pipe
 
@@ -30,11 +31,15 @@ class Job:
 
 
 class Decoder:
-    """A decoding process, the jobs it has not answered, and the beginning of its next answer."""
+    """A decoding process, the jobs it has not answered, and the beginning of its next answer.
 
-    def __init__(self, text: str) -> None:
+    It can be started before it is known how to decode. Importing this loads no NumPy, so that the
+    process gets ready while the program that started it loads NumPy.
+    """
+
+    def __init__(self) -> None:
         code = f"import sys; sys.path[:] = {sys.path!r}\n"
-        code += f"from catclf.worker import main; main({text!r})"
+        code += "from catclf.worker import main; main()"
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-c", code],
             stdin=subprocess.PIPE,
@@ -46,34 +51,35 @@ class Decoder:
         assert self.process.stdout is not None
         self.names, self.answers = self.process.stdin, self.process.stdout
         self.jobs: deque[Job] = deque()
+        self.underway = 0  # bytes that may wait in its pipe
         self.received = bytearray()
         self.ready = self.died_idle = False
         _enlarge(self.answers.fileno())
+
+    def tell(self, preprocess: Preprocess, limits: Limits) -> None:
+        """Say how pictures are to be decoded, before any name."""
+        self._write(_frame(worker.settings(preprocess, limits).encode()))
 
     def send(self, waiting: deque[Job], count: int) -> None:
         """Hand out names until ``count`` are underway, or as many as surely fit in the pipe.
 
         So this never waits, while the worker might be waiting for us to take its answer.
         """
-        names = bytearray()
-        jobs: list[Job] = []
-        underway = sum(len(job.name) + worker.NAME.size for job in self.jobs)
-        while waiting and len(self.jobs) + len(jobs) < count:
-            name = waiting[0].name
-            after = underway + len(names) + len(name) + worker.NAME.size
-            if after > _PIPE and (self.jobs or jobs):
+        names, idle = bytearray(), not self.jobs
+        while waiting and len(self.jobs) < count:
+            frame = _frame(waiting[0].name)
+            if self.underway + len(frame) > _PIPE and self.jobs:
                 break
-            names += worker.NAME.pack(len(name)) + name
-            jobs.append(waiting.popleft())
-        try:
-            if names:
-                self.names.write(names)
-        except BrokenPipeError:  # its death is dealt with when its answers end
-            self.died_idle = not self.jobs
-        self.jobs.extend(jobs)
+            names += frame
+            self.underway += len(frame)
+            self.jobs.append(waiting.popleft())
+        if names and not self._write(names):
+            self.died_idle = idle
 
     def receive(self, preprocess: Preprocess) -> bool:
         """Take the answers that are there; False when the process has ended."""
+        import numpy as np
+
         content = os.read(self.answers.fileno(), 1 << 20)
         self.received += content
         if not self.ready and self.received:
@@ -88,6 +94,7 @@ class Decoder:
             body = self.received[taken + head : taken + head + size]
             taken += head + size
             job = self.jobs.popleft()
+            self.underway -= worker.NAME.size + len(job.name)
             if good:
                 job.result = np.frombuffer(body, dtype=np.uint8).reshape(shape)
             else:
@@ -95,13 +102,25 @@ class Decoder:
         del self.received[:taken]
         return bool(content)
 
+    def _write(self, content: bytes | bytearray) -> bool:
+        """Whether it was there to be told; its death is dealt with when its answers end."""
+        try:
+            self.names.write(content)
+        except BrokenPipeError:
+            return False
+        return True
+
     def end(self) -> int:
-        """Stop the process, and give its exit code: negative for a signal."""
+        """Stop the process, once or again, and give its exit code: negative for a signal."""
         with suppress(OSError):
             self.names.close()
         self.answers.close()
         self.process.kill()
         return self.process.wait()
+
+
+def _frame(content: bytes) -> bytes:
+    return worker.NAME.pack(len(content)) + content
 
 
 def _enlarge(descriptor: int) -> None:

@@ -14,18 +14,24 @@ import selectors
 import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from time import sleep
+from typing import TYPE_CHECKING
 
-from catclf import images, worker
+from catclf import images
 from catclf.decoder import Decoder, Job
 from catclf.errors import PictureError
 from catclf.images import Limits, Preprocess
-from catclf.maths import Pixels
 from catclf.threads import cores
 
+if TYPE_CHECKING:
+    from catclf.maths import Pixels
+
 FEW = 8  # known pictures up to this many are decoded without any other process
+_EARLY = 2  # processes started before it is known how many pictures there are
 _WORKERS = 8  # at most: this process scores about as fast as eight decode
 _DEPTH = 16  # names that wait in one worker's pipe: enough to keep it busy
+_GATHER = 0.001  # seconds in which more answers come: each look at them takes a worker's time
 _NAME = 4096  # bytes of a name that is longer than the system takes
 _WINDOW = 512  # pictures underway, or fewer when they are large
 _WINDOW_BYTES = 64 * 1024 * 1024
@@ -33,7 +39,7 @@ _STARTS = 3  # workers that die before they were ready, after which none is star
 
 
 Failed = tuple[str, PictureError]  # an input that failed before there was a picture to decode
-Outcome = tuple[str, Pixels | PictureError]
+Outcome = tuple[str, "Pixels | PictureError"]
 
 
 def decode_all(
@@ -58,17 +64,42 @@ def decode_batches(
     limits: Limits | None = None,
     workers: int | None = None,
     pause: AbstractContextManager[None] | None = None,
+    started: Iterable[Decoder] = (),
 ) -> Generator[list[Outcome], None, None]:
     """The same, as lists of what is ready: a picture never waits for a later one to arrive.
 
     ``pause`` is entered where this does nothing but wait. Only there may a signal handler raise.
+    ``started`` are processes that ``getting_ready`` has started.
     """
     limits = limits or Limits()
-    if isinstance(paths, Sequence) and len(paths) <= FEW:
+    if _are_few(paths):
         return _decode_here(paths, preprocess, limits, pause or nullcontext())
     if workers is None:
-        workers = min(_WORKERS, cores())
-    return _Pool(preprocess, limits, workers, pause or nullcontext()).decode(paths)
+        workers = _usual_workers()
+    return _Pool(preprocess, limits, workers, pause or nullcontext(), started).decode(paths)
+
+
+@contextmanager
+def getting_ready(paths: Iterable[str | Failed]) -> Iterator[list[Decoder]]:
+    """Processes for these inputs, if any, which get ready while their settings are found out."""
+    started: list[Decoder] = []
+    try:
+        if not _are_few(paths):
+            with suppress(OSError):  # then decoding will say what is wrong
+                for _ in range(min(_EARLY, _usual_workers())):
+                    started.append(Decoder())
+        yield started
+    finally:
+        for one in started:
+            one.end()
+
+
+def _are_few(paths: Iterable[str | Failed]) -> bool:
+    return isinstance(paths, Sequence) and len(paths) <= FEW
+
+
+def _usual_workers() -> int:
+    return min(_WORKERS, cores())
 
 
 def _decode_here(
@@ -105,9 +136,11 @@ class _Pool:
         limits: Limits,
         workers: int,
         pause: AbstractContextManager[None],
+        started: Iterable[Decoder],
     ) -> None:
         self._preprocess, self._limits, self._count = preprocess, limits, workers
         self._pause = pause
+        self._starting = deque(started)
         self._workers: list[Decoder] = []
         self._failed_starts = 0
         room = max(2 * workers, _WINDOW_BYTES // preprocess.n)
@@ -195,10 +228,11 @@ class _Pool:
             return False
         if self._failed_starts < _STARTS:
             try:
-                new = Decoder(worker.settings(self._preprocess, self._limits))
+                new = self._starting.popleft() if self._starting else Decoder()
             except OSError:  # no memory, no process or no descriptor left
                 self._failed_starts = _STARTS if not self._workers else self._failed_starts
             else:
+                new.tell(self._preprocess, self._limits)
                 self._workers.append(new)
                 self._selector.register(new.answers, selectors.EVENT_READ, new)
                 return True
@@ -223,6 +257,8 @@ class _Pool:
         """Until an answer, an input, or the death of a worker."""
         with self._pause:
             ready = self._selector.select()
+            if all(len(one.jobs) >= _DEPTH // 2 for one in self._workers):
+                sleep(_GATHER)  # they have enough to do
         for key, _ in ready:
             if key.data is None:
                 os.read(self._wake, 4096)

@@ -13,17 +13,18 @@ import struct
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from catclf import images
 from catclf.errors import PictureError
 
-NAME = struct.Struct("<I")  # bytes of the name, which follows
+NAME = struct.Struct("<I")  # bytes of what follows: the settings, then names
 ANSWER = struct.Struct("<?I")  # whether it succeeded; bytes of pixels or of the JSON reason
 READY = b"+"  # sent once, when names can be taken
 
 
 def settings(preprocess: images.Preprocess, limits: images.Limits) -> str:
-    """How pictures are to be decoded, for the worker's command line."""
+    """How pictures are to be decoded, which a worker is told first."""
     return json.dumps(
         [
             [preprocess.size, preprocess.fit, preprocess.resampling, preprocess.background],
@@ -32,27 +33,36 @@ def settings(preprocess: images.Preprocess, limits: images.Limits) -> str:
     )
 
 
-def main(text: str) -> None:
+def main() -> None:
     """Answer each name in order until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     with suppress(OSError):  # where memory runs out, the system should end this process first
         Path("/proc/self/oom_score_adj").write_text("500")
-    (size, fit, resampling, background), limit = json.loads(text)
-    preprocess = images.Preprocess(size, fit, resampling, tuple(background))
-    limits = images.Limits(*limit)
     source = sys.stdin.buffer
     answers = os.dup(1)
     os.dup2(2, 1)  # so that nothing but answers can be written there
     with suppress(BrokenPipeError):
         _send(answers, READY)
-        while head := source.read(NAME.size):
-            name = os.fsdecode(source.read(NAME.unpack(head)[0]))
+        told = _next(source)
+        if told is None:
+            os._exit(0)
+        (size, fit, resampling, background), limit = json.loads(told)
+        preprocess = images.Preprocess(size, fit, resampling, tuple(background))
+        limits = images.Limits(*limit)
+        while (encoded := _next(source)) is not None:
+            name = os.fsdecode(encoded)
             try:
                 good, content = True, images.read_bytes(name, preprocess, limits)
             except PictureError as error:
                 good, content = False, json.dumps([error.kind, str(error)]).encode()
             _send(answers, ANSWER.pack(good, len(content)) + content)
     os._exit(0)  # nothing is left to be written, and tidying up would take longer than a picture
+
+
+def _next(source: BinaryIO) -> bytes | None:
+    """What comes next, until the other side has ended or closed the pipe."""
+    head = source.read(NAME.size)
+    return source.read(NAME.unpack(head)[0]) if head else None
 
 
 def _send(descriptor: int, content: bytes) -> None:

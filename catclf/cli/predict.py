@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from catclf.cli.records import Line, Record
+    from catclf.decoder import Decoder
     from catclf.images import Limits
     from catclf.inputs import Input
     from catclf.model import Model
@@ -130,18 +131,23 @@ def predict(
     tally = Tally()
     try:
         with Signals() as signals:
+            from catclf.decoding import getting_ready
             from catclf.inputs import read_inputs
-            from catclf.modelfile import load
 
-            trained = load(model)
-            head, line = _writer(trained, format, only, print0)
             inputs = read_inputs(paths, null=null, recursive=recursive)
             limits = _limits(max_pixels, max_bytes)
-            with results(output, [model, *_files(paths)]) as write:
+            with (
+                getting_ready(inputs) as started,
+                results(output, [model, *_files(paths)]) as write,
+            ):
+                from catclf.modelfile import load  # NumPy, while the decoders get ready
+
+                trained = load(model)
+                head, line = _writer(trained, format, only, print0)
                 if quiet and output is None:
                     head, line = b"", _nothing
                 write(head)
-                scored = _scored(inputs, trained, threshold, limits, signals.pause)
+                scored = _scored(inputs, trained, threshold, limits, signals.pause, started)
                 with closing(scored) as batches:
                     for batch in batches:
                         tally.show(batch, write, line)
@@ -217,6 +223,7 @@ def _scored(
     threshold: float | None,
     limits: Limits,
     pause: AbstractContextManager[None],
+    started: list[Decoder],
 ) -> Generator[list[Record], None, None]:
     """The records of all inputs in order, in lists of what is ready; one product for each list."""
     import numpy as np
@@ -226,7 +233,8 @@ def _scored(
     from catclf.maths import sigmoid
 
     limit = model.threshold if threshold is None else threshold
-    with closing(decode_batches(inputs, model.preprocess, limits, pause=pause)) as batches:
+    decoded = decode_batches(inputs, model.preprocess, limits, pause=pause, started=started)
+    with closing(decoded) as batches:
         for batch in batches:
             pictures = [found for _, found in batch if not isinstance(found, PictureError)]
             Z = model.scores(np.stack(pictures)) if pictures else np.empty((1, 0))
