@@ -16,13 +16,6 @@ def test_the_version_is_printed(run: Run) -> None:
     assert run("--version").stdout == f"catclf {catclf.__version__}\n"
 
 
-def test_without_a_command_help_is_shown_and_all_is_well(run: Run) -> None:
-    result = run()
-    assert result.code == 0
-    assert "train" in result.stdout
-    assert "predict" in result.stdout
-
-
 @pytest.mark.parametrize("args", [["--help"], ["train", "-h"], ["predict", "--help"]])
 def test_asking_for_help_succeeds(run: Run, args: list[str]) -> None:
     result = run(*args)

@@ -207,7 +207,7 @@ def test_unfit_data_are_refused(run: Run, tmp_path: Path, kind: str) -> None:
         (["-o", "none/model.npz"], ["none", "does not exist"]),
         (["-o", "small.h5"], ["small.h5", "another file"]),
         (["-o", "/dev/null"], ["/dev/null", "regular file"]),
-        (["-o", ""], ["file name"]),
+        (["-o", ""], ["--output", "empty"]),
         (["--log", "small.h5"], ["small.h5", "another file"]),
         (["--log", "none/log"], ["none", "does not exist"]),
         (["--log", "same", "-o", "same"], ["same"]),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -14,6 +16,7 @@ from typer.core import TyperGroup
 from catclf import __version__
 from catclf.cli.options import paragraphs
 from catclf.cli.streams import Stopped, abandon_stdout, put, warn
+from catclf.cli.usage import Command
 from catclf.errors import CatclfError, ExitCode
 
 # Each is a function, or a group, in the module of catclf.cli that has its name.
@@ -56,9 +59,6 @@ class Program(TyperGroup):
         extra["standalone_mode"] = False
         try:
             code = super().main(*args, **extra)
-        except BrokenPipeError:
-            abandon_stdout()
-            code = ExitCode.CLOSED_PIPE
         except KeyboardInterrupt:
             code = ExitCode.INTERRUPTED
         except Exception as error:
@@ -68,16 +68,28 @@ class Program(TyperGroup):
             code = ExitCode.FAILED
         sys.exit(int(code or 0))
 
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        with _closed_pipe_ends():  # help is printed here
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
-        except BrokenPipeError:  # before Typer makes it an exit code of its own
-            abandon_stdout()
-            raise typer.Exit(ExitCode.CLOSED_PIPE) from None
+            with _closed_pipe_ends():
+                return super().invoke(ctx)
         except (KeyboardInterrupt, Stopped) as stopped:
             warn("interrupted")
             code = stopped.code if isinstance(stopped, Stopped) else ExitCode.INTERRUPTED
             raise typer.Exit(code) from None
+
+
+@contextmanager
+def _closed_pipe_ends() -> Iterator[None]:
+    """Exit quietly when the reader of stdout has gone, before Typer makes it a code of its own."""
+    try:
+        yield
+    except (BrokenPipeError, SystemExit):  # rich, which prints help, makes the first the second
+        abandon_stdout()
+        raise typer.Exit(ExitCode.CLOSED_PIPE) from None
 
 
 app = typer.Typer(
@@ -130,7 +142,7 @@ def _built(name: str) -> Any:
         built: Any = typer.main.get_group(found)
     else:
         alone = typer.Typer(add_completion=False)
-        alone.command(name, help=paragraphs(found))(found)
+        alone.command(name, cls=Command, help=paragraphs(found))(found)
         built = typer.main.get_command(alone)
     built.name = name
     return built
@@ -141,11 +153,10 @@ def _report(error: Exception) -> None:
     if isinstance(error, CatclfError):
         line = str(error)
     elif isinstance(error, typer.TyperException):
-        if not error.format_message():  # a group without a command has just shown its help
-            return
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "catclf"
-        line = f"{error.format_message()} See '{command} --help'."
+        told = [error.format_message().rstrip(".") + ".", *getattr(error, "__notes__", [])]
+        line = " ".join([*told, f"See '{command} --help'."])
     elif isinstance(error, OSError) and error.filename is None:  # of a stream, as help is shown
         line = f"standard output cannot be written: {error.strerror}"
     elif isinstance(error, MemoryError):

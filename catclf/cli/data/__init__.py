@@ -9,7 +9,16 @@ from catclf.cli.data.pack import pack
 from catclf.cli.data.split import split
 from catclf.cli.data.verify import verify
 from catclf.cli.options import paragraphs
+from catclf.cli.streams import put
+from catclf.cli.usage import Command
 
-data = typer.Typer(help="Make, look at, check and divide data sets.", no_args_is_help=True)
+data = typer.Typer(invoke_without_command=True)
 for command in (pack, info, verify, split):
-    data.command(help=paragraphs(command))(command)
+    data.command(cls=Command, help=paragraphs(command))(command)
+
+
+@data.callback()
+def group(ctx: typer.Context) -> None:
+    """Make, look at, check and divide data sets."""
+    if ctx.invoked_subcommand is None:
+        put(ctx.get_help() + "\n")
