@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
-from conftest import Run, command
+from conftest import GREEN, Run, command, paint, write_hdf5
+
+import catclf
+from catclf.problems import METHODS
+from catclf.solvers.settings import SOLVERS
 
 
 @pytest.mark.parametrize(
@@ -78,3 +85,93 @@ def test_help_that_cannot_be_written_is_not_success(args: str) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.startswith("catclf: standard output cannot be written")
+
+
+@pytest.mark.parametrize(
+    ("option", "choices"),
+    [("solver", SOLVERS), ("method", METHODS)],
+)
+def test_choices_are_shown_in_help_and_in_the_error(
+    run: Run, option: str, choices: tuple[str, ...]
+) -> None:
+    shown = re.search(rf"--{option} +<?([a-z|]+)", run("train", "--help").stdout)
+    assert shown is not None
+    assert set(shown[1].split("|")) == set(choices)
+    result = run("train", f"--{option}", "magic")
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    assert all(text in result.stderr for text in ("magic", f"--{option}", *map(repr, choices)))
+
+
+def test_patience_without_validation_is_a_mistake(run: Run, small_hdf5: Path) -> None:
+    train = ("train", "--data", "small.h5", "--size", "8", "--patience", "3", "--iterations", "5")
+    result = run(*train)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith("catclf: --patience waits for --validation")
+    assert run(*train, "--validation", "0.2").code == 0
+
+
+FIT = "--fit crop changes no stored picture: it only says how they were made\n"
+
+
+def test_a_fit_that_changes_nothing_is_told(run: Run, small_hdf5: Path, tmp_path: Path) -> None:
+    data = ("--data", "small.h5")
+    for args in (
+        ("train", *data, "--size", "8", "--iterations", "5"),
+        ("compare", "small.h5", "--iterations", "5"),
+        ("check", *data, "--examples", "2"),
+        ("data", "info", "small.h5"),
+        ("data", "pack", "small.h5", "-o", "p.h5"),
+    ):
+        result = run(*args, "--fit", "crop")
+        assert result.code == 0
+        assert result.stderr.startswith(f"catclf: small.h5: {FIT}")
+        assert FIT not in run(*args).stderr
+    assert catclf.load(tmp_path / "model.npz").preprocess.fit == "squash"
+    assert run("train", *data, "--fit", "crop", "--iterations", "5").code == 0
+    assert catclf.load(tmp_path / "model.npz").preprocess.fit == "crop"
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        paint(tmp_path / "photos" / name / "a.png", GREEN)
+    assert run("data", "info", "photos", "--fit", "crop").stderr == ""
+
+
+def test_a_part_that_is_not_there_is_not_taken_for_the_other(
+    run: Run, small_hdf5: Path, tmp_path: Path
+) -> None:
+    with h5py.File(small_hdf5) as file:
+        x, y = file["train_set_x"][:], file["train_set_y"][:]
+    write_hdf5(tmp_path / "half.h5", train_set_x=x, train_set_y=y)
+    np.savez(tmp_path / "half.npz", train_set_x=x, train_set_y=y)
+    write_hdf5(tmp_path / "plain.h5", x=x, y=y)
+    assert run("train", "--data", "small.h5", "--size", "8", "--iterations", "5").code == 0
+    for name in ("half.h5", "half.npz"):
+        for args in (
+            ("evaluate", name),
+            ("explain", name, "--index", "0"),
+            ("report", "--data", name),
+        ):
+            result = run(*args, "--part", "test")
+            assert (result.code, result.stdout) == (2, "")
+            assert result.stderr == (
+                f"catclf: {name}: has no test part, but a train part: leave --part out\n"
+            )
+            assert run(*args).code == run(*args, "--part", "train").code == 0
+    result = run("evaluate", "plain.h5", "--part", "test")
+    assert result.code == 0
+    assert "plain.h5: is not divided into parts: --part test changes nothing\n" in result.stderr
+    result = run("evaluate", "none.h5", "--part", "test")
+    assert (result.code, result.stderr) == (2, "catclf: none.h5: there is no such file or folder\n")
+
+
+def test_explain_says_how_to_choose_a_picture_of_a_data_set(
+    run: Run, model: Path, small_hdf5: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("small.h5", "photos"):
+        result = run("explain", name)
+        assert (result.code, result.stdout) == (2, "")
+        assert result.stderr.endswith(": of a data set say which picture, as --index 0\n")
+    result = run("explain", "a.png", "--part", "test")
+    assert (result.code, result.stdout) == (2, "")
+    assert "--index" in result.stderr

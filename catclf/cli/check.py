@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catclf.cli.judging import stdout_styling
-from catclf.cli.options import DATA, FitOption, JsonOrText, Positive, Size, SkipBad, finite
+from catclf.cli.options import Data, FitOption, JsonOrText, Positive, Size, SkipBad, finite
+from catclf.cli.reading import warn_of_idle_fit
 from catclf.cli.streams import put
 from catclf.errors import ExitCode
 
@@ -20,14 +21,7 @@ if TYPE_CHECKING:
 
 
 def check(
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="HDF5 file, class folders, CSV or TSV table, or .npz.",
-            show_default="the bundled data set",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
+    data: Data = None,
     size: Size = None,
     fit: FitOption = None,
     skip_bad: SkipBad = False,
@@ -52,6 +46,7 @@ def check(
     """
     from catclf import checks
 
+    warn_of_idle_fit(fit, [data])
     batch = _batch(data, positive, size, fit, skip_bad, examples)
     worked = checks.examples()
     at = checks.place(batch.pictures[:], batch.Y, l2, seed)

@@ -14,6 +14,7 @@ from catclf.cli.judging import stdout_styling
 from catclf.cli.options import (
     DATA,
     TRAINING,
+    Features,
     FitOption,
     JsonOrText,
     Positive,
@@ -21,7 +22,7 @@ from catclf.cli.options import (
     Size,
     SkipBad,
 )
-from catclf.cli.reading import reading_with_progress
+from catclf.cli.reading import reading_with_progress, warn_of_idle_fit
 from catclf.cli.streams import put, warn
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def compare(
         ),
     ] = True,
     features: Annotated[
-        Literal["pixels", "hog", "patches"],
+        Features,
         typer.Option(
             help="What is weighed. Patches are learned from all pictures, without their labels.",
             rich_help_panel=TRAINING,
@@ -104,6 +105,7 @@ def compare(
         _plan(learning_rate or usual[0], l2 or usual[1], iterations, folds, repeats, seed),
         features=features,
     )
+    warn_of_idle_fit(fit, data or [])
     with reading_with_progress(size, fit, skip_bad, quiet, positive=positive) as reading:
         pooled, dropped = _pooled(data, reading, distinct)
     if dropped and not quiet:

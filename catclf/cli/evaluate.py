@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from catclf.cli.judging import PartOption, PositiveName, open_labelled, stdout_styling
-from catclf.cli.options import OUTPUT, JsonOrText, ModelPath, SkipBad, Threshold
+from catclf.cli.options import OUTPUT, SOURCE_HELP, JsonOrText, ModelPath, SkipBad, Threshold
 from catclf.cli.streams import put, warn
 
 
@@ -18,12 +18,12 @@ def evaluate(
         Path | None,
         typer.Argument(
             metavar="[DATA]",
-            help="HDF5 file, class folders, CSV or TSV table, or .npz.",
+            help=SOURCE_HELP,
             show_default="the bundled test set",
         ),
     ] = None,
     model: ModelPath = Path("model.npz"),
-    part: PartOption = "test",
+    part: PartOption = None,
     positive: PositiveName = None,
     skip_bad: SkipBad = False,
     threshold: Threshold = None,

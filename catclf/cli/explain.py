@@ -15,6 +15,7 @@ from catclf.errors import DataError, PictureError, SettingsError
 from catclf.files import printable, replacing, require_writable
 
 if TYPE_CHECKING:
+    from catclf.datasets import Part
     from catclf.explain import Explanation, Row
     from catclf.maths import Pixels
     from catclf.model import Model
@@ -33,7 +34,7 @@ def explain(
         int | None,
         typer.Option(min=0, help="The picture's number in a data set.", rich_help_panel=DATA),
     ] = None,
-    part: PartOption = "test",
+    part: PartOption = None,
     label: Annotated[
         str | None,
         typer.Option(
@@ -78,16 +79,19 @@ def explain(
 
 
 def _picture(
-    model: Model, path: Path, index: int | None, part: Any
+    model: Model, path: Path, index: int | None, part: Part | None
 ) -> tuple[str, Pixels, str | None]:
     """What the picture is called, its pixels, and its label where that is known."""
     from catclf import images
 
     if index is None:
+        if part is not None:
+            raise SettingsError(f"--part {part} is of a data set: say which picture with --index")
         try:
             return printable(path), images.read(path, model.preprocess), None
         except PictureError as error:
-            raise DataError(f"{printable(path)}: {error}") from error
+            hint = ": of a data set say which picture, as --index 0" if _is_data_set(path) else ""
+            raise DataError(f"{printable(path)}: {error}{hint}") from error
     data = open_labelled(model, path, part)
     if index >= data.m:
         raise SettingsError(
@@ -96,6 +100,12 @@ def _picture(
     name = printable(data.names[index]) if data.names else f"picture {index}"
     pixels = data.pictures[index : index + 1][0]
     return f"{printable(data.source)} {name}", pixels, model.classes[int(data.Y[0, index])]
+
+
+def _is_data_set(path: Path) -> bool:
+    from catclf.datasets import ENDINGS
+
+    return path.is_dir() or (path.is_file() and path.suffix.lower() in ENDINGS)
 
 
 def _facts(shown: str, found: Explanation, label: str, rows: list[Row]) -> dict[str, Any]:

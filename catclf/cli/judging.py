@@ -11,15 +11,21 @@ import typer
 from catclf.cli.options import DATA
 from catclf.cli.reading import reading_with_progress
 from catclf.cli.streams import warn
+from catclf.errors import DataError
+from catclf.files import printable
 
 if TYPE_CHECKING:
-    from catclf.datasets import Dataset
+    from catclf.datasets import Dataset, Part
     from catclf.model import Model
     from catclf.styling import Styling
 
 PartOption = Annotated[
-    Literal["train", "test"],
-    typer.Option(help="The part taken where a source has both.", rich_help_panel=DATA),
+    Literal["train", "test"] | None,
+    typer.Option(
+        help="The part taken of a source that has parts.",
+        show_default="test where there are both",
+        rich_help_panel=DATA,
+    ),
 ]
 PositiveName = Annotated[
     str | None,
@@ -34,7 +40,7 @@ PositiveName = Annotated[
 def open_labelled(
     model: Model,
     path: Path | None,
-    part: Literal["train", "test"],
+    part: Part | None,
     positive: str | None = None,
     *,
     skip_bad: bool = False,
@@ -45,12 +51,27 @@ def open_labelled(
     from catclf.opening import open_for
 
     if path is None:
-        path = bundled()[part == "test"]
+        path = bundled()[part != "train"]
+    elif part is not None:
+        _require_part(path, part)
     with reading_with_progress(None, None, skip_bad, quiet, positive=positive) as reading:
-        data = open_for(model, path, part, reading)
+        data = open_for(model, path, part or "test", reading)
     for note in data.notes:
         warn(note)
     return data
+
+
+def _require_part(path: Path, part: Part) -> None:
+    """Refuse to take a part for the other one, and say so where there are none."""
+    from catclf.datasets import parts_of
+
+    held = parts_of(path) if path.exists() else {part}
+    if not held:
+        warn(f"{printable(path)}: is not divided into parts: --part {part} changes nothing")
+    elif part not in held:
+        raise DataError(
+            f"{printable(path)}: has no {part} part, but a {held.pop()} part: leave --part out"
+        )
 
 
 def stdout_styling() -> Styling:

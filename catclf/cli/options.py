@@ -22,12 +22,13 @@ ModelPath = Annotated[
         show_default=True,
     ),
 ]
-SourcePath = Annotated[
-    Path,
-    typer.Argument(
-        metavar="SOURCE", help="HDF5 file, class folders, CSV or TSV table, or .npz archive."
-    ),
+SOURCE_HELP = "HDF5 file, class folders, CSV or TSV table, or .npz."
+SourcePath = Annotated[Path, typer.Argument(metavar="SOURCE", help=SOURCE_HELP)]
+Data = Annotated[
+    Path | None,
+    typer.Option(help=SOURCE_HELP, show_default="the bundled data set", rich_help_panel=DATA),
 ]
+Features = Literal["pixels", "hog", "patches"]
 JsonOrText = Annotated[
     Literal["text", "json"], typer.Option("--format", help="How to print.", rich_help_panel=OUTPUT)
 ]
@@ -55,7 +56,12 @@ SkipBad = Annotated[
     typer.Option("--skip-bad", help="Leave unreadable pictures out.", rich_help_panel=DATA),
 ]
 Positive = Annotated[
-    str | None, typer.Option(help="The class to find.", show_default="cat", rich_help_panel=DATA)
+    str | None,
+    typer.Option(
+        help="The class to find; all others count as negative.",
+        show_default="cat",
+        rich_help_panel=DATA,
+    ),
 ]
 Quiet = Annotated[
     bool,

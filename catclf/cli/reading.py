@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catclf.cli.streams import warn
+from catclf.files import printable
 
 if TYPE_CHECKING:
     from catclf.datasets import Part, Reading
@@ -30,6 +31,19 @@ def reading_with_progress(
 
     with counting("reading pictures", quiet) as on_progress:
         yield Reading(positive, size, fit, skip_bad, workers, on_progress)
+
+
+def warn_of_idle_fit(fit: str | None, paths: Sequence[Path | None]) -> None:
+    """Say on stderr that stored pictures are not made square again, where there are no others.
+
+    Without paths it is the bundled data that are read.
+    """
+    from catclf.datasets import stores_pixels
+
+    given = [path for path in paths if path is not None]
+    if fit is not None and all(map(stores_pixels, given)):
+        shown = ", ".join(map(printable, given)) or "the bundled data"
+        warn(f"{shown}: --fit {fit} changes no stored picture: it only says how they were made")
 
 
 def warn_of_left_out(source: Source) -> None:

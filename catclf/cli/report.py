@@ -26,7 +26,7 @@ def report(
             rich_help_panel=DATA,
         ),
     ] = None,
-    part: PartOption = "test",
+    part: PartOption = None,
     positive: PositiveName = None,
     skip_bad: SkipBad = False,
     threshold: Threshold = None,

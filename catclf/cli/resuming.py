@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from catclf.solvers import Settings
 
 
-def part_or_path(text: str | None) -> tuple[float, Path | None]:
+def part_or_path(text: str | None, patience: int | None) -> tuple[float, Path | None]:
     """The part of the pictures to hold out, or where others are, from the text of an option."""
     if text is None:
+        if patience is not None:
+            raise SettingsError("--patience waits for --validation: give both, as --validation 0.2")
         return 0.0, None
     try:
         part = float(text)

@@ -9,9 +9,21 @@ from typing import Annotated, Literal
 import typer
 
 from catclf.cli.choosing import Wishes, prepare_rows, settle
-from catclf.cli.options import DATA, FEATURES, OUTPUT, TRAINING, FitOption, Quiet, Size, SkipBad
+from catclf.cli.options import (
+    DATA,
+    FEATURES,
+    OUTPUT,
+    TRAINING,
+    Data,
+    Features,
+    FitOption,
+    Positive,
+    Quiet,
+    Size,
+    SkipBad,
+)
 from catclf.cli.outcome import show_outcome
-from catclf.cli.reading import reading_with_progress
+from catclf.cli.reading import reading_with_progress, warn_of_idle_fit
 from catclf.cli.recording import both_of, logging_steps
 from catclf.cli.resuming import checkpoints_beside, open_validation, part_or_path
 from catclf.cli.stopping import exit_if_stopped, stop_on_signals
@@ -20,14 +32,7 @@ from catclf.files import require_writable
 
 
 def train(
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="HDF5 file, class folders, CSV or TSV table, or .npz.",
-            show_default="the bundled data set",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
+    data: Data = None,
     test: Annotated[
         Path | None,
         typer.Option(
@@ -39,16 +44,9 @@ def train(
     size: Size = None,
     fit: FitOption = None,
     skip_bad: SkipBad = False,
-    positive: Annotated[
-        str | None,
-        typer.Option(
-            help="The class to find; all others count as negative.",
-            show_default="cat",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
+    positive: Positive = None,
     features: Annotated[
-        Literal["pixels", "hog", "patches"],
+        Features,
         typer.Option(
             help="What is weighed: pixels, histograms of oriented gradients and colours, or "
             "patches of a dictionary that is learned first: slower, and far more often right.",
@@ -113,7 +111,7 @@ def train(
         ),
     ] = "none",
     solver: Annotated[
-        str | None,
+        Literal["gd", "newton", "lbfgs"] | None,
         typer.Option(
             help="gd (gradient descent); newton: the optimum of a penalised cost in ten steps, up "
             "to a few thousand pictures; lbfgs: in tens of passes, needs SciPy.",
@@ -122,9 +120,11 @@ def train(
         ),
     ] = None,
     method: Annotated[
-        str,
+        Literal["auto", "gram", "stream", "fused"],
         typer.Option(
-            help="auto, gram (for few pictures) or stream: same result, other time.",
+            metavar="auto|gram|stream|fused",  # as it would be made is too wide for 80 columns
+            help="How it is computed: same result, other time; gram is for few pictures, fused "
+            "needs Numba.",
             rich_help_panel=TRAINING,
         ),
     ] = "auto",
@@ -148,12 +148,13 @@ def train(
         ),
     ] = None,
     patience: Annotated[
-        int,
+        int | None,
         typer.Option(
             help="Printed costs without a better one on --validation until training ends.",
+            show_default="10",
             rich_help_panel=TRAINING,
         ),
-    ] = 10,
+    ] = None,
     seed: Annotated[
         int,
         typer.Option(
@@ -218,7 +219,7 @@ def train(
     from catclf.solvers import Settings
     from catclf.solvers import train as fit_to
 
-    held_out, judged_by = part_or_path(validation)
+    held_out, judged_by = part_or_path(validation, patience)
     wishes = Wishes(features, flip, l2, threshold, solver, learning_rate, cache)
     settings = wishes.first_settings(
         Settings(
@@ -228,7 +229,7 @@ def train(
             method=method,
             batch_size=batch_size,
             validation=held_out,
-            patience=patience,
+            patience=Settings.patience if patience is None else patience,
             class_weight=class_weight,
         )
     )
@@ -244,6 +245,7 @@ def train(
         require_writable(plot, [*inputs, output, *([log] if log else [])])
     with ExitStack() as stack:
         record = stack.enter_context(logging_steps(log, [*inputs, output], print_every, iterations))
+        warn_of_idle_fit(fit, inputs)
         with reading_with_progress(
             size, fit, skip_bad, quiet, positive=positive, workers=workers
         ) as reading:

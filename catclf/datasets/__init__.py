@@ -180,21 +180,31 @@ def open_source(path: str | Path, part: Part, reading: Reading) -> Source:
     )
 
 
-def has_both_parts(path: Path) -> bool:
-    """Whether a source holds a training and a test part."""
+def parts_of(path: Path) -> set[Part]:
+    """Which parts a source holds under their names; none where it is not divided."""
     if path.is_dir():
         from catclf.datasets import folders
 
-        return folders.has_both_parts(path)
+        return folders.parts(path)
     if path.suffix.lower() in HDF5_ENDINGS:
         from catclf.datasets import hdf5
 
-        return hdf5.has_both_parts(path)
+        return hdf5.parts(path)
     if path.suffix.lower() == ".npz":
         from catclf.datasets import npz
 
-        return npz.has_both_parts(path)
-    return False
+        return npz.parts(path)
+    return set()
+
+
+def has_both_parts(path: Path) -> bool:
+    """Whether a source holds a training and a test part."""
+    return len(parts_of(path)) == 2
+
+
+def stores_pixels(path: Path) -> bool:
+    """Whether pictures lie there as pixels of one size, and not as files that are decoded."""
+    return path.suffix.lower() in (*HDF5_ENDINGS, ".npz") and not path.is_dir()
 
 
 def bundled() -> tuple[Path, Path]:

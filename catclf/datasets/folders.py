@@ -22,13 +22,13 @@ PARTS: dict[Part, tuple[str, ...]] = {
 
 def read(root: Path, part: Part, reading: Reading) -> FileSource:
     """List the pictures of each class, by name. Raises DataError when there are not two classes."""
-    parts = _parts(root)
+    divided = _parts(root)
     folder = root
-    if parts:
-        if part not in parts:
-            other = printable(next(iter(parts.values())).name)
+    if divided:
+        if part not in divided:
+            other = printable(next(iter(divided.values())).name)
             raise DataError(f"{printable(root)}: has no {part} folder beside {other}")
-        folder = parts[part]
+        folder = divided[part]
     shown = printable(folder)
     classes = tuple(path.name for path in _folders(folder))
     if len(classes) < 2:
@@ -52,9 +52,9 @@ def read(root: Path, part: Part, reading: Reading) -> FileSource:
     return FileSource(shown, name, classes, np.array(labels), preprocess, folder, files, reading)
 
 
-def has_both_parts(root: Path) -> bool:
+def parts(root: Path) -> set[Part]:
     """Whether there is a train and a test folder, each with class folders."""
-    return {"train", "test"} <= set(_parts(root))
+    return set(_parts(root))
 
 
 def _parts(root: Path) -> dict[Part, Path]:

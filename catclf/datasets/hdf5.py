@@ -60,11 +60,11 @@ def read(path: Path, part: Part, reading: Reading) -> ArraySource:
     return ArraySource(shown, path.name, classes, labels, preprocess, pixels, names)
 
 
-def has_both_parts(path: Path) -> bool:
-    """Whether one file has a training and a test part."""
+def parts(path: Path) -> set[Part]:
+    """Which of a training and a test part one file has."""
     with _opened(path) as file, suppress(Exception):  # reading it will say what is damaged
-        return all(f"{part}_set_{what}" in file for part in ("train", "test") for what in "xy")
-    return False
+        return stored.parts(file)
+    return set()
 
 
 def _opened(path: Path) -> Any:

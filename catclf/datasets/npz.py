@@ -57,12 +57,11 @@ def _read(archive: zipfile.ZipFile, path: Path, part: Part, reading: Reading) ->
     return ArraySource(shown, path.name, classes, labels, preprocess, pixels)
 
 
-def has_both_parts(path: Path) -> bool:
-    """Whether one archive has a training and a test part."""
+def parts(path: Path) -> set[Part]:
+    """Which of a training and a test part one archive has."""
     with suppress(Exception), zipfile.ZipFile(path) as archive:  # reading it will say what is wrong
-        keys = {name.removesuffix(".npy") for name in archive.namelist()}
-        return {"train_set_x", "train_set_y", "test_set_x", "test_set_y"} <= keys
-    return False
+        return stored.parts({name.removesuffix(".npy") for name in archive.namelist()})
+    return set()
 
 
 class _Member:

@@ -33,6 +33,12 @@ def find_keys(keys: Container[str], listed: list[str], part: Part, shown: str) -
     raise DataError(f"{shown}: has none of the keys {wanted}; it holds {found}")
 
 
+def parts(keys: Container[str]) -> set[Part]:
+    """Those parts of which pictures and labels are among the keys."""
+    named: tuple[Part, ...] = ("train", "test")
+    return {part for part in named if f"{part}_set_x" in keys and f"{part}_set_y" in keys}
+
+
 def check_labels(shape: tuple[int, ...], dtype: np.dtype[Any], shown: str) -> None:
     """Labels are integers of shape (m,), (1, m) or (m, 1)."""
     if dtype.kind not in "biu":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catclf.cli.options import OUTPUT, FitOption, JsonOrText, Size, SkipBad, SourcePath
-from catclf.cli.reading import open_all_parts, reading_with_progress
+from catclf.cli.reading import open_all_parts, reading_with_progress, warn_of_idle_fit
 from catclf.cli.streams import put
 from catclf.files import printable, replacing, require_writable
 
@@ -37,6 +37,7 @@ def info(
     """
     if image is not None:
         require_writable(image, [source])
+    warn_of_idle_fit(fit, [source])
     with reading_with_progress(size, fit, skip_bad, quiet=False) as reading:
         parts = open_all_parts(source, reading)
         if image is not None:

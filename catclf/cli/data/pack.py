@@ -9,7 +9,12 @@ from typing import Annotated, Literal
 import typer
 
 from catclf.cli.options import DATA, OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath
-from catclf.cli.reading import open_all_parts, reading_with_progress, warn_of_left_out
+from catclf.cli.reading import (
+    open_all_parts,
+    reading_with_progress,
+    warn_of_idle_fit,
+    warn_of_left_out,
+)
 from catclf.cli.streams import put
 from catclf.files import printable
 
@@ -47,6 +52,7 @@ def pack(
 
     require_output(output, [source])
     began = perf_counter()
+    warn_of_idle_fit(fit, [source])
     with reading_with_progress(size, fit, skip_bad, quiet, workers=workers) as reading:
         parts = open_all_parts(source, reading)
         written = write(output, parts, compress)
