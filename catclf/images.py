@@ -7,7 +7,7 @@ import os
 import stat
 import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
@@ -106,14 +106,6 @@ def dimensions(path: str | Path) -> tuple[int, int]:
     with _opened(path, Limits()) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _identified(file).size
-
-
-def list_folder(folder: Path) -> Iterator[Path]:
-    """The picture files directly in a folder, by name, without hidden files and other endings."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if is_picture(entry)]
-    for name in sorted(names):
-        yield folder / name
 
 
 def is_picture(entry: os.DirEntry[str], endings: frozenset[str] = ENDINGS) -> bool:

@@ -71,16 +71,6 @@ def flatten(pictures: NDArray[np.generic]) -> NDArray[np.generic]:
     return pictures.reshape(len(pictures), math.prod(pictures.shape[1:])).T
 
 
-def unflatten(X: NDArray[np.generic], size: int) -> NDArray[np.generic]:
-    """Columns X (size*size*3, m) back to pictures (m, size, size, 3): the inverse of flatten."""
-    require_2d(X=X)
-    if X.shape[0] != size * size * 3:
-        raise ShapeError(
-            f"X has {X.shape[0]} rows; {size}x{size}x3 pictures need {size * size * 3}"
-        )
-    return X.T.reshape(-1, size, size, 3)
-
-
 def losses_and_errors(Z: Floats, Y: Floats) -> tuple[Floats, Floats]:
     """The loss of each picture and its derivative dZ = A - Y, both of Z's shape.
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from catclf.errors import PictureError
-from catclf.images import FITS, Limits, Preprocess, list_folder, read
+from catclf.images import FITS, Limits, Preprocess, read
 from catclf.maths import Pixels
 
 SMALL = Preprocess(8)
@@ -560,34 +560,3 @@ def test_a_damaged_picture_gives_pixels_or_a_picture_error_and_nothing_else(
             assert found.shape == (8, 8, 3)
             assert found.dtype == np.uint8
     assert capsys.readouterr() == ("", "")
-
-
-# Folders
-
-
-def test_a_folder_lists_its_pictures_by_name_and_nothing_else(tmp_path: Path) -> None:
-    pictures = [
-        "B.JPG",
-        "a.png",
-        "b.jpeg",
-        "c.WebP",
-        "d.tiff",
-        "e 1.gif",
-        "ä.bmp",
-        "10.jpg",
-        "9.jpg",
-    ]
-    others = ["Thumbs.db", ".hidden.png", "._a.png", ".DS_Store", "notes.txt", "png", "x.png.part"]
-    for name in pictures + others:
-        (tmp_path / name).touch()
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "inner.png").touch()
-    (tmp_path / "folder.png").mkdir()
-    (tmp_path / "link.png").symlink_to("a.png")
-    (tmp_path / "link-to-folder.png").symlink_to("sub")
-    found = list(list_folder(tmp_path))
-    assert found == [tmp_path / name for name in sorted([*pictures, "link.png"])]
-
-
-def test_an_empty_folder_lists_nothing(tmp_path: Path) -> None:
-    assert list(list_folder(tmp_path)) == []

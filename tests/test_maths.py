@@ -62,13 +62,6 @@ def test_l1_and_l2_losses_have_the_courses_hand_values() -> None:
     assert maths.l2_loss(yhat, y) == pytest.approx(0.43, rel=1e-15)
 
 
-@wild
-@given(m=st.integers(0, 5), size=st.integers(1, 4))
-def test_unflatten_undoes_flatten(m: int, size: int) -> None:
-    pictures = np.arange(m * size * size * 3).reshape(m, size, size, 3)
-    assert np.array_equal(maths.unflatten(maths.flatten(pictures), size), pictures)
-
-
 def test_flatten_makes_picture_j_column_j() -> None:
     pictures = np.arange(2 * 2 * 2 * 3).reshape(2, 2, 2, 3)
     assert maths.flatten(pictures).T.tolist() == [list(range(12)), list(range(12, 24))]
@@ -80,18 +73,12 @@ def test_flatten_is_a_view_without_a_copy() -> None:
     assert pictures[1, 0, 0, 0] == 7.0
 
 
-def test_unflatten_names_the_rows_it_needs() -> None:
-    with pytest.raises(ShapeError, match=r"13 rows.* need 12"):
-        maths.unflatten(np.zeros((13, 5)), 2)
-
-
 TAKERS: dict[str, Callable[[Floats], object]] = {
     "require_2d": lambda v: maths.require_2d(v=v),
     "softmax": maths.softmax,
     "l1_loss": lambda v: maths.l1_loss(v, v),
     "l2_loss": lambda v: maths.l2_loss(v, v),
     "flatten": maths.flatten,
-    "unflatten": lambda v: maths.unflatten(v, 1),
     "cost, Z": lambda v: maths.cost(v, Y),
     "cost, Y": lambda v: maths.cost(Y, v),
     "vectorized, X": lambda v: maths.cost_and_gradient(v, Y, W, B),
@@ -211,4 +198,4 @@ def test_inputs_are_not_changed() -> None:
         call(y, y)
     maths.sigmoid(x)
     maths.softmax(x)
-    maths.unflatten(maths.flatten(pictures), 2)
+    maths.flatten(pictures)
