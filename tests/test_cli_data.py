@@ -301,6 +301,27 @@ def test_verify_names_every_kind_of_bad_picture_of_a_folder(run: Run, tmp_path: 
     assert "cat/0.png = photos dog/copy.png" in problems["same-picture-other-label"]
 
 
+def test_verify_lists_the_pictures_of_a_class_that_cannot_be_read_at_all(
+    run: Run, tmp_path: Path
+) -> None:
+    root = folder(tmp_path / "photos", ("cat", "dog"), 3)
+    for path in (root / "dog").iterdir():
+        path.write_bytes(b"no picture")
+    result = run("data", "verify", "photos", "--size", "32")
+    assert (result.code, result.stderr) == (1, "")
+    lines = result.stdout.splitlines()
+    assert [line.partition(": ")[0] for line in lines[:3]] == [
+        f"photos dog/{i}.png" for i in range(3)
+    ]
+    assert lines[3] == "checked 3 pictures: photos 3"
+    for path in (root / "cat").iterdir():
+        path.write_bytes(b"no picture")
+    result = run("data", "verify", "photos", "--format", "json")
+    assert (result.code, result.stderr) == (1, "")
+    assert [found["kind"] for found in strict(result.stdout)["problems"]] == ["unreadable"] * 6
+    failed(run("data", "pack", "photos", "-o", "p.h5", "--skip-bad"), "no picture of class cat")
+
+
 def test_verify_tells_parts_of_one_name_apart(run: Run, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 1)):
         (tmp_path / name).mkdir()

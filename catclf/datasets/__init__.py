@@ -34,7 +34,8 @@ class Reading:
     ``positive`` names the class of label 1 (default: cat where there is one). ``size`` is the
     height and width wanted (default: those of stored pictures, 64 for picture files). ``fit`` is
     how picture files are brought to that shape. ``skip_bad`` leaves unreadable pictures out instead
-    of refusing the source. ``on_progress(done, total)`` is told how many pictures are decoded.
+    of refusing the source; ``every_class`` refuses one of which a class cannot be read at all.
+    ``on_progress(done, total)`` is told how many pictures are decoded.
     """
 
     positive: str | None = None
@@ -43,6 +44,7 @@ class Reading:
     skip_bad: bool = False
     workers: int | None = None
     on_progress: Callable[[int, int], None] | None = None
+    every_class: bool = True
 
 
 @dataclass(frozen=True)

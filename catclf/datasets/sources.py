@@ -103,7 +103,8 @@ class FileSource:
             yield np.array(rows), np.stack(pictures)
         if self.skipped and not self.reading.skip_bad:
             self._refuse()
-        self._require_every_class()
+        if self.reading.every_class:
+            self._require_every_class()
 
     def names(self) -> Sequence[str] | None:
         return self.files

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,7 +37,7 @@ def verify(
     names = [source.name or str(source) for source in sources]
     with reading_with_progress(size, None, skip_bad=True, quiet=False) as reading:
         for source, name in zip(sources, names, strict=True):
-            parts = open_all_parts(source, reading)
+            parts = open_all_parts(source, replace(reading, every_class=False))
             for part, found in parts.items():
                 label = printable(name if names.count(name) == 1 else source)
                 label += f" {part}" if len(parts) > 1 else ""
