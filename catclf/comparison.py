@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from catclf.errors import DataError, SettingsError
+from catclf.errors import DataError, DivergedError, SettingsError
 from catclf.files import printable
 from catclf.maths import Floats
 from catclf.styling import Styling
@@ -114,6 +114,15 @@ class Comparison:
         return min(sound, key=lambda result: sign * result.mean(measure), default=None)
 
     def as_good(self, measure: str) -> list[Result]:
+    def require_sound(self) -> None:
+        """Raise DivergedError when there is nothing to take."""
+        if all(result.diverged is not None for result in self.results):
+            least = min(result.candidate.learning_rate for result in self.results)
+            raise DivergedError(
+                f"{printable(self.source)}: every candidate diverged: try smaller learning rates, "
+                f"as --learning-rate {least / 10:g}"
+            )
+
         """Those that these folds cannot tell from the best.
 
         The differences on the same folds, with the variance corrected for training sets that
@@ -279,8 +288,7 @@ def _cell(result: Result, name: str, style: Styling) -> str:
 
 def _advice(found: Comparison, measure: str, style: Styling) -> list[str]:
     best = found.best(measure)
-    if best is None:
-        return ["every candidate diverged: try smaller learning rates"]
+    assert best is not None
     lines = [
         style.bold(f"take {options(best.candidate, found.plan.features)}")
         + f": the best {NAMES[measure]}"

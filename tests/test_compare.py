@@ -19,7 +19,7 @@ import catclf
 from catclf import comparison, crossval
 from catclf.comparison import Candidate, Comparison, Plan, Result
 from catclf.datasets import Dataset
-from catclf.errors import DataError, SettingsError
+from catclf.errors import DataError, DivergedError, SettingsError
 from catclf.images import Preprocess
 from catclf.styling import Styling
 
@@ -119,7 +119,9 @@ def test_a_candidate_that_diverges_is_left_out_and_disturbs_none() -> None:
     assert facts["candidates"][0]["accuracy"]["mean"] is None
     assert "diverged at step 1" in comparison.text(both, "accuracy", Styling())
     hopeless = crossval.compare(make(), Plan((Candidate(1e6),), 50))
-    assert "try smaller learning rates" in comparison.text(hopeless, "accuracy", Styling())
+    with pytest.raises(DivergedError, match="try smaller learning rates, as --learning-rate"):
+        hopeless.require_sound()
+    both.require_sound()
 
 
 def outcome(*scores: list[float]) -> Comparison:
@@ -244,6 +246,18 @@ def test_the_bundled_training_set_is_the_default_and_is_compared_live(
     assert "held-out log loss" in shown
     assert "α 0.001" in shown
     assert "step 10 of 10" in shown
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_nothing_to_take_is_exit_2(run: Run, small: Path, format: str) -> None:
+    rates = ("compare", "x.h5", "--iterations", "50", "--format", format, "--lr")
+    result = run(*rates, "1e5,1e6")
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "catclf: x.h5: every candidate diverged: try smaller learning rates, as "
+        "--learning-rate 10000\n"
+    )
+    assert run(*rates, "1e5,0.01").code == 0
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,7 @@ def compare(
             lambda progress: show(_live(plan, progress)),
         )
     measure = by.replace("-", "_")
+    found.require_sound()
     if format == "json":
         put(json.dumps(comparison.facts(found, measure), allow_nan=False) + "\n")
     elif not quiet:
