@@ -14,6 +14,7 @@ from catclf.errors import DataError, DivergedError, SettingsError
 from catclf.files import printable
 from catclf.maths import Floats
 from catclf.styling import Styling
+from catclf.wording import counted
 
 _LARGEST = 10**9  # believed of a number in a file
 FORMAT = "catclf-comparison"
@@ -113,7 +114,6 @@ class Comparison:
         sign = 1.0 if measure == "log_loss" else -1.0
         return min(sound, key=lambda result: sign * result.mean(measure), default=None)
 
-    def as_good(self, measure: str) -> list[Result]:
     def require_sound(self) -> None:
         """Raise DivergedError when there is nothing to take."""
         if all(result.diverged is not None for result in self.results):
@@ -123,6 +123,7 @@ class Comparison:
                 f"as --learning-rate {least / 10:g}"
             )
 
+    def as_good(self, measure: str) -> list[Result]:
         """Those that these folds cannot tell from the best.
 
         The differences on the same folds, with the variance corrected for training sets that
@@ -247,12 +248,12 @@ def text(found: Comparison, measure: str, style: Styling) -> str:
     """The table and what to take, for people, in 80 columns but for long names."""
     plan, positive = found.plan, printable(found.classes[1])
     head = (
-        f"{printable(found.source)}: {found.pictures} pictures, {found.positives} {positive} ("
-        f"{100 * found.positives / found.pictures:.1f} %)"
+        f"{printable(found.source)}: {counted(found.pictures, 'picture')}, "
+        f"{found.positives} {positive} ({100 * found.positives / found.pictures:.1f} %)"
     )
     repeats = f" x {plan.repeats} repeats" if plan.repeats > 1 else ""
     how = (
-        f"{plan.folds} folds{repeats}, seed {plan.seed}, {plan.iterations} steps; "
+        f"{plan.folds} folds{repeats}, seed {plan.seed}, {counted(plan.iterations, 'step')}; "
         "mean and standard deviation on held-out folds"
     )
     names = ("balanced acc.", "accuracy", "ROC AUC", "log loss")

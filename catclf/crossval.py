@@ -31,6 +31,7 @@ from catclf.problems.gram import gram
 from catclf.sampling import Rows
 from catclf.solvers.descent import DIVERGED_COST
 from catclf.threads import Team, blas_threads, cores
+from catclf.wording import counted
 
 POINTS = 50  # of the curves
 
@@ -59,8 +60,8 @@ def stratified_folds(labels: Floats, folds: int, repeats: int, seed: int) -> Row
         rows = np.flatnonzero(truth == label)
         if len(rows) < folds:
             raise DataError(
-                f"a class has {len(rows)} pictures, too few for {folds} folds: try --folds 2 or "
-                "more pictures"
+                f"a class has {counted(len(rows), 'picture')}, too few for {folds} folds: "
+                "try --folds 2 or more pictures"
             )
         for repeat in range(repeats):
             # The larger folds of one class are the smaller of the other.

@@ -21,6 +21,7 @@ from catclf.metrics import Counts, wilson
 from catclf.model import Model
 from catclf.quality import SHARE_DEVIATIONS, SHARE_DIFFERENCE
 from catclf.styling import Styling
+from catclf.wording import counted
 
 
 @dataclass(frozen=True)
@@ -261,8 +262,8 @@ def text(found: Evaluation, mistakes: int, style: Styling) -> str:
     counts = found.counts
     negative, positive = (printable(name) for name in found.classes)
     head = (
-        f"{printable(found.source)}: {counts.total} pictures, {counts.positives} {positive} "
-        f"({100 * found.share:.1f} %), {counts.negatives} {negative}"
+        f"{printable(found.source)}: {counted(counts.total, 'picture')}, "
+        f"{counts.positives} {positive} ({100 * found.share:.1f} %), {counts.negatives} {negative}"
     )
     lines = [style.bold(head), "", style.dim(f"{'':<19}{'model':>9}  {'blind':>9}")]
     for m in measures(found):

@@ -18,6 +18,7 @@ from catclf.errors import PictureError
 from catclf.files import reason
 from catclf.silence import silence_pillow, silent_stderr
 from catclf.sniffing import sniff
+from catclf.wording import counted
 
 if TYPE_CHECKING:  # NumPy is loaded by the functions that need it: decoding a JPEG does not
     from PIL import Image  # noqa: TID251
@@ -202,7 +203,8 @@ def _opened(path: str | Path, limits: Limits) -> BinaryIO:
     if status.st_size == 0:
         raise PictureError("empty", "is empty")
     raise PictureError(
-        "too-large", f"has {status.st_size} bytes, more than the limit of {limits.file_bytes}"
+        "too-large",
+        f"has {counted(status.st_size, 'byte')}, more than the limit of {limits.file_bytes}",
     )
 
 

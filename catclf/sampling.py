@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import DataError
+from catclf.wording import counted
 
 Rows = NDArray[np.int64]
 
@@ -35,6 +36,7 @@ def stratified_split(labels: Rows, groups: Rows, share: float, seed: int) -> tup
     chosen[held] = True
     if chosen.all() or not chosen.any():
         raise DataError(
-            f"{len(labels)} pictures cannot be divided so that each part has some: try --test 0.5"
+            f"{counted(len(labels), 'picture')} cannot be divided so that each part has some: "
+            "try --test 0.5"
         )
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)

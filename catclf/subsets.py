@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from catclf.errors import DataError
 from catclf.maths import Floats
 from catclf.problems.base import Labelled, Pictures
+from catclf.wording import counted
 
 Rows = NDArray[np.intp]
 GAP = 16  # pictures not wanted that are read with their neighbours rather than skipped
@@ -77,8 +78,8 @@ def split(data: Labelled, fraction: float, seed: int) -> tuple[Part, Part]:
         count = round(fraction * len(rows))
         if not 0 < count < len(rows):
             raise DataError(
-                f"{fraction:g} of {len(rows)} pictures of one class cannot be held out for "
-                "validation: use more pictures or another fraction"
+                f"{fraction:g} of {counted(len(rows), 'picture')} of one class cannot be held out "
+                "for validation: use more pictures or another fraction"
             )
         held[rng.permutation(rows)[:count]] = True
     return Part(data, np.flatnonzero(~held)), Part(data, np.flatnonzero(held))

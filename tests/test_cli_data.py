@@ -153,7 +153,7 @@ def test_an_unreadable_picture_ends_training_unless_it_is_skipped(run: Run, tmp_
     assert not (tmp_path / "m.npz").exists()
     result = run(*TRAIN, "--data", "photos", "--skip-bad", "--size", "8")
     assert result.code == 0
-    assert "left out 1 unreadable pictures: dog/bad.jpg (" in result.stderr
+    assert "left out 1 unreadable picture: dog/bad.jpg (" in result.stderr
     assert " of 12 " in result.stdout
 
 
@@ -196,7 +196,7 @@ def test_pack_says_which_pictures_it_left_out(run: Run, tmp_path: Path) -> None:
     result = run("data", "pack", "photos", "-o", "p.h5", "--skip-bad", "--compress", "gzip")
     assert result.code == 0
     assert result.stdout.startswith("p.h5: train 12 pictures, ")
-    assert "left out 1 unreadable pictures: dog/bad.jpg (is empty)" in result.stderr
+    assert "left out 1 unreadable picture: dog/bad.jpg (is empty)" in result.stderr
     with h5py.File(tmp_path / "p.h5") as file:
         assert file["train_set_x"].shape == (12, 64, 64, 3)
         assert file["train_set_x"].compression == "gzip"
@@ -354,7 +354,7 @@ def test_split_divides_by_class_and_keeps_duplicates_together(run: Run, tmp_path
     split = ("data", "split", "photos", "--test", "0.25", "--size", "32", "--skip-bad", "--seed")
     result = run(*split, "3", "-o", "s.h5")
     assert result.code == 0
-    assert "left out 1 unreadable pictures: dog/bad.jpg (is empty)" in result.stderr
+    assert "left out 1 unreadable picture: dog/bad.jpg (is empty)" in result.stderr
     with h5py.File(tmp_path / "s.h5") as file:
         train, test = ([n.decode() for n in file[f"{p}_set_names"][:]] for p in ("train", "test"))
         labels = file["test_set_y"][:]

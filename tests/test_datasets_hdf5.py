@@ -394,9 +394,9 @@ def test_missing_keys_are_refused_with_those_wanted_and_found(
         (X.astype(np.int64), Y, "x is int64: pixels must be uint8"),
         (X.astype(np.int8), Y, "x is int8: pixels must be uint8"),
         (X.astype(bool), Y, "x is bool: pixels must be uint8"),
-        (X[:5], Y, "x has 5 pictures, but there are 6 labels"),
-        (X, Y[:1], "x has 6 pictures, but there are 1 labels"),
-        (X, Y[:0], "x has 6 pictures, but there are 0 labels"),
+        (X[:5], Y, "x has 5 pictures, but 6 labels"),
+        (X, Y[:1], "x has 6 pictures, but 1 label"),
+        (X, Y[:0], "x has 6 pictures, but 0 labels"),
         (X[:0], Y[:0], "x has no pictures"),
         (X, Y + 1, "y has label 2 at picture"),
         (X, -Y, "y has label -1 at picture"),
@@ -648,7 +648,7 @@ def test_a_flipped_byte_gives_a_data_set_or_a_data_error_and_nothing_else(path: 
 @pytest.mark.parametrize(("label", "name"), [(0, "non-cat"), (1, "cat")])
 def test_one_class_only_is_refused_for_training(path: Path, label: int, name: str) -> None:
     data = opened(write_hdf5(path, x=X, y=np.full(6, label)))
-    with pytest.raises(DataError, match=rf"^data\.h5: all 6 pictures are {name}: "):
+    with pytest.raises(DataError, match=rf"^data\.h5: every picture is {name}: "):
         data.require_both_classes()
 
 
@@ -658,7 +658,7 @@ def test_both_classes_are_enough_for_training(path: Path) -> None:
 
 def test_a_name_with_a_line_break_stays_on_one_line_after_opening(tmp_path: Path) -> None:
     data = opened(write_hdf5(tmp_path / "a\nb.h5", x=X, y=np.ones(6, int)))
-    with pytest.raises(DataError, match="all 6 pictures") as caught:
+    with pytest.raises(DataError, match="every picture is cat") as caught:
         data.require_both_classes()
     assert str(caught.value).isprintable()
 

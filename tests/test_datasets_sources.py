@@ -469,7 +469,7 @@ def test_a_pickle_in_an_archive_is_refused_and_never_loaded(tmp_path: Path, key:
         ([("x.npy", npy(PICTURES, (9, SIZE, SIZE, 3))), GOOD[1]], "x does not hold as much"),
         ([("x.npy", npy(PICTURES, (8, -SIZE, -SIZE, 3))), GOOD[1]], ""),
         ([GOOD[0], ("y.npy", npy(LABELS, (10**15,)))], "y does not hold as much"),
-        ([GOOD[0], ("y.npy", npy(LABELS[:7]))], "8 pictures, but there are 7 labels"),
+        ([GOOD[0], ("y.npy", npy(LABELS[:7]))], "8 pictures, but 7 labels"),
         ([GOOD[0], ("y.npy", npy(LABELS + 1))], "labels must be 0 or 1"),
         ([GOOD[0], ("y.npy", npy(LABELS * 1.0))], "labels must be integers"),
         ([("x.npy", npy(PICTURES / 255)), GOOD[1]], "pixels must be uint8"),

@@ -13,6 +13,7 @@ from catclf.cli.options import Data, FitOption, JsonOrText, Positive, Size, Skip
 from catclf.cli.reading import warn_of_idle_fit
 from catclf.cli.streams import put
 from catclf.errors import ExitCode
+from catclf.wording import counted
 
 if TYPE_CHECKING:
     from catclf.checks import Example, GradientCheck
@@ -120,7 +121,7 @@ def _text(
         found = "  ".join(f"{value:.9g}" for value in example.found)
         lines.append(f"{_mark(example.agrees, style)}  {example.name:<24} {found}")
     head = (
-        f"the gradient at a random point: {gradient.pictures} pictures of "
+        f"the gradient at a random point: {counted(gradient.pictures, 'picture')} of "
         f"{printable(source)}, {gradient.features} features, λ = {gradient.l2:g}"
     )
     lines += ["", style.bold(head), "", style.dim(f"{'form':<20}{'milliseconds':>14}")]

@@ -109,7 +109,8 @@ def compare(
     with reading_with_progress(size, fit, skip_bad, quiet, positive=positive) as reading:
         pooled, dropped = _pooled(data, reading, distinct)
     if dropped and not quiet:
-        warn(f"left out {dropped} of {pooled.m + dropped} pictures, which repeat others")
+        which = "which repeats another" if dropped == 1 else "which repeat others"
+        warn(f"left out {dropped} of {pooled.m + dropped} pictures, {which}")
     rows: Labelled = pooled
     if features != "pixels":
         from catclf.features.prepare import prepare
@@ -124,8 +125,8 @@ def compare(
             dropped,
             lambda progress: show(_live(plan, progress)),
         )
-    measure = by.replace("-", "_")
     found.require_sound()
+    measure = by.replace("-", "_")
     if format == "json":
         put(json.dumps(comparison.facts(found, measure), allow_nan=False) + "\n")
     elif not quiet:

@@ -13,6 +13,7 @@ from catclf.cli.options import DATA, OUTPUT, JsonOrText, ModelPath
 from catclf.cli.streams import put
 from catclf.errors import DataError, PictureError, SettingsError
 from catclf.files import printable, replacing, require_writable
+from catclf.wording import counted
 
 if TYPE_CHECKING:
     from catclf.datasets import Part
@@ -95,7 +96,8 @@ def _picture(
     data = open_labelled(model, path, part)
     if index >= data.m:
         raise SettingsError(
-            f"--index {index}: {printable(path)} has {data.m} pictures, 0 to {data.m - 1}"
+            f"--index {index}: {printable(path)} has {counted(data.m, 'picture')}, "
+            f"0 to {data.m - 1}"
         )
     name = printable(data.names[index]) if data.names else f"picture {index}"
     pixels = data.pictures[index : index + 1][0]

@@ -13,6 +13,7 @@ import typer
 from catclf.cli.options import OUTPUT, JsonOrText
 from catclf.cli.streams import put
 from catclf.files import printable, replacing, require_writable
+from catclf.wording import counted
 
 if TYPE_CHECKING:
     from catclf.metrics import Counts
@@ -102,7 +103,7 @@ def _facts(path: Path, model: Model) -> list[tuple[str, str]]:
     background = " ".join(map(str, picture.background))
     ended = ", interrupted" if training.interrupted else ""
     facts = [
-        ("model", f"{printable(path)}: {path.stat().st_size:,} bytes"),
+        ("model", f"{printable(path)}: {counted(path.stat().st_size, 'byte', ',')}"),
         ("fingerprint", model.fingerprint),
         ("classes", f"{printable(model.classes[0])}, {printable(model.classes[1])} (positive)"),
         ("threshold", f"{model.threshold!r}"),
@@ -120,7 +121,8 @@ def _facts(path: Path, model: Model) -> list[tuple[str, str]]:
         ("bias", f"{model.b!r}"),
         (
             "trained on",
-            f"{printable(training.source) or 'unknown'}: {training.pictures:,} pictures, "
+            f"{printable(training.source) or 'unknown'}: "
+            f"{counted(training.pictures, 'picture', ',')}, "
             f"{training.positives:,} of them {printable(model.classes[1])}",
         ),
         ("data", f"SHA-256 {printable(training.fingerprint) or 'unknown'}"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from catclf.cli.streams import put, warn
 from catclf.files import printable
+from catclf.wording import counted
 
 if TYPE_CHECKING:
     from catclf.metrics import Counts
@@ -31,8 +32,9 @@ def show_outcome(
         if training.test is not None:
             put(_accuracy("test accuracy", training.test, model.classes))
         kept = f", best at step {held_out['best_step']}" if held_out else ""
+        steps = counted(training.steps, "step")
         put(
-            f"{'model':<15} {printable(output)}: {training.steps} steps in {clock(seconds)}, "
+            f"{'model':<15} {printable(output)}: {steps} in {clock(seconds)}, "
             f"cost {final:.6f}{kept}\n"
         )
     if final > model.costs[0]:

@@ -101,7 +101,7 @@ class Dataset:
         if self.positives in (0, self.m):
             only = self.classes[1 if self.positives else 0]
             raise DataError(
-                f"{printable(self.source)}: all {self.m} pictures are {printable(only)}: "
+                f"{printable(self.source)}: every picture is {printable(only)}: "
                 "training needs both classes"
             )
 

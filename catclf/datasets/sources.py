@@ -16,6 +16,7 @@ from catclf.errors import DataError
 from catclf.files import printable
 from catclf.images import Preprocess
 from catclf.maths import Pixels
+from catclf.wording import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +121,7 @@ class FileSource:
             return ""
         listed = "; ".join(f"{self.label_of(row)} ({why})" for row, why in self.skipped[:LISTED])
         more = "; …" if len(self.skipped) > LISTED else ""
-        return f"left out {len(self.skipped)} unreadable pictures: {listed}{more}"
+        return f"left out {counted(len(self.skipped), 'unreadable picture')}: {listed}{more}"
 
     def _skip(self, row: int, reason: str) -> None:
         self.skipped.append((row, reason))
@@ -129,10 +130,10 @@ class FileSource:
 
     def _refuse(self) -> None:
         listed = "; ".join(f"{self.label_of(row)} ({why})" for row, why in self.skipped[:LISTED])
-        more = " or more" if len(self.skipped) >= LISTED else ""
+        least = "at least " if len(self.skipped) >= LISTED else ""
         raise DataError(
-            f"{self.shown}: {len(self.skipped)}{more} pictures cannot be read: {listed}: "
-            "mend them, or leave them out with --skip-bad"
+            f"{self.shown}: {least}{counted(len(self.skipped), 'picture')} cannot be read: "
+            f"{listed}: mend them, or leave them out with --skip-bad"
         )
 
     def _require_every_class(self) -> None:
@@ -227,7 +228,7 @@ def _gather(source: Source) -> tuple[Labels, Pixels]:
     from catclf.datasets.stored import require_memory
 
     size = source.preprocess.size
-    require_memory(m * size * size * 3, f"{source.shown}: {m} pictures of {size}x{size}")
+    require_memory(m * size * size * 3, f"{source.shown}: {counted(m, 'picture')} of {size}x{size}")
     pictures = np.empty((m, size, size, 3), dtype=np.uint8)
     rows = np.empty(m, dtype=np.int64)
     count = 0

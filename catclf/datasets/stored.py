@@ -14,6 +14,7 @@ from catclf.datasets.sources import Labels
 from catclf.errors import DataError
 from catclf.files import printable
 from catclf.images import FITS, Preprocess
+from catclf.wording import counted
 
 PLAIN = (("x", "y"), ("images", "labels"))
 KEYS: dict[Part, tuple[tuple[str, str], ...]] = {
@@ -77,7 +78,7 @@ def check_pictures(
     if len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2] or shape[1] == 0:
         raise DataError(f"{shown} has shape {shape}: (m, 64, 64, 3) or another square is needed")
     if shape[0] != m:
-        raise DataError(f"{shown} has {shape[0]} pictures, but there are {m} labels")
+        raise DataError(f"{shown} has {counted(shape[0], 'picture')}, but {counted(m, 'label')}")
     if m == 0:
         raise DataError(f"{shown} has no pictures")
     if size is not None and shape[1] != size:

@@ -10,6 +10,7 @@ from catclf.model import Model
 from catclf.report import sections
 from catclf.report.sections import shown
 from catclf.report.style import CSS
+from catclf.wording import counted
 
 # The page may load nothing and run nothing, whatever its texts hold.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -56,7 +57,8 @@ def _header(model: Model, name: str, found: Evaluation | None) -> str:
     training, size = model.training, model.preprocess.size
     trained = ""
     if training.pictures:
-        trained = f", trained on {training.pictures} pictures in {training.steps} steps"
+        pictures, steps = counted(training.pictures, "picture"), counted(training.steps, "step")
+        trained = f", trained on {pictures} in {steps}"
     warnings = sections.warning(found.warnings()) if found else ""
     return (
         f'<header><p class="kicker">Report on {shown(name)}</p><h1>{_title(model)}?</h1>'

@@ -11,6 +11,7 @@ from catclf.curves import Roc, calibration
 from catclf.evaluation import Evaluation
 from catclf.files import printable, replacing
 from catclf.report.svg import SERIES, Axis, Chart, Points, round_up, spread_out, standalone
+from catclf.wording import counted
 
 MOST_POINTS = 400  # of a line: more than there are pixels
 
@@ -24,7 +25,7 @@ def cost_curve(costs: Sequence[float], steps: Sequence[int]) -> Chart:
         "Cost during training",
         f"The cost falls from {first:.4f} at step {steps[0]} to {last:.4f} at step {steps[-1]}."
         if last < first
-        else f"The cost goes from {first:.4f} to {last:.4f} in {steps[-1]} steps.",
+        else f"The cost goes from {first:.4f} to {last:.4f} in {counted(steps[-1], 'step')}.",
         Axis(0, max(steps[-1], 1), "steps of gradient descent", _thousands, most=5),
         Axis(0, top, "cost J (nats per picture)"),
     )

@@ -13,6 +13,7 @@ from catclf.metrics import Counts, wilson
 from catclf.model import Model
 from catclf.report import charts, pictures
 from catclf.report.svg import Chart
+from catclf.wording import counted
 
 
 def shown(text: str) -> str:
@@ -137,7 +138,7 @@ def confusion(found: Evaluation) -> str:
         '<figure><table class="confusion"><thead><tr><td></td>'
         f'<th scope="col">said {negative}</th><th scope="col">said {positive}</th></tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table><figcaption>Confusion matrix: {counts.correct} of "
-        f"{counts.total} pictures answered rightly.</figcaption></figure>"
+        f"{counted(counts.total, 'picture')} answered rightly.</figcaption></figure>"
     )
 
 
@@ -204,8 +205,9 @@ def compare_section(found: Comparison, measure: str) -> str:
         chart = figure(charts.comparison_chart(found), caption)
     return _section(
         "Comparison of settings",
-        f"<p>{plan.folds}-fold cross-validation{repeats} on {found.pictures} pictures of "
-        f"{shown(found.source)}, {plan.iterations} steps each; no test set was used. {said}</p>"
+        f"<p>{plan.folds}-fold cross-validation{repeats} on "
+        f"{counted(found.pictures, 'picture')} of {shown(found.source)}, "
+        f"{counted(plan.iterations, 'step')} each; no test set was used. {said}</p>"
         '<div class="scroll" tabindex="0" role="region" aria-label="compared settings">'
         f'<table><thead><tr><th scope="col">settings</th>{heads}</tr></thead>'
         f'<tbody>{rows}</tbody></table></div><p class="hint">Mean ± standard deviation over '

@@ -12,6 +12,7 @@ from catclf.cli.options import OUTPUT, FitOption, JsonOrText, Size, SkipBad, Sou
 from catclf.cli.reading import open_all_parts, reading_with_progress, warn_of_idle_fit
 from catclf.cli.streams import put
 from catclf.files import printable, replacing, require_writable
+from catclf.wording import counted
 
 if TYPE_CHECKING:
     from catclf.datasets import Part
@@ -71,7 +72,7 @@ def _facts(source: Source) -> dict[str, Any]:
 
 def _text(part: str, fact: dict[str, Any]) -> str:
     shape = " x ".join(str(axis) for axis in fact["shape"])
-    lines = [f"{part}: {fact['pictures']} pictures, uint8 {shape}, fit {fact['fit']}"]
+    lines = [f"{part}: {counted(fact['pictures'], 'picture')}, uint8 {shape}, fit {fact['fit']}"]
     for name, count in fact["classes"].items():
         share = 100 * count / max(fact["pictures"], 1)
         lines.append(f"  {printable(name):<20} {count:>8}  {share:5.1f} %")

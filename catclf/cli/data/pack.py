@@ -17,6 +17,7 @@ from catclf.cli.reading import (
 )
 from catclf.cli.streams import put
 from catclf.files import printable
+from catclf.wording import counted
 
 
 def pack(
@@ -60,4 +61,5 @@ def pack(
         warn_of_left_out(parts[part])
         if not quiet:
             rate = len(labels) / max(perf_counter() - began, 1e-9)
-            put(f"{printable(output)}: {part} {len(labels)} pictures, {rate:,.0f} a second\n")
+            pictures = counted(len(labels), "picture")
+            put(f"{printable(output)}: {part} {pictures}, {rate:,.0f} a second\n")

@@ -12,6 +12,7 @@ from catclf.cli.reading import reading_with_progress, warn_of_idle_fit, warn_of_
 from catclf.cli.streams import put
 from catclf.errors import DataError
 from catclf.files import printable
+from catclf.wording import counted
 
 
 def split(
@@ -58,4 +59,4 @@ def split(
         )
     if not quiet:
         for part, labels in written.items():
-            put(f"{printable(output)}: {part} {len(labels)} pictures\n")
+            put(f"{printable(output)}: {part} {counted(len(labels), 'picture')}\n")

@@ -15,6 +15,7 @@ from catclf.cli.reading import open_all_parts, reading_with_progress
 from catclf.cli.streams import put
 from catclf.errors import ExitCode
 from catclf.files import printable
+from catclf.wording import counted
 
 if TYPE_CHECKING:
     from catclf.quality import Finding, Part
@@ -60,7 +61,7 @@ def _text(parts: list[Part], problems: list[Finding]) -> str:
     from catclf.duplicates import DISTANCE, LEVELS
 
     total = sum(len(part.rows) for part in parts)
-    counted = ", ".join(f"{part.label} {len(part.rows)}" for part in parts)
+    each = ", ".join(f"{part.label} {len(part.rows)}" for part in parts)
     looked_for = (
         f"looked for: equal pictures; near-duplicates (hashes within {DISTANCE} of 64 bits and "
         f"thumbnails within {LEVELS:g} grey levels); labels of duplicates; class shares; empty, "
@@ -68,7 +69,7 @@ def _text(parts: list[Part], problems: list[Finding]) -> str:
     )
     lines = [
         *(found.message for found in problems),
-        f"checked {total} pictures: {counted}",
+        f"checked {counted(total, 'picture')}: {each}",
         textwrap.fill(looked_for, 79, subsequent_indent="  "),
         f"problems: {len(problems) or 'none'}",
     ]
