@@ -29,9 +29,10 @@ def read_inputs(
 
     An argument is a file, a folder (its pictures by name, with ``recursive`` those of its folders
     too), ``-`` (a list of names on stdin), ``@name`` (a list in a file) or ``@@name`` (the file
-    ``@name``). A list holds names of files and folders, nothing else; lines end with a newline, or
-    with NUL if ``null``; empty ones are left out. The result is a sequence where it is as long as
-    the arguments, so that its length is known. Raises InputError where no list can be read.
+    ``@name``). A list holds names of files and folders, nothing else; lines end with a newline (or
+    CR and newline), or with NUL if ``null``; empty ones are left out. The result is a sequence
+    where it is as long as the arguments, so that its length is known. Raises InputError where no
+    list can be read.
     """
     lists = [argument for argument in arguments if _is_list(argument)]
     if len(arguments) == 1 and lists:
@@ -74,12 +75,22 @@ def _expanded(arguments: Sequence[str], separator: bytes, recursive: bool) -> It
             continue
         try:
             for name in split_names(_blocks(argument), separator):
-                if isinstance(name, str):
-                    yield from _file_or_folder(name, recursive)
-                else:
+                if not isinstance(name, str):
                     yield name
+                elif found := name if separator == b"\0" else _without_return(name):
+                    yield from _file_or_folder(found, recursive)
         except OSError as error:
             yield argument, PictureError("unreadable", f"cannot be read: {reason(error)}")
+
+
+def _without_return(line: str) -> str:
+    """A line of a list that may have been made on Windows, where lines end with CR and LF.
+
+    A name may end with CR, too, so it stays where such a file is there.
+    """
+    if line.endswith("\r") and not os.path.lexists(line):
+        return line[:-1]
+    return line
 
 
 def _is_list(argument: str) -> bool:

@@ -155,6 +155,17 @@ def test_lists_in_files_hold_names_of_files_and_folders_and_nothing_special(tree
     assert names_of(read_inputs(["@names0"], null=True)) == ["b.jpg", "two\nlines.png"]
 
 
+def test_a_list_made_on_windows_names_the_same_files(tree: Path) -> None:
+    (tree / "names").write_bytes(b"b.jpg\r\nsub\r\n\r\nnone.png\r\n")
+    assert names_of(read_inputs(["@names"])) == ["b.jpg", "sub/c.webp", "none.png"]
+    (tree / "odd.png\r").touch()
+    (tree / "odd.png").touch()
+    (tree / "names").write_bytes(b"odd.png\r\n")
+    assert names_of(read_inputs(["@names"])) == ["odd.png\r"]
+    (tree / "names0").write_bytes(b"b.jpg\r\0")
+    assert names_of(read_inputs(["@names0"], null=True)) == ["b.jpg\r"]
+
+
 def test_a_list_that_cannot_be_read_fails_in_its_place(tree: Path) -> None:
     found = names_of(read_inputs(["a.PNG", "@none", "@sub", "b.jpg"]))
     assert found == ["a.PNG", "@none: unreadable", "@sub: unreadable", "b.jpg"]
