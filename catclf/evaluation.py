@@ -129,12 +129,14 @@ class Evaluation:
         found = []
         if self.seen:
             found.append(
-                f"{self.source}: the model was trained on these very pictures: the numbers say "
-                "nothing about others"
+                f"{printable(self.source)}: the model was trained on these very pictures: "
+                "the numbers say nothing about others"
             )
         if self.counts.positives == 0 or self.counts.negatives == 0:
             only = printable(self.majority)
-            found.append(f"{self.source}: every picture is {only}: most numbers need both classes")
+            found.append(
+                f"{printable(self.source)}: every picture is {only}: most numbers need both classes"
+            )
         positives, pictures = self.trained
         if pictures and _shares_differ(positives, pictures, self.counts):
             name = printable(self.classes[1])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from catclf.cli.jsons import json_line
 from catclf.cli.judging import stdout_styling
 from catclf.cli.options import Data, FitOption, JsonOrText, Positive, Size, SkipBad, finite
 from catclf.cli.reading import warn_of_idle_fit
@@ -54,7 +54,7 @@ def check(
     gradient = checks.check_gradient(at, directions, seed)
     agrees = gradient.agrees and all(example.agrees for example in worked)
     if format == "json":
-        put(json.dumps(_facts(worked, gradient, agrees), allow_nan=False) + "\n")
+        put(json_line(_facts(worked, gradient, agrees)))
     else:
         put(_text(worked, gradient, batch.source, agrees, stdout_styling()))
     if not agrees:

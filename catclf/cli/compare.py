@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from catclf.cli.choosing import phases
+from catclf.cli.jsons import json_line
 from catclf.cli.judging import stdout_styling
 from catclf.cli.options import (
     DATA,
@@ -128,7 +128,7 @@ def compare(
     found.require_sound()
     measure = by.replace("-", "_")
     if format == "json":
-        put(json.dumps(comparison.facts(found, measure), allow_nan=False) + "\n")
+        put(json_line(comparison.facts(found, measure)))
     elif not quiet:
         put(comparison.text(found, measure, stdout_styling()))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from catclf.cli.jsons import json_line
 from catclf.cli.judging import PartOption, PositiveName, open_labelled, stdout_styling
 from catclf.cli.options import OUTPUT, SOURCE_HELP, JsonOrText, ModelPath, SkipBad, Threshold
 from catclf.cli.streams import put, warn
@@ -49,6 +49,6 @@ def evaluate(
     for warning in found.warnings():
         warn(warning)
     if format == "json":
-        put(json.dumps(evaluation.facts(found, mistakes), allow_nan=False) + "\n")
+        put(json_line(evaluation.facts(found, mistakes)))
     else:
         put(evaluation.text(found, mistakes, stdout_styling()))

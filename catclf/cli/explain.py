@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from catclf.cli.jsons import json_line
 from catclf.cli.judging import PartOption, open_labelled, stdout_styling
 from catclf.cli.options import DATA, OUTPUT, JsonOrText, ModelPath
 from catclf.cli.streams import put
@@ -74,7 +74,7 @@ def explain(
         with replacing(image) as file:
             file.write(png.encode(explaining.side_by_side(found)))
     if format == "json":
-        put(json.dumps(_facts(shown, found, label, rows), allow_nan=False) + "\n")
+        put(json_line(_facts(shown, found, label, rows)))
     else:
         put(_text(shown, found, label, rows, image, stdout_styling()))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from catclf.cli.jsons import json_line
 from catclf.cli.options import OUTPUT, JsonOrText
 from catclf.cli.streams import put
 from catclf.files import printable, replacing, require_writable
@@ -53,13 +54,12 @@ def inspect(
 
 def _as_json(path: Path, model: Model) -> str:
     """One line of strict JSON; costs are pairs of a step and the cost after it."""
-    from catclf.cli.records import path_fields
-
     training = asdict(model.training)
     for part, counts in (("train", model.training.train), ("test", model.training.test)):
         if counts is not None and counts.total:
             training[part] |= {"accuracy": counts.accuracy}
-    fields = path_fields(str(path)) | {
+    fields: dict[str, object] = {
+        "path": str(path),
         "fingerprint": model.fingerprint,
         "classes": list(model.classes),
         "positive": model.classes[1],
@@ -72,7 +72,7 @@ def _as_json(path: Path, model: Model) -> str:
         "training": training,
         "costs": list(zip(model.cost_steps, model.costs, strict=True)),
     }
-    return json.dumps(fields, allow_nan=False) + "\n"
+    return json_line(fields)
 
 
 def _weights(model: Model) -> dict[str, float]:

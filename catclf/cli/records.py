@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from functools import partial
 
+from catclf.cli.jsons import json_line
 from catclf.files import printable
 
 
@@ -86,7 +86,7 @@ def _csv_line(record: Record) -> bytes:
 
 def _json_line(record: Record, fingerprint: str) -> bytes:
     """Strict JSON in ASCII."""
-    fields = path_fields(record.path)
+    fields: dict[str, object] = {"path": record.path}
     if record.error is not None:
         fields |= {"error": record.kind, "message": record.error}
     else:
@@ -96,29 +96,7 @@ def _json_line(record: Record, fingerprint: str) -> bytes:
             "z": record.z,
             "model": fingerprint,
         }
-    return json.dumps(fields, allow_nan=False).encode("ascii") + b"\n"
-
-
-def path_fields(path: str) -> dict[str, object]:
-    """A path in JSON. One that is not UTF-8 is shown with U+FFFD in the place of each odd byte, and
-    its exact bytes are in ``path_base64``: a JSON text holds nothing but Unicode."""
-    if path.isascii() or _is_utf8(path):
-        return {"path": path}
-    from base64 import b64encode
-
-    raw = os.fsencode(path)
-    return {
-        "path": raw.decode("utf-8", "replace"),
-        "path_base64": b64encode(raw).decode("ascii"),
-    }
-
-
-def _is_utf8(path: str) -> bool:
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+    return json_line(fields).encode("ascii")
 
 
 def _bytes(line: str) -> bytes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from catclf.cli.jsons import json_line
 from catclf.cli.options import OUTPUT, FitOption, JsonOrText, Size, SkipBad, SourcePath
 from catclf.cli.reading import open_all_parts, reading_with_progress, warn_of_idle_fit
 from catclf.cli.streams import put
@@ -45,7 +45,7 @@ def info(
             _write_sheet(image, parts)
     facts = {part: _facts(found) for part, found in parts.items()}
     if format == "json":
-        put(json.dumps({"source": printable(source), "parts": facts}) + "\n")
+        put(json_line({"source": str(source), "parts": facts}))
         return
     bytes_on_disk = source.stat().st_size if source.is_file() else None
     size_note = f", {bytes_on_disk / 1e6:.1f} MB" if bytes_on_disk is not None else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from catclf.cli.jsons import json_line
 from catclf.cli.options import JsonOrText, Size
 from catclf.cli.reading import open_all_parts, reading_with_progress
 from catclf.cli.streams import put
@@ -54,7 +54,7 @@ def _json(parts: list[Part], problems: list[Finding]) -> str:
         "checked": [{"part": part.label, "pictures": len(part.rows)} for part in parts],
         "problems": [{"kind": found.kind, "message": found.message} for found in problems],
     }
-    return json.dumps(content) + "\n"
+    return json_line(content)
 
 
 def _text(parts: list[Part], problems: list[Finding]) -> str:
