@@ -7,14 +7,14 @@ looks at the clock once a step, and waits after each frame for 60 times as long 
 from __future__ import annotations
 
 import math
-import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
+
+from catclf.terminal import is_terminal, progress_stream
 
 if TYPE_CHECKING:
     from rich.console import Group  # noqa: TID251
@@ -155,7 +155,7 @@ class LiveDisplay:
 
 def training_display(total: int, every: int, quiet: bool) -> Display:
     """The display that suits stderr: live on a capable terminal, else plain lines."""
-    stream = sys.stderr
+    stream = progress_stream()
     if quiet or stream is None:
         return SilentDisplay()
     if is_terminal(stream):
@@ -169,7 +169,7 @@ def counting(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
 
     A bar on a terminal, else a line now and then; nothing for work that is soon done.
     """
-    stream = sys.stderr
+    stream = progress_stream()
     if quiet or stream is None:
         yield lambda done, total: None
         return
@@ -181,12 +181,30 @@ def counting(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
+def counting_results(what: str, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """The same for work whose results are what a pipe reads: a bar on a terminal, else nothing.
+
+    It is there after a second; the total is None where it is not known.
+    """
+    stream = progress_stream()
+    if quiet or not is_terminal(stream):
+        yield lambda done, total: None
+        return
+    assert stream is not None
+    bar = _Bar(stream, what, wait=1.0)
+    try:
+        yield bar.show
+    finally:
+        bar.close()
+
+
+@contextmanager
 def live_text(quiet: bool) -> Iterator[Callable[[str], None]]:
     """A callback that shows a block of text on stderr in place of the one before it.
 
     On a terminal it is gone at the end; elsewhere only its last line is written, now and then.
     """
-    stream = sys.stderr
+    stream = progress_stream()
     if quiet or stream is None:
         yield lambda text: None
     elif is_terminal(stream):
@@ -210,7 +228,7 @@ class _Lines:
         self._stream, self._what = stream, what
         self._next = perf_counter() + self.every
 
-    def show(self, done: int, total: int) -> None:
+    def show(self, done: int, total: int | None) -> None:
         self.write(f"{self._what}: {done} of {total}")
 
     def write(self, line: str) -> None:
@@ -228,11 +246,12 @@ class _Bar(_Lines):
 
     every = 0.1
 
-    def __init__(self, stream: TextIO, what: str) -> None:
+    def __init__(self, stream: TextIO, what: str, wait: float = every) -> None:
         super().__init__(stream, what)
+        self._next = perf_counter() + wait
         self._progress: Progress | None = None
 
-    def show(self, done: int, total: int) -> None:
+    def show(self, done: int, total: int | None) -> None:
         if perf_counter() < self._next and not (self._progress and done == total):
             return
         progress = self._progress = self._progress or self._begin(total)
@@ -243,7 +262,7 @@ class _Bar(_Lines):
         if self._progress is not None:
             self._progress.stop()
 
-    def _begin(self, total: int) -> Progress:
+    def _begin(self, total: int | None) -> Progress:
         from rich import progress  # noqa: TID251
         from rich.console import Console  # noqa: TID251
 
@@ -252,27 +271,14 @@ class _Bar(_Lines):
             progress.BarColumn(24),
             progress.MofNCompleteColumn(),
             progress.TimeRemainingColumn(compact=True),
-            console=Console(file=self._stream),
+            console=Console(file=self._stream, soft_wrap=True),  # warnings pass through it whole
+            redirect_stdout=False,
             auto_refresh=False,
             transient=True,
         )
         bar.start()
         bar.add_task(self._what, total=total)
         return bar
-
-
-def is_terminal(stream: TextIO | None) -> bool:
-    """Whether cursor movement makes sense: a terminal that is not dumb."""
-    try:
-        tty = stream is not None and stream.isatty()
-    except ValueError:  # closed
-        return False
-    return tty and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
-
-
-def use_colour(stream: TextIO | None) -> bool:
-    """Whether to colour: a capable terminal, and NO_COLOR is not set (no-color.org)."""
-    return is_terminal(stream) and not os.environ.get("NO_COLOR")
 
 
 def curve(costs: list[float], width: int, height: int, *, ascii_only: bool = False) -> list[str]:

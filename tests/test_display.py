@@ -20,10 +20,9 @@ from catclf.display import (
     SilentDisplay,
     clock,
     curve,
-    is_terminal,
     training_display,
-    use_colour,
 )
+from catclf.terminal import is_terminal, use_colour
 
 wild = settings(deadline=None, derandomize=True)
 BARS = " ▁▂▃▄▅▆▇█"

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from catclf import __version__
 from catclf.cli.options import paragraphs
-from catclf.cli.streams import Stopped, abandon_stdout, put, warn
+from catclf.cli.streams import Stopped, abandon_stdout, put, settle_stderr, warn
 from catclf.cli.usage import Command
 from catclf.errors import CatclfError, ExitCode
 
@@ -66,6 +66,7 @@ class Program(TyperGroup):
                 raise
             _report(error)
             code = ExitCode.FAILED
+        settle_stderr()
         sys.exit(int(code or 0))
 
     def make_context(self, *args: Any, **extra: Any) -> Any:

@@ -76,8 +76,8 @@ def _require_part(path: Path, part: Part) -> None:
 
 def stdout_styling() -> Styling:
     """Colour on a terminal that has it; other signs than ASCII where they can be written."""
-    from catclf.display import use_colour
     from catclf.styling import Styling
+    from catclf.terminal import use_colour
 
     encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
     return Styling(use_colour(sys.stdout), ascii_only=not encoding.startswith("utf"))

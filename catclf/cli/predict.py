@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from catclf.cli.options import OUTPUT, ModelPath, Threshold
 from catclf.cli.streams import Signals, Stopped, Write, results, warn
 from catclf.errors import ExitCode, PictureError, SettingsError
 from catclf.files import printable
+from catclf.terminal import is_file, is_terminal, use_colour
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -148,9 +149,10 @@ def predict(
                     head, line = b"", _nothing
                 write(head)
                 scored = _scored(inputs, trained, threshold, limits, signals.pause, started)
-                with closing(scored) as batches:
+                with _progress(output, quiet, inputs) as told, closing(scored) as batches:
                     for batch in batches:
                         tally.show(batch, write, line)
+                        told(tally.done)
                 with signals.pause:
                     pass  # the last moment at which a signal leaves the old output
     except Stopped as stopped:
@@ -165,7 +167,7 @@ class Tally:
     """Shows records and remembers what the exit code must say."""
 
     def __init__(self) -> None:
-        self.failed = self.negative = 0
+        self.done = self.failed = self.negative = 0
 
     def show(self, batch: list[Record], write: Write, line: Line) -> None:
         """Write a batch's lines, and name its failures on stderr."""
@@ -176,6 +178,7 @@ class Tally:
             elif not record.positive:
                 self.negative += 1
         write(b"".join(map(line, batch)))
+        self.done += len(batch)
 
 
 def _writer(
@@ -191,14 +194,29 @@ def _writer(
         return b"", partial(path_line, label=only, end=b"\0" if print0 else b"\n")
     colour = False
     if format in (None, Format.TABLE):
-        from catclf.display import is_terminal, use_colour
-
         format = format or (Format.TABLE if is_terminal(sys.stdout) else Format.TSV)
         colour = use_colour(sys.stdout)
     assert format is not None
     fingerprint = model.fingerprint if format == Format.JSONL else ""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return writer(format, model.classes, fingerprint=fingerprint, colour=colour, encoding=encoding)
+
+
+@contextmanager
+def _progress(
+    output: Path | None, quiet: bool, inputs: Iterable[Input]
+) -> Iterator[Callable[[int], None]]:
+    """A callback that shows on a terminal how many are done, while results go to a file.
+
+    Results that arrive on the terminal, by themselves or from the program that a pipe leads to,
+    show it better, and would be mixed with it.
+    """
+    from catclf.display import counting_results
+
+    total = len(inputs) if isinstance(inputs, Sized) else None
+    seen = output is None and not is_file(sys.stdout)
+    with counting_results("scoring pictures", quiet or seen) as told:
+        yield lambda done: told(done, total)
 
 
 def _nothing(record: Record) -> bytes:

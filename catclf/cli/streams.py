@@ -47,8 +47,21 @@ def warn(message: str) -> None:
 
 def abandon_stdout() -> None:
     """Point stdout at nothing, so that Python's own flush at exit stays quiet."""
+    _abandon(1)
+
+
+def settle_stderr() -> None:
+    """The same for stderr if it cannot be written: exit codes speak of the work alone."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except OSError:
+        _abandon(2)
+
+
+def _abandon(descriptor: int) -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 1)
+    os.dup2(nothing, descriptor)
     os.close(nothing)
 
 

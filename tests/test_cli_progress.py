@@ -1,0 +1,120 @@
+"""Progress on stderr: where it is shown, and that it never stands in the way of the work."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import GREEN, command, paint
+
+import catclf
+
+LONG = "none" + 60 * "-" + ".png"  # wider than the terminal, with the words around it
+
+
+def scored_slowly(script: str, folder: Path, term: str = "xterm-256color") -> tuple[int, str]:
+    """Run a shell script that scores a list which takes more than a second to arrive.
+
+    Its exit code, and all that a terminal of 60 columns as stderr (and $TERMINAL) was sent.
+    """
+    controller, terminal = pty.openpty()
+    env = {**os.environ, "TERM": term, "COLUMNS": "60", "LINES": "24"}
+    process = subprocess.Popen(
+        ["/bin/bash", "-c", f"set -o pipefail; catclf() {{ '{command()}' \"$@\"; }}; {script}"],
+        cwd=folder,
+        env={**env, "TERMINAL": os.ttyname(terminal)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+    )
+    assert process.stdin is not None
+    for name in ("g.png", "g.png", LONG, "g.png"):
+        time.sleep(0.6)
+        process.stdin.write(name.encode() + b"\n")
+        process.stdin.flush()
+    process.stdin.close()
+    os.close(terminal)
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(controller, 65536)
+        except OSError:  # the other side is closed
+            break
+        if not chunk:
+            break
+        shown += chunk
+    os.close(controller)
+    return process.wait(timeout=20), shown.decode()
+
+
+@pytest.fixture
+def work(model: Path, tmp_path: Path) -> Path:
+    paint(tmp_path / "g.png", GREEN, (8, 8))
+    return tmp_path
+
+
+@pytest.mark.parametrize("script", ["catclf predict -o scores -", "catclf predict - > scores"])
+def test_results_that_go_to_a_file_are_counted_on_the_terminal(work: Path, script: str) -> None:
+    code, shown = scored_slowly(script, work)
+    assert code == 3
+    assert len((work / "scores").read_text().splitlines()) == 4
+    assert "scoring pictures" in shown
+    assert "4/?" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert f"catclf: {LONG}: there is no such file\r\n" in re.sub(
+        r"\x1b\[[0-9;?]*[A-Za-z]", "", shown
+    )
+    assert shown.endswith("\x1b[?25h") or shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
+
+
+@pytest.mark.parametrize(
+    ("script", "term"),
+    [
+        ("catclf predict -", "xterm"),  # to a device, which is no file
+        ("catclf predict - > $TERMINAL", "xterm"),
+        ("catclf predict - | cat", "xterm"),
+        ("catclf predict -q -o scores -", "xterm"),
+        ("catclf predict -o scores -", "dumb"),
+        ("catclf predict -o scores - 2>&1 | cat > $TERMINAL", "xterm"),
+    ],
+)
+def test_elsewhere_nothing_is_counted(work: Path, script: str, term: str) -> None:
+    code, shown = scored_slowly(script, work, term)
+    assert code == 3
+    assert "scoring" not in shown
+    assert f"catclf: {LONG}: there is no such file\r\n" in shown
+
+
+@pytest.mark.parametrize("args", ["", "--features hog"])
+def test_progress_that_cannot_be_written_does_not_end_training(
+    small_hdf5: Path, tmp_path: Path, args: str
+) -> None:
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"'{command()}' train --iterations 300 {args} 2>/dev/full"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert "train accuracy" in done.stdout
+    assert catclf.load(tmp_path / "model.npz").training.steps > 0
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        ("compare --data none", 2),
+        ("train --data none.h5", 2),
+        ("predict none.png", 3),
+        ("compare small.h5 --iterations 20", 0),
+    ],
+)
+def test_a_message_that_cannot_be_written_changes_no_exit_code(
+    model: Path, small_hdf5: Path, tmp_path: Path, args: str, code: int
+) -> None:
+    script = f"'{command()}' {args} 2>/dev/full"
+    assert subprocess.run(["/bin/bash", "-c", script], cwd=tmp_path).returncode == code
