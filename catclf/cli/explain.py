@@ -10,9 +10,10 @@ import typer
 from catclf.cli.jsons import json_line
 from catclf.cli.judging import PartOption, open_labelled, stdout_styling
 from catclf.cli.options import DATA, OUTPUT, JsonOrText, ModelPath
+from catclf.cli.outputs import require_output
 from catclf.cli.streams import put
 from catclf.errors import DataError, PictureError, SettingsError
-from catclf.files import printable, replacing, require_writable
+from catclf.files import printable, replacing
 from catclf.wording import counted
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def explain(
 
     trained = load(model)
     if image is not None:
-        require_writable(image, [picture, model])
+        require_output(image, [picture, model])
     shown, pixels, known = _picture(trained, picture, index, part)
     found = explaining.explain(trained, pixels)
     label = label or known or found.answer

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 
 from catclf.cli.options import OUTPUT, ModelPath, Threshold
 from catclf.cli.streams import Signals, Stopped, Write, results, warn
-from catclf.errors import ExitCode, PictureError, SettingsError
+from catclf.errors import ExitCode, OutputError, PictureError, SettingsError
 from catclf.files import printable
 from catclf.terminal import is_file, is_terminal, use_colour
 
@@ -129,7 +130,7 @@ def predict(
         raise SettingsError("--print0 ends the paths of --only: give both")
     if only is not None and format is not None:
         raise SettingsError("--only prints bare paths: leave out --format")
-    tally = Tally()
+    tally = Tally(output)
     try:
         with Signals() as signals:
             from catclf.decoding import getting_ready
@@ -166,12 +167,18 @@ def predict(
 class Tally:
     """Shows records and remembers what the exit code must say."""
 
-    def __init__(self) -> None:
+    def __init__(self, output: Path | None) -> None:
+        self._output = output
+        self._replaced: os.stat_result | None = None
+        if output is not None:
+            with suppress(OSError):  # as is usual: there is none yet
+                self._replaced = output.stat()
         self.done = self.failed = self.negative = 0
 
     def show(self, batch: list[Record], write: Write, line: Line) -> None:
         """Write a batch's lines, and name its failures on stderr."""
         for record in batch:
+            self._require_kept(record)
             if record.error is not None:
                 self.failed += 1
                 warn(f"{printable(record.path)}: {record.error}")
@@ -179,6 +186,17 @@ class Tally:
                 self.negative += 1
         write(b"".join(map(line, batch)))
         self.done += len(batch)
+
+    def _require_kept(self, record: Record) -> None:
+        """Refuse to replace a scored picture, of which a folder or a list has told only now."""
+        if self._output is None or self._replaced is None or record.error is not None:
+            return
+        with suppress(OSError):  # gone since
+            if os.path.samestat(Path(record.path).stat(), self._replaced):
+                raise OutputError(
+                    f"{printable(self._output)}: is a picture to be scored, and saving would "
+                    "replace it: give another output name"
+                )
 
 
 def _writer(

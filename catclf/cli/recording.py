@@ -10,20 +10,17 @@ from time import perf_counter
 from typing import TextIO
 
 from catclf.errors import OutputError
-from catclf.files import printable, reason, require_writable
+from catclf.files import printable, reason
 
 OnStep = Callable[[int, float], None]
 
 
 @contextmanager
-def logging_steps(
-    log: Path | None, inputs: list[Path], every: int, total: int
-) -> Iterator[OnStep | None]:
+def logging_steps(log: Path | None, every: int, total: int) -> Iterator[OnStep | None]:
     """A callback that writes a JSON line for every ``every`` steps and for the last one."""
     if log is None:
         yield None
         return
-    require_writable(log, inputs)
     try:
         with log.open("w", encoding="utf-8") as file:
             yield _recorder(file, every, total)

@@ -9,8 +9,9 @@ import typer
 
 from catclf.cli.judging import PartOption, PositiveName, open_labelled
 from catclf.cli.options import DATA, OUTPUT, ModelPath, Quiet, SkipBad, Threshold
+from catclf.cli.outputs import require_output
 from catclf.cli.streams import put, warn
-from catclf.files import printable, reason, replacing, require_writable
+from catclf.files import printable, reason, replacing
 
 if TYPE_CHECKING:
     from catclf.comparison import Comparison
@@ -60,7 +61,7 @@ def report(
     from catclf.report import page
 
     trained = load(model)
-    require_writable(output, [path for path in (model, data, compare) if path is not None])
+    require_output(output, [path for path in (model, data, compare) if path is not None])
     compared = None if compare is None else _comparison(compare)
     judged = None
     if data is not None:

@@ -23,12 +23,12 @@ from catclf.cli.options import (
     SkipBad,
 )
 from catclf.cli.outcome import show_outcome
+from catclf.cli.outputs import require_outputs
 from catclf.cli.reading import reading_with_progress, warn_of_idle_fit
 from catclf.cli.recording import both_of, logging_steps
 from catclf.cli.resuming import checkpoints_beside, open_validation, part_or_path
 from catclf.cli.stopping import exit_if_stopped, stop_on_signals
 from catclf.cli.streams import warn
-from catclf.files import require_writable
 
 
 def train(
@@ -237,14 +237,10 @@ def train(
         data, bundled_test = bundled()
         test = test or bundled_test
     inputs = [path for path in (data, test, judged_by) if path is not None]
-    require_writable(output, inputs)
-    if cache is not None:
-        require_writable(cache, [*inputs, output])
+    require_outputs([output, cache, log, plot], inputs)
     checkpoints = checkpoints_beside(output, checkpoint_every, resume, inputs, settings)
-    if plot is not None:
-        require_writable(plot, [*inputs, output, *([log] if log else [])])
     with ExitStack() as stack:
-        record = stack.enter_context(logging_steps(log, [*inputs, output], print_every, iterations))
+        record = stack.enter_context(logging_steps(log, print_every, iterations))
         warn_of_idle_fit(fit, inputs)
         with reading_with_progress(
             size, fit, skip_bad, quiet, positive=positive, workers=workers

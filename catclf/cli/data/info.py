@@ -9,9 +9,10 @@ import typer
 
 from catclf.cli.jsons import json_line
 from catclf.cli.options import OUTPUT, FitOption, JsonOrText, Size, SkipBad, SourcePath
+from catclf.cli.outputs import require_output
 from catclf.cli.reading import open_all_parts, reading_with_progress, warn_of_idle_fit
 from catclf.cli.streams import put
-from catclf.files import printable, replacing, require_writable
+from catclf.files import printable, replacing
 from catclf.wording import counted
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def info(
     Example: catclf data info train.h5 --image sheet.png
     """
     if image is not None:
-        require_writable(image, [source])
+        require_output(image, [source])
     warn_of_idle_fit(fit, [source])
     with reading_with_progress(size, fit, skip_bad, quiet=False) as reading:
         parts = open_all_parts(source, reading)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from catclf.cli.options import DATA, OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath
+from catclf.cli.outputs import require_no_picture
 from catclf.cli.reading import (
     open_all_parts,
     reading_with_progress,
@@ -52,6 +53,7 @@ def pack(
     from catclf.datasets.pack import require_output, write
 
     require_output(output, [source])
+    require_no_picture(output, [source])
     began = perf_counter()
     warn_of_idle_fit(fit, [source])
     with reading_with_progress(size, fit, skip_bad, quiet, workers=workers) as reading:

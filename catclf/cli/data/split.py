@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from catclf.cli.options import OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath
+from catclf.cli.outputs import require_no_picture
 from catclf.cli.reading import reading_with_progress, warn_of_idle_fit, warn_of_left_out
 from catclf.cli.streams import put
 from catclf.errors import DataError
@@ -43,6 +44,7 @@ def split(
     from catclf.sampling import stratified_split
 
     require_output(output, [source])
+    require_no_picture(output, [source])
     warn_of_idle_fit(fit, [source])
     with reading_with_progress(size, fit, skip_bad, quiet) as reading:
         whole = open_source(source, "train", reading)

@@ -1,0 +1,96 @@
+"""No output takes the place of a picture that is read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run
+from PIL import Image
+
+
+@pytest.fixture
+def photos(model: Path, tmp_path: Path) -> Path:
+    """Class folders, a table of the same pictures and of one without an ending, and a model."""
+    rng = np.random.default_rng(0)
+    rows = ["path,label"]
+    for name in ("cat", "dog"):
+        folder = tmp_path / "photos" / name
+        folder.mkdir(parents=True)
+        for i in range(5):
+            picture = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+            picture.save(folder / f"{i}.png")
+            rows.append(f"photos/{name}/{i}.png,{name}")
+    Image.new("RGB", (8, 8)).save(tmp_path / "bare", "PNG")
+    (tmp_path / "t.csv").write_text("\n".join([*rows, "bare,dog", "none.png,dog"]) + "\n")
+    (tmp_path / "link.png").symlink_to("photos/cat/0.png")
+    os.link(tmp_path / "photos" / "cat" / "0.png", tmp_path / "hard.png")
+    return tmp_path
+
+
+TRAIN = ("train", "--iterations", "5", "--skip-bad", "--size", "8", "--data")
+PICTURE = "photos/cat/0.png"
+WRITERS = [
+    (*TRAIN, "photos", "-o", PICTURE),
+    (*TRAIN, "t.csv", "-o", PICTURE),
+    (*TRAIN, "t.csv", "-o", "bare"),
+    (*TRAIN, "photos", "-o", "link.png"),
+    (*TRAIN, "photos", "-o", "hard.png"),
+    (*TRAIN, "photos", "--log", PICTURE),
+    (*TRAIN, "t.csv", "--plot", PICTURE),
+    (*TRAIN, "photos", "--features", "hog", "--cache", PICTURE),
+    ("train", "--test", "photos", "-o", PICTURE),
+    ("train", "--validation", "t.csv", "-o", PICTURE),
+    ("report", "--data", "photos", "-o", PICTURE),
+    ("data", "info", "photos", "--image", PICTURE),
+    ("explain", "photos", "--index", "0", "--image", PICTURE),
+    ("predict", "photos", "-r", "-o", PICTURE),
+    ("predict", "@list", "-o", PICTURE),
+    ("predict", "@list", "-o", "hard.png"),
+]
+
+
+@pytest.mark.parametrize("args", WRITERS, ids=" ".join)
+def test_a_picture_that_is_read_is_not_replaced(
+    run: Run, photos: Path, args: tuple[str, ...]
+) -> None:
+    (photos / "list").write_text("photos/dog/0.png\nphotos/cat/0.png\n")
+    before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
+    result = run(*args)
+    assert result.code == 2
+    assert result.stdout == ""
+    assert result.stderr.splitlines()[-1].startswith(f"catclf: {args[-1]}: is a picture ")
+    assert result.stderr.endswith("give another output name\n")
+    after = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_pictures_of_part_folders_are_kept_in_both_parts(run: Run, photos: Path) -> None:
+    for part in ("train", "test"):
+        (photos / "all" / part).mkdir(parents=True)
+        for name in ("cat", "dog"):
+            (photos / "all" / part / name).symlink_to(photos / "photos" / name)
+    for part in ("train", "test"):
+        result = run(*TRAIN, "all", "-o", f"all/{part}/dog/3.png")
+        assert (result.code, result.stdout) == (2, "")
+        assert f"all/{part}/dog/3.png: is a picture of all" in result.stderr
+
+
+def test_other_files_among_the_pictures_are_replaced(run: Run, photos: Path) -> None:
+    for args in (
+        (*TRAIN, "photos", "-o", "photos/model.npz"),
+        (*TRAIN, "t.csv", "-o", "photos/model.npz"),
+        ("data", "info", "photos", "--image", "photos/sheet.png"),
+        ("predict", "photos", "-r", "-o", "photos/scores"),
+    ):
+        assert run(*args).code == 0
+        assert run(*args).code == 0
+
+
+def test_outputs_of_one_run_differ(run: Run, photos: Path) -> None:
+    for first, second in (("--log", "--plot"), ("--cache", "--log")):
+        result = run(*TRAIN, "photos", "--features", "hog", first, "same", second, "same")
+        assert (result.code, result.stdout) == (2, "")
+        assert "same: is another file of this run" in result.stderr
