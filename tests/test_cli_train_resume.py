@@ -236,6 +236,7 @@ def test_a_file_may_validate(run: Run, tmp_path: Path, small_hdf5: Path) -> None
         (["--batch-size", "8", "--solver", "lbfgs"], "--batch-size"),
         (["--solver", "sgd"], "'gd', 'newton', 'lbfgs'"),
         (["--workers", "0"], "--workers"),
+        (["--solver", "lbfgs", "--schedule", "linear"], "--schedule is for --solver gd"),
         (["--solver", "lbfgs", "--resume"], "checkpoints are for --solver gd"),
         (["--solver", "lbfgs", "--checkpoint-every", "5"], "checkpoints are for --solver gd"),
         (["--checkpoint-every", "5", "-o", "cut"], "cut.checkpoint: is a folder"),

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from catclf.datasets import Dataset, open_dataset
 from catclf.errors import DivergedError, SettingsError
-from catclf.maths import Floats
+from catclf.maths import Floats, cost_and_gradient
 from catclf.problems import StreamProblem
 from catclf.solvers import Fit, Settings, descend, train
 from catclf.threads import blas_threads
@@ -87,6 +87,27 @@ def test_weights_do_not_depend_on_the_number_of_threads(
             fits.append(train(train_set, Settings(iterations=20, method=method)))
     assert fits[0].w.tobytes() == fits[1].w.tobytes()
     assert fits[0].costs == fits[1].costs
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("constant", [0.08, 0.08, 0.08, 0.08]),
+        ("linear", [0.08, 0.06, 0.04, 0.02]),
+        ("cosine", [0.08, 0.04 + 0.04 * 2**-0.5, 0.04, 0.04 - 0.04 * 2**-0.5]),
+    ],
+)
+@pytest.mark.parametrize("options", [{"method": "gram"}, {"batch_size": 40}])
+def test_a_schedule_is_a_rate_for_each_step(
+    data: Dataset, schedule: str, rates: list[float], options: dict[str, Any]
+) -> None:
+    fit = train(data, Settings(0.08, 4, 1.5, schedule=schedule, **options))
+    w, b = np.zeros((48, 1)), 0.0
+    for rate in rates:
+        _, dw, db = cost_and_gradient(data.X / 255, data.Y, w, b, 1.5)
+        w, b = w - rate * dw, b - rate * db
+    np.testing.assert_allclose(fit.w, w, rtol=1e-5, atol=1e-7)
+    assert fit.b == pytest.approx(b, rel=1e-5)
 
 
 def threads() -> list[int]:
@@ -275,6 +296,7 @@ def test_any_rate_ends_in_finite_weights_or_in_divergence(
         ("print_every", 0, "print-every"),
         ("seed", -1, "seed"),
         ("method", "newton", "method"),
+        ("schedule", "newton", "schedule"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name(

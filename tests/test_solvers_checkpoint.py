@@ -34,6 +34,7 @@ CASES = {
     "batches": (Settings(batch_size=32, iterations=40, print_every=7), False),
     "batches on disk": (Settings(batch_size=32, iterations=40, print_every=7), True),
     "validation": (Settings(validation=0.25, iterations=40, print_every=3, patience=30), False),
+    "schedule": (Settings(schedule="cosine", method="gram", iterations=40, print_every=7), False),
     "all": (Settings(validation=0.25, batch_size=32, iterations=40, print_every=3), True),
 }
 
@@ -103,6 +104,17 @@ def test_a_finished_run_may_be_made_longer(tmp_path: Path) -> None:
     train(sources(False), replace(settings, iterations=28), checkpoints=Checkpoints(path, every=28))
     longer = train(sources(False), settings, checkpoints=Checkpoints(path, resume=True))
     assert result(longer) == result(train(sources(False), settings))
+
+
+def test_with_a_schedule_the_iterations_must_be_the_same(tmp_path: Path) -> None:
+    settings, path = CASES["schedule"][0], tmp_path / "c"
+    train(sources(False), settings, checkpoints=Checkpoints(path, every=20))
+    with pytest.raises(CheckpointError, match="with iterations 40, not 50"):
+        train(
+            sources(False),
+            replace(settings, iterations=50),
+            checkpoints=Checkpoints(path, resume=True),
+        )
 
 
 def test_without_a_checkpoint_a_run_begins_anew(tmp_path: Path) -> None:

@@ -193,6 +193,7 @@ def _solver(wishes: Wishes, settings: Settings, l2: float, m: int, keeps_state: 
     """Newton's method where penalties were chosen for the optimum and K is small, else descent."""
     suits = (wishes.given_l2 is None or not wishes.plain) and l2 > 0 and m <= NEWTON_LIMIT
     descends = settings.batch_size or settings.method in ("stream", "fused") or keeps_state
+    descends = descends or settings.schedule != "constant"
     return "newton" if suits and not descends else "gd"
 
 

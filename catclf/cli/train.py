@@ -80,6 +80,13 @@ def train(
             rich_help_panel=TRAINING,
         ),
     ] = None,
+    schedule: Annotated[
+        Literal["constant", "linear", "cosine"],
+        typer.Option(
+            help="How the step length falls to 0 over all iterations; for mini-batches.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = "constant",
     iterations: Annotated[
         int, typer.Option(help="Steps of gradient descent.", rich_help_panel=TRAINING)
     ] = 2000,
@@ -231,6 +238,7 @@ def train(
             validation=held_out,
             patience=Settings.patience if patience is None else patience,
             class_weight=class_weight,
+            schedule=schedule,
         )
     )
     if data is None:

@@ -133,9 +133,13 @@ def _method(problem: Problem) -> str:
 
 
 def _identity(data: Labelled, validation: Labelled | None, settings: Settings) -> dict[str, Any]:
-    """What a run must share with the one that it goes on from: all but the number of updates."""
+    """What a run must share with the one that it goes on from: all but the number of updates.
+
+    That too, where the learning rates follow from it.
+    """
     identity = {name.replace("_", "-"): value for name, value in asdict(settings).items()}
-    del identity["iterations"]
+    if settings.schedule == "constant":
+        del identity["iterations"], identity["schedule"]
     identity["pictures"] = getattr(data, "fingerprint", "")
     identity["validation pictures"] = getattr(validation, "fingerprint", "")
     return identity

@@ -64,7 +64,7 @@ class Descent:
                 if last or enough:
                     early = enough and state.step < total and not interrupted
                     return interrupted, "patience" if early else ""
-                state.point = state.point.moved(gradient, -self.settings.learning_rate)
+                state.point = state.point.moved(gradient, -self.settings.rate(state.step))
                 state.step += 1
 
     def _evaluate(self, state: State) -> tuple[float, Point]:

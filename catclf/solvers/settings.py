@@ -13,6 +13,7 @@ from catclf.problems import METHODS, Labelled
 SOLVERS = ("gd", "lbfgs", "newton")
 NEWTON_STEPS = 50  # at most; about ten are needed
 CLASS_WEIGHTS = ("none", "balanced")
+SCHEDULES = ("constant", "linear", "cosine")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Settings:
     none), chosen by ``seed`` from each class; its cost is looked at every ``print_every`` steps,
     with L-BFGS and Newton at each iteration; the weights with the lowest are kept, and training
     ends after ``patience`` looks without a lower one. With ``class_weight`` "balanced" the errors
-    of a class count m / (2 m_class) times.
+    of a class count m / (2 m_class) times. ``schedule`` says how descent's learning rate falls from
+    ``learning_rate`` to 0 over ``iterations``, if it does.
     """
 
     learning_rate: float = 0.005
@@ -39,6 +41,7 @@ class Settings:
     validation: float = 0.0
     patience: int = 10
     class_weight: str = "none"
+    schedule: str = "constant"
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
@@ -63,7 +66,12 @@ class Settings:
         self._require_known("method", self.method, METHODS)
         self._require_known("solver", self.solver, SOLVERS)
         self._require_known("class-weight", self.class_weight, CLASS_WEIGHTS)
+        self._require_known("schedule", self.schedule, SCHEDULES)
         self._require_newton_possible()
+        if self.schedule != "constant" and self.solver != "gd":
+            raise SettingsError(
+                f"--schedule is for --solver gd: {self.solver} finds its steps itself"
+            )
         if self.batch_size and self.solver != "gd":
             raise SettingsError(
                 f"--batch-size is for --solver gd: {self.solver} needs full batches"
@@ -94,7 +102,21 @@ class Settings:
         facts = asdict(self)
         if self.class_weight == "none":
             del facts["class_weight"]
+        if self.schedule == "constant":
+            del facts["schedule"]
         return facts
+
+    def rate(self, step: int) -> float:
+        """The learning rate α of the update that follows ``step`` updates.
+
+        linear: α (1 - t/T), cosine: α (1 + cos(π t/T)) / 2 with T the iterations (Loshchilov and
+        Hutter, "SGDR", ICLR 2017, with one period).
+        """
+        if self.schedule == "constant":
+            return self.learning_rate
+        done = step / self.iterations
+        left = 1 - done if self.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+        return self.learning_rate * left
 
     def require_resumable(self) -> None:
         """Raise SettingsError for a solver whose state cannot be kept in a checkpoint."""
