@@ -330,3 +330,23 @@ def test_a_full_disk_under_stdout_is_not_success(tmp_path: Path) -> None:
         )
     assert done.returncode == 2
     assert "standard output" in done.stderr.splitlines()[-1]
+
+
+def test_streaming_changes_where_the_pixels_are_and_nothing_else(
+    run: Run, small_hdf5: Path, tmp_path: Path
+) -> None:
+    args = ("train", "--data", small_hdf5, "--iterations", "30", "-q", "--method", "stream")
+    assert run(*args, "-o", "held.npz").code == 0
+    assert run(*args, "-o", "streamed.npz", "--stream").code == 0
+    assert (tmp_path / "held.npz").read_bytes() == (tmp_path / "streamed.npz").read_bytes()
+    assert run(*args[:-2], "-o", "chosen.npz", "--stream").code == 0
+    assert (tmp_path / "held.npz").read_bytes() == (tmp_path / "chosen.npz").read_bytes()
+
+
+def test_streaming_what_cannot_be_streamed_is_said(run: Run, tmp_path: Path) -> None:
+    pictures, labels = make_pictures(20, size=8)
+    np.savez(tmp_path / "d.npz", x=pictures, y=labels)
+    result = run("train", "--data", "d.npz", "--stream", "--iterations", "5", "-q")
+    assert result.code == 0
+    assert result.stderr.startswith("catclf: d.npz: --stream reads HDF5 files alone")
+    assert result.stderr.count("\n") == 1

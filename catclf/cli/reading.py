@@ -11,7 +11,7 @@ from catclf.cli.streams import warn
 from catclf.files import printable
 
 if TYPE_CHECKING:
-    from catclf.datasets import Part, Reading
+    from catclf.datasets import Dataset, Part, Reading
     from catclf.datasets.sources import Source
 
 
@@ -24,13 +24,37 @@ def reading_with_progress(
     *,
     positive: str | None = None,
     workers: int | None = None,
+    stream: bool = False,
 ) -> Iterator[Reading]:
     """How to read a source, with a progress bar on a terminal while pictures are decoded."""
     from catclf.datasets import Reading
     from catclf.display import counting
 
     with counting("reading pictures", quiet) as on_progress:
-        yield Reading(positive, size, fit, skip_bad, workers, on_progress)
+        yield Reading(positive, size, fit, skip_bad, workers, on_progress, stream=stream)
+
+
+def open_for_training(
+    data: Path, test: Path | None, validation: Path | None, reading: Reading
+) -> tuple[Dataset, Dataset | None, Dataset | None]:
+    """What to train on, to judge the model by, and to choose the step by; doubts go to stderr."""
+    from catclf.cli.resuming import open_validation
+    from catclf.datasets import open_parts
+    from catclf.subsets import in_memory
+
+    trained, tested = open_parts(data, test, reading)
+    judge = open_validation(validation, trained, [data, test], reading)
+    for note in (*trained.notes, *(tested.notes if tested else ())):
+        warn(note)
+    if tested is not None and tested.fingerprint == trained.fingerprint:
+        warn(f"{tested.source}: is what the model is trained on: its accuracy there says little")
+    if reading.stream and in_memory(trained.pictures):
+        warn(
+            f"{printable(data)}: --stream reads HDF5 files alone, and this is held in memory: "
+            "make one of it with catclf data pack"
+        )
+    trained.require_both_classes()
+    return trained, tested, judge
 
 
 def warn_of_idle_fit(fit: str | None, paths: Sequence[Path | None]) -> None:

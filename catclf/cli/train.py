@@ -24,9 +24,9 @@ from catclf.cli.options import (
 )
 from catclf.cli.outcome import show_outcome
 from catclf.cli.outputs import require_outputs
-from catclf.cli.reading import reading_with_progress, warn_of_idle_fit
+from catclf.cli.reading import open_for_training, reading_with_progress, warn_of_idle_fit
 from catclf.cli.recording import both_of, logging_steps
-from catclf.cli.resuming import checkpoints_beside, open_validation, part_or_path
+from catclf.cli.resuming import checkpoints_beside, part_or_path
 from catclf.cli.stopping import exit_if_stopped, stop_on_signals
 from catclf.cli.streams import warn
 
@@ -135,6 +135,15 @@ def train(
             rich_help_panel=TRAINING,
         ),
     ] = "auto",
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Read the pixels of HDF5 files anew in each step, so that memory does not grow "
+            "with them; without it those above 256 MB are read so.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = False,
     batch_size: Annotated[
         int,
         typer.Option(
@@ -219,7 +228,7 @@ def train(
 
     Example: catclf train --data train_catvnoncat.h5 --test test_catvnoncat.h5 -o model.npz
     """
-    from catclf.datasets import bundled, open_parts
+    from catclf.datasets import bundled
     from catclf.display import training_display
     from catclf.model import Model
     from catclf.modelfile import save
@@ -251,17 +260,9 @@ def train(
         record = stack.enter_context(logging_steps(log, print_every, iterations))
         warn_of_idle_fit(fit, inputs)
         with reading_with_progress(
-            size, fit, skip_bad, quiet, positive=positive, workers=workers
+            size, fit, skip_bad, quiet, positive=positive, workers=workers, stream=stream
         ) as reading:
-            trained, tested = open_parts(data, test, reading)
-            judge = open_validation(judged_by, trained, [data, test], reading)
-        for note in (*trained.notes, *(tested.notes if tested else ())):
-            warn(note)
-        if tested is not None and tested.fingerprint == trained.fingerprint:
-            warn(
-                f"{tested.source}: is what the model is trained on: its accuracy there says little"
-            )
-        trained.require_both_classes()
+            trained, tested, judge = open_for_training(data, test, judged_by, reading)
         encoder, rows = prepare_rows(wishes, trained, seed, workers, quiet)
         settled = settle(
             wishes,

@@ -35,6 +35,7 @@ class Reading:
     height and width wanted (default: those of stored pictures, 64 for picture files). ``fit`` is
     how picture files are brought to that shape. ``skip_bad`` leaves unreadable pictures out instead
     of refusing the source; ``every_class`` refuses one of which a class cannot be read at all.
+    ``stream`` leaves the pixels of HDF5 files on disk however few they are.
     ``on_progress(done, total)`` is told how many pictures are decoded.
     """
 
@@ -45,6 +46,7 @@ class Reading:
     workers: int | None = None
     on_progress: Callable[[int, int], None] | None = None
     every_class: bool = True
+    stream: bool = False
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def read(path: Path, part: Part, reading: Reading) -> ArraySource:
         attributes = (pictures.attrs.get(FIT), pictures.attrs.get(RESAMPLING))
         preprocess = stored.recorded(*attributes, pictures.shape[1], reading, shown)
         names = _read_names(file, x_key, m, shown)
-        pixels = _pixels(pictures, f"{shown}: {x_key}")
+        pixels = _pixels(pictures, f"{shown}: {x_key}", reading.stream)
     except BaseException as error:
         file.close()
         if isinstance(error, DataError) or not isinstance(error, Exception):
@@ -142,14 +142,14 @@ def _texts(dataset: Any, shown: str) -> list[str]:
     return [os.fsdecode(text) if isinstance(text, bytes | str) else "" for text in raw]
 
 
-def _pixels(pictures: Any, shown: str) -> Pixels:
-    """The pictures in memory, or reading from disk when they are many.
+def _pixels(pictures: Any, shown: str, stream: bool) -> Pixels:
+    """The pictures in memory, or reading from disk when they are many or ``stream`` says so.
 
     Compressed pictures would be unpacked again in every pass, so they stay on disk only if memory
     cannot hold them.
     """
     most = IN_MEMORY if pictures.compression is None else 0.5 * stored.memory()
-    if pictures.nbytes <= most:
+    if pictures.nbytes <= most and not stream:
         pixels: Pixels = np.ascontiguousarray(_fetch(pictures, shown))
         return pixels
     rows: Any = DiskRows(pictures, shown)  # has what is used of an array

@@ -30,12 +30,15 @@ from catclf.problems.gram import FactorProblem as FactorProblem
 from catclf.problems.gram import GramProblem as GramProblem
 from catclf.problems.gram import integer_gram as integer_gram
 from catclf.problems.stream import StreamProblem as StreamProblem
+from catclf.subsets import in_memory
 
 GRAM_LIMIT = 8192  # pictures: beyond this K alone takes more than 512 MB
 METHODS = ("auto", "gram", "stream", "fused")
 
 
-def choose(m: int, n: int, evaluations: int, *, factor: bool = False, batch: int = 0) -> str:
+def choose(
+    m: int, n: int, evaluations: int, *, factor: bool = False, batch: int = 0, gram: bool = True
+) -> str:
     """ "gram", "stream" or "fused", whichever is expected to take the least time.
 
     Nanoseconds on one core of 2.6 GHz or so, measured with n = 12288 (both forms use all workers
@@ -47,16 +50,17 @@ def choose(m: int, n: int, evaluations: int, *, factor: bool = False, batch: int
         fused       1e9 to compile           + 0.08 m n an evaluation
 
     "fused" is the stream with compiled products, where Numba is installed; ``batch`` is what a step
-    looks at in the place of m. Without Numba, with n = 12288 and 2000 evaluations K is worth its
-    while up to m = 7300 pictures, with 100 up to 1250, with 5 never but for a handful. K must also
-    fit: m <= GRAM_LIMIT, and K with the pixels in half of the memory that is available.
+    looks at in the place of m, and ``gram`` says whether K may be made. Without Numba and with
+    n = 12288, K is worth its while for 2000 evaluations up to m = 7300 pictures, for 100 up to
+    1250, for 5 never but for a handful. K must also fit: m <= GRAM_LIMIT, and K with the pixels in
+    half of the memory that is available.
     """
-    gram = (0.014 * n + (0.013 * m if factor else 0)) * m * m
-    gram += evaluations * (0.5 if factor else 0.25) * m * m
+    K = (0.014 * n + (0.013 * m if factor else 0)) * m * m
+    K += evaluations * (0.5 if factor else 0.25) * m * m
     looked_at = evaluations * (batch or m) * n
-    times = {"gram": gram, "stream": 0.2 * looked_at, "fused": 1e9 + 0.08 * looked_at}
+    times = {"gram": K, "stream": 0.2 * looked_at, "fused": 1e9 + 0.08 * looked_at}
     fits = m <= GRAM_LIMIT and 8 * m * m + 5 * m * n < 0.5 * _available_memory()
-    if batch or not fits:
+    if batch or not (gram and fits):
         del times["gram"]
     if min(times, key=times.__getitem__) == "fused" and missing():
         del times["fused"]
@@ -107,7 +111,8 @@ def _resolved(
         require()
     if method != "auto":
         return method
-    return choose(*measured(data), evaluations, factor=factor, batch=batch)
+    held = in_memory(data.pictures)  # K needs all of the pixels, and memory for itself
+    return choose(*measured(data), evaluations, factor=factor, batch=batch, gram=held)
 
 
 def _available_memory() -> int:

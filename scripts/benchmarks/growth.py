@@ -9,37 +9,34 @@ from scripts.benchmarks.measure import BIN, run, table
 from scripts.benchmarks.pictures import write_hdf5
 
 FEW = 2  # steps; the difference to more of them leaves out everything but steps
+METHODS = {"stream": "catclf", "fused": "catclf[fast]"}
 
 
 def growth(scratch: Path, repeats: int, quick: bool) -> str:
-    """The time of a step and the peak memory of ``catclf train --method stream``."""
+    """The time of a step and the peak memory of ``catclf train --stream``."""
+    sizes = (1_000, 5_000, 20_000) if quick else (1_000, 3_000, 10_000, 30_000, 100_000)
     rows = []
-    for m in (1_000, 5_000, 20_000) if quick else (1_000, 10_000, 30_000, 100_000):
+    for m in sizes:
         data = write_hdf5(scratch / "growth.h5", m)
-        extra = max(10, 200_000 // m)
-        steps, peaks = [], []
-        for _ in range(min(repeats, 3)):
-            ours: list[str | Path] = [
-                BIN / "catclf",
-                "train",
-                "--data",
-                data,
-                "-o",
-                scratch / "growth.npz",
-            ]
-            ours += ["--method", "stream", "--iterations"]
-            few, more = (run([*ours, str(count)]) for count in (FEW, FEW + extra))
-            steps.append((more.seconds - few.seconds) / extra)
-            peaks.append(more.megabytes)
+        row = [f"{m}", f"{m * 12288 / 1e6:.0f} MB"]
+        for method in METHODS:
+            step, peak = _step(data, m, method, min(repeats, 3))
+            row += [f"{1000 * step:.1f} ms", f"{1e6 * step / m:.2f} µs", f"{peak:.0f} MB"]
+        rows.append(row)
         data.unlink()
-        rows.append(
-            [
-                f"{m}",
-                f"{m * 12288 / 1e6:.0f} MB",
-                f"{1000 * median(steps):.1f} ms",
-                f"{1e6 * median(steps) / m:.2f} µs",
-                f"{median(peaks):.0f} MB",
-            ]
-        )
-    header = ["pictures", "pixels", "a step", "a picture and step"]
-    return table([*header, "peak memory"], rows)
+    columns = ("a step", "a picture", "peak memory")
+    named = [f"{name}: {column}" for name in METHODS.values() for column in columns]
+    return table(["pictures", "pixels", *named], rows)
+
+
+def _step(data: Path, m: int, method: str, repeats: int) -> tuple[float, float]:
+    """Seconds of a step and MB at the peak."""
+    extra = max(20, 400_000 // m)
+    ours: list[str | Path] = [BIN / "catclf", "train", "--data", data, "--stream", "--method"]
+    ours += [method, "-o", data.with_suffix(".npz"), "--iterations"]
+    steps, peaks = [], []
+    for _ in range(repeats):
+        few, more = (run([*ours, str(count)]) for count in (FEW, FEW + extra))
+        steps.append((more.seconds - few.seconds) / extra)
+        peaks.append(more.megabytes)
+    return median(steps), median(peaks)
