@@ -18,7 +18,7 @@ from catclf.maths import cost_and_gradient
 from catclf.problems import Point, StreamProblem, build, choose, fused
 from catclf.solvers import Settings, train
 
-pytest.importorskip("numba")
+kernels = pytest.importorskip("catclf.problems.kernels", reason="no Numba")
 
 
 def block(k: int, n: int, dtype: type[Any]) -> NDArray[Any]:
@@ -28,37 +28,48 @@ def block(k: int, n: int, dtype: type[Any]) -> NDArray[Any]:
     return rng.standard_normal((k, n), dtype=np.float32)
 
 
-# Rows in fours and eights with every rest, columns below, at and above a run.
+# Rows in eights with several rests, columns below, at and above a run.
 SHAPES = [(1, 3), (3, 12), (4, 2047), (7, 2048), (8, 2049), (13, 5000), (256, 12288)]
 
 
 @pytest.mark.parametrize(("k", "n"), SHAPES)
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_the_products_are_those_of_float64(k: int, n: int, dtype: type[Any]) -> None:
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.5, 3.0)])
+def test_the_sums_are_those_of_float64(
+    k: int, n: int, dtype: type[Any], weights: tuple[float, float]
+) -> None:
     P, rng = block(k, n, dtype), np.random.default_rng(1)
-    w, dZ = rng.standard_normal((n, 1)).astype(np.float32), rng.standard_normal((1, k))
+    w = (rng.standard_normal((n, 1)) / (100 * n**0.5)).astype(np.float32)
+    Y = (rng.random((1, k)) > 0.5).astype(np.float64)
     products = fused.Fused(n)
-    products.load(P)
+    sums = products.sums(P, w, 0.3, Y, weights)
     exact = P.astype(np.float64)
+    Z, v = exact @ w + 0.3, np.where(Y.T > 0.5, weights[1], weights[0])
+    dZ = v * (1 / (1 + np.exp(-Z)) - Y.T)
+    assert sums.loss == pytest.approx(float((v * (np.logaddexp(0, Z) - Y.T * Z)).sum()), rel=1e-5)
+    assert products.loss(P, w, 0.3, Y, weights) == pytest.approx(sums.loss, rel=1e-6)
+    assert sums.db == pytest.approx(float(dZ.sum()), rel=1e-5, abs=1e-5)
     # Each sum is off by no more than some roundings of the sum of its terms' sizes.
-    close = 2e-6 * (np.abs(exact) @ np.abs(w)).T
-    assert (np.abs(products.times(w) - (exact @ w).T) <= close).all()
-    close = 1e-6 * (np.abs(exact.T) @ np.abs(dZ.T))
-    assert (np.abs(products.transposed_times(dZ) - exact.T @ dZ.T) <= close).all()
+    close = 1e-5 * (np.abs(exact.T) @ np.abs(dZ))
+    assert (np.abs(sums.dw - exact.T @ dZ) <= close).all()
 
 
 @pytest.mark.parametrize(("k", "n"), SHAPES[:4])
-def test_compiled_code_is_what_python_makes_of_it(k: int, n: int) -> None:
+def test_compiled_code_is_what_python_makes_of_it(
+    k: int, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     P, rng = block(k, n, np.uint8), np.random.default_rng(2)
-    w, d = rng.standard_normal(n).astype(np.float32), rng.standard_normal(k).astype(np.float32)
-    times, transposed = fused.compiled()
-    Z, dw = np.empty((2, k)), np.empty((2, n), np.float32)
-    times(P, w, Z[0])
-    fused._times(P, w, Z[1])
-    transposed(P, d, dw[0])
-    fused._transposed_times(P, d, dw[1])
-    np.testing.assert_allclose(Z[0], Z[1], rtol=0, atol=1e-5 * np.abs(Z).max())
-    np.testing.assert_allclose(dw[0], dw[1], rtol=0, atol=1e-6 * np.abs(dw).max())
+    w, Y = rng.standard_normal(n).astype(np.float32) / 1000, (rng.random(k) > 0.5).astype(float)
+    v, Z, dw = rng.random(k), np.empty((3, k)), np.empty((2, n), np.float32)
+    kernels.pass_over(P, w, 0.1, Y, v, Z[0], dw[0])
+    kernels.scores(P, w, 0.1, Z[1])
+    python = kernels.pass_over.py_func
+    for name in ("_score", "_four_scores", "_add_eight", "_sigmoid"):
+        monkeypatch.setattr(kernels, name, getattr(kernels, name).py_func)
+    python(P, w, 0.1, Y, v, Z[2], dw[1])
+    assert Z[0].tobytes() == Z[1].tobytes()
+    np.testing.assert_allclose(Z[0], Z[2], rtol=0, atol=1e-5 * np.abs(Z).max())
+    np.testing.assert_allclose(dw[0], dw[1], rtol=0, atol=1e-5 * np.abs(dw).max())
 
 
 @pytest.mark.parametrize("size", [8, 16])
@@ -132,7 +143,7 @@ def test_it_is_chosen_where_it_saves_more_than_compiling_takes() -> None:
 
 
 def test_without_numba_the_choice_is_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.setitem(sys.modules, "catclf.problems.kernels", None)
     assert choose(20_000, 12288, 2000) == "stream"
     with pytest.raises(SettingsError, match=r"pip install 'catclf\[fast\]', or use --method"):
         build(labelled(10), 0.0, 5, "fused")

@@ -47,7 +47,7 @@ def choose(
         gram    0.014 m² n  for K            + 0.25 m² an evaluation (0.1 where K fits the cache)
                 0.013 m³    for its factor   + twice that an evaluation, when ``factor``
         stream                                 0.2 m n an evaluation
-        fused       1e9 to compile           + 0.08 m n an evaluation
+        fused       1.4e9 to compile         + 0.075 m n an evaluation
 
     "fused" is the stream with compiled products, where Numba is installed; ``batch`` is what a step
     looks at in the place of m, and ``gram`` says whether K may be made. Without Numba and with
@@ -58,7 +58,7 @@ def choose(
     K = (0.014 * n + (0.013 * m if factor else 0)) * m * m
     K += evaluations * (0.5 if factor else 0.25) * m * m
     looked_at = evaluations * (batch or m) * n
-    times = {"gram": K, "stream": 0.2 * looked_at, "fused": 1e9 + 0.08 * looked_at}
+    times = {"gram": K, "stream": 0.2 * looked_at, "fused": 1.4e9 + 0.075 * looked_at}
     fits = m <= GRAM_LIMIT and 8 * m * m + 5 * m * n < 0.5 * _available_memory()
     if batch or not (gram and fits):
         del times["gram"]

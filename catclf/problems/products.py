@@ -1,13 +1,15 @@
-"""The two products of a block of pictures with vectors, made with NumPy: P w and Pᵀ dZᵀ."""
+"""One pass over a block of pictures: their losses, errors, and Pᵀ dZᵀ; made with NumPy."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.maths import Floats
+from catclf.maths import Floats, losses_and_errors
+from catclf.problems.base import ClassWeights, weigh
 
 Real = NDArray[np.floating[Any]]
 Values = NDArray[Any]  # pixels uint8, or features float32
@@ -20,17 +22,28 @@ BLOCK = 128  # pictures converted to floating point at a time
 RUN = 512  # products that are summed in ``dtype`` before the sum goes on in float64
 
 
+@dataclass
+class Sums:
+    """Sums over some pictures: losses, errors dZ, and X dZᵀ with X still in pixels, (n, 1)."""
+
+    loss: float
+    db: float
+    dw: NDArray[Any]
+
+    def add(self, others: Sums) -> None:
+        self.loss += others.loss
+        self.db += others.db
+        self.dw += others.dw
+
+
 class Products(Protocol):
-    """Products with one block of rows (k, n) at a time; one thread's own."""
+    """Passes over blocks: rows (k, n), w (n, 1) for them, Y (1, k). One thread's own."""
 
-    def load(self, rows: Values) -> None:
-        """The block that the products are of, until the next one is loaded."""
+    def loss(self, rows: Values, w: Real, b: float, Y: Floats, weights: ClassWeights) -> float:
+        """The sum of the losses alone."""
 
-    def times(self, w: Real) -> Floats:
-        """(P w)ᵀ, shape (1, k), for w (n, 1)."""
-
-    def transposed_times(self, dZ: Floats) -> Real:
-        """Pᵀ dZᵀ, shape (n, 1), for dZ (1, k); the array is used again for the next block."""
+    def sums(self, rows: Values, w: Real, b: float, Y: Floats, weights: ClassWeights) -> Sums:
+        """All sums; their array is used again for the next block."""
 
 
 class Converted:
@@ -42,20 +55,43 @@ class Converted:
 
     def __init__(self, k: int, n: int, dtype: type[np.float32] | type[np.float64]) -> None:
         self._buffer, self._product = np.empty((k, n), dtype), np.empty((n, 1), dtype)
-        self._P: Real = self._buffer
 
-    def load(self, rows: Values) -> None:
-        self._P = self._buffer[: len(rows)]
-        np.copyto(self._P, rows)
+    def loss(self, rows: Values, w: Real, b: float, Y: Floats, weights: ClassWeights) -> float:
+        return float(self._judged(self._load(rows), w, b, Y, weights)[0].sum())
 
-    def times(self, w: Real) -> Floats:
-        P, (k, n) = self._P, self._P.shape
-        whole = n - n % RUN
-        runs = P[:, :whole].reshape(k, -1, RUN).transpose(1, 0, 2)  # (q, k, RUN): a view
-        Z: Floats = np.matmul(runs, w[:whole].reshape(-1, RUN, 1)).sum(axis=0, dtype=np.float64)
-        if whole < n:
-            Z += P[:, whole:] @ w[whole:]
-        return Z.T
+    def sums(self, rows: Values, w: Real, b: float, Y: Floats, weights: ClassWeights) -> Sums:
+        P = self._load(rows)
+        losses, dZ = self._judged(P, w, b, Y, weights)
+        return Sums(float(losses.sum()), float(dZ.sum()), self._transposed_times(P, dZ))
 
-    def transposed_times(self, dZ: Floats) -> Real:
-        return np.matmul(self._P.T, dZ.T.astype(self._P.dtype), out=self._product)
+    def total(self, rows: Values) -> Real:
+        """The sum of the rows, (n, 1); exact for pixels, whose sum is below 2^24."""
+        return self._transposed_times(self._load(rows), np.ones((1, len(rows))))
+
+    def _load(self, rows: Values) -> Real:
+        P = self._buffer[: len(rows)]
+        np.copyto(P, rows)
+        return P
+
+    def _judged(
+        self, P: Real, w: Real, b: float, Y: Floats, weights: ClassWeights
+    ) -> tuple[Floats, Floats]:
+        """Losses and dZ, (1, k)."""
+        losses, dZ = losses_and_errors(_times(P, w) + b, Y)
+        weigh(losses, dZ, Y, weights)
+        return losses, dZ
+
+    def _transposed_times(self, P: Real, dZ: Floats) -> Real:
+        """Pᵀ dZᵀ: (n, k) @ (k, 1)."""
+        return np.matmul(P.T, dZ.T.astype(P.dtype), out=self._product)
+
+
+def _times(P: Real, w: Real) -> Floats:
+    """(P w)ᵀ, shape (1, k), for P (k, n) and w (n, 1), with sums of ``RUN`` products in float64."""
+    k, n = P.shape
+    whole = n - n % RUN
+    runs = P[:, :whole].reshape(k, -1, RUN).transpose(1, 0, 2)  # (q, k, RUN): a view
+    Z: Floats = np.matmul(runs, w[:whole].reshape(-1, RUN, 1)).sum(axis=0, dtype=np.float64)
+    if whole < n:
+        Z += P[:, whole:] @ w[whole:]
+    return Z.T

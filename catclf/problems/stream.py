@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
-from catclf.maths import Floats, losses_and_errors
+from catclf.maths import Floats
 from catclf.problems.base import (
     EQUAL,
     ClassWeights,
@@ -20,31 +19,16 @@ from catclf.problems.base import (
     measured,
     read_rows,
     scale_of,
-    weigh,
 )
 from catclf.problems.fused import BLOCK as FUSED_BLOCK
-from catclf.problems.fused import Fused, compiled
-from catclf.problems.products import BLOCK, Converted, Products, Real, Values
+from catclf.problems.fused import Fused
+from catclf.problems.products import BLOCK, Converted, Products, Real, Sums, Values
 from catclf.subsets import in_memory
 from catclf.threads import Team
 
 PART = 512  # pictures, or fewer: a worker's unit of work, 6 MB of pixels
 
 T = TypeVar("T")
-
-
-@dataclass
-class Sums:
-    """Sums over some pictures: losses, errors dZ, and X dZᵀ with X still in pixels, (n, 1)."""
-
-    loss: float
-    db: float
-    dw: Floats
-
-    def add(self, others: Sums) -> None:
-        self.loss += others.loss
-        self.db += others.db
-        self.dw += others.dw
 
 
 class StreamProblem:
@@ -80,8 +64,6 @@ class StreamProblem:
         self.m, self.n = measured(data)
         self.l2, self.dtype, self.class_weights = l2, dtype, weights
         self.fused, self._block = fused, FUSED_BLOCK if fused else BLOCK
-        if fused:
-            compiled()  # once, before several threads need it
         self._scale = scale_of(data.pictures)
         self._pictures, self._Y = data.pictures, data.Y
         self._team = Team(workers)
@@ -148,28 +130,22 @@ class StreamProblem:
         b: float,
         forward_only: bool,
     ) -> Sums:
-        sums = Sums(0.0, 0.0, np.zeros((self.n, 1)))
+        sums, weights = Sums(0.0, 0.0, np.zeros((self.n, 1))), self.class_weights
         products = self._products()
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is found by its cost
             for block in cut(rows, self._block):
-                products.load(read(block))
-                Z = products.times(scaled) + b  # (1, k)
-                losses, dZ = losses_and_errors(Z, Y[:, block])
-                weigh(losses, dZ, Y[:, block], self.class_weights)
-                sums.loss += float(losses.sum())
+                given = read(block), scaled, b, Y[:, block], weights
                 if forward_only:
-                    continue
-                sums.db += float(dZ.sum())
-                sums.dw += products.transposed_times(dZ)
+                    sums.loss += products.loss(*given)
+                else:
+                    sums.add(products.sums(*given))
         return sums
 
     def _total(self, rows: slice, read: Callable[[slice], Values]) -> Floats:
         """The sum of some pictures, (n, 1)."""
-        total, products = np.zeros((self.n, 1)), self._products()
-        for block in cut(rows, self._block):
-            products.load(read(block))
-            ones = np.ones((1, block.stop - block.start))
-            total += products.transposed_times(ones)  # exact for pixels: below 2^24
+        total, products = np.zeros((self.n, 1)), Converted(BLOCK, self.n, np.float32)
+        for block in cut(rows, BLOCK):
+            total += products.total(read(block))
         return total
 
     def _fold(
