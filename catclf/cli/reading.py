@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,10 +35,19 @@ def reading_with_progress(
         yield Reading(positive, size, fit, skip_bad, workers, on_progress, stream=stream)
 
 
+@dataclass(frozen=True)
+class Opened:
+    """What to train on, what to judge the model by, and what to choose the step by."""
+
+    trained: Dataset
+    tested: Dataset | None
+    judge: Dataset | None
+
+
 def open_for_training(
     data: Path, test: Path | None, validation: Path | None, reading: Reading
-) -> tuple[Dataset, Dataset | None, Dataset | None]:
-    """What to train on, to judge the model by, and to choose the step by; doubts go to stderr."""
+) -> Opened:
+    """What training needs of its sources; doubts go to stderr."""
     from catclf.cli.resuming import open_validation
     from catclf.datasets import open_parts
     from catclf.subsets import in_memory
@@ -54,7 +64,7 @@ def open_for_training(
             "make one of it with catclf data pack"
         )
     trained.require_both_classes()
-    return trained, tested, judge
+    return Opened(trained, tested, judge)
 
 
 def warn_of_idle_fit(fit: str | None, paths: Sequence[Path | None]) -> None:

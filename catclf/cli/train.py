@@ -1,14 +1,13 @@
 """``catclf train``: read data, train with the cost in sight, judge, save."""
 
 # Without "from __future__ import annotations": Typer would take 2 ms to compile them from strings.
-from contextlib import ExitStack
 from pathlib import Path
-from time import perf_counter
 from typing import Annotated, Literal
 
 import typer
 
-from catclf.cli.choosing import Wishes, prepare_rows, settle
+from catclf.cli.choosing import Wishes
+from catclf.cli.job import Job
 from catclf.cli.options import (
     DATA,
     FEATURES,
@@ -25,10 +24,9 @@ from catclf.cli.options import (
 from catclf.cli.outcome import show_outcome
 from catclf.cli.outputs import require_outputs
 from catclf.cli.reading import open_for_training, reading_with_progress, warn_of_idle_fit
-from catclf.cli.recording import both_of, logging_steps
+from catclf.cli.recording import logging_steps
 from catclf.cli.resuming import checkpoints_beside, part_or_path
-from catclf.cli.stopping import exit_if_stopped, stop_on_signals
-from catclf.cli.streams import warn
+from catclf.cli.stopping import exit_if_stopped
 
 
 def train(
@@ -229,11 +227,7 @@ def train(
     Example: catclf train --data train_catvnoncat.h5 --test test_catvnoncat.h5 -o model.npz
     """
     from catclf.datasets import bundled
-    from catclf.display import training_display
-    from catclf.model import Model
-    from catclf.modelfile import save
     from catclf.solvers import Settings
-    from catclf.solvers import train as fit_to
 
     held_out, judged_by = part_or_path(validation, patience)
     wishes = Wishes(features, flip, l2, threshold, solver, learning_rate, cache)
@@ -256,54 +250,17 @@ def train(
     inputs = [path for path in (data, test, judged_by) if path is not None]
     require_outputs([output, cache, log, plot], inputs)
     checkpoints = checkpoints_beside(output, checkpoint_every, resume, inputs, settings)
-    with ExitStack() as stack:
-        record = stack.enter_context(logging_steps(log, print_every, iterations))
+    with logging_steps(log, print_every, iterations) as record:
         warn_of_idle_fit(fit, inputs)
         with reading_with_progress(
             size, fit, skip_bad, quiet, positive=positive, workers=workers, stream=stream
         ) as reading:
-            trained, tested, judge = open_for_training(data, test, judged_by, reading)
-        encoder, rows = prepare_rows(wishes, trained, seed, workers, quiet)
-        settled = settle(
-            wishes,
-            settings,
-            rows or trained,
-            workers,
-            quiet=quiet,
-            keeps_state=checkpoints is not None,
-        )
-        settings = settled.settings
-        stop = stack.enter_context(stop_on_signals())
-        began = perf_counter()
-        with training_display(*settings.expected_steps, quiet) as display:
-            fitted = fit_to(
-                rows or trained,
-                settings,
-                both_of(display.update, record),
-                stop.requested,
-                validation=encoder.encode(judge) if encoder and judge else judge,
-                workers=workers,
-                checkpoints=checkpoints,
-            )
-        seconds = perf_counter() - began
-        if fitted.interrupted and fitted.steps == 0:
-            warn("interrupted before the first step: nothing was saved")
-            exit_if_stopped(stop)
-        model = Model.from_fit(
-            fitted,
-            trained,
-            tested,
-            encoder=encoder,
-            rows=rows,
-            threshold=settled.threshold,
-            chosen=settled.facts,
-        )
-        save(model, output)
-    if checkpoints is not None and not fitted.interrupted:
-        checkpoints.remove()
+            opened = open_for_training(data, test, judged_by, reading)
+        job = Job(opened, wishes, settings, checkpoints, workers, quiet)
+        done = job.run(output, record)
     if plot is not None:
         from catclf.report.charts import save_cost_curve
 
-        save_cost_curve(plot, model.costs, model.cost_steps)
-    show_outcome(model, output, seconds, settled.judged, quiet)
-    exit_if_stopped(stop)
+        save_cost_curve(plot, done.model.costs, done.model.cost_steps)
+    show_outcome(done.model, output, done.seconds, done.judged, quiet)
+    exit_if_stopped(done.stop)

@@ -1,0 +1,109 @@
+"""One run of training, from opened data to a saved model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from catclf.cli.choosing import Settled, Wishes, prepare_rows, settle
+from catclf.cli.recording import OnStep, both_of
+from catclf.cli.stopping import Stop, exit_if_stopped, stop_on_signals
+from catclf.cli.streams import warn
+
+if TYPE_CHECKING:
+    from catclf.checkpoint import Checkpoints
+    from catclf.cli.reading import Opened
+    from catclf.features.prepare import Encoded, Encoder
+    from catclf.metrics import Counts
+    from catclf.model import Model
+    from catclf.solvers import Fit, Settings
+
+
+@dataclass(frozen=True)
+class Done:
+    """The model, how long descent took, its out-of-fold counts, and whether a signal came."""
+
+    model: Model
+    seconds: float
+    judged: Counts | None
+    stop: Stop
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train on, and how."""
+
+    opened: Opened
+    wishes: Wishes
+    settings: Settings
+    checkpoints: Checkpoints | None
+    workers: int | None
+    quiet: bool
+
+    def run(self, output: Path, record: OnStep | None) -> Done:
+        """Choose what is to be chosen, train with the cost in sight, and save.
+
+        From the first step on a signal ends training with what there is. ``record`` is told of
+        each step.
+        """
+        from catclf.model import Model
+        from catclf.modelfile import save
+
+        trained, seed = self.opened.trained, self.settings.seed
+        encoder, rows = prepare_rows(self.wishes, trained, seed, self.workers, self.quiet)
+        settled = self._settled(rows)
+        with stop_on_signals() as stop:
+            began = perf_counter()
+            fitted = self._fitted(settled.settings, encoder, rows, record, stop)
+            seconds = perf_counter() - began
+            if fitted.interrupted and fitted.steps == 0:
+                warn("interrupted before the first step: nothing was saved")
+                exit_if_stopped(stop)
+            model = Model.from_fit(
+                fitted,
+                trained,
+                self.opened.tested,
+                encoder=encoder,
+                rows=rows,
+                threshold=settled.threshold,
+                chosen=settled.facts,
+            )
+            save(model, output)
+        if self.checkpoints is not None and not fitted.interrupted:
+            self.checkpoints.remove()
+        return Done(model, seconds, settled.judged, stop)
+
+    def _settled(self, rows: Encoded | None) -> Settled:
+        return settle(
+            self.wishes,
+            self.settings,
+            rows or self.opened.trained,
+            self.workers,
+            quiet=self.quiet,
+            keeps_state=self.checkpoints is not None,
+        )
+
+    def _fitted(
+        self,
+        settings: Settings,
+        encoder: Encoder | None,
+        rows: Encoded | None,
+        record: OnStep | None,
+        stop: Stop,
+    ) -> Fit:
+        from catclf.display import training_display
+        from catclf.solvers import train
+
+        judge = self.opened.judge
+        with training_display(*settings.expected_steps, self.quiet) as display:
+            return train(
+                rows or self.opened.trained,
+                settings,
+                both_of(display.update, record),
+                stop.requested,
+                validation=encoder.encode(judge) if encoder and judge else judge,
+                workers=self.workers,
+                checkpoints=self.checkpoints,
+            )
