@@ -50,6 +50,19 @@ class Checkpoints:
         if self.every < 0:
             raise SettingsError(f"checkpoint-every {self.every} is too small: give 1 or more")
 
+    def method(self) -> str | None:
+        """How the run that is gone on from was computed, if there is one."""
+        if not (self.resume and self.path.exists()):
+            return None
+        try:
+            file = ArrayFile(self.path, FILE_LIMIT)
+            file.check()
+            identity = _meta(file.text("meta", META_LIMIT)).get("identity")
+        except (UnsoundError, ArchiveError, OSError):
+            return None  # ``begin`` says what is wrong
+        method = identity.get("method") if isinstance(identity, dict) else None
+        return method if isinstance(method, str) else None
+
     def begin(self, identity: dict[str, Any], fresh: State) -> State:
         """The state to begin with: ``fresh``, or the one that is kept.
 
@@ -172,6 +185,7 @@ def _require_same(found: Any, wanted: dict[str, Any]) -> None:
     """Raise UnsoundError, naming the first difference between two runs."""
     if not isinstance(found, dict):
         raise UnsoundError("has no settings")
+    found = {"schedule": "constant"} | found  # runs were kept before there were schedules
     for name, value in wanted.items():
         other = found.get(name)
         if other == value and type(other) is type(value):

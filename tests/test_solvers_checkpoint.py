@@ -117,6 +117,38 @@ def test_with_a_schedule_the_iterations_must_be_the_same(tmp_path: Path) -> None
         )
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("cosine", "constant", "cosine, not constant"),
+        ("constant", "linear", "constant, not linear"),
+    ],
+)
+def test_another_schedule_is_another_run(
+    before: str, after: str, says: str, tmp_path: Path
+) -> None:
+    settings, path = Settings(method="gram", iterations=20), tmp_path / "c"
+    earlier = replace(settings, schedule=before)
+    train(sources(False), earlier, checkpoints=Checkpoints(path, every=10))
+    with pytest.raises(CheckpointError, match=f"is of a run with schedule {says}"):
+        train(
+            sources(False),
+            replace(settings, schedule=after),
+            checkpoints=Checkpoints(path, resume=True),
+        )
+
+
+@pytest.mark.parametrize("method", ["gram", "stream"])
+def test_what_auto_chose_for_a_run_is_kept(method: str, tmp_path: Path) -> None:
+    settings, path = Settings(method=method, iterations=40, print_every=7), tmp_path / "c"
+    train(sources(False), replace(settings, iterations=20), checkpoints=Checkpoints(path, every=20))
+    found = Checkpoints(path, resume=True)
+    longer = train(sources(False), replace(settings, method="auto"), checkpoints=found)
+    assert found.resumed_at == 20
+    assert longer.settings.method == method
+    assert result(longer) == result(train(sources(False), settings))
+
+
 def test_without_a_checkpoint_a_run_begins_anew(tmp_path: Path) -> None:
     settings = CASES["gram"][0]
     found = Checkpoints(tmp_path / "none", resume=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from catclf import problems
+from catclf.errors import SettingsError
 from catclf.problems import FactorProblem, GramProblem, Labelled, Problem, StreamProblem
 from catclf.problems.batches import Batches, BatchProblem
 from catclf.solvers.descent import Descent, OnStep, ShouldStop
@@ -50,6 +52,7 @@ def train(
         trained, held_out = split(data, settings.validation, settings.seed)
     if checkpoints is not None:
         settings.require_resumable()
+        settings = _as_before(settings, checkpoints)
     problem = _problem(trained, settings, workers)
     settings = replace(settings, method=_method(problem))  # "auto" may depend on free memory
     with blas_threads(1):
@@ -126,6 +129,14 @@ def _solver(
     return Descent(problem, settings, batches, judge, save, every).run
 
 
+def _as_before(settings: Settings, checkpoints: Checkpoints) -> Settings:
+    """With the method of the run that is gone on from: "auto" might say another one today."""
+    if settings.method == "auto" and (method := checkpoints.method()):
+        with suppress(SettingsError):  # of another run altogether, which will be said
+            return replace(settings, method=method)
+    return settings
+
+
 def _method(problem: Problem) -> str:
     if not isinstance(problem, StreamProblem):
         return "gram"
@@ -137,9 +148,10 @@ def _identity(data: Labelled, validation: Labelled | None, settings: Settings) -
 
     That too, where the learning rates follow from it.
     """
-    identity = {name.replace("_", "-"): value for name, value in asdict(settings).items()}
+    identity: dict[str, Any] = {"schedule": settings.schedule}  # the first to be compared
+    identity |= {name.replace("_", "-"): value for name, value in asdict(settings).items()}
     if settings.schedule == "constant":
-        del identity["iterations"], identity["schedule"]
+        del identity["iterations"]
     identity["pictures"] = getattr(data, "fingerprint", "")
     identity["validation pictures"] = getattr(validation, "fingerprint", "")
     return identity
