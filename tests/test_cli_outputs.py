@@ -26,7 +26,9 @@ def photos(model: Path, tmp_path: Path) -> Path:
     Image.new("RGB", (8, 8)).save(tmp_path / "bare", "PNG")
     (tmp_path / "t.csv").write_text("\n".join([*rows, "bare,dog", "none.png,dog"]) + "\n")
     (tmp_path / "link.png").symlink_to("photos/cat/0.png")
-    os.link(tmp_path / "photos" / "cat" / "0.png", tmp_path / "hard.png")
+    (tmp_path / "link.svg").symlink_to("photos/cat/0.png")
+    for name in ("hard.png", "hard.jsonl"):
+        os.link(tmp_path / "photos" / "cat" / "0.png", tmp_path / name)
     return tmp_path
 
 
@@ -38,6 +40,8 @@ WRITERS = [
     (*TRAIN, "t.csv", "-o", "bare"),
     (*TRAIN, "photos", "-o", "link.png"),
     (*TRAIN, "photos", "-o", "hard.png"),
+    (*TRAIN, "photos", "--plot", "link.svg"),
+    (*TRAIN, "photos", "--log", "hard.jsonl"),
     (*TRAIN, "photos", "--log", PICTURE),
     (*TRAIN, "t.csv", "--plot", PICTURE),
     (*TRAIN, "photos", "--features", "hog", "--cache", PICTURE),
@@ -76,6 +80,36 @@ def test_pictures_of_part_folders_are_kept_in_both_parts(run: Run, photos: Path)
         result = run(*TRAIN, "all", "-o", f"all/{part}/dog/3.png")
         assert (result.code, result.stdout) == (2, "")
         assert f"all/{part}/dog/3.png: is a picture of all" in result.stderr
+
+
+@pytest.mark.parametrize("seed", ["0", "3", "4"])
+def test_a_part_that_cannot_be_read_hides_nothing_of_the_other(
+    run: Run, photos: Path, seed: str
+) -> None:
+    for part in ("train", "test"):
+        (photos / "all" / part / "cat").mkdir(parents=True)
+    (photos / "all" / "test" / "dog").mkdir()
+    for name in ("cat", "dog"):
+        Image.new("RGB", (8, 8)).save(photos / "all" / "test" / name / "0.png")
+    picture = "all/test/dog/0.png"
+    args = ("report", "--data", "all", "-o", picture)
+    result = run(*args, env={"PYTHONHASHSEED": seed})
+    assert result.code == 2
+    assert result.stderr.startswith(f"catclf: {picture}: is a picture of all")
+
+
+def test_a_picture_that_cannot_be_scored_is_kept_too(run: Run, photos: Path) -> None:
+    broken = photos / "photos" / "cat" / "broken.png"
+    broken.write_bytes(b"no picture")
+    result = run("predict", "-r", "photos", "-o", "photos/cat/broken.png")
+    assert result.code == 2
+    assert broken.read_bytes() == b"no picture"
+
+
+def test_a_run_that_does_not_begin_leaves_an_old_log_alone(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "steps.jsonl").write_text("old\n")
+    assert run("train", "--data", "none.h5", "--log", "steps.jsonl").code == 2
+    assert (tmp_path / "steps.jsonl").read_text() == "old\n"
 
 
 def test_other_files_among_the_pictures_are_replaced(run: Run, photos: Path) -> None:

@@ -189,7 +189,7 @@ class Tally:
 
     def _require_kept(self, record: Record) -> None:
         """Refuse to replace a scored picture, of which a folder or a list has told only now."""
-        if self._output is None or self._replaced is None or record.error is not None:
+        if self._output is None or self._replaced is None:
             return
         with suppress(OSError):  # gone since
             if os.path.samestat(Path(record.path).stat(), self._replaced):

@@ -17,29 +17,48 @@ OnStep = Callable[[int, float], None]
 
 @contextmanager
 def logging_steps(log: Path | None, every: int, total: int) -> Iterator[OnStep | None]:
-    """A callback that writes a JSON line for every ``every`` steps and for the last one."""
+    """A callback that writes a JSON line for every ``every`` steps and for the last one.
+
+    The file is opened by the first of them: a run that never begins leaves an old one alone.
+    """
     if log is None:
         yield None
         return
+    recorder = _Recorder(log, every, total)
     try:
-        with log.open("w", encoding="utf-8") as file:
-            yield _recorder(file, every, total)
-    except OSError as error:
-        raise OutputError(f"{printable(log)}: cannot be written: {reason(error)}") from error
+        yield recorder.record
+    finally:
+        recorder.close()
 
 
-def _recorder(file: TextIO, every: int, total: int) -> OnStep:
-    began: list[float] = []
+class _Recorder:
+    def __init__(self, log: Path, every: int, total: int) -> None:
+        self._log, self._every, self._total = log, every, total
+        self._file: TextIO | None = None
+        self._began = 0.0
 
-    def record(step: int, cost: float) -> None:
-        if not began:
-            began.append(perf_counter())
-        if step % every == 0 or step == total:
-            seconds = round(perf_counter() - began[0], 6)
-            file.write(json.dumps({"step": step, "cost": cost, "seconds": seconds}) + "\n")
-            file.flush()
+    def record(self, step: int, cost: float) -> None:
+        try:
+            if self._file is None:
+                self._file = self._log.open("w", encoding="utf-8")
+                self._began = perf_counter()
+            if step % self._every == 0 or step == self._total:
+                seconds = round(perf_counter() - self._began, 6)
+                fields = {"step": step, "cost": cost, "seconds": seconds}
+                self._file.write(json.dumps(fields) + "\n")
+                self._file.flush()
+        except OSError as error:
+            raise self._failed(error) from error
 
-    return record
+    def close(self) -> None:
+        try:
+            if self._file is not None:
+                self._file.close()
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> OutputError:
+        return OutputError(f"{printable(self._log)}: cannot be written: {reason(error)}")
 
 
 def both_of(first: OnStep, second: OnStep | None) -> OnStep:

@@ -15,18 +15,21 @@ from catclf.images import ENDINGS
 
 def holds(source: Path, file: Path) -> bool:
     """Whether a file that is there is a picture in class folders or of a table, by any name."""
-    if stores_pixels(source) or (source.is_dir() and file.suffix.lower() not in ENDINGS):
-        return False  # in folders no other files are read
     status = file.stat()
+    linked = file.is_symlink() or status.st_nlink > 1
+    other = source.is_dir() and file.suffix.lower() not in ENDINGS and not linked
+    if stores_pixels(source) or other:  # folders have no pictures with other endings
+        return False
     return any(os.path.samestat(each, status) for each in _statuses(source))
 
 
 def _statuses(source: Path) -> Iterator[os.stat_result]:
-    with suppress(DataError):  # reading it will say what is wrong
-        whole: set[Part] = {"train"}
-        for part in parts_of(source) or whole:
+    whole: set[Part] = {"train"}
+    for part in parts_of(source) or whole:
+        opened = None
+        with suppress(DataError):  # reading it will say what is wrong, if it is read
             opened = open_source(source, part, Reading(skip_bad=True))
-            if isinstance(opened, FileSource):
-                for name in opened.files:
-                    with suppress(OSError, ValueError):  # it is not there
-                        yield (opened.root / name).stat()
+        if isinstance(opened, FileSource):
+            for name in opened.files:
+                with suppress(OSError, ValueError):  # it is not there
+                    yield (opened.root / name).stat()
