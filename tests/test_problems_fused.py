@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -133,6 +135,29 @@ def test_rows_that_may_not_be_written_to_are_read(course: tuple[Path, Path]) -> 
     settings = Settings(iterations=3, method="fused")
     fits = [train(source, settings) for source in (Labels(frozen, data.Y), data)]
     assert fits[0].w.tobytes() == fits[1].w.tobytes()
+
+
+def test_the_layout_of_rows_changes_no_bit() -> None:
+    values = np.random.default_rng(0).standard_normal((300, 500), dtype=np.float32)
+    Y = (np.random.default_rng(1).random((1, 300)) > 0.5).astype(np.float64)
+    point = Point(np.ones((500, 1)) / 100, 0.1)
+    found = {
+        StreamProblem(Labels(rows, Y), fused=True).evaluate(point)[1].coordinates.tobytes()
+        for rows in (values, np.asfortranarray(values), np.repeat(values, 2, axis=1)[:, ::2])
+    }
+    assert len(found) == 1
+
+
+def test_a_broken_numba_is_as_none(tmp_path: Path, small_hdf5: Path, run: Run) -> None:
+    (tmp_path / "stub").mkdir()
+    (tmp_path / "stub" / "numba.py").write_text("raise OSError('no libllvm')\n")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "stub")}
+    code = "from catclf.problems import choose; print(choose(20_000, 12288, 2000))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert (done.stdout, done.stderr) == ("stream\n", "")
+    result = run("train", "--data", small_hdf5, "--method", "fused", env=env)
+    assert result.code == 2
+    assert "needs Numba (no libllvm): python -m pip install" in result.stderr
 
 
 def test_it_is_chosen_where_it_saves_more_than_compiling_takes() -> None:

@@ -26,7 +26,7 @@ class Fused:
     def loss(self, rows: Values, w: Real, b: float, Y: Floats, weights: ClassWeights) -> float:
         from catclf.problems import kernels
 
-        Z = np.empty((1, len(rows)))
+        rows, Z = np.ascontiguousarray(rows), np.empty((1, len(rows)))
         kernels.scores(rows, w[:, 0], b, Z[0])
         losses, dZ = losses_and_errors(Z, Y)
         weigh(losses, dZ, Y, weights)
@@ -35,6 +35,7 @@ class Fused:
     def sums(self, rows: Values, w: Real, b: float, Y: Floats, weights: ClassWeights) -> Sums:
         from catclf.problems import kernels
 
+        rows = np.ascontiguousarray(rows)  # another layout would be summed in another order
         Z, v = np.empty((1, len(rows))), spread(weights, Y)
         kernels.pass_over(rows, w[:, 0], b, Y[0], v[0], Z[0], self._product[:, 0])
         losses, dZ = losses_and_errors(Z, Y)
@@ -46,8 +47,8 @@ def missing() -> str:
     """Why Numba cannot be used, or nothing; it is imported to know."""
     try:
         import catclf.problems.kernels  # noqa: F401
-    except ImportError as error:  # also for a NumPy that it does not work with
-        return str(error)
+    except Exception as error:  # it has libraries of its own, and NumPy releases that it refuses
+        return str(error) or type(error).__name__
     return ""
 
 
