@@ -91,10 +91,18 @@ class Team:
         first failure is raised after all work that had begun has ended.
         """
         fold = _Fold(function, iter(enumerate(items)), take, 4 * self.workers)
-        others = [self._started().submit(fold.work) for _ in range(self.workers - 1)]
-        fold.work()
-        for other in others:
-            other.result()
+        others: list[Future[None]] = []
+        try:
+            for _ in range(self.workers - 1):
+                others.append(self._started().submit(fold.work))
+            fold.work()
+            for other in others:
+                other.result()
+        except BaseException as error:  # a signal in the calling thread
+            fold.fail(error)
+            for other in others:
+                if not other.cancel():
+                    other.exception()
         if fold.failure is not None:
             raise fold.failure
 
@@ -134,9 +142,13 @@ class _Fold(Generic[Item, Result]):
                 number, item = entry
                 self._hand_in(number, self._function(item))
         except BaseException as error:
-            with self._turn:
-                self.failure = self.failure or error
-                self._turn.notify_all()
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Begin no more items."""
+        with self._turn:
+            self.failure = self.failure or error
+            self._turn.notify_all()
 
     def _draw(self) -> tuple[int, Item] | None:
         with self._turn:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import pytest
 
+from catclf import threads
 from catclf.threads import Team, blas_threads, cores
 
 workers = pytest.mark.parametrize("count", [1, 2, 5])
@@ -55,6 +57,25 @@ def test_a_failure_is_raised_when_all_work_has_ended(count: int) -> None:
     assert not underway
     assert taken == list(range(len(taken)))
     assert len(taken) <= 7
+
+
+def test_an_interrupt_in_the_calling_thread_ends_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    team, taken, calling = Team(3), list[int](), threading.current_thread()
+    real = threads._Fold.work
+
+    def interrupted(fold: Any) -> None:
+        if threading.current_thread() is calling:
+            raise KeyboardInterrupt
+        real(fold)
+
+    monkeypatch.setattr(threads._Fold, "work", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        team.fold(uneven, range(10_000), taken.append)
+    count = len(taken)
+    time.sleep(0.05)
+    assert len(taken) == count < 10_000
 
 
 def test_a_failure_to_take_is_raised() -> None:
