@@ -257,7 +257,7 @@ class _Pool:
         """Until an answer, an input, or the death of a worker."""
         with self._pause:
             ready = self._selector.select()
-            if all(len(one.jobs) >= _DEPTH // 2 for one in self._workers):
+            if self._workers and all(len(one.jobs) >= _DEPTH // 2 for one in self._workers):
                 sleep(_GATHER)  # they have enough to do
         for key, _ in ready:
             if key.data is None:

@@ -20,6 +20,7 @@ NAME_LIMIT = 65536  # bytes; the system takes 4096
 _BLOCK = 65536
 
 Input = str | tuple[str, PictureError]
+_NAMELESS: Input = "", PictureError("missing", "its name is empty: is a variable not set?")
 
 
 def read_inputs(
@@ -40,7 +41,7 @@ def read_inputs(
     if lists.count("-") > 1:
         raise InputError("- is given twice: standard input can be read once")
     if len(arguments) < 1000 and not lists and not any(map(os.path.isdir, arguments)):
-        return [_plain(argument) for argument in arguments]
+        return [_plain(argument) if argument else _NAMELESS for argument in arguments]
     return _expanded(arguments, b"\0" if null else b"\n", recursive)
 
 
@@ -70,6 +71,9 @@ def _name(raw: bytes) -> Input:
 
 def _expanded(arguments: Sequence[str], separator: bytes, recursive: bool) -> Iterator[Input]:
     for argument in arguments:
+        if not argument:
+            yield _NAMELESS
+            continue
         if not _is_list(argument):
             yield from _file_or_folder(_plain(argument), recursive)
             continue

@@ -24,7 +24,7 @@ from catclf.solvers.settings import SOLVERS
         (["train", "-o", ""], "'--output' / '-o'"),
         (["train", "--positive", ""], "'--positive'"),
         (["predict", ""], "'PATH...'"),
-        (["predict", "a.jpg", ""], "'PATH...'"),
+        (["predict", "", ""], "'PATH...'"),
         (["predict", "a.jpg", "-m", ""], "'--model' / '-m' (env var: 'CATCLF_MODEL')"),
         (["compare", ""], "'[SOURCE]...'"),
         (["data", "info", ""], "'SOURCE'"),

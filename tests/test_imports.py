@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 
 import catclf
 
-HEAVY = {"numpy", "h5py", "PIL", "rich", "threadpoolctl", "scipy", "pydantic"}
+HEAVY = {"numpy", "h5py", "PIL", "rich", "threadpoolctl", "scipy", "numba", "pydantic"}
 
 
 def loaded(*args: str, cwd: Path) -> set[str]:
@@ -59,3 +60,33 @@ def test_every_public_name_is_there() -> None:
         assert getattr(catclf, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):
         _ = catclf.nonsense
+
+
+def test_the_program_settles_threads_and_garbage_before_it_loads_numpy(tmp_path: Path) -> None:
+    code = (
+        "import atexit, gc, os, sys\n"
+        "atexit.register(lambda: print(gc.get_threshold()[0] > 700, gc.get_freeze_count() > 0,\n"
+        "                              os.environ['OPENBLAS_NUM_THREADS']))\n"
+        "sys.argv = ['catclf', 'predict', 'none.png', '-m', 'none.npz']\n"
+        "from catclf.cli import main\n"
+        "main()\n"
+    )
+    usual = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    for env, threads in ((usual, "1"), ({**usual, "OPENBLAS_NUM_THREADS": "3"}, "3")):
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=env
+        )
+        assert done.stdout == f"True True {threads}\n"
+
+
+def test_more_threads_than_blas_began_with_can_be_had() -> None:
+    code = (
+        "import numpy\n"
+        "from threadpoolctl import threadpool_info\n"
+        "from catclf.threads import blas_threads\n"
+        "with blas_threads(2):\n"
+        "    print([p['num_threads'] for p in threadpool_info() if p['user_api'] == 'blas'])\n"
+    )
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert done.stdout == "[2]\n"

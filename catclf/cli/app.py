@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from catclf import __version__
 from catclf.cli.options import paragraphs
 from catclf.cli.streams import Stopped, abandon_stdout, put, settle_stderr, warn
-from catclf.cli.usage import Command
+from catclf.cli.usage import Command, Group, put_help
 from catclf.errors import CatclfError, ExitCode
 
 # Each is a function, or a group, in the module of catclf.cli that has its name.
@@ -34,7 +31,7 @@ COMMANDS = (
 _debug = False
 
 
-class Program(TyperGroup):
+class Program(Group):
     """A group of commands that ends every failure with one line on stderr and a documented code.
 
     A command is loaded and built when it is called or listed: building all of them takes longer
@@ -69,28 +66,16 @@ class Program(TyperGroup):
         settle_stderr()
         sys.exit(int(code or 0))
 
-    def make_context(self, *args: Any, **extra: Any) -> Any:
-        with _closed_pipe_ends():  # help is printed here
-            return super().make_context(*args, **extra)
-
     def invoke(self, ctx: Any) -> Any:
         try:
-            with _closed_pipe_ends():
-                return super().invoke(ctx)
+            return super().invoke(ctx)
+        except BrokenPipeError:  # before Typer makes it an exit code of its own
+            abandon_stdout()
+            raise typer.Exit(ExitCode.CLOSED_PIPE) from None
         except (KeyboardInterrupt, Stopped) as stopped:
             warn("interrupted")
             code = stopped.code if isinstance(stopped, Stopped) else ExitCode.INTERRUPTED
             raise typer.Exit(code) from None
-
-
-@contextmanager
-def _closed_pipe_ends() -> Iterator[None]:
-    """Exit quietly when the reader of stdout has gone, before Typer makes it a code of its own."""
-    try:
-        yield
-    except (BrokenPipeError, SystemExit):  # rich, which prints help, makes the first the second
-        abandon_stdout()
-        raise typer.Exit(ExitCode.CLOSED_PIPE) from None
 
 
 app = typer.Typer(
@@ -116,7 +101,7 @@ def program(
     if version:
         put(f"catclf {__version__}\n")
     elif ctx.invoked_subcommand is None:
-        put(ctx.get_help() + "\n")
+        put_help(ctx)
 
 
 def main() -> None:
@@ -158,8 +143,8 @@ def _report(error: Exception) -> None:
         command = context.command_path if context else "catclf"
         told = [error.format_message().rstrip(".") + ".", *getattr(error, "__notes__", [])]
         line = " ".join([*told, f"See '{command} --help'."])
-    elif isinstance(error, OSError) and error.filename is None:  # of a stream, as help is shown
-        line = f"standard output cannot be written: {error.strerror}"
+    elif isinstance(error, OSError) and error.filename is None and error.strerror:
+        line = f"{error.strerror}: the system refused what this needs"
     elif isinstance(error, MemoryError):
         line = "not enough memory: try a smaller data set or --size"
     else:

@@ -1,18 +1,55 @@
-"""A command whose mistakes of usage are named before anything is done."""
+"""Commands that name mistakes of usage before anything is done, and whose help is a result."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
+from catclf.cli.streams import abandon_stdout, put
+from catclf.errors import ExitCode, OutputError
 from catclf.files import printable
+
+
+@contextmanager
+def printing_help() -> Iterator[None]:
+    """Around what may print help, which ends as results do where stdout cannot be written."""
+    try:
+        yield
+    except (BrokenPipeError, SystemExit):  # rich, which prints help, makes the first the second
+        abandon_stdout()
+        raise typer.Exit(ExitCode.CLOSED_PIPE) from None
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def put_help(ctx: typer.Context) -> None:
+    """What a group shows when it is called without a command."""
+    with printing_help():
+        put(ctx.get_help() + "\n")
+
+
+INPUTS = "paths"  # the argument that holds any number of inputs, as ``predict`` calls it
+
+
+class Group(TyperGroup):
+    """Commands with a name in common."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        with printing_help():
+            return super().make_context(*args, **extra)
 
 
 class Command(TyperCommand):
     """Refuses empty values, and says how to name a file that looks like an option."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        with printing_help():
+            return super().make_context(*args, **extra)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         given = list(args)
@@ -28,12 +65,15 @@ class Command(TyperCommand):
     def _refuse_empty(self, ctx: Any, args: list[str]) -> None:
         """No option or argument has a use for nothing, and as a path it would be this folder.
 
-        It comes from a variable of a script that is not set.
+        It comes from a variable of a script that is not set. Among several inputs of which each
+        has its record it is one that fails.
         """
         values, _, _ = self.make_parser(ctx).parse_args(args=list(args))
         for parameter in self.get_params(ctx):
             value = values.get(str(parameter.name))
-            if value == "" or (isinstance(value, list | tuple) and "" in value):
+            several = value if isinstance(value, list | tuple) else [value]
+            recorded = parameter.name == INPUTS and any(several)
+            if "" in several and not recorded:
                 raise typer.BadParameter(
                     "it is empty: leave it out, or give a value.", ctx=ctx, param=parameter
                 )

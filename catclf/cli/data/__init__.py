@@ -9,10 +9,9 @@ from catclf.cli.data.pack import pack
 from catclf.cli.data.split import split
 from catclf.cli.data.verify import verify
 from catclf.cli.options import paragraphs
-from catclf.cli.streams import put
-from catclf.cli.usage import Command
+from catclf.cli.usage import Command, Group, put_help
 
-data = typer.Typer(invoke_without_command=True)
+data = typer.Typer(cls=Group, invoke_without_command=True)
 for command in (pack, info, verify, split):
     data.command(cls=Command, help=paragraphs(command))(command)
 
@@ -21,4 +20,4 @@ for command in (pack, info, verify, split):
 def group(ctx: typer.Context) -> None:
     """Make, look at, check and divide data sets."""
     if ctx.invoked_subcommand is None:
-        put(ctx.get_help() + "\n")
+        put_help(ctx)
