@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from catclf.problems import Labelled, Pictures
     from catclf.solvers import Fit, Validation
 
-_SCORED_AT_ONCE = 64  # pictures; bounds the float64 buffer
+_SCORED_AT_ONCE = (
+    16  # pictures: 1.5 MB of float64, which the next ones find again; 6 MB would be new
+)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from catclf.errors import SettingsError
 
@@ -100,8 +100,7 @@ class Wishes:
         )
 
 
-@dataclass(frozen=True)
-class Settled:
+class Settled(NamedTuple):
     """What was chosen: settings, threshold, and how, for the model to remember."""
 
     settings: Settings

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from catclf.cli.choosing import Settled, Wishes, prepare_rows, settle
 from catclf.cli.recording import OnStep, both_of
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from catclf.solvers import Fit, Settings
 
 
-@dataclass(frozen=True)
-class Done:
+class Done(NamedTuple):
     """The model, how long descent took, its out-of-fold counts, and whether a signal came."""
 
     model: Model
@@ -31,8 +29,7 @@ class Done:
     stop: Stop
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """What to train on, and how."""
 
     opened: Opened

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from catclf.cli.streams import warn
 from catclf.files import printable
@@ -35,8 +34,7 @@ def reading_with_progress(
         yield Reading(positive, size, fit, skip_bad, workers, on_progress, stream=stream)
 
 
-@dataclass(frozen=True)
-class Opened:
+class Opened(NamedTuple):
     """What to train on, what to judge the model by, and what to choose the step by."""
 
     trained: Dataset

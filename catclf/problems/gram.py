@@ -23,6 +23,7 @@ from catclf.threads import Team, blas_threads
 
 READ = 512  # pictures read at a time
 SLAB = 512  # rows of K that are a worker's unit of work
+WEIGHED = 16  # pictures summed into w at a time: new memory for more takes longer than the sums
 WAKE = 2e9  # products from which on K is worth a second BLAS thread: some 400 pictures
 
 
@@ -79,7 +80,7 @@ class GramProblem:
 
     def weights(self, point: Point) -> Floats:
         w = np.zeros((self.n, 1))
-        for rows in cut(slice(self.m), 64):
+        for rows in cut(slice(self.m), WEIGHED):
             pixels = read_rows(self._pictures, rows)
             w += pixels.T.astype(np.float64) @ point.coordinates[rows]
         w /= scale_of(self._pictures)
