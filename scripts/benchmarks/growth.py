@@ -20,7 +20,7 @@ def growth(scratch: Path, repeats: int, quick: bool) -> str:
         data = write_hdf5(scratch / "growth.h5", m)
         row = [f"{m}", f"{m * 12288 / 1e6:.0f} MB"]
         for method in METHODS:
-            step, peak = _step(data, m, method, 2 if quick else min(repeats, 3))
+            step, peak = _step(data, m, method, quick)
             row += [f"{1000 * step:.1f} ms", f"{1e6 * step / m:.2f} µs", f"{peak:.0f} MB"]
         rows.append(row)
         data.unlink()
@@ -29,13 +29,13 @@ def growth(scratch: Path, repeats: int, quick: bool) -> str:
     return table(["pictures", "pixels", *named], rows)
 
 
-def _step(data: Path, m: int, method: str, repeats: int) -> tuple[float, float]:
-    """Seconds of a step and MB at the peak."""
-    extra = max(20, 400_000 // m)
+def _step(data: Path, m: int, method: str, quick: bool) -> tuple[float, float]:
+    """Seconds of a step and MB at the peak, of so many steps that their start counts little."""
+    extra = max(20, (400_000 if quick else 1_200_000) // m)
     ours: list[str | Path] = [BIN / "catclf", "train", "--data", data, "--stream", "--method"]
     ours += [method, "-o", data.with_suffix(".npz"), "--iterations"]
     steps, peaks = [], []
-    for _ in range(repeats):
+    for _ in range(2 if quick else 3):
         few, more = (run([*ours, str(count)]) for count in (FEW, FEW + extra))
         steps.append((more.seconds - few.seconds) / extra)
         peaks.append(more.megabytes)
