@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,11 +20,16 @@ from catclf.files import printable
 def printing_help() -> Iterator[None]:
     """Around what may print help, which ends as results do where stdout cannot be written."""
     try:
-        yield
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, and not when Python ends, which has a code of its own
     except (BrokenPipeError, SystemExit):  # rich, which prints help, makes the first the second
         abandon_stdout()
         raise typer.Exit(ExitCode.CLOSED_PIPE) from None
     except OSError as error:
+        abandon_stdout()
         raise OutputError(f"standard output cannot be written: {error.strerror}") from error
 
 
