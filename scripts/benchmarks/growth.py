@@ -14,7 +14,7 @@ METHODS = {"stream": "catclf", "fused": "catclf[fast]"}
 
 def growth(scratch: Path, repeats: int, quick: bool) -> str:
     """The time of a step and the peak memory of ``catclf train --stream``."""
-    sizes = (1_000, 5_000, 20_000) if quick else (1_000, 3_000, 10_000, 30_000, 100_000)
+    sizes = (2_000, 20_000) if quick else (1_000, 3_000, 10_000, 30_000, 100_000)
     rows = []
     for m in sizes:
         data = write_hdf5(scratch / "growth.h5", m)
@@ -31,7 +31,7 @@ def growth(scratch: Path, repeats: int, quick: bool) -> str:
 
 def _step(data: Path, m: int, method: str, quick: bool) -> tuple[float, float]:
     """Seconds of a step and MB at the peak, of so many steps that their start counts little."""
-    extra = max(20, (400_000 if quick else 1_200_000) // m)
+    extra = max(20, (200_000 if quick else 1_200_000) // m)
     ours: list[str | Path] = [BIN / "catclf", "train", "--data", data, "--stream", "--method"]
     ours += [method, "-o", data.with_suffix(".npz"), "--iterations"]
     steps, peaks = [], []
