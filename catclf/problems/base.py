@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import DataError
-from catclf.maths import PIXEL_MAX, Floats
+from catclf.maths import PIXEL_MAX, Floats, losses_and_errors
 
 # What an error counts for pictures of class 0 and of class 1.
 ClassWeights = tuple[float, float]
@@ -121,12 +121,14 @@ def spread(weights: ClassWeights, Y: Floats) -> Floats:
     return np.asarray(np.where(Y > 0.5, weights[1], weights[0]), np.float64)
 
 
-def weigh(losses: Floats, dZ: Floats, Y: Floats, weights: ClassWeights) -> None:
-    """Multiply losses and errors of pictures, in place, with the weights of their classes."""
+def judged(Z: Floats, Y: Floats, weights: ClassWeights) -> tuple[Floats, Floats]:
+    """The losses of pictures and their errors dZ, (1, m), times the weights of their classes."""
+    losses, dZ = losses_and_errors(Z, Y)
     if weights != EQUAL:
         v = spread(weights, Y)
         losses *= v
         dZ *= v
+    return losses, dZ
 
 
 def read_rows(pictures: Pictures, rows: slice, buffer: NDArray[Any] | None = None) -> NDArray[Any]:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
-from catclf.maths import Floats, losses_and_errors
-from catclf.problems.base import ClassWeights, spread, weigh
+from catclf.maths import Floats
+from catclf.problems.base import ClassWeights, judged, spread
 from catclf.problems.products import Real, Sums, Values
 
 BLOCK = 256  # pictures at a time: 3 MB of pixels
@@ -28,9 +28,7 @@ class Fused:
 
         rows, Z = np.ascontiguousarray(rows), np.empty((1, len(rows)))
         kernels.scores(rows, w[:, 0], b, Z[0])
-        losses, dZ = losses_and_errors(Z, Y)
-        weigh(losses, dZ, Y, weights)
-        return float(losses.sum())
+        return float(judged(Z, Y, weights)[0].sum())
 
     def sums(self, rows: Values, w: Real, b: float, Y: Floats, weights: ClassWeights) -> Sums:
         from catclf.problems import kernels
@@ -38,8 +36,7 @@ class Fused:
         rows = np.ascontiguousarray(rows)  # another layout would be summed in another order
         Z, v = np.empty((1, len(rows))), spread(weights, Y)
         kernels.pass_over(rows, w[:, 0], b, Y[0], v[0], Z[0], self._product[:, 0])
-        losses, dZ = losses_and_errors(Z, Y)
-        weigh(losses, dZ, Y, weights)
+        losses, dZ = judged(Z, Y, weights)
         return Sums(float(losses.sum()), float(dZ.sum()), self._product)
 
 

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.maths import PIXEL_MAX, Floats, Pixels, losses_and_errors
+from catclf.maths import PIXEL_MAX, Floats, Pixels
 from catclf.problems.base import (
     EQUAL,
     ClassWeights,
     Labelled,
     Point,
     cut,
+    judged,
     measured,
     read_rows,
     scale_of,
-    weigh,
 )
 from catclf.threads import Team, blas_threads
 
@@ -69,8 +69,7 @@ class GramProblem:
     def evaluate(self, point: Point) -> tuple[float, Point]:
         a, m = point.coordinates, self.m
         Ka = self._product(a)
-        losses, dZ = losses_and_errors(Ka.T + point.b, self._Y)
-        weigh(losses, dZ, self._Y, self.class_weights)
+        losses, dZ = judged(Ka.T + point.b, self._Y, self.class_weights)
         loss = _sum(losses) / m
         da = dZ.T / m
         if self.l2:
@@ -122,9 +121,7 @@ class FactorProblem(GramProblem):
 
     def evaluate(self, point: Point) -> tuple[float, Point]:
         u, m = point.coordinates, self.m
-        Z = self._product(u).T + point.b
-        losses, dZ = losses_and_errors(Z, self._Y)
-        weigh(losses, dZ, self._Y, self.class_weights)
+        losses, dZ = judged(self._product(u).T + point.b, self._Y, self.class_weights)
         loss = _sum(losses) / m
         du = self._K.T @ (dZ.T / m)
         if self.l2:

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.maths import Floats, losses_and_errors
-from catclf.problems.base import ClassWeights, weigh
+from catclf.maths import Floats
+from catclf.problems.base import ClassWeights, judged
 
 Real = NDArray[np.floating[Any]]
 Values = NDArray[Any]  # pixels uint8, or features float32
@@ -57,11 +57,12 @@ class Converted:
         self._buffer, self._product = np.empty((k, n), dtype), np.empty((n, 1), dtype)
 
     def loss(self, rows: Values, w: Real, b: float, Y: Floats, weights: ClassWeights) -> float:
-        return float(self._judged(self._load(rows), w, b, Y, weights)[0].sum())
+        losses, _ = judged(_times(self._load(rows), w) + b, Y, weights)
+        return float(losses.sum())
 
     def sums(self, rows: Values, w: Real, b: float, Y: Floats, weights: ClassWeights) -> Sums:
         P = self._load(rows)
-        losses, dZ = self._judged(P, w, b, Y, weights)
+        losses, dZ = judged(_times(P, w) + b, Y, weights)
         return Sums(float(losses.sum()), float(dZ.sum()), self._transposed_times(P, dZ))
 
     def total(self, rows: Values) -> Real:
@@ -72,14 +73,6 @@ class Converted:
         P = self._buffer[: len(rows)]
         np.copyto(P, rows)
         return P
-
-    def _judged(
-        self, P: Real, w: Real, b: float, Y: Floats, weights: ClassWeights
-    ) -> tuple[Floats, Floats]:
-        """Losses and dZ, (1, k)."""
-        losses, dZ = losses_and_errors(_times(P, w) + b, Y)
-        weigh(losses, dZ, Y, weights)
-        return losses, dZ
 
     def _transposed_times(self, P: Real, dZ: Floats) -> Real:
         """Pᵀ dZᵀ: (n, k) @ (k, 1)."""
