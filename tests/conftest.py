@@ -120,6 +120,19 @@ def make_pictures(
     return (base + 60 * labels.reshape(-1, 1, 1, 1)).astype(np.uint8), labels
 
 
+def read_terminal(controller: int) -> bytes:
+    """All that is shown on a pseudo-terminal until its other side is closed."""
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(controller, 65536)
+        except OSError:  # the other side is closed
+            return shown
+        if not chunk:
+            return shown
+        shown += chunk
+
+
 def write_hdf5(path: Path, **arrays: NDArray[np.generic] | list[bytes]) -> Path:
     """An HDF5 file with these arrays under these keys."""
     with h5py.File(path, "w") as file:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import GREEN, command, paint
+from conftest import GREEN, command, paint, read_terminal
 
 import catclf
 
@@ -39,15 +39,7 @@ def scored_slowly(script: str, folder: Path, term: str = "xterm-256color") -> tu
         process.stdin.flush()
     process.stdin.close()
     os.close(terminal)
-    shown = b""
-    while True:
-        try:
-            chunk = os.read(controller, 65536)
-        except OSError:  # the other side is closed
-            break
-        if not chunk:
-            break
-        shown += chunk
+    shown = read_terminal(controller)
     os.close(controller)
     return process.wait(timeout=20), shown.decode()
 

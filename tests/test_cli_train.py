@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FUSED, Run, command, make_pictures, write_hdf5
+from conftest import FUSED, Run, command, make_pictures, read_terminal, write_hdf5
 
 import catclf
 
@@ -280,15 +280,7 @@ def test_on_a_terminal_the_cost_is_shown_live(
         stderr=terminal,
     )
     os.close(terminal)
-    shown = b""
-    while True:
-        try:
-            chunk = os.read(controller, 65536)
-        except OSError:  # the other side is closed
-            break
-        if not chunk:
-            break
-        shown += chunk
+    shown = read_terminal(controller)
     stdout, _ = process.communicate(timeout=20)
     os.close(controller)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
