@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf import archive
-from catclf.files import printable, replacing
+from catclf.files import replacing
+from catclf.text import printable
 
 _HEADER_LIMIT = 65536  # bytes of an array's header, at most
 # As NumPy has written it since its first version 1.0 files; nothing else is understood.

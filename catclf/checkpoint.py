@@ -14,10 +14,10 @@ from catclf import arrays
 from catclf.archive import ArchiveError
 from catclf.arrays import ArrayFile, UnsoundError
 from catclf.errors import CheckpointError, SettingsError
-from catclf.files import printable, reason
 from catclf.maths import Floats
 from catclf.problems import Point
 from catclf.solvers.state import State, Watch
+from catclf.text import printable, reason
 
 FORMAT = "catclf-checkpoint"
 VERSION = 1

@@ -18,8 +18,8 @@ from catclf import graph, maths
 from catclf.errors import SettingsError
 from catclf.graph import Node
 from catclf.maths import PIXEL_MAX, Floats, Pixels
+from catclf.parallel import blas_threads
 from catclf.problems import GramProblem, Point
-from catclf.threads import blas_threads
 
 EXACT = 1e-10  # relative; forms that only round differently agree to about 1e-14
 ALLOWED_SLOPES = 1e-6  # relative; a 5-point stencil agrees to about 1e-10

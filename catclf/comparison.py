@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from catclf.errors import DataError, DivergedError, SettingsError
-from catclf.files import printable
 from catclf.maths import Floats
 from catclf.styling import Styling
-from catclf.wording import counted
+from catclf.text import counted, printable
 
 _LARGEST = 10**9  # believed of a number in a file
 FORMAT = "catclf-comparison"

@@ -21,7 +21,7 @@ from catclf.features import Features
 from catclf.graph import Node
 from catclf.maths import Floats, Pixels
 from catclf.model import Model
-from catclf.threads import blas_threads
+from catclf.parallel import blas_threads
 
 SQUARES = 8  # along each side of the map
 

@@ -23,15 +23,15 @@ from catclf.comparison import MEASURES, Candidate, Comparison, Plan, Result
 from catclf.datasets import Dataset
 from catclf.duplicates import digests
 from catclf.errors import DataError
-from catclf.files import printable
+from catclf.machine import cores
 from catclf.maths import Floats, losses_and_errors
 from catclf.metrics import Counts
+from catclf.parallel import Team, blas_threads
 from catclf.problems import GRAM_LIMIT, Labelled
 from catclf.problems.gram import gram
-from catclf.sampling import Rows
 from catclf.solvers.descent import DIVERGED_COST
-from catclf.threads import Team, blas_threads, cores
-from catclf.wording import counted
+from catclf.splits import Rows
+from catclf.text import counted, printable
 
 POINTS = 50  # of the curves
 

@@ -22,7 +22,7 @@ from catclf import images
 from catclf.decoder import Decoder, Job
 from catclf.errors import PictureError
 from catclf.images import Limits, Preprocess
-from catclf.threads import cores
+from catclf.machine import cores
 
 if TYPE_CHECKING:
     from catclf.maths import Pixels

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from catclf import curves
 from catclf.datasets import Dataset
 from catclf.errors import ModelError
-from catclf.files import printable
 from catclf.maths import Floats, sigmoid
 from catclf.metrics import Counts, wilson
 from catclf.model import Model
 from catclf.quality import SHARE_DEVIATIONS, SHARE_DIFFERENCE
 from catclf.styling import Styling
-from catclf.wording import counted
+from catclf.text import counted, printable
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from catclf.errors import OutputError
+from catclf.text import printable, reason
 
 
 def require_writable(path: Path, taken: Iterable[Path] = ()) -> None:
@@ -93,17 +94,6 @@ def replacing_path(path: Path) -> Iterator[Path]:
         raise
 
 
-def printable(path: str | os.PathLike[str]) -> str:
-    """A path as one line of text: control characters and undecodable bytes as escapes."""
-    text = os.fspath(path)
-    return "".join(c if c.isprintable() else _escaped(c) for c in text)
-
-
-def reason(error: OSError) -> str:
-    """The system's own words for an error, without its number and file names."""
-    return (error.strerror or str(error) or type(error).__name__).lower()
-
-
 _DISK_ERRORS = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -137,10 +127,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as surrogateescape keeps it
-        return f"\\x{code - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode("ascii")

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from catclf.errors import PictureError
-from catclf.files import reason
 from catclf.silence import silence_pillow, silent_stderr
 from catclf.sniffing import sniff
-from catclf.wording import counted
+from catclf.text import counted, reason
 
 if TYPE_CHECKING:  # NumPy is loaded by the functions that need it: decoding a JPEG does not
     from PIL import Image  # noqa: TID251

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from catclf.errors import InputError, PictureError
-from catclf.files import printable, reason
 from catclf.images import ENDINGS, is_picture
+from catclf.text import printable, reason
 
 # Phones write HEIC. It is not read here, but a folder that holds some should not hide them.
 ENDINGS_SEEN = ENDINGS | {".heic", ".heif"}

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from catclf import __version__
 from catclf.errors import ShapeError
 from catclf.images import Preprocess
 from catclf.maths import PIXEL_MAX, Floats, sigmoid
 from catclf.metrics import Counts
+from catclf.version import __version__
 
 if TYPE_CHECKING:
     from catclf.datasets import Dataset
@@ -166,7 +166,7 @@ def _scores(pictures: Pictures, w: Floats, b: float) -> Floats:
 
 def _counts(fit: Fit, data: Labelled, threshold: float) -> Counts:
     """The confusion counts on pictures, or rows, like those that were trained on."""
-    from catclf.problems.base import scale_of
+    from catclf.samples import scale_of
 
     Z = _scores(data.pictures, fit.w / scale_of(data.pictures), fit.b)
     return Counts.of(sigmoid(Z) > threshold, data.Y > 0.5)

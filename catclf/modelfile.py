@@ -19,11 +19,11 @@ from catclf import arrays
 from catclf.archive import ArchiveError
 from catclf.arrays import ArrayFile, UnsoundError
 from catclf.errors import ModelError
-from catclf.files import printable, reason
 from catclf.images import FITS, Preprocess
 from catclf.maths import PIXEL_MAX
 from catclf.metrics import Counts
 from catclf.model import Model, Training
+from catclf.text import printable, reason
 
 if TYPE_CHECKING:
     from catclf.features import Features

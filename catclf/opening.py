@@ -8,8 +8,8 @@ from pathlib import Path
 from catclf.datasets import Dataset, Part, Reading, open_source
 from catclf.datasets.sources import FileSource, to_dataset
 from catclf.errors import DataError
-from catclf.files import printable
 from catclf.model import Model
+from catclf.text import printable
 
 
 def open_for(model: Model, path: Path, part: Part, reading: Reading | None = None) -> Dataset:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from catclf import duplicates
 from catclf.datasets.sources import CAT, FileSource, Labels, Source, choose_positive
-from catclf.files import printable
 from catclf.maths import Floats, Pixels
-from catclf.threads import blas_threads
+from catclf.parallel import blas_threads
+from catclf.text import printable
 
 EMPTY_SPREAD = 3.0  # grey levels: a picture whose pixels differ less shows nothing
 SCRAMBLED_CORRELATION = 0.6  # of neighbouring pixels; pictures have 0.9, scrambled ones under 0.4

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
+from catclf.machine import cores
 from catclf.maths import Floats, losses_and_errors, sigmoid
+from catclf.parallel import Team, blas_threads
 from catclf.problems import EQUAL, ClassWeights, spread
 from catclf.solvers.newton import optimum
-from catclf.threads import Team, blas_threads, cores
 
 FOLDS = 5
 STRENGTHS = tuple(float(s) for s in np.geomspace(10.0, 1e-3, 9))  # strongest first

@@ -23,11 +23,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from catclf.datasets import Dataset, Reading, has_both_parts, open_dataset, open_parts, stored
-from catclf.datasets.rows import DiskRows, RowView
+from catclf import machine
+from catclf.datasets import Dataset, Reading, has_both_parts, open_dataset, open_parts
+from catclf.datasets.rows import DiskRows
 from catclf.datasets.sources import ArraySource, choose_positive, two_classes
 from catclf.errors import DataError
 from catclf.images import Preprocess
+from catclf.samples import RowView
 from catclf.solvers import Settings
 from catclf.solvers import train as fit_to
 
@@ -250,7 +252,7 @@ def test_a_folder_that_needs_more_memory_than_there_is_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_pictures(tmp_path, FILES)
-    monkeypatch.setattr(stored, "memory", lambda: 1000)
+    monkeypatch.setattr(machine, "memory", lambda: 1000)
     refused(tmp_path, "memory", size=SIZE)
 
 
@@ -497,7 +499,7 @@ def test_a_size_that_the_directory_claims_too_is_refused_before_it_is_allocated(
     struct.pack_into("<I", content, entry + 24, size)  # of the unpacked member
     path.write_bytes(content)
     refused(path, "x is truncated")
-    monkeypatch.setattr(stored, "memory", lambda: 10**9)
+    monkeypatch.setattr(machine, "memory", lambda: 10**9)
     refused(path, "x needs 1.2 GB of memory")
 
 
@@ -729,7 +731,7 @@ def test_pictures_that_stay_on_disk_train_to_the_same_weights(
     steps: Callable[[int, float], None] = lambda step, cost: None  # noqa: E731
     expected = fit_to(opened(tmp_path / "d.h5"), run, steps)
     monkeypatch.setattr("catclf.datasets.hdf5.IN_MEMORY", 0)
-    monkeypatch.setattr(stored, "memory", lambda: 0)
+    monkeypatch.setattr(machine, "memory", lambda: 0)
     data = opened(tmp_path / "d.h5")
     assert type(data.pictures).__name__ == "DiskRows"
     found = fit_to(data, run, steps)

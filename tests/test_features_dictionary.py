@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from catclf.features import dictionary, learn
 from catclf.features.dictionary import assigned_sums, draw, symmetric_k_means, unit, whitening
 from catclf.features.patches import Recipe, mirror_order
-from catclf.threads import Team
+from catclf.parallel import Team
 
 MIRROR = mirror_order(2)  # d = 12
 

@@ -22,8 +22,8 @@ from catclf.images import Preprocess
 from catclf.maths import sigmoid
 from catclf.model import Model
 from catclf.modelfile import load, save
+from catclf.parallel import blas_threads
 from catclf.solvers import Settings, train
-from catclf.threads import blas_threads
 
 
 def dataset(m: int = 40, size: int = 16, seed: int = 0) -> Dataset:

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from catclf.errors import OutputError
-from catclf.files import printable, reason, replacing, require_writable
+from catclf.files import replacing, require_writable
+from catclf.text import printable, reason
 
 
 def names(folder: Path) -> list[str]:

@@ -11,7 +11,7 @@ from conftest import make_pictures
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from catclf import problems
+from catclf import machine, problems
 from catclf.datasets import Dataset, open_dataset
 from catclf.errors import DataError, SettingsError
 from catclf.maths import Pixels, cost_and_gradient
@@ -144,7 +144,7 @@ def test_auto_streams_when_the_gram_matrix_would_be_too_large(
 
 
 def test_auto_streams_when_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(problems, "_available_memory", lambda: 10_000)
+    monkeypatch.setattr(machine, "available_memory", lambda: 10_000)
     assert type(build(dataset(20), 0.0, 1000)) is StreamProblem
 
 

@@ -13,8 +13,8 @@ from catclf.errors import DataError
 from catclf.maths import cost, cost_and_gradient
 from catclf.problems import FactorProblem, GramProblem, Point, StreamProblem, choose
 from catclf.problems.products import BLOCK
+from catclf.samples import Subset, take
 from catclf.solvers import Settings, train
-from catclf.subsets import Subset, take
 
 
 def a_point(n: int = 192) -> Point:

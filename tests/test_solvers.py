@@ -19,9 +19,9 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from catclf.datasets import Dataset, open_dataset
 from catclf.errors import DivergedError, SettingsError
 from catclf.maths import Floats, cost_and_gradient
+from catclf.parallel import blas_threads
 from catclf.problems import StreamProblem
 from catclf.solvers import Fit, Settings, descend, train
-from catclf.threads import blas_threads
 
 every_method = pytest.mark.parametrize("method", ["stream", "gram", FUSED])
 with_and_without_l2 = pytest.mark.parametrize("l2", [0.0, 2.0])

@@ -13,8 +13,9 @@ from catclf.errors import DataError, SettingsError
 from catclf.images import Preprocess
 from catclf.maths import cost
 from catclf.model import Model
+from catclf.samples import Subset
 from catclf.solvers import Fit, Settings, train
-from catclf.subsets import Subset, split
+from catclf.splits import split
 
 
 def rows_of(part: object) -> list[int]:

@@ -12,8 +12,8 @@ GARBAGE_THRESHOLD = 50_000  # objects; Python's own is 700
 def main() -> None:
     """Run the program with the arguments of the shell, and exit."""
     gc.set_threshold(GARBAGE_THRESHOLD)
-    # Threads are asked for where they help (catclf.threads). Those that OpenBLAS starts whenever it
-    # is loaded take 10 ms and get in the way of ours.
+    # OpenBLAS starts its threads when it is loaded, which takes 10 ms; catclf.parallel asks for
+    # threads where they help.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Ctrl-C while the program is being loaded just ends it: an exception then is a traceback.
     usual = signal.getsignal(signal.SIGINT)

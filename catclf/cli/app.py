@@ -10,11 +10,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from catclf import __version__
 from catclf.cli.options import paragraphs
 from catclf.cli.streams import Stopped, abandon_stdout, put, settle_stderr, warn
 from catclf.cli.usage import Command, Group, put_help
 from catclf.errors import CatclfError, ExitCode
+from catclf.version import __version__
 
 # Each is a function, or a group, in the module of catclf.cli that has its name.
 COMMANDS = (

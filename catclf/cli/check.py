@@ -13,7 +13,7 @@ from catclf.cli.options import Data, FitOption, JsonOrText, Positive, Size, Skip
 from catclf.cli.reading import warn_of_idle_fit
 from catclf.cli.streams import put
 from catclf.errors import ExitCode
-from catclf.wording import counted
+from catclf.text import counted
 
 if TYPE_CHECKING:
     from catclf.checks import Example, GradientCheck
@@ -112,7 +112,7 @@ def _text(
     worked: list[Example], gradient: GradientCheck, source: str, agrees: bool, style: Styling
 ) -> str:
     from catclf import checks, graph
-    from catclf.files import printable
+    from catclf.text import printable
 
     lines = [style.bold("J = 3(a + bc): forward values, then derivatives back from J"), ""]
     lines += graph.table(checks.course_graph()).splitlines()

@@ -173,11 +173,12 @@ def _cross_validated(
     """The choice, and the labels (1, k) of the pictures that it was made with."""
     import numpy as np
 
+    from catclf.machine import cores
+    from catclf.parallel import Team
     from catclf.problems import class_weights
     from catclf.problems.gram import gram
+    from catclf.samples import take
     from catclf.selection import choose, sample
-    from catclf.subsets import take
-    from catclf.threads import Team, cores
 
     rows = sample(data.Y, settings.seed)
     Y = np.ascontiguousarray(data.Y[:, rows])

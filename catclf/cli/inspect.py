@@ -13,8 +13,8 @@ import typer
 from catclf.cli.jsons import json_line
 from catclf.cli.options import OUTPUT, JsonOrText
 from catclf.cli.streams import put
-from catclf.files import printable, replacing, require_writable
-from catclf.wording import counted
+from catclf.files import replacing, require_writable
+from catclf.text import counted, printable
 
 if TYPE_CHECKING:
     from catclf.metrics import Counts

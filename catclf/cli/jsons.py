@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from catclf.files import printable
+from catclf.text import printable
 
 
 def json_line(fields: Mapping[str, object]) -> str:

@@ -12,7 +12,7 @@ from catclf.cli.options import DATA
 from catclf.cli.reading import reading_with_progress
 from catclf.cli.streams import warn
 from catclf.errors import DataError
-from catclf.files import printable
+from catclf.text import printable
 
 if TYPE_CHECKING:
     from catclf.datasets import Dataset, Part

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catclf.cli.streams import put, warn
-from catclf.files import printable
-from catclf.wording import counted
+from catclf.text import counted, printable
 
 if TYPE_CHECKING:
     from catclf.metrics import Counts

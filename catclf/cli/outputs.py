@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catclf.errors import OutputError
-from catclf.files import printable, require_writable
+from catclf.files import require_writable
+from catclf.text import printable
 
 
 def require_output(output: Path, inputs: Sequence[Path]) -> None:

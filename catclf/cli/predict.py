@@ -16,8 +16,8 @@ import typer
 from catclf.cli.options import OUTPUT, ModelPath, Threshold
 from catclf.cli.streams import Signals, Stopped, Write, results, warn
 from catclf.errors import ExitCode, OutputError, PictureError, SettingsError
-from catclf.files import printable
 from catclf.terminal import is_file, is_terminal, use_colour
+from catclf.text import printable
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from catclf.cli.streams import warn
-from catclf.files import printable
+from catclf.text import printable
 
 if TYPE_CHECKING:
     from catclf.datasets import Dataset, Part, Reading
@@ -48,7 +48,7 @@ def open_for_training(
     """What training needs of its sources; doubts go to stderr."""
     from catclf.cli.resuming import open_validation
     from catclf.datasets import open_parts
-    from catclf.subsets import in_memory
+    from catclf.samples import in_memory
 
     trained, tested = open_parts(data, test, reading)
     judge = open_validation(validation, trained, [data, test], reading)

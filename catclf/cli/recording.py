@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TextIO
 
 from catclf.errors import OutputError
-from catclf.files import printable, reason
+from catclf.text import printable, reason
 
 OnStep = Callable[[int, float], None]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from catclf.cli.jsons import json_line
-from catclf.files import printable
+from catclf.text import printable
 
 
 class Record:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from catclf.cli.streams import warn
 from catclf.errors import DataError, SettingsError
-from catclf.files import printable, require_writable
+from catclf.files import require_writable
+from catclf.text import printable
 
 if TYPE_CHECKING:
     from catclf.checkpoint import Checkpoints

@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from catclf.cli.streams import abandon_stdout, put
 from catclf.errors import ExitCode, OutputError
-from catclf.files import printable
+from catclf.text import printable
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from catclf.errors import DataError
-from catclf.files import printable, reason
 from catclf.images import Preprocess
 from catclf.maths import Floats, Pixels, flatten
+from catclf.text import printable, reason
 
 if TYPE_CHECKING:
     from catclf.datasets.sources import Source

@@ -11,8 +11,8 @@ import numpy as np
 from catclf.datasets import Part, Reading
 from catclf.datasets.sources import FileSource
 from catclf.errors import DataError
-from catclf.files import printable, reason
 from catclf.images import ENDINGS, Preprocess
+from catclf.text import printable, reason
 
 PARTS: dict[Part, tuple[str, ...]] = {
     "train": ("train", "training"),

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from catclf import machine
 from catclf.datasets import Part, Reading, stored
 from catclf.datasets.rows import DiskRows
 from catclf.datasets.sources import ArraySource
 from catclf.errors import DataError
-from catclf.files import printable, reason
 from catclf.maths import Pixels
+from catclf.text import printable, reason
 
 MOST_COMPRESSION = 1100  # deflate reaches 1032:1 at best
 IN_MEMORY = 256 * 1024 * 1024  # bytes of pixels: more than this stays on disk where that is fast
@@ -148,7 +149,7 @@ def _pixels(pictures: Any, shown: str, stream: bool) -> Pixels:
     Compressed pictures would be unpacked again in every pass, so they stay on disk only if memory
     cannot hold them.
     """
-    most = IN_MEMORY if pictures.compression is None else 0.5 * stored.memory()
+    most = IN_MEMORY if pictures.compression is None else 0.5 * machine.memory()
     if pictures.nbytes <= most and not stream:
         pixels: Pixels = np.ascontiguousarray(_fetch(pictures, shown))
         return pixels

@@ -11,8 +11,8 @@ import numpy as np
 from catclf.datasets import Reading
 from catclf.datasets.sources import FileSource
 from catclf.errors import DataError
-from catclf.files import printable, reason
 from catclf.images import Preprocess
+from catclf.text import printable, reason
 
 PATH_COLUMNS = ("path", "file", "filename", "image")
 LABEL_COLUMNS = ("label", "class")

@@ -10,10 +10,11 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from catclf import machine
 from catclf.datasets import Part, Reading, stored
 from catclf.datasets.sources import ArraySource
 from catclf.errors import DataError
-from catclf.files import printable, reason
+from catclf.text import printable, reason
 
 
 def read(path: Path, part: Part, reading: Reading) -> ArraySource:
@@ -96,7 +97,7 @@ class _Member:
 
     def array(self) -> NDArray[Any]:
         """The data, read to the end so that the archive's checksum is verified."""
-        stored.require_memory(self.nbytes, self._shown)
+        machine.require_memory(self.nbytes, self._shown)
         flat = np.empty(self.nbytes, dtype=np.uint8)
         filled = 0
         while filled < self.nbytes:

@@ -131,23 +131,3 @@ class DiskRows:
             )
         except (DataError, OSError):
             return False
-
-
-class RowView:
-    """Some rows of pictures, in the order of ``rows``, not copied until they are sliced."""
-
-    def __init__(self, pictures: Pixels, rows: NDArray[np.int64]) -> None:
-        self._pictures, self._rows = pictures, rows
-        self.shape: tuple[int, ...] = (len(rows), *pictures.shape[1:])
-        self.dtype = np.dtype(np.uint8)
-        self.ndim = 4
-        self.nbytes = int(np.prod(self.shape))
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, rows: slice | NDArray[np.integer[Any]]) -> Pixels:
-        return self._pictures[self._rows[rows]]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return self[:].astype(dtype or np.uint8, copy=False)

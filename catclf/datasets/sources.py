@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.datasets import Dataset, Reading
-from catclf.datasets.rows import RowView
 from catclf.decoding import decode_all
 from catclf.errors import DataError
-from catclf.files import printable
 from catclf.images import Preprocess
 from catclf.maths import Pixels
-from catclf.wording import counted
+from catclf.samples import RowView
+from catclf.text import counted, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -225,7 +224,7 @@ def _gather(source: Source) -> tuple[Labels, Pixels]:
     m = len(source.labels)
     if isinstance(source, ArraySource):
         return np.arange(m), source.pixels
-    from catclf.datasets.stored import require_memory
+    from catclf.machine import require_memory
 
     size = source.preprocess.size
     require_memory(m * size * size * 3, f"{source.shown}: {counted(m, 'picture')} of {size}x{size}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Container
 from typing import Any
 
@@ -12,9 +11,8 @@ from numpy.typing import NDArray
 from catclf.datasets import Part, Reading
 from catclf.datasets.sources import Labels
 from catclf.errors import DataError
-from catclf.files import printable
 from catclf.images import FITS, Preprocess
-from catclf.wording import counted
+from catclf.text import counted, printable
 
 PLAIN = (("x", "y"), ("images", "labels"))
 KEYS: dict[Part, tuple[tuple[str, str], ...]] = {
@@ -85,20 +83,6 @@ def check_pictures(
         raise DataError(
             f"{shown} has pictures of {shape[1]}x{shape[1]}, not {size}x{size}: "
             f"train with --size {shape[1]}"
-        )
-
-
-def memory() -> int:
-    """Bytes of memory that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def require_memory(nbytes: int, shown: str) -> None:
-    """Raise DataError when so many bytes cannot be held."""
-    if nbytes > 0.8 * memory():
-        raise DataError(
-            f"{shown} needs {nbytes / 1e9:.1f} GB of memory; this machine has "
-            f"{memory() / 1e9:.1f} GB"
         )
 
 

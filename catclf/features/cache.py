@@ -19,7 +19,8 @@ import numpy as np
 
 from catclf.errors import DataError, OutputError
 from catclf.features import Features, Rows
-from catclf.files import printable, reason, replacing
+from catclf.files import replacing
+from catclf.text import printable, reason
 
 HEAD = 4096  # bytes
 FORMAT = "catclf-features"

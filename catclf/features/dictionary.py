@@ -27,8 +27,9 @@ from catclf.features.patches import (
     mirror_order,
     reduce,
 )
+from catclf.machine import cores
+from catclf.parallel import Team, blas_threads
 from catclf.problems import Pictures
-from catclf.threads import Team, blas_threads, cores
 
 PATCHES = 60_000  # drawn for each scale
 PICTURES = 4000  # at most, that patches are drawn from

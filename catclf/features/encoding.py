@@ -10,8 +10,9 @@ import numpy as np
 
 from catclf.errors import DataError
 from catclf.features import Features, OnProgress, Rows
+from catclf.machine import cores
 from catclf.maths import Floats
-from catclf.threads import Team, blas_threads, cores
+from catclf.parallel import Team, blas_threads
 
 if TYPE_CHECKING:
     from catclf.problems import Pictures

@@ -11,26 +11,23 @@ the form that is chosen changes the time and not the result.
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
+from catclf import machine
 from catclf.errors import SettingsError
 from catclf.problems.base import EQUAL as EQUAL
 from catclf.problems.base import ClassWeights as ClassWeights
 from catclf.problems.base import Euclidean as Euclidean
-from catclf.problems.base import Labelled as Labelled
-from catclf.problems.base import Pictures as Pictures
 from catclf.problems.base import Point as Point
 from catclf.problems.base import Problem as Problem
 from catclf.problems.base import class_weights as class_weights
-from catclf.problems.base import measured
 from catclf.problems.base import spread as spread
 from catclf.problems.fused import missing, require
 from catclf.problems.gram import FactorProblem as FactorProblem
 from catclf.problems.gram import GramProblem as GramProblem
 from catclf.problems.gram import integer_gram as integer_gram
 from catclf.problems.stream import StreamProblem as StreamProblem
-from catclf.subsets import in_memory
+from catclf.samples import Labelled as Labelled
+from catclf.samples import Pictures as Pictures
+from catclf.samples import in_memory, measured
 
 GRAM_LIMIT = 8192  # pictures: beyond this K alone takes more than 512 MB
 METHODS = ("auto", "gram", "stream", "fused")
@@ -59,7 +56,7 @@ def choose(
     K += evaluations * (0.5 if factor else 0.25) * m * m
     looked_at = evaluations * (batch or m) * n
     times = {"gram": K, "stream": 0.2 * looked_at, "fused": 1.4e9 + 0.075 * looked_at}
-    fits = m <= GRAM_LIMIT and 8 * m * m + 5 * m * n < 0.5 * _available_memory()
+    fits = m <= GRAM_LIMIT and 8 * m * m + 5 * m * n < 0.5 * machine.available_memory()
     if batch or not (gram and fits):
         del times["gram"]
     if min(times, key=times.__getitem__) == "fused" and missing():
@@ -113,14 +110,3 @@ def _resolved(
         return method
     held = in_memory(data.pictures)  # K needs all of the pixels, and memory for itself
     return choose(*measured(data), evaluations, factor=factor, batch=batch, gram=held)
-
-
-def _available_memory() -> int:
-    """Bytes that can be had without swapping."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

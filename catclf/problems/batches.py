@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from catclf.maths import Floats
-from catclf.problems.base import Labelled, Pictures, Point, read_rows
+from catclf.parallel import Team
+from catclf.problems.base import Point
 from catclf.problems.products import Values
 from catclf.problems.stream import StreamProblem
-from catclf.subsets import Rows, in_memory, take
-from catclf.threads import Team
+from catclf.samples import Labelled, Pictures, Rows, in_memory, read_rows, take
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

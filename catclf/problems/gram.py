@@ -8,18 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.maths import PIXEL_MAX, Floats, Pixels
-from catclf.problems.base import (
-    EQUAL,
-    ClassWeights,
-    Labelled,
-    Point,
-    cut,
-    judged,
-    measured,
-    read_rows,
-    scale_of,
-)
-from catclf.threads import Team, blas_threads
+from catclf.parallel import Team, blas_threads
+from catclf.problems.base import EQUAL, ClassWeights, Point, judged
+from catclf.samples import Labelled, cut, measured, read_rows, scale_of
 
 READ = 512  # pictures read at a time
 SLAB = 512  # rows of K that are a worker's unit of work

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from catclf import __version__
 from catclf.comparison import Comparison
 from catclf.datasets import Dataset
 from catclf.evaluation import Evaluation
@@ -10,7 +9,8 @@ from catclf.model import Model
 from catclf.report import sections
 from catclf.report.sections import shown
 from catclf.report.style import CSS
-from catclf.wording import counted
+from catclf.text import counted
+from catclf.version import __version__
 
 # The page may load nothing and run nothing, whatever its texts hold.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

@@ -12,9 +12,9 @@ from catclf import png
 from catclf.datasets import Dataset
 from catclf.evaluation import Answer
 from catclf.explain import CHANNELS, colours, explain, full_colour
-from catclf.files import printable
 from catclf.maths import Floats, Pixels
 from catclf.model import Model
+from catclf.text import printable
 
 
 def weight_maps(model: Model) -> str:

@@ -8,12 +8,11 @@ from html import escape
 from catclf.comparison import COLUMNS, NAMES, Comparison, Result, options
 from catclf.datasets import Dataset
 from catclf.evaluation import Evaluation, measures
-from catclf.files import printable
 from catclf.metrics import Counts, wilson
 from catclf.model import Model
 from catclf.report import charts, pictures
 from catclf.report.svg import Chart
-from catclf.wording import counted
+from catclf.text import counted, printable
 
 
 def shown(text: str) -> str:

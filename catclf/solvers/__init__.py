@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from catclf import problems
 from catclf.errors import SettingsError
+from catclf.machine import cores
+from catclf.parallel import blas_threads
 from catclf.problems import FactorProblem, GramProblem, Labelled, Problem, StreamProblem
 from catclf.problems.batches import Batches, BatchProblem
 from catclf.solvers.descent import Descent, OnStep, ShouldStop
@@ -16,8 +18,7 @@ from catclf.solvers.settings import Fit as Fit
 from catclf.solvers.settings import Settings as Settings
 from catclf.solvers.settings import Validation as Validation
 from catclf.solvers.state import HeldOut, State
-from catclf.subsets import split
-from catclf.threads import blas_threads, cores
+from catclf.splits import split
 
 if TYPE_CHECKING:
     from catclf.checkpoint import Checkpoints

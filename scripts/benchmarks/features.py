@@ -87,7 +87,7 @@ def repeated(data: Dataset, kind: str, repeats: int) -> list[str]:
 def milliseconds(model: Model, data: Dataset) -> float:
     """Of computing, for one picture: median of several passes over 64 of them on one thread."""
     from catclf.features.encoding import encoded
-    from catclf.threads import blas_threads
+    from catclf.parallel import blas_threads
 
     pictures, times = data.pictures[:64], []
     for _ in range(7):

@@ -43,7 +43,7 @@ def _one(scratch: Path, m: int, repeats: int) -> str:
 def _runs(stored: Any, labels: NDArray[Any]) -> dict[str, tuple[Run, float]]:
     """For each row one step, and the MB of X that it holds."""
     from catclf.datasets.rows import DiskRows
-    from catclf.threads import cores
+    from catclf.machine import cores
 
     pixels, m = stored[:], len(labels)
     Y = labels.astype(np.float64).reshape(1, m)
@@ -67,7 +67,8 @@ def _runs(stored: Any, labels: NDArray[Any]) -> dict[str, tuple[Run, float]]:
 
 def _in_turn(runs: dict[str, Run], repeats: int) -> dict[str, float]:
     """The median seconds of each."""
-    from catclf.threads import blas_threads, cores
+    from catclf.machine import cores
+    from catclf.parallel import blas_threads
 
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):

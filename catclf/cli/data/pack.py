@@ -17,8 +17,7 @@ from catclf.cli.reading import (
     warn_of_left_out,
 )
 from catclf.cli.streams import put
-from catclf.files import printable
-from catclf.wording import counted
+from catclf.text import counted, printable
 
 
 def pack(

@@ -12,8 +12,7 @@ from catclf.cli.outputs import require_no_picture
 from catclf.cli.reading import reading_with_progress, warn_of_idle_fit, warn_of_left_out
 from catclf.cli.streams import put
 from catclf.errors import DataError
-from catclf.files import printable
-from catclf.wording import counted
+from catclf.text import counted, printable
 
 
 def split(
@@ -41,7 +40,7 @@ def split(
     from catclf.datasets.pack import require_output, write
     from catclf.datasets.sources import rows_of
     from catclf.quality import duplicate_groups, measure
-    from catclf.sampling import stratified_split
+    from catclf.splits import stratified_split
 
     require_output(output, [source])
     require_no_picture(output, [source])

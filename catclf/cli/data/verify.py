@@ -14,8 +14,7 @@ from catclf.cli.options import JsonOrText, Size
 from catclf.cli.reading import open_all_parts, reading_with_progress
 from catclf.cli.streams import put
 from catclf.errors import ExitCode
-from catclf.files import printable
-from catclf.wording import counted
+from catclf.text import counted, printable
 
 if TYPE_CHECKING:
     from catclf.quality import Finding, Part

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import GREEN, Run, paint
 
-from catclf.wording import counted
+from catclf.text import counted
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import DataError
-from catclf.wording import counted
+from catclf.samples import Labelled, Part
+from catclf.text import counted
+
+_SPLIT = 1  # keeps the split's random numbers apart from those of shuffling
+
 
 Rows = NDArray[np.int64]
 
@@ -40,3 +44,23 @@ def stratified_split(labels: Rows, groups: Rows, share: float, seed: int) -> tup
             "try --test 0.5"
         )
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def split(data: Labelled, fraction: float, seed: int) -> tuple[Part, Part]:
+    """The pictures to train on, and ``fraction`` of each class held out, chosen by ``seed``.
+
+    Raises DataError when a class has too few pictures to be in both.
+    """
+    rng = np.random.default_rng([seed, _SPLIT])
+    labels = data.Y[0] > 0.5
+    held = np.zeros(len(labels), dtype=bool)
+    for label in (False, True):
+        rows = np.flatnonzero(labels == label)
+        count = round(fraction * len(rows))
+        if not 0 < count < len(rows):
+            raise DataError(
+                f"{fraction:g} of {counted(len(rows), 'picture')} of one class cannot be held out "
+                "for validation: use more pictures or another fraction"
+            )
+        held[rng.permutation(rows)[:count]] = True
+    return Part(data, np.flatnonzero(~held)), Part(data, np.flatnonzero(held))

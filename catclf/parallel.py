@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections import deque
@@ -36,13 +35,6 @@ def _controller(modules: int) -> Any:
     from threadpoolctl import ThreadpoolController  # noqa: TID251
 
     return ThreadpoolController()
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Team:

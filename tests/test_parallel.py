@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from catclf import threads
-from catclf.threads import Team, blas_threads, cores
+from catclf import parallel
+from catclf.machine import cores
+from catclf.parallel import Team, blas_threads
 
 workers = pytest.mark.parametrize("count", [1, 2, 5])
 
@@ -63,14 +64,14 @@ def test_an_interrupt_in_the_calling_thread_ends_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     team, taken, calling = Team(3), list[int](), threading.current_thread()
-    real = threads._Fold.work
+    real = parallel._Fold.work
 
     def interrupted(fold: Any) -> None:
         if threading.current_thread() is calling:
             raise KeyboardInterrupt
         real(fold)
 
-    monkeypatch.setattr(threads._Fold, "work", interrupted)
+    monkeypatch.setattr(parallel._Fold, "work", interrupted)
     with pytest.raises(KeyboardInterrupt):
         team.fold(uneven, range(10_000), taken.append)
     count = len(taken)

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from catclf.errors import DataError
-from catclf.sampling import stratified_split
+from catclf.splits import stratified_split
 
 
 def alone(count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -1,0 +1,40 @@
+"""What this machine has: cores and memory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from catclf.errors import DataError
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def require_memory(nbytes: int, shown: str) -> None:
+    """Raise DataError when so many bytes cannot be held."""
+    if nbytes > 0.8 * memory():
+        raise DataError(
+            f"{shown} needs {nbytes / 1e9:.1f} GB of memory; this machine has "
+            f"{memory() / 1e9:.1f} GB"
+        )
+
+
+def available_memory() -> int:
+    """Bytes that can be had without swapping."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
