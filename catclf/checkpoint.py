@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf import arrays
-from catclf.archive import ArchiveError
-from catclf.arrays import ArrayFile, UnsoundError
 from catclf.errors import CheckpointError, SettingsError
 from catclf.maths import Floats
 from catclf.problems import Point
 from catclf.solvers.state import State, Watch
+from catclf.storage import npz
+from catclf.storage.npz import ArrayFile, UnsoundError
 from catclf.text import printable, reason
 
 FORMAT = "catclf-checkpoint"
@@ -58,7 +57,7 @@ class Checkpoints:
             file = ArrayFile(self.path, FILE_LIMIT)
             file.check()
             identity = _meta(file.text("meta", META_LIMIT)).get("identity")
-        except (UnsoundError, ArchiveError, OSError):
+        except (UnsoundError, OSError):
             return None  # ``begin`` says what is wrong
         method = identity.get("method") if isinstance(identity, dict) else None
         return method if isinstance(method, str) else None
@@ -73,7 +72,7 @@ class Checkpoints:
             return fresh
         try:
             state = _state(self.path, identity, len(fresh.point.coordinates))
-        except (UnsoundError, ArchiveError) as error:
+        except UnsoundError as error:
             raise CheckpointError(
                 f"{printable(self.path)}: {error}: leave out --resume to start anew"
             ) from error
@@ -98,7 +97,7 @@ class Checkpoints:
         best = np.zeros((0, 1))
         if watch.best is not None:
             best, numbers[2:] = watch.best.coordinates, [watch.best.b, watch.best_cost]
-        arrays.write(
+        npz.write(
             self.path,
             {
                 "coordinates": state.point.coordinates.astype("<f8"),

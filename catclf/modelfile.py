@@ -1,8 +1,8 @@
 """The signed model file: a zip of arrays in NumPy's own format, readable with ``numpy.load``.
 
 ``w`` (n, 1), ``b`` (), ``costs``, ``cost_steps``, and ``meta``, a JSON text; where pictures are not
-weighed by their pixels also what their features have learned. How it is read without
-trusting it is in ``catclf.arrays`` and ``catclf.archive``; here its meaning is checked.
+weighed by their pixels also what their features have learned. ``catclf.storage.npz``
+reads it without trusting it; here its meaning is checked.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from catclf import arrays
-from catclf.archive import ArchiveError
-from catclf.arrays import ArrayFile, UnsoundError
 from catclf.errors import ModelError
 from catclf.images import FITS, Preprocess
 from catclf.maths import PIXEL_MAX
 from catclf.metrics import Counts
 from catclf.model import Model, Training
+from catclf.storage import npz
+from catclf.storage.npz import ArrayFile, NotAnArchiveError, UnsoundError
 from catclf.text import printable, reason
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def save(model: Model, path: str | Path) -> None:
     Raises OutputError.
     """
     learned = model.features.arrays() if model.features else {}
-    arrays.write(
+    npz.write(
         Path(path),
         {
             "w": model.w.astype("<f8"),
@@ -63,18 +62,13 @@ def load(path: str | Path) -> Model:
     shown = printable(path)
     try:
         return _parse(ArrayFile(Path(path), FILE_LIMIT))
+    except NotAnArchiveError as error:
+        raise ModelError(f"{shown}: is not a catclf model, or is truncated") from error
     except (ModelError, UnsoundError) as error:
         raise ModelError(f"{shown}: {error}") from error
     except OSError as error:
         hint = ": train one first, or name another" if isinstance(error, FileNotFoundError) else ""
         raise ModelError(f"{shown}: {reason(error)}{hint}") from error
-    except ArchiveError as error:
-        if "checksum" in str(error):
-            raise ModelError(f"{shown}: {error}") from error
-        what = "is not a catclf model, or is truncated"
-        if error.sound:
-            what = f"is not a sound model: it {error}"
-        raise ModelError(f"{shown}: {what}") from error
     except Exception as error:  # whatever hostile bytes may still bring about
         raise ModelError(f"{shown}: is damaged and cannot be read as a model") from error
 

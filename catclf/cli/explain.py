@@ -13,7 +13,7 @@ from catclf.cli.options import DATA, OUTPUT, JsonOrText, ModelPath
 from catclf.cli.outputs import require_output
 from catclf.cli.streams import put
 from catclf.errors import DataError, PictureError, SettingsError
-from catclf.files import replacing
+from catclf.storage.files import replacing
 from catclf.text import counted, printable
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import typer
 from catclf.cli.jsons import json_line
 from catclf.cli.options import OUTPUT, JsonOrText
 from catclf.cli.streams import put
-from catclf.files import replacing, require_writable
+from catclf.storage.files import replacing, require_writable
 from catclf.text import counted, printable
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catclf.errors import OutputError
-from catclf.files import require_writable
+from catclf.storage.files import require_writable
 from catclf.text import printable
 
 

@@ -11,7 +11,7 @@ from catclf.cli.judging import PartOption, PositiveName, open_labelled
 from catclf.cli.options import DATA, OUTPUT, ModelPath, Quiet, SkipBad, Threshold
 from catclf.cli.outputs import require_output
 from catclf.cli.streams import put, warn
-from catclf.files import replacing
+from catclf.storage.files import replacing
 from catclf.text import printable, reason
 
 if TYPE_CHECKING:

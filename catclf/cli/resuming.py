@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from catclf.cli.streams import warn
 from catclf.errors import DataError, SettingsError
-from catclf.files import require_writable
+from catclf.storage.files import require_writable
 from catclf.text import printable
 
 if TYPE_CHECKING:

@@ -75,7 +75,7 @@ def results(output: Path | None, taken: Sequence[Path]) -> Iterator[Write]:
         put("")  # refuses a closed stdout before there is anything to lose
         yield put_bytes
         return
-    from catclf.files import replacing, require_writable
+    from catclf.storage.files import replacing, require_writable
 
     require_writable(output, taken)
     with replacing(output) as file:

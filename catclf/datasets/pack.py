@@ -14,7 +14,7 @@ from catclf.datasets import HDF5_ENDINGS, Part
 from catclf.datasets.hdf5 import FIT, RESAMPLING
 from catclf.datasets.sources import BLOCK, Labels, Source
 from catclf.errors import DataError, OutputError
-from catclf.files import replacing_path, require_writable
+from catclf.storage.files import replacing_path, require_writable
 from catclf.text import printable, reason
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from catclf.errors import DataError, OutputError
 from catclf.features import Features, Rows
-from catclf.files import replacing
+from catclf.storage.files import replacing
 from catclf.text import printable, reason
 
 HEAD = 4096  # bytes

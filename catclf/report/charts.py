@@ -9,8 +9,8 @@ from pathlib import Path
 from catclf.comparison import Comparison
 from catclf.curves import Roc, calibration
 from catclf.evaluation import Evaluation
-from catclf.files import replacing
 from catclf.report.svg import SERIES, Axis, Chart, Points, round_up, spread_out, standalone
+from catclf.storage.files import replacing
 from catclf.text import counted, printable
 
 MOST_POINTS = 400  # of a line: more than there are pixels

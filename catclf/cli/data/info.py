@@ -12,7 +12,7 @@ from catclf.cli.options import OUTPUT, FitOption, JsonOrText, Size, SkipBad, Sou
 from catclf.cli.outputs import require_output
 from catclf.cli.reading import open_all_parts, reading_with_progress, warn_of_idle_fit
 from catclf.cli.streams import put
-from catclf.files import replacing
+from catclf.storage.files import replacing
 from catclf.text import counted, printable
 
 if TYPE_CHECKING:

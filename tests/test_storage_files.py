@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from catclf.errors import OutputError
-from catclf.files import replacing, require_writable
+from catclf.storage.files import replacing, require_writable
 from catclf.text import printable, reason
 
 
@@ -140,7 +140,7 @@ def test_a_real_file_size_limit_is_an_output_error_and_keeps_the_old_content(
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
         "from catclf.errors import OutputError\n"
-        "from catclf.files import replacing\n"
+        "from catclf.storage.files import replacing\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "try:\n"
