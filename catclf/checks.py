@@ -14,10 +14,9 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf import graph, maths
 from catclf.errors import SettingsError
-from catclf.graph import Node
-from catclf.maths import PIXEL_MAX, Floats, Pixels
+from catclf.maths import PIXEL_MAX, Floats, Pixels, graph, logistic
+from catclf.maths.graph import Node
 from catclf.parallel import blas_threads
 from catclf.problems import GramProblem, Point
 
@@ -45,7 +44,7 @@ class Place:
     @cached_property
     def X(self) -> Floats:
         """Features float64 (n, m): of a few pictures only."""
-        return maths.flatten(self.pictures).astype(np.float64) / PIXEL_MAX
+        return logistic.flatten(self.pictures).astype(np.float64) / PIXEL_MAX
 
     @cached_property
     def w(self) -> Floats:
@@ -121,12 +120,12 @@ def place(pictures: Pixels, Y: Floats, l2: float, seed: int) -> Place:
 
 def vectorized(at: Place) -> Gradient:
     """Array products, as in the course."""
-    return maths.cost_and_gradient(at.X, at.Y, at.w, at.b, at.l2)
+    return logistic.cost_and_gradient(at.X, at.Y, at.w, at.b, at.l2)
 
 
 def loop(at: Place) -> Gradient:
     """A loop over pictures and features."""
-    return maths.cost_and_gradient_loop(at.X, at.Y, at.w, at.b, at.l2)
+    return logistic.cost_and_gradient_loop(at.X, at.Y, at.w, at.b, at.l2)
 
 
 def by_graph(at: Place) -> Gradient:
@@ -228,19 +227,19 @@ def examples() -> list[Example]:
     """The course's worked examples with the values that it prints."""
     nodes = {node.name: node for node in graph.topological(course_graph())}
     Z = np.array([[1.0, 2.0, 3.0]])
-    A = maths.sigmoid(Z)
-    softmax = maths.softmax(np.array([[9.0, 2, 5, 0, 0], [7, 5, 0, 0, 0]]))
+    A = logistic.sigmoid(Z)
+    softmax = logistic.softmax(np.array([[9.0, 2, 5, 0, 0], [7, 5, 0, 0, 0]]))
     Yhat, Y = np.array([[0.9, 0.2, 0.1, 0.4, 0.9]]), np.array([[1.0, 0, 0, 1, 1]])
     pictures = np.arange(2 * 2 * 2 * 3).reshape(2, 2, 2, 3)
-    X = maths.flatten(pictures)
+    X = logistic.flatten(pictures)
     return [
         Example("J = 3(a + bc)", (nodes["J"].value,), (33.0,)),
         Example("dJ/da dJ/db dJ/dc", tuple(nodes[k].grad for k in "abc"), (3.0, 6.0, 9.0)),
         Example("σ(1) σ(2) σ(3)", tuple(A[0]), (0.73105858, 0.88079708, 0.95257413)),
         Example("σ'(1) σ'(2) σ'(3)", _slopes_of_sigmoid(), (0.19661193, 0.10499359, 0.04517666)),
         Example("softmax by rows", (*softmax[:, 0],), (0.980897665, 0.878679856)),
-        Example("L1 loss", (maths.l1_loss(Yhat, Y),), (1.1,)),
-        Example("L2 loss", (maths.l2_loss(Yhat, Y),), (0.43,)),
+        Example("L1 loss", (logistic.l1_loss(Yhat, Y),), (1.1,)),
+        Example("L2 loss", (logistic.l2_loss(Yhat, Y),), (0.43,)),
         Example("flatten keeps pictures", tuple(map(float, X[:3, 1])), (12.0, 13.0, 14.0)),
     ]
 
@@ -294,7 +293,7 @@ def _worst_slope(at: Place, found: Gradient, directions: int, seed: int) -> floa
 
     def J(p: Floats) -> float:
         Z = np.asarray(p[:n].T @ X + p[n, 0])
-        return maths.cost(Z, Y) + float(at.l2 / (2 * Y.shape[1]) * np.vdot(p[:n], p[:n]))
+        return logistic.cost(Z, Y) + float(at.l2 / (2 * Y.shape[1]) * np.vdot(p[:n], p[:n]))
 
     errors = [graph.directional_error(J, point, gradient, rng) for _ in range(directions)]
     return float(np.max(errors))

@@ -12,7 +12,7 @@ import numpy as np
 
 from catclf.errors import DataError, DivergedError, SettingsError
 from catclf.maths import Floats
-from catclf.styling import Styling
+from catclf.terminal.style import Styling
 from catclf.text import counted, printable
 
 _LARGEST = 10**9  # believed of a number in a file

@@ -14,12 +14,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from catclf import graph
 from catclf.errors import ModelError
 from catclf.explain import Explanation, Row, loss_rows
 from catclf.features import Features
-from catclf.graph import Node
-from catclf.maths import Floats, Pixels
+from catclf.maths import Floats, Pixels, graph
+from catclf.maths.graph import Node
 from catclf.model import Model
 from catclf.parallel import blas_threads
 

@@ -18,14 +18,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf import curves
 from catclf.comparison import MEASURES, Candidate, Comparison, Plan, Result
 from catclf.datasets import Dataset
 from catclf.duplicates import digests
 from catclf.errors import DataError
 from catclf.machine import cores
 from catclf.maths import Floats, losses_and_errors
-from catclf.metrics import Counts
+from catclf.metrics import Counts, curves
 from catclf.parallel import Team, blas_threads
 from catclf.problems import GRAM_LIMIT, Labelled
 from catclf.problems.gram import gram

@@ -6,20 +6,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf import curves
 from catclf.datasets import Dataset
 from catclf.errors import ModelError
 from catclf.maths import Floats, sigmoid
-from catclf.metrics import Counts, wilson
+from catclf.metrics.counts import (
+    Counts,
+    curves,
+    fractions_differ,
+    wilson,
+)
 from catclf.model import Model
-from catclf.quality import SHARE_DEVIATIONS, SHARE_DIFFERENCE
-from catclf.styling import Styling
+from catclf.terminal.style import Styling
 from catclf.text import counted, printable
 
 
@@ -137,7 +139,7 @@ class Evaluation:
                 f"{printable(self.source)}: every picture is {only}: most numbers need both classes"
             )
         positives, pictures = self.trained
-        if pictures and _shares_differ(positives, pictures, self.counts):
+        if pictures and fractions_differ(positives, pictures, self.counts):
             name = printable(self.classes[1])
             found.append(
                 f"class shares differ: {name} was {100 * positives / pictures:.1f} % in training "
@@ -311,11 +313,3 @@ def _logit(p: float) -> float:
     if p <= 0.0 or p >= 1.0:
         return math.copysign(1000.0, p - 0.5)
     return math.log(p / (1 - p))
-
-
-def _shares_differ(positives: int, pictures: int, counts: Counts) -> bool:
-    """Whether two shares differ by more than chance makes likely (test of two proportions)."""
-    difference = abs(positives / pictures - counts.positives / counts.total)
-    pooled = (positives + counts.positives) / (pictures + counts.total)
-    error = sqrt(pooled * (1 - pooled) * (1 / pictures + 1 / counts.total))
-    return difference > SHARE_DIFFERENCE and difference > SHARE_DEVIATIONS * error

@@ -17,11 +17,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from catclf import graph
 from catclf.errors import ModelError, ShapeError
-from catclf.graph import Node
 from catclf.images import FRAMES
-from catclf.maths import PIXEL_MAX, Floats, Pixels, sigmoid
+from catclf.maths import PIXEL_MAX, Floats, Pixels, graph, sigmoid
+from catclf.maths.graph import Node
 from catclf.model import Model
 
 CHANNELS = ("red", "green", "blue")

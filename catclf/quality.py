@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from catclf import duplicates
 from catclf.datasets.sources import CAT, FileSource, Labels, Source, choose_positive
 from catclf.maths import Floats, Pixels
+from catclf.metrics.counts import SHARE_DEVIATIONS, SHARE_DIFFERENCE
 from catclf.parallel import blas_threads
 from catclf.text import printable
 
 EMPTY_SPREAD = 3.0  # grey levels: a picture whose pixels differ less shows nothing
 SCRAMBLED_CORRELATION = 0.6  # of neighbouring pixels; pictures have 0.9, scrambled ones under 0.4
-SHARE_DIFFERENCE = 0.05  # of a class, between parts, and …
-SHARE_DEVIATIONS = 3.0  # … this many standard errors
 
 
 @dataclass(frozen=True)

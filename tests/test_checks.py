@@ -13,10 +13,11 @@ from conftest import Run, make_pictures
 from PIL import Image
 
 import catclf.cli.check
-from catclf import checks, graph
+from catclf import checks
 from catclf.checks import Gradient, Place
 from catclf.errors import SettingsError
-from catclf.graph import Node
+from catclf.maths import graph
+from catclf.maths.graph import Node
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from catclf.comparison import Candidate, Comparison, Plan, Result
 from catclf.datasets import Dataset
 from catclf.errors import DataError, DivergedError, SettingsError
 from catclf.images import Preprocess
-from catclf.styling import Styling
+from catclf.terminal.style import Styling
 
 
 def make(m: int = 30, seed: int = 0) -> Dataset:

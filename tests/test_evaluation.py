@@ -20,7 +20,7 @@ from catclf.explain import explain
 from catclf.images import Preprocess
 from catclf.model import Model, Training
 from catclf.opening import open_for
-from catclf.styling import Styling
+from catclf.terminal.style import Styling
 
 
 def of(

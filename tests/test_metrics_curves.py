@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
 from sklearn import metrics as sklearn_metrics
 
-from catclf import curves
 from catclf.errors import ShapeError
 from catclf.maths import sigmoid
-from catclf.metrics import Counts, wilson
+from catclf.metrics import Counts, curves, wilson
 
 wild = settings(deadline=None, derandomize=True, max_examples=60)
 

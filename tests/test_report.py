@@ -19,11 +19,11 @@ from PIL import Image
 import catclf
 from catclf import comparison, crossval, evaluation
 from catclf.comparison import Candidate, Comparison, Plan
-from catclf.curves import roc
 from catclf.datasets import Dataset
 from catclf.errors import DataError
 from catclf.evaluation import Evaluation
 from catclf.images import Preprocess
+from catclf.metrics.curves import roc
 from catclf.model import Model
 from catclf.report import charts, page
 from catclf.report.pictures import as_picture

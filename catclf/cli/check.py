@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catclf.cli.jsons import json_line
-from catclf.cli.judging import stdout_styling
 from catclf.cli.options import Data, FitOption, JsonOrText, Positive, Size, SkipBad, finite
 from catclf.cli.reading import warn_of_idle_fit
 from catclf.cli.streams import put
 from catclf.errors import ExitCode
+from catclf.terminal.style import stdout_styling
 from catclf.text import counted
 
 if TYPE_CHECKING:
     from catclf.checks import Example, GradientCheck
     from catclf.datasets import Dataset
-    from catclf.styling import Styling
+    from catclf.terminal.style import Styling
 
 
 def check(
@@ -111,7 +111,8 @@ def _facts(worked: list[Example], gradient: GradientCheck, agrees: bool) -> dict
 def _text(
     worked: list[Example], gradient: GradientCheck, source: str, agrees: bool, style: Styling
 ) -> str:
-    from catclf import checks, graph
+    from catclf import checks
+    from catclf.maths import graph
     from catclf.text import printable
 
     lines = [style.bold("J = 3(a + bc): forward values, then derivatives back from J"), ""]

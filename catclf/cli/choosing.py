@@ -159,7 +159,7 @@ def settle(
 
 def phases(quiet: bool) -> Any:
     """Progress on stderr for each named phase."""
-    from catclf.display import counting
+    from catclf.terminal.progress import counting
 
     def phase(what: str) -> AbstractContextManager[Any]:
         return counting(what, quiet)

@@ -10,7 +10,6 @@ import typer
 
 from catclf.cli.choosing import phases
 from catclf.cli.jsons import json_line
-from catclf.cli.judging import stdout_styling
 from catclf.cli.options import (
     DATA,
     TRAINING,
@@ -24,6 +23,7 @@ from catclf.cli.options import (
 )
 from catclf.cli.reading import reading_with_progress, warn_of_idle_fit
 from catclf.cli.streams import put, warn
+from catclf.terminal.style import stdout_styling
 
 if TYPE_CHECKING:
     from catclf.comparison import Plan
@@ -98,7 +98,7 @@ def compare(
     Example: catclf compare train.h5 --lr 0.01,0.005,0.001 --l2 0,1 --repeats 3
     """
     from catclf import comparison, crossval
-    from catclf.display import live_text
+    from catclf.terminal.progress import live_text
 
     usual = ("0.01,0.001,0.0001", "0") if features == "pixels" else ("1.9", "0.01,0.03,0.1,0.3")
     plan = replace(

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from catclf.cli.jsons import json_line
-from catclf.cli.judging import PartOption, PositiveName, open_labelled, stdout_styling
+from catclf.cli.judging import PartOption, PositiveName, open_labelled
 from catclf.cli.options import OUTPUT, SOURCE_HELP, JsonOrText, ModelPath, SkipBad, Threshold
 from catclf.cli.streams import put, warn
+from catclf.terminal.style import stdout_styling
 
 
 def evaluate(

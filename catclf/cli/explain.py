@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catclf.cli.jsons import json_line
-from catclf.cli.judging import PartOption, open_labelled, stdout_styling
+from catclf.cli.judging import PartOption, open_labelled
 from catclf.cli.options import DATA, OUTPUT, JsonOrText, ModelPath
 from catclf.cli.outputs import require_output
 from catclf.cli.streams import put
 from catclf.errors import DataError, PictureError, SettingsError
 from catclf.storage.files import replacing
+from catclf.terminal.style import stdout_styling
 from catclf.text import counted, printable
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from catclf.explain import Explanation, Row
     from catclf.maths import Pixels
     from catclf.model import Model
-    from catclf.styling import Styling
+    from catclf.terminal.style import Styling
 
 BAR = 12  # characters for each side of a bar
 

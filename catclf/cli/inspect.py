@@ -88,7 +88,7 @@ def _weights(model: Model) -> dict[str, float]:
 
 def _as_text(path: Path, model: Model) -> str:
     """Aligned facts, one a line, and the cost curve."""
-    from catclf.display import curve
+    from catclf.terminal.chart import curve
 
     lines = [f"{name:<15} {value}" for name, value in _facts(path, model)]
     if model.costs:

@@ -90,8 +90,8 @@ class Job(NamedTuple):
         record: OnStep | None,
         stop: Stop,
     ) -> Fit:
-        from catclf.display import training_display
         from catclf.solvers import train
+        from catclf.terminal.progress import training_display
 
         judge = self.opened.judge
         with training_display(*settings.expected_steps, self.quiet) as display:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,7 +16,6 @@ from catclf.text import printable
 if TYPE_CHECKING:
     from catclf.datasets import Dataset, Part
     from catclf.model import Model
-    from catclf.styling import Styling
 
 PartOption = Annotated[
     Literal["train", "test"] | None,
@@ -72,12 +70,3 @@ def _require_part(path: Path, part: Part) -> None:
         raise DataError(
             f"{printable(path)}: has no {part} part, but a {held.pop()} part: leave --part out"
         )
-
-
-def stdout_styling() -> Styling:
-    """Colour on a terminal that has it; other signs than ASCII where they can be written."""
-    from catclf.styling import Styling
-    from catclf.terminal import use_colour
-
-    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
-    return Styling(use_colour(sys.stdout), ascii_only=not encoding.startswith("utf"))

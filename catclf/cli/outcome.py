@@ -17,8 +17,8 @@ def show_outcome(
     model: Model, output: Path, seconds: float, judged: Counts | None, quiet: bool
 ) -> None:
     """Say what came out; ``judged`` are the counts out of fold, where there are any."""
-    from catclf.display import clock
     from catclf.metrics import Counts
+    from catclf.terminal.chart import clock
 
     training, final = model.training, model.costs[-1]
     held_out = training.validation

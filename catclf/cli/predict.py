@@ -16,7 +16,7 @@ import typer
 from catclf.cli.options import OUTPUT, ModelPath, Threshold
 from catclf.cli.streams import Signals, Stopped, Write, results, warn
 from catclf.errors import ExitCode, OutputError, PictureError, SettingsError
-from catclf.terminal import is_file, is_terminal, use_colour
+from catclf.terminal.stream import is_file, is_terminal, use_colour
 from catclf.text import printable
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def _progress(
     Results that arrive on the terminal, by themselves or from the program that a pipe leads to,
     show it better, and would be mixed with it.
     """
-    from catclf.display import counting_results
+    from catclf.terminal.progress import counting_results
 
     total = len(inputs) if isinstance(inputs, Sized) else None
     seen = output is None and not is_file(sys.stdout)

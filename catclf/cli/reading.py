@@ -28,7 +28,7 @@ def reading_with_progress(
 ) -> Iterator[Reading]:
     """How to read a source, with a progress bar on a terminal while pictures are decoded."""
     from catclf.datasets import Reading
-    from catclf.display import counting
+    from catclf.terminal.progress import counting
 
     with counting("reading pictures", quiet) as on_progress:
         yield Reading(positive, size, fit, skip_bad, workers, on_progress, stream=stream)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catclf.comparison import Comparison
-from catclf.curves import Roc, calibration
 from catclf.evaluation import Evaluation
+from catclf.metrics.curves import Roc, calibration
 from catclf.report.svg import SERIES, Axis, Chart, Points, round_up, spread_out, standalone
 from catclf.storage.files import replacing
 from catclf.text import counted, printable

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf import maths
 from catclf.errors import ShapeError
-from catclf.maths import Floats
-from catclf.metrics import NORMAL_975, wilson
+from catclf.maths import Floats, logistic
+from catclf.metrics.counts import NORMAL_975, wilson
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def auc_interval(Z: Floats, Y: Floats) -> tuple[float, float]:
 
 def log_loss(Z: Floats, Y: Floats) -> float:
     """-mean(y log a + (1-y) log(1-a)) of a = σ(z), from z: finite for every z."""
-    return maths.cost(Z, Y)
+    return logistic.cost(Z, Y)
 
 
 def brier(A: Floats, Y: Floats) -> float:
@@ -148,6 +147,6 @@ def _share_below(scores: Floats, others: Floats) -> Floats:
 
 
 def _require_rows(first: Floats, second: Floats) -> None:
-    maths.require_2d(first=first, second=second)
+    logistic.require_2d(first=first, second=second)
     if first.shape != second.shape or first.shape[0] != 1 or first.shape[1] == 0:
         raise ShapeError(f"shapes {first.shape} and {second.shape}: both must be (1, m), m > 0")

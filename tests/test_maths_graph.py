@@ -9,10 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from catclf import graph
 from catclf.errors import ShapeError
-from catclf.graph import Node, backward, directional_error, table
-from catclf.maths import Floats, cost_and_gradient, cost_and_gradient_loop
+from catclf.maths import Floats, cost_and_gradient, cost_and_gradient_loop, graph
+from catclf.maths.graph import Node, backward, directional_error, table
 
 with_and_without_l2 = pytest.mark.parametrize("l2", [0.0, 2.5])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 
@@ -43,3 +44,12 @@ class Styling:
 
     def _wrap(self, code: str, text: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour and text.strip() else text
+
+
+def stdout_styling() -> Styling:
+    """Colour on a terminal that has it; other signs than ASCII where they can be written."""
+    from catclf.terminal.stream import use_colour
+    from catclf.terminal.style import Styling
+
+    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
+    return Styling(use_colour(sys.stdout), ascii_only=not encoding.startswith("utf"))

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 from catclf.errors import ShapeError
 
+SHARE_DIFFERENCE = 0.05  # of a class, between parts, and …
+SHARE_DEVIATIONS = 3.0  # … this many standard errors
+
+
 NORMAL_975 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 
 
@@ -115,3 +119,11 @@ def wilson(successes: int, total: int) -> tuple[float, float]:
 
 def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else float("nan")
+
+
+def fractions_differ(positives: int, pictures: int, counts: Counts) -> bool:
+    """Whether two shares differ by more than chance makes likely (test of two proportions)."""
+    difference = abs(positives / pictures - counts.positives / counts.total)
+    pooled = (positives + counts.positives) / (pictures + counts.total)
+    error = sqrt(pooled * (1 - pooled) * (1 / pictures + 1 / counts.total))
+    return difference > SHARE_DIFFERENCE and difference > SHARE_DEVIATIONS * error

@@ -12,17 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catclf import display
-from catclf.display import (
+from catclf.terminal import progress
+from catclf.terminal.chart import clock, curve
+from catclf.terminal.progress import (
     Display,
     LiveDisplay,
     PlainDisplay,
     SilentDisplay,
-    clock,
-    curve,
     training_display,
 )
-from catclf.terminal import is_terminal, use_colour
+from catclf.terminal.stream import is_terminal, use_colour
 
 wild = settings(deadline=None, derandomize=True)
 BARS = " ▁▂▃▄▅▆▇█"
@@ -70,7 +69,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(display, "perf_counter", clock)
+    monkeypatch.setattr(progress, "perf_counter", clock)
     return clock
 
 
@@ -298,7 +297,7 @@ def test_a_long_run_keeps_a_bounded_curve_from_first_to_last(
         drawn.append(costs)
         return []
 
-    monkeypatch.setattr(display, "curve", record)
+    monkeypatch.setattr(progress, "curve", record)
     with LiveDisplay(terminal, total=50_000) as shown:
         for step in range(50_001):
             shown.update(step, float(step))

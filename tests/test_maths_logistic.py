@@ -13,9 +13,8 @@ from hypothesis.extra.numpy import arrays
 from scipy import special
 from sklearn.metrics import log_loss
 
-from catclf import maths
 from catclf.errors import CatclfError, ShapeError
-from catclf.maths import Floats
+from catclf.maths import Floats, logistic
 
 wild = settings(deadline=None, derandomize=True)
 rows = arrays(np.float64, st.tuples(st.just(1), st.integers(1, 20)), elements=st.floats(-1e6, 1e6))
@@ -26,7 +25,7 @@ Y = np.array([[1.0, 0.0, 1.0]])
 W = np.array([[1.0], [2.0]])
 B = 2.0
 
-FORMS = [maths.cost_and_gradient, maths.cost_and_gradient_loop]
+FORMS = [logistic.cost_and_gradient, logistic.cost_and_gradient_loop]
 Form = Callable[..., tuple[float, Floats, float]]
 both_forms = pytest.mark.parametrize("form", FORMS, ids=["vectorized", "loop"])
 
@@ -34,59 +33,61 @@ both_forms = pytest.mark.parametrize("form", FORMS, ids=["vectorized", "loop"])
 @wild
 @given(rows)
 def test_sigmoid_is_scipys_expit(Z: Floats) -> None:
-    np.testing.assert_allclose(maths.sigmoid(Z), special.expit(Z), rtol=1e-14)
+    np.testing.assert_allclose(logistic.sigmoid(Z), special.expit(Z), rtol=1e-14)
 
 
 def test_sigmoid_is_exact_at_its_extremes() -> None:
     Z = np.array([[-np.inf, -800.0, 0.0, 800.0, np.inf]])
     with np.errstate(over="raise", invalid="raise", divide="raise"):
-        assert maths.sigmoid(Z).tolist() == [[0.0, 0.0, 0.5, 1.0, 1.0]]
+        assert logistic.sigmoid(Z).tolist() == [[0.0, 0.0, 0.5, 1.0, 1.0]]
 
 
 @wild
 @given(arrays(np.float64, (3, 5), elements=st.floats(-1e6, 1e6)))
 def test_softmax_is_scipys_by_rows(Z: Floats) -> None:
-    np.testing.assert_allclose(maths.softmax(Z), special.softmax(Z, axis=1), rtol=1e-12)
+    np.testing.assert_allclose(logistic.softmax(Z), special.softmax(Z, axis=1), rtol=1e-12)
 
 
 def test_softmax_of_large_values_is_shifted() -> None:
     e = math.e
     expected = [[1 / (1 + e), e / (1 + e)], [0.5, 0.5]]
-    np.testing.assert_allclose(maths.softmax(np.array([[9999.0, 10000.0], [-1e4, -1e4]])), expected)
+    np.testing.assert_allclose(
+        logistic.softmax(np.array([[9999.0, 10000.0], [-1e4, -1e4]])), expected
+    )
 
 
 def test_l1_and_l2_losses_have_the_courses_hand_values() -> None:
     yhat = np.array([[0.9, 0.2, 0.1, 0.4, 0.9]])
     y = np.array([[1.0, 0.0, 0.0, 1.0, 1.0]])
-    assert maths.l1_loss(yhat, y) == pytest.approx(1.1, rel=1e-15)
-    assert maths.l2_loss(yhat, y) == pytest.approx(0.43, rel=1e-15)
+    assert logistic.l1_loss(yhat, y) == pytest.approx(1.1, rel=1e-15)
+    assert logistic.l2_loss(yhat, y) == pytest.approx(0.43, rel=1e-15)
 
 
 def test_flatten_makes_picture_j_column_j() -> None:
     pictures = np.arange(2 * 2 * 2 * 3).reshape(2, 2, 2, 3)
-    assert maths.flatten(pictures).T.tolist() == [list(range(12)), list(range(12, 24))]
+    assert logistic.flatten(pictures).T.tolist() == [list(range(12)), list(range(12, 24))]
 
 
 def test_flatten_is_a_view_without_a_copy() -> None:
     pictures = np.zeros((2, 2, 2, 3))
-    maths.flatten(pictures)[0, 1] = 7.0
+    logistic.flatten(pictures)[0, 1] = 7.0
     assert pictures[1, 0, 0, 0] == 7.0
 
 
 TAKERS: dict[str, Callable[[Floats], object]] = {
-    "require_2d": lambda v: maths.require_2d(v=v),
-    "softmax": maths.softmax,
-    "l1_loss": lambda v: maths.l1_loss(v, v),
-    "l2_loss": lambda v: maths.l2_loss(v, v),
-    "flatten": maths.flatten,
-    "cost, Z": lambda v: maths.cost(v, Y),
-    "cost, Y": lambda v: maths.cost(Y, v),
-    "vectorized, X": lambda v: maths.cost_and_gradient(v, Y, W, B),
-    "vectorized, Y": lambda v: maths.cost_and_gradient(X, v, W, B),
-    "vectorized, w": lambda v: maths.cost_and_gradient(X, Y, v, B),
-    "loop, X": lambda v: maths.cost_and_gradient_loop(v, Y, W, B),
-    "loop, Y": lambda v: maths.cost_and_gradient_loop(X, v, W, B),
-    "loop, w": lambda v: maths.cost_and_gradient_loop(X, Y, v, B),
+    "require_2d": lambda v: logistic.require_2d(v=v),
+    "softmax": logistic.softmax,
+    "l1_loss": lambda v: logistic.l1_loss(v, v),
+    "l2_loss": lambda v: logistic.l2_loss(v, v),
+    "flatten": logistic.flatten,
+    "cost, Z": lambda v: logistic.cost(v, Y),
+    "cost, Y": lambda v: logistic.cost(Y, v),
+    "vectorized, X": lambda v: logistic.cost_and_gradient(v, Y, W, B),
+    "vectorized, Y": lambda v: logistic.cost_and_gradient(X, v, W, B),
+    "vectorized, w": lambda v: logistic.cost_and_gradient(X, Y, v, B),
+    "loop, X": lambda v: logistic.cost_and_gradient_loop(v, Y, W, B),
+    "loop, Y": lambda v: logistic.cost_and_gradient_loop(X, v, W, B),
+    "loop, w": lambda v: logistic.cost_and_gradient_loop(X, Y, v, B),
 }
 
 
@@ -108,7 +109,7 @@ def test_shapes_that_do_not_fit_are_refused(
         form(X, np.zeros(y_shape), np.zeros(w_shape), B)
 
 
-@pytest.mark.parametrize("call", [maths.cost, maths.l1_loss, maths.l2_loss])
+@pytest.mark.parametrize("call", [logistic.cost, logistic.l1_loss, logistic.l2_loss])
 def test_a_row_and_a_column_are_not_broadcast(call: Callable[[Floats, Floats], float]) -> None:
     with pytest.raises(ShapeError, match=r"\(1, 3\) and \(3, 1\)"):
         call(Y, Y.T)
@@ -117,22 +118,22 @@ def test_a_row_and_a_column_are_not_broadcast(call: Callable[[Floats, Floats], f
 @pytest.mark.parametrize(("z", "wrong"), [(800.0, 0.0), (-800.0, 1.0)])
 def test_cost_stays_finite_where_the_logarithm_of_a_does_not(z: float, wrong: float) -> None:
     Z = np.array([[z]])
-    assert maths.cost(Z, np.array([[wrong]])) == 800.0
-    assert maths.cost(Z, np.array([[1.0 - wrong]])) == 0.0
+    assert logistic.cost(Z, np.array([[wrong]])) == 800.0
+    assert logistic.cost(Z, np.array([[1.0 - wrong]])) == 0.0
 
 
 def test_cost_is_scikit_learns_log_loss() -> None:
     rng = np.random.default_rng(0)
     Z, labels = 3 * rng.standard_normal((1, 50)), rng.integers(0, 2, (1, 50)).astype(float)
     expected = log_loss(labels[0], special.expit(Z[0]))
-    assert maths.cost(Z, labels) == pytest.approx(expected, rel=1e-12)
+    assert logistic.cost(Z, labels) == pytest.approx(expected, rel=1e-12)
 
 
 @wild
 @given(rows)
 def test_losses_and_errors_match_logaddexp_and_expit(Z: Floats) -> None:
     labels = np.arange(Z.size, dtype=np.float64).reshape(Z.shape) % 2
-    losses, dZ = maths.losses_and_errors(Z, labels)
+    losses, dZ = logistic.losses_and_errors(Z, labels)
     np.testing.assert_allclose(losses, np.logaddexp(0.0, Z) - labels * Z, rtol=1e-12, atol=1e-9)
     np.testing.assert_allclose(dZ, special.expit(Z) - labels, rtol=1e-12, atol=1e-15)
 
@@ -181,8 +182,8 @@ def test_vectorized_is_loop(n: int, m: int, l2: float, scale: float, seed: int) 
     rng = np.random.default_rng(seed)
     x, w = scale * rng.standard_normal((n, m)), rng.standard_normal((n, 1))
     y = rng.integers(0, 2, (1, m)).astype(float)
-    J, dw, db = maths.cost_and_gradient(x, y, w, 0.3, l2)
-    slow_J, slow_dw, slow_db = maths.cost_and_gradient_loop(x, y, w, 0.3, l2)
+    J, dw, db = logistic.cost_and_gradient(x, y, w, 0.3, l2)
+    slow_J, slow_dw, slow_db = logistic.cost_and_gradient_loop(x, y, w, 0.3, l2)
     assert pytest.approx(slow_J, rel=1e-10, abs=1e-12 * scale) == J
     np.testing.assert_allclose(dw, slow_dw, rtol=1e-10, atol=1e-12 * scale)
     assert db == pytest.approx(slow_db, rel=1e-10, abs=1e-12)
@@ -194,8 +195,8 @@ def test_inputs_are_not_changed() -> None:
         array.flags.writeable = False  # writing into it would raise
     for form in FORMS:
         form(x, y, w, B, 1.0)
-    for call in (maths.losses_and_errors, maths.cost, maths.l1_loss, maths.l2_loss):
+    for call in (logistic.losses_and_errors, logistic.cost, logistic.l1_loss, logistic.l2_loss):
         call(y, y)
-    maths.sigmoid(x)
-    maths.softmax(x)
-    maths.flatten(pictures)
+    logistic.sigmoid(x)
+    logistic.softmax(x)
+    logistic.flatten(pictures)

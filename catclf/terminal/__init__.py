@@ -1,0 +1,1 @@
+"""What people see on a terminal: streams, style, progress and small charts; the door to rich."""
