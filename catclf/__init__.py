@@ -22,7 +22,7 @@ _HOMES = {
     "Dataset": "datasets",
     "Fit": "solvers",
     "Model": "model",
-    "Preprocess": "images",
+    "Preprocess": "images.preprocess",
     "Reading": "datasets",
     "Settings": "solvers",
     "load": "modelfile",
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from catclf.datasets import Reading as Reading
     from catclf.datasets import open_dataset as open_dataset
     from catclf.errors import CatclfError as CatclfError
-    from catclf.images import Preprocess as Preprocess
+    from catclf.images.preprocess import Preprocess as Preprocess
     from catclf.metrics import Counts as Counts
     from catclf.model import Model as Model
     from catclf.modelfile import load as load

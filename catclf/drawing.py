@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from catclf.errors import ModelError
+from catclf.images.colormap import colours, full_colour
+from catclf.images.png import enlarge
 from catclf.maths import Floats, Pixels
 
 if TYPE_CHECKING:
     from catclf.features.patches import PatchFeatures
     from catclf.model import Model
 
-FAVOUR, AGAINST = (230, 159, 0), (0, 114, 178)  # differ for every kind of colour vision
 GAP, GREY = 8, 128
 SMALLEST = 256  # pixels of a panel, at least
 
@@ -32,7 +33,7 @@ def weights_picture(w: Floats) -> Pixels:
     strip: list[Pixels] = []
     for panel in panels:
         small = _coloured(panel)
-        strip += [small.repeat(scale, axis=0).repeat(scale, axis=1), gap]
+        strip += [enlarge(small, scale), gap]
     return np.concatenate(strip[:-1], axis=1)
 
 
@@ -71,14 +72,9 @@ def atoms_picture(features: PatchFeatures, w: Floats) -> Pixels:
             a, b = top + row * (p + 1), column * (p + 1)
             largest = float(np.abs(tile).max()) or 1.0
             sheet[a : a + p, b : b + p] = 127.5 + 127.5 * tile / largest
-    enlarged = max(1, SMALLEST * 3 // sheet.shape[1])
-    small: Pixels = np.rint(sheet).astype(np.uint8)
-    return small.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
+    return enlarge(np.rint(sheet).astype(np.uint8), max(1, SMALLEST * 3 // sheet.shape[1]))
 
 
 def _coloured(panel: Floats) -> Pixels:
-    top = float(np.percentile(abs(panel), 99)) or float(abs(panel).max()) or 1.0
-    depth = np.clip(panel / top, -1, 1)[:, :, None]
-    favour, against = (255.0 - np.array(colour) for colour in (FAVOUR, AGAINST))
-    colours = 255 - np.where(depth > 0, depth * favour, -depth * against)
-    return np.asarray(np.rint(colours), dtype=np.uint8)
+    """The panel in colours, full at its 99th percentile, or its maximum where that is zero."""
+    return colours(panel, full_colour(panel) or float(np.abs(panel).max()))

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from catclf.datasets import Dataset
 from catclf.errors import ModelError
 from catclf.maths import Floats, sigmoid
+from catclf.metrics import curves
 from catclf.metrics.counts import (
     Counts,
-    curves,
     fractions_differ,
     wilson,
 )

@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from catclf.errors import ModelError, ShapeError
-from catclf.images import FRAMES
+from catclf.images.colormap import colours, full_colour
 from catclf.maths import PIXEL_MAX, Floats, Pixels, graph, sigmoid
 from catclf.maths.graph import Node
 from catclf.model import Model
@@ -26,8 +26,6 @@ from catclf.model import Model
 CHANNELS = ("red", "green", "blue")
 ROWS = ("top", "middle", "bottom")
 COLUMNS = ("left", "centre", "right")
-AGAINST, FOR = FRAMES[:2]  # blue and orange: apart for all colour vision
-_FULL = 99.0  # percentile of |evidence| that gets the full colour
 
 
 @dataclass(frozen=True)
@@ -175,28 +173,9 @@ def loss_rows(b: Node, z: Node, loss: Node, label: int, made_of: str) -> list[Ro
     return rows
 
 
-def colours(values: Floats, full: float, *, alpha: bool = False) -> Pixels:
-    """Signed values (h, w) as pixels: orange above zero, blue below, full colour at ±``full``.
-
-    Zero is white, or transparent with ``alpha``, so that the map suits any background.
-    """
-    strength = np.clip(np.abs(values) / full, 0.0, 1.0) if full > 0 else np.zeros_like(values)
-    hue = np.where((values > 0)[..., None], np.array(FOR), np.array(AGAINST))
-    if alpha:
-        opaque = np.rint(255 * strength)[..., None]
-        return np.concatenate([hue, opaque], axis=2).astype(np.uint8)
-    mixed = 255.0 - strength[..., None] * (255.0 - hue)
-    return np.rint(mixed).astype(np.uint8)
-
-
-def full_colour(values: Floats) -> float:
-    """The |value| that gets the full colour: nearly the largest, so that a few do not hide all."""
-    return float(np.percentile(np.abs(values), _FULL))
-
-
 def side_by_side(found: Explanation, height: int = 384) -> Pixels:
     """The picture, and the map of its evidence beside it, enlarged to about ``height`` pixels."""
-    from catclf.png import enlarge
+    from catclf.images.png import enlarge
 
     values = found.per_pixel
     factor = max(1, height // len(values))

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from catclf.errors import InputError, PictureError
-from catclf.images import ENDINGS, is_picture
+from catclf.images.formats import ENDINGS, is_picture
 from catclf.text import printable, reason
 
 # Phones write HEIC. It is not read here, but a folder that holds some should not hide them.

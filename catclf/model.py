@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from catclf.errors import ShapeError
-from catclf.images import Preprocess
+from catclf.images.preprocess import Preprocess
 from catclf.maths import PIXEL_MAX, Floats, sigmoid
 from catclf.metrics import Counts
 from catclf.version import __version__

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from catclf.errors import ModelError
-from catclf.images import FITS, Preprocess
+from catclf.images.preprocess import FITS, Preprocess
 from catclf.maths import PIXEL_MAX
 from catclf.metrics import Counts
 from catclf.model import Model, Training

@@ -181,7 +181,7 @@ def _unreadable(part: Part) -> Iterable[Finding]:
 
 def _too_small(part: Part, smallest: int) -> Iterator[Finding]:
     """Files of less than half the size wanted: enlarging adds no detail."""
-    from catclf.images import dimensions
+    from catclf.images.decode import dimensions
 
     source = part.source
     if not isinstance(source, FileSource):

@@ -25,7 +25,7 @@ import catclf
 from catclf import crossval, evaluation
 from catclf.comparison import Candidate, Plan
 from catclf.datasets import Dataset
-from catclf.images import Preprocess
+from catclf.images.preprocess import Preprocess
 from catclf.model import Model
 from catclf.report import charts, page
 from catclf.report.svg import standalone

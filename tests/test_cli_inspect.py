@@ -13,7 +13,7 @@ from PIL import Image
 
 import catclf
 from catclf.drawing import weights_picture
-from catclf.images import png
+from catclf.images.png import encode
 from catclf.maths import Pixels
 
 
@@ -114,7 +114,7 @@ def test_the_picture_is_written_beside_the_facts(run: Run, trained: Path, tmp_pa
     result = run("inspect", "model.npz", "--image", "w.png")
     assert result.code == 0
     w = catclf.load(trained).w.reshape(8, 8, 3)
-    assert (tmp_path / "w.png").read_bytes() == png(weights_picture(w))
+    assert (tmp_path / "w.png").read_bytes() == encode(weights_picture(w))
     with Image.open(tmp_path / "w.png") as picture:
         assert picture.format == "PNG"
         np.testing.assert_array_equal(np.asarray(picture), weights_picture(w))

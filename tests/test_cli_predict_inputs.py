@@ -12,7 +12,8 @@ from conftest import GREEN, RED, Run, command, paint
 from PIL import Image
 
 from catclf.errors import PictureError
-from catclf.images import Limits, Preprocess, read
+from catclf.images.decode import read
+from catclf.images.preprocess import Limits, Preprocess
 
 
 @pytest.fixture

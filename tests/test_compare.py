@@ -20,7 +20,7 @@ from catclf import comparison, crossval
 from catclf.comparison import Candidate, Comparison, Plan, Result
 from catclf.datasets import Dataset
 from catclf.errors import DataError, DivergedError, SettingsError
-from catclf.images import Preprocess
+from catclf.images.preprocess import Preprocess
 from catclf.terminal.style import Styling
 
 

@@ -12,7 +12,7 @@ from catclf.explain import explain, loss_graph
 from catclf.features import Features
 from catclf.features.hog import HogFeatures
 from catclf.features.patches import PatchFeatures, Recipe
-from catclf.images import Preprocess
+from catclf.images.preprocess import Preprocess
 from catclf.maths import sigmoid
 from catclf.model import Model
 

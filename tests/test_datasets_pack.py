@@ -20,7 +20,7 @@ from catclf.datasets import Dataset, Part, Reading, open_dataset, open_source
 from catclf.datasets.pack import write
 from catclf.datasets.sources import ArraySource, Source, rows_of
 from catclf.errors import DataError, OutputError
-from catclf.images import Preprocess
+from catclf.images.preprocess import Preprocess
 
 SIZE = 6
 PICTURES, LABELS = make_pictures(150, SIZE, seed=2)

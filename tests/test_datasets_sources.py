@@ -28,7 +28,7 @@ from catclf.datasets import Dataset, Reading, has_both_parts, open_dataset, open
 from catclf.datasets.rows import DiskRows
 from catclf.datasets.sources import ArraySource, choose_positive, two_classes
 from catclf.errors import DataError
-from catclf.images import Preprocess
+from catclf.images.preprocess import Preprocess
 from catclf.samples import RowView
 from catclf.solvers import Settings
 from catclf.solvers import train as fit_to

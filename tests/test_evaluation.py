@@ -17,7 +17,7 @@ from catclf.datasets import Dataset
 from catclf.errors import ModelError
 from catclf.evaluation import Evaluation
 from catclf.explain import explain
-from catclf.images import Preprocess
+from catclf.images.preprocess import Preprocess
 from catclf.model import Model, Training
 from catclf.opening import open_for
 from catclf.terminal.style import Styling

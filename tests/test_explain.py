@@ -17,10 +17,11 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 import catclf
-from catclf import explain, png
+from catclf import explain
 from catclf.errors import ShapeError
 from catclf.explain import Explanation
-from catclf.images import Preprocess
+from catclf.images import colormap, png
+from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
 from catclf.model import Model
 
@@ -105,7 +106,7 @@ def test_other_shapes_are_refused() -> None:
 
 def test_colours_of_a_map_by_hand() -> None:
     values = np.array([[1.0, -1.0, 0.0, 0.5, 9.0]])
-    white = explain.colours(values, 1.0)
+    white = colormap.colours(values, 1.0)
     assert white[0].tolist() == [
         [230, 159, 0],
         [0, 114, 178],
@@ -113,9 +114,9 @@ def test_colours_of_a_map_by_hand() -> None:
         [242, 207, 128],
         [230, 159, 0],
     ]
-    clear = explain.colours(values, 1.0, alpha=True)
+    clear = colormap.colours(values, 1.0, alpha=True)
     assert clear[0, :, 3].tolist() == [255, 255, 0, 128, 255]
-    assert (explain.colours(np.zeros((2, 2)), 0.0) == 255).all()
+    assert (colormap.colours(np.zeros((2, 2)), 0.0) == 255).all()
 
 
 @wild

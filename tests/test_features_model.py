@@ -18,7 +18,7 @@ from catclf.datasets import Dataset
 from catclf.errors import ModelError, ShapeError
 from catclf.features import Features, dictionary, learn
 from catclf.features.prepare import prepare
-from catclf.images import Preprocess
+from catclf.images.preprocess import Preprocess
 from catclf.maths import sigmoid
 from catclf.model import Model
 from catclf.modelfile import load, save

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from catclf import __version__
 from catclf.datasets import Dataset
 from catclf.errors import CatclfError, ShapeError
-from catclf.images import Preprocess
+from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
 from catclf.metrics import Counts
 from catclf.model import Model, Training

@@ -29,7 +29,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from catclf.errors import ModelError, OutputError
-from catclf.images import Preprocess
+from catclf.images.preprocess import Preprocess
 from catclf.metrics import Counts
 from catclf.model import Model, Training
 from catclf.modelfile import load, save

@@ -22,7 +22,7 @@ from catclf.comparison import Candidate, Comparison, Plan
 from catclf.datasets import Dataset
 from catclf.errors import DataError
 from catclf.evaluation import Evaluation
-from catclf.images import Preprocess
+from catclf.images.preprocess import Preprocess
 from catclf.metrics.curves import roc
 from catclf.model import Model
 from catclf.report import charts, page

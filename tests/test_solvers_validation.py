@@ -10,7 +10,7 @@ from lazily import Labels, labelled, on_disk
 
 from catclf.datasets import Dataset
 from catclf.errors import DataError, SettingsError
-from catclf.images import Preprocess
+from catclf.images.preprocess import Preprocess
 from catclf.maths import cost
 from catclf.model import Model
 from catclf.samples import Subset

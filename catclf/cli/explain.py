@@ -59,7 +59,7 @@ def explain(
     Example: catclf explain cat.jpg --label cat --image evidence.png
     """
     from catclf import explain as explaining
-    from catclf import png
+    from catclf.images import png
     from catclf.modelfile import load
 
     trained = load(model)
@@ -85,13 +85,13 @@ def _picture(
     model: Model, path: Path, index: int | None, part: Part | None
 ) -> tuple[str, Pixels, str | None]:
     """What the picture is called, its pixels, and its label where that is known."""
-    from catclf import images
+    from catclf.images import decode
 
     if index is None:
         if part is not None:
             raise SettingsError(f"--part {part} is of a data set: say which picture with --index")
         try:
-            return printable(path), images.read(path, model.preprocess), None
+            return printable(path), decode.read(path, model.preprocess), None
         except PictureError as error:
             hint = ": of a data set say which picture, as --index 0" if _is_data_set(path) else ""
             raise DataError(f"{printable(path)}: {error}{hint}") from error
@@ -146,7 +146,7 @@ def _text(
     title = f"the graph of the loss if the label is {printable(label)}"
     lines += ["", style.bold(title), "", *_graph_lines(rows, style)]
     if image is not None:
-        from catclf.explain import full_colour
+        from catclf.images.colormap import full_colour
 
         full = full_colour(found.per_pixel)
         lines += [

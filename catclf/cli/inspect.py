@@ -45,10 +45,10 @@ def inspect(
     trained = load(model)
     if image is not None:
         from catclf.drawing import model_picture
-        from catclf.images import png
+        from catclf.images.png import encode
 
         with replacing(image) as file:
-            file.write(png(model_picture(trained)))
+            file.write(encode(model_picture(trained)))
     put(_as_json(model, trained) if format == "json" else _as_text(model, trained))
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from catclf.cli.records import Line, Record
-    from catclf.decoder import Decoder
-    from catclf.images import Limits
+    from catclf.images.preprocess import Limits
+    from catclf.images.worker_handle import Decoder
     from catclf.inputs import Input
     from catclf.model import Model
 
@@ -133,7 +133,7 @@ def predict(
     tally = Tally(output)
     try:
         with Signals() as signals:
-            from catclf.decoding import getting_ready
+            from catclf.images.pool import getting_ready
             from catclf.inputs import read_inputs
 
             inputs = read_inputs(paths, null=null, recursive=recursive)
@@ -247,7 +247,7 @@ def _files(paths: list[str]) -> Iterator[Path]:
 
 
 def _limits(max_pixels: int | None, max_bytes: int | None) -> Limits:
-    from catclf.images import Limits
+    from catclf.images.preprocess import Limits
 
     usual = Limits()
     return Limits(max_pixels or usual.pixels, max_bytes or usual.file_bytes)
@@ -265,7 +265,7 @@ def _scored(
     import numpy as np
 
     from catclf.cli.records import Record
-    from catclf.decoding import decode_batches
+    from catclf.images.pool import decode_batches
     from catclf.maths import sigmoid
 
     limit = model.threshold if threshold is None else threshold

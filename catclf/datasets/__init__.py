@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from catclf.errors import DataError
-from catclf.images import Preprocess
+from catclf.images.preprocess import Preprocess
 from catclf.maths import Floats, Pixels, flatten
 from catclf.text import printable, reason
 

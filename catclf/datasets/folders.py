@@ -11,7 +11,8 @@ import numpy as np
 from catclf.datasets import Part, Reading
 from catclf.datasets.sources import FileSource
 from catclf.errors import DataError
-from catclf.images import ENDINGS, Preprocess
+from catclf.images.formats import ENDINGS
+from catclf.images.preprocess import Preprocess
 from catclf.text import printable, reason
 
 PARTS: dict[Part, tuple[str, ...]] = {

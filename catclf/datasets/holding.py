@@ -10,7 +10,7 @@ from pathlib import Path
 from catclf.datasets import Part, Reading, open_source, parts_of, stores_pixels
 from catclf.datasets.sources import FileSource
 from catclf.errors import DataError
-from catclf.images import ENDINGS
+from catclf.images.formats import ENDINGS
 
 
 def holds(source: Path, file: Path) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from catclf.datasets import Reading
 from catclf.datasets.sources import FileSource
 from catclf.errors import DataError
-from catclf.images import Preprocess
+from catclf.images.preprocess import Preprocess
 from catclf.text import printable, reason
 
 PATH_COLUMNS = ("path", "file", "filename", "image")

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.datasets import Dataset, Reading
-from catclf.decoding import decode_all
 from catclf.errors import DataError
-from catclf.images import Preprocess
+from catclf.images.pool import decode_all
+from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
 from catclf.samples import RowView
 from catclf.text import counted, printable

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from catclf.datasets import Part, Reading
 from catclf.datasets.sources import Labels
 from catclf.errors import DataError
-from catclf.images import FITS, Preprocess
+from catclf.images.preprocess import FITS, Preprocess
 from catclf.text import counted, printable
 
 PLAIN = (("x", "y"), ("images", "labels"))

@@ -8,10 +8,11 @@ from html import escape
 
 import numpy as np
 
-from catclf import png
 from catclf.datasets import Dataset
 from catclf.evaluation import Answer
-from catclf.explain import CHANNELS, colours, explain, full_colour
+from catclf.explain import CHANNELS, explain
+from catclf.images import png
+from catclf.images.colormap import colours, full_colour
 from catclf.maths import Floats, Pixels
 from catclf.model import Model
 from catclf.text import printable

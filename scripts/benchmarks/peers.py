@@ -91,7 +91,8 @@ def decode(folder: str) -> None:
 
 
 def _decode(path: str) -> None:
-    from catclf.images import Preprocess, read
+    from catclf.images.decode import read
+    from catclf.images.preprocess import Preprocess
 
     read(path, Preprocess())
 

@@ -84,7 +84,7 @@ def _write_sheet(image: Path, parts: dict[Part, Source]) -> None:
     """Pictures of all parts, evenly chosen, each class's in a frame of its own colour."""
     import numpy as np
 
-    from catclf.images import contact_sheet
+    from catclf.images.png import contact_sheet
 
     pictures, labels = [], []
     for source in parts.values():

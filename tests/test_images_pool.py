@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catclf import decoding
-from catclf.decoding import FEW, Failed, decode_all, decode_batches
 from catclf.errors import PictureError
-from catclf.images import Limits, Preprocess, read
+from catclf.images import pool
+from catclf.images.decode import read
+from catclf.images.pool import FEW, Failed, decode_all, decode_batches
+from catclf.images.preprocess import Limits, Preprocess
 from catclf.maths import Pixels
 
 SMALL = Preprocess(8)
@@ -112,7 +113,7 @@ def test_input_is_read_no_further_than_the_window(pictures: list[str]) -> None:
     given = 0
     while given < 2000:
         given += len(next(batches))
-        assert taken - given <= decoding._WINDOW + 1
+        assert taken - given <= pool._WINDOW + 1
     batches.close()
     assert not children()
 

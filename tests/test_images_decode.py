@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from catclf.errors import PictureError
-from catclf.images import FITS, Limits, Preprocess, read
+from catclf.images.decode import read
+from catclf.images.preprocess import FITS, Limits, Preprocess
 from catclf.maths import Pixels
 
 SMALL = Preprocess(8)

@@ -1,4 +1,4 @@
-"""What format a picture file is in, by its bytes: its name says nothing."""
+"""The format of an image file, by its first bytes, and the usual endings of names."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import os
 from typing import BinaryIO
 
 from catclf.errors import PictureError
+
+ENDINGS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".tga", ".ico"}
+)
+
 
 # What a file begins with, and Pillow's module that reads it. EPS
 # starts another program; the rest of Pillow's readers are seldom met and seldom tested against
@@ -61,3 +67,10 @@ def _unsupported(format: str) -> PictureError:
     return PictureError(
         "unsupported", f"is a {format} picture: convert it to JPEG or PNG, these are not read"
     )
+
+
+def is_picture(entry: os.DirEntry[str], endings: frozenset[str] = ENDINGS) -> bool:
+    """Whether an entry of a folder looks like a picture: not hidden, and with a known ending."""
+    name = entry.name
+    known = os.path.splitext(name)[1].lower() in endings  # noqa: PTH122  # a Path costs 3 µs
+    return known and not name.startswith(".") and not entry.is_dir()

@@ -1,6 +1,6 @@
 """A process that decodes pictures: names come in on stdin, pixels or reasons go out on stdout.
 
-``catclf.decoding`` starts it and speaks to it. It loads Pillow and no NumPy, so that it is ready
+``catclf.images.pool`` starts it and speaks to it. It loads Pillow and no NumPy, so that it is ready
 soon and small; a picture that kills it, or that the system kills it for, takes no one else along.
 """
 
@@ -15,15 +15,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from catclf import images
 from catclf.errors import PictureError
+from catclf.images import decode
+from catclf.images.preprocess import Limits, Preprocess
 
 NAME = struct.Struct("<I")  # bytes of what follows: the settings, then names
 ANSWER = struct.Struct("<?I")  # whether it succeeded; bytes of pixels or of the JSON reason
 READY = b"+"  # sent once, when names can be taken
 
 
-def settings(preprocess: images.Preprocess, limits: images.Limits) -> str:
+def settings(preprocess: Preprocess, limits: Limits) -> str:
     """How pictures are to be decoded, which a worker is told first."""
     return json.dumps(
         [
@@ -47,12 +48,12 @@ def main() -> None:
         if told is None:
             os._exit(0)
         (size, fit, resampling, background), limit = json.loads(told)
-        preprocess = images.Preprocess(size, fit, resampling, tuple(background))
-        limits = images.Limits(*limit)
+        preprocess = Preprocess(size, fit, resampling, tuple(background))
+        limits = Limits(*limit)
         while (encoded := _next(source)) is not None:
             name = os.fsdecode(encoded)
             try:
-                good, content = True, images.read_bytes(name, preprocess, limits)
+                good, content = True, decode.read_bytes(name, preprocess, limits)
             except PictureError as error:
                 good, content = False, json.dumps([error.kind, str(error)]).encode()
             _send(answers, ANSWER.pack(good, len(content)) + content)

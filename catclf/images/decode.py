@@ -2,62 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 import struct
 import warnings
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from catclf.errors import PictureError
-from catclf.silence import silence_pillow, silent_stderr
-from catclf.sniffing import sniff
+from catclf.images.formats import sniff
+from catclf.images.preprocess import Limits, Preprocess
 from catclf.text import counted, reason
 
 if TYPE_CHECKING:  # NumPy is loaded by the functions that need it: decoding a JPEG does not
     from PIL import Image  # noqa: TID251
 
     from catclf.maths import Pixels
-
-ENDINGS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
-    | {".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".tga", ".ico"}
-)
-# Frames of a contact sheet: orange and blue differ for every kind of colour vision.
-FRAMES = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233))
-FITS = ("squash", "crop", "pad")
-
-
-@dataclass(frozen=True)
-class Preprocess:
-    """How a picture becomes pixels. The model file remembers it, and scoring uses nothing else.
-
-    ``size`` pixels high and wide; ``fit``: "squash" ignores the aspect ratio, "crop" cuts the
-    middle out, "pad" adds a border of ``background``, which also lies under transparent pixels.
-    """
-
-    size: int = 64
-    fit: str = "squash"
-    resampling: str = "bicubic"
-    background: tuple[int, int, int] = (255, 255, 255)
-
-    @property
-    def n(self) -> int:
-        """Features of one picture."""
-        return self.size * self.size * 3
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What is refused before it is decoded."""
-
-    pixels: int = 100_000_000  # 400 MB while decoding RGBA
-    file_bytes: int = 256 * 1024 * 1024
 
 
 def read(path: str | Path, preprocess: Preprocess, limits: Limits | None = None) -> Pixels:
@@ -72,47 +35,11 @@ def read_bytes(path: str | Path, preprocess: Preprocess, limits: Limits) -> byte
     return _picture(path, preprocess, limits).tobytes()
 
 
-def contact_sheet(pictures: Pixels, labels: Sequence[int], columns: int = 12) -> bytes:
-    """Pictures uint8 (k, size, size, 3) side by side as a PNG, a frame colour for each label."""
-    from PIL import Image  # noqa: TID251
-
-    size, frame = pictures.shape[1], 2
-    cell = size + 2 * frame
-    rows = -(-len(pictures) // columns)
-    sheet = Image.new("RGB", (columns * cell, rows * cell), (255, 255, 255))
-    for place, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
-        corner = (place % columns * cell, place // columns * cell)
-        colour = FRAMES[label % len(FRAMES)]
-        sheet.paste(colour, (*corner, corner[0] + cell, corner[1] + cell))
-        sheet.paste(Image.fromarray(picture), (corner[0] + frame, corner[1] + frame))
-    return _as_png(sheet)
-
-
-def png(pixels: Pixels) -> bytes:
-    """Pixels uint8 (height, width, 3) as a PNG file."""
-    from PIL import Image  # noqa: TID251
-
-    return _as_png(Image.fromarray(pixels))
-
-
-def _as_png(picture: Image.Image) -> bytes:
-    content = io.BytesIO()
-    picture.save(content, "PNG")
-    return content.getvalue()
-
-
 def dimensions(path: str | Path) -> tuple[int, int]:
     """Width and height in pixels of a picture file that can be read, from its header alone."""
     with _opened(path, Limits()) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _identified(file).size
-
-
-def is_picture(entry: os.DirEntry[str], endings: frozenset[str] = ENDINGS) -> bool:
-    """Whether an entry of a folder looks like a picture: not hidden, and with a known ending."""
-    name = entry.name
-    known = os.path.splitext(name)[1].lower() in endings  # noqa: PTH122  # a Path costs 3 µs
-    return known and not name.startswith(".") and not entry.is_dir()
 
 
 def _picture(path: str | Path, preprocess: Preprocess, limits: Limits) -> Image.Image:
@@ -320,3 +247,30 @@ def _from_os(error: OSError) -> PictureError:
 def _first_line(error: BaseException) -> str:
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def silence_pillow() -> None:
+    """Pillow logs what it thinks of a file; without a handler that would go to stderr."""
+    from logging import NullHandler, getLogger
+
+    logger = getLogger("PIL")
+    if not logger.handlers:
+        logger.addHandler(NullHandler())
+
+
+@contextmanager
+def silent_stderr() -> Iterator[None]:
+    """A block without descriptor 2, to which libtiff writes past all of Python."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed: nothing can be written
+        yield
+        return
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -18,10 +18,10 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from time import sleep
 from typing import TYPE_CHECKING
 
-from catclf import images
-from catclf.decoder import Decoder, Job
 from catclf.errors import PictureError
-from catclf.images import Limits, Preprocess
+from catclf.images import decode
+from catclf.images.preprocess import Limits, Preprocess
+from catclf.images.worker_handle import Decoder, Job
 from catclf.machine import cores
 
 if TYPE_CHECKING:
@@ -111,15 +111,15 @@ def _decode_here(
     for path in paths:
         with pause:
             pass
-        yield [decode(path, preprocess, limits)]
+        yield [decode_one(path, preprocess, limits)]
 
 
-def decode(path: str | Failed, preprocess: Preprocess, limits: Limits) -> Outcome:
+def decode_one(path: str | Failed, preprocess: Preprocess, limits: Limits) -> Outcome:
     """One picture, decoded in this process."""
     if isinstance(path, tuple):
         return path
     try:
-        return path, images.read(path, preprocess, limits)
+        return path, decode.read(path, preprocess, limits)
     except PictureError as error:
         return path, error
 
@@ -210,7 +210,7 @@ class _Pool:
         """Answer here what cannot or need not be sent: it fails at once."""
         if len(job.name) < _NAME and self._failed_starts < _STARTS:
             return False
-        job.result = decode(job.path, self._preprocess, self._limits)[1]
+        job.result = decode_one(job.path, self._preprocess, self._limits)[1]
         return True
 
     def _hand_out(self) -> None:
@@ -239,7 +239,7 @@ class _Pool:
         if not self._workers:
             while self._waiting:
                 job = self._waiting.popleft()
-                job.result = decode(job.path, self._preprocess, self._limits)[1]
+                job.result = decode_one(job.path, self._preprocess, self._limits)[1]
         return False
 
     def _finished(self) -> list[Outcome]:

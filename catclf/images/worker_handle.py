@@ -10,9 +10,9 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from catclf import worker
 from catclf.errors import PictureError
-from catclf.images import Limits, Preprocess
+from catclf.images import worker
+from catclf.images.preprocess import Limits, Preprocess
 
 if TYPE_CHECKING:
     from catclf.maths import Pixels
@@ -39,7 +39,7 @@ class Decoder:
 
     def __init__(self) -> None:
         code = f"import sys; sys.path[:] = {sys.path!r}\n"
-        code += "from catclf.worker import main; main()"
+        code += "from catclf.images.worker import main; main()"
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-c", code],
             stdin=subprocess.PIPE,
