@@ -25,9 +25,9 @@ _HOMES = {
     "Preprocess": "images.preprocess",
     "Reading": "datasets",
     "Settings": "solvers",
-    "load": "modelfile",
+    "load": "model.file",
     "open_dataset": "datasets",
-    "save": "modelfile",
+    "save": "model.file",
     "train": "solvers",
 }
 __all__ = [*_HOMES, "__version__"]
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from catclf.images.preprocess import Preprocess as Preprocess
     from catclf.metrics import Counts as Counts
     from catclf.model import Model as Model
-    from catclf.modelfile import load as load
-    from catclf.modelfile import save as save
+    from catclf.model.file import load as load
+    from catclf.model.file import save as save
     from catclf.solvers import Fit as Fit
     from catclf.solvers import Settings as Settings
     from catclf.solvers import train as train

@@ -17,7 +17,7 @@ import os, random, signal, sys, time
 from pathlib import Path
 import numpy as np
 from catclf.model import Model
-from catclf.modelfile import load, save
+from catclf.model.file import load, save
 
 path = Path(sys.argv[1])
 size = 64 * 64 * 3

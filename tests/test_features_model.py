@@ -21,7 +21,7 @@ from catclf.features.prepare import prepare
 from catclf.images.preprocess import Preprocess
 from catclf.maths import sigmoid
 from catclf.model import Model
-from catclf.modelfile import load, save
+from catclf.model.file import load, save
 from catclf.parallel import blas_threads
 from catclf.solvers import Settings, train
 

@@ -42,7 +42,7 @@ def evaluate(
     Example: catclf evaluate test_catvnoncat.h5 -m model.npz --format json
     """
     from catclf import evaluation
-    from catclf.modelfile import load
+    from catclf.model.file import load
 
     trained = load(model)
     labelled = open_labelled(trained, data, part, positive, skip_bad=skip_bad)

@@ -60,7 +60,7 @@ def explain(
     """
     from catclf import explain as explaining
     from catclf.images import png
-    from catclf.modelfile import load
+    from catclf.model.file import load
 
     trained = load(model)
     if image is not None:

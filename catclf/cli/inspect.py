@@ -38,7 +38,7 @@ def inspect(
 
     Example: catclf inspect model.npz --image weights.png
     """
-    from catclf.modelfile import load
+    from catclf.model.file import load
 
     if image is not None:
         require_writable(image, [model])

@@ -46,7 +46,7 @@ class Job(NamedTuple):
         each step.
         """
         from catclf.model import Model
-        from catclf.modelfile import save
+        from catclf.model.file import save
 
         trained, seed = self.opened.trained, self.settings.seed
         encoder, rows = prepare_rows(self.wishes, trained, seed, self.workers, self.quiet)

@@ -142,7 +142,7 @@ def predict(
                 getting_ready(inputs) as started,
                 results(output, [model, *_files(paths)]) as write,
             ):
-                from catclf.modelfile import load  # NumPy, while the decoders get ready
+                from catclf.model.file import load
 
                 trained = load(model)
                 head, line = _writer(trained, format, only, print0)

@@ -58,7 +58,7 @@ def report(
     Example: catclf report --data test_catvnoncat.h5 -o report.html
     """
     from catclf import evaluation
-    from catclf.modelfile import load
+    from catclf.model.file import load
     from catclf.report import page
 
     trained = load(model)

@@ -32,7 +32,7 @@ from catclf.errors import ModelError, OutputError
 from catclf.images.preprocess import Preprocess
 from catclf.metrics import Counts
 from catclf.model import Model, Training
-from catclf.modelfile import load, save
+from catclf.model.file import load, save
 
 Members = dict[str, bytes]
 Edit = Callable[[dict[str, Any]], None]
@@ -764,7 +764,7 @@ from dataclasses import replace
 import numpy as np
 from catclf.images import Preprocess
 from catclf.model import Model
-from catclf.modelfile import load, save
+from catclf.model.file import load, save
 
 path, rng = Path(sys.argv[1]), random.Random(2)
 models = [Model(np.full((12288, 1), value), value, Preprocess(64)) for value in (1.0, 2.0)]
