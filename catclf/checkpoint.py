@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from catclf.errors import CheckpointError, SettingsError
 from catclf.maths import Floats
-from catclf.problems import Point
+from catclf.objective import Point
 from catclf.solvers.state import State, Watch
 from catclf.storage import npz
 from catclf.storage.npz import ArrayFile, UnsoundError

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from catclf.errors import SettingsError
 from catclf.maths import PIXEL_MAX, Floats, Pixels, graph, logistic
 from catclf.maths.graph import Node
+from catclf.objective import GramProblem, Point
 from catclf.parallel import blas_threads
-from catclf.problems import GramProblem, Point
 
 EXACT = 1e-10  # relative; forms that only round differently agree to about 1e-14
 ALLOWED_SLOPES = 1e-6  # relative; a 5-point stencil agrees to about 1e-10

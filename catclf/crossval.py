@@ -25,9 +25,10 @@ from catclf.errors import DataError
 from catclf.machine import cores
 from catclf.maths import Floats, losses_and_errors
 from catclf.metrics import Counts, curves
+from catclf.objective import Labelled
+from catclf.objective.forms import GRAM_LIMIT
+from catclf.objective.gram import gram
 from catclf.parallel import Team, blas_threads
-from catclf.problems import GRAM_LIMIT, Labelled
-from catclf.problems.gram import gram
 from catclf.solvers.descent import DIVERGED_COST
 from catclf.splits import Rows
 from catclf.text import counted, printable

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from catclf.errors import SettingsError
 from catclf.machine import cores
 from catclf.maths import Floats, losses_and_errors, sigmoid
+from catclf.objective import EQUAL, ClassWeights, spread
 from catclf.parallel import Team, blas_threads
-from catclf.problems import EQUAL, ClassWeights, spread
 from catclf.solvers.newton import optimum
 
 FOLDS = 5

@@ -12,7 +12,7 @@ import pytest
 from conftest import GREEN, Run, command, paint, write_hdf5
 
 import catclf
-from catclf.problems import METHODS
+from catclf.objective import METHODS
 from catclf.solvers.settings import SOLVERS
 
 

@@ -762,7 +762,7 @@ import os, random, signal, sys, time
 from pathlib import Path
 from dataclasses import replace
 import numpy as np
-from catclf.images import Preprocess
+from catclf.images.preprocess import Preprocess
 from catclf.model import Model
 from catclf.model.file import load, save
 

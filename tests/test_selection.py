@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from catclf.errors import SettingsError
-from catclf.problems import class_weights, spread
+from catclf.objective import class_weights, spread
 from catclf.selection import (
     FOLDS,
     best_threshold,

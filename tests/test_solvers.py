@@ -19,8 +19,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from catclf.datasets import Dataset, open_dataset
 from catclf.errors import DivergedError, SettingsError
 from catclf.maths import Floats, cost_and_gradient
+from catclf.objective import StreamProblem
 from catclf.parallel import blas_threads
-from catclf.problems import StreamProblem
 from catclf.solvers import Fit, Settings, descend, train
 
 every_method = pytest.mark.parametrize("method", ["stream", "gram", FUSED])

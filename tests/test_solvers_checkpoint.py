@@ -22,7 +22,7 @@ from catclf import checkpoint
 from catclf.checkpoint import Checkpoints, beside
 from catclf.datasets import Dataset
 from catclf.errors import CheckpointError, OutputError, SettingsError
-from catclf.problems import Point
+from catclf.objective import Point
 from catclf.solvers import Fit, Settings, train
 from catclf.solvers.state import State, Watch
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from catclf.datasets import Dataset
     from catclf.features.prepare import Encoded, Encoder
     from catclf.metrics import Counts
-    from catclf.problems import Labelled
+    from catclf.objective import Labelled
     from catclf.selection import Choice
     from catclf.solvers import Settings
 
@@ -174,9 +174,9 @@ def _cross_validated(
     import numpy as np
 
     from catclf.machine import cores
+    from catclf.objective import class_weights
+    from catclf.objective.gram import gram
     from catclf.parallel import Team
-    from catclf.problems import class_weights
-    from catclf.problems.gram import gram
     from catclf.samples import take
     from catclf.selection import choose, sample
 

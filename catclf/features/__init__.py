@@ -17,7 +17,7 @@ from catclf.errors import ModelError, SettingsError
 
 if TYPE_CHECKING:
     from catclf.maths import Pixels
-    from catclf.problems import Pictures
+    from catclf.objective import Pictures
 
 Rows = NDArray[np.float32]
 KINDS = ("pixels", "hog", "patches")

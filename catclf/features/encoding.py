@@ -15,7 +15,7 @@ from catclf.maths import Floats
 from catclf.parallel import Team, blas_threads
 
 if TYPE_CHECKING:
-    from catclf.problems import Pictures
+    from catclf.objective import Pictures
 
 BLOCK = 16  # pictures that a worker encodes at a time
 _STATISTICS = 256  # rows summed at a time

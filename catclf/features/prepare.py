@@ -15,7 +15,7 @@ from catclf.features.cache import key_of, open_cache, write_cache
 from catclf.features.encoding import RowSource, Standard, StandardRows, encode, encoded
 from catclf.features.pixels import PixelFeatures
 from catclf.maths import Floats
-from catclf.problems import Labelled, Pictures
+from catclf.objective import Labelled, Pictures
 
 # What is told while a named phase of the work goes on.
 Phase = Callable[[str], AbstractContextManager[OnProgress]]

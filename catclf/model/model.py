@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from catclf.datasets import Dataset
     from catclf.features import Features
     from catclf.features.prepare import Encoded, Encoder
-    from catclf.problems import Labelled, Pictures
+    from catclf.objective import Labelled, Pictures
     from catclf.solvers import Fit, Validation
 
 _SCORED_AT_ONCE = (

@@ -7,12 +7,20 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from catclf import problems
 from catclf.errors import SettingsError
 from catclf.machine import cores
+from catclf.objective import (
+    FactorProblem,
+    GramProblem,
+    Labelled,
+    Problem,
+    StreamProblem,
+    build,
+    build_euclidean,
+    class_weights,
+)
+from catclf.objective.minibatches import Batches, BatchProblem
 from catclf.parallel import blas_threads
-from catclf.problems import FactorProblem, GramProblem, Labelled, Problem, StreamProblem
-from catclf.problems.batches import Batches, BatchProblem
 from catclf.solvers.descent import Descent, OnStep, ShouldStop
 from catclf.solvers.settings import Fit as Fit
 from catclf.solvers.settings import Settings as Settings
@@ -86,17 +94,15 @@ def descend(
 
 
 def _problem(data: Labelled, settings: Settings, workers: int) -> StreamProblem | GramProblem:
-    weights = problems.class_weights(data.Y, settings.class_weight)
+    weights = class_weights(data.Y, settings.class_weight)
     if settings.solver == "lbfgs":
         from catclf.solvers.lbfgs import require_scipy
 
         require_scipy()  # before the pixels are read
         passes = min(LBFGS_EVALUATIONS, settings.iterations)
-        return problems.build_euclidean(
-            data, settings.l2, passes, settings.method, workers, weights
-        )
+        return build_euclidean(data, settings.l2, passes, settings.method, workers, weights)
     method = "gram" if settings.solver == "newton" else settings.method
-    return problems.build(
+    return build(
         data,
         settings.l2,
         settings.iterations,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from catclf.errors import DivergedError
-from catclf.problems import Point, Problem
-from catclf.problems.batches import BatchProblem
+from catclf.objective import Point, Problem
+from catclf.objective.minibatches import BatchProblem
 from catclf.solvers.settings import Settings
 from catclf.solvers.state import HeldOut, State
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
-from catclf.problems import Euclidean, Point
+from catclf.objective import Euclidean, Point
 from catclf.solvers.descent import OnStep, ShouldStop, require_convergence
 from catclf.solvers.settings import Settings
 from catclf.solvers.state import HeldOut, State

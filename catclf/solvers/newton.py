@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catclf.maths import Floats, losses_and_errors, sigmoid
-from catclf.problems import GramProblem, Point, spread
+from catclf.objective import GramProblem, Point, spread
 from catclf.solvers.descent import OnStep, ShouldStop
 from catclf.solvers.settings import NEWTON_STEPS, Settings
 from catclf.solvers.state import HeldOut, State

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from catclf.problems import Point, Problem
-from catclf.problems.stream import StreamProblem
+from catclf.objective import Point, Problem
+from catclf.objective.streamed import StreamProblem
 
 
 @dataclass

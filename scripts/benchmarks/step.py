@@ -89,7 +89,7 @@ class _Data:
 
 
 def _ours(pictures: Any, Y: NDArray[np.float64], workers: int, *, fused: bool = False) -> Run:
-    from catclf.problems import Point, StreamProblem
+    from catclf.objective import Point, StreamProblem
 
     problem = StreamProblem(_Data(pictures, Y), 0.0, workers, fused=fused)
     w = 1e-3 * np.random.default_rng(0).standard_normal((problem.n, 1))

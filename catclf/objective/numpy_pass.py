@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.maths import Floats
-from catclf.problems.base import ClassWeights, judged
+from catclf.objective.base import ClassWeights, judged
 
 Real = NDArray[np.floating[Any]]
 Values = NDArray[Any]  # pixels uint8, or features float32

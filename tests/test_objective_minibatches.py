@@ -10,8 +10,8 @@ from lazily import Labels, labelled, on_disk
 
 from catclf.errors import SettingsError
 from catclf.maths import cost_and_gradient
-from catclf.problems import batches
-from catclf.problems.batches import Batches
+from catclf.objective import minibatches
+from catclf.objective.minibatches import Batches
 from catclf.solvers import Settings, train
 
 
@@ -31,8 +31,8 @@ def numbers_of(found: tuple[np.ndarray, np.ndarray]) -> list[int]:
 
 @pytest.fixture
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "WINDOW", 50)
-    monkeypatch.setattr(batches, "CHUNK", 8)
+    monkeypatch.setattr(minibatches, "WINDOW", 50)
+    monkeypatch.setattr(minibatches, "CHUNK", 8)
 
 
 @pytest.mark.usefixtures("small_windows")

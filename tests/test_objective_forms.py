@@ -11,11 +11,20 @@ from conftest import make_pictures
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from catclf import machine, problems
+from catclf import machine
 from catclf.datasets import Dataset, open_dataset
 from catclf.errors import DataError, SettingsError
 from catclf.maths import Pixels, cost_and_gradient
-from catclf.problems import GramProblem, Labelled, Point, StreamProblem, build, integer_gram
+from catclf.objective import (
+    METHODS,
+    GramProblem,
+    Labelled,
+    Point,
+    StreamProblem,
+    build,
+    forms,
+    integer_gram,
+)
 
 
 class Stream64(StreamProblem):
@@ -138,7 +147,7 @@ def test_auto_takes_the_form_that_should_be_faster(iterations: int, form: type) 
 def test_auto_streams_when_the_gram_matrix_would_be_too_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(problems, "GRAM_LIMIT", 19)
+    monkeypatch.setattr(forms, "GRAM_LIMIT", 19)
     assert type(build(dataset(19), 0.0, 1000)) is GramProblem
     assert type(build(dataset(20), 0.0, 1000)) is StreamProblem
 
@@ -167,7 +176,7 @@ def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
         build(dataset(4), 0.0, 10, "newton")
 
 
-@pytest.mark.parametrize("method", problems.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_no_pictures_are_refused(method: str) -> None:
     empty = Dataset(np.zeros((0, 8, 8, 3), np.uint8), np.zeros((1, 0)), ("non-cat", "cat"), "none")
     with pytest.raises(DataError, match="no pictures"):

@@ -15,9 +15,9 @@ from catclf.errors import SettingsError
 from catclf.features.cache import open_cache, write_cache
 from catclf.features.encoding import Standard, StandardRows
 from catclf.maths import cost_and_gradient, losses_and_errors
+from catclf.objective import FactorProblem, GramProblem, Point, StreamProblem
+from catclf.objective.gram import float_gram
 from catclf.parallel import Team
-from catclf.problems import FactorProblem, GramProblem, Point, StreamProblem
-from catclf.problems.gram import float_gram
 from catclf.solvers import Settings, train
 
 BALANCED = (0.75, 1.5)  # for a third of positives

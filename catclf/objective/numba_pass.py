@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
 from catclf.maths import Floats
-from catclf.problems.base import ClassWeights, judged, spread
-from catclf.problems.products import Real, Sums, Values
+from catclf.objective.base import ClassWeights, judged, spread
+from catclf.objective.numpy_pass import Real, Sums, Values
 
 BLOCK = 256  # pictures at a time: 3 MB of pixels
 
@@ -24,18 +24,18 @@ class Fused:
         self._product: NDArray[np.float32] = np.empty((n, 1), np.float32)
 
     def loss(self, rows: Values, w: Real, b: float, Y: Floats, weights: ClassWeights) -> float:
-        from catclf.problems import kernels
+        from catclf.objective import numba_kernels
 
         rows, Z = np.ascontiguousarray(rows), np.empty((1, len(rows)))
-        kernels.scores(rows, w[:, 0], b, Z[0])
+        numba_kernels.scores(rows, w[:, 0], b, Z[0])
         return float(judged(Z, Y, weights)[0].sum())
 
     def sums(self, rows: Values, w: Real, b: float, Y: Floats, weights: ClassWeights) -> Sums:
-        from catclf.problems import kernels
+        from catclf.objective import numba_kernels
 
         rows = np.ascontiguousarray(rows)  # another layout would be summed in another order
         Z, v = np.empty((1, len(rows))), spread(weights, Y)
-        kernels.pass_over(rows, w[:, 0], b, Y[0], v[0], Z[0], self._product[:, 0])
+        numba_kernels.pass_over(rows, w[:, 0], b, Y[0], v[0], Z[0], self._product[:, 0])
         losses, dZ = judged(Z, Y, weights)
         return Sums(float(losses.sum()), float(dZ.sum()), self._product)
 
@@ -43,7 +43,7 @@ class Fused:
 def missing() -> str:
     """Why Numba cannot be used, or nothing; it is imported to know."""
     try:
-        import catclf.problems.kernels  # noqa: F401
+        import catclf.objective.numba_kernels  # noqa: F401
     except Exception as error:  # it has libraries of its own, and NumPy releases that it refuses
         return str(error) or type(error).__name__
     return ""

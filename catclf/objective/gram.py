@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.maths import PIXEL_MAX, Floats, Pixels
+from catclf.objective.base import EQUAL, ClassWeights, Point, judged
 from catclf.parallel import Team, blas_threads
-from catclf.problems.base import EQUAL, ClassWeights, Point, judged
 from catclf.samples import Labelled, cut, measured, read_rows, scale_of
 
 READ = 512  # pictures read at a time

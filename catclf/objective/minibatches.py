@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from catclf.maths import Floats
+from catclf.objective.base import Point
+from catclf.objective.numpy_pass import Values
+from catclf.objective.streamed import StreamProblem
 from catclf.parallel import Team
-from catclf.problems.base import Point
-from catclf.problems.products import Values
-from catclf.problems.stream import StreamProblem
 from catclf.samples import Labelled, Pictures, Rows, in_memory, read_rows, take
 
 if TYPE_CHECKING:

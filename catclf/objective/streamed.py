@@ -9,11 +9,11 @@ from typing import TypeVar
 import numpy as np
 
 from catclf.maths import Floats
+from catclf.objective.base import EQUAL, ClassWeights, Point
+from catclf.objective.numba_pass import BLOCK as FUSED_BLOCK
+from catclf.objective.numba_pass import Fused
+from catclf.objective.numpy_pass import BLOCK, Converted, Products, Real, Sums, Values
 from catclf.parallel import Team
-from catclf.problems.base import EQUAL, ClassWeights, Point
-from catclf.problems.fused import BLOCK as FUSED_BLOCK
-from catclf.problems.fused import Fused
-from catclf.problems.products import BLOCK, Converted, Products, Real, Sums, Values
 from catclf.samples import Labelled, Pictures, cut, in_memory, measured, read_rows, scale_of
 
 PART = 512  # pictures, or fewer: a worker's unit of work, 6 MB of pixels

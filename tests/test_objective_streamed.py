@@ -11,8 +11,8 @@ from threadpoolctl import threadpool_limits
 
 from catclf.errors import DataError
 from catclf.maths import cost, cost_and_gradient
-from catclf.problems import FactorProblem, GramProblem, Point, StreamProblem, choose
-from catclf.problems.products import BLOCK
+from catclf.objective import FactorProblem, GramProblem, Point, StreamProblem, choose
+from catclf.objective.numpy_pass import BLOCK
 from catclf.samples import Subset, take
 from catclf.solvers import Settings, train
 
@@ -187,7 +187,7 @@ def test_trained_weights_do_not_depend_on_workers() -> None:
 
 def test_the_choice_is_what_its_docstring_says(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose(209, 12288, 2000) == "gram"
-    monkeypatch.setitem(sys.modules, "catclf.problems.kernels", None)
+    monkeypatch.setitem(sys.modules, "catclf.objective.numba_kernels", None)
     assert [choose(m, 12288, 2000) for m in (7000, 7500)] == ["gram", "stream"]
     assert [choose(m, 12288, 100) for m in (1200, 1350)] == ["gram", "stream"]
     assert [choose(m, 12288, 5) for m in (60, 80)] == ["gram", "stream"]

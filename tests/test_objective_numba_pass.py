@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from catclf.datasets import open_dataset
 from catclf.errors import SettingsError
 from catclf.maths import cost_and_gradient
-from catclf.problems import Point, StreamProblem, build, choose, fused
+from catclf.objective import Point, StreamProblem, build, choose, numba_pass
 from catclf.solvers import Settings, train
 
-kernels = pytest.importorskip("catclf.problems.kernels", reason="no Numba")
+kernels = pytest.importorskip("catclf.objective.numba_kernels", reason="no Numba")
 
 
 def block(k: int, n: int, dtype: type[Any]) -> NDArray[Any]:
@@ -43,7 +43,7 @@ def test_the_sums_are_those_of_float64(
     P, rng = block(k, n, dtype), np.random.default_rng(1)
     w = (rng.standard_normal((n, 1)) / (100 * n**0.5)).astype(np.float32)
     Y = (rng.random((1, k)) > 0.5).astype(np.float64)
-    products = fused.Fused(n)
+    products = numba_pass.Fused(n)
     sums = products.sums(P, w, 0.3, Y, weights)
     exact = P.astype(np.float64)
     Z, v = exact @ w + 0.3, np.where(Y.T > 0.5, weights[1], weights[0])
@@ -86,7 +86,9 @@ def test_a_pass_is_the_formula(size: int) -> None:
     np.testing.assert_allclose(found.coordinates, dw, atol=2e-6 * np.abs(dw).max(), rtol=0)
 
 
-@pytest.mark.parametrize("m", [1, fused.BLOCK + 1, 17 * fused.BLOCK + 5, 33 * fused.BLOCK])
+@pytest.mark.parametrize(
+    "m", [1, numba_pass.BLOCK + 1, 17 * numba_pass.BLOCK + 5, 33 * numba_pass.BLOCK]
+)
 def test_workers_and_place_change_no_bit(m: int) -> None:
     data = labelled(m, size=2)
     point = Point(np.random.default_rng(3).standard_normal((12, 1)) / 50, -0.2)
@@ -152,7 +154,7 @@ def test_a_broken_numba_is_as_none(tmp_path: Path, small_hdf5: Path, run: Run) -
     (tmp_path / "stub").mkdir()
     (tmp_path / "stub" / "numba.py").write_text("raise OSError('no libllvm')\n")
     env = {**os.environ, "PYTHONPATH": str(tmp_path / "stub")}
-    code = "from catclf.problems import choose; print(choose(20_000, 12288, 2000))"
+    code = "from catclf.objective.forms import choose; print(choose(20_000, 12288, 2000))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert (done.stdout, done.stderr) == ("stream\n", "")
     result = run("train", "--data", small_hdf5, "--method", "fused", env=env)
@@ -168,7 +170,7 @@ def test_it_is_chosen_where_it_saves_more_than_compiling_takes() -> None:
 
 
 def test_without_numba_the_choice_is_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "catclf.problems.kernels", None)
+    monkeypatch.setitem(sys.modules, "catclf.objective.numba_kernels", None)
     assert choose(20_000, 12288, 2000) == "stream"
     with pytest.raises(SettingsError, match=r"pip install 'catclf\[fast\]', or use --method"):
         build(labelled(10), 0.0, 5, "fused")

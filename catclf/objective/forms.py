@@ -1,33 +1,14 @@
-"""The objective together with its data, in two forms that give the same iterates.
-
-    J(w, b) = (1/m) Σ v [log(1 + e^z) - y z] + (λ/2m)‖w‖²,   z = wᵀx + b
-
-with x the pixels / 255, or a row of features, and v the weight of the picture's class, usually 1.
-
-A problem knows the coordinates in which it is cheap to work; a solver sees only points in those
-coordinates, costs and gradients. Descent commutes with the linear map from coordinates to w, so
-the form that is chosen changes the time and not the result.
-"""
+"""The choice of the form in which an objective is computed, by a model of its cost."""
 
 from __future__ import annotations
 
 from catclf import machine
 from catclf.errors import SettingsError
-from catclf.problems.base import EQUAL as EQUAL
-from catclf.problems.base import ClassWeights as ClassWeights
-from catclf.problems.base import Euclidean as Euclidean
-from catclf.problems.base import Point as Point
-from catclf.problems.base import Problem as Problem
-from catclf.problems.base import class_weights as class_weights
-from catclf.problems.base import spread as spread
-from catclf.problems.fused import missing, require
-from catclf.problems.gram import FactorProblem as FactorProblem
-from catclf.problems.gram import GramProblem as GramProblem
-from catclf.problems.gram import integer_gram as integer_gram
-from catclf.problems.stream import StreamProblem as StreamProblem
-from catclf.samples import Labelled as Labelled
-from catclf.samples import Pictures as Pictures
-from catclf.samples import in_memory, measured
+from catclf.objective.base import EQUAL, ClassWeights
+from catclf.objective.gram import FactorProblem, GramProblem
+from catclf.objective.numba_pass import missing, require
+from catclf.objective.streamed import StreamProblem
+from catclf.samples import Labelled, in_memory, measured
 
 GRAM_LIMIT = 8192  # pictures: beyond this K alone takes more than 512 MB
 METHODS = ("auto", "gram", "stream", "fused")
