@@ -16,7 +16,7 @@ import numpy as np
 
 from catclf.errors import ModelError
 from catclf.explain import Explanation, Row, loss_rows
-from catclf.features import Features
+from catclf.features.base import Features
 from catclf.maths import Floats, Pixels, graph
 from catclf.maths.graph import Node
 from catclf.model import Model

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from catclf.covering import CoveredExplanation, explain_by_covering
 from catclf.errors import ModelError
 from catclf.explain import explain, loss_graph
-from catclf.features import Features
+from catclf.features.base import Features
 from catclf.features.hog import HogFeatures
 from catclf.features.patches import PatchFeatures, Recipe
 from catclf.images.preprocess import Preprocess

@@ -10,9 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from catclf.errors import DataError, OutputError
-from catclf.features import Rows, learn
+from catclf.features import learn
+from catclf.features.base import Rows
 from catclf.features.cache import HEAD, key_of, open_cache, write_cache
-from catclf.features.encoding import BLOCK, Standard, StandardRows, encode, encoded
+from catclf.features.encoding import BLOCK, encode, encoded
+from catclf.features.standardize import Standard, StandardRows
 
 
 def pictures_of(m: int) -> NDArray[np.uint8]:

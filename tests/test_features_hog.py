@@ -9,7 +9,8 @@ from skimage.feature import hog
 from tests_read import no_arrays
 
 from catclf.errors import ModelError, SettingsError, ShapeError
-from catclf.features import Features, learn, restore
+from catclf.features import learn, restore
+from catclf.features.base import Features
 from catclf.features.hog import COLOURS, HogFeatures
 
 

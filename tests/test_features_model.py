@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from catclf.datasets import Dataset
 from catclf.errors import ModelError, ShapeError
-from catclf.features import Features, dictionary, learn
+from catclf.features import dictionary, learn
+from catclf.features.base import Features
 from catclf.features.prepare import prepare
 from catclf.images.preprocess import Preprocess
 from catclf.maths import sigmoid

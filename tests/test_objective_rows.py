@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from catclf.errors import SettingsError
 from catclf.features.cache import open_cache, write_cache
-from catclf.features.encoding import Standard, StandardRows
+from catclf.features.standardize import Standard, StandardRows
 from catclf.maths import cost_and_gradient, losses_and_errors
 from catclf.objective import FactorProblem, GramProblem, Point, StreamProblem
 from catclf.objective.gram import float_gram

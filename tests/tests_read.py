@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import ModelError
-from catclf.features import Read
+from catclf.features.base import Read
 
 
 def no_arrays(name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:

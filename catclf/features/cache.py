@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from catclf.errors import DataError, OutputError
-from catclf.features import Features, Rows
+from catclf.features.base import Features, Rows
 from catclf.storage.files import replacing
 from catclf.text import printable, reason
 

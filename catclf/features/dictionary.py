@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.features import OnProgress, Rows
+from catclf.features.base import OnProgress, Rows
 from catclf.features.patches import (
     MIDDLE,
     PatchFeatures,

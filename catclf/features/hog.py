@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
-from catclf.features import Rows, require_pictures
+from catclf.features.base import Rows, require_pictures
 from catclf.maths import PIXEL_MAX, Floats, Pixels
 
 BINS = 9  # directions of a gradient, from 0 to 180 degrees

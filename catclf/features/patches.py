@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
-from catclf.features import NUMBERS_LIMIT, Read, Rows, require_pictures
+from catclf.features.base import NUMBERS_LIMIT, Read, Rows, require_pictures
 from catclf.maths import Pixels
 
 USUAL_SIZE = 64  # larger pictures are first reduced by a whole factor to about this

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.features import Rows, require_pictures
+from catclf.features.base import Rows, require_pictures
 from catclf.maths import PIXEL_MAX, Pixels
 
 

@@ -10,10 +10,12 @@ from typing import Protocol
 
 import numpy as np
 
-from catclf.features import Features, OnProgress, learn
+from catclf.features import learn
+from catclf.features.base import Features, OnProgress
 from catclf.features.cache import key_of, open_cache, write_cache
-from catclf.features.encoding import RowSource, Standard, StandardRows, encode, encoded
+from catclf.features.encoding import encode, encoded
 from catclf.features.pixels import PixelFeatures
+from catclf.features.standardize import Standard, StandardRows
 from catclf.maths import Floats
 from catclf.objective import Labelled, Pictures
 
@@ -100,7 +102,7 @@ def _rows(
     workers: int | None,
     cache: Path | None,
     phase: Phase,
-) -> RowSource:
+) -> Pictures:
     """Rows as they were learned, not standardised."""
     m, n = len(pictures), features.n
     if cache is None:

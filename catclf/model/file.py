@@ -25,7 +25,7 @@ from catclf.storage.npz import ArrayFile, NotAnArchiveError, UnsoundError
 from catclf.text import printable, reason
 
 if TYPE_CHECKING:
-    from catclf.features import Features
+    from catclf.features.base import Features
 
 FORMAT = "catclf-model"
 VERSION = 2  # the first with features; models of pixels are still written as version 1

@@ -15,7 +15,7 @@ from catclf.version import __version__
 
 if TYPE_CHECKING:
     from catclf.datasets import Dataset
-    from catclf.features import Features
+    from catclf.features.base import Features
     from catclf.features.prepare import Encoded, Encoder
     from catclf.objective import Labelled, Pictures
     from catclf.solvers import Fit, Validation

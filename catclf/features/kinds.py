@@ -1,0 +1,65 @@
+"""The kinds of features by name: learned from images, or restored from a model file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from catclf.errors import ModelError, SettingsError
+from catclf.features.base import KINDS, Features, OnProgress, Read
+
+if TYPE_CHECKING:
+    from catclf.objective import Pictures
+
+
+def learn(
+    kind: str,
+    pictures: Pictures,
+    seed: int = 0,
+    *,
+    flip: bool = True,
+    workers: int | None = None,
+    on_progress: OnProgress | None = None,
+) -> Features:
+    """Features of a kind, learned from pictures uint8 (m, size, size, 3) and a seed.
+
+    With ``flip`` a picture and its mirror image get the same row, so that a model cannot tell left
+    from right: it is what training on the mirror images, too, leads to. ``on_progress(done,
+    total)`` counts the rounds of learning. Raises SettingsError when the kind is unknown or the
+    pictures are too small for it.
+    """
+    size = int(pictures.shape[1])
+    if kind == "pixels":
+        from catclf.features.pixels import PixelFeatures
+
+        return PixelFeatures(size, flip)
+    if kind == "hog":
+        from catclf.features.hog import HogFeatures
+
+        return HogFeatures(size, flip)
+    if kind == "patches":
+        from catclf.features.dictionary import learn_patches
+        from catclf.features.patches import Recipe
+
+        recipe = Recipe.for_size(size, flip=flip)
+        return learn_patches(pictures, recipe, seed, workers=workers, on_progress=on_progress)
+    raise SettingsError(f"features {kind!r} are unknown: use one of {', '.join(KINDS)}")
+
+
+def restore(settings: dict[str, Any], size: int, read: Read) -> Features:
+    """The features that a model file describes; ``read`` fetches its arrays, checked.
+
+    Raises ModelError when the settings are not ones that ``learn`` makes.
+    """
+    kind = settings.get("kind")
+    try:
+        if kind == "hog":
+            from catclf.features.hog import HogFeatures
+
+            return HogFeatures.restore(settings, size)
+        if kind == "patches":
+            from catclf.features.patches import PatchFeatures
+
+            return PatchFeatures.restore(settings, size, read)
+    except SettingsError as error:
+        raise ModelError(f"has features that make no sense: {error}") from error
+    raise ModelError("has features that this catclf does not know")
