@@ -20,15 +20,15 @@ _HOMES = {
     "CatclfError": "errors",
     "Counts": "metrics",
     "Dataset": "datasets",
-    "Fit": "solvers",
+    "Fit": "training",
     "Model": "model",
     "Preprocess": "images.preprocess",
     "Reading": "datasets",
-    "Settings": "solvers",
+    "Settings": "training",
     "load": "model.file",
     "open_dataset": "datasets",
     "save": "model.file",
-    "train": "solvers",
+    "train": "training",
 }
 __all__ = [*_HOMES, "__version__"]
 
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from catclf.model import Model as Model
     from catclf.model.file import load as load
     from catclf.model.file import save as save
-    from catclf.solvers import Fit as Fit
-    from catclf.solvers import Settings as Settings
-    from catclf.solvers import train as train
+    from catclf.training import Fit as Fit
+    from catclf.training import Settings as Settings
+    from catclf.training import train as train
 
 
 def __getattr__(name: str) -> Any:

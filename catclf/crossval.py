@@ -20,18 +20,18 @@ from numpy.typing import NDArray
 
 from catclf.comparison import MEASURES, Candidate, Comparison, Plan, Result
 from catclf.datasets import Dataset
-from catclf.duplicates import digests
+from catclf.datasets.duplicates import digests
 from catclf.errors import DataError
 from catclf.machine import cores
 from catclf.maths import Floats, losses_and_errors
 from catclf.metrics import Counts, curves
-from catclf.objective import Labelled
 from catclf.objective.forms import GRAM_LIMIT
 from catclf.objective.gram import gram
 from catclf.parallel import Team, blas_threads
-from catclf.solvers.descent import DIVERGED_COST
+from catclf.samples import Labelled
 from catclf.splits import Rows
 from catclf.text import counted, printable
+from catclf.training.descent import DIVERGED_COST
 
 POINTS = 50  # of the curves
 

@@ -13,7 +13,7 @@ from conftest import GREEN, Run, command, paint, write_hdf5
 
 import catclf
 from catclf.objective import METHODS
-from catclf.solvers.settings import SOLVERS
+from catclf.training.settings import SOLVERS
 
 
 @pytest.mark.parametrize(

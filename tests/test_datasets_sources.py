@@ -25,13 +25,13 @@ from PIL import Image
 
 from catclf import machine
 from catclf.datasets import Dataset, Reading, has_both_parts, open_dataset, open_parts
-from catclf.datasets.rows import DiskRows
+from catclf.datasets.hdf5_rows import DiskRows
 from catclf.datasets.sources import ArraySource, choose_positive, two_classes
 from catclf.errors import DataError
 from catclf.images.preprocess import Preprocess
 from catclf.samples import RowView
-from catclf.solvers import Settings
-from catclf.solvers import train as fit_to
+from catclf.training import Settings
+from catclf.training import train as fit_to
 
 SIZE = 6
 PICTURES = make_pictures(8, SIZE, seed=3)[0]

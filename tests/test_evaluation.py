@@ -13,13 +13,12 @@ from sklearn import metrics as sklearn_metrics
 
 import catclf
 from catclf import evaluation
-from catclf.datasets import Dataset
+from catclf.datasets import Dataset, open_for
 from catclf.errors import ModelError
 from catclf.evaluation import Evaluation
 from catclf.explain import explain
 from catclf.images.preprocess import Preprocess
 from catclf.model import Model, Training
-from catclf.opening import open_for
 from catclf.terminal.style import Styling
 
 
@@ -39,7 +38,7 @@ def of(
 def test_every_number_on_the_course_data_is_scikit_learns(course: tuple[Path, Path]) -> None:
     data = catclf.open_dataset(course[0])
     model = Model.from_fit(catclf.train(data), data)
-    test = open_for(model, course[1], "test")
+    test = open_for(model.classes, model.preprocess, course[1], "test")
     facts = evaluation.facts(evaluation.evaluate(model, test))
     X = np.asarray(test.pictures).reshape(50, -1) / 255
     Z = X @ model.w[:, 0] + model.b
@@ -139,7 +138,7 @@ def test_files_are_prepared_as_the_model_remembers(tmp_path: Path) -> None:
         Image.new("RGBA", (40, 20), (255, 0, 0, 0)).save(tmp_path / "photos" / name / "a.png")
     preprocess = Preprocess(8, "pad", background=(0, 0, 255))
     model = Model(np.zeros((192, 1)), 0.0, preprocess)
-    data = open_for(model, tmp_path / "photos", "test")
+    data = open_for(model.classes, model.preprocess, tmp_path / "photos", "test")
     assert data.preprocess == preprocess
     assert (np.asarray(data.pictures) == (0, 0, 255)).all()
 
@@ -148,7 +147,7 @@ def test_other_negatives_are_told(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
         Image.new("RGB", (8, 8)).save(tmp_path / name / "a.png")
-    data = open_for(Model(np.zeros((12288, 1)), 0.0), tmp_path, "test")
+    data = open_for(("non-cat", "cat"), Preprocess(), tmp_path, "test")
     assert data.notes[-1].endswith("negatives are dog here and were non-cat in training")
 
 
@@ -157,7 +156,7 @@ def test_the_shares_of_training_are_taken_from_the_model(tmp_path: Path) -> None
     path = write_hdf5(tmp_path / "x.h5", images=x, labels=y)
     training = Training(pictures=100, positives=5)
     model = Model(np.zeros((192, 1)), 0.0, Preprocess(8), training=training)
-    found = evaluation.evaluate(model, open_for(model, path, "test"))
+    found = evaluation.evaluate(model, open_for(model.classes, model.preprocess, path, "test"))
     assert evaluation.facts(found)["training_share"] == 0.05
     assert len(found.warnings()) == 1
 
@@ -167,11 +166,13 @@ def test_pictures_seen_in_training_are_told(tmp_path: Path) -> None:
     path = write_hdf5(tmp_path / "x.h5", images=x, labels=y)
     data = catclf.open_dataset(path)
     model = Model.from_fit(catclf.train(data, catclf.Settings(iterations=1)), data)
-    found = evaluation.evaluate(model, open_for(model, path, "test"))
+    found = evaluation.evaluate(model, open_for(model.classes, model.preprocess, path, "test"))
     assert evaluation.facts(found)["trained_on_these"] is True
     assert found.warnings()[0].startswith("x.h5: the model was trained on these very pictures")
     other = write_hdf5(tmp_path / "y.h5", images=x[::-1].copy(), labels=y[::-1].copy())
-    assert not evaluation.evaluate(model, open_for(model, other, "test")).seen
+    assert not evaluation.evaluate(
+        model, open_for(model.classes, model.preprocess, other, "test")
+    ).seen
 
 
 def test_weights_beyond_all_sense_are_refused() -> None:

@@ -24,7 +24,7 @@ from catclf.maths import sigmoid
 from catclf.model import Model
 from catclf.model.file import load, save
 from catclf.parallel import blas_threads
-from catclf.solvers import Settings, train
+from catclf.training import Settings, train
 
 
 def dataset(m: int = 40, size: int = 16, seed: int = 0) -> Dataset:

@@ -17,7 +17,7 @@ from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
 from catclf.metrics import Counts
 from catclf.model import Model, Training
-from catclf.solvers import Fit, Settings
+from catclf.training import Fit, Settings
 
 
 def make_model(size: int = 8, seed: int = 0, threshold: float = 0.5) -> Model:

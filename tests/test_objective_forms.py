@@ -15,16 +15,8 @@ from catclf import machine
 from catclf.datasets import Dataset, open_dataset
 from catclf.errors import DataError, SettingsError
 from catclf.maths import Pixels, cost_and_gradient
-from catclf.objective import (
-    METHODS,
-    GramProblem,
-    Labelled,
-    Point,
-    StreamProblem,
-    build,
-    forms,
-    integer_gram,
-)
+from catclf.objective import METHODS, GramProblem, Point, StreamProblem, build, forms, integer_gram
+from catclf.samples import Labelled
 
 
 class Stream64(StreamProblem):

@@ -12,7 +12,7 @@ from catclf.errors import SettingsError
 from catclf.maths import cost_and_gradient
 from catclf.objective import minibatches
 from catclf.objective.minibatches import Batches
-from catclf.solvers import Settings, train
+from catclf.training import Settings, train
 
 
 def numbered(m: int) -> Labels:

@@ -18,7 +18,7 @@ from catclf.datasets import open_dataset
 from catclf.errors import SettingsError
 from catclf.maths import cost_and_gradient
 from catclf.objective import Point, StreamProblem, build, choose, numba_pass
-from catclf.solvers import Settings, train
+from catclf.training import Settings, train
 
 kernels = pytest.importorskip("catclf.objective.numba_kernels", reason="no Numba")
 

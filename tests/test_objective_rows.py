@@ -18,7 +18,7 @@ from catclf.maths import cost_and_gradient, losses_and_errors
 from catclf.objective import FactorProblem, GramProblem, Point, StreamProblem
 from catclf.objective.gram import float_gram
 from catclf.parallel import Team
-from catclf.solvers import Settings, train
+from catclf.training import Settings, train
 
 BALANCED = (0.75, 1.5)  # for a third of positives
 

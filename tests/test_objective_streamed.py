@@ -14,7 +14,7 @@ from catclf.maths import cost, cost_and_gradient
 from catclf.objective import FactorProblem, GramProblem, Point, StreamProblem, choose
 from catclf.objective.numpy_pass import BLOCK
 from catclf.samples import Subset, take
-from catclf.solvers import Settings, train
+from catclf.training import Settings, train
 
 
 def a_point(n: int = 192) -> Point:

@@ -16,9 +16,9 @@ from catclf.terminal.style import stdout_styling
 from catclf.text import counted
 
 if TYPE_CHECKING:
-    from catclf.checks import Example, GradientCheck
     from catclf.datasets import Dataset
     from catclf.terminal.style import Styling
+    from catclf.training.gradient_check import Example, GradientCheck
 
 
 def check(
@@ -45,13 +45,13 @@ def check(
 
     Example: catclf check --data train_catvnoncat.h5 --examples 64
     """
-    from catclf import checks
+    from catclf.training import gradient_check
 
     warn_of_idle_fit(fit, [data])
     batch = _batch(data, positive, size, fit, skip_bad, examples)
-    worked = checks.examples()
-    at = checks.place(batch.pictures[:], batch.Y, l2, seed)
-    gradient = checks.check_gradient(at, directions, seed)
+    worked = gradient_check.examples()
+    at = gradient_check.place(batch.pictures[:], batch.Y, l2, seed)
+    gradient = gradient_check.check_gradient(at, directions, seed)
     agrees = gradient.agrees and all(example.agrees for example in worked)
     if format == "json":
         put(json_line(_facts(worked, gradient, agrees)))
@@ -70,9 +70,9 @@ def _batch(
     examples: int,
 ) -> Dataset:
     """A few pictures, evenly chosen; only they are read."""
-    from catclf.checks import evenly
     from catclf.datasets import Reading, bundled, open_source
     from catclf.datasets.sources import rows_of, to_dataset
+    from catclf.training.gradient_check import evenly
 
     reading = Reading(positive, size, fit, skip_bad)
     source = open_source(path or bundled()[0], "train", reading)
@@ -111,12 +111,12 @@ def _facts(worked: list[Example], gradient: GradientCheck, agrees: bool) -> dict
 def _text(
     worked: list[Example], gradient: GradientCheck, source: str, agrees: bool, style: Styling
 ) -> str:
-    from catclf import checks
     from catclf.maths import graph
     from catclf.text import printable
+    from catclf.training import gradient_check
 
     lines = [style.bold("J = 3(a + bc): forward values, then derivatives back from J"), ""]
-    lines += graph.table(checks.course_graph()).splitlines()
+    lines += graph.table(gradient_check.course_graph()).splitlines()
     lines += ["", style.bold("the course's examples")]
     for example in worked:
         found = "  ".join(f"{value:.9g}" for value in example.found)

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from catclf.datasets import Dataset
     from catclf.features.prepare import Encoded, Encoder
     from catclf.metrics import Counts
-    from catclf.objective import Labelled
-    from catclf.selection import Choice
-    from catclf.solvers import Settings
+    from catclf.samples import Labelled
+    from catclf.training import Settings
+    from catclf.training.penalty import Choice
 
 AUTO = "auto"
 PIXEL_RATE = 0.005  # the course's
@@ -148,7 +148,7 @@ def settle(
         choice, Y = _cross_validated(settings, data, l2, workers, quiet)
         l2 = choice.l2
         if threshold is None:
-            from catclf.selection import best_threshold
+            from catclf.training.penalty import best_threshold
 
             threshold = best_threshold(choice.Z, Y)
         judged = _counts(choice, Y, threshold)
@@ -178,7 +178,7 @@ def _cross_validated(
     from catclf.objective.gram import gram
     from catclf.parallel import Team
     from catclf.samples import take
-    from catclf.selection import choose, sample
+    from catclf.training.penalty import choose, sample
 
     rows = sample(data.Y, settings.seed)
     Y = np.ascontiguousarray(data.Y[:, rows])
@@ -207,7 +207,7 @@ def _counts(choice: Choice, Y: Any, threshold: float) -> Counts:
 def _facts(wishes: Wishes, choice: Choice, judged: Counts) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from catclf.selection import FOLDS
+    from catclf.training.penalty import FOLDS
 
     names = [name for name, given in _given(wishes).items() if given is None]
     return {

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from catclf.comparison import Plan
     from catclf.crossval import Progress
     from catclf.datasets import Dataset, Reading
-    from catclf.objective import Labelled
+    from catclf.samples import Labelled
 
 
 def compare(

@@ -107,7 +107,7 @@ def _picture(
 
 
 def _is_data_set(path: Path) -> bool:
-    from catclf.datasets import ENDINGS
+    from catclf.datasets.dataset import ENDINGS
 
     return path.is_dir() or (path.is_file() and path.suffix.lower() in ENDINGS)
 

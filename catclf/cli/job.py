@@ -12,12 +12,12 @@ from catclf.cli.stopping import Stop, exit_if_stopped, stop_on_signals
 from catclf.cli.streams import warn
 
 if TYPE_CHECKING:
-    from catclf.checkpoint import Checkpoints
     from catclf.cli.reading import Opened
     from catclf.features.prepare import Encoded, Encoder
     from catclf.metrics import Counts
     from catclf.model import Model
-    from catclf.solvers import Fit, Settings
+    from catclf.training import Fit, Settings
+    from catclf.training.checkpoint import Checkpoints
 
 
 class Done(NamedTuple):
@@ -90,8 +90,8 @@ class Job(NamedTuple):
         record: OnStep | None,
         stop: Stop,
     ) -> Fit:
-        from catclf.solvers import train
         from catclf.terminal.progress import training_display
+        from catclf.training import train
 
         judge = self.opened.judge
         with training_display(*settings.expected_steps, self.quiet) as display:

@@ -45,15 +45,14 @@ def open_labelled(
     quiet: bool = False,
 ) -> Dataset:
     """A source as the model sees it, its notes on stderr; without a path the bundled data."""
-    from catclf.datasets import bundled
-    from catclf.opening import open_for
+    from catclf.datasets import bundled, open_for
 
     if path is None:
         path = bundled()[part != "train"]
     elif part is not None:
         _require_part(path, part)
     with reading_with_progress(None, None, skip_bad, quiet, positive=positive) as reading:
-        data = open_for(model, path, part or "test", reading)
+        data = open_for(model.classes, model.preprocess, path, part or "test", reading)
     for note in data.notes:
         warn(note)
     return data

@@ -30,7 +30,7 @@ def require_no_picture(output: Path, sources: Sequence[Path]) -> None:
     """Raise OutputError for a picture in a class folder or of a table."""
     if not output.is_file():  # as is usual: then nothing of a source needs to be looked at
         return
-    from catclf.datasets.holding import holds
+    from catclf.datasets.open import holds
 
     for source in sources:
         if holds(source, output):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,9 @@ from catclf.storage.files import require_writable
 from catclf.text import printable
 
 if TYPE_CHECKING:
-    from catclf.checkpoint import Checkpoints
     from catclf.datasets import Dataset, Reading
-    from catclf.solvers import Settings
+    from catclf.training import Settings
+    from catclf.training.checkpoint import Checkpoints
 
 
 def part_or_path(text: str | None, patience: int | None) -> tuple[float, Path | None]:
@@ -37,7 +36,7 @@ def open_validation(
     path: Path | None, trained: Dataset, others: Sequence[Path | None], reading: Reading
 ) -> Dataset | None:
     """The pictures to choose the step by, which must be neither trained on nor the test set."""
-    from catclf.datasets import open_dataset
+    from catclf.datasets import open_like
 
     if path is None:
         return None
@@ -46,14 +45,7 @@ def open_validation(
             f"{printable(path)}: validation pictures must be others than those of --data and "
             "--test: give a part, as --validation 0.2"
         )
-    same = replace(reading, positive=reading.positive or trained.classes[1], size=trained.size)
-    found = open_dataset(path, "train", same)
-    if found.classes != trained.classes:
-        raise DataError(
-            f"{printable(path)}: its classes are {printable(' and '.join(found.classes))}, those "
-            f"of {printable(trained.source)} are {printable(' and '.join(trained.classes))}"
-        )
-    return found
+    return open_like(trained, path, "train", reading)
 
 
 def checkpoints_beside(
@@ -63,7 +55,7 @@ def checkpoints_beside(
     if not (every or resume):
         return None
     settings.require_resumable()
-    from catclf.checkpoint import Checkpoints, beside
+    from catclf.training.checkpoint import Checkpoints, beside
 
     path = beside(output)
     require_writable(path, taken)

@@ -227,7 +227,7 @@ def train(
     Example: catclf train --data train_catvnoncat.h5 --test test_catvnoncat.h5 -o model.npz
     """
     from catclf.datasets import bundled
-    from catclf.solvers import Settings
+    from catclf.training import Settings
 
     held_out, judged_by = part_or_path(validation, patience)
     wishes = Wishes(features, flip, l2, threshold, solver, learning_rate, cache)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from catclf.datasets import Part, Reading
+from catclf.datasets.dataset import Part, Reading
 from catclf.datasets.sources import FileSource
 from catclf.errors import DataError
 from catclf.images.formats import ENDINGS

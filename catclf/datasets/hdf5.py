@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf import machine
-from catclf.datasets import Part, Reading, stored
-from catclf.datasets.rows import DiskRows
+from catclf.datasets import schema
+from catclf.datasets.dataset import Part, Reading
+from catclf.datasets.hdf5_rows import DiskRows
 from catclf.datasets.sources import ArraySource
 from catclf.errors import DataError
 from catclf.maths import Pixels
@@ -37,17 +38,17 @@ def read(path: Path, part: Part, reading: Reading) -> ArraySource:
     shown = printable(path)
     file = _opened(path)
     try:
-        x_key, y_key = stored.find_keys(file, [str(key) for key in file], part, shown)
+        x_key, y_key = schema.find_keys(file, [str(key) for key in file], part, shown)
         where = f"{shown}: {y_key}"
         label_set = _dataset(file, y_key, shown)
-        stored.check_labels(label_set.shape, label_set.dtype, where)
+        schema.check_labels(label_set.shape, label_set.dtype, where)
         classes = _read_classes(file, shown)
         pictures = _dataset(file, x_key, shown)
         m = label_set.size
-        stored.check_pictures(pictures.shape, pictures.dtype, m, reading.size, f"{shown}: {x_key}")
-        labels = stored.check_values(_fetch(label_set, where), classes, where)
+        schema.check_pictures(pictures.shape, pictures.dtype, m, reading.size, f"{shown}: {x_key}")
+        labels = schema.check_values(_fetch(label_set, where), classes, where)
         attributes = (pictures.attrs.get(FIT), pictures.attrs.get(RESAMPLING))
-        preprocess = stored.recorded(*attributes, pictures.shape[1], reading, shown)
+        preprocess = schema.recorded(*attributes, pictures.shape[1], reading, shown)
         names = _read_names(file, x_key, m, shown)
         pixels = _pixels(pictures, f"{shown}: {x_key}", reading.stream)
     except BaseException as error:
@@ -64,7 +65,7 @@ def read(path: Path, part: Part, reading: Reading) -> ArraySource:
 def parts(path: Path) -> set[Part]:
     """Which of a training and a test part one file has."""
     with _opened(path) as file, suppress(Exception):  # reading it will say what is damaged
-        return stored.parts(file)
+        return schema.parts(file)
     return set()
 
 
@@ -122,9 +123,9 @@ def _read_classes(file: Any, shown: str) -> tuple[str, ...]:
     if "list_classes" not in file:
         return ()
     names = _dataset(file, "list_classes", shown)
-    if names.ndim != 1 or names.dtype.kind not in "SO" or len(names) > stored.MOST_CLASSES:
+    if names.ndim != 1 or names.dtype.kind not in "SO" or len(names) > schema.MOST_CLASSES:
         raise DataError(f"{shown}: list_classes must be a list of names")
-    return stored.check_classes(_texts(names, f"{shown}: list_classes"), shown)
+    return schema.check_classes(_texts(names, f"{shown}: list_classes"), shown)
 
 
 def _read_names(file: Any, x_key: str, m: int, shown: str) -> tuple[str, ...] | None:

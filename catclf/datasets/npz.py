@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf import machine
-from catclf.datasets import Part, Reading, stored
+from catclf.datasets import schema
+from catclf.datasets.dataset import Part, Reading
 from catclf.datasets.sources import ArraySource
 from catclf.errors import DataError
 from catclf.text import printable, reason
@@ -38,7 +39,7 @@ def _read(archive: zipfile.ZipFile, path: Path, part: Part, reading: Reading) ->
     keys = [name.removesuffix(".npy") for name in archive.namelist()]
     if len(set(keys)) < len(keys):
         raise DataError(f"{shown}: holds a name twice")
-    x_key, y_key = stored.find_keys(keys, keys, part, shown)
+    x_key, y_key = schema.find_keys(keys, keys, part, shown)
     classes: tuple[str, ...] = ()
     if "list_classes" in keys:
         with _Member(archive, "list_classes", shown) as member:
@@ -46,22 +47,22 @@ def _read(archive: zipfile.ZipFile, path: Path, part: Part, reading: Reading) ->
                 raise DataError(f"{shown}: list_classes must be a list of names")
             raw = member.array()
         names = [n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in raw]
-        classes = stored.check_classes(names, shown)
+        classes = schema.check_classes(names, shown)
     with _Member(archive, y_key, shown) as member:
-        stored.check_labels(member.shape, member.dtype, f"{shown}: {y_key}")
-        labels = stored.check_values(member.array(), classes, f"{shown}: {y_key}")
+        schema.check_labels(member.shape, member.dtype, f"{shown}: {y_key}")
+        labels = schema.check_values(member.array(), classes, f"{shown}: {y_key}")
     with _Member(archive, x_key, shown) as member:
         where = f"{shown}: {x_key}"
-        stored.check_pictures(member.shape, member.dtype, len(labels), reading.size, where)
+        schema.check_pictures(member.shape, member.dtype, len(labels), reading.size, where)
         pixels = member.array()
-    preprocess = stored.recorded(None, None, pixels.shape[1], reading, shown)
+    preprocess = schema.recorded(None, None, pixels.shape[1], reading, shown)
     return ArraySource(shown, path.name, classes, labels, preprocess, pixels)
 
 
 def parts(path: Path) -> set[Part]:
     """Which of a training and a test part one archive has."""
     with suppress(Exception), zipfile.ZipFile(path) as archive:  # reading it will say what is wrong
-        return stored.parts({name.removesuffix(".npy") for name in archive.namelist()})
+        return schema.parts({name.removesuffix(".npy") for name in archive.namelist()})
     return set()
 
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from catclf.datasets import Dataset, Reading
+from catclf.datasets.dataset import Dataset, Labels, Reading
 from catclf.errors import DataError
 from catclf.images.pool import decode_all
 from catclf.images.preprocess import Preprocess
@@ -20,7 +19,6 @@ from catclf.text import counted, printable
 if TYPE_CHECKING:
     from pathlib import Path
 
-Labels = NDArray[np.int64]
 BLOCK = 64  # pictures
 LISTED = 10  # unreadable pictures named in an error
 CAT = "cat"

@@ -28,8 +28,8 @@ from catclf.features.patches import (
     reduce,
 )
 from catclf.machine import cores
-from catclf.objective import Pictures
 from catclf.parallel import Team, blas_threads
+from catclf.samples import Pictures
 
 PATCHES = 60_000  # drawn for each scale
 PICTURES = 4000  # at most, that patches are drawn from

@@ -12,7 +12,7 @@ from catclf.machine import cores
 from catclf.parallel import Team, blas_threads
 
 if TYPE_CHECKING:
-    from catclf.objective import Pictures
+    from catclf.samples import Pictures
 
 BLOCK = 16  # pictures that a worker encodes at a time
 

@@ -8,7 +8,7 @@ from catclf.errors import ModelError, SettingsError
 from catclf.features.base import KINDS, Features, OnProgress, Read
 
 if TYPE_CHECKING:
-    from catclf.objective import Pictures
+    from catclf.samples import Pictures
 
 
 def learn(

@@ -17,7 +17,7 @@ from catclf.features.encoding import encode, encoded
 from catclf.features.pixels import PixelFeatures
 from catclf.features.standardize import Standard, StandardRows
 from catclf.maths import Floats
-from catclf.objective import Labelled, Pictures
+from catclf.samples import Labelled, Pictures
 
 # What is told while a named phase of the work goes on.
 Phase = Callable[[str], AbstractContextManager[OnProgress]]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from catclf.datasets import Dataset
     from catclf.features.base import Features
     from catclf.features.prepare import Encoded, Encoder
-    from catclf.objective import Labelled, Pictures
-    from catclf.solvers import Fit, Validation
+    from catclf.samples import Labelled, Pictures
+    from catclf.training import Fit, Validation
 
 _SCORED_AT_ONCE = (
     16  # pictures: 1.5 MB of float64, which the next ones find again; 6 MB would be new

@@ -27,5 +27,3 @@ from catclf.objective.gram import FactorProblem as FactorProblem
 from catclf.objective.gram import GramProblem as GramProblem
 from catclf.objective.gram import integer_gram as integer_gram
 from catclf.objective.streamed import StreamProblem as StreamProblem
-from catclf.samples import Labelled as Labelled
-from catclf.samples import Pictures as Pictures

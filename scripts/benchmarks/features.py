@@ -23,8 +23,8 @@ from catclf.datasets import Dataset, open_dataset
 from catclf.maths import Floats
 from catclf.metrics import curves, wilson
 from catclf.model import Model
-from catclf.solvers import Settings
-from catclf.solvers import train as fit_to
+from catclf.training import Settings
+from catclf.training import train as fit_to
 from scripts.benchmarks.measure import BIN, run, table
 
 KINDS = ("pixels", "hog", "patches")

@@ -49,7 +49,7 @@ def pack(
 
     Example: catclf data pack photos/ -o photos.h5
     """
-    from catclf.datasets.pack import require_output, write
+    from catclf.datasets.hdf5_write import require_output, write
 
     require_output(output, [source])
     require_no_picture(output, [source])

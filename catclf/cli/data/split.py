@@ -37,9 +37,9 @@ def split(
     Example: catclf data split photos/ -o photos.h5 --test 0.2
     """
     from catclf.datasets import has_both_parts, open_source
-    from catclf.datasets.pack import require_output, write
+    from catclf.datasets.hdf5_write import require_output, write
     from catclf.datasets.sources import rows_of
-    from catclf.quality import duplicate_groups, measure
+    from catclf.datasets.verify import duplicate_groups, measure
     from catclf.splits import stratified_split
 
     require_output(output, [source])

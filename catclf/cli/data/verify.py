@@ -17,7 +17,7 @@ from catclf.errors import ExitCode
 from catclf.text import counted, printable
 
 if TYPE_CHECKING:
-    from catclf.quality import Finding, Part
+    from catclf.datasets.verify import Finding, Part
 
 
 def verify(
@@ -31,7 +31,7 @@ def verify(
 
     Example: catclf data verify train.h5 test.h5
     """
-    from catclf.quality import findings, measure
+    from catclf.datasets.verify import findings, measure
 
     measured = []
     names = [source.name or str(source) for source in sources]
@@ -57,7 +57,7 @@ def _json(parts: list[Part], problems: list[Finding]) -> str:
 
 
 def _text(parts: list[Part], problems: list[Finding]) -> str:
-    from catclf.duplicates import DISTANCE, LEVELS
+    from catclf.datasets.duplicates import DISTANCE, LEVELS
 
     total = sum(len(part.rows) for part in parts)
     each = ", ".join(f"{part.label} {len(part.rows)}" for part in parts)

@@ -13,9 +13,9 @@ import numpy as np
 
 from catclf.maths import Floats, losses_and_errors, sigmoid
 from catclf.objective import GramProblem, Point, spread
-from catclf.solvers.descent import OnStep, ShouldStop
-from catclf.solvers.settings import NEWTON_STEPS, Settings
-from catclf.solvers.state import HeldOut, State
+from catclf.training.descent import OnStep, ShouldStop
+from catclf.training.settings import NEWTON_STEPS, Settings
+from catclf.training.state import HeldOut, State
 
 EXACT = 1e-8  # where it stops: the largest change of a score
 SMALLEST = 1e-6  # share of a step that is still tried

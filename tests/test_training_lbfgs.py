@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from catclf.errors import SettingsError
 from catclf.maths import Floats, cost_and_gradient
-from catclf.solvers import Settings, train
+from catclf.training import Settings, train
 
 both_methods = pytest.mark.parametrize("method", ["stream", "gram"])
 

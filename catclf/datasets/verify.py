@@ -11,8 +11,9 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf import duplicates
-from catclf.datasets.sources import CAT, FileSource, Labels, Source, choose_positive
+from catclf.datasets import duplicates
+from catclf.datasets.dataset import Labels
+from catclf.datasets.sources import CAT, FileSource, Source, choose_positive
 from catclf.maths import Floats, Pixels
 from catclf.metrics.counts import SHARE_DEVIATIONS, SHARE_DIFFERENCE
 from catclf.parallel import blas_threads

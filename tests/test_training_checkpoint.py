@@ -18,13 +18,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from lazily import Labels, labelled, on_disk
 
-from catclf import checkpoint
-from catclf.checkpoint import Checkpoints, beside
 from catclf.datasets import Dataset
 from catclf.errors import CheckpointError, OutputError, SettingsError
 from catclf.objective import Point
-from catclf.solvers import Fit, Settings, train
-from catclf.solvers.state import State, Watch
+from catclf.training import Fit, Settings, checkpoint, train
+from catclf.training.checkpoint import Checkpoints, beside
+from catclf.training.state import State, Watch
 
 CASES = {
     "gram": (Settings(method="gram", iterations=40, print_every=7, l2=1.0), False),

@@ -18,7 +18,7 @@ from catclf.machine import cores
 from catclf.maths import Floats, losses_and_errors, sigmoid
 from catclf.objective import EQUAL, ClassWeights, spread
 from catclf.parallel import Team, blas_threads
-from catclf.solvers.newton import optimum
+from catclf.training.newton import optimum
 
 FOLDS = 5
 STRENGTHS = tuple(float(s) for s in np.geomspace(10.0, 1e-3, 9))  # strongest first

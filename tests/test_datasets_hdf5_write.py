@@ -17,7 +17,7 @@ from conftest import make_pictures
 from PIL import Image, ImageOps
 
 from catclf.datasets import Dataset, Part, Reading, open_dataset, open_source
-from catclf.datasets.pack import write
+from catclf.datasets.hdf5_write import write
 from catclf.datasets.sources import ArraySource, Source, rows_of
 from catclf.errors import DataError, OutputError
 from catclf.images.preprocess import Preprocess
@@ -213,7 +213,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from catclf.datasets.pack import write
+from catclf.datasets.hdf5_write import write
 from catclf.datasets.sources import ArraySource
 from catclf.images import Preprocess
 

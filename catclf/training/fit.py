@@ -12,7 +12,6 @@ from catclf.machine import cores
 from catclf.objective import (
     FactorProblem,
     GramProblem,
-    Labelled,
     Problem,
     StreamProblem,
     build,
@@ -21,15 +20,16 @@ from catclf.objective import (
 )
 from catclf.objective.minibatches import Batches, BatchProblem
 from catclf.parallel import blas_threads
-from catclf.solvers.descent import Descent, OnStep, ShouldStop
-from catclf.solvers.settings import Fit as Fit
-from catclf.solvers.settings import Settings as Settings
-from catclf.solvers.settings import Validation as Validation
-from catclf.solvers.state import HeldOut, State
+from catclf.samples import Labelled
 from catclf.splits import split
+from catclf.training.descent import Descent, OnStep, ShouldStop
+from catclf.training.settings import Fit as Fit
+from catclf.training.settings import Settings as Settings
+from catclf.training.settings import Validation as Validation
+from catclf.training.state import HeldOut, State
 
 if TYPE_CHECKING:
-    from catclf.checkpoint import Checkpoints
+    from catclf.training.checkpoint import Checkpoints
 
 Solver = Callable[[State, OnStep | None, ShouldStop | None], tuple[bool, str]]
 
@@ -96,7 +96,7 @@ def descend(
 def _problem(data: Labelled, settings: Settings, workers: int) -> StreamProblem | GramProblem:
     weights = class_weights(data.Y, settings.class_weight)
     if settings.solver == "lbfgs":
-        from catclf.solvers.lbfgs import require_scipy
+        from catclf.training.lbfgs import require_scipy
 
         require_scipy()  # before the pixels are read
         passes = min(LBFGS_EVALUATIONS, settings.iterations)
@@ -122,11 +122,11 @@ def _solver(
 ) -> Solver:
     """What takes a state to the end, in place, and says whether and why it ended early."""
     if settings.solver == "lbfgs" and isinstance(problem, StreamProblem | FactorProblem):
-        from catclf.solvers.lbfgs import LBFGS
+        from catclf.training.lbfgs import LBFGS
 
         return LBFGS(problem, settings, judge).run
     if settings.solver == "newton" and isinstance(problem, GramProblem):
-        from catclf.solvers.newton import Newton
+        from catclf.training.newton import Newton
 
         return Newton(problem, settings, judge).run
     batches = None

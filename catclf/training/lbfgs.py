@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
 from catclf.objective import Euclidean, Point
-from catclf.solvers.descent import OnStep, ShouldStop, require_convergence
-from catclf.solvers.settings import Settings
-from catclf.solvers.state import HeldOut, State
+from catclf.training.descent import OnStep, ShouldStop, require_convergence
+from catclf.training.settings import Settings
+from catclf.training.state import HeldOut, State
 
 OPTIONS = {
     "ftol": 1e-9,  # smaller parts of the cost are lost in the rounding of float32 products

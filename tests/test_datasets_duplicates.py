@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance
 
-from catclf.duplicates import (
+from catclf.datasets.duplicates import (
     DISTANCE,
     LEVELS,
     digests,

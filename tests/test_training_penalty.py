@@ -9,14 +9,8 @@ from sklearn.linear_model import LogisticRegression
 
 from catclf.errors import SettingsError
 from catclf.objective import class_weights, spread
-from catclf.selection import (
-    FOLDS,
-    best_threshold,
-    choose,
-    sample,
-    stratified_folds,
-)
-from catclf.solvers.newton import optimum as newton
+from catclf.training.newton import optimum as newton
+from catclf.training.penalty import FOLDS, best_threshold, choose, sample, stratified_folds
 
 Array = NDArray[np.float64]
 

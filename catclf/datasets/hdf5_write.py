@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from catclf.datasets import HDF5_ENDINGS, Part
+from catclf.datasets.dataset import HDF5_ENDINGS, Labels, Part
 from catclf.datasets.hdf5 import FIT, RESAMPLING
-from catclf.datasets.sources import BLOCK, Labels, Source
+from catclf.datasets.sources import BLOCK, Source
 from catclf.errors import DataError, OutputError
 from catclf.storage.files import replacing_path, require_writable
 from catclf.text import printable, reason

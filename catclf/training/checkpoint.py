@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from catclf.errors import CheckpointError, SettingsError
 from catclf.maths import Floats
 from catclf.objective import Point
-from catclf.solvers.state import State, Watch
 from catclf.storage import npz
 from catclf.storage.npz import ArrayFile, UnsoundError
 from catclf.text import printable, reason
+from catclf.training.state import State, Watch
 
 FORMAT = "catclf-checkpoint"
 VERSION = 1

@@ -15,8 +15,8 @@ from PIL import Image
 
 from catclf.datasets import Reading, open_source
 from catclf.datasets.sources import ArraySource, Source
+from catclf.datasets.verify import Finding, Part, duplicate_groups, findings, measure
 from catclf.images.preprocess import Preprocess
-from catclf.quality import Finding, Part, duplicate_groups, findings, measure
 
 SIZE = 32
 

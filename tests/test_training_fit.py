@@ -21,7 +21,8 @@ from catclf.errors import DivergedError, SettingsError
 from catclf.maths import Floats, cost_and_gradient
 from catclf.objective import StreamProblem
 from catclf.parallel import blas_threads
-from catclf.solvers import Fit, Settings, descend, train
+from catclf.training import Fit, Settings, train
+from catclf.training.fit import descend
 
 every_method = pytest.mark.parametrize("method", ["stream", "gram", FUSED])
 with_and_without_l2 = pytest.mark.parametrize("l2", [0.0, 2.0])

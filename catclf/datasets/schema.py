@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.datasets import Part, Reading
-from catclf.datasets.sources import Labels
+from catclf.datasets.dataset import Labels, Part, Reading
 from catclf.errors import DataError
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.text import counted, printable

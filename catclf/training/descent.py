@@ -11,8 +11,8 @@ import numpy as np
 from catclf.errors import DivergedError
 from catclf.objective import Point, Problem
 from catclf.objective.minibatches import BatchProblem
-from catclf.solvers.settings import Settings
-from catclf.solvers.state import HeldOut, State
+from catclf.training.settings import Settings
+from catclf.training.state import HeldOut, State
 
 # At 1000 times the cost of knowing nothing, ln 2, the mean |z| of the wrong answers passes 693 and
 # e^-|z| is about to underflow: nothing that descent does from there is worth waiting for.

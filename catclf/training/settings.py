@@ -8,7 +8,8 @@ from typing import Any
 
 from catclf.errors import SettingsError
 from catclf.maths import Floats
-from catclf.objective import METHODS, Labelled
+from catclf.objective import METHODS
+from catclf.samples import Labelled
 
 SOLVERS = ("gd", "lbfgs", "newton")
 NEWTON_STEPS = 50  # at most; about ten are needed

@@ -14,8 +14,8 @@ from catclf.images.preprocess import Preprocess
 from catclf.maths import cost
 from catclf.model import Model
 from catclf.samples import Subset
-from catclf.solvers import Fit, Settings, train
 from catclf.splits import split
+from catclf.training import Fit, Settings, train
 
 
 def rows_of(part: object) -> list[int]:

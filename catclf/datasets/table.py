@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from catclf.datasets import Reading
+from catclf.datasets.dataset import Reading
 from catclf.datasets.sources import FileSource
 from catclf.errors import DataError
 from catclf.images.preprocess import Preprocess

@@ -13,23 +13,23 @@ from conftest import Run, make_pictures
 from PIL import Image
 
 import catclf.cli.check
-from catclf import checks
-from catclf.checks import Gradient, Place
 from catclf.errors import SettingsError
 from catclf.maths import graph
 from catclf.maths.graph import Node
+from catclf.training import gradient_check
+from catclf.training.gradient_check import Gradient, Place
 
 
 @pytest.fixture
 def at() -> Place:
     pictures, labels = make_pictures(6)
-    return checks.place(pictures, labels.astype(float).reshape(1, -1), 2.0, seed=3)
+    return gradient_check.place(pictures, labels.astype(float).reshape(1, -1), 2.0, seed=3)
 
 
 def test_all_forms_agree(at: Place) -> None:
-    found = checks.check_gradient(at)
+    found = gradient_check.check_gradient(at)
     assert found.agrees
-    assert [form.name for form in found.forms] == [*checks.FORMS, "finite differences"]
+    assert [form.name for form in found.forms] == [*gradient_check.FORMS, "finite differences"]
     assert len(found.pairs) == 6 + 1
     assert max(pair.difference for pair in found.pairs[:-1]) < 1e-13
     assert 0 < found.pairs[-1].difference < 1e-8
@@ -43,45 +43,47 @@ def test_the_random_point_is_not_flat(at: Place) -> None:
 
 
 def wrong_weight(at: Place) -> Gradient:
-    J, dw, db = checks.vectorized(at)
+    J, dw, db = gradient_check.vectorized(at)
     dw = dw.copy()
     dw[np.argmax(np.abs(dw))] *= 1.001
     return J, dw, db
 
 
 def wrong_bias(at: Place) -> Gradient:
-    J, dw, db = checks.vectorized(at)
+    J, dw, db = gradient_check.vectorized(at)
     return J, dw, db * 1.001
 
 
 def wrong_cost(at: Place) -> Gradient:
-    J, dw, db = checks.vectorized(at)
+    J, dw, db = gradient_check.vectorized(at)
     return J * 1.001, dw, db
 
 
 def penalised_bias(at: Place) -> Gradient:
-    J, dw, db = checks.vectorized(at)
+    J, dw, db = gradient_check.vectorized(at)
     return J, dw, db + at.l2 / len(at.pictures) * at.b
 
 
 def not_a_number(at: Place) -> Gradient:
-    J, dw, db = checks.vectorized(at)
+    J, dw, db = gradient_check.vectorized(at)
     return J, dw * np.nan, db
 
 
 @pytest.mark.parametrize(
     "wrong", [wrong_weight, wrong_bias, wrong_cost, penalised_bias, not_a_number]
 )
-def test_a_wrong_form_disagrees_with_every_other(at: Place, wrong: checks.Form) -> None:
-    found = checks.check_gradient(at, forms=checks.FORMS | {"loop": wrong})
+def test_a_wrong_form_disagrees_with_every_other(at: Place, wrong: gradient_check.Form) -> None:
+    found = gradient_check.check_gradient(at, forms=gradient_check.FORMS | {"loop": wrong})
     wrong_pairs = {(p.first, p.second) for p in found.pairs if not p.agrees}
     assert wrong_pairs == {("vectorized", "loop"), ("loop", "graph"), ("loop", "gram")}
     assert not found.agrees
 
 
 @pytest.mark.parametrize("wrong", [wrong_weight, wrong_bias, penalised_bias, not_a_number])
-def test_finite_differences_catch_a_wrong_gradient_alone(at: Place, wrong: checks.Form) -> None:
-    found = checks.check_gradient(at, directions=3, forms={"vectorized": wrong})
+def test_finite_differences_catch_a_wrong_gradient_alone(
+    at: Place, wrong: gradient_check.Form
+) -> None:
+    found = gradient_check.check_gradient(at, directions=3, forms={"vectorized": wrong})
     assert [pair.agrees for pair in found.pairs] == [False]
 
 
@@ -89,13 +91,17 @@ def test_differences_are_relative_to_the_largest_number_of_a_kind() -> None:
     zero = np.zeros((2, 1))
     one = (1.0, np.array([[100.0], [1.0]]), 2.0)
     other = (1.0, np.array([[100.0], [1.5]]), 2.0)
-    assert checks.difference(one, other) == 0.5 / 100
-    assert checks.difference((0.0, zero, 0.0), (0.0, zero, 0.0)) == 0.0
-    assert math.isnan(checks.difference(one, (1.0, np.zeros((1, 2)), 2.0)))
+    assert gradient_check.difference(one, other) == 0.5 / 100
+    assert gradient_check.difference((0.0, zero, 0.0), (0.0, zero, 0.0)) == 0.0
+    assert math.isnan(gradient_check.difference(one, (1.0, np.zeros((1, 2)), 2.0)))
 
 
 def test_the_course_graph_has_the_course_values() -> None:
-    values = {n.name: (n.value, n.grad) for n in graph.topological(checks.course_graph()) if n.name}
+    values = {
+        n.name: (n.value, n.grad)
+        for n in graph.topological(gradient_check.course_graph())
+        if n.name
+    }
     assert values == {
         "a": (5, 3),
         "b": (3, 6),
@@ -107,10 +113,10 @@ def test_the_course_graph_has_the_course_values() -> None:
 
 
 def test_examples_agree_and_can_disagree() -> None:
-    worked = checks.examples()
+    worked = gradient_check.examples()
     assert len(worked) == 8
     assert all(example.agrees for example in worked)
-    assert not checks.Example("x", (1.0, 2.0), (1.0, 2.1)).agrees
+    assert not gradient_check.Example("x", (1.0, 2.0), (1.0, 2.1)).agrees
 
 
 @pytest.mark.parametrize("z", [-800.0, -30.0, -0.5, 0.0, 2.0, 40.0, 800.0])
@@ -125,10 +131,10 @@ def test_the_loss_in_the_graph_is_that_of_z(z: float, y: float) -> None:
 
 
 def test_examples_are_spread_over_all_rows() -> None:
-    assert checks.evenly(100, 3).tolist() == [0, 50, 99]
-    assert checks.evenly(2, 5).tolist() == [0, 1]
+    assert gradient_check.evenly(100, 3).tolist() == [0, 50, 99]
+    assert gradient_check.evenly(2, 5).tolist() == [0, 1]
     with pytest.raises(SettingsError, match="examples 0"):
-        checks.evenly(5, 0)
+        gradient_check.evenly(5, 0)
 
 
 def test_check_prints_both_passes_and_the_speedup_and_exits_0(run: Run, small_hdf5: Path) -> None:
@@ -158,7 +164,7 @@ def test_json_holds_differences_and_times(run: Run, small_hdf5: Path) -> None:
 def test_a_disagreement_is_exit_1(
     small_hdf5: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(checks.FORMS, "loop", wrong_weight)
+    monkeypatch.setitem(gradient_check.FORMS, "loop", wrong_weight)
     with pytest.raises(typer.Exit) as raised:
         catclf.cli.check.check(data=small_hdf5, examples=4)
     assert raised.value.exit_code == 1

@@ -1,0 +1,107 @@
+"""Labelled pictures, and how they are read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf.errors import DataError
+from catclf.images.preprocess import Preprocess
+from catclf.maths import Floats, Pixels, flatten
+from catclf.text import printable
+
+Labels = NDArray[np.int64]
+
+
+Part = Literal["train", "test"]
+HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".he5")
+TABLE_ENDINGS = (".csv", ".tsv")
+ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS, ".npz")
+_AT_ONCE = 1024  # pictures hashed at a time
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read a source.
+
+    ``positive`` names the class of label 1 (default: cat where there is one). ``size`` is the
+    height and width wanted (default: those of stored pictures, 64 for picture files). ``fit`` is
+    how picture files are brought to that shape. ``skip_bad`` leaves unreadable pictures out instead
+    of refusing the source; ``every_class`` refuses one of which a class cannot be read at all.
+    ``stream`` leaves the pixels of HDF5 files on disk however few they are.
+    ``on_progress(done, total)`` is told how many pictures are decoded.
+    """
+
+    positive: str | None = None
+    size: int | None = None
+    fit: str | None = None
+    skip_bad: bool = False
+    workers: int | None = None
+    on_progress: Callable[[int, int], None] | None = None
+    every_class: bool = True
+    stream: bool = False
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Pictures uint8 (m, size, size, 3), labels Y float64 (1, m) of 0.0 and 1.0.
+
+    ``pictures`` is an array, or reads its rows from disk when sliced if it is large. ``classes``
+    are the names of labels 0 and 1; ``source`` says where it came from, ``notes`` what the reader
+    decided on its way.
+    """
+
+    pictures: Pixels
+    Y: Floats
+    classes: tuple[str, str]
+    source: str
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def m(self) -> int:
+        """The number of pictures."""
+        return len(self.pictures)
+
+    @property
+    def size(self) -> int:
+        """Height and width of the pictures in pixels."""
+        return int(self.pictures.shape[1])
+
+    @property
+    def X(self) -> Pixels:
+        """The pictures as columns, uint8 (n, m): a view of pictures in memory, read from disk else.
+
+        Features are these divided by 255.
+        """
+        return np.asarray(flatten(np.asarray(self.pictures)), dtype=np.uint8)
+
+    @property
+    def positives(self) -> int:
+        """How many pictures have label 1."""
+        return int(self.Y.sum())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of shape, classes, pixels and labels: equal for equal data, wherever kept."""
+        digest = hashlib.sha256(repr((self.pictures.shape, self.classes)).encode())
+        for start in range(0, self.m, _AT_ONCE):
+            digest.update(np.ascontiguousarray(self.pictures[start : start + _AT_ONCE]).data)
+        digest.update(self.Y.astype(np.uint8).data)
+        return digest.hexdigest()
+
+    def require_both_classes(self) -> None:
+        """Raise DataError when all labels are the same: there is nothing to tell apart."""
+        if self.positives in (0, self.m):
+            only = self.classes[1 if self.positives else 0]
+            raise DataError(
+                f"{printable(self.source)}: every picture is {printable(only)}: "
+                "training needs both classes"
+            )

@@ -1,0 +1,193 @@
+"""Labelled pictures: every source becomes the same ``Dataset``."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from catclf.datasets.dataset import ENDINGS, HDF5_ENDINGS, TABLE_ENDINGS, Dataset, Part, Reading
+from catclf.datasets.sources import FileSource, to_dataset
+from catclf.errors import DataError
+from catclf.images.preprocess import Preprocess
+from catclf.text import printable, reason
+
+if TYPE_CHECKING:
+    from catclf.datasets.sources import Source
+
+
+def open_dataset(path: str | Path, part: Part = "train", reading: Reading | None = None) -> Dataset:
+    """Read one part of a data set: HDF5, class folders, a CSV or TSV manifest, or ``.npz``.
+
+    ``part`` is the part taken where a source holds both. Raises DataError.
+    """
+    reading = reading or Reading()
+    return to_dataset(open_source(path, part, reading), reading)
+
+
+def open_parts(
+    data: Path, test: Path | None, reading: Reading | None = None
+) -> tuple[Dataset, Dataset | None]:
+    """Training data and, where there is one, the test set: ``test``, or ``data``'s own test part.
+
+    Raises DataError, also when the two parts do not belong together.
+    """
+    reading = reading or Reading()
+    train = open_dataset(data, "train", reading)
+    if test is None and has_both_parts(data):
+        test = data
+    return train, None if test is None else open_like(train, test, "test", reading)
+
+
+def open_like(train: Dataset, path: Path, part: Part, reading: Reading) -> Dataset:
+    """One part of a source with the size, fit and positive class of ``train``.
+
+    Raises DataError, also when its classes are others.
+    """
+    same = replace(
+        reading,
+        positive=reading.positive or train.classes[1],
+        size=train.size,
+        fit=train.preprocess.fit,
+    )
+    data = open_dataset(path, part, same)
+    if data.classes != train.classes:
+        raise DataError(
+            f"{printable(data.source)}: its classes are "
+            f"{printable(' and '.join(data.classes))}, those of {printable(train.source)} are "
+            f"{printable(' and '.join(train.classes))}"
+        )
+    return data
+
+
+def open_source(path: str | Path, part: Part, reading: Reading) -> Source:
+    """The reader for what is at ``path``, with its labels read and its pictures not yet."""
+    path = Path(path)
+    shown, ending = printable(path), path.suffix.lower()
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        why = "there is no such file or folder" if missing else reason(error)
+        raise DataError(f"{shown}: {why}") from error
+    if stat.S_ISDIR(mode):
+        from catclf.datasets import folders
+
+        return folders.read(path, part, reading)
+    if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
+        raise DataError(f"{shown}: is not a file: give a file or a folder")
+    if ending in TABLE_ENDINGS:
+        from catclf.datasets import table
+
+        return table.read(path, reading)
+    if ending == ".npz":
+        from catclf.datasets import npz
+
+        return npz.read(path, part, reading)
+    if ending in HDF5_ENDINGS:
+        from catclf.datasets import hdf5
+
+        return hdf5.read(path, part, reading)
+    raise DataError(
+        f"{shown}: cannot tell what this is: give a folder of class folders, or a file ending in "
+        f"{', '.join(ENDINGS)}"
+    )
+
+
+def parts_of(path: Path) -> set[Part]:
+    """Which parts a source holds under their names; none where it is not divided."""
+    if path.is_dir():
+        from catclf.datasets import folders
+
+        return folders.parts(path)
+    if path.suffix.lower() in HDF5_ENDINGS:
+        from catclf.datasets import hdf5
+
+        return hdf5.parts(path)
+    if path.suffix.lower() == ".npz":
+        from catclf.datasets import npz
+
+        return npz.parts(path)
+    return set()
+
+
+def has_both_parts(path: Path) -> bool:
+    """Whether a source holds a training and a test part."""
+    return len(parts_of(path)) == 2
+
+
+def stores_pixels(path: Path) -> bool:
+    """Whether pictures lie there as pixels of one size, and not as files that are decoded."""
+    return path.suffix.lower() in (*HDF5_ENDINGS, ".npz") and not path.is_dir()
+
+
+def bundled() -> tuple[Path, Path]:
+    """Train and test files of the data set that comes with the program."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "data", package.parent / "data"):  # installed, then a checkout
+        train, test = folder / "train.h5", folder / "test.h5"
+        if train.is_file() and test.is_file():
+            return train, test
+    raise DataError("the bundled data set is missing from this installation: give --data")
+
+
+def open_for(
+    classes: tuple[str, str],
+    preprocess: Preprocess,
+    path: Path,
+    part: Part,
+    reading: Reading | None = None,
+) -> Dataset:
+    """One part of a source, with the classes and the preprocessing of a model.
+
+    The positive class is ``reading.positive`` where that is given, because it is called something
+    else there, and the model's otherwise; size and fit of ``reading`` are not used. A note tells
+    of negatives that have another name than in training. Raises DataError.
+    """
+    negative, positive = classes
+    reading = reading or Reading()
+    same = replace(
+        reading,
+        positive=reading.positive or positive,
+        size=preprocess.size,
+        fit=preprocess.fit,
+    )
+    source = open_source(path, part, same)
+    if isinstance(source, FileSource):
+        source.preprocess = preprocess
+    data = to_dataset(source, same)
+    if not data.m:
+        raise DataError(f"{printable(path)}: holds no pictures")
+    if source.classes and data.classes[0] != negative:
+        note = (
+            f"{printable(path)}: negatives are {printable(data.classes[0])} here and were "
+            f"{printable(negative)} in training"
+        )
+        data = replace(data, notes=(*data.notes, note))
+    return data
+
+
+def holds(source: Path, file: Path) -> bool:
+    """Whether a file that is there is a picture in class folders or of a table, by any name."""
+    status = file.stat()
+    linked = file.is_symlink() or status.st_nlink > 1
+    other = source.is_dir() and file.suffix.lower() not in ENDINGS and not linked
+    if stores_pixels(source) or other:  # folders have no pictures with other endings
+        return False
+    return any(os.path.samestat(each, status) for each in _statuses(source))
+
+
+def _statuses(source: Path) -> Iterator[os.stat_result]:
+    whole: set[Part] = {"train"}
+    for part in parts_of(source) or whole:
+        opened = None
+        with suppress(DataError):  # reading it will say what is wrong, if it is read
+            opened = open_source(source, part, Reading(skip_bad=True))
+        if isinstance(opened, FileSource):
+            for name in opened.files:
+                with suppress(OSError, ValueError):  # it is not there
+                    yield (opened.root / name).stat()
