@@ -22,9 +22,9 @@ import pytest
 from conftest import make_pictures
 
 import catclf
-from catclf import crossval, evaluation
-from catclf.comparison import Candidate, Plan
 from catclf.datasets import Dataset
+from catclf.evaluation import crossval, evaluate
+from catclf.evaluation.compare import Candidate, Plan
 from catclf.images.preprocess import Preprocess
 from catclf.model import Model
 from catclf.report import charts, page
@@ -136,7 +136,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rates = (0.01, 0.0099, 0.001, 0.0001)
     plan = Plan(tuple(Candidate(rate) for rate in rates), 100, folds=3)
     compared = crossval.compare(data, plan, "pictures.h5")
-    found = evaluation.evaluate(model, replace(data, source="other pictures.h5"))
+    found = evaluate.evaluate(model, replace(data, source="other pictures.h5"))
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(page(model, "model.npz", (found, data), (compared, "roc_auc")))
     return path

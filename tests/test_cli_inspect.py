@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import catclf
-from catclf.drawing import weights_picture
+from catclf.explain.pictures import weights_picture
 from catclf.images.png import encode
 from catclf.maths import Pixels
 

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import catclf
-from catclf import comparison, crossval, evaluation
-from catclf.comparison import Candidate, Comparison, Plan
 from catclf.datasets import Dataset
 from catclf.errors import DataError
-from catclf.evaluation import Evaluation
+from catclf.evaluation import compare, crossval, evaluate
+from catclf.evaluation.compare import Candidate, Comparison, Plan
+from catclf.evaluation.evaluate import Evaluation
 from catclf.images.preprocess import Preprocess
 from catclf.metrics.curves import roc
 from catclf.model import Model
@@ -77,7 +77,7 @@ def data_set(m: int = 24, names: tuple[str, ...] | None = None) -> Dataset:
 def judged() -> tuple[Model, Evaluation, Dataset]:
     data = data_set()
     model = Model.from_fit(catclf.train(data, catclf.Settings(0.01, 300)), data, data)
-    return model, evaluation.evaluate(model, data), data
+    return model, evaluate.evaluate(model, data), data
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_the_numbers_of_the_page_are_those_of_the_evaluation(
 ) -> None:
     model, found, data = judged
     words = " ".join(Page(page(model, "model.npz", (found, data))).words.split())
-    for measure in evaluation.measures(found):
+    for measure in evaluate.measures(found):
         assert measure.show(measure.value).replace(" ", "\xa0") in words.replace(" %", "\xa0%")
     counts = found.counts
     assert f"{counts.correct} of {counts.total} pictures answered rightly" in words
@@ -140,7 +140,7 @@ def test_equal_models_give_equal_pages(
 ) -> None:
     model, found, data = judged
     first = page(model, "model.npz", (found, data), (compared, "accuracy"))
-    again = evaluation.evaluate(model, data_set())
+    again = evaluate.evaluate(model, data_set())
     assert page(model, "model.npz", (again, data_set()), (compared, "accuracy")) == first
 
 
@@ -150,7 +150,7 @@ def test_names_cannot_become_markup(judged: tuple[Model, Evaluation, Dataset]) -
     data = replace(data_set(names=names), source=NASTY)
     training = replace(model.training, source=NASTY, settings={NASTY: NASTY}, catclf=NASTY)
     model = replace(model, classes=("non" + NASTY, NASTY), training=training)
-    found = evaluation.evaluate(model, data)
+    found = evaluate.evaluate(model, data)
     text = page(model, NASTY, (found, data))
     read = Page(text)
     assert read.open == []
@@ -176,7 +176,7 @@ def test_without_data_there_are_no_results(judged: tuple[Model, Evaluation, Data
 def test_one_class_alone_has_no_roc_curve(judged: tuple[Model, Evaluation, Dataset]) -> None:
     model, _, data = judged
     ones = replace(data, Y=np.ones((1, data.m)))
-    found = evaluation.evaluate(model, ones)
+    found = evaluate.evaluate(model, ones)
     read = Page(page(model, "model.npz", (found, ones)))
     assert "ROC curve" not in read.words
     assert "every picture is cat" in read.words
@@ -291,10 +291,10 @@ def test_weights_as_picture_are_grey_at_zero() -> None:
 
 
 def test_a_comparison_comes_back_from_json(compared: Comparison) -> None:
-    facts = comparison.facts(compared, "roc_auc")
-    back, measure = comparison.from_json(json.dumps(facts, allow_nan=False).encode())
+    facts = compare.facts(compared, "roc_auc")
+    back, measure = compare.from_json(json.dumps(facts, allow_nan=False).encode())
     assert measure == "roc_auc"
-    assert comparison.facts(back, measure) == facts
+    assert compare.facts(back, measure) == facts
 
 
 @pytest.mark.parametrize(
@@ -318,12 +318,12 @@ def test_a_comparison_comes_back_from_json(compared: Comparison) -> None:
     ],
 )
 def test_other_json_is_no_comparison(compared: Comparison, change: dict[str, object]) -> None:
-    facts = comparison.facts(compared, "accuracy") | change
+    facts = compare.facts(compared, "accuracy") | change
     with pytest.raises(DataError, match="is not what catclf compare"):
-        comparison.from_json(json.dumps(facts).encode())
+        compare.from_json(json.dumps(facts).encode())
     for content in (b"", b"[]", b"null", b"\xff\xfe", b"[" * 100000):
         with pytest.raises(DataError):
-            comparison.from_json(content)
+            compare.from_json(content)
 
 
 def test_the_command_writes_the_same_page_twice(run: Run, small_hdf5: Path, tmp_path: Path) -> None:

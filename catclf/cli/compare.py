@@ -26,9 +26,9 @@ from catclf.cli.streams import put, warn
 from catclf.terminal.style import stdout_styling
 
 if TYPE_CHECKING:
-    from catclf.comparison import Plan
-    from catclf.crossval import Progress
     from catclf.datasets import Dataset, Reading
+    from catclf.evaluation.compare import Plan
+    from catclf.evaluation.crossval import Progress
     from catclf.samples import Labelled
 
 
@@ -97,7 +97,7 @@ def compare(
 
     Example: catclf compare train.h5 --lr 0.01,0.005,0.001 --l2 0,1 --repeats 3
     """
-    from catclf import comparison, crossval
+    from catclf.evaluation import compare, crossval
     from catclf.terminal.progress import live_text
 
     usual = ("0.01,0.001,0.0001", "0") if features == "pixels" else ("1.9", "0.01,0.03,0.1,0.3")
@@ -128,13 +128,13 @@ def compare(
     found.require_sound()
     measure = by.replace("-", "_")
     if format == "json":
-        put(json_line(comparison.facts(found, measure)))
+        put(json_line(compare.facts(found, measure)))
     elif not quiet:
-        put(comparison.text(found, measure, stdout_styling()))
+        put(compare.text(found, measure, stdout_styling()))
 
 
 def _plan(rates: str, l2: str, iterations: int, folds: int, repeats: int, seed: int) -> Plan:
-    from catclf.comparison import Candidate, Plan
+    from catclf.evaluation.compare import Candidate, Plan
 
     candidates = tuple(
         Candidate(rate, penalty)
@@ -158,8 +158,8 @@ def _numbers(option: str, text: str) -> list[float]:
 
 def _pooled(paths: list[Path] | None, reading: Reading, distinct: bool) -> tuple[Dataset, int]:
     """All sources as one data set, and how many pictures were left out."""
-    from catclf import crossval
     from catclf.datasets import bundled, open_dataset
+    from catclf.evaluation import crossval
 
     first = open_dataset(paths[0] if paths else bundled()[0], "train", reading)
     same = replace(reading, positive=reading.positive or first.classes[1], size=first.size)

@@ -41,15 +41,15 @@ def evaluate(
 
     Example: catclf evaluate test_catvnoncat.h5 -m model.npz --format json
     """
-    from catclf import evaluation
+    from catclf.evaluation import evaluate
     from catclf.model.file import load
 
     trained = load(model)
     labelled = open_labelled(trained, data, part, positive, skip_bad=skip_bad)
-    found = evaluation.evaluate(trained, labelled, threshold)
+    found = evaluate.evaluate(trained, labelled, threshold)
     for warning in found.warnings():
         warn(warning)
     if format == "json":
-        put(json_line(evaluation.facts(found, mistakes)))
+        put(json_line(evaluate.facts(found, mistakes)))
     else:
-        put(evaluation.text(found, mistakes, stdout_styling()))
+        put(evaluate.text(found, mistakes, stdout_styling()))

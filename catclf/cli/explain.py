@@ -113,7 +113,7 @@ def _is_data_set(path: Path) -> bool:
 
 
 def _facts(shown: str, found: Explanation, label: str, rows: list[Row]) -> dict[str, Any]:
-    from catclf.explain import COLUMNS, ROWS
+    from catclf.explain.contributions import COLUMNS, ROWS
 
     return {
         "picture": shown,

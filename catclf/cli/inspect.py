@@ -44,7 +44,7 @@ def inspect(
         require_writable(image, [model])
     trained = load(model)
     if image is not None:
-        from catclf.drawing import model_picture
+        from catclf.explain.pictures import model_picture
         from catclf.images.png import encode
 
         with replacing(image) as file:

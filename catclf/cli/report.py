@@ -15,7 +15,7 @@ from catclf.storage.files import replacing
 from catclf.text import printable, reason
 
 if TYPE_CHECKING:
-    from catclf.comparison import Comparison
+    from catclf.evaluation.compare import Comparison
 
 
 def report(
@@ -57,7 +57,7 @@ def report(
 
     Example: catclf report --data test_catvnoncat.h5 -o report.html
     """
-    from catclf import evaluation
+    from catclf.evaluation import evaluate
     from catclf.model.file import load
     from catclf.report import page
 
@@ -67,7 +67,7 @@ def report(
     judged = None
     if data is not None:
         labelled = open_labelled(trained, data, part, positive, skip_bad=skip_bad, quiet=quiet)
-        judged = evaluation.evaluate(trained, labelled, threshold), labelled
+        judged = evaluate.evaluate(trained, labelled, threshold), labelled
         for warning in judged[0].warnings():
             warn(warning)
     text = page(trained, model.name, judged, compared, gallery)
@@ -78,14 +78,14 @@ def report(
 
 
 def _comparison(path: Path) -> tuple[Comparison, str]:
-    from catclf import comparison
     from catclf.errors import DataError
+    from catclf.evaluation import compare
 
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{printable(path)}: {reason(error)}") from error
     try:
-        return comparison.from_json(content)
+        return compare.from_json(content)
     except DataError as error:
         raise DataError(f"{printable(path)}: {error}") from error

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from catclf.comparison import Comparison
-from catclf.evaluation import Evaluation
+from catclf.evaluation.compare import Comparison
+from catclf.evaluation.evaluate import Evaluation
 from catclf.metrics.curves import Roc, calibration
 from catclf.report.svg import SERIES, Axis, Chart, Points, round_up, spread_out, standalone
 from catclf.storage.files import replacing

@@ -9,8 +9,9 @@ from html import escape
 import numpy as np
 
 from catclf.datasets import Dataset
-from catclf.evaluation import Answer
-from catclf.explain import CHANNELS, explain
+from catclf.evaluation.evaluate import Answer
+from catclf.explain import explain
+from catclf.explain.contributions import CHANNELS
 from catclf.images import png
 from catclf.images.colormap import colours, full_colour
 from catclf.maths import Floats, Pixels
@@ -47,7 +48,7 @@ def weight_maps(model: Model) -> str:
 
 def atoms(model: Model) -> str:
     """The learned filters as a figure; nothing for features that have no picture."""
-    from catclf.drawing import atoms_picture
+    from catclf.explain.pictures import atoms_picture
     from catclf.features.patches import PatchFeatures
 
     if not isinstance(model.features, PatchFeatures):

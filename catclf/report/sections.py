@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from catclf.comparison import COLUMNS, NAMES, Comparison, Result, options
 from catclf.datasets import Dataset
-from catclf.evaluation import Evaluation, measures
+from catclf.evaluation.compare import COLUMNS, NAMES, Comparison, Result, options
+from catclf.evaluation.evaluate import Evaluation, measures
 from catclf.metrics import Counts, wilson
 from catclf.model import Model
 from catclf.report import charts, pictures

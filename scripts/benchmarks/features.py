@@ -17,9 +17,9 @@ from time import process_time
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf import crossval
 from catclf.cli.choosing import Wishes, prepare_rows, settle
 from catclf.datasets import Dataset, open_dataset
+from catclf.evaluation import crossval
 from catclf.maths import Floats
 from catclf.metrics import curves, wilson
 from catclf.model import Model

@@ -16,10 +16,10 @@ from conftest import Run, command, make_pictures, write_hdf5
 from sklearn import metrics as sklearn_metrics
 
 import catclf
-from catclf import comparison, crossval
-from catclf.comparison import Candidate, Comparison, Plan, Result
 from catclf.datasets import Dataset
 from catclf.errors import DataError, DivergedError, SettingsError
+from catclf.evaluation import compare, crossval
+from catclf.evaluation.compare import Candidate, Comparison, Plan, Result
 from catclf.images.preprocess import Preprocess
 from catclf.terminal.style import Styling
 
@@ -57,7 +57,7 @@ def test_side_by_side_is_what_training_alone_gives() -> None:
     found = crossval.compare(data, plan)
     folds = crossval.stratified_folds(data.Y, 3, 2, 4)
     for candidate, result in zip(candidates, found.results, strict=True):
-        expected: dict[str, list[float]] = {name: [] for name in comparison.MEASURES}
+        expected: dict[str, list[float]] = {name: [] for name in compare.MEASURES}
         costs = []
         for repeat in folds:
             for fold in range(3):
@@ -110,14 +110,14 @@ def test_a_candidate_that_diverges_is_left_out_and_disturbs_none() -> None:
     lost, kept = both.results
     assert lost.diverged == 1
     assert math.isnan(lost.mean("accuracy"))
-    for name in comparison.MEASURES:
+    for name in compare.MEASURES:
         np.testing.assert_allclose(kept.scores[name], alone.results[0].scores[name], rtol=1e-10)
     assert both.best("accuracy") is kept
-    facts = json.loads(json.dumps(comparison.facts(both, "accuracy"), allow_nan=False))
+    facts = json.loads(json.dumps(compare.facts(both, "accuracy"), allow_nan=False))
     assert facts["take"] == 1
     assert facts["candidates"][0]["diverged"] == 1
     assert facts["candidates"][0]["accuracy"]["mean"] is None
-    assert "diverged at step 1" in comparison.text(both, "accuracy", Styling())
+    assert "diverged at step 1" in compare.text(both, "accuracy", Styling())
     hopeless = crossval.compare(make(), Plan((Candidate(1e6),), 50))
     with pytest.raises(DivergedError, match="try smaller learning rates, as --learning-rate"):
         hopeless.require_sound()
@@ -126,7 +126,7 @@ def test_a_candidate_that_diverges_is_left_out_and_disturbs_none() -> None:
 
 def outcome(*scores: list[float]) -> Comparison:
     results = tuple(
-        Result(Candidate(0.1 / (i + 1)), dict.fromkeys(comparison.MEASURES, np.array(s)), (), ())
+        Result(Candidate(0.1 / (i + 1)), dict.fromkeys(compare.MEASURES, np.array(s)), (), ())
         for i, s in enumerate(scores)
     )
     plan = Plan(tuple(r.candidate for r in results), folds=len(scores[0]))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from catclf.errors import ModelError
+from catclf.explain.contributions import Explanation
 from catclf.images.colormap import colours, full_colour
 from catclf.images.png import enlarge
 from catclf.maths import Floats, Pixels
@@ -78,3 +79,15 @@ def atoms_picture(features: PatchFeatures, w: Floats) -> Pixels:
 def _coloured(panel: Floats) -> Pixels:
     """The panel in colours, full at its 99th percentile, or its maximum where that is zero."""
     return colours(panel, full_colour(panel) or float(np.abs(panel).max()))
+
+
+def side_by_side(found: Explanation, height: int = 384) -> Pixels:
+    """The picture, and the map of its evidence beside it, enlarged to about ``height`` pixels."""
+    from catclf.images.png import enlarge
+
+    values = found.per_pixel
+    factor = max(1, height // len(values))
+    left = enlarge(found.pixels, factor)
+    right = enlarge(colours(values, full_colour(values)), factor)
+    gap = np.full((len(left), 16, 3), 255, dtype=np.uint8)
+    return np.concatenate([left, gap, right], axis=1)

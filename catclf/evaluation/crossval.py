@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.comparison import MEASURES, Candidate, Comparison, Plan, Result
 from catclf.datasets import Dataset
 from catclf.datasets.duplicates import digests
 from catclf.errors import DataError
+from catclf.evaluation.compare import MEASURES, Candidate, Comparison, Plan, Result
 from catclf.machine import cores
 from catclf.maths import Floats, losses_and_errors
 from catclf.metrics import Counts, curves

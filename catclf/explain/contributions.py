@@ -17,11 +17,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from catclf.errors import ModelError, ShapeError
-from catclf.images.colormap import colours, full_colour
 from catclf.maths import PIXEL_MAX, Floats, Pixels, graph, sigmoid
 from catclf.maths.graph import Node
-from catclf.model import Model
 
 CHANNELS = ("red", "green", "blue")
 ROWS = ("top", "middle", "bottom")
@@ -117,31 +114,6 @@ class Explanation:
         return [*rows, *loss_rows(b, z, loss, label, "Σ regions + b")]
 
 
-def explain(model: Model, pixels: Pixels) -> Explanation:
-    """Take the answer to one picture uint8 (size, size, 3) apart.
-
-    Raises ShapeError, and ModelError when sums would overflow.
-    """
-    size = model.preprocess.size
-    if pixels.shape != (size, size, 3):
-        raise ShapeError(f"the picture has shape {pixels.shape}, not ({size}, {size}, 3)")
-    if model.features is not None:
-        from catclf.covering import explain_by_covering
-
-        return explain_by_covering(model, pixels)
-    weights = model.w.reshape(size, size, 3)
-    if not math.isfinite(float(np.abs(weights).max()) * weights.size + abs(model.b)):
-        raise ModelError("the model's weights are so large that sums of them are not finite")
-    return Explanation(
-        pixels=pixels,
-        weights=weights,
-        evidence=weights * (pixels / PIXEL_MAX),
-        bias=model.b,
-        classes=model.classes,
-        threshold=model.threshold,
-    )
-
-
 @dataclass(frozen=True)
 class Row:
     """A line of the graph's table: a node or many of them, the value, and dL by it."""
@@ -150,16 +122,6 @@ class Row:
     made: str
     value: float
     grad: float
-
-
-def loss_graph(found: Explanation, label: int, features: int = 6) -> list[Row]:
-    """The graph of one example's loss L after its backward pass, summed up for reading.
-
-    The graph of a model of pixels has a node for every weight, pixel value and product, added
-    region by region; shown are the ``features`` values with the most evidence, the nine regions,
-    b, z, a and L.
-    """
-    return found.graph_rows(label, features)
 
 
 def loss_rows(b: Node, z: Node, loss: Node, label: int, made_of: str) -> list[Row]:
@@ -171,18 +133,6 @@ def loss_rows(b: Node, z: Node, loss: Node, label: int, made_of: str) -> list[Ro
         rows.append(Row(chance.name, made, chance.value, chance.grad))
     rows.append(Row("L", f"-log({'a' if label else '1 - a'})", loss.value, loss.grad))
     return rows
-
-
-def side_by_side(found: Explanation, height: int = 384) -> Pixels:
-    """The picture, and the map of its evidence beside it, enlarged to about ``height`` pixels."""
-    from catclf.images.png import enlarge
-
-    values = found.per_pixel
-    factor = max(1, height // len(values))
-    left = enlarge(found.pixels, factor)
-    right = enlarge(colours(values, full_colour(values)), factor)
-    gap = np.full((len(left), 16, 3), 255, dtype=np.uint8)
-    return np.concatenate([left, gap, right], axis=1)
 
 
 def _region_sums(found: Explanation) -> tuple[dict[tuple[int, int, int], Node], list[list[Node]]]:

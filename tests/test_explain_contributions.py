@@ -19,7 +19,8 @@ from PIL import Image
 import catclf
 from catclf import explain
 from catclf.errors import ShapeError
-from catclf.explain import Explanation
+from catclf.explain import contributions
+from catclf.explain.contributions import Explanation
 from catclf.images import colormap, png
 from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
@@ -81,10 +82,10 @@ def test_the_graph_has_the_derivatives_of_the_formula(label: int) -> None:
     chance = rows["a" if label else "1 - a"]
     assert chance.grad == pytest.approx(-1 / chance.value, rel=1e-12)
     for r, c, channel in found.strongest(192):
-        row = rows[f"w {explain.CHANNELS[channel]}({r},{c})"]
+        row = rows[f"w {contributions.CHANNELS[channel]}({r},{c})"]
         assert row.value == model.w[(r * 8 + c) * 3 + channel, 0]
         assert row.grad == pytest.approx(dz * pixels[r, c, channel] / 255, rel=1e-12)
-    regions = [rows[f"{i} {j}"] for i in explain.ROWS for j in explain.COLUMNS]
+    regions = [rows[f"{i} {j}"] for i in contributions.ROWS for j in contributions.COLUMNS]
     np.testing.assert_allclose([r.value for r in regions], found.regions.ravel(), rtol=1e-11)
     np.testing.assert_allclose([r.grad for r in regions], dz, rtol=1e-12)
 

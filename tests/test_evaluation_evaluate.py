@@ -12,10 +12,10 @@ from PIL import Image
 from sklearn import metrics as sklearn_metrics
 
 import catclf
-from catclf import evaluation
 from catclf.datasets import Dataset, open_for
 from catclf.errors import ModelError
-from catclf.evaluation import Evaluation
+from catclf.evaluation import evaluate
+from catclf.evaluation.evaluate import Evaluation
 from catclf.explain import explain
 from catclf.images.preprocess import Preprocess
 from catclf.model import Model, Training
@@ -39,7 +39,7 @@ def test_every_number_on_the_course_data_is_scikit_learns(course: tuple[Path, Pa
     data = catclf.open_dataset(course[0])
     model = Model.from_fit(catclf.train(data), data)
     test = open_for(model.classes, model.preprocess, course[1], "test")
-    facts = evaluation.facts(evaluation.evaluate(model, test))
+    facts = evaluate.facts(evaluate.evaluate(model, test))
     X = np.asarray(test.pictures).reshape(50, -1) / 255
     Z = X @ model.w[:, 0] + model.b
     A, truth = 1 / (1 + np.exp(-Z)), test.Y[0]
@@ -102,19 +102,19 @@ def test_similar_shares_are_not_warned_about() -> None:
 def test_one_class_gives_a_warning_and_nulls() -> None:
     found = of([1.0, -1.0], [1, 1])
     assert found.warnings() == ["x.h5: every picture is cat: most numbers need both classes"]
-    facts = json.loads(json.dumps(evaluation.facts(found), allow_nan=False))
+    facts = json.loads(json.dumps(evaluate.facts(found), allow_nan=False))
     assert facts["roc_auc"] is None
     assert facts["balanced_accuracy"] is None
     assert facts["intervals"]["roc_auc"] == [None, None]
     assert facts["recall"] == 0.5
-    assert "–" in evaluation.text(found, 0, Styling())
+    assert "–" in evaluate.text(found, 0, Styling())
 
 
 def test_text_fits_80_columns_and_colour_adds_no_characters() -> None:
     found = of([-1.0, 3.0, 2.0, -5.0], [1, 0, 1, 1])
-    plain = evaluation.text(found, 5, Styling())
+    plain = evaluate.text(found, 5, Styling())
     assert max(map(len, plain.splitlines())) <= 80
-    coloured = evaluation.text(found, 5, Styling(colour=True))
+    coloured = evaluate.text(found, 5, Styling(colour=True))
     for code in ("\x1b[1m", "\x1b[2m", "\x1b[0m"):
         assert code in coloured
         coloured = coloured.replace(code, "")
@@ -123,7 +123,7 @@ def test_text_fits_80_columns_and_colour_adds_no_characters() -> None:
 
 def test_blind_numbers_are_those_of_answers_that_ignore_the_picture() -> None:
     Y = [1, 1, 1, 0]
-    blind = {m.key: m.blind for m in evaluation.measures(of([0.0] * 4, Y))}
+    blind = {m.key: m.blind for m in evaluate.measures(of([0.0] * 4, Y))}
     share = np.full(4, 0.75)
     assert blind["accuracy"] == 0.75
     assert blind["log_loss"] == pytest.approx(sklearn_metrics.log_loss(Y, share), rel=1e-12)
@@ -156,8 +156,8 @@ def test_the_shares_of_training_are_taken_from_the_model(tmp_path: Path) -> None
     path = write_hdf5(tmp_path / "x.h5", images=x, labels=y)
     training = Training(pictures=100, positives=5)
     model = Model(np.zeros((192, 1)), 0.0, Preprocess(8), training=training)
-    found = evaluation.evaluate(model, open_for(model.classes, model.preprocess, path, "test"))
-    assert evaluation.facts(found)["training_share"] == 0.05
+    found = evaluate.evaluate(model, open_for(model.classes, model.preprocess, path, "test"))
+    assert evaluate.facts(found)["training_share"] == 0.05
     assert len(found.warnings()) == 1
 
 
@@ -166,11 +166,11 @@ def test_pictures_seen_in_training_are_told(tmp_path: Path) -> None:
     path = write_hdf5(tmp_path / "x.h5", images=x, labels=y)
     data = catclf.open_dataset(path)
     model = Model.from_fit(catclf.train(data, catclf.Settings(iterations=1)), data)
-    found = evaluation.evaluate(model, open_for(model.classes, model.preprocess, path, "test"))
-    assert evaluation.facts(found)["trained_on_these"] is True
+    found = evaluate.evaluate(model, open_for(model.classes, model.preprocess, path, "test"))
+    assert evaluate.facts(found)["trained_on_these"] is True
     assert found.warnings()[0].startswith("x.h5: the model was trained on these very pictures")
     other = write_hdf5(tmp_path / "y.h5", images=x[::-1].copy(), labels=y[::-1].copy())
-    assert not evaluation.evaluate(
+    assert not evaluate.evaluate(
         model, open_for(model.classes, model.preprocess, other, "test")
     ).seen
 
@@ -181,6 +181,6 @@ def test_weights_beyond_all_sense_are_refused() -> None:
     Y = labels.astype(float).reshape(1, -1)
     data = Dataset(pictures, Y, ("non-cat", "cat"), "x", Preprocess(8))
     with pytest.raises(ModelError, match="not finite"):
-        evaluation.evaluate(model, data)
+        evaluate.evaluate(model, data)
     with pytest.raises(ModelError, match="not finite"):
         explain(model, pictures[0])

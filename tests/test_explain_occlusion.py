@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from catclf.covering import CoveredExplanation, explain_by_covering
 from catclf.errors import ModelError
 from catclf.explain import explain, loss_graph
+from catclf.explain.occlusion import CoveredExplanation, explain_by_covering
 from catclf.features.base import Features
 from catclf.features.hog import HogFeatures
 from catclf.features.patches import PatchFeatures, Recipe

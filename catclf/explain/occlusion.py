@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from catclf.errors import ModelError
-from catclf.explain import Explanation, Row, loss_rows
+from catclf.explain.contributions import Explanation, Row, loss_rows
 from catclf.features.base import Features
 from catclf.maths import Floats, Pixels, graph
 from catclf.maths.graph import Node

@@ -1,0 +1,1 @@
+"""Judging models: one on labelled images, or many settings by cross-validation."""

@@ -1,0 +1,47 @@
+"""One prediction explained, by whatever suits the features of its model."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from catclf.errors import ModelError, ShapeError
+from catclf.explain.contributions import Explanation, Row
+from catclf.maths import PIXEL_MAX, Pixels
+from catclf.model import Model
+
+
+def explain(model: Model, pixels: Pixels) -> Explanation:
+    """Take the answer to one picture uint8 (size, size, 3) apart.
+
+    Raises ShapeError, and ModelError when sums would overflow.
+    """
+    size = model.preprocess.size
+    if pixels.shape != (size, size, 3):
+        raise ShapeError(f"the picture has shape {pixels.shape}, not ({size}, {size}, 3)")
+    if model.features is not None:
+        from catclf.explain.occlusion import explain_by_covering
+
+        return explain_by_covering(model, pixels)
+    weights = model.w.reshape(size, size, 3)
+    if not math.isfinite(float(np.abs(weights).max()) * weights.size + abs(model.b)):
+        raise ModelError("the model's weights are so large that sums of them are not finite")
+    return Explanation(
+        pixels=pixels,
+        weights=weights,
+        evidence=weights * (pixels / PIXEL_MAX),
+        bias=model.b,
+        classes=model.classes,
+        threshold=model.threshold,
+    )
+
+
+def loss_graph(found: Explanation, label: int, features: int = 6) -> list[Row]:
+    """The graph of one example's loss L after its backward pass, summed up for reading.
+
+    The graph of a model of pixels has a node for every weight, pixel value and product, added
+    region by region; shown are the ``features`` values with the most evidence, the nine regions,
+    b, z, a and L.
+    """
+    return found.graph_rows(label, features)
