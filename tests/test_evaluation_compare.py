@@ -16,6 +16,7 @@ from conftest import Run, command, make_pictures, write_hdf5
 from sklearn import metrics as sklearn_metrics
 
 import catclf
+from catclf.cli.compare import format_text
 from catclf.datasets import Dataset
 from catclf.errors import DataError, DivergedError, SettingsError
 from catclf.evaluation import compare, crossval
@@ -117,7 +118,7 @@ def test_a_candidate_that_diverges_is_left_out_and_disturbs_none() -> None:
     assert facts["take"] == 1
     assert facts["candidates"][0]["diverged"] == 1
     assert facts["candidates"][0]["accuracy"]["mean"] is None
-    assert "diverged at step 1" in compare.text(both, "accuracy", Styling())
+    assert "diverged at step 1" in format_text(both, "accuracy", Styling())
     hopeless = crossval.compare(make(), Plan((Candidate(1e6),), 50))
     with pytest.raises(DivergedError, match="try smaller learning rates, as --learning-rate"):
         hopeless.require_sound()

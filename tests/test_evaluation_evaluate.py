@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn import metrics as sklearn_metrics
 
 import catclf
+from catclf.cli.evaluate import format_text
 from catclf.datasets import Dataset, open_for
 from catclf.errors import ModelError
 from catclf.evaluation import evaluate
@@ -107,14 +108,14 @@ def test_one_class_gives_a_warning_and_nulls() -> None:
     assert facts["balanced_accuracy"] is None
     assert facts["intervals"]["roc_auc"] == [None, None]
     assert facts["recall"] == 0.5
-    assert "–" in evaluate.text(found, 0, Styling())
+    assert "–" in format_text(found, 0, Styling())
 
 
 def test_text_fits_80_columns_and_colour_adds_no_characters() -> None:
     found = of([-1.0, 3.0, 2.0, -5.0], [1, 0, 1, 1])
-    plain = evaluate.text(found, 5, Styling())
+    plain = format_text(found, 5, Styling())
     assert max(map(len, plain.splitlines())) <= 80
-    coloured = evaluate.text(found, 5, Styling(colour=True))
+    coloured = format_text(found, 5, Styling(colour=True))
     for code in ("\x1b[1m", "\x1b[2m", "\x1b[0m"):
         assert code in coloured
         coloured = coloured.replace(code, "")

@@ -10,10 +10,12 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from catclf.cli.exit_codes import ExitCode
 from catclf.cli.options import paragraphs
-from catclf.cli.streams import Stopped, abandon_stdout, put, settle_stderr, warn
-from catclf.cli.usage import Command, Group, put_help
-from catclf.errors import CatclfError, ExitCode
+from catclf.cli.signals import Stopped
+from catclf.cli.stdout import abandon_stdout, put, settle_stderr, warn
+from catclf.cli.typer_classes import Command, Group, put_help
+from catclf.errors import CatclfError
 from catclf.version import __version__
 
 # Each is a function, or a group, in the module of catclf.cli that has its name.

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from catclf.cli.jsons import json_line
+from catclf.cli.exit_codes import ExitCode
+from catclf.cli.json_text import json_line
+from catclf.cli.open_data import warn_of_idle_fit
 from catclf.cli.options import Data, FitOption, JsonOrText, Positive, Size, SkipBad, finite
-from catclf.cli.reading import warn_of_idle_fit
-from catclf.cli.streams import put
-from catclf.errors import ExitCode
+from catclf.cli.stdout import put
 from catclf.terminal.style import stdout_styling
 from catclf.text import counted
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from catclf.cli.choosing import phases
-from catclf.cli.jsons import json_line
+from catclf.cli.json_text import json_line
+from catclf.cli.open_data import reading_with_progress, warn_of_idle_fit
 from catclf.cli.options import (
     DATA,
     TRAINING,
@@ -21,15 +23,16 @@ from catclf.cli.options import (
     Size,
     SkipBad,
 )
-from catclf.cli.reading import reading_with_progress, warn_of_idle_fit
-from catclf.cli.streams import put, warn
+from catclf.cli.stdout import put, warn
 from catclf.terminal.style import stdout_styling
+from catclf.text import counted, printable
 
 if TYPE_CHECKING:
     from catclf.datasets import Dataset, Reading
-    from catclf.evaluation.compare import Plan
+    from catclf.evaluation.compare import Comparison, Plan, Result
     from catclf.evaluation.crossval import Progress
     from catclf.samples import Labelled
+    from catclf.terminal.style import Styling
 
 
 def compare(
@@ -130,7 +133,7 @@ def compare(
     if format == "json":
         put(json_line(compare.facts(found, measure)))
     elif not quiet:
-        put(compare.text(found, measure, stdout_styling()))
+        put(format_text(found, measure, stdout_styling()))
 
 
 def _plan(rates: str, l2: str, iterations: int, folds: int, repeats: int, seed: int) -> Plan:
@@ -181,3 +184,57 @@ def _live(plan: Plan, progress: Progress) -> str:
     ):
         lines.append(f"{candidate!s:<20}  {trained:>13.6f}  {out:>17.6f}")
     return "\n".join([*lines, f"step {progress.step} of {progress.total}"])
+
+
+def format_text(found: Comparison, measure: str, style: Styling) -> str:
+    """The table and what to take, for people, in 80 columns but for long names."""
+    from catclf.evaluation.compare import COLUMNS
+
+    plan, positive = found.plan, printable(found.classes[1])
+    head = (
+        f"{printable(found.source)}: {counted(found.pictures, 'picture')}, "
+        f"{found.positives} {positive} ({100 * found.positives / found.pictures:.1f} %)"
+    )
+    repeats = f" x {plan.repeats} repeats" if plan.repeats > 1 else ""
+    how = (
+        f"{plan.folds} folds{repeats}, seed {plan.seed}, {counted(plan.iterations, 'step')}; "
+        "mean and standard deviation on held-out folds"
+    )
+    names = ("balanced acc.", "accuracy", "ROC AUC", "log loss")
+    headings = "".join(f"{name:>16}" for name in names)
+    lines = [style.bold(head), *wrap(how, 80), "", style.dim(f"{'rate':<8}{'λ':>6}{headings}")]
+    best = found.best(measure)
+    for result in found.results:
+        line = f"{result.candidate.learning_rate:<8g}{result.candidate.l2:>6g}"
+        if result.diverged is None:
+            line += "".join(f"{_cell(result, name, style):>16}" for name in COLUMNS)
+        else:
+            line += f"   diverged at step {result.diverged}"
+        lines.append(style.bold(line) if result is best else line)
+    return "\n".join([*lines, "", *_advice(found, measure, style)]) + "\n"
+
+
+def _cell(result: Result, name: str, style: Styling) -> str:
+    sign = "+-" if style.ascii_only else "±"
+    mean, spread = result.mean(name), result.spread(name)
+    if name in ("accuracy", "balanced_accuracy"):
+        return f"{100 * mean:.1f} {sign} {100 * spread:.1f} %"
+    return f"{mean:.3f} {sign} {spread:.3f}"
+
+
+def _advice(found: Comparison, measure: str, style: Styling) -> list[str]:
+    from catclf.evaluation.compare import NAMES
+    from catclf.report.sections import train_options
+
+    best = found.best(measure)
+    assert best is not None
+    lines = [
+        style.bold(f"take {train_options(best.candidate, found.plan.features)}")
+        + f": the best {NAMES[measure]}"
+    ]
+    alike = found.as_good(measure)
+    if alike:
+        others = ", ".join(str(result.candidate) for result in alike)
+        lines += wrap(f"within the spread of these folds, as good: {others}", 80)
+    lines.append("no test set was used: keep yours for the one model that you train with this")
+    return lines

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from catclf.cli.jsons import json_line
-from catclf.cli.judging import PartOption, open_labelled
-from catclf.cli.options import DATA, OUTPUT, JsonOrText, ModelPath
-from catclf.cli.outputs import require_output
-from catclf.cli.streams import put
+from catclf.cli.json_text import json_line
+from catclf.cli.open_data import open_labelled
+from catclf.cli.options import DATA, OUTPUT, JsonOrText, ModelPath, PartOption
+from catclf.cli.output_paths import require_output
+from catclf.cli.stdout import put
 from catclf.errors import DataError, PictureError, SettingsError
 from catclf.storage.files import replacing
 from catclf.terminal.style import stdout_styling

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from catclf.cli.jsons import json_line
+from catclf.cli.json_text import json_line
 from catclf.cli.options import OUTPUT, JsonOrText
-from catclf.cli.streams import put
+from catclf.cli.stdout import put
 from catclf.storage.files import replacing, require_writable
 from catclf.text import counted, printable
 

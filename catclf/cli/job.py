@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from catclf.cli.choosing import Settled, Wishes, prepare_rows, settle
 from catclf.cli.recording import OnStep, both_of
-from catclf.cli.stopping import Stop, exit_if_stopped, stop_on_signals
-from catclf.cli.streams import warn
+from catclf.cli.signals import Stop, exit_if_stopped, stop_on_signals
+from catclf.cli.stdout import warn
 
 if TYPE_CHECKING:
-    from catclf.cli.reading import Opened
+    from catclf.cli.open_data import Opened
     from catclf.features.prepare import Encoded, Encoder
     from catclf.metrics import Counts
     from catclf.model import Model

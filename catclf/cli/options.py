@@ -12,6 +12,24 @@ import typer
 
 DATA, FEATURES, TRAINING, OUTPUT = "Data", "Features", "Training", "Output"
 
+PartOption = Annotated[
+    Literal["train", "test"] | None,
+    typer.Option(
+        help="The part taken of a source that has parts.",
+        show_default="test where there are both",
+        rich_help_panel=DATA,
+    ),
+]
+PositiveName = Annotated[
+    str | None,
+    typer.Option(
+        help="What the positive class is called in this data.",
+        show_default="as in the model",
+        rich_help_panel=DATA,
+    ),
+]
+
+
 ModelPath = Annotated[
     Path,
     typer.Option(

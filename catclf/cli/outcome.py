@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catclf.cli.streams import put, warn
+from catclf.cli.stdout import put, warn
 from catclf.text import counted, printable
 
 if TYPE_CHECKING:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from catclf.cli.exit_codes import ExitCode
 from catclf.cli.options import OUTPUT, ModelPath, Threshold
-from catclf.cli.streams import Signals, Stopped, Write, results, warn
-from catclf.errors import ExitCode, OutputError, PictureError, SettingsError
+from catclf.cli.signals import Signals, Stopped
+from catclf.cli.stdout import Write, results, warn
+from catclf.errors import OutputError, PictureError, SettingsError
 from catclf.terminal.stream import is_file, is_terminal, use_colour
 from catclf.text import printable
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 
-from catclf.cli.jsons import json_line
+from catclf.cli.json_text import json_line
 from catclf.text import printable
 
 

@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catclf.cli.judging import PartOption, PositiveName, open_labelled
-from catclf.cli.options import DATA, OUTPUT, ModelPath, Quiet, SkipBad, Threshold
-from catclf.cli.outputs import require_output
-from catclf.cli.streams import put, warn
+from catclf.cli.open_data import open_labelled
+from catclf.cli.options import (
+    DATA,
+    OUTPUT,
+    ModelPath,
+    PartOption,
+    PositiveName,
+    Quiet,
+    SkipBad,
+    Threshold,
+)
+from catclf.cli.output_paths import require_output
+from catclf.cli.stdout import put, warn
 from catclf.storage.files import replacing
 from catclf.text import printable, reason
 

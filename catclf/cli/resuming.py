@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catclf.cli.streams import warn
+from catclf.cli.stdout import warn
 from catclf.errors import DataError, SettingsError
 from catclf.storage.files import require_writable
 from catclf.text import printable

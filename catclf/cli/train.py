@@ -8,6 +8,7 @@ import typer
 
 from catclf.cli.choosing import Wishes
 from catclf.cli.job import Job
+from catclf.cli.open_data import open_for_training, reading_with_progress, warn_of_idle_fit
 from catclf.cli.options import (
     DATA,
     FEATURES,
@@ -22,11 +23,10 @@ from catclf.cli.options import (
     SkipBad,
 )
 from catclf.cli.outcome import show_outcome
-from catclf.cli.outputs import require_outputs
-from catclf.cli.reading import open_for_training, reading_with_progress, warn_of_idle_fit
+from catclf.cli.output_paths import require_outputs
 from catclf.cli.recording import logging_steps
 from catclf.cli.resuming import checkpoints_beside, part_or_path
-from catclf.cli.stopping import exit_if_stopped
+from catclf.cli.signals import exit_if_stopped
 
 
 def train(

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from textwrap import wrap
 from typing import Any
 
 import numpy as np
 
 from catclf.errors import DataError, DivergedError, SettingsError
 from catclf.maths import Floats
-from catclf.terminal.style import Styling
-from catclf.text import counted, printable
+from catclf.text import printable
 
 _LARGEST = 10**9  # believed of a number in a file
 FORMAT = "catclf-comparison"
@@ -241,61 +239,3 @@ def _floats(values: list[float | None]) -> Floats:
     if (np.abs(found) > _LARGEST).any():
         raise ValueError
     return found
-
-
-def text(found: Comparison, measure: str, style: Styling) -> str:
-    """The table and what to take, for people, in 80 columns but for long names."""
-    plan, positive = found.plan, printable(found.classes[1])
-    head = (
-        f"{printable(found.source)}: {counted(found.pictures, 'picture')}, "
-        f"{found.positives} {positive} ({100 * found.positives / found.pictures:.1f} %)"
-    )
-    repeats = f" x {plan.repeats} repeats" if plan.repeats > 1 else ""
-    how = (
-        f"{plan.folds} folds{repeats}, seed {plan.seed}, {counted(plan.iterations, 'step')}; "
-        "mean and standard deviation on held-out folds"
-    )
-    names = ("balanced acc.", "accuracy", "ROC AUC", "log loss")
-    headings = "".join(f"{name:>16}" for name in names)
-    lines = [style.bold(head), *wrap(how, 80), "", style.dim(f"{'rate':<8}{'λ':>6}{headings}")]
-    best = found.best(measure)
-    for result in found.results:
-        line = f"{result.candidate.learning_rate:<8g}{result.candidate.l2:>6g}"
-        if result.diverged is None:
-            line += "".join(f"{_cell(result, name, style):>16}" for name in COLUMNS)
-        else:
-            line += f"   diverged at step {result.diverged}"
-        lines.append(style.bold(line) if result is best else line)
-    return "\n".join([*lines, "", *_advice(found, measure, style)]) + "\n"
-
-
-def options(candidate: Candidate, features: str = "pixels") -> str:
-    """A candidate as options of ``catclf train``."""
-    penalty = f" --l2 {candidate.l2:g}" if candidate.l2 else ""
-    rate = f"--learning-rate {candidate.learning_rate:g}"
-    if features == "pixels":
-        return f"{rate}{penalty}"
-    return f"--features {features} --solver gd {rate}{penalty or ' --l2 0'}"
-
-
-def _cell(result: Result, name: str, style: Styling) -> str:
-    sign = "+-" if style.ascii_only else "±"
-    mean, spread = result.mean(name), result.spread(name)
-    if name in ("accuracy", "balanced_accuracy"):
-        return f"{100 * mean:.1f} {sign} {100 * spread:.1f} %"
-    return f"{mean:.3f} {sign} {spread:.3f}"
-
-
-def _advice(found: Comparison, measure: str, style: Styling) -> list[str]:
-    best = found.best(measure)
-    assert best is not None
-    lines = [
-        style.bold(f"take {options(best.candidate, found.plan.features)}")
-        + f": the best {NAMES[measure]}"
-    ]
-    alike = found.as_good(measure)
-    if alike:
-        others = ", ".join(str(result.candidate) for result in alike)
-        lines += wrap(f"within the spread of these folds, as good: {others}", 80)
-    lines.append("no test set was used: keep yours for the one model that you train with this")
-    return lines

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,8 +20,7 @@ from catclf.metrics.counts import (
     wilson,
 )
 from catclf.model import Model
-from catclf.terminal.style import Styling
-from catclf.text import counted, printable
+from catclf.text import printable
 
 
 @dataclass(frozen=True)
@@ -258,54 +256,6 @@ def facts(found: Evaluation, mistakes: int = 0) -> dict[str, Any]:
         ],
         "warnings": found.warnings(),
     }
-
-
-def text(found: Evaluation, mistakes: int, style: Styling) -> str:
-    """Everything for people, in 80 columns but for long names."""
-    counts = found.counts
-    negative, positive = (printable(name) for name in found.classes)
-    head = (
-        f"{printable(found.source)}: {counted(counts.total, 'picture')}, "
-        f"{counts.positives} {positive} ({100 * found.share:.1f} %), {counts.negatives} {negative}"
-    )
-    lines = [style.bold(head), "", style.dim(f"{'':<19}{'model':>9}  {'blind':>9}")]
-    for m in measures(found):
-        blind = "" if m.blind is None else m.show(m.blind)
-        value = style.bold(f"{m.show(m.value):>9}")
-        lines.append(f"{m.name:<19}{value}  {blind:>9}   {m.note}".rstrip())
-    lines += ["", *_confusion_lines(found, style)]
-    wrong = found.answers(False, mistakes)
-    if wrong:
-        lines += ["", *_answer_lines("most confident mistakes", wrong, positive, style)]
-    return "\n".join(lines) + "\n"
-
-
-def _confusion_lines(found: Evaluation, style: Styling) -> list[str]:
-    counts = found.counts
-    negative, positive = (printable(name) for name in found.classes)
-    width = max(8, len(f"said {negative}"), len(f"said {positive}"))
-    side = max(len(f"is {negative}"), len(f"is {positive}"), 16)
-    rows = [
-        (f"is {negative}", f"{counts.tn}", f"{counts.fp}"),
-        (f"is {positive}", f"{counts.fn}", f"{counts.tp}"),
-    ]
-    head = f"{'':<{side}}  {'said ' + negative:>{width}}  {'said ' + positive:>{width}}"
-    body = [f"{name:<{side}}  {a:>{width}}  {b:>{width}}" for name, a, b in rows]
-    return [style.dim(head), *body]
-
-
-def _answer_lines(
-    title: str, answers: Sequence[Answer], positive: str, style: Styling
-) -> list[str]:
-    labels = [printable(answer.label) for answer in answers]
-    said = [printable(answer.answer) for answer in answers]
-    a, b = max(5, *map(len, labels)), max(5, *map(len, said))
-    head = f"{f'P({positive})':>9}  {'is':<{a}}  {'said':<{b}}  picture"
-    lines = [style.bold(title), style.dim(head)]
-    for answer, label, answered in zip(answers, labels, said, strict=True):
-        share = f"{100 * answer.probability:.2f} %"
-        lines.append(f"{share:>9}  {label:<{a}}  {answered:<{b}}  {answer.shown}")
-    return lines
 
 
 def _logit(p: float) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from catclf.datasets import Dataset
-from catclf.evaluation.compare import COLUMNS, NAMES, Comparison, Result, options
+from catclf.evaluation.compare import COLUMNS, NAMES, Candidate, Comparison, Result
 from catclf.evaluation.evaluate import Evaluation, measures
 from catclf.metrics import Counts, wilson
 from catclf.model import Model
@@ -193,7 +193,7 @@ def compare_section(found: Comparison, measure: str) -> str:
     repeats = f", {plan.repeats} times" if plan.repeats > 1 else ""
     said = "Every candidate diverged."
     if best is not None:
-        taken = escape(options(best.candidate, found.plan.features))
+        taken = escape(train_options(best.candidate, found.plan.features))
         said = f"Best {NAMES[measure]}: <code>{taken}</code>."
         alike = ", ".join(escape(str(result.candidate)) for result in found.as_good(measure))
         if alike:
@@ -292,3 +292,12 @@ def _key(model: Model) -> str:
 
 def _section(title: str, body: str) -> str:
     return f"<section><h2>{title}</h2>{body}</section>"
+
+
+def train_options(candidate: Candidate, features: str = "pixels") -> str:
+    """A candidate as options of ``catclf train``."""
+    penalty = f" --l2 {candidate.l2:g}" if candidate.l2 else ""
+    rate = f"--learning-rate {candidate.learning_rate:g}"
+    if features == "pixels":
+        return f"{rate}{penalty}"
+    return f"--features {features} --solver gd {rate}{penalty or ' --l2 0'}"

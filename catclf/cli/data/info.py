@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from catclf.cli.jsons import json_line
+from catclf.cli.json_text import json_line
+from catclf.cli.open_data import open_all_parts, reading_with_progress, warn_of_idle_fit
 from catclf.cli.options import OUTPUT, FitOption, JsonOrText, Size, SkipBad, SourcePath
-from catclf.cli.outputs import require_output
-from catclf.cli.reading import open_all_parts, reading_with_progress, warn_of_idle_fit
-from catclf.cli.streams import put
+from catclf.cli.output_paths import require_output
+from catclf.cli.stdout import put
 from catclf.storage.files import replacing
 from catclf.text import counted, printable
 

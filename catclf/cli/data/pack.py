@@ -8,15 +8,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from catclf.cli.options import DATA, OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath
-from catclf.cli.outputs import require_no_picture
-from catclf.cli.reading import (
+from catclf.cli.open_data import (
     open_all_parts,
     reading_with_progress,
     warn_of_idle_fit,
     warn_of_left_out,
 )
-from catclf.cli.streams import put
+from catclf.cli.options import DATA, OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath
+from catclf.cli.output_paths import require_no_picture
+from catclf.cli.stdout import put
 from catclf.text import counted, printable
 
 

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from catclf.cli.open_data import reading_with_progress, warn_of_idle_fit, warn_of_left_out
 from catclf.cli.options import OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath
-from catclf.cli.outputs import require_no_picture
-from catclf.cli.reading import reading_with_progress, warn_of_idle_fit, warn_of_left_out
-from catclf.cli.streams import put
+from catclf.cli.output_paths import require_no_picture
+from catclf.cli.stdout import put
 from catclf.errors import DataError
 from catclf.text import counted, printable
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catclf.cli.jsons import json_line
+from catclf.cli.exit_codes import ExitCode
+from catclf.cli.json_text import json_line
+from catclf.cli.open_data import open_all_parts, reading_with_progress
 from catclf.cli.options import JsonOrText, Size
-from catclf.cli.reading import open_all_parts, reading_with_progress
-from catclf.cli.streams import put
-from catclf.errors import ExitCode
+from catclf.cli.stdout import put
 from catclf.text import counted, printable
 
 if TYPE_CHECKING:

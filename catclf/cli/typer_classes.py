@@ -11,8 +11,9 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from catclf.cli.streams import abandon_stdout, put
-from catclf.errors import ExitCode, OutputError
+from catclf.cli.exit_codes import ExitCode
+from catclf.cli.stdout import abandon_stdout, put
+from catclf.errors import OutputError
 from catclf.text import printable
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 
 from catclf.errors import OutputError
 
@@ -80,63 +78,6 @@ def results(output: Path | None, taken: Sequence[Path]) -> Iterator[Write]:
     require_writable(output, taken)
     with replacing(output) as file:
         yield file.write
-
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Stopped(BaseException):
-    """A signal that asks for the end, with the exit code that says so."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.code = 128 + number
-
-
-class Signals:
-    """Within its block SIGINT, SIGTERM and SIGHUP raise Stopped, but only where ``pause`` allows.
-
-    An exception at any other place could cut a line, leave a file behind or a lock taken. A second
-    signal ends the process at once; one that is ignored, as under nohup, stays so.
-    """
-
-    def __init__(self) -> None:
-        self.pause = Pause(self)
-        self.number: int | None = None
-        self.paused = False
-        self._before: dict[int, signal._HANDLER] = {}
-
-    def __enter__(self) -> Signals:
-        for number in SIGNALS:
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.number = number
-        for each in self._before:
-            signal.signal(each, signal.SIG_DFL)
-        if self.paused:
-            raise Stopped(number)
-
-
-class Pause:
-    """A block in which nothing is done but waiting, so that a signal may end it."""
-
-    def __init__(self, signals: Signals) -> None:
-        self._signals = signals
-
-    def __enter__(self) -> None:
-        self._signals.paused = True
-        if self._signals.number is not None:
-            raise Stopped(self._signals.number)
-
-    def __exit__(self, *_: object) -> None:
-        self._signals.paused = False
 
 
 @contextmanager

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from catclf.cli.streams import warn
+from catclf.cli.stdout import warn
+from catclf.errors import DataError
 from catclf.text import printable
 
 if TYPE_CHECKING:
     from catclf.datasets import Dataset, Part, Reading
     from catclf.datasets.sources import Source
+    from catclf.model import Model
 
 
 @contextmanager
@@ -94,3 +96,39 @@ def open_all_parts(path: Path, reading: Reading) -> dict[Part, Source]:
     if path.exists() and has_both_parts(path):
         parts = ("train", "test")
     return {part: open_source(path, part, reading) for part in parts}
+
+
+def open_labelled(
+    model: Model,
+    path: Path | None,
+    part: Part | None,
+    positive: str | None = None,
+    *,
+    skip_bad: bool = False,
+    quiet: bool = False,
+) -> Dataset:
+    """A source as the model sees it, its notes on stderr; without a path the bundled data."""
+    from catclf.datasets import bundled, open_for
+
+    if path is None:
+        path = bundled()[part != "train"]
+    elif part is not None:
+        _require_part(path, part)
+    with reading_with_progress(None, None, skip_bad, quiet, positive=positive) as reading:
+        data = open_for(model.classes, model.preprocess, path, part or "test", reading)
+    for note in data.notes:
+        warn(note)
+    return data
+
+
+def _require_part(path: Path, part: Part) -> None:
+    """Refuse to take a part for the other one, and say so where there are none."""
+    from catclf.datasets import parts_of
+
+    held = parts_of(path) if path.exists() else {part}
+    if not held:
+        warn(f"{printable(path)}: is not divided into parts: --part {part} changes nothing")
+    elif part not in held:
+        raise DataError(
+            f"{printable(path)}: has no {part} part, but a {held.pop()} part: leave --part out"
+        )
