@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import catclf
-from catclf.cli.records import Record, path_line, writer
+from catclf.cli.predict.records import Record, path_line, writer
 
 CLASSES = ("non-cat", "cat")
 # What a file may be called: any bytes but NUL, as text that keeps them.

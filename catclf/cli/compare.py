@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from catclf.cli.choosing import phases
 from catclf.cli.json_text import json_line
 from catclf.cli.open_data import reading_with_progress, warn_of_idle_fit
 from catclf.cli.options import (
@@ -24,6 +23,7 @@ from catclf.cli.options import (
     SkipBad,
 )
 from catclf.cli.stdout import put, warn
+from catclf.cli.train.features import phases
 from catclf.terminal.style import stdout_styling
 from catclf.text import counted, printable
 

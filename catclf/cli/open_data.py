@@ -48,7 +48,7 @@ def open_for_training(
     data: Path, test: Path | None, validation: Path | None, reading: Reading
 ) -> Opened:
     """What training needs of its sources; doubts go to stderr."""
-    from catclf.cli.resuming import open_validation
+    from catclf.cli.train.resume import open_validation
     from catclf.datasets import open_parts
     from catclf.samples import in_memory
 

@@ -17,7 +17,7 @@ from time import process_time
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.cli.choosing import Wishes, prepare_rows, settle
+from catclf.cli.train.features import prepare_rows
 from catclf.datasets import Dataset, open_dataset
 from catclf.evaluation import crossval
 from catclf.maths import Floats
@@ -25,6 +25,7 @@ from catclf.metrics import curves, wilson
 from catclf.model import Model
 from catclf.training import Settings
 from catclf.training import train as fit_to
+from catclf.training.automatic import Wishes, settle
 from scripts.benchmarks.measure import BIN, run, table
 
 KINDS = ("pixels", "hog", "patches")

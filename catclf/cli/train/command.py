@@ -6,8 +6,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from catclf.cli.choosing import Wishes
-from catclf.cli.job import Job
 from catclf.cli.open_data import open_for_training, reading_with_progress, warn_of_idle_fit
 from catclf.cli.options import (
     DATA,
@@ -22,11 +20,13 @@ from catclf.cli.options import (
     Size,
     SkipBad,
 )
-from catclf.cli.outcome import show_outcome
 from catclf.cli.output_paths import require_outputs
-from catclf.cli.recording import logging_steps
-from catclf.cli.resuming import checkpoints_beside, part_or_path
 from catclf.cli.signals import exit_if_stopped
+from catclf.cli.train.log import logging_steps
+from catclf.cli.train.resume import checkpoints_beside, part_or_path
+from catclf.cli.train.run import Job
+from catclf.cli.train.summary import show_outcome
+from catclf.training.automatic import Wishes
 
 
 def train(

@@ -24,10 +24,10 @@ from catclf.text import printable
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from catclf.cli.records import Line, Record
+    from catclf.cli.predict.inputs import Input
+    from catclf.cli.predict.records import Line, Record
     from catclf.images.preprocess import Limits
     from catclf.images.worker_handle import Decoder
-    from catclf.inputs import Input
     from catclf.model import Model
 
 INPUT, LIMITS = "Input", "Limits"
@@ -135,8 +135,8 @@ def predict(
     tally = Tally(output)
     try:
         with Signals() as signals:
+            from catclf.cli.predict.inputs import read_inputs
             from catclf.images.pool import getting_ready
-            from catclf.inputs import read_inputs
 
             inputs = read_inputs(paths, null=null, recursive=recursive)
             limits = _limits(max_pixels, max_bytes)
@@ -205,7 +205,7 @@ def _writer(
     model: Model, format: Format | None, only: str | None, print0: bool
 ) -> tuple[bytes, Line]:
     """What is written first, and how a record is written."""
-    from catclf.cli.records import path_line, writer
+    from catclf.cli.predict.records import path_line, writer
 
     if only is not None:
         if only not in model.classes:
@@ -266,7 +266,7 @@ def _scored(
     """The records of all inputs in order, in lists of what is ready; one product for each list."""
     import numpy as np
 
-    from catclf.cli.records import Record
+    from catclf.cli.predict.records import Record
     from catclf.images.pool import decode_batches
     from catclf.maths import sigmoid
 

@@ -1,17 +1,15 @@
-"""What ``catclf train`` chooses by itself: features, penalty, threshold, solver, learning rate."""
+"""What training chooses by itself: penalty, threshold, solver, learning rate."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from catclf.cli.train.features import phases
 from catclf.errors import SettingsError
 
 if TYPE_CHECKING:
-    from catclf.datasets import Dataset
-    from catclf.features.prepare import Encoded, Encoder
     from catclf.metrics import Counts
     from catclf.samples import Labelled
     from catclf.training import Settings
@@ -109,25 +107,6 @@ class Settled(NamedTuple):
     judged: Counts | None = None  # out of fold
 
 
-def prepare_rows(
-    wishes: Wishes, data: Dataset, seed: int, workers: int | None, quiet: bool
-) -> tuple[Encoder | None, Encoded | None]:
-    """The data set as rows of features, with progress; nothing where pixels do."""
-    if not wishes.encodes:
-        return None, None
-    from catclf.features.prepare import prepare
-
-    return prepare(
-        data,
-        wishes.features,
-        flip=wishes.mirrors,
-        seed=seed,
-        workers=workers,
-        cache=wishes.cache,
-        phase=phases(quiet),
-    )
-
-
 def settle(
     wishes: Wishes,
     settings: Settings,
@@ -155,16 +134,6 @@ def settle(
         facts["chosen"] = _facts(wishes, choice, judged)
     solver = wishes.solver or _solver(wishes, settings, l2, len(data.pictures), keeps_state)
     return Settled(replace(settings, l2=l2, solver=solver), threshold, facts, judged)
-
-
-def phases(quiet: bool) -> Any:
-    """Progress on stderr for each named phase."""
-    from catclf.terminal.progress import counting
-
-    def phase(what: str) -> AbstractContextManager[Any]:
-        return counting(what, quiet)
-
-    return phase
 
 
 def _cross_validated(

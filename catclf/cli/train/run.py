@@ -6,10 +6,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from catclf.cli.choosing import Settled, Wishes, prepare_rows, settle
-from catclf.cli.recording import OnStep, both_of
 from catclf.cli.signals import Stop, exit_if_stopped, stop_on_signals
 from catclf.cli.stdout import warn
+from catclf.cli.train.features import prepare_rows
+from catclf.cli.train.log import OnStep, both_of
+from catclf.training.automatic import Settled, Wishes, settle
 
 if TYPE_CHECKING:
     from catclf.cli.open_data import Opened

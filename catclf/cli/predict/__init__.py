@@ -1,0 +1,3 @@
+"""``catclf predict``: images in, predictions out."""
+
+from catclf.cli.predict.command import predict as predict
