@@ -1,10 +1,27 @@
-"""Train vectorized logistic regression on pictures and score pictures with it.
+"""Train vectorized logistic regression on images and score images with it.
 
     import catclf
 
     data = catclf.open_dataset("train_catvnoncat.h5")
-    model = catclf.Model.from_fit(catclf.train(data), data)
+    model = catclf.train(data)
     catclf.save(model, "model.npz")
+
+The rooms, in the order in which data pass through them:
+
+    images      a file to pixels, in decoding processes
+    datasets    every source to one ``Dataset``: labelled images
+    samples, splits   images and labels as all rooms see them; random divisions
+    features    images to rows of numbers
+    objective   cost and gradient over data, in every form
+    training    what is selected, solvers, from a data set to a model
+    model       weights with what they mean, and their file
+    evaluation  how good a model is, or many settings by cross-validation
+    explain     why one image got its prediction
+    cli, report what people see
+
+Below them: ``maths`` and ``metrics`` hold the formulas, ``storage`` files, ``terminal`` what is
+drawn on stderr, and ``parallel``, ``machine``, ``text``, ``errors`` and ``version`` the ground.
+Imports point downwards, from the command line to the ground, and never back.
 
 Names are loaded when they are used, so that importing this package costs nothing.
 """

@@ -9,8 +9,8 @@ class DataError(CatclfError):
     """A data set that is missing, damaged or unfit for training."""
 
 
-class PictureError(CatclfError):
-    """One picture that cannot be read. ``kind`` is a stable word that scripts may rely on."""
+class ImageError(CatclfError):
+    """One image that cannot be read. ``kind`` is a stable word that scripts may rely on."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from catclf.errors import DataError
-from catclf.samples import Labelled, Part
+from catclf.samples import Indices, Labelled, Subset
 from catclf.text import counted
 
 _SPLIT = 1  # keeps the split's random numbers apart from those of shuffling
 
 
-Rows = NDArray[np.int64]
-
-
-def stratified_split(labels: Rows, groups: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
-    """Row numbers of two parts, sorted: the rest, and about ``share`` of each class.
+def stratified_split(
+    labels: Indices, groups: Indices, fraction: float, seed: int
+) -> tuple[Indices, Indices]:
+    """Row numbers of two parts, sorted: the rest, and about ``fraction`` of each class.
 
     ``labels`` (m,) are class numbers, ``groups`` (m,) say which rows must stay together: a group
     goes to the side that its first row's class still needs. Raises DataError when a part would be
@@ -27,7 +25,7 @@ def stratified_split(labels: Rows, groups: Rows, share: float, seed: int) -> tup
     for row, group in enumerate(groups.tolist()):
         members.setdefault(group, []).append(row)
     names = sorted(members)
-    missing = {int(k): share * np.sum(labels == k) for k in np.unique(labels)}
+    missing = {int(k): fraction * np.sum(labels == k) for k in np.unique(labels)}
     held: list[int] = []
     for place in rng.permutation(len(names)):
         rows = members[names[place]]
@@ -40,16 +38,16 @@ def stratified_split(labels: Rows, groups: Rows, share: float, seed: int) -> tup
     chosen[held] = True
     if chosen.all() or not chosen.any():
         raise DataError(
-            f"{counted(len(labels), 'picture')} cannot be divided so that each part has some: "
-            "try --test 0.5"
+            f"{counted(len(labels), 'image')} cannot be divided so that each part has some: "
+            "try `test=0.5`"
         )
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
-def split(data: Labelled, fraction: float, seed: int) -> tuple[Part, Part]:
-    """The pictures to train on, and ``fraction`` of each class held out, chosen by ``seed``.
+def split(data: Labelled, fraction: float, seed: int) -> tuple[Subset, Subset]:
+    """The images to train on, and ``fraction`` of each class held out, chosen by ``seed``.
 
-    Raises DataError when a class has too few pictures to be in both.
+    Raises DataError when a class has too few images to be in both.
     """
     rng = np.random.default_rng([seed, _SPLIT])
     labels = data.Y[0] > 0.5
@@ -59,8 +57,8 @@ def split(data: Labelled, fraction: float, seed: int) -> tuple[Part, Part]:
         count = round(fraction * len(rows))
         if not 0 < count < len(rows):
             raise DataError(
-                f"{fraction:g} of {counted(len(rows), 'picture')} of one class cannot be held out "
-                "for validation: use more pictures or another fraction"
+                f"{fraction:g} of {counted(len(rows), 'image')} of one class cannot be held out "
+                "for validation: use more images or another fraction"
             )
         held[rng.permutation(rows)[:count]] = True
-    return Part(data, np.flatnonzero(~held)), Part(data, np.flatnonzero(held))
+    return Subset(data, np.flatnonzero(~held)), Subset(data, np.flatnonzero(held))

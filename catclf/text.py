@@ -6,7 +6,7 @@ import os
 
 
 def counted(count: int, noun: str, spec: str = "") -> str:
-    """A number, formatted as ``spec`` says, with its noun: 1 picture, 2 pictures."""
+    """A number, formatted as ``spec`` says, with its noun: 1 image, 2 images."""
     return f"{count:{spec}} {noun}{'' if count == 1 else 's'}"
 
 

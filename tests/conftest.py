@@ -109,10 +109,10 @@ def course(datasets: Path) -> tuple[Path, Path]:
     return folder / "train_catvnoncat.h5", folder / "test_catvnoncat.h5"
 
 
-def make_pictures(
+def make_images(
     m: int, size: int = 8, seed: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pictures uint8 (m, size, size, 3) and labels (m,), both present: positives are brighter."""
+    """Images uint8 (m, size, size, 3) and labels (m,), both present: positives are brighter."""
     rng = np.random.default_rng(seed)
     labels = (np.arange(m) % 2).astype(np.int64)
     rng.shuffle(labels)
@@ -143,9 +143,9 @@ def write_hdf5(path: Path, **arrays: NDArray[np.generic] | list[bytes]) -> Path:
 
 @pytest.fixture
 def small_hdf5(tmp_path: Path) -> Path:
-    """Twenty 8x8 pictures, train and test in one file, in the course's schema."""
-    x, y = make_pictures(20)
-    test_x, test_y = make_pictures(10, seed=1)
+    """Twenty 8x8 images, train and test in one file, in the course's schema."""
+    x, y = make_images(20)
+    test_x, test_y = make_images(10, seed=1)
     return write_hdf5(
         tmp_path / "small.h5",
         train_set_x=x,
@@ -158,7 +158,7 @@ def small_hdf5(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A model by hand: z = +4 for a green picture, -4 for a red one."""
+    """A model by hand: z = +4 for a green image, -4 for a red one."""
     pixel = np.array([-4.0, 4.0, 0.0]) / 64**2
     w = np.tile(pixel, 64**2).reshape(-1, 1)
     catclf.save(catclf.Model(w, 0.0), tmp_path / "model.npz")
@@ -166,6 +166,6 @@ def model(tmp_path: Path) -> Path:
 
 
 def paint(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (90, 70)) -> Path:
-    """A picture file of one colour."""
+    """An image file of one colour."""
     Image.new("RGB", size, colour).save(path)
     return path

@@ -1,4 +1,4 @@
-"""Pictures that are read when they are sliced, as those of a large file are."""
+"""Images that are read when they are sliced, as those of a large file are."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from conftest import make_pictures
+from conftest import make_images
 
 from catclf.maths import Floats, Pixels
 
 
 @dataclass
 class Labels:
-    """Pictures of any kind with their labels."""
+    """Images of any kind with their labels."""
 
-    pictures: Any
+    images: Any
     Y: Floats
 
 
@@ -44,11 +44,11 @@ class OnDisk:
 
 
 def labelled(m: int, size: int = 8, seed: int = 0) -> Labels:
-    """Pictures in memory with labels of both kinds."""
-    pictures, labels = make_pictures(m, size, seed)
-    return Labels(pictures, labels.reshape(1, m).astype(np.float64))
+    """Images in memory with labels of both kinds."""
+    images, labels = make_images(m, size, seed)
+    return Labels(images, labels.reshape(1, m).astype(np.float64))
 
 
 def on_disk(data: Labels, chunk_rows: int = 0) -> Labels:
-    """The same pictures, read when they are sliced."""
-    return Labels(OnDisk(data.pictures, chunk_rows), data.Y)
+    """The same images, read when they are sliced."""
+    return Labels(OnDisk(data.images, chunk_rows), data.Y)

@@ -19,14 +19,13 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
-from conftest import make_pictures
+from conftest import make_images
 
 import catclf
 from catclf.datasets import Dataset
 from catclf.evaluation import crossval, evaluate
 from catclf.evaluation.compare import Candidate, Plan
 from catclf.images.preprocess import Preprocess
-from catclf.model import Model
 from catclf.report import charts, page
 from catclf.report.svg import standalone
 
@@ -127,16 +126,16 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A full page, with long names that could break a narrow one."""
-    pictures, labels = make_pictures(40)
+    images, labels = make_images(40)
     labels[:6] ^= 1
     names = tuple(f"folder/{'long' * 20}-name-{i}.jpeg" for i in range(40))
     Y = labels.astype(float).reshape(1, -1)
-    data = Dataset(pictures, Y, ("non-cat", "cat"), "pictures.h5", Preprocess(8), names)
-    model = Model.from_fit(catclf.train(data, catclf.Settings(0.01, 500)), data)
+    data = Dataset(images, Y, ("non-cat", "cat"), "images.h5", Preprocess(8), names)
+    model = catclf.train(data, catclf.Settings(0.01, 500))
     rates = (0.01, 0.0099, 0.001, 0.0001)
     plan = Plan(tuple(Candidate(rate) for rate in rates), 100, folds=3)
-    compared = crossval.compare(data, plan, "pictures.h5")
-    found = evaluate.evaluate(model, replace(data, source="other pictures.h5"))
+    compared = crossval.compare(data, plan, "images.h5")
+    found = evaluate.evaluate(model, replace(data, source="other images.h5"))
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(page(model, "model.npz", (found, data), (compared, "roc_auc")))
     return path

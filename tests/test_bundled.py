@@ -31,8 +31,8 @@ def draw(*args: str | Path) -> str:
 @pytest.mark.parametrize(("part", "m"), [("train", 400), ("test", 120)])
 def test_the_files_follow_the_courses_schema_with_even_classes(part: str, m: int) -> None:
     with h5py.File(DATA / f"{part}.h5") as file:
-        pictures, labels = file[f"{part}_set_x"], file[f"{part}_set_y"]
-        assert (pictures.shape, pictures.dtype) == ((m, 64, 64, 3), np.uint8)
+        images, labels = file[f"{part}_set_x"], file[f"{part}_set_y"]
+        assert (images.shape, images.dtype) == ((m, 64, 64, 3), np.uint8)
         assert (labels.shape, labels.dtype) == ((m,), np.int64)
         assert file["list_classes"][:].tolist() == [b"non-cat", b"cat"]
         assert labels[:].sum() == m / 2

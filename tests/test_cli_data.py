@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import Result, Run, make_pictures, write_hdf5
+from conftest import Result, Run, make_images, write_hdf5
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,7 +20,7 @@ SIZE = 32
 
 
 def scenes(count: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Different smooth pictures (count, 32, 32, 3) with neighbours that correlate as in photos."""
+    """Different smooth images (count, 32, 32, 3) with neighbours that correlate as in photos."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (count, 6, 6, 3)).astype(np.uint8)
     bicubic = Image.Resampling.BICUBIC
@@ -30,8 +30,8 @@ def scenes(count: int, seed: int = 0) -> NDArray[np.uint8]:
 def folder(root: Path, classes: tuple[str, ...], each: int = 6, seed: int = 0) -> Path:
     for place, name in enumerate(classes):
         (root / name).mkdir(parents=True)
-        for i, picture in enumerate(scenes(each, seed * 100 + place)):
-            Image.fromarray(picture).save(root / name / f"{i}.png")
+        for i, image in enumerate(scenes(each, seed * 100 + place)):
+            Image.fromarray(image).save(root / name / f"{i}.png")
     return root
 
 
@@ -68,18 +68,16 @@ def strict(text: str) -> Any:
 TRAIN = ("train", "--iterations", "20", "--print-every", "20", "-o", "m.npz")
 
 
-def test_every_source_of_the_same_pictures_trains_to_the_same_model(
-    run: Run, tmp_path: Path
-) -> None:
+def test_every_source_of_the_same_images_trains_to_the_same_model(run: Run, tmp_path: Path) -> None:
     root = folder(tmp_path / "photos", ("cat", "non-cat"))
-    pictures = np.concatenate([scenes(6, 0), scenes(6, 1)])
+    images = np.concatenate([scenes(6, 0), scenes(6, 1)])
     labels = np.repeat([1, 0], 6)
     files = sorted(root.glob("*/*.png"))
     with (tmp_path / "t.csv").open("w", newline="") as file:
         rows = [(str(path.relative_to(tmp_path)), path.parent.name) for path in files]
         csv.writer(file).writerows([("path", "label"), *rows])
-    np.savez(tmp_path / "d.npz", x=pictures, y=labels)
-    write_hdf5(tmp_path / "d.h5", images=pictures, labels=labels)
+    np.savez(tmp_path / "d.npz", x=images, y=labels)
+    write_hdf5(tmp_path / "d.h5", images=images, labels=labels)
     models = []
     for name in ("photos", "t.csv", "d.npz", "d.h5"):
         result = run(*TRAIN, "--data", name, "--size", "32")
@@ -96,7 +94,7 @@ def test_pets_train_as_a_folder_and_as_a_pack_to_the_same_model(
     assert run(*arguments, "--data", source, "-o", "a.npz").code == 0
     packed = run("data", "pack", source, "-o", "p.h5")
     assert packed.code == 0
-    assert packed.stdout.startswith("p.h5: train 2000 pictures, ")
+    assert packed.stdout.startswith("p.h5: train 2000 images, ")
     with h5py.File(tmp_path / "p.h5") as file:
         assert file["train_set_names"][0] == b"cat/cat.0.jpg"
         assert np.bincount(file["train_set_y"][:]).tolist() == [1000, 1000]
@@ -146,14 +144,14 @@ def test_the_positive_class_is_noted_where_it_was_chosen(
     assert note is None or note in notes[0]
 
 
-def test_an_unreadable_picture_ends_training_unless_it_is_skipped(run: Run, tmp_path: Path) -> None:
+def test_an_unreadable_image_ends_training_unless_it_is_skipped(run: Run, tmp_path: Path) -> None:
     root = folder(tmp_path / "photos", ("cat", "dog"))
     (root / "dog" / "bad.jpg").write_bytes(b"\xff\xd8\xff")
     failed(run(*TRAIN, "--data", "photos"), "dog/bad.jpg (", "--skip-bad")
     assert not (tmp_path / "m.npz").exists()
     result = run(*TRAIN, "--data", "photos", "--skip-bad", "--size", "8")
     assert result.code == 0
-    assert "left out 1 unreadable picture: dog/bad.jpg (" in result.stderr
+    assert "left out 1 unreadable image: dog/bad.jpg (" in result.stderr
     assert " of 12 " in result.stdout
 
 
@@ -188,15 +186,15 @@ def test_pack_refuses_what_it_could_not_read_again_or_would_destroy(
     assert [path.name for path in tmp_path.iterdir()] == ["d.h5"]
 
 
-def test_pack_says_which_pictures_it_left_out(run: Run, tmp_path: Path) -> None:
+def test_pack_says_which_images_it_left_out(run: Run, tmp_path: Path) -> None:
     root = folder(tmp_path / "photos", ("cat", "dog"))
     (root / "dog" / "bad.jpg").touch()
     failed(run("data", "pack", "photos", "-o", "p.h5"), "dog/bad.jpg (is empty)", "--skip-bad")
     assert not (tmp_path / "p.h5").exists()
     result = run("data", "pack", "photos", "-o", "p.h5", "--skip-bad", "--compress", "gzip")
     assert result.code == 0
-    assert result.stdout.startswith("p.h5: train 12 pictures, ")
-    assert "left out 1 unreadable picture: dog/bad.jpg (is empty)" in result.stderr
+    assert result.stdout.startswith("p.h5: train 12 images, ")
+    assert "left out 1 unreadable image: dog/bad.jpg (is empty)" in result.stderr
     with h5py.File(tmp_path / "p.h5") as file:
         assert file["train_set_x"].shape == (12, 64, 64, 3)
         assert file["train_set_x"].compression == "gzip"
@@ -211,8 +209,8 @@ def test_info_shows_shapes_classes_and_shares_of_both_parts(run: Run, tmp_path: 
     arrays["list_classes"] = [b"non-cat", b"cat"]
     write_hdf5(tmp_path / "d.h5", train_set_x=x, train_set_y=y, **arrays)
     text = run("data", "info", "d.h5").stdout
-    assert "train: 10 pictures, uint8 10 x 32 x 32 x 3" in text
-    assert "test: 4 pictures" in text
+    assert "train: 10 images, uint8 10 x 32 x 32 x 3" in text
+    assert "test: 4 images" in text
     table = [line.split() for line in text.splitlines() if line.startswith("  ")]
     assert table == [
         ["non-cat", "7", "70.0", "%"],
@@ -225,7 +223,7 @@ def test_info_shows_shapes_classes_and_shares_of_both_parts(run: Run, tmp_path: 
     assert facts["parts"]["train"]["classes"] == {"non-cat": 7, "cat": 3}
     assert facts["parts"]["test"]["shape"] == [4, 32, 32, 3]
     sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"))
-    assert sheet.shape == (2 * 36, 12 * 36, 3)  # 14 pictures with frames, 12 in a row
+    assert sheet.shape == (2 * 36, 12 * 36, 3)  # 14 images with frames, 12 in a row
     np.testing.assert_array_equal(sheet[2:34, 2:34], x[0])
     np.testing.assert_array_equal(sheet[38:70, 38:70], x[3])  # the fourth of the test part
     assert (sheet[0, 0] != sheet[0, 7 * 36]).any()  # frames of non-cats and cats
@@ -248,8 +246,8 @@ def test_verify_finds_what_is_known_of_the_course_files(
     ]
     leak, shares = report["problems"]
     assert leak == {
-        "kind": "same-picture-across-parts",
-        "message": f"same picture: {names[0]} picture 146 = {names[1]} picture 17",
+        "kind": "same-image-across-parts",
+        "message": f"same image: {names[0]} image 146 = {names[1]} image 17",
     }
     assert shares["kind"] == "class-shares"
     assert f"34.4 % of {names[0]} and 66.0 % of {names[1]}" in shares["message"]
@@ -259,16 +257,16 @@ def test_verify_flags_the_course_data_reshaped_the_wrong_way(
     run: Run, tmp_path: Path, course: tuple[Path, Path]
 ) -> None:
     with h5py.File(course[0]) as file:
-        pictures, labels = file["train_set_x"][:], file["train_set_y"][:]
-    wrong = np.ascontiguousarray(pictures.reshape(-1, 209).T).reshape(pictures.shape)
+        images, labels = file["train_set_x"][:], file["train_set_y"][:]
+    wrong = np.ascontiguousarray(images.reshape(-1, 209).T).reshape(images.shape)
     write_hdf5(tmp_path / "wrong.h5", x=wrong, y=labels)
     result = run("data", "verify", "wrong.h5")
     assert result.code == 1
     lines = result.stdout.splitlines()
     assert lines[0].startswith("scrambled pixels: ")
     assert "wrong.h5" in lines[0]
-    assert lines[1] == "checked 209 pictures: wrong.h5 209"
-    assert lines[-1] == "problems: 1"  # and not one for each pair of pictures that are noise now
+    assert lines[1] == "checked 209 images: wrong.h5 209"
+    assert lines[-1] == "problems: 1"  # and not one for each pair of images that are noise now
 
 
 def test_verify_of_clean_data_says_what_was_checked(run: Run, tmp_path: Path) -> None:
@@ -278,14 +276,14 @@ def test_verify_of_clean_data_says_what_was_checked(run: Run, tmp_path: Path) ->
     assert result.code == 0
     assert result.stderr == ""
     lines = result.stdout.splitlines()
-    assert lines[0] == "checked 60 pictures: photos train 40, photos test 20"
+    assert lines[0] == "checked 60 images: photos train 40, photos test 20"
     assert lines[-1] == "problems: none"
     said = " ".join(lines[1:-1])
     for text in ("equal", "near-duplicates", "within 4 of 64 bits", "class shares", "scrambled"):
         assert text in said
 
 
-def test_verify_names_every_kind_of_bad_picture_of_a_folder(run: Run, tmp_path: Path) -> None:
+def test_verify_names_every_kind_of_bad_image_of_a_folder(run: Run, tmp_path: Path) -> None:
     cats = folder(tmp_path / "photos", ("cat", "dog"), 10) / "cat"
     shutil.copy(cats / "0.png", cats.parent / "dog" / "copy.png")
     Image.new("RGB", (64, 64), (9, 9, 9)).save(cats / "black.png")
@@ -294,44 +292,44 @@ def test_verify_names_every_kind_of_bad_picture_of_a_folder(run: Run, tmp_path: 
     result = run("data", "verify", "photos", "--format", "json", "--size", "32")
     assert result.code == 1
     problems = {found["kind"]: found["message"] for found in strict(result.stdout)["problems"]}
-    assert set(problems) == {"unreadable", "small", "empty", "same-picture-other-label"}
+    assert set(problems) == {"unreadable", "small", "empty", "same-image-other-label"}
     assert r"cat/x\ny.png: " in problems["unreadable"]
     assert "cat/thumb.png has 12x12 pixels" in problems["small"]
     assert "cat/black.png" in problems["empty"]
-    assert "cat/0.png = photos dog/copy.png" in problems["same-picture-other-label"]
+    assert "cat/0.png = photos dog/copy.png" in problems["same-image-other-label"]
 
 
-def test_verify_lists_the_pictures_of_a_class_that_cannot_be_read_at_all(
+def test_verify_lists_the_images_of_a_class_that_cannot_be_read_at_all(
     run: Run, tmp_path: Path
 ) -> None:
     root = folder(tmp_path / "photos", ("cat", "dog"), 3)
     for path in (root / "dog").iterdir():
-        path.write_bytes(b"no picture")
+        path.write_bytes(b"no image")
     result = run("data", "verify", "photos", "--size", "32")
     assert (result.code, result.stderr) == (1, "")
     lines = result.stdout.splitlines()
     assert [line.partition(": ")[0] for line in lines[:3]] == [
         f"photos dog/{i}.png" for i in range(3)
     ]
-    assert lines[3] == "checked 3 pictures: photos 3"
+    assert lines[3] == "checked 3 images: photos 3"
     for path in (root / "cat").iterdir():
-        path.write_bytes(b"no picture")
+        path.write_bytes(b"no image")
     result = run("data", "verify", "photos", "--format", "json")
     assert (result.code, result.stderr) == (1, "")
     assert [found["kind"] for found in strict(result.stdout)["problems"]] == ["unreadable"] * 6
-    failed(run("data", "pack", "photos", "-o", "p.h5", "--skip-bad"), "no picture of class cat")
+    failed(run("data", "pack", "photos", "-o", "p.h5", "--skip-bad"), "no image of class cat")
 
 
 def test_verify_tells_parts_of_one_name_apart(run: Run, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 1)):
         (tmp_path / name).mkdir()
-        pictures = scenes(10, seed)
-        pictures[3 + seed] = scenes(1, 5)[0]
-        write_hdf5(tmp_path / name / "data.h5", x=pictures, y=np.arange(10) % 2)
+        images = scenes(10, seed)
+        images[3 + seed] = scenes(1, 5)[0]
+        write_hdf5(tmp_path / name / "data.h5", x=images, y=np.arange(10) % 2)
     result = run("data", "verify", "a/data.h5", "b/data.h5")
     assert result.code == 1
-    assert "a/data.h5 picture 3" in result.stdout
-    assert "b/data.h5 picture 4" in result.stdout
+    assert "a/data.h5 image 3" in result.stdout
+    assert "b/data.h5 image 4" in result.stdout
 
 
 def test_verify_of_something_unreadable_is_exit_2(run: Run, tmp_path: Path) -> None:
@@ -345,24 +343,24 @@ def test_verify_of_something_unreadable_is_exit_2(run: Run, tmp_path: Path) -> N
 def test_split_divides_by_class_and_keeps_duplicates_together(run: Run, tmp_path: Path) -> None:
     root = folder(tmp_path / "photos", ("cat", "dog"), 20)
     for i in range(6):
-        picture = Image.open(root / "cat" / f"{i}.png")
+        image = Image.open(root / "cat" / f"{i}.png")
         shutil.copy(root / "cat" / f"{i}.png", root / "cat" / f"copy{i}.png")
         content = io.BytesIO()
-        picture.resize((48, 48)).save(content, "JPEG", quality=92)
+        image.resize((48, 48)).save(content, "JPEG", quality=92)
         (root / "cat" / f"near{i}.jpg").write_bytes(content.getvalue())
     (root / "dog" / "bad.jpg").touch()
     split = ("data", "split", "photos", "--test", "0.25", "--size", "32", "--skip-bad", "--seed")
     result = run(*split, "3", "-o", "s.h5")
     assert result.code == 0
-    assert "left out 1 unreadable picture: dog/bad.jpg (is empty)" in result.stderr
+    assert "left out 1 unreadable image: dog/bad.jpg (is empty)" in result.stderr
     with h5py.File(tmp_path / "s.h5") as file:
         train, test = ([n.decode() for n in file[f"{p}_set_names"][:]] for p in ("train", "test"))
         labels = file["test_set_y"][:]
         classes = [name.decode() for name in file["list_classes"][:]]
-        for name, label, picture in zip(test, labels, file["test_set_x"][:], strict=True):
+        for name, label, image in zip(test, labels, file["test_set_x"][:], strict=True):
             assert classes[label] == Path(name).parent.name
             if name.endswith(".png"):
-                np.testing.assert_array_equal(picture, np.asarray(Image.open(root / name)))
+                np.testing.assert_array_equal(image, np.asarray(Image.open(root / name)))
     everything = {str(path.relative_to(root)) for path in root.glob("*/*") if path.name[0] != "b"}
     assert set(train) | set(test) == everything
     assert len(train) + len(test) == len(everything) == 52
@@ -379,14 +377,14 @@ def test_split_divides_by_class_and_keeps_duplicates_together(run: Run, tmp_path
 
 
 def test_split_of_data_that_have_a_test_part_already_is_refused(run: Run, tmp_path: Path) -> None:
-    x, y = make_pictures(20)
+    x, y = make_images(20)
     arrays = {f"{part}_set_{k}": v for part in ("train", "test") for k, v in (("x", x), ("y", y))}
     write_hdf5(tmp_path / "d.h5", **arrays)
     failed(run("data", "split", "d.h5", "-o", "s.h5"), "d.h5: ", "test part")
 
 
 @pytest.mark.parametrize("share", ["0", "1", "0.01"])
-def test_split_refuses_a_part_without_pictures(run: Run, tmp_path: Path, share: str) -> None:
+def test_split_refuses_a_part_without_images(run: Run, tmp_path: Path, share: str) -> None:
     write_hdf5(tmp_path / "d.h5", x=scenes(10), y=np.arange(10) % 2)
     failed(run("data", "split", "d.h5", "-o", "s.h5", "--test", share), "cannot be divided")
     assert not (tmp_path / "s.h5").exists()

@@ -35,7 +35,7 @@ def test_json_is_one_strict_line_with_everything(run: Run, trained: Path) -> Non
 def test_text_is_the_same_each_time_and_without_codes_in_a_pipe(run: Run, trained: Path) -> None:
     first, second = run("evaluate", "small.h5"), run("evaluate", "small.h5")
     assert first == second
-    assert first.stdout.startswith("small.h5: 10 pictures, 5 cat (50.0 %), 5 non-cat\n")
+    assert first.stdout.startswith("small.h5: 10 images, 5 cat (50.0 %), 5 non-cat\n")
     assert "\x1b" not in first.stdout
 
 
@@ -77,7 +77,7 @@ def test_bad_input_is_one_line_and_exit_2(
     assert result.stderr.count("\n") == 1
 
 
-def test_pictures_of_another_size_are_refused(run: Run, trained: Path, tmp_path: Path) -> None:
+def test_images_of_another_size_are_refused(run: Run, trained: Path, tmp_path: Path) -> None:
     assert run("train", "--iterations", "1", "-q", "-o", "big.npz").code == 0
     result = run("evaluate", "small.h5", "-m", "big.npz")
     assert result.code == 2

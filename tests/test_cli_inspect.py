@@ -1,4 +1,4 @@
-"""``catclf inspect``: all that a model holds, as text, as JSON and as a picture."""
+"""``catclf inspect``: all that a model holds, as text, as JSON and as an image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import catclf
-from catclf.explain.pictures import weights_picture
+from catclf.explain.pictures import weights_image
 from catclf.images.png import encode
 from catclf.maths import Pixels
 
@@ -34,7 +34,7 @@ def test_text_shows_every_fact_on_aligned_lines(run: Run, trained: Path) -> None
     assert facts["classes"] == "non-cat, cat (positive)"
     assert facts["picture"] == "8x8 RGB / 255, squash, bicubic, background 255 255 255"
     assert facts["bias"] == repr(model.b)
-    assert facts["trained on"] == "small.h5: 20 pictures, 10 of them cat"
+    assert facts["trained on"] == "small.h5: 20 images, 10 of them cat"
     assert facts["steps"] == "250"
     assert facts["learning_rate"] == "0.01"
     assert facts["cost"].startswith("0.693147 at step 0, ")
@@ -88,11 +88,11 @@ def panels(pixels: Pixels, size: int) -> list[NDArray[np.int64]]:
     return found
 
 
-def test_the_picture_shows_signs_and_sizes_of_weights() -> None:
+def test_the_image_shows_signs_and_sizes_of_weights() -> None:
     w = np.zeros((2, 2, 3))
     w[0, 0] = (1.0, 0.5, 0.0)
     w[1, 1, 2] = -2.0
-    total, red, green, blue = panels(weights_picture(w), 2)
+    total, red, green, blue = panels(weights_image(w), 2)
     white, orange, against = (255, 255, 255), (230, 159, 0), (0, 114, 178)
     assert tuple(total[0, 1]) == tuple(red[1, 1]) == tuple(blue[0, 0]) == white
     for panel, place, colour in ((red, (0, 0), orange), (green, (0, 0), orange)):
@@ -105,23 +105,23 @@ def test_the_picture_shows_signs_and_sizes_of_weights() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 64, 300])
-def test_the_picture_is_enlarged_without_blur_and_never_shrunk(size: int) -> None:
+def test_the_image_is_enlarged_without_blur_and_never_shrunk(size: int) -> None:
     w = np.random.default_rng(0).normal(size=(size, size, 3))
-    assert panels(weights_picture(w), size)[0].shape == (size, size, 3)
+    assert panels(weights_image(w), size)[0].shape == (size, size, 3)
 
 
-def test_the_picture_is_written_beside_the_facts(run: Run, trained: Path, tmp_path: Path) -> None:
+def test_the_image_is_written_beside_the_facts(run: Run, trained: Path, tmp_path: Path) -> None:
     result = run("inspect", "model.npz", "--image", "w.png")
     assert result.code == 0
     w = catclf.load(trained).w.reshape(8, 8, 3)
-    assert (tmp_path / "w.png").read_bytes() == encode(weights_picture(w))
-    with Image.open(tmp_path / "w.png") as picture:
-        assert picture.format == "PNG"
-        np.testing.assert_array_equal(np.asarray(picture), weights_picture(w))
+    assert (tmp_path / "w.png").read_bytes() == encode(weights_image(w))
+    with Image.open(tmp_path / "w.png") as image:
+        assert image.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(image), weights_image(w))
 
 
 @pytest.mark.parametrize("image", ["model.npz", "none/w.png", "."])
-def test_a_place_for_the_picture_that_does_harm_is_refused(
+def test_a_place_for_the_image_that_does_harm_is_refused(
     run: Run, trained: Path, image: str
 ) -> None:
     before = trained.read_bytes()

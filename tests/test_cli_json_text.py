@@ -46,8 +46,8 @@ def photos(run: Run, tmp_path: Path) -> Path:
     for name in NAMES:
         (root / os.fsdecode(name)).mkdir(parents=True)
         for i in range(6):
-            picture = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-            picture.save(root / os.fsdecode(name) / os.fsdecode(b"%d\xfe.png" % i))
+            image = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+            image.save(root / os.fsdecode(name) / os.fsdecode(b"%d\xfe.png" % i))
     trained = run("train", "--data", root, "--size", "8", "--iterations", "5", "-q")
     assert trained.code == 0
     return root
@@ -74,15 +74,15 @@ def test_no_command_prints_half_a_character(run: Run, photos: Path) -> None:
     assert info["parts"]["train"]["classes"] == {"caf\\xe8": 6, "caf\\xe9": 6}
     of("data", "verify", photos, "--size", "8")
     assert bytes_of(of("inspect", "model.npz")["training"]["source_base64"]) == b"\xff"
-    picture = next(photos.glob("*/*.png"))
-    assert bytes_of(of("explain", picture)["label_base64"]) in NAMES
+    image = next(photos.glob("*/*.png"))
+    assert bytes_of(of("explain", image)["label_base64"]) in NAMES
     assert bytes_of(of("explain", photos, "--index", "0")["answer_base64"]) in NAMES
 
 
 def test_a_record_of_predict_has_the_bytes_of_path_and_label(run: Run, photos: Path) -> None:
-    picture = next(photos.glob("*/*.png"))
-    found = unicode_json(run("predict", picture, "--format", "jsonl").stdout)
-    assert bytes_of(found["path_base64"]) == os.fsencode(picture)
+    image = next(photos.glob("*/*.png"))
+    found = unicode_json(run("predict", image, "--format", "jsonl").stdout)
+    assert bytes_of(found["path_base64"]) == os.fsencode(image)
     assert found["label"] == SHOWN
     assert bytes_of(found["label_base64"]) in NAMES
 

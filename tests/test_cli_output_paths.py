@@ -1,4 +1,4 @@
-"""No output takes the place of a picture that is read."""
+"""No output takes the place of an image that is read."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from PIL import Image
 
 @pytest.fixture
 def photos(model: Path, tmp_path: Path) -> Path:
-    """Class folders, a table of the same pictures and of one without an ending, and a model."""
+    """Class folders, a table of the same images and of one without an ending, and a model."""
     rng = np.random.default_rng(0)
     rows = ["path,label"]
     for name in ("cat", "dog"):
         folder = tmp_path / "photos" / name
         folder.mkdir(parents=True)
         for i in range(5):
-            picture = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-            picture.save(folder / f"{i}.png")
+            image = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+            image.save(folder / f"{i}.png")
             rows.append(f"photos/{name}/{i}.png,{name}")
     Image.new("RGB", (8, 8)).save(tmp_path / "bare", "PNG")
     (tmp_path / "t.csv").write_text("\n".join([*rows, "bare,dog", "none.png,dog"]) + "\n")
@@ -33,31 +33,31 @@ def photos(model: Path, tmp_path: Path) -> Path:
 
 
 TRAIN = ("train", "--iterations", "5", "--skip-bad", "--size", "8", "--data")
-PICTURE = "photos/cat/0.png"
+IMAGE = "photos/cat/0.png"
 WRITERS = [
-    (*TRAIN, "photos", "-o", PICTURE),
-    (*TRAIN, "t.csv", "-o", PICTURE),
+    (*TRAIN, "photos", "-o", IMAGE),
+    (*TRAIN, "t.csv", "-o", IMAGE),
     (*TRAIN, "t.csv", "-o", "bare"),
     (*TRAIN, "photos", "-o", "link.png"),
     (*TRAIN, "photos", "-o", "hard.png"),
     (*TRAIN, "photos", "--plot", "link.svg"),
     (*TRAIN, "photos", "--log", "hard.jsonl"),
-    (*TRAIN, "photos", "--log", PICTURE),
-    (*TRAIN, "t.csv", "--plot", PICTURE),
-    (*TRAIN, "photos", "--features", "hog", "--cache", PICTURE),
-    ("train", "--test", "photos", "-o", PICTURE),
-    ("train", "--validation", "t.csv", "-o", PICTURE),
-    ("report", "--data", "photos", "-o", PICTURE),
-    ("data", "info", "photos", "--image", PICTURE),
-    ("explain", "photos", "--index", "0", "--image", PICTURE),
-    ("predict", "photos", "-r", "-o", PICTURE),
-    ("predict", "@list", "-o", PICTURE),
+    (*TRAIN, "photos", "--log", IMAGE),
+    (*TRAIN, "t.csv", "--plot", IMAGE),
+    (*TRAIN, "photos", "--features", "hog", "--cache", IMAGE),
+    ("train", "--test", "photos", "-o", IMAGE),
+    ("train", "--validation", "t.csv", "-o", IMAGE),
+    ("report", "--data", "photos", "-o", IMAGE),
+    ("data", "info", "photos", "--image", IMAGE),
+    ("explain", "photos", "--index", "0", "--image", IMAGE),
+    ("predict", "photos", "-r", "-o", IMAGE),
+    ("predict", "@list", "-o", IMAGE),
     ("predict", "@list", "-o", "hard.png"),
 ]
 
 
 @pytest.mark.parametrize("args", WRITERS, ids=" ".join)
-def test_a_picture_that_is_read_is_not_replaced(
+def test_an_image_that_is_read_is_not_replaced(
     run: Run, photos: Path, args: tuple[str, ...]
 ) -> None:
     (photos / "list").write_text("photos/dog/0.png\nphotos/cat/0.png\n")
@@ -65,13 +65,13 @@ def test_a_picture_that_is_read_is_not_replaced(
     result = run(*args)
     assert result.code == 2
     assert result.stdout == ""
-    assert result.stderr.splitlines()[-1].startswith(f"catclf: {args[-1]}: is a picture ")
+    assert result.stderr.splitlines()[-1].startswith(f"catclf: {args[-1]}: is an image ")
     assert result.stderr.endswith("give another output name\n")
     after = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
     assert after == before
 
 
-def test_pictures_of_part_folders_are_kept_in_both_parts(run: Run, photos: Path) -> None:
+def test_images_of_part_folders_are_kept_in_both_parts(run: Run, photos: Path) -> None:
     for part in ("train", "test"):
         (photos / "all" / part).mkdir(parents=True)
         for name in ("cat", "dog"):
@@ -79,7 +79,7 @@ def test_pictures_of_part_folders_are_kept_in_both_parts(run: Run, photos: Path)
     for part in ("train", "test"):
         result = run(*TRAIN, "all", "-o", f"all/{part}/dog/3.png")
         assert (result.code, result.stdout) == (2, "")
-        assert f"all/{part}/dog/3.png: is a picture of all" in result.stderr
+        assert f"all/{part}/dog/3.png: is an image of all" in result.stderr
 
 
 @pytest.mark.parametrize("seed", ["0", "3", "4"])
@@ -91,19 +91,19 @@ def test_a_part_that_cannot_be_read_hides_nothing_of_the_other(
     (photos / "all" / "test" / "dog").mkdir()
     for name in ("cat", "dog"):
         Image.new("RGB", (8, 8)).save(photos / "all" / "test" / name / "0.png")
-    picture = "all/test/dog/0.png"
-    args = ("report", "--data", "all", "-o", picture)
+    image = "all/test/dog/0.png"
+    args = ("report", "--data", "all", "-o", image)
     result = run(*args, env={"PYTHONHASHSEED": seed})
     assert result.code == 2
-    assert result.stderr.startswith(f"catclf: {picture}: is a picture of all")
+    assert result.stderr.startswith(f"catclf: {image}: is an image of all")
 
 
-def test_a_picture_that_cannot_be_scored_is_kept_too(run: Run, photos: Path) -> None:
+def test_an_image_that_cannot_be_scored_is_kept_too(run: Run, photos: Path) -> None:
     broken = photos / "photos" / "cat" / "broken.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     result = run("predict", "-r", "photos", "-o", "photos/cat/broken.png")
     assert result.code == 2
-    assert broken.read_bytes() == b"no picture"
+    assert broken.read_bytes() == b"no image"
 
 
 def test_a_run_that_does_not_begin_leaves_an_old_log_alone(run: Run, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_run_that_does_not_begin_leaves_an_old_log_alone(run: Run, tmp_path: P
     assert (tmp_path / "steps.jsonl").read_text() == "old\n"
 
 
-def test_other_files_among_the_pictures_are_replaced(run: Run, photos: Path) -> None:
+def test_other_files_among_the_images_are_replaced(run: Run, photos: Path) -> None:
     for args in (
         (*TRAIN, "photos", "-o", "photos/model.npz"),
         (*TRAIN, "t.csv", "-o", "photos/model.npz"),

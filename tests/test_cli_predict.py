@@ -19,7 +19,7 @@ from PIL import Image
 import catclf
 
 
-def test_each_picture_is_one_line_of_path_label_and_probability(
+def test_each_image_is_one_line_of_path_label_and_probability(
     run: Run, model: Path, tmp_path: Path
 ) -> None:
     paint(tmp_path / "g.png", GREEN)
@@ -36,11 +36,11 @@ def test_each_picture_is_one_line_of_path_label_and_probability(
         assert float(row[2]) == pytest.approx(1 / (1 + np.exp(-z)), abs=1e-12)
 
 
-def test_a_bad_picture_among_good_ones_is_named_and_the_others_are_scored(
+def test_a_bad_image_among_good_ones_is_named_and_the_others_are_scored(
     run: Run, model: Path, tmp_path: Path
 ) -> None:
     paint(tmp_path / "g.png", GREEN)
-    (tmp_path / "bad.png").write_text("no picture")
+    (tmp_path / "bad.png").write_text("no image")
     result = run("predict", "g.png", "bad.png", "none.png", "g.png")
     assert result.code == 3
     rows = [line.split("\t") for line in result.stdout.splitlines()]
@@ -52,7 +52,7 @@ def test_a_bad_picture_among_good_ones_is_named_and_the_others_are_scored(
     ]
     assert [bool(row[2]) for row in rows] == [True, False, False, True]
     assert result.stderr.splitlines() == [
-        "catclf: bad.png: is not a picture in a format read here",
+        "catclf: bad.png: is not an image in a format read here",
         "catclf: none.png: there is no such file",
     ]
 
@@ -86,7 +86,7 @@ def test_tsv_keeps_a_record_on_one_line_whatever_the_name(
     assert result.stdout.count("\n") == 1
 
 
-def test_a_folder_is_its_pictures_by_name(run: Run, model: Path, tmp_path: Path) -> None:
+def test_a_folder_is_its_images_by_name(run: Run, model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in ("b.PNG", "a.jpg", ".hidden.png", "Thumbs.db", "notes.txt"):
@@ -99,7 +99,7 @@ def test_a_folder_is_its_pictures_by_name(run: Run, model: Path, tmp_path: Path)
     paths = [line.split("\t")[0] for line in result.stdout.splitlines()]
     assert paths == ["photos/a.jpg", "photos/b.PNG", "empty"]
     assert result.code == 3
-    assert result.stderr == "catclf: empty: the folder holds no pictures (-r descends)\n"
+    assert result.stderr == "catclf: empty: the folder holds no images (-r descends)\n"
 
 
 @pytest.mark.parametrize(("threshold", "label"), [("0.98", "cat"), ("0.99", "non-cat")])
@@ -122,7 +122,7 @@ def test_the_model_is_found_by_option_variable_and_default(
     assert run("predict", "g.png", "-m", "other.npz", env={"CATCLF_MODEL": "none"}).code == 0
 
 
-def test_a_bad_model_is_refused_by_name_before_any_picture(run: Run, tmp_path: Path) -> None:
+def test_a_bad_model_is_refused_by_name_before_any_image(run: Run, tmp_path: Path) -> None:
     (tmp_path / "model.npz").write_bytes(b"PK\x03\x04 nonsense")
     result = run("predict", "none.png")
     assert (result.code, result.stdout) == (2, "")
@@ -200,12 +200,12 @@ def test_the_png_of_a_data_set_row_scores_as_the_row(
     run("train", "--data", course[0], "--iterations", "300", "-q")
     model = catclf.load(tmp_path / "model.npz")
     with h5py.File(course[1]) as file:
-        pictures = file["test_set_x"][:5]
+        images = file["test_set_x"][:5]
     names = []
-    for i, pixels in enumerate(pictures):
+    for i, pixels in enumerate(images):
         Image.fromarray(pixels).save(tmp_path / f"{i}.png")
         names.append(f"{i}.png")
     result = run("predict", *names, "--format", "jsonl")
     found = [json.loads(line)["z"] for line in result.stdout.splitlines()]
-    X = pictures.reshape(5, -1).T / 255
+    X = images.reshape(5, -1).T / 255
     np.testing.assert_allclose(found, (model.w.T @ X + model.b)[0], rtol=0, atol=1e-9)

@@ -18,7 +18,7 @@ from PIL import Image
 
 @pytest.fixture
 def work(model: Path, tmp_path: Path) -> Path:
-    """A model, a good picture, and a list that names it 2000 times."""
+    """A model, a good image, and a list that names it 2000 times."""
     paint(tmp_path / "g.png", GREEN, (8, 8))
     (tmp_path / "list").write_text("g.png\n" * 2000)
     return tmp_path
@@ -194,7 +194,7 @@ def test_a_signal_that_is_ignored_stays_ignored(work: Path) -> None:
     assert (result.code, result.stdout.count("\n")) == (0, 2)
 
 
-def test_a_worker_that_is_killed_costs_one_picture(work: Path) -> None:
+def test_a_worker_that_is_killed_costs_one_image(work: Path) -> None:
     Image.new("RGB", (9000, 9000)).save(work / "big.png", compress_level=1)
     with subprocess.Popen(
         [command(), "predict", "-"],
@@ -228,14 +228,14 @@ def test_a_worker_that_is_killed_costs_one_picture(work: Path) -> None:
 
 
 @pytest.mark.parametrize("inputs", ["g.png big.png g.png", "@names"])
-def test_memory_that_runs_out_costs_one_picture(work: Path, inputs: str) -> None:
+def test_memory_that_runs_out_costs_one_image(work: Path, inputs: str) -> None:
     Image.new("RGBA", (8000, 8000)).save(work / "big.png", compress_level=1)
     (work / "names").write_text("g.png\n" * 10 + "big.png\n" + "g.png\n" * 10)
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # each thread reserves memory
     result = shell(f"ulimit -v 450000; catclf predict {inputs}", work, env)
     assert (result.code, result.stderr) == (
         3,
-        "catclf: big.png: not enough memory to decode this picture\n",
+        "catclf: big.png: not enough memory to decode this image\n",
     )
     scored = [line for line in result.stdout.splitlines() if "cat" in line]
     assert len(scored) == (2 if "big" in inputs else 20)
@@ -259,7 +259,7 @@ def test_what_is_no_regular_file_is_never_waited_for(work: Path) -> None:
     assert "/dev/zero: is not a regular file" in result.stderr
 
 
-def test_what_a_c_library_writes_about_a_picture_is_not_shown(work: Path) -> None:
+def test_what_a_c_library_writes_about_an_image_is_not_shown(work: Path) -> None:
     """libtiff writes to descriptor 2, past all of Python."""
     noise = np.random.default_rng(0).integers(0, 2, (40, 52), dtype=np.uint8) * 255
     Image.fromarray(noise).convert("1").save(work / "x.tif", compression="group4")

@@ -1,4 +1,4 @@
-"""What is asked for becomes a list of pictures: any names, any order of arrival, no loops."""
+"""What is asked for becomes a list of images: any names, any order of arrival, no loops."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_name_without_end_is_one_failure_and_is_not_held(block: int) -> None:
 
 def test_a_list_of_millions_is_not_held() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    block = b"some/longer/name/of/a/picture.jpg\n" * 2000
+    block = b"some/longer/name/of/a/image.jpg\n" * 2000
     count = sum(1 for _ in split_names((block for _ in range(1000)), b"\n"))
     assert count == 2_000_000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10_000  # kB
@@ -91,15 +91,15 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_folder_is_its_pictures_by_name(tree: Path) -> None:
+def test_a_folder_is_its_images_by_name(tree: Path) -> None:
     assert names_of(read_inputs(["."])) == ["./a.PNG", "./b.jpg", "./link.png", "./photo.heic"]
     assert names_of(read_inputs(["sub/"])) == ["sub/c.webp"]
     assert names_of(read_inputs(["loop"]))[0] == "loop/a.PNG"
-    assert names_of(read_inputs(["empty"])) == ["empty: no-pictures"]
+    assert names_of(read_inputs(["empty"])) == ["empty: no-images"]
 
 
-def test_a_folder_lists_every_kind_of_picture_and_nothing_else(tmp_path: Path) -> None:
-    pictures = [
+def test_a_folder_lists_every_kind_of_image_and_nothing_else(tmp_path: Path) -> None:
+    images = [
         "B.JPG",
         "a.png",
         "b.jpeg",
@@ -111,7 +111,7 @@ def test_a_folder_lists_every_kind_of_picture_and_nothing_else(tmp_path: Path) -
         "9.jpg",
     ]
     others = ["Thumbs.db", ".hidden.png", "._a.png", ".DS_Store", "notes.txt", "png", "x.png.part"]
-    for name in pictures + others:
+    for name in images + others:
         (tmp_path / name).touch()
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "inner.png").touch()
@@ -119,7 +119,7 @@ def test_a_folder_lists_every_kind_of_picture_and_nothing_else(tmp_path: Path) -
     (tmp_path / "link.png").symlink_to("a.png")
     (tmp_path / "link-to-folder.png").symlink_to("sub")
     found = names_of(read_inputs([str(tmp_path)]))
-    assert found == [str(tmp_path / name) for name in sorted([*pictures, "link.png"])]
+    assert found == [str(tmp_path / name) for name in sorted([*images, "link.png"])]
 
 
 def test_folders_in_folders_are_walked_without_loops_and_hidden_ones(tree: Path) -> None:

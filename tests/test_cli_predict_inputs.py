@@ -1,4 +1,4 @@
-"""Where ``catclf predict`` finds its pictures: lists, folders, odd names, late arrivals."""
+"""Where ``catclf predict`` finds its images: lists, folders, odd names, late arrivals."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 from conftest import GREEN, RED, Run, command, paint
 from PIL import Image
 
-from catclf.errors import PictureError
+from catclf.errors import ImageError
 from catclf.images.decode import read
 from catclf.images.preprocess import Limits, Preprocess
 
 
 @pytest.fixture
 def photos(model: Path, tmp_path: Path) -> Path:
-    """Pictures on three floors."""
+    """Images on three floors."""
     for name in ("photos/a.png", "photos/sub/b.png", "photos/sub/deep/c.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         paint(tmp_path / name, GREEN, (8, 8))
@@ -123,7 +123,7 @@ def test_a_thousand_inputs_with_broken_ones_have_one_record_each_in_order(
         names.insert(47 * place, bad)
     result = run("predict", "-", "--format", "jsonl", input="\n".join(names))
     found = [json.loads(line) for line in result.stdout.splitlines()]
-    # The folder . is its own three sound and two unsound pictures.
+    # The folder . is its own three sound and two unsound images.
     expected: list[str] = []
     for name in names:
         inside = ["./bad.png", "./empty.png", "./g.png", "./pipe.png", "./r.png"]
@@ -156,5 +156,5 @@ def test_pillows_own_pixel_limit_does_not_stand_behind_ours(
     with pytest.raises(Image.DecompressionBombError):
         Image.open(path)
     assert read(path, Preprocess(8), Limits(pixels=400)).shape == (8, 8, 3)
-    with pytest.raises(PictureError, match="20x20 pixels, more than the limit of 399"):
+    with pytest.raises(ImageError, match="20x20 pixels, more than the limit of 399"):
         read(path, Preprocess(8), Limits(pixels=399))

@@ -115,7 +115,7 @@ def test_a_bare_path_is_its_bytes(path: str, end: bytes) -> None:
 
 @pytest.fixture
 def two(model: Path, tmp_path: Path) -> Path:
-    """A green picture, which is a cat, and a red one."""
+    """A green image, which is a cat, and a red one."""
     paint(tmp_path / "g.png", GREEN)
     paint(tmp_path / "r.png", RED)
     return tmp_path
@@ -194,7 +194,7 @@ def test_an_output_that_would_do_harm_is_refused(run: Run, two: Path, output: st
     assert all((two / name).read_bytes() == content for name, content in before.items())
 
 
-def test_many_pictures_score_as_each_alone(run: Run, two: Path) -> None:
+def test_many_images_score_as_each_alone(run: Run, two: Path) -> None:
     """The batch, the worker and the order leave no trace in a score."""
     names = ["g.png", "r.png"] * 30
     together = run("predict", "-", input="\n".join(names)).stdout.splitlines()

@@ -55,7 +55,7 @@ def test_results_that_go_to_a_file_are_counted_on_the_terminal(work: Path, scrip
     code, shown = scored_slowly(script, work)
     assert code == 3
     assert len((work / "scores").read_text().splitlines()) == 4
-    assert "scoring pictures" in shown
+    assert "scoring images" in shown
     assert "4/?" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
     assert f"catclf: {LONG}: there is no such file\r\n" in re.sub(
         r"\x1b\[[0-9;?]*[A-Za-z]", "", shown

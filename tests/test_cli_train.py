@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FUSED, Run, command, make_pictures, read_terminal, write_hdf5
+from conftest import FUSED, Run, command, make_images, read_terminal, write_hdf5
 
 import catclf
 
@@ -105,7 +105,7 @@ def test_the_model_remembers_how_it_was_made(run: Run, small_hdf5: Path, tmp_pat
     assert model.costs[0] == pytest.approx(np.log(2), abs=1e-12)
     assert model.preprocess.size == 8
     training = model.training
-    assert (training.source, training.pictures, training.positives) == ("small.h5", 20, 10)
+    assert (training.source, training.images, training.positives) == ("small.h5", 20, 10)
     assert training.settings["l2"] == 0.5
     assert not training.interrupted
 
@@ -131,7 +131,7 @@ def test_quiet_prints_nothing(run: Run, small_hdf5: Path) -> None:
 def test_python_users_get_the_same_model(run: Run, small_hdf5: Path, tmp_path: Path) -> None:
     run("train", "--data", small_hdf5, "--size", "8", "-q")
     data = catclf.open_dataset(small_hdf5)
-    catclf.save(catclf.Model.from_fit(catclf.train(data), data), tmp_path / "python.npz")
+    catclf.save(catclf.train(data), tmp_path / "python.npz")
     ours, theirs = catclf.load(tmp_path / "model.npz"), catclf.load(tmp_path / "python.npz")
     assert np.array_equal(ours.w, theirs.w)
     assert ours.b == theirs.b
@@ -171,12 +171,12 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "keys": ({"pictures": np.zeros((2, 8, 8, 3), np.uint8)}, ["train_set_x", "pictures"]),
     "rank": ({"x": np.zeros((2, 192), np.uint8), "y": [0, 1]}, ["shape (2, 192)"]),
     "dtype": ({"x": np.zeros((2, 8, 8, 3)), "y": [0, 1]}, ["float64", "uint8"]),
-    "count": ({"x": np.zeros((2, 8, 8, 3), np.uint8), "y": [0, 1, 1]}, ["2 pictures", "3 labels"]),
+    "count": ({"x": np.zeros((2, 8, 8, 3), np.uint8), "y": [0, 1, 1]}, ["2 images", "3 labels"]),
     "labels": ({"x": np.zeros((2, 8, 8, 3), np.uint8), "y": [0, 2]}, ["label 2", "0 or 1"]),
     "one class": ({"x": np.zeros((2, 8, 8, 3), np.uint8), "y": [1, 1]}, ["both classes"]),
-    "no pictures": (
+    "no images": (
         {"x": np.zeros((0, 8, 8, 3), np.uint8), "y": np.zeros(0, np.int64)},
-        ["no pictures"],
+        ["no images"],
     ),
     "size": ({"x": np.zeros((2, 9, 9, 3), np.uint8), "y": [0, 1]}, ["9x9", "--size 9"]),
 }
@@ -310,7 +310,7 @@ def test_a_closed_pipe_ends_quietly_and_the_model_is_saved(
 
 
 def test_a_full_disk_under_stdout_is_not_success(tmp_path: Path) -> None:
-    x, y = make_pictures(4)
+    x, y = make_images(4)
     write_hdf5(tmp_path / "d.h5", x=x, y=y)
     with Path("/dev/full").open("wb", buffering=0) as full:
         done = subprocess.run(
@@ -336,8 +336,8 @@ def test_streaming_changes_where_the_pixels_are_and_nothing_else(
 
 
 def test_streaming_what_cannot_be_streamed_is_said(run: Run, tmp_path: Path) -> None:
-    pictures, labels = make_pictures(20, size=8)
-    np.savez(tmp_path / "d.npz", x=pictures, y=labels)
+    images, labels = make_images(20, size=8)
+    np.savez(tmp_path / "d.npz", x=images, y=labels)
     result = run("train", "--data", "d.npz", "--stream", "--iterations", "5", "-q")
     assert result.code == 0
     assert result.stderr.startswith("catclf: d.npz: --stream reads HDF5 files alone")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run, make_pictures, write_hdf5
+from conftest import Run, make_images, write_hdf5
 from PIL import Image
 
 import catclf
@@ -15,9 +15,9 @@ import catclf
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Forty 16x16 pictures, and twenty more to test with."""
-    x, y = make_pictures(40, size=16)
-    test_x, test_y = make_pictures(20, size=16, seed=1)
+    """Forty 16x16 images, and twenty more to test with."""
+    x, y = make_images(40, size=16)
+    test_x, test_y = make_images(20, size=16, seed=1)
     return write_hdf5(
         tmp_path / "data.h5",
         train_set_x=x,
@@ -52,11 +52,11 @@ def test_every_command_takes_a_model_of_features(run: Run, data: Path, kind: str
     assert model.training.test is not None
     assert evaluated["accuracy"] == pytest.approx(model.training.test.accuracy)
 
-    picture = catclf.open_dataset(data, "test").pictures[0]
-    Image.fromarray(picture).save(data.parent / "a.png")
+    image = catclf.open_dataset(data, "test").images[0]
+    Image.fromarray(image).save(data.parent / "a.png")
     predicted = run("predict", "a.png", "--format", "jsonl")
     record = json.loads(predicted.stdout.splitlines()[-1])
-    assert record["z"] == pytest.approx(float(model.scores(picture[None])[0, 0]), abs=1e-9)
+    assert record["z"] == pytest.approx(float(model.scores(image[None])[0, 0]), abs=1e-9)
 
     explained = json.loads(run("explain", data, "--index", "0", "--format", "json").stdout)
     assert explained["z"] == pytest.approx(record["z"], abs=1e-6)
@@ -150,7 +150,7 @@ def test_a_plain_model_says_nothing_of_features(run: Run, data: Path) -> None:
         (["--l2", "much"], "'much' is neither a number nor auto"),
         (["--l2", "-1"], "l2 -1 is not a number >= 0"),
         (["--threshold", "2"], "--threshold 2 is not between 0 and 1"),
-        (["--threshold", "nan"], "--threshold nan is not between 0 and 1"),
+        (["--threshold", "nan"], "threshold nan is neither a finite number nor auto"),
         (["--threshold", "auto"], "needs a penalty"),
         (["--solver", "newton"], "needs a penalty"),
         (["--features", "hog", "--cache", "data.h5"], "is another file of this run"),
@@ -159,7 +159,7 @@ def test_a_plain_model_says_nothing_of_features(run: Run, data: Path) -> None:
 )
 def test_mistakes_are_one_line(run: Run, data: Path, options: list[str], message: str) -> None:
     (data.parent / "precious").write_text("a letter")
-    x, y = make_pictures(40, size=int(options[3]) if "--size" in options else 16)
+    x, y = make_images(40, size=int(options[3]) if "--size" in options else 16)
     write_hdf5(data, train_set_x=x, train_set_y=y)
     result = run("train", "--data", data, *options)
     assert result.code == 2
@@ -169,12 +169,12 @@ def test_mistakes_are_one_line(run: Run, data: Path, options: list[str], message
     assert not (data.parent / "model.npz").exists()
 
 
-def test_too_few_pictures_to_choose_with(run: Run, tmp_path: Path) -> None:
-    x, y = make_pictures(8, size=16)
+def test_too_few_images_to_choose_with(run: Run, tmp_path: Path) -> None:
+    x, y = make_images(8, size=16)
     write_hdf5(tmp_path / "few.h5", train_set_x=x, train_set_y=y)
     result = run("train", "--data", "few.h5", "--features", "hog")
     assert result.code == 2
-    assert "cross-validation needs 5 pictures of each class" in result.stderr
+    assert "cross-validation needs 5 images of each class" in result.stderr
     assert run("train", "--data", "few.h5", "--features", "hog", "--l2", "1").code == 0
 
 
@@ -192,19 +192,19 @@ def test_compare_takes_features(run: Run, data: Path) -> None:
     assert "--features hog" in (data.parent / "report.html").read_text()
 
 
-def test_pictures_of_atoms(run: Run, data: Path) -> None:
+def test_images_of_atoms(run: Run, data: Path) -> None:
     assert run("train", "--data", data, "--features", "patches", "-q").code == 0
     assert run("inspect", "model.npz", "--image", "atoms.png").code == 0
-    with Image.open(data.parent / "atoms.png") as picture:
-        assert picture.size == (174 * 4, 114 * 4)
+    with Image.open(data.parent / "atoms.png") as image:
+        assert image.size == (174 * 4, 114 * 4)
     assert run("train", "--data", data, "--features", "hog", "-q").code == 0
     refused = run("inspect", "model.npz", "--image", "b.png")
     assert (refused.code, refused.stderr.count("\n")) == (2, 1)
-    assert "hog have no picture" in refused.stderr
+    assert "hog have no image" in refused.stderr
 
 
 def test_patches_on_the_course_data(run: Run, course: tuple[Path, Path], tmp_path: Path) -> None:
-    """What cross-validation promised on the training pictures, the test pictures keep."""
+    """What cross-validation promised on the training images, the test images keep."""
     train, test = course
     result = run("train", "--data", train, "--test", test, "--features", "patches", "-q")
     assert result.code == 0, result.stderr

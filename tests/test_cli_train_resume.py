@@ -1,4 +1,4 @@
-"""``catclf train`` with checkpoints, held-out pictures and other solvers, as a shell sees it."""
+"""``catclf train`` with checkpoints, held-out images and other solvers, as a shell sees it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run, command, make_pictures, write_hdf5
+from conftest import Run, command, make_images, write_hdf5
 
 import catclf
 
@@ -117,7 +117,7 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bytes(
 def test_a_file_cut_short_while_it_is_read_is_one_line(
     tmp_path: Path, path: str, fault: str
 ) -> None:
-    x, y = make_pictures(900)
+    x, y = make_images(900)
     file = write_hdf5(tmp_path / "small.h5", x=x, y=y)
     args = [*PATHS[path], "--checkpoint-every", "1", "--print-every", "100"]
     process = start(tmp_path, *args, from_disk=True)
@@ -137,7 +137,7 @@ def test_a_file_cut_short_while_it_is_read_is_one_line(
 
 
 def test_a_file_that_is_deleted_while_it_is_read_is_read_on(tmp_path: Path) -> None:
-    x, y = make_pictures(900)
+    x, y = make_images(900)
     file = write_hdf5(tmp_path / "small.h5", x=x, y=y)
     process = start(tmp_path, "--method", "stream", from_disk=True)
     assert process.stderr is not None
@@ -187,7 +187,7 @@ def test_divergence_is_named_on_every_path(run: Run, small_hdf5: Path, path: str
 def test_the_model_has_the_same_bytes_for_any_workers(
     run: Run, small_hdf5: Path, tmp_path: Path, path: str
 ) -> None:
-    x, y = make_pictures(700)
+    x, y = make_images(700)
     write_hdf5(tmp_path / "data.h5", x=x, y=y)
     args = PATHS.get(path, ["--solver", "lbfgs", "--l2", "1"])
     models = set()
@@ -199,7 +199,7 @@ def test_the_model_has_the_same_bytes_for_any_workers(
 
 
 def test_validation_says_what_was_kept(run: Run, tmp_path: Path) -> None:
-    x, y = make_pictures(60)
+    x, y = make_images(60)
     y = np.random.default_rng(8).permutation(y)
     write_hdf5(tmp_path / "data.h5", x=x, y=y)
     result = run("train", "--data", "data.h5", "--validation", "0.3", "--lr", "0.05")
@@ -208,12 +208,12 @@ def test_validation_says_what_was_kept(run: Run, tmp_path: Path) -> None:
     best = training.validation["best_step"]
     assert 0 < best == training.steps - 10 * 100
     assert re.search(rf"\nvalidation .* of 18 .*\nmodel .*, best at step {best}\n", result.stdout)
-    assert training.pictures == 42
+    assert training.images == 42
     assert "nobody" not in result.stdout
 
 
 def test_a_file_may_validate(run: Run, tmp_path: Path, small_hdf5: Path) -> None:
-    x, y = make_pictures(30, seed=3)
+    x, y = make_images(30, seed=3)
     write_hdf5(tmp_path / "other.h5", x=x, y=y)
     result = run("train", "--data", small_hdf5, "--validation", "other.h5")
     assert result.code == 0
@@ -246,7 +246,7 @@ def test_options_that_make_no_sense_are_refused(
     run: Run, tmp_path: Path, small_hdf5: Path, args: list[str], says: str
 ) -> None:
     (tmp_path / "cut.checkpoint").mkdir()
-    x, y = make_pictures(10)
+    x, y = make_images(10)
     write_hdf5(tmp_path / "test.h5", x=x, y=y)
     result = run("train", "--data", "small.h5", *args)
     assert (result.code, result.stdout) == (2, "")

@@ -111,7 +111,7 @@ def test_patience_without_validation_is_a_mistake(run: Run, small_hdf5: Path) ->
     assert run(*train, "--validation", "0.2").code == 0
 
 
-FIT = "--fit crop changes no stored picture: it only says how they were made\n"
+FIT = "--fit crop changes no stored image: it only says how they were made\n"
 
 
 def test_a_fit_that_changes_nothing_is_told(run: Run, small_hdf5: Path, tmp_path: Path) -> None:
@@ -164,14 +164,14 @@ def test_a_part_that_is_not_there_is_not_taken_for_the_other(
     assert (result.code, result.stderr) == (2, "catclf: none.h5: there is no such file or folder\n")
 
 
-def test_explain_says_how_to_choose_a_picture_of_a_data_set(
+def test_explain_says_how_to_choose_an_image_of_a_data_set(
     run: Run, model: Path, small_hdf5: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "photos").mkdir()
     for name in ("small.h5", "photos"):
         result = run("explain", name)
         assert (result.code, result.stdout) == (2, "")
-        assert result.stderr.endswith(": of a data set say which picture, as --index 0\n")
+        assert result.stderr.endswith(": of a data set say which image, as --index 0\n")
     result = run("explain", "a.png", "--part", "test")
     assert (result.code, result.stdout) == (2, "")
     assert "--index" in result.stderr

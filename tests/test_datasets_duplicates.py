@@ -1,4 +1,4 @@
-"""Pictures that are the same or nearly: hashes, pairs and groups."""
+"""Images that are the same or nearly: hashes, pairs and groups."""
 
 from __future__ import annotations
 
@@ -32,73 +32,73 @@ def drawn(seed: int) -> Image.Image:
     """A scene of a soft background and a dozen shapes, as large as a small photograph."""
     rng = np.random.default_rng(seed)
     corners = Image.fromarray(rng.integers(60, 200, (3, 3, 3)).astype(np.uint8))
-    picture = corners.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    pen = ImageDraw.Draw(picture)
+    image = corners.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    pen = ImageDraw.Draw(image)
     for _ in range(12):
         x, y = rng.integers(0, SIDE, 2)
         w, h = rng.integers(20, 90, 2)
         colour: Any = tuple(rng.integers(20, 230, 3).tolist())
         shape = pen.ellipse if rng.integers(2) else pen.rectangle
         shape((int(x - w / 2), int(y - h / 2), int(x + w / 2), int(y + h / 2)), fill=colour)
-    return picture
+    return image
 
 
-def reencoded(picture: Image.Image, quality: int) -> Image.Image:
+def reencoded(image: Image.Image, quality: int) -> Image.Image:
     content = io.BytesIO()
-    picture.save(content, "JPEG", quality=quality)
+    image.save(content, "JPEG", quality=quality)
     return Image.open(content)
 
 
 CHANGES: dict[str, Any] = {
-    "jpeg 75": lambda picture: reencoded(picture, 75),
-    "jpeg 40": lambda picture: reencoded(picture, 40),
-    "half": lambda picture: picture.resize((SIDE // 2, SIDE // 2)),
-    "larger": lambda picture: picture.resize((331, 331)),
-    "brighter": lambda picture: ImageEnhance.Brightness(picture).enhance(1.05),
-    "darker": lambda picture: ImageEnhance.Brightness(picture).enhance(0.95),
+    "jpeg 75": lambda image: reencoded(image, 75),
+    "jpeg 40": lambda image: reencoded(image, 40),
+    "half": lambda image: image.resize((SIDE // 2, SIDE // 2)),
+    "larger": lambda image: image.resize((331, 331)),
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.05),
+    "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.95),
 }
 
 
-def at_64(pictures: list[Image.Image]) -> NDArray[np.uint8]:
-    return np.stack([np.asarray(picture.convert("RGB").resize((64, 64))) for picture in pictures])
+def at_64(images: list[Image.Image]) -> NDArray[np.uint8]:
+    return np.stack([np.asarray(image.convert("RGB").resize((64, 64))) for image in images])
 
 
 def bits_between(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> list[int]:
     return [(i ^ j).bit_count() for i, j in zip(a.tolist(), b.tolist(), strict=True)]
 
 
-# Measures of one picture
+# Measures of one image
 
 
 @pytest.mark.parametrize("side", [32, 64, 50, 33, 200])
 def test_grey_is_the_mean_of_each_area(side: int) -> None:
-    pictures = np.random.default_rng(side).integers(0, 256, (3, side, side, 3)).astype(np.uint8)
+    images = np.random.default_rng(side).integers(0, 256, (3, side, side, 3)).astype(np.uint8)
     edges = [k * side // 32 for k in range(33)]
-    found = grey(pictures, 32)
+    found = grey(images, 32)
     assert found.shape == (3, 32, 32)
     for i, j in ((0, 0), (31, 31), (7, 20), (30, 1)):
-        area = pictures[:, edges[i] : edges[i + 1], edges[j] : edges[j + 1]]
+        area = images[:, edges[i] : edges[i + 1], edges[j] : edges[j + 1]]
         np.testing.assert_allclose(found[:, i, j], area.mean(axis=(1, 2, 3)), rtol=1e-12)
 
 
 @pytest.mark.parametrize("side", [1, 2, 8, 31])
-def test_small_pictures_are_enlarged_by_repeating_pixels(side: int) -> None:
-    pictures = np.random.default_rng(side).integers(0, 256, (2, side, side, 3)).astype(np.uint8)
-    found = grey(pictures, 32)
+def test_small_images_are_enlarged_by_repeating_pixels(side: int) -> None:
+    images = np.random.default_rng(side).integers(0, 256, (2, side, side, 3)).astype(np.uint8)
+    found = grey(images, 32)
     for i, j in ((0, 0), (31, 31), (7, 20)):
-        pixel = pictures[:, i * side // 32, j * side // 32]
+        pixel = images[:, i * side // 32, j * side // 32]
         np.testing.assert_allclose(found[:, i, j], pixel.mean(axis=1), rtol=1e-12)
 
 
 def test_a_thumbnail_of_a_solid_colour_is_its_mean() -> None:
-    pictures = np.full((1, 64, 64, 3), (10, 20, 60), np.uint8)
-    assert thumbnails(pictures).tolist() == np.full((1, 16, 16), 30).tolist()
+    images = np.full((1, 64, 64, 3), (10, 20, 60), np.uint8)
+    assert thumbnails(images).tolist() == np.full((1, 16, 16), 30).tolist()
 
 
 def test_the_hash_is_that_of_the_cosine_transform_written_out() -> None:
-    pictures = at_64([drawn(1), drawn(2)])
-    for picture, found in zip(pictures, perceptual_hashes(pictures).tolist(), strict=True):
-        means = picture.reshape(32, 2, 32, 2, 3).mean(axis=(1, 3, 4))
+    images = at_64([drawn(1), drawn(2)])
+    for image, found in zip(images, perceptual_hashes(images).tolist(), strict=True):
+        means = image.reshape(32, 2, 32, 2, 3).mean(axis=(1, 3, 4))
         at = np.arange(32)
         low = [
             float(
@@ -118,37 +118,37 @@ def test_the_hash_is_that_of_the_cosine_transform_written_out() -> None:
 
 
 def test_digests_are_equal_for_equal_pixels_only() -> None:
-    pictures = at_64([drawn(1), drawn(2), drawn(1), drawn(1)])
-    pictures[3, 63, 63, 2] ^= 1
-    a, b, c, d = digests(pictures)
+    images = at_64([drawn(1), drawn(2), drawn(1), drawn(1)])
+    images[3, 63, 63, 2] ^= 1
+    a, b, c, d = digests(images)
     assert a == c
     assert len({a, b, d}) == 3
-    assert digests(np.asfortranarray(pictures)) == [a, b, c, d]
+    assert digests(np.asfortranarray(images)) == [a, b, c, d]
 
 
-def test_the_block_a_picture_is_in_does_not_change_its_measures() -> None:
-    pictures = at_64([drawn(seed) for seed in range(5)])
+def test_the_block_an_image_is_in_does_not_change_its_measures() -> None:
+    images = at_64([drawn(seed) for seed in range(5)])
     for measure in (perceptual_hashes, thumbnails, digests):
-        alone = [measure(pictures[i : i + 1])[0] for i in range(5)]
-        together = measure(pictures)
+        alone = [measure(images[i : i + 1])[0] for i in range(5)]
+        together = measure(images)
         assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
-# Changed pictures are near, others are not
+# Changed images are near, others are not
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_drawing_stays_within_the_distance(change: str) -> None:
-    pictures = [drawn(seed) for seed in range(40)]
-    before, after = at_64(pictures), at_64([CHANGES[change](picture) for picture in pictures])
+    images = [drawn(seed) for seed in range(40)]
+    before, after = at_64(images), at_64([CHANGES[change](image) for image in images])
     assert max(bits_between(perceptual_hashes(before), perceptual_hashes(after))) <= DISTANCE
     both = np.concatenate([before, after])
     assert near_pairs(perceptual_hashes(both), thumbnails(both)) == [(i, 40 + i) for i in range(40)]
 
 
 def test_different_drawings_are_not_near() -> None:
-    pictures = at_64([drawn(seed) for seed in range(100, 400)])
-    assert near_pairs(perceptual_hashes(pictures), thumbnails(pictures)) == []
+    images = at_64([drawn(seed) for seed in range(100, 400)])
+    assert near_pairs(perceptual_hashes(images), thumbnails(images)) == []
 
 
 @pytest.mark.parametrize("change", ["jpeg 75", "half", "brighter"])
@@ -156,9 +156,9 @@ def test_nearly_all_changed_photographs_are_found_and_no_others(
     datasets: Path, change: str
 ) -> None:
     files = sorted((datasets / "pets-sample").glob("*/*.jpg"))[::20]
-    pictures = [Image.open(file).convert("RGB") for file in files]
-    count = len(pictures)
-    both = np.concatenate([at_64(pictures), at_64([CHANGES[change](p) for p in pictures])])
+    images = [Image.open(file).convert("RGB") for file in files]
+    count = len(images)
+    both = np.concatenate([at_64(images), at_64([CHANGES[change](p) for p in images])])
     found = near_pairs(perceptual_hashes(both), thumbnails(both))
     right = {(i, count + i) for i in range(count)}
     assert set(found) <= right

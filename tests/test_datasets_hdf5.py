@@ -14,13 +14,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import make_pictures, write_hdf5
+from conftest import make_images, write_hdf5
 from numpy.typing import NDArray
 
 from catclf.datasets import Dataset, Part, Reading, open_dataset, open_parts
 from catclf.errors import DataError
 
-X, Y = make_pictures(6, size=4)
+X, Y = make_images(6, size=4)
 NAMES = [b"non-cat", b"cat"]
 
 
@@ -61,10 +61,10 @@ def refused(path: Path, *why: str, **options: Any) -> None:
         assert part in text, text
 
 
-def holds(data: Dataset, pictures: NDArray[Any] = X, labels: NDArray[Any] = Y) -> bool:
+def holds(data: Dataset, images: NDArray[Any] = X, labels: NDArray[Any] = Y) -> bool:
     return (
-        data.pictures.dtype == np.uint8
-        and np.array_equal(data.pictures, pictures)
+        data.images.dtype == np.uint8
+        and np.array_equal(data.images, images)
         and data.Y.dtype == np.float64
         and data.Y.shape == (1, len(labels))
         and data.Y[0].tolist() == labels.tolist()
@@ -96,7 +96,7 @@ def test_every_known_pair_of_keys_is_found(path: Path, keys: tuple[str, str], pa
 
 
 def test_a_file_with_both_parts_gives_the_one_asked_for(small_hdf5: Path) -> None:
-    train, test = make_pictures(20), make_pictures(10, seed=1)
+    train, test = make_images(20), make_images(10, seed=1)
     assert holds(opened(small_hdf5), *train)
     assert holds(opened(small_hdf5, "train"), *train)
     assert holds(opened(small_hdf5, "test"), *test)
@@ -112,14 +112,14 @@ def test_a_file_with_both_parts_gives_the_one_asked_for(small_hdf5: Path) -> Non
         {"chunks": (6, 4, 4, 3), "maxshape": (None, 4, 4, 3)},
     ],
 )
-def test_every_storage_of_pictures_is_read(path: Path, options: dict[str, Any]) -> None:
+def test_every_storage_of_images_is_read(path: Path, options: dict[str, Any]) -> None:
     with h5py.File(path, "w") as file:
         file.create_dataset("train_set_x", data=X, **options)
         file["train_set_y"] = Y
     assert holds(opened(path))
 
 
-def test_pictures_that_compress_extremely_well_are_read(path: Path) -> None:
+def test_images_that_compress_extremely_well_are_read(path: Path) -> None:
     black = np.zeros((100, 64, 64, 3), dtype=np.uint8)
     with h5py.File(path, "w") as file:
         file.create_dataset(
@@ -149,7 +149,7 @@ def test_every_integer_type_and_row_or_column_of_labels_is_read(
     assert holds(opened(path))
 
 
-def test_one_picture_is_a_data_set(path: Path) -> None:
+def test_one_image_is_a_data_set(path: Path) -> None:
     write_hdf5(path, x=X[:1], y=Y[:1].reshape(1, 1))
     assert holds(opened(path), X[:1], Y[:1])
 
@@ -221,12 +221,12 @@ def test_of_more_than_two_classes_one_is_told_from_the_rest(
     assert holds(data, X, np.array(ones))
 
 
-def test_the_columns_of_x_are_the_pictures_and_no_copy(small_hdf5: Path) -> None:
+def test_the_columns_of_x_are_the_images_and_no_copy(small_hdf5: Path) -> None:
     data = opened(small_hdf5)
     assert data.X.shape == (8 * 8 * 3, 20)
-    assert np.shares_memory(data.X, data.pictures)
+    assert np.shares_memory(data.X, data.images)
     for j in range(data.m):
-        assert data.X[:, j].tolist() == data.pictures[j].ravel().tolist()
+        assert data.X[:, j].tolist() == data.images[j].ravel().tolist()
 
 
 @pytest.mark.parametrize("name", ["-o.h5", "[b].H5", "ä 猫.h5", "a\nb.h5", "n" * 252 + ".h5"])
@@ -240,7 +240,7 @@ def test_a_name_of_undecodable_bytes_is_opened_and_shown_escaped(
     odd = tmp_path / os.fsdecode(b"\xff.h5")
     write_hdf5(path, x=X, y=Y).rename(odd)
     assert holds(opened(odd))
-    with pytest.raises(DataError, match=r"/\\xff\.h5: x has pictures of 4x4"):
+    with pytest.raises(DataError, match=r"/\\xff\.h5: x has images of 4x4"):
         opened(odd, size=64)
 
 
@@ -251,8 +251,8 @@ def test_the_size_asked_for_is_accepted(path: Path) -> None:
 # The fingerprint
 
 
-def fingerprint(path: Path, pictures: NDArray[Any] = X, labels: NDArray[Any] = Y) -> str:
-    return opened(write_hdf5(path, x=pictures, y=labels)).fingerprint
+def fingerprint(path: Path, images: NDArray[Any] = X, labels: NDArray[Any] = Y) -> str:
+    return opened(write_hdf5(path, x=images, y=labels)).fingerprint
 
 
 def test_equal_data_in_different_layouts_have_one_fingerprint(path: Path) -> None:
@@ -269,7 +269,7 @@ def test_equal_data_in_different_layouts_have_one_fingerprint(path: Path) -> Non
         file["list_classes"] = NAMES
     assert opened(other).fingerprint == expected
     data = opened(path)
-    spread = Dataset(np.asfortranarray(data.pictures), data.Y, data.classes, "elsewhere")
+    spread = Dataset(np.asfortranarray(data.images), data.Y, data.classes, "elsewhere")
     assert spread.fingerprint == expected
     assert len(expected) == 64
 
@@ -380,7 +380,7 @@ def test_missing_keys_are_refused_with_those_wanted_and_found(
 
 
 @pytest.mark.parametrize(
-    ("pictures", "labels", "why"),
+    ("images", "labels", "why"),
     [
         (X[0], Y, "x has shape (4, 4, 3)"),
         (X.reshape(6, 48), Y, "x has shape (6, 48)"),
@@ -394,13 +394,13 @@ def test_missing_keys_are_refused_with_those_wanted_and_found(
         (X.astype(np.int64), Y, "x is int64: pixels must be uint8"),
         (X.astype(np.int8), Y, "x is int8: pixels must be uint8"),
         (X.astype(bool), Y, "x is bool: pixels must be uint8"),
-        (X[:5], Y, "x has 5 pictures, but 6 labels"),
-        (X, Y[:1], "x has 6 pictures, but 1 label"),
-        (X, Y[:0], "x has 6 pictures, but 0 labels"),
-        (X[:0], Y[:0], "x has no pictures"),
-        (X, Y + 1, "y has label 2 at picture"),
-        (X, -Y, "y has label -1 at picture"),
-        (X, np.array([0, 1, 0, 1, 255, 0], np.uint8), "y has label 255 at picture 4"),
+        (X[:5], Y, "x has 5 images, but 6 labels"),
+        (X, Y[:1], "x has 6 images, but 1 label"),
+        (X, Y[:0], "x has 6 images, but 0 labels"),
+        (X[:0], Y[:0], "x has no images"),
+        (X, Y + 1, "y has label 2 at image"),
+        (X, -Y, "y has label -1 at image"),
+        (X, np.array([0, 1, 0, 1, 255, 0], np.uint8), "y has label 255 at image 4"),
         (X, np.array([0, 1, 0, 1, 2**64 - 1, 0], np.uint64), "y has label"),
         (X, Y.astype(np.float64), "y is float64: labels must be integers"),
         (X, Y.astype("S1"), "labels must be integers"),
@@ -409,15 +409,15 @@ def test_missing_keys_are_refused_with_those_wanted_and_found(
         (X, Y.reshape(1, 6, 1), "y has shape (1, 6, 1)"),
     ],
 )
-def test_pictures_and_labels_that_do_not_fit_are_refused_by_key(
-    path: Path, pictures: Any, labels: Any, why: str
+def test_images_and_labels_that_do_not_fit_are_refused_by_key(
+    path: Path, images: Any, labels: Any, why: str
 ) -> None:
-    refused(write_hdf5(path, x=pictures, y=labels), why)
+    refused(write_hdf5(path, x=images, y=labels), why)
 
 
-def test_pictures_of_another_size_are_refused_with_the_option_that_helps(path: Path) -> None:
+def test_images_of_another_size_are_refused_with_the_option_that_helps(path: Path) -> None:
     refused(
-        write_hdf5(path, x=X, y=Y), "x has pictures of 4x4, not 64x64: train with --size 4", size=64
+        write_hdf5(path, x=X, y=Y), "x has images of 4x4, not 64x64: train with `size=4`", size=64
     )
 
 
@@ -439,7 +439,7 @@ def test_class_names_and_options_with_control_characters_stay_on_one_line(
 def test_a_label_without_a_class_name_is_refused(path: Path, label: int) -> None:
     labels = np.array([0, 1, 2, 0, 1, label])
     write_hdf5(path, x=X, y=labels, list_classes=[b"ant", b"bee", b"cat"])
-    refused(path, f"y has label {label} at picture 5: labels must be 0 to 2")
+    refused(path, f"y has label {label} at image 5: labels must be 0 to 2")
 
 
 def variable_integers() -> NDArray[Any]:
@@ -648,7 +648,7 @@ def test_a_flipped_byte_gives_a_data_set_or_a_data_error_and_nothing_else(path: 
 @pytest.mark.parametrize(("label", "name"), [(0, "non-cat"), (1, "cat")])
 def test_one_class_only_is_refused_for_training(path: Path, label: int, name: str) -> None:
     data = opened(write_hdf5(path, x=X, y=np.full(6, label)))
-    with pytest.raises(DataError, match=rf"^data\.h5: every picture is {name}: "):
+    with pytest.raises(DataError, match=rf"^data\.h5: every image is {name}: "):
         data.require_both_classes()
 
 
@@ -658,16 +658,16 @@ def test_both_classes_are_enough_for_training(path: Path) -> None:
 
 def test_a_name_with_a_line_break_stays_on_one_line_after_opening(tmp_path: Path) -> None:
     data = opened(write_hdf5(tmp_path / "a\nb.h5", x=X, y=np.ones(6, int)))
-    with pytest.raises(DataError, match="every picture is cat") as caught:
+    with pytest.raises(DataError, match="every image is cat") as caught:
         data.require_both_classes()
     assert str(caught.value).isprintable()
 
 
 def test_the_test_part_is_taken_from_the_same_file_when_it_holds_both(small_hdf5: Path) -> None:
     train, test = open_parts(small_hdf5, None)
-    assert holds(train, *make_pictures(20))
+    assert holds(train, *make_images(20))
     assert test is not None
-    assert holds(test, *make_pictures(10, seed=1))
+    assert holds(test, *make_images(10, seed=1))
 
 
 def test_a_file_with_one_part_has_no_test_part(path: Path) -> None:
@@ -679,11 +679,11 @@ def test_a_file_with_one_part_has_no_test_part(path: Path) -> None:
 def test_a_test_file_is_preferred_to_the_test_part_of_the_data(
     path: Path, small_hdf5: Path
 ) -> None:
-    pictures, labels = make_pictures(4, seed=5)
-    write_hdf5(path, test_set_x=pictures, test_set_y=labels)
+    images, labels = make_images(4, seed=5)
+    write_hdf5(path, test_set_x=images, test_set_y=labels)
     test = open_parts(small_hdf5, path)[1]
     assert test is not None
-    assert holds(test, pictures, labels)
+    assert holds(test, images, labels)
 
 
 @pytest.mark.parametrize("test_names", [[b"cat", b"non-cat"], None])
@@ -704,7 +704,7 @@ def test_the_test_part_follows_the_positive_class_of_the_training_part(
 
 def test_parts_of_different_sizes_are_refused(path: Path, small_hdf5: Path) -> None:
     write_hdf5(path, x=X, y=Y, list_classes=NAMES)
-    with pytest.raises(DataError, match=r"data\.h5: .*pictures of 4x4,? .* 8x8"):
+    with pytest.raises(DataError, match=r"data\.h5: .*images of 4x4,? .* 8x8"):
         open_parts(small_hdf5, path)
 
 
@@ -732,7 +732,7 @@ def test_the_course_files_are_what_they_are_known_to_be(course: tuple[Path, Path
     assert (test.m, test.positives, test.size) == (50, 33, 64)
     assert train.classes == test.classes == ("non-cat", "cat")
     assert train.X.shape == (12288, 209)
-    # Train picture 146 is test picture 17, byte for byte.
+    # Train image 146 is test image 17, byte for byte.
     np.testing.assert_array_equal(train.X[:, 146], test.X[:, 17])
     with h5py.File(course[0]) as file:
         assert holds(train, file["train_set_x"][:], file["train_set_y"][:])

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import make_pictures
+from conftest import make_images
 from PIL import Image, ImageOps
 
 from catclf.datasets import Dataset, Part, Reading, open_dataset, open_source
@@ -23,7 +23,7 @@ from catclf.errors import DataError, OutputError
 from catclf.images.preprocess import Preprocess
 
 SIZE = 6
-PICTURES, LABELS = make_pictures(150, SIZE, seed=2)
+IMAGES, LABELS = make_images(150, SIZE, seed=2)
 NAMES = (*(f"ä {i}.png" for i in range(149)), "\udcff\n.png")
 CLASSES = ("non-cat", "cat")
 
@@ -35,7 +35,7 @@ def source(**changes: Any) -> ArraySource:
         "classes": CLASSES,
         "labels": LABELS,
         "preprocess": Preprocess(SIZE, "pad"),
-        "pixels": PICTURES,
+        "pixels": IMAGES,
         "stored_names": NAMES,
     }
     return ArraySource(**{**known, **changes})
@@ -45,8 +45,8 @@ def folder(root: Path, size: tuple[int, int] = (SIZE, SIZE)) -> Path:
     for name in ("cat", "dog"):
         (root / name).mkdir(parents=True)
         for i in range(3):
-            picture = Image.fromarray(make_pictures(1, max(size), seed=i)[0][0])
-            picture.crop((0, 0, *size)).save(root / name / f"{i}.png")
+            image = Image.fromarray(make_images(1, max(size), seed=i)[0][0])
+            image.crop((0, 0, *size)).save(root / name / f"{i}.png")
     return root
 
 
@@ -67,7 +67,7 @@ def test_the_file_is_in_the_course_schema_with_names_and_settings(
     written = write(output, {"train": source(), "test": source(labels=1 - LABELS)}, compression)
     with h5py.File(output) as file:
         x = file["train_set_x"]
-        np.testing.assert_array_equal(x[:], PICTURES)
+        np.testing.assert_array_equal(x[:], IMAGES)
         assert x.dtype == np.uint8
         assert x.chunks == (64, SIZE, SIZE, 3)
         assert x.compression == (None if compression == "none" else compression)
@@ -86,7 +86,7 @@ def test_the_file_is_in_the_course_schema_with_names_and_settings(
 def test_what_was_packed_is_read_back(tmp_path: Path, compression: str) -> None:
     write(tmp_path / "p.h5", {"train": source()}, compression)
     data = open_dataset(tmp_path / "p.h5")
-    np.testing.assert_array_equal(data.pictures, PICTURES)
+    np.testing.assert_array_equal(data.images, IMAGES)
     assert data.Y.tolist() == [LABELS.tolist()]
     assert data.names == NAMES
     assert data.classes == CLASSES
@@ -109,7 +109,7 @@ def test_some_rows_are_packed_with_their_labels_and_names(tmp_path: Path) -> Non
     rows = np.array([1, 70, 149])
     write(tmp_path / "p.h5", {"train": rows_of(source(), rows)})
     data = open_dataset(tmp_path / "p.h5")
-    np.testing.assert_array_equal(data.pictures, PICTURES[rows])
+    np.testing.assert_array_equal(data.images, IMAGES[rows])
     assert data.names == tuple(NAMES[row] for row in rows)
     assert data.Y.tolist() == [LABELS[rows].tolist()]
 
@@ -130,24 +130,24 @@ def test_crop_is_packed_as_pillow_crops_and_recorded(tmp_path: Path) -> None:
         np.asarray(ImageOps.fit(Image.open(file), (8, 8), Image.Resampling.BICUBIC))
         for file in sorted(root.glob("*/*.png"))
     ]
-    np.testing.assert_array_equal(data.pictures, np.stack(expected))
+    np.testing.assert_array_equal(data.images, np.stack(expected))
     assert data.preprocess.fit == "crop"
 
 
 def test_pad_is_packed_with_a_white_border_and_recorded(tmp_path: Path) -> None:
     root = folder(tmp_path / "photos", (16, 8))
     data = pack(root, tmp_path / "p.h5", size=8, fit="pad")
-    assert (data.pictures[:, :2] == 255).all()
-    assert (data.pictures[:, 6:] == 255).all()
-    assert (data.pictures[:, 2:6] < 255).any()
+    assert (data.images[:, :2] == 255).all()
+    assert (data.images[:, 6:] == 255).all()
+    assert (data.images[:, 2:6] < 255).any()
     assert data.preprocess.fit == "pad"
 
 
 def test_a_pack_is_not_read_with_another_fit_or_size(tmp_path: Path) -> None:
     write(tmp_path / "p.h5", {"train": source()})
-    with pytest.raises(DataError, match="packed with --fit pad, not crop"):
+    with pytest.raises(DataError, match="packed with `fit=pad`, not crop"):
         open_dataset(tmp_path / "p.h5", reading=Reading(fit="crop"))
-    with pytest.raises(DataError, match="pictures of 6x6, not 64x64"):
+    with pytest.raises(DataError, match="images of 6x6, not 64x64"):
         open_dataset(tmp_path / "p.h5", reading=Reading(size=64))
     assert open_dataset(tmp_path / "p.h5", reading=Reading(fit="pad")).m == 150
 
@@ -161,7 +161,7 @@ def test_a_pack_made_in_an_unknown_way_is_refused(tmp_path: Path, fit: Any) -> N
         open_dataset(tmp_path / "p.h5")
 
 
-def test_unreadable_pictures_are_left_out_with_their_labels_and_names(tmp_path: Path) -> None:
+def test_unreadable_images_are_left_out_with_their_labels_and_names(tmp_path: Path) -> None:
     root = folder(tmp_path / "photos")
     (root / "cat" / "1.png").write_bytes(b"")
     with pytest.raises(DataError, match="is empty"):
@@ -215,7 +215,7 @@ from pathlib import Path
 import numpy as np
 from catclf.datasets.hdf5_write import write
 from catclf.datasets.sources import ArraySource
-from catclf.images import Preprocess
+from catclf.images.preprocess import Preprocess
 
 class Killing(ArraySource):
     def blocks(self):
@@ -277,7 +277,7 @@ finally:
 
 
 def peak_of_packing(folder: Path, count: int) -> int:
-    """Megabytes at most held by a process that packs so many pictures of 64x64."""
+    """Megabytes at most held by a process that packs so many images of 64x64."""
     rows = [("path", "label")] + [(f"{i % 2}.png", "ab"[i % 2]) for i in range(count)]
     with (folder / "t.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
@@ -294,8 +294,8 @@ def peak_of_packing(folder: Path, count: int) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
-def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> None:
-    for i, picture in enumerate(make_pictures(2, 8)[0]):
-        Image.fromarray(picture).save(tmp_path / f"{i}.png")
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
+    for i, image in enumerate(make_images(2, 8)[0]):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
     few, many = peak_of_packing(tmp_path, 600), peak_of_packing(tmp_path, 6000)
     assert many - few < 12  # held, the 5400 more would take 66 MB as bytes and 531 as float64

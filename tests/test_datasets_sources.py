@@ -1,4 +1,4 @@
-"""Folders, tables, archives and files on disk: the same pictures, and what is refused."""
+"""Folders, tables, archives and files on disk: the same images, and what is refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import make_pictures, write_hdf5
+from conftest import make_images, write_hdf5
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -29,23 +29,23 @@ from catclf.datasets.hdf5_rows import DiskRows
 from catclf.datasets.sources import ArraySource, choose_positive, two_classes
 from catclf.errors import DataError
 from catclf.images.preprocess import Preprocess
-from catclf.samples import RowView
+from catclf.samples import IndexedImages
 from catclf.training import Settings
-from catclf.training import train as fit_to
+from catclf.training import solve as fit_to
 
 SIZE = 6
-PICTURES = make_pictures(8, SIZE, seed=3)[0]
+IMAGES = make_images(8, SIZE, seed=3)[0]
 LABELS = np.array([1, 1, 1, 0, 0, 0, 0, 0])  # cats first: folders are read by name
 FILES = [f"cat/c {i}.png" for i in range(3)] + [f'non-cat/n,"{i}".png' for i in range(5)]
 KEYS = [("train_set_x", "train_set_y"), ("x", "y"), ("images", "labels")]
 
 
-def save_pictures(root: Path, files: list[str], pictures: NDArray[np.uint8] = PICTURES) -> Path:
-    for name, picture in zip(files, pictures, strict=False):
+def save_images(root: Path, files: list[str], images: NDArray[np.uint8] = IMAGES) -> Path:
+    for name, image in zip(files, images, strict=False):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         kind = "PNG" if path.suffix.lower() in (".png", ".h5") else None
-        Image.fromarray(picture).save(path, kind)
+        Image.fromarray(image).save(path, kind)
     return root
 
 
@@ -71,29 +71,29 @@ def refused(path: Path, *why: str, **options: Any) -> str:
     return text
 
 
-# The same eight pictures, however they are kept
+# The same eight images, however they are kept
 
 
 def eight(folder: Path, kind: str) -> Path:
-    """The eight pictures as one kind of source."""
+    """The eight images as one kind of source."""
     match kind.split():
         case ["folder"]:
-            return save_pictures(folder / "photos", FILES)
+            return save_images(folder / "photos", FILES)
         case ["csv" | "tsv" as ending]:
-            save_pictures(folder / "photos", FILES)
+            save_images(folder / "photos", FILES)
             names = ["cat" if label else "non-cat" for label in LABELS]
             rows = [("n", "Label", " path ")]
             rows += [(str(i), names[i], f"photos/{file}") for i, file in enumerate(FILES)]
             return write_table(folder / f"table.{ending}", rows)
         case ["npz", *compressed]:
             save = np.savez_compressed if compressed else np.savez
-            save(folder / "data.npz", x=PICTURES, y=LABELS)
+            save(folder / "data.npz", x=IMAGES, y=LABELS)
             return folder / "data.npz"
         case ["hdf5", index, compression]:
             x_key, y_key = KEYS[int(index)]
             with h5py.File(folder / "data.h5", "w") as file:
                 options = {} if compression == "plain" else {"compression": compression}
-                file.create_dataset(x_key, data=PICTURES, **options)
+                file.create_dataset(x_key, data=IMAGES, **options)
                 file[y_key] = LABELS
             return folder / "data.h5"
     raise ValueError(kind)
@@ -104,14 +104,12 @@ def eight(folder: Path, kind: str) -> Path:
     ["folder", "csv", "tsv", "npz", "npz compressed"]
     + [f"hdf5 {key} {how}" for key in range(3) for how in ("plain", "gzip", "lzf")],
 )
-def test_the_same_pictures_give_the_same_columns_from_every_source(
-    tmp_path: Path, kind: str
-) -> None:
+def test_the_same_images_give_the_same_columns_from_every_source(tmp_path: Path, kind: str) -> None:
     data = opened(eight(tmp_path, kind), size=SIZE)
     assert data.X.dtype == np.uint8
     assert data.X.shape == (SIZE * SIZE * 3, 8)
-    for column, picture in zip(data.X.T, PICTURES, strict=True):
-        assert column.tobytes() == picture.tobytes()
+    for column, image in zip(data.X.T, IMAGES, strict=True):
+        assert column.tobytes() == image.tobytes()
     assert data.Y.dtype == np.float64
     assert data.Y.tolist() == [LABELS.tolist()]
     assert data.classes == ("non-cat", "cat")
@@ -124,7 +122,7 @@ def test_equal_data_have_one_fingerprint_and_changed_data_another(tmp_path: Path
     for place, kind in enumerate(kinds):
         (tmp_path / str(place)).mkdir()
         prints.add(opened(eight(tmp_path / str(place), kind), size=SIZE).fingerprint)
-    changed = PICTURES.copy()
+    changed = IMAGES.copy()
     changed[7, -1, -1, -1] ^= 1
     other = opened(write_hdf5(tmp_path / "other.h5", x=changed, y=LABELS))
     assert len(prints) == 1
@@ -136,19 +134,19 @@ def test_equal_data_have_one_fingerprint_and_changed_data_another(tmp_path: Path
 
 def test_a_folder_takes_nested_and_upper_case_names_and_leaves_out_the_rest(tmp_path: Path) -> None:
     files = ["cat/B.PNG", "cat/a.png", "cat/deep/er/c.BMP", "non-cat/d.Tiff"]
-    save_pictures(tmp_path, files)
+    save_images(tmp_path, files)
     hidden = ["cat/._a.png", "cat/.hidden/x.png", ".git/x.png", "non-cat/deep/.y.png"]
-    save_pictures(tmp_path, hidden)
+    save_images(tmp_path, hidden)
     for junk in ("cat/Thumbs.db", "non-cat/notes.txt", "cat/.DS_Store", "readme.md"):
         (tmp_path / junk).write_bytes(b"junk")
     data = opened(tmp_path, size=SIZE)
     assert data.names == tuple(files)
     assert data.Y.tolist() == [[1, 1, 1, 0]]
-    np.testing.assert_array_equal(data.pictures, PICTURES[:4])
+    np.testing.assert_array_equal(data.images, IMAGES[:4])
 
 
 def test_a_loop_of_links_in_a_class_folder_ends(tmp_path: Path) -> None:
-    save_pictures(tmp_path, FILES)
+    save_images(tmp_path, FILES)
     (tmp_path / "cat" / "again").symlink_to(tmp_path / "cat")
     assert opened(tmp_path, size=SIZE).m == 8
 
@@ -160,60 +158,60 @@ def test_a_loop_of_links_in_a_class_folder_ends(tmp_path: Path) -> None:
 def test_part_folders_give_a_training_and_a_test_part(
     tmp_path: Path, train: str, test: str
 ) -> None:
-    save_pictures(tmp_path, [f"{train}/cat/a.png", f"{train}/non-cat/b.png"])
-    save_pictures(tmp_path, [f"{test}/cat/c.png", f"{test}/non-cat/d.png"], PICTURES[4:])
+    save_images(tmp_path, [f"{train}/cat/a.png", f"{train}/non-cat/b.png"])
+    save_images(tmp_path, [f"{test}/cat/c.png", f"{test}/non-cat/d.png"], IMAGES[4:])
     assert has_both_parts(tmp_path)
     trained, tested = open_parts(tmp_path, None, Reading(size=SIZE))
     assert tested is not None
-    np.testing.assert_array_equal(trained.pictures, PICTURES[:2])
-    np.testing.assert_array_equal(tested.pictures, PICTURES[4:6])
+    np.testing.assert_array_equal(trained.images, IMAGES[:2])
+    np.testing.assert_array_equal(tested.images, IMAGES[4:6])
 
 
 def test_of_val_and_test_the_test_folder_is_the_test_part(tmp_path: Path) -> None:
     for place, part in enumerate(("train", "val", "test")):
-        save_pictures(tmp_path, [f"{part}/cat/a.png", f"{part}/dog/b.png"], PICTURES[2 * place :])
+        save_images(tmp_path, [f"{part}/cat/a.png", f"{part}/dog/b.png"], IMAGES[2 * place :])
     tested = open_parts(tmp_path, None, Reading(size=SIZE))[1]
     assert tested is not None
-    np.testing.assert_array_equal(tested.pictures, PICTURES[4:6])
+    np.testing.assert_array_equal(tested.images, IMAGES[4:6])
 
 
 def test_a_test_folder_without_classes_gives_way_to_val(tmp_path: Path) -> None:
     for part in ("train", "val"):
-        save_pictures(tmp_path, [f"{part}/cat/a.png", f"{part}/dog/b.png"])
-    save_pictures(tmp_path, ["test/1.png"])  # as competitions hand out unlabelled pictures
+        save_images(tmp_path, [f"{part}/cat/a.png", f"{part}/dog/b.png"])
+    save_images(tmp_path, ["test/1.png"])  # as competitions hand out unlabelled images
     assert has_both_parts(tmp_path)
 
 
 def test_classes_may_be_called_like_parts(tmp_path: Path) -> None:
-    save_pictures(tmp_path, ["test/a.png", "train/b.png"])
+    save_images(tmp_path, ["test/a.png", "train/b.png"])
     assert not has_both_parts(tmp_path)
     assert opened(tmp_path, size=SIZE).classes == ("test", "train")
 
 
 def test_only_a_training_folder_has_no_test_part(tmp_path: Path) -> None:
-    save_pictures(tmp_path, ["train/cat/a.png", "train/dog/b.png"])
+    save_images(tmp_path, ["train/cat/a.png", "train/dog/b.png"])
     trained, tested = open_parts(tmp_path, None, Reading(size=SIZE))
     assert (trained.m, tested) == (2, None)
 
 
 def test_a_part_that_is_not_there_is_refused_on_one_line(tmp_path: Path) -> None:
-    root = save_pictures(tmp_path / "a\nb", ["test/cat/a.png", "test/dog/b.png"])
+    root = save_images(tmp_path / "a\nb", ["test/cat/a.png", "test/dog/b.png"])
     with pytest.raises(DataError, match="has no train folder") as caught:
         opened(root)
     assert str(caught.value).isprintable()
 
 
-def test_the_test_folder_is_fitted_as_the_packed_training_pictures_were(tmp_path: Path) -> None:
-    with h5py.File(write_hdf5(tmp_path / "train.h5", x=PICTURES, y=LABELS), "a") as file:
+def test_the_test_folder_is_fitted_as_the_packed_training_images_were(tmp_path: Path) -> None:
+    with h5py.File(write_hdf5(tmp_path / "train.h5", x=IMAGES, y=LABELS), "a") as file:
         file["x"].attrs["catclf_fit"], file["x"].attrs["catclf_resampling"] = "crop", "bicubic"
     wide = np.zeros((SIZE, 3 * SIZE, 3), np.uint8)
-    wide[:, SIZE : 2 * SIZE] = PICTURES[0]
+    wide[:, SIZE : 2 * SIZE] = IMAGES[0]
     for name in ("cat", "non-cat"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         Image.fromarray(wide).save(tmp_path / "photos" / name / "a.png")
     tested = open_parts(tmp_path / "train.h5", tmp_path / "photos")[1]
     assert tested is not None
-    np.testing.assert_array_equal(tested.pictures[0], PICTURES[0])
+    np.testing.assert_array_equal(tested.images[0], IMAGES[0])
 
 
 @pytest.mark.parametrize(
@@ -222,9 +220,9 @@ def test_the_test_folder_is_fitted_as_the_packed_training_pictures_were(tmp_path
         ([], "holds no class folders"),
         (["a.png", "b.png"], "holds no class folders"),
         (["cat/a.png"], "holds one class folder, cat"),
-        (["cat/a.png", "dog/notes.txt"], "class folder dog holds no pictures"),
-        (["cat/a.png", "dog/.b.png"], "class folder dog holds no pictures"),
-        (["train/cat/a.png", "train/dog/b.txt"], "class folder dog holds no pictures"),
+        (["cat/a.png", "dog/notes.txt"], "class folder dog holds no images"),
+        (["cat/a.png", "dog/.b.png"], "class folder dog holds no images"),
+        (["train/cat/a.png", "train/dog/b.txt"], "class folder dog holds no images"),
     ],
 )
 def test_a_folder_without_two_classes_is_refused_and_told_why(
@@ -239,8 +237,8 @@ def test_a_folder_without_two_classes_is_refused_and_told_why(
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 def test_a_nested_folder_that_may_not_be_listed_is_not_passed_over(tmp_path: Path) -> None:
-    save_pictures(tmp_path, FILES)
-    save_pictures(tmp_path, ["cat/locked/x.png"])
+    save_images(tmp_path, FILES)
+    save_images(tmp_path, ["cat/locked/x.png"])
     (tmp_path / "cat" / "locked").chmod(0)
     try:
         refused(tmp_path, "locked", "permission")
@@ -251,7 +249,7 @@ def test_a_nested_folder_that_may_not_be_listed_is_not_passed_over(tmp_path: Pat
 def test_a_folder_that_needs_more_memory_than_there_is_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_pictures(tmp_path, FILES)
+    save_images(tmp_path, FILES)
     monkeypatch.setattr(machine, "memory", lambda: 1000)
     refused(tmp_path, "memory", size=SIZE)
 
@@ -261,28 +259,28 @@ def test_the_workers_and_the_progress_do_not_change_the_result(
     tmp_path: Path, workers: int
 ) -> None:
     files = [f"{name}/{i:03}.png" for name in ("cat", "non-cat") for i in range(70)]
-    pictures = make_pictures(140, SIZE, seed=5)[0]
-    save_pictures(tmp_path, files, pictures)
+    images = make_images(140, SIZE, seed=5)[0]
+    save_images(tmp_path, files, images)
     seen: list[tuple[int, int]] = []
     data = opened(tmp_path, size=SIZE, workers=workers, on_progress=lambda *at: seen.append(at))
-    np.testing.assert_array_equal(data.pictures, pictures)
+    np.testing.assert_array_equal(data.images, images)
     assert seen == [(i, 140) for i in range(1, 141)]
 
 
-# Unreadable pictures
+# Unreadable images
 
 
-def test_unreadable_pictures_are_refused_with_names_and_reasons(tmp_path: Path) -> None:
-    save_pictures(tmp_path, FILES)
+def test_unreadable_images_are_refused_with_names_and_reasons(tmp_path: Path) -> None:
+    save_images(tmp_path, FILES)
     (tmp_path / "cat" / "empty.jpg").touch()
-    (tmp_path / "non-cat" / "text.png").write_text("not a picture")
-    text = refused(tmp_path, "2 ", "cat/empty.jpg (is empty)", "non-cat/text.png (", "--skip-bad")
+    (tmp_path / "non-cat" / "text.png").write_text("not an image")
+    text = refused(tmp_path, "2 ", "cat/empty.jpg (is empty)", "non-cat/text.png (", "`skip_bad`")
     assert FILES[0] not in text
 
 
 @pytest.mark.parametrize("count", [9, 10, 30])
-def test_at_most_ten_unreadable_pictures_are_listed(tmp_path: Path, count: int) -> None:
-    save_pictures(tmp_path, FILES)
+def test_at_most_ten_unreadable_images_are_listed(tmp_path: Path, count: int) -> None:
+    save_images(tmp_path, FILES)
     for i in range(count):
         (tmp_path / "cat" / f"bad{i:02}.jpg").touch()
     text = refused(tmp_path, "cat/bad00.jpg", f"cat/bad{min(count, 10) - 1:02}.jpg")
@@ -290,19 +288,19 @@ def test_at_most_ten_unreadable_pictures_are_listed(tmp_path: Path, count: int) 
 
 
 def test_skip_bad_leaves_them_out_and_says_so(tmp_path: Path) -> None:
-    save_pictures(tmp_path, FILES)
+    save_images(tmp_path, FILES)
     (tmp_path / "cat" / "a\n.jpg").touch()
     data = opened(tmp_path, size=SIZE, skip_bad=True)
     assert data.names == tuple(FILES)
-    np.testing.assert_array_equal(data.pictures, PICTURES)
+    np.testing.assert_array_equal(data.images, IMAGES)
     (note,) = data.notes
     assert "left out 1 unreadable" in note
     assert r"cat/a\n.jpg (is empty)" in note
 
 
 @pytest.mark.parametrize("skip_bad", [True, False])
-def test_a_class_without_a_readable_picture_is_named(tmp_path: Path, skip_bad: bool) -> None:
-    save_pictures(tmp_path, FILES)
+def test_a_class_without_a_readable_image_is_named(tmp_path: Path, skip_bad: bool) -> None:
+    save_images(tmp_path, FILES)
     (tmp_path / "dog").mkdir()
     (tmp_path / "dog" / "x.jpg").write_bytes(b"\xff\xd8 truncated")
     refused(tmp_path, "dog", skip_bad=skip_bad, positive="cat")
@@ -314,7 +312,7 @@ HEADER = ("path", "label")
 
 
 def table(folder: Path, *rows: tuple[str, ...], name: str = "t.csv") -> Path:
-    save_pictures(folder, ["a.png", "b.png"])
+    save_images(folder, ["a.png", "b.png"])
     return write_table(folder / name, list(rows))
 
 
@@ -338,7 +336,7 @@ def test_labels_of_a_table_may_be_0_and_1(tmp_path: Path) -> None:
 def test_blank_lines_and_absolute_paths_in_a_table_are_fine(tmp_path: Path) -> None:
     path = table(tmp_path, HEADER, (str(tmp_path / "a.png"), "cat"), (), ("b.png", " dog "))
     data = opened(path, size=SIZE)
-    np.testing.assert_array_equal(data.pictures, PICTURES[:2])
+    np.testing.assert_array_equal(data.images, IMAGES[:2])
     assert data.classes == ("dog", "cat")
 
 
@@ -348,7 +346,7 @@ def test_blank_lines_and_absolute_paths_in_a_table_are_fine(tmp_path: Path) -> N
         ([], "line 1: has no column path"),
         ([("file", "kind")], "line 1: has no column label (or class); it has file, kind"),
         ([("name", "label")], "line 1: has no column path (or file, filename, image)"),
-        ([HEADER], "has no pictures"),
+        ([HEADER], "has no images"),
         ([HEADER, ("a.png", "cat"), ("c.png", "dog")], "line 3: there is no file c.png"),
         ([HEADER, ("a.png", "cat"), (".", "dog")], "line 3: there is no file ."),
         ([HEADER, ("a.png", "cat"), ("x" * 300, "dog")], "line 3: "),
@@ -356,7 +354,7 @@ def test_blank_lines_and_absolute_paths_in_a_table_are_fine(tmp_path: Path) -> N
         ([HEADER, ("a.png", "cat"), ("b.png",)], "line 3: has 1 of 2 columns"),
         ([HEADER, ("a.png", ""), ("b.png", "dog")], "line 2: the path or the label is empty"),
         ([HEADER, ("", "cat"), ("b.png", "dog")], "line 2: the path or the label is empty"),
-        ([HEADER, ("a.png", "cat"), ("b.png", "cat")], "all pictures are cat"),
+        ([HEADER, ("a.png", "cat"), ("b.png", "cat")], "all images are cat"),
     ],
 )
 def test_a_table_that_is_wrong_is_refused_with_the_line(
@@ -365,7 +363,7 @@ def test_a_table_that_is_wrong_is_refused_with_the_line(
     refused(table(tmp_path, *rows), why)
 
 
-def test_an_unreadable_picture_of_a_table_is_named_with_its_line(tmp_path: Path) -> None:
+def test_an_unreadable_image_of_a_table_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "bad.png").touch()
     path = table(tmp_path, HEADER, ("a.png", "cat"), ("bad.png", "dog"), ("b.png", "dog"))
     refused(path, "line 3: bad.png (is empty)", size=SIZE)
@@ -409,31 +407,31 @@ def archive(path: Path, *members: tuple[str, bytes]) -> Path:
     return path
 
 
-GOOD = [("x.npy", npy(PICTURES)), ("y.npy", npy(LABELS))]
+GOOD = [("x.npy", npy(IMAGES)), ("y.npy", npy(LABELS))]
 
 
 @pytest.mark.parametrize("keys", KEYS)
 def test_an_archive_has_the_keys_of_hdf5_and_class_names(
     tmp_path: Path, keys: tuple[str, str]
 ) -> None:
-    arrays = dict(zip(keys, (np.asfortranarray(PICTURES), LABELS.astype(">i2")), strict=True))
+    arrays = dict(zip(keys, (np.asfortranarray(IMAGES), LABELS.astype(">i2")), strict=True))
     np.savez(tmp_path / "d.npz", list_classes=np.array(["dog", "cat"]), **arrays)  # type: ignore[arg-type]
     data = opened(tmp_path / "d.npz")
-    np.testing.assert_array_equal(data.pictures, PICTURES)
+    np.testing.assert_array_equal(data.images, IMAGES)
     assert (data.classes, data.Y.tolist()) == (("dog", "cat"), [LABELS.tolist()])
 
 
 def test_an_archive_with_both_parts_has_a_test_part(tmp_path: Path) -> None:
     np.savez(
         tmp_path / "d.npz",
-        train_set_x=PICTURES[2:],
+        train_set_x=IMAGES[2:],
         train_set_y=LABELS[2:],
-        test_set_x=PICTURES[2:4],
+        test_set_x=IMAGES[2:4],
         test_set_y=LABELS[2:4],
     )
     tested = open_parts(tmp_path / "d.npz", None)[1]
     assert tested is not None
-    np.testing.assert_array_equal(tested.pictures, PICTURES[2:4])
+    np.testing.assert_array_equal(tested.images, IMAGES[2:4])
 
 
 class Harmful:
@@ -467,15 +465,15 @@ def test_a_pickle_in_an_archive_is_refused_and_never_loaded(tmp_path: Path, key:
         ([GOOD[0], GOOD[1], GOOD[1]], "holds a name twice"),
         ([GOOD[0], GOOD[1], ("x", b"")], "holds a name twice"),
         ([GOOD[0], ("y", npy(LABELS))], ""),
-        ([("x.npy", npy(PICTURES, (10**9, SIZE, SIZE, 3))), GOOD[1]], "x does not hold as much"),
-        ([("x.npy", npy(PICTURES, (9, SIZE, SIZE, 3))), GOOD[1]], "x does not hold as much"),
-        ([("x.npy", npy(PICTURES, (8, -SIZE, -SIZE, 3))), GOOD[1]], ""),
+        ([("x.npy", npy(IMAGES, (10**9, SIZE, SIZE, 3))), GOOD[1]], "x does not hold as much"),
+        ([("x.npy", npy(IMAGES, (9, SIZE, SIZE, 3))), GOOD[1]], "x does not hold as much"),
+        ([("x.npy", npy(IMAGES, (8, -SIZE, -SIZE, 3))), GOOD[1]], ""),
         ([GOOD[0], ("y.npy", npy(LABELS, (10**15,)))], "y does not hold as much"),
-        ([GOOD[0], ("y.npy", npy(LABELS[:7]))], "8 pictures, but 7 labels"),
+        ([GOOD[0], ("y.npy", npy(LABELS[:7]))], "8 images, but 7 labels"),
         ([GOOD[0], ("y.npy", npy(LABELS + 1))], "labels must be 0 or 1"),
         ([GOOD[0], ("y.npy", npy(LABELS * 1.0))], "labels must be integers"),
-        ([("x.npy", npy(PICTURES / 255)), GOOD[1]], "pixels must be uint8"),
-        ([("x.npy", npy(PICTURES[..., 0])), GOOD[1]], "(m, 64, 64, 3)"),
+        ([("x.npy", npy(IMAGES / 255)), GOOD[1]], "pixels must be uint8"),
+        ([("x.npy", npy(IMAGES[..., 0])), GOOD[1]], "(m, 64, 64, 3)"),
         ([GOOD[0], ("y.npy", b"\x93NUMPY\x09\x00")], "y is in an unknown array format"),
         ([GOOD[0], ("y.npy", b"MZ")], ""),
     ],
@@ -490,12 +488,12 @@ def test_a_size_that_the_directory_claims_too_is_refused_before_it_is_allocated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = 10**5
-    claimed = npy(PICTURES, (count, 64, 64, 3))
+    claimed = npy(IMAGES, (count, 64, 64, 3))
     members = [("y.npy", npy(np.zeros(count, np.uint8))), ("x.npy", claimed)]
     path = archive(tmp_path / "d.npz", *members)
     content = bytearray(path.read_bytes())
     entry = content.rindex(b"PK\x01\x02")
-    size = len(claimed) - PICTURES.nbytes + count * 64 * 64 * 3
+    size = len(claimed) - IMAGES.nbytes + count * 64 * 64 * 3
     struct.pack_into("<I", content, entry + 24, size)  # of the unpacked member
     path.write_bytes(content)
     refused(path, "x is truncated")
@@ -506,7 +504,7 @@ def test_a_size_that_the_directory_claims_too_is_refused_before_it_is_allocated(
 def test_a_damaged_byte_in_an_archive_is_noticed(tmp_path: Path) -> None:
     path = archive(tmp_path / "d.npz", *GOOD)
     content = bytearray(path.read_bytes())
-    content[content.index(PICTURES.tobytes()) + 100] ^= 1
+    content[content.index(IMAGES.tobytes()) + 100] ^= 1
     path.write_bytes(content)
     refused(path, "is not a sound .npz archive")
 
@@ -529,8 +527,8 @@ def test_a_changed_byte_in_an_archive_gives_the_data_or_a_data_error(
 ) -> None:
     path = archive(tmp_path / "d.npz", *GOOD)
     content = bytearray(path.read_bytes())
-    pixels = content.index(PICTURES.tobytes())
-    places = [*range(pixels), *range(pixels + PICTURES.nbytes, len(content))]
+    pixels = content.index(IMAGES.tobytes())
+    places = [*range(pixels), *range(pixels + IMAGES.nbytes, len(content))]
     content[data.draw(st.sampled_from(places))] ^= data.draw(st.integers(1, 255))
     path.write_bytes(content)
     try:
@@ -538,7 +536,7 @@ def test_a_changed_byte_in_an_archive_gives_the_data_or_a_data_error(
     except DataError as refusal:
         right = str(refusal).isprintable()
     else:
-        right = found.X.tobytes(order="F") == PICTURES.tobytes()
+        right = found.X.tobytes(order="F") == IMAGES.tobytes()
     assert right
 
 
@@ -614,7 +612,7 @@ def test_the_positive_class_is_the_one_wanted_or_the_one_meant(
 @pytest.mark.parametrize(
     ("classes", "wanted", "why"),
     [
-        (("bird", "cow", "dog"), None, "--positive: bird, cow, dog"),
+        (("bird", "cow", "dog"), None, "`positive`: bird, cow, dog"),
         (("cat", "dog"), "fox", "no class is named fox: choose from cat, dog"),
         (("a\nb", "dog"), "fox", r"choose from a\nb, dog"),
     ],
@@ -634,7 +632,7 @@ def test_a_note_on_an_odd_class_name_stays_on_one_line() -> None:
 
 
 def test_of_three_class_folders_one_is_positive_and_the_rest_are_not(tmp_path: Path) -> None:
-    save_pictures(tmp_path, ["bird/a.png", "cat/b.png", "dog/c.png"])
+    save_images(tmp_path, ["bird/a.png", "cat/b.png", "dog/c.png"])
     data = opened(tmp_path, size=SIZE)
     assert (data.classes, data.Y.tolist()) == (("non-cat", "cat"), [[0, 1, 0]])
     assert "the other 2 classes are not" in data.notes[0]
@@ -643,7 +641,7 @@ def test_of_three_class_folders_one_is_positive_and_the_rest_are_not(tmp_path: P
 # Rows on disk
 
 M = 70
-ROWS = make_pictures(M, 5, seed=9)[0]
+ROWS = make_images(M, 5, seed=9)[0]
 ROWS[0] = ROWS[-1] = 0  # nothing to tell a wrong place by
 STORAGE: list[dict[str, Any]] = [
     {},
@@ -710,8 +708,8 @@ def test_a_file_cut_short_while_it_is_in_use_is_a_data_error(
 
 def test_some_rows_of_rows_are_those_of_an_array(tmp_path: Path) -> None:
     chosen = np.sort(np.random.default_rng(1).choice(M, 30, replace=False))
-    for pictures in (ROWS, DiskRows(on_disk(tmp_path / "d.h5"), "d.h5")):
-        view = RowView(pictures, chosen)  # type: ignore[arg-type]
+    for images in (ROWS, DiskRows(on_disk(tmp_path / "d.h5"), "d.h5")):
+        view = IndexedImages(images, chosen)
         assert (len(view), view.shape) == (30, (30, 5, 5, 3))
         assert view.dtype == np.uint8
         np.testing.assert_array_equal(np.asarray(view), ROWS[chosen])
@@ -721,7 +719,7 @@ def test_some_rows_of_rows_are_those_of_an_array(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["auto", "gram", "stream"])
 @pytest.mark.parametrize("options", [STORAGE[1], STORAGE[4]])
-def test_pictures_that_stay_on_disk_train_to_the_same_weights(
+def test_images_that_stay_on_disk_train_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, options: dict[str, Any]
 ) -> None:
     on_disk(tmp_path / "d.h5", **options).file.close()
@@ -733,7 +731,7 @@ def test_pictures_that_stay_on_disk_train_to_the_same_weights(
     monkeypatch.setattr("catclf.datasets.hdf5.IN_MEMORY", 0)
     monkeypatch.setattr(machine, "memory", lambda: 0)
     data = opened(tmp_path / "d.h5")
-    assert type(data.pictures).__name__ == "DiskRows"
+    assert type(data.images).__name__ == "DiskRows"
     found = fit_to(data, run, steps)
     assert found.w.tobytes() == expected.w.tobytes()
     assert (found.b, found.costs) == (expected.b, expected.costs)

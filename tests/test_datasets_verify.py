@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import make_pictures
+from conftest import make_images
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,7 +22,7 @@ SIZE = 32
 
 
 def scenes(count: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Different smooth pictures (count, 32, 32, 3) with neighbours that correlate as in photos."""
+    """Different smooth images (count, 32, 32, 3) with neighbours that correlate as in photos."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (count, 6, 6, 3)).astype(np.uint8)
     bicubic = Image.Resampling.BICUBIC
@@ -30,15 +30,15 @@ def scenes(count: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def part(
-    pictures: NDArray[np.uint8],
+    images: NDArray[np.uint8],
     labels: Any = None,
     label: str = "data",
     classes: tuple[str, ...] = ("non-cat", "cat"),
     names: tuple[str, ...] | None = None,
 ) -> Part:
-    values = np.arange(len(pictures)) % 2 if labels is None else np.array(labels)
-    size = pictures.shape[1]
-    source = ArraySource(label, label, classes, values, Preprocess(size), pictures, names)
+    values = np.arange(len(images)) % 2 if labels is None else np.array(labels)
+    size = images.shape[1]
+    source = ArraySource(label, label, classes, values, Preprocess(size), images, names)
     return measure(label, source)
 
 
@@ -51,9 +51,9 @@ def folder_part(root: Path, size: int = SIZE) -> Part:
     return measure("photos", source)
 
 
-def save(path: Path, picture: NDArray[np.uint8]) -> None:
+def save(path: Path, image: NDArray[np.uint8]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
+    Image.fromarray(image).save(path)
 
 
 def test_clean_parts_have_no_findings() -> None:
@@ -62,54 +62,54 @@ def test_clean_parts_have_no_findings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "kind"), [([0, 1, 0], "same-picture"), ([0, 1, 1], "same-picture-other-label")]
+    ("labels", "kind"), [([0, 1, 0], "same-image"), ([0, 1, 1], "same-image-other-label")]
 )
-def test_equal_pictures_in_a_part_are_found(labels: list[int], kind: str) -> None:
-    pictures = scenes(3)
-    pictures[2] = pictures[0]
-    ((found_kind, message),) = found(part(pictures, labels))
+def test_equal_images_in_a_part_are_found(labels: list[int], kind: str) -> None:
+    images = scenes(3)
+    images[2] = images[0]
+    ((found_kind, message),) = found(part(images, labels))
     assert found_kind == kind
-    assert "data picture 0 = data picture 2" in message
-    assert ("cat, non-cat" in message) == (kind == "same-picture-other-label")
+    assert "data image 0 = data image 2" in message
+    assert ("cat, non-cat" in message) == (kind == "same-image-other-label")
 
 
-def test_a_picture_that_is_there_many_times_is_one_finding() -> None:
-    pictures = np.repeat(scenes(2), (9, 1), axis=0)
-    ((kind, message),) = found(part(pictures, [1] * 9 + [0]))
-    assert kind == "same-picture"
-    assert message.endswith("picture 4 and 4 more")
+def test_an_image_that_is_there_many_times_is_one_finding() -> None:
+    images = np.repeat(scenes(2), (9, 1), axis=0)
+    ((kind, message),) = found(part(images, [1] * 9 + [0]))
+    assert kind == "same-image"
+    assert message.endswith("image 4 and 4 more")
 
 
-def test_a_test_picture_that_was_trained_on_is_a_leak() -> None:
+def test_a_test_image_that_was_trained_on_is_a_leak() -> None:
     train, test = scenes(20), scenes(20, seed=1)
     test[4] = train[8]
     leak = found(part(train, label="train"), part(test, label="test"))
-    message = "same picture: train picture 8 = test picture 4"
-    assert leak == [("same-picture-across-parts", message)]
+    message = "same image: train image 8 = test image 4"
+    assert leak == [("same-image-across-parts", message)]
 
 
 def test_a_leak_between_parts_of_one_name_is_a_leak() -> None:
     train, test = scenes(20), scenes(20, seed=1)
     test[4] = train[8]
     ((kind, _),) = found(part(train), part(test))
-    assert kind == "same-picture-across-parts"
+    assert kind == "same-image-across-parts"
 
 
-def test_nearly_equal_pictures_are_found_within_and_across_parts() -> None:
+def test_nearly_equal_images_are_found_within_and_across_parts() -> None:
     train, test = scenes(20), scenes(20, seed=1)
     train[3] = train[2] // 8 * 8  # 32 levels instead of 256
     test[4] = train[8] // 8 * 8
     similar = found(part(train, [0] * 10 + [1] * 10, "train"), part(test, label="test"))
-    assert [kind for kind, _ in similar] == ["similar-picture", "similar-picture-across-parts"]
-    assert "train picture 2 = train picture 3" in similar[0][1]
-    assert "train picture 8 = test picture 4" in similar[1][1]
+    assert [kind for kind, _ in similar] == ["similar-image", "similar-image-across-parts"]
+    assert "train image 2 = train image 3" in similar[0][1]
+    assert "train image 8 = test image 4" in similar[1][1]
 
 
-def test_nearly_equal_pictures_with_different_labels_contradict() -> None:
-    pictures = scenes(4)
-    pictures[1] = pictures[0] // 8 * 8
-    ((kind, message),) = found(part(pictures))
-    assert kind == "similar-picture-other-label"
+def test_nearly_equal_images_with_different_labels_contradict() -> None:
+    images = scenes(4)
+    images[1] = images[0] // 8 * 8
+    ((kind, message),) = found(part(images))
+    assert kind == "similar-image-other-label"
     assert "cat, non-cat" in message
 
 
@@ -118,7 +118,7 @@ def test_a_part_without_class_names_calls_label_1_cat_as_training_does() -> None
     test[1] = train[1]
     unnamed = part(test, label="test", classes=())
     ((kind, _),) = found(part(train, label="train"), unnamed)
-    assert kind == "same-picture-across-parts"
+    assert kind == "same-image-across-parts"
 
 
 def test_the_order_of_class_names_does_not_make_labels_differ() -> None:
@@ -126,14 +126,14 @@ def test_the_order_of_class_names_does_not_make_labels_differ() -> None:
     test[1] = train[1]
     turned = part(test, 1 - np.arange(20) % 2, "test", ("cat", "non-cat"))
     ((kind, _),) = found(part(train, label="train"), turned)
-    assert kind == "same-picture-across-parts"
+    assert kind == "same-image-across-parts"
 
 
-def test_pictures_are_called_by_their_names_on_one_line() -> None:
-    pictures = scenes(2)
-    pictures[1] = pictures[0]
-    ((_, message),) = found(part(pictures, [1, 1], names=("a b.jpg", "c\n.jpg")))
-    assert message == r"same picture: data a b.jpg = data c\n.jpg"
+def test_images_are_called_by_their_names_on_one_line() -> None:
+    images = scenes(2)
+    images[1] = images[0]
+    ((_, message),) = found(part(images, [1, 1], names=("a b.jpg", "c\n.jpg")))
+    assert message == r"same image: data a b.jpg = data c\n.jpg"
 
 
 # Class shares
@@ -168,37 +168,37 @@ def test_class_shares_that_differ_little_or_by_chance_are_fine(
     assert found(with_cats(*a, "train"), with_cats(*b, "test", 1)) == []
 
 
-# Odd pictures
+# Odd images
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 10, 90)])
-def test_a_constant_picture_is_found(colour: tuple[int, int, int]) -> None:
-    pictures = scenes(6)
-    pictures[3] = colour
-    assert found(part(pictures)) == [("empty", "constant or nearly empty picture: data picture 3")]
+def test_a_constant_image_is_found(colour: tuple[int, int, int]) -> None:
+    images = scenes(6)
+    images[3] = colour
+    assert found(part(images)) == [("empty", "constant or nearly empty image: data image 3")]
 
 
-def test_a_nearly_empty_picture_is_found_and_a_pale_one_is_not() -> None:
-    pictures = scenes(6)
-    pictures[3] = 250
-    pictures[3, 5, 5] = 200  # a speck of dust
-    pictures[4] = 120 + pictures[4] // 10
-    assert [message[-9:] for _, message in found(part(pictures))] == ["picture 3"]
+def test_a_nearly_empty_image_is_found_and_a_pale_one_is_not() -> None:
+    images = scenes(6)
+    images[3] = 250
+    images[3, 5, 5] = 200  # a speck of dust
+    images[4] = 120 + images[4] // 10
+    assert [message[-7:] for _, message in found(part(images))] == ["image 3"]
 
 
-def test_two_empty_pictures_are_not_called_similar() -> None:
-    pictures = scenes(6)
-    pictures[2], pictures[4] = 250, 251
-    assert [kind for kind, _ in found(part(pictures))] == ["empty", "empty"]
+def test_two_empty_images_are_not_called_similar() -> None:
+    images = scenes(6)
+    images[2], images[4] = 250, 251
+    assert [kind for kind, _ in found(part(images))] == ["empty", "empty"]
 
 
 @pytest.mark.parametrize("m", [30, 100])
 def test_pixels_scrambled_by_a_wrong_reshape_are_found(m: int) -> None:
-    pictures = scenes(m)
-    columns = pictures.reshape(-1, m)  # the mistake: (n, m), but of mixed pictures
-    scrambled = np.ascontiguousarray(columns.T).reshape(pictures.shape)
-    right, wrong = part(pictures, label="right"), part(scrambled, label="wrong")
-    green = pictures[..., 1].astype(float)
+    images = scenes(m)
+    columns = images.reshape(-1, m)  # the mistake: (n, m), but of mixed images
+    scrambled = np.ascontiguousarray(columns.T).reshape(images.shape)
+    right, wrong = part(images, label="right"), part(scrambled, label="wrong")
+    green = images[..., 1].astype(float)
     pairs = np.concatenate(
         [
             np.stack([green[:, :, :-1].ravel(), green[:, :, 1:].ravel()]),
@@ -213,17 +213,17 @@ def test_pixels_scrambled_by_a_wrong_reshape_are_found(m: int) -> None:
     assert "reshape(-1, m)" in messages[0]
 
 
-def test_noise_is_called_scrambled_and_empty_pictures_are_not() -> None:
-    assert "scrambled" in [kind for kind, _ in found(part(make_pictures(50, SIZE)[0]))]
+def test_noise_is_called_scrambled_and_empty_images_are_not() -> None:
+    assert "scrambled" in [kind for kind, _ in found(part(make_images(50, SIZE)[0]))]
     assert {kind for kind, _ in found(part(np.full((3, 8, 8, 3), 7, np.uint8), [0, 0, 0]))} == {
         "empty",
-        "same-picture",
+        "same-image",
     }
 
 
-def test_the_blocks_in_which_pictures_come_do_not_change_what_is_measured() -> None:
-    pictures = scenes(150)
-    whole = part(pictures)
+def test_the_blocks_in_which_images_come_do_not_change_what_is_measured() -> None:
+    images = scenes(150)
+    whole = part(images)
 
     class Small(ArraySource):
         def blocks(self) -> Iterator[tuple[Any, Any]]:
@@ -240,52 +240,52 @@ def test_the_blocks_in_which_pictures_come_do_not_change_what_is_measured() -> N
 
 
 def test_files_are_found_small_or_unreadable_by_name_and_reason(tmp_path: Path) -> None:
-    for i, picture in enumerate(scenes(8)):
-        save(tmp_path / ("cat" if i % 2 else "dog") / f"{i}.png", picture)
+    for i, image in enumerate(scenes(8)):
+        save(tmp_path / ("cat" if i % 2 else "dog") / f"{i}.png", image)
     save(tmp_path / "cat" / "half.png", scenes(1, seed=5)[0][:16, :30])
     save(tmp_path / "cat" / "tiny.png", scenes(1, seed=6)[0][:15, :30])
     (tmp_path / "dog" / "empty.jpg").touch()
     kinds = [
         ("unreadable", "photos dog/empty.jpg: is empty"),
-        ("small", "small picture: photos cat/tiny.png has 30x15 pixels"),
+        ("small", "small image: photos cat/tiny.png has 30x15 pixels"),
     ]
     assert found(folder_part(tmp_path)) == kinds
 
 
 def test_rows_after_an_unreadable_file_keep_their_names_and_labels(tmp_path: Path) -> None:
-    pictures = scenes(4)
+    images = scenes(4)
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "a.png").touch()
-    save(tmp_path / "cat" / "b.png", pictures[0])
-    save(tmp_path / "dog" / "c.png", pictures[1])
-    save(tmp_path / "dog" / "d.png", pictures[0])
+    save(tmp_path / "cat" / "b.png", images[0])
+    save(tmp_path / "dog" / "c.png", images[1])
+    save(tmp_path / "dog" / "d.png", images[0])
     last = found(folder_part(tmp_path))[-1]
     assert last == (
-        "same-picture-other-label",
-        "same picture, labels cat, dog: photos cat/b.png = photos dog/d.png",
+        "same-image-other-label",
+        "same image, labels cat, dog: photos cat/b.png = photos dog/d.png",
     )
 
 
 # Groups
 
 
-def test_groups_join_equal_and_similar_pictures_over_parts_and_keep_empty_ones_apart() -> None:
-    pictures = scenes(8)
-    pictures[3] = pictures[0]
-    pictures[4] = pictures[0] // 8 * 8
-    pictures[5], pictures[6] = 250, 251
-    numbers, near = duplicate_groups([part(pictures[:4]), part(pictures[4:])])
+def test_groups_join_equal_and_similar_images_over_parts_and_keep_empty_ones_apart() -> None:
+    images = scenes(8)
+    images[3] = images[0]
+    images[4] = images[0] // 8 * 8
+    images[5], images[6] = 250, 251
+    numbers, near = duplicate_groups([part(images[:4]), part(images[4:])])
     assert numbers.tolist() == [0, 1, 2, 0, 0, 5, 6, 7]
     assert near == [(0, 4)]
 
 
-def test_a_crowd_of_similar_pictures_is_told_in_few_lines() -> None:
+def test_a_crowd_of_similar_images_is_told_in_few_lines() -> None:
     base = scenes(1)[0].astype(int)
     frames = [np.clip(base + i // 4, 0, 255).astype(np.uint8) for i in range(0, 24, 4)]
     crowd = np.stack([*frames, *scenes(2, seed=1)])
     messages = found(part(crowd, [1] * 7 + [0]))
-    assert [kind for kind, _ in messages] == ["similar-picture"]
-    assert "picture 4 and 1 more" in messages[0][1]
+    assert [kind for kind, _ in messages] == ["similar-image"]
+    assert "image 4 and 1 more" in messages[0][1]
 
 
 # The course's files
@@ -294,20 +294,18 @@ def test_a_crowd_of_similar_pictures_is_told_in_few_lines() -> None:
 def course_part(path: Path, scrambled: bool = False) -> Part:
     with h5py.File(path) as file:
         key = "train" if "train_set_x" in file else "test"
-        pictures, labels = file[f"{key}_set_x"][:], file[f"{key}_set_y"][:]
+        images, labels = file[f"{key}_set_x"][:], file[f"{key}_set_y"][:]
     if scrambled:
-        m = len(pictures)
-        pictures = np.ascontiguousarray(pictures.reshape(-1, m).T).reshape(pictures.shape)
-    return part(pictures, labels, key)
+        m = len(images)
+        images = np.ascontiguousarray(images.reshape(-1, m).T).reshape(images.shape)
+    return part(images, labels, key)
 
 
 def test_the_course_data_hold_one_leak_and_odd_shares_and_nothing_else(
     course: tuple[Path, Path],
 ) -> None:
     leak, shares = findings([course_part(path) for path in course], 64)
-    assert leak == Finding(
-        "same-picture-across-parts", "same picture: train picture 146 = test picture 17"
-    )
+    assert leak == Finding("same-image-across-parts", "same image: train image 146 = test image 17")
     assert shares.kind == "class-shares"
     assert "cat is 34.4 % of train and 66.0 % of test" in shares.message
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run, command, make_pictures, write_hdf5
+from conftest import Run, command, make_images, write_hdf5
 from sklearn import metrics as sklearn_metrics
 
 import catclf
@@ -23,15 +23,16 @@ from catclf.evaluation import compare, crossval
 from catclf.evaluation.compare import Candidate, Comparison, Plan, Result
 from catclf.images.preprocess import Preprocess
 from catclf.terminal.style import Styling
+from catclf.training import solve
 
 
 def make(m: int = 30, seed: int = 0) -> Dataset:
-    """Pictures whose classes overlap, so that no fold is perfect."""
-    pictures, labels = make_pictures(m, seed=seed)
+    """Images whose classes overlap, so that no fold is perfect."""
+    images, labels = make_images(m, seed=seed)
     rng = np.random.default_rng(seed + 100)
     labels[rng.permutation(m)[: m // 5]] ^= 1
     Y = labels.astype(float).reshape(1, -1)
-    return Dataset(pictures, Y, ("non-cat", "cat"), "made", Preprocess(8))
+    return Dataset(images, Y, ("non-cat", "cat"), "made", Preprocess(8))
 
 
 @pytest.mark.parametrize("m", [20, 23, 57])
@@ -63,11 +64,11 @@ def test_side_by_side_is_what_training_alone_gives() -> None:
         for repeat in folds:
             for fold in range(3):
                 held = repeat == fold
-                train = replace(data, pictures=data.pictures[~held], Y=data.Y[:, ~held])
+                train = replace(data, images=data.images[~held], Y=data.Y[:, ~held])
                 settings = catclf.Settings(candidate.learning_rate, 120, candidate.l2)
-                fit = catclf.train(train, settings)
+                fit = solve(train, settings)
                 costs.append(fit.costs[-1])
-                Z = data.pictures[held].reshape(held.sum(), -1) / 255 @ fit.w[:, 0] + fit.b
+                Z = data.images[held].reshape(held.sum(), -1) / 255 @ fit.w[:, 0] + fit.b
                 truth = data.Y[0, held]
                 expected["accuracy"].append(sklearn_metrics.accuracy_score(truth, Z > 0))
                 expected["balanced_accuracy"].append(
@@ -120,7 +121,7 @@ def test_a_candidate_that_diverges_is_left_out_and_disturbs_none() -> None:
     assert facts["candidates"][0]["accuracy"]["mean"] is None
     assert "diverged at step 1" in format_text(both, "accuracy", Styling())
     hopeless = crossval.compare(make(), Plan((Candidate(1e6),), 50))
-    with pytest.raises(DivergedError, match="try smaller learning rates, as --learning-rate"):
+    with pytest.raises(DivergedError, match="try smaller learning rates, as `learning_rate"):
         hopeless.require_sound()
     both.require_sound()
 
@@ -153,13 +154,13 @@ def test_equally_good_is_judged_on_differences_between_the_same_folds() -> None:
     assert vague.as_good("accuracy") == [vague.results[1]]
 
 
-def test_repeated_pictures_are_left_out() -> None:
+def test_repeated_images_are_left_out() -> None:
     data = make(10)
     twice = crossval.pool([data, data])
     assert (twice.m, twice.source) == (20, "made + made")
     assert crossval.distinct(twice).tolist() == list(range(10))
     kept = crossval.rows_of(twice, crossval.distinct(twice))
-    np.testing.assert_array_equal(kept.pictures, data.pictures)
+    np.testing.assert_array_equal(kept.images, data.images)
     np.testing.assert_array_equal(kept.Y, data.Y)
 
 
@@ -204,7 +205,7 @@ def test_the_course_recipe_lands_near_its_known_accuracy(course: tuple[Path, Pat
 def small(tmp_path: Path) -> Path:
     data = make(40)
     return write_hdf5(
-        tmp_path / "x.h5", images=np.asarray(data.pictures), labels=data.Y[0].astype(int)
+        tmp_path / "x.h5", images=np.asarray(data.images), labels=data.Y[0].astype(int)
     )
 
 
@@ -224,7 +225,7 @@ def test_compare_prints_a_table_and_what_to_take(run: Run, small: Path) -> None:
 def test_several_sources_are_pooled_and_repeats_are_told(run: Run, small: Path) -> None:
     args = ("compare", "x.h5", "x.h5", "--iterations", "5", "--lr", "0.01", "--format", "json")
     result = run(*args)
-    assert result.stderr == "catclf: left out 40 of 80 pictures, which repeat others\n"
+    assert result.stderr == "catclf: left out 40 of 80 images, which repeat others\n"
     facts = json.loads(result.stdout)
     assert (facts["pictures"], facts["dropped"], facts["source"]) == (40, 40, "x.h5 + x.h5")
     assert json.loads(run(*args, "--no-distinct").stdout)["pictures"] == 80

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_pictures, write_hdf5
+from conftest import make_images, write_hdf5
 from PIL import Image
 from sklearn import metrics as sklearn_metrics
 
@@ -38,10 +38,10 @@ def of(
 
 def test_every_number_on_the_course_data_is_scikit_learns(course: tuple[Path, Path]) -> None:
     data = catclf.open_dataset(course[0])
-    model = Model.from_fit(catclf.train(data), data)
+    model = catclf.train(data)
     test = open_for(model.classes, model.preprocess, course[1], "test")
     facts = evaluate.facts(evaluate.evaluate(model, test))
-    X = np.asarray(test.pictures).reshape(50, -1) / 255
+    X = np.asarray(test.images).reshape(50, -1) / 255
     Z = X @ model.w[:, 0] + model.b
     A, truth = 1 / (1 + np.exp(-Z)), test.Y[0]
     said = A > 0.5
@@ -77,7 +77,7 @@ def test_mistakes_come_most_confident_first_and_by_name() -> None:
     ]
     assert [a.index for a in found.answers(False, 9)] == [3, 1, 0]
     assert [a.index for a in found.answers(True, 9)] == [2]
-    assert of([1.0], [0]).answers(False, 1)[0].shown == "picture 0"
+    assert of([1.0], [0]).answers(False, 1)[0].shown == "image 0"
 
 
 def test_confidence_is_measured_from_the_threshold() -> None:
@@ -102,7 +102,7 @@ def test_similar_shares_are_not_warned_about() -> None:
 
 def test_one_class_gives_a_warning_and_nulls() -> None:
     found = of([1.0, -1.0], [1, 1])
-    assert found.warnings() == ["x.h5: every picture is cat: most numbers need both classes"]
+    assert found.warnings() == ["x.h5: every image is cat: most numbers need both classes"]
     facts = json.loads(json.dumps(evaluate.facts(found), allow_nan=False))
     assert facts["roc_auc"] is None
     assert facts["balanced_accuracy"] is None
@@ -122,7 +122,7 @@ def test_text_fits_80_columns_and_colour_adds_no_characters() -> None:
     assert coloured == plain
 
 
-def test_blind_numbers_are_those_of_answers_that_ignore_the_picture() -> None:
+def test_blind_numbers_are_those_of_answers_that_ignore_the_image() -> None:
     Y = [1, 1, 1, 0]
     blind = {m.key: m.blind for m in evaluate.measures(of([0.0] * 4, Y))}
     share = np.full(4, 0.75)
@@ -141,7 +141,7 @@ def test_files_are_prepared_as_the_model_remembers(tmp_path: Path) -> None:
     model = Model(np.zeros((192, 1)), 0.0, preprocess)
     data = open_for(model.classes, model.preprocess, tmp_path / "photos", "test")
     assert data.preprocess == preprocess
-    assert (np.asarray(data.pictures) == (0, 0, 255)).all()
+    assert (np.asarray(data.images) == (0, 0, 255)).all()
 
 
 def test_other_negatives_are_told(tmp_path: Path) -> None:
@@ -153,23 +153,23 @@ def test_other_negatives_are_told(tmp_path: Path) -> None:
 
 
 def test_the_shares_of_training_are_taken_from_the_model(tmp_path: Path) -> None:
-    x, y = make_pictures(100)
+    x, y = make_images(100)
     path = write_hdf5(tmp_path / "x.h5", images=x, labels=y)
-    training = Training(pictures=100, positives=5)
+    training = Training(images=100, positives=5)
     model = Model(np.zeros((192, 1)), 0.0, Preprocess(8), training=training)
     found = evaluate.evaluate(model, open_for(model.classes, model.preprocess, path, "test"))
     assert evaluate.facts(found)["training_share"] == 0.05
     assert len(found.warnings()) == 1
 
 
-def test_pictures_seen_in_training_are_told(tmp_path: Path) -> None:
-    x, y = make_pictures(20)
+def test_images_seen_in_training_are_told(tmp_path: Path) -> None:
+    x, y = make_images(20)
     path = write_hdf5(tmp_path / "x.h5", images=x, labels=y)
     data = catclf.open_dataset(path)
-    model = Model.from_fit(catclf.train(data, catclf.Settings(iterations=1)), data)
+    model = catclf.train(data, catclf.Settings(iterations=1))
     found = evaluate.evaluate(model, open_for(model.classes, model.preprocess, path, "test"))
     assert evaluate.facts(found)["trained_on_these"] is True
-    assert found.warnings()[0].startswith("x.h5: the model was trained on these very pictures")
+    assert found.warnings()[0].startswith("x.h5: the model was trained on these very images")
     other = write_hdf5(tmp_path / "y.h5", images=x[::-1].copy(), labels=y[::-1].copy())
     assert not evaluate.evaluate(
         model, open_for(model.classes, model.preprocess, other, "test")
@@ -178,10 +178,10 @@ def test_pictures_seen_in_training_are_told(tmp_path: Path) -> None:
 
 def test_weights_beyond_all_sense_are_refused() -> None:
     model = Model(np.full((192, 1), 1.7e308), 0.0, Preprocess(8))
-    pictures, labels = make_pictures(4)
+    images, labels = make_images(4)
     Y = labels.astype(float).reshape(1, -1)
-    data = Dataset(pictures, Y, ("non-cat", "cat"), "x", Preprocess(8))
+    data = Dataset(images, Y, ("non-cat", "cat"), "x", Preprocess(8))
     with pytest.raises(ModelError, match="not finite"):
         evaluate.evaluate(model, data)
     with pytest.raises(ModelError, match="not finite"):
-        explain(model, pictures[0])
+        explain(model, images[0])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run, make_pictures, write_hdf5
+from conftest import Run, make_images, write_hdf5
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -128,9 +128,9 @@ def test_colours_of_a_map_by_hand() -> None:
     )
 )
 def test_pillow_reads_back_what_was_encoded(pixels: Pixels) -> None:
-    with Image.open(io.BytesIO(png.encode(pixels))) as picture:
-        assert picture.mode == ("RGB" if pixels.shape[2] == 3 else "RGBA")
-        np.testing.assert_array_equal(np.asarray(picture), pixels)
+    with Image.open(io.BytesIO(png.encode(pixels))) as image:
+        assert image.mode == ("RGB" if pixels.shape[2] == 3 else "RGBA")
+        np.testing.assert_array_equal(np.asarray(image), pixels)
 
 
 def test_only_pixels_are_encoded() -> None:
@@ -172,13 +172,13 @@ def test_json_adds_up_and_agrees_with_predict(run: Run, model: Explanation) -> N
         assert math.fsum([facts["bias"], *parts.values()]) == pytest.approx(facts["z"], rel=1e-12)
 
 
-def test_the_image_shows_the_picture_and_the_map(
+def test_the_image_shows_the_image_and_the_map(
     run: Run, model: Explanation, tmp_path: Path
 ) -> None:
     result = run("explain", "a.png", "--image", "e.png")
-    assert "e.png: the picture, and its evidence" in result.stdout
-    with Image.open(tmp_path / "e.png") as picture:
-        shown = np.asarray(picture)
+    assert "e.png: the image, and its evidence" in result.stdout
+    with Image.open(tmp_path / "e.png") as image:
+        shown = np.asarray(image)
     assert shown.shape == (384, 2 * 384 + 16, 3)
     np.testing.assert_array_equal(shown[::48, :384:48], model.pixels)
     first = (tmp_path / "e.png").read_bytes()
@@ -186,8 +186,8 @@ def test_the_image_shows_the_picture_and_the_map(
     assert (tmp_path / "e.png").read_bytes() == first
 
 
-def test_a_picture_of_a_data_set_comes_with_its_label(run: Run, tmp_path: Path) -> None:
-    x, y = make_pictures(5)
+def test_an_image_of_a_data_set_comes_with_its_label(run: Run, tmp_path: Path) -> None:
+    x, y = make_images(5)
     write_hdf5(tmp_path / "x.h5", images=x, labels=y)
     trained, _ = random_case(8)
     catclf.save(trained, tmp_path / "model.npz")
@@ -196,7 +196,7 @@ def test_a_picture_of_a_data_set_comes_with_its_label(run: Run, tmp_path: Path) 
         assert facts["label"] == ("non-cat", "cat")[y[i]]
         assert facts["z"] == pytest.approx(float(trained.scores(x[i : i + 1])[0, 0]), rel=1e-12)
     result = run("explain", "x.h5", "--index", "5")
-    assert result.stderr == "catclf: --index 5: x.h5 has 5 pictures, 0 to 4\n"
+    assert result.stderr == "catclf: --index 5: x.h5 has 5 images, 0 to 4\n"
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_picture_of_a_data_set_comes_with_its_label(run: Run, tmp_path: Path) 
         (("a.png", "--image", "a.png"), "a.png: is another file of this run"),
         (("a.png", "--image", "no/e.png"), "does not exist"),
         (("a.png", "--index", "1"), "cannot tell what this is"),
-        (("model.npz",), "is not a picture"),
+        (("model.npz",), "is not an image"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(

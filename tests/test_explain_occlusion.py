@@ -31,7 +31,7 @@ def made(features: Features) -> Model:
     return Model(w, 0.3, Preprocess(SIZE), features=features)
 
 
-def a_picture(seed: int = 2) -> NDArray[np.uint8]:
+def an_image(seed: int = 2) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
 
 
@@ -43,23 +43,23 @@ def model(request: pytest.FixtureRequest) -> Model:
 
 
 def test_kinds_and_bias_add_up_to_z(model: Model) -> None:
-    found = explain(model, a_picture())
+    found = explain(model, an_image())
     assert isinstance(found, CoveredExplanation)
-    z = float(model.scores(a_picture()[None])[0, 0])
+    z = float(model.scores(an_image()[None])[0, 0])
     assert found.z == pytest.approx(z, abs=1e-9)
     assert found.bias + sum(found.channels.values()) == pytest.approx(z, abs=1e-9)
     assert found.probability == pytest.approx(float(sigmoid(np.array(z))))
 
 
 def test_falls_are_those_of_covering_by_hand(model: Model) -> None:
-    picture = a_picture()
-    found = explain(model, picture)
-    colour = np.rint(picture.mean(axis=(0, 1))).astype(np.uint8)
-    whole = float(model.scores(picture[None])[0, 0])
+    image = an_image()
+    found = explain(model, image)
+    colour = np.rint(image.mean(axis=(0, 1))).astype(np.uint8)
+    whole = float(model.scores(image[None])[0, 0])
     for cells, falls in ((3, found.regions), (8, None)):
         step = SIZE // cells
         for i, j in ((0, 0), (1, 2), (cells - 1, 0)):
-            covered = picture.copy()
+            covered = image.copy()
             square = np.s_[i * step : (i + 1) * step, j * step : (j + 1) * step]
             covered[square] = colour
             fall = whole - float(model.scores(covered[None])[0, 0])
@@ -70,7 +70,7 @@ def test_falls_are_those_of_covering_by_hand(model: Model) -> None:
 
 
 def test_the_graph_agrees_with_the_gradient(model: Model) -> None:
-    found = explain(model, a_picture())
+    found = explain(model, an_image())
     assert isinstance(found, CoveredExplanation)
     for label in (0, 1):
         rows = {row.node: row for row in loss_graph(found, label, features=4)}
@@ -100,6 +100,6 @@ def test_weights_too_large_to_add_are_refused() -> None:
     features = patches()
     model = Model(np.full((features.n, 1), 1e308), 0.0, Preprocess(SIZE), features=features)
     with pytest.raises(ModelError, match="so large"):
-        explain(model, a_picture())
+        explain(model, an_image())
     with pytest.raises(ModelError, match="no features"):
-        explain_by_covering(Model(np.zeros((1728, 1)), 0.0, Preprocess(SIZE)), a_picture())
+        explain_by_covering(Model(np.zeros((1728, 1)), 0.0, Preprocess(SIZE)), an_image())

@@ -14,7 +14,7 @@ from catclf.parallel import Team
 MIRROR = mirror_order(2)  # d = 12
 
 
-def pictures_of(m: int, size: int = 16) -> NDArray[np.uint8]:
+def images_of(m: int, size: int = 16) -> NDArray[np.uint8]:
     rng = np.random.default_rng(5)
     return (
         (rng.integers(0, 256, (m, size // 4, size // 4, 3), dtype=np.uint8))
@@ -72,26 +72,26 @@ def test_white_patches_have_nearly_the_identity_as_covariance() -> None:
     np.testing.assert_allclose(W[MIRROR][:, MIRROR], W, atol=1e-4)
 
 
-def test_drawn_patches_are_cut_from_the_pictures() -> None:
-    pictures = pictures_of(2, 8)
+def test_drawn_patches_are_cut_from_the_images() -> None:
+    images = images_of(2, 8)
     cuts = {
         (p[i : i + 3, j : j + 3].astype(np.float32) - 128).tobytes()
-        for p in pictures
+        for p in images
         for i in range(6)
         for j in range(6)
     }
-    drawn = draw(pictures, 1, 3, np.random.default_rng(0), 48)
+    drawn = draw(images, 1, 3, np.random.default_rng(0), 48)
     assert drawn.shape == (48, 27)
-    assert draw(pictures, 1, 3, np.random.default_rng(0), 500).shape == (2 * 36, 27)
+    assert draw(images, 1, 3, np.random.default_rng(0), 500).shape == (2 * 36, 27)
     order = mirror_order(3)
     for number, patch in enumerate(drawn):
         assert (patch[order] if number % 2 else patch).tobytes() in cuts
 
 
 def test_the_same_for_any_number_of_workers_and_another_for_another_seed() -> None:
-    pictures = pictures_of(12)
+    images = images_of(12)
     first, second, third = (
-        dictionary.learn_patches(pictures, small_recipe(), seed, workers=workers).arrays()
+        dictionary.learn_patches(images, small_recipe(), seed, workers=workers).arrays()
         for seed, workers in ((4, 1), (4, 3), (5, 1))
     )
     for name in first:
@@ -101,18 +101,18 @@ def test_the_same_for_any_number_of_workers_and_another_for_another_seed() -> No
 
 
 def test_filters_ignore_brightness() -> None:
-    filters = dictionary.learn_patches(pictures_of(12), small_recipe(), 0).arrays()["filters"]
+    filters = dictionary.learn_patches(images_of(12), small_recipe(), 0).arrays()["filters"]
     np.testing.assert_allclose(filters.sum(axis=1), 0.0, atol=1e-4)
 
 
 def test_progress_counts_to_the_end() -> None:
     seen: list[tuple[int, int]] = []
-    learn("patches", pictures_of(3, 64), on_progress=lambda *at: seen.append(at))
+    learn("patches", images_of(3, 64), on_progress=lambda *at: seen.append(at))
     total = 2 * dictionary.ROUNDS
     assert seen == [(done, total) for done in range(1, total + 1)]
 
 
-def test_pictures_of_one_colour_teach_finite_filters() -> None:
+def test_images_of_one_colour_teach_finite_filters() -> None:
     flat = np.full((3, 16, 16, 3), 7, dtype=np.uint8)
     features = dictionary.learn_patches(flat, small_recipe(), 0)
     assert np.isfinite(features.arrays()["filters"]).all()

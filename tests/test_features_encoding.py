@@ -17,7 +17,7 @@ from catclf.features.encoding import BLOCK, encode, encoded
 from catclf.features.standardize import Standard, StandardRows
 
 
-def pictures_of(m: int) -> NDArray[np.uint8]:
+def images_of(m: int) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (m, 16, 16, 3), dtype=np.uint8)
 
 
@@ -28,16 +28,16 @@ def rows_of(m: int, n: int) -> Rows:
 @pytest.mark.parametrize("m", [1, BLOCK, 5 * BLOCK + 3])
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_rows_are_in_order_for_any_number_of_workers(m: int, workers: int) -> None:
-    pictures, features = pictures_of(m), learn("hog", pictures_of(1))
+    images, features = images_of(m), learn("hog", images_of(1))
     seen: list[tuple[int, int]] = []
-    rows = encode(features, pictures, workers, lambda *at: seen.append(at))
-    np.testing.assert_array_equal(rows, features.transform(pictures))
+    rows = encode(features, images, workers, lambda *at: seen.append(at))
+    np.testing.assert_array_equal(rows, features.transform(images))
     assert seen[-1] == (m, m)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
 def test_an_unfinished_encoding_ends_with_its_reader() -> None:
-    blocks = encoded(learn("hog", pictures_of(1)), pictures_of(200), 2)
+    blocks = encoded(learn("hog", images_of(1)), images_of(200), 2)
     assert len(next(blocks)) == BLOCK
     blocks.close()  # type: ignore[attr-defined]
 
@@ -132,7 +132,7 @@ def test_a_cache_that_fails_halfway_leaves_the_old_one(tmp_path: Path) -> None:
 
 
 def test_the_key_names_data_settings_and_what_was_learned() -> None:
-    pictures = pictures_of(2)
-    hog, one_sided = learn("hog", pictures), learn("hog", pictures, flip=False)
+    images = images_of(2)
+    hog, one_sided = learn("hog", images), learn("hog", images, flip=False)
     keys = {key_of(hog, "a"), key_of(hog, "b"), key_of(one_sided, "a"), key_of(hog, "a")}
     assert len(keys) == 3

@@ -15,66 +15,66 @@ from catclf.features.hog import COLOURS, HogFeatures
 
 
 def scenes(m: int, size: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Pictures with edges, flat parts and noise."""
+    """Images with edges, flat parts and noise."""
     rng = np.random.default_rng(seed)
-    pictures = rng.integers(0, 20, (m, size, size, 3))
-    for picture in pictures:
+    images = rng.integers(0, 20, (m, size, size, 3))
+    for image in images:
         for _ in range(6):
             top, left = rng.integers(0, size - 4, 2)
             height, width = rng.integers(3, size, 2)
-            picture[top : top + height, left : left + width] += rng.integers(0, 39, 3)
-    pictures[:, : size // 4] //= 10  # nearly flat
-    return pictures.astype(np.uint8)
+            image[top : top + height, left : left + width] += rng.integers(0, 39, 3)
+    images[:, : size // 4] //= 10  # nearly flat
+    return images.astype(np.uint8)
 
 
 @pytest.mark.parametrize("size", [16, 64, 128])
 def test_the_histograms_are_those_of_scikit_image(size: int) -> None:
-    pictures = scenes(5, size)
-    rows = HogFeatures(size, flip=False).transform(pictures)
+    images = scenes(5, size)
+    rows = HogFeatures(size, flip=False).transform(images)
     cell = (size // 8, size // 8)
-    for picture, row in zip(pictures, rows, strict=True):
-        expected = hog(picture, 9, cell, (2, 2), block_norm="L2-Hys", channel_axis=-1)
+    for image, row in zip(images, rows, strict=True):
+        expected = hog(image, 9, cell, (2, 2), block_norm="L2-Hys", channel_axis=-1)
         np.testing.assert_allclose(row[: len(expected)], expected, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("size", [16, 20, 64, 67])
 def test_the_colours_are_means_of_cells(size: int) -> None:
-    pictures = scenes(2, size)
-    rows = HogFeatures(size, flip=False).transform(pictures)
+    images = scenes(2, size)
+    rows = HogFeatures(size, flip=False).transform(images)
     colours = rows[:, -(COLOURS**2) * 3 :].reshape(2, COLOURS, COLOURS, 3)
     of = [i * COLOURS // size for i in range(size)]
     for row in range(COLOURS):
         for column in range(COLOURS):
             down = [i for i in range(size) if of[i] == row]
             across = [i for i in range(size) if of[i] == column]
-            cell = pictures[:, down][:, :, across].mean(axis=(1, 2)) / 255
+            cell = images[:, down][:, :, across].mean(axis=(1, 2)) / 255
             np.testing.assert_allclose(colours[:, row, column], cell, rtol=1e-6)
 
 
-def test_a_picture_and_its_mirror_image_have_one_row() -> None:
-    pictures = scenes(4, 64)
+def test_an_image_and_its_mirror_image_have_one_row() -> None:
+    images = scenes(4, 64)
     features = HogFeatures(64)
-    mirrored = np.ascontiguousarray(pictures[:, :, ::-1])
-    np.testing.assert_array_equal(features.transform(pictures), features.transform(mirrored))
+    mirrored = np.ascontiguousarray(images[:, :, ::-1])
+    np.testing.assert_array_equal(features.transform(images), features.transform(mirrored))
     plain = HogFeatures(64, flip=False)
     np.testing.assert_allclose(
-        features.transform(pictures),
-        (plain.transform(pictures) + plain.transform(mirrored)) / 2,
+        features.transform(images),
+        (plain.transform(images) + plain.transform(mirrored)) / 2,
         rtol=1e-6,
         atol=1e-7,
     )
 
 
 def test_a_row_does_not_depend_on_its_neighbours() -> None:
-    pictures = scenes(35, 24)
+    images = scenes(35, 24)
     features = HogFeatures(24)
-    rows = features.transform(pictures)
+    rows = features.transform(images)
     assert rows.dtype == np.float32
     for i in (0, 15, 16, 34):
-        np.testing.assert_array_equal(features.transform(pictures[i : i + 1])[0], rows[i])
+        np.testing.assert_array_equal(features.transform(images[i : i + 1])[0], rows[i])
 
 
-def test_a_picture_of_one_colour_has_no_gradients() -> None:
+def test_an_image_of_one_colour_has_no_gradients() -> None:
     flat = np.full((1, 64, 64, 3), (255, 0, 51), dtype=np.uint8)
     row = HogFeatures(64).transform(flat)[0]
     assert not row[:1764].any()
@@ -98,7 +98,7 @@ def test_other_settings_are_refused(change: dict[str, object]) -> None:
         restore(settings, 32, no_arrays)
 
 
-def test_small_pictures_and_other_shapes_are_refused() -> None:
+def test_small_images_and_other_shapes_are_refused() -> None:
     with pytest.raises(SettingsError, match="16 pixels are needed"):
         HogFeatures(15)
     with pytest.raises(ShapeError):

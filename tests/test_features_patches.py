@@ -16,7 +16,7 @@ from catclf.features.patches import PatchFeatures, Recipe, mirror_order, reduce,
 Array = NDArray[np.float64]
 
 
-def pictures_of(m: int, size: int, seed: int = 0) -> NDArray[np.uint8]:
+def images_of(m: int, size: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (m, size, size, 3), dtype=np.uint8)
 
 
@@ -30,15 +30,15 @@ def made(size: int, recipe: Recipe, seed: int = 0) -> PatchFeatures:
     return PatchFeatures(size, recipe, filters.astype(np.float32), offsets.astype(np.float32))
 
 
-def slow_rows(picture: NDArray[np.uint8], features: PatchFeatures) -> Array:
-    """One row by the definition; with flip, from the picture and a mirrored copy of it."""
+def slow_rows(image: NDArray[np.uint8], features: PatchFeatures) -> Array:
+    """One row by the definition; with flip, from the image and a mirrored copy of it."""
     recipe, parts = features.recipe, []
     arrays = features.arrays()
     for scale in range(len(recipe.scales)):
         filters, offsets = arrays["filters"][scale], arrays["offsets"][scale]
-        pooled = slow_scale(picture, recipe, scale, filters, offsets)
+        pooled = slow_scale(image, recipe, scale, filters, offsets)
         if recipe.flip:
-            mirrored = slow_scale(picture[:, ::-1], recipe, scale, filters, offsets)
+            mirrored = slow_scale(image[:, ::-1], recipe, scale, filters, offsets)
             half = recipe.atoms // 2
             pooled = (pooled[..., :half] + mirrored[..., :half]) / 2
         parts.append(np.sqrt(pooled).ravel())
@@ -47,12 +47,12 @@ def slow_rows(picture: NDArray[np.uint8], features: PatchFeatures) -> Array:
 
 
 def slow_scale(
-    picture: NDArray[np.uint8], recipe: Recipe, scale: int, filters: Any, offsets: Any
+    image: NDArray[np.uint8], recipe: Recipe, scale: int, filters: Any, offsets: Any
 ) -> Array:
     """Pooled strengths (grid, grid, 2, K) of one scale."""
     factor, stride = recipe.scales[scale]
-    p, size = recipe.patch, len(picture) // factor
-    values = picture.astype(np.float64)
+    p, size = recipe.patch, len(image) // factor
+    values = image.astype(np.float64)
     small = np.empty((size, size, 3))
     for i in range(size):
         for j in range(size):
@@ -87,40 +87,38 @@ SMALL = Recipe(atoms=6, patch=4, grid=2, scales=((1, 2), (2, 1)))
     ],
 )
 def test_rows_are_those_of_the_definition(recipe: Recipe) -> None:
-    pictures = pictures_of(3, 16)
-    pictures[2] = pictures[2] // 64 * 2  # of little contrast
+    images = images_of(3, 16)
+    images[2] = images[2] // 64 * 2  # of little contrast
     if recipe.scales == ((1, 3),):
-        pictures = pictures[:, :14, :14]  # so that steps of 3 reach both edges
-    features = made(pictures.shape[1], recipe)
-    rows = features.transform(np.ascontiguousarray(pictures))
+        images = images[:, :14, :14]  # so that steps of 3 reach both edges
+    features = made(images.shape[1], recipe)
+    rows = features.transform(np.ascontiguousarray(images))
     assert rows.shape == (3, features.n)
     assert rows.dtype == np.float32
-    for picture, row in zip(pictures, rows, strict=True):
-        np.testing.assert_allclose(row, slow_rows(picture, features), rtol=2e-4, atol=2e-4)
+    for image, row in zip(images, rows, strict=True):
+        np.testing.assert_allclose(row, slow_rows(image, features), rtol=2e-4, atol=2e-4)
 
 
 def test_a_mirror_image_has_the_same_row() -> None:
-    pictures = pictures_of(3, 16)
+    images = images_of(3, 16)
     features = made(16, SMALL)
-    mirrored = np.ascontiguousarray(pictures[:, :, ::-1])
-    np.testing.assert_allclose(
-        features.transform(pictures), features.transform(mirrored), atol=2e-4
-    )
+    mirrored = np.ascontiguousarray(images[:, :, ::-1])
+    np.testing.assert_allclose(features.transform(images), features.transform(mirrored), atol=2e-4)
     told_apart = made(16, Recipe(atoms=6, patch=4, grid=2, scales=SMALL.scales, flip=False))
     assert told_apart.n == 2 * features.n
-    difference = told_apart.transform(pictures) - told_apart.transform(mirrored)
+    difference = told_apart.transform(images) - told_apart.transform(mirrored)
     assert np.abs(difference).max() > 0.01
 
 
 def test_a_row_does_not_depend_on_its_neighbours() -> None:
-    pictures = pictures_of(9, 64)
+    images = images_of(9, 64)
     features = made(64, Recipe())
-    rows = features.transform(pictures)
+    rows = features.transform(images)
     for i in (0, 4, 8):
-        np.testing.assert_array_equal(features.transform(pictures[i : i + 1])[0], rows[i])
+        np.testing.assert_array_equal(features.transform(images[i : i + 1])[0], rows[i])
 
 
-def test_flat_pictures_give_finite_rows() -> None:
+def test_flat_images_give_finite_rows() -> None:
     flat = np.stack([np.full((64, 64, 3), value, dtype=np.uint8) for value in (0, 128, 255)])
     rows = made(64, Recipe()).transform(flat)
     assert np.isfinite(rows).all()
@@ -147,16 +145,16 @@ def test_mirror_order_is_its_own_inverse() -> None:
     np.testing.assert_array_equal(order[order], np.arange(27))
 
 
-def test_reduced_pictures_are_means_of_the_middle() -> None:
-    picture = np.arange(5 * 5 * 3, dtype=np.uint8).reshape(5, 5, 3)
+def test_reduced_images_are_means_of_the_middle() -> None:
+    image = np.arange(5 * 5 * 3, dtype=np.uint8).reshape(5, 5, 3)
     np.testing.assert_array_equal(
-        reduce(picture, 2)[0, 0], picture[:2, :2].mean(axis=(0, 1), dtype=np.float64)
+        reduce(image, 2)[0, 0], image[:2, :2].mean(axis=(0, 1), dtype=np.float64)
     )
-    assert reduce(picture, 2).shape == (2, 2, 3)
-    np.testing.assert_array_equal(reduce(picture, 3)[0, 0], picture[1:4, 1:4].mean(axis=(0, 1)))
+    assert reduce(image, 2).shape == (2, 2, 3)
+    np.testing.assert_array_equal(reduce(image, 3)[0, 0], image[1:4, 1:4].mean(axis=(0, 1)))
 
 
-def test_larger_pictures_are_seen_at_the_usual_size() -> None:
+def test_larger_images_are_seen_at_the_usual_size() -> None:
     assert Recipe.for_size(64).scales == ((1, 2), (2, 1))
     assert Recipe.for_size(127).scales == ((1, 2), (2, 1))
     assert Recipe.for_size(200).scales == ((3, 2), (6, 1))
@@ -169,7 +167,7 @@ def test_restored_from_settings_and_arrays() -> None:
     again = restore(features.settings, 16, reader(features.arrays()))
     assert again.settings == features.settings
     np.testing.assert_array_equal(
-        again.transform(pictures_of(2, 16)), features.transform(pictures_of(2, 16))
+        again.transform(images_of(2, 16)), features.transform(images_of(2, 16))
     )
 
 
@@ -212,7 +210,7 @@ def test_settings_out_of_bounds_are_refused(change: dict[str, object]) -> None:
 
 
 def test_settings_that_would_take_all_memory_are_refused() -> None:
-    """A small file may not make a large picture cost gigabytes."""
+    """A small file may not make a large image cost gigabytes."""
     settings = made(16, SMALL).settings | {"atoms": 4096, "patch": 8, "scales": [[1, 1]]}
     with pytest.raises(ModelError, match="too many patches"):
         restore(settings, 1024, reader({}))
@@ -226,25 +224,25 @@ def test_missing_settings_are_refused() -> None:
             restore(rest, 16, reader(features.arrays()))
 
 
-def test_pictures_that_do_not_fit_are_refused() -> None:
+def test_images_that_do_not_fit_are_refused() -> None:
     with pytest.raises(SettingsError, match="too small for patches: 16 pixels"):
-        learn("patches", pictures_of(2, 15))
+        learn("patches", images_of(2, 15))
     with pytest.raises(SettingsError, match="unknown"):
-        learn("nonsense", pictures_of(2, 64))
+        learn("nonsense", images_of(2, 64))
     with pytest.raises(ShapeError):
-        made(16, SMALL).transform(pictures_of(1, 18))
+        made(16, SMALL).transform(images_of(1, 18))
 
 
 def test_pixels_are_divided_by_255() -> None:
-    pictures = pictures_of(3, 8)
-    features = learn("pixels", pictures, flip=False)
+    images = images_of(3, 8)
+    features = learn("pixels", images, flip=False)
     assert (features.n, features.settings, features.arrays()) == (
         192,
         {"kind": "pixels", "flip": False},
         {},
     )
-    expected = pictures.reshape(3, -1) / 255
-    np.testing.assert_allclose(features.transform(pictures), expected, rtol=1e-7)
-    mirrored = pictures[:, :, ::-1].reshape(3, -1) / 255
-    flipped = learn("pixels", pictures).transform(pictures)
+    expected = images.reshape(3, -1) / 255
+    np.testing.assert_allclose(features.transform(images), expected, rtol=1e-7)
+    mirrored = images[:, :, ::-1].reshape(3, -1) / 255
+    flipped = learn("pixels", images).transform(images)
     np.testing.assert_allclose(flipped, (expected + mirrored) / 2, rtol=1e-6)

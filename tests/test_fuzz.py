@@ -20,7 +20,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import Tell, command, make_pictures
+from conftest import Tell, command, make_images
 from PIL import Image
 
 import catclf
@@ -116,7 +116,7 @@ def mend_zip(data: bytes) -> bytes:
     return bytes(mended)
 
 
-def pictures(kind: str) -> list[bytes]:
+def images(kind: str) -> list[bytes]:
     """Valid files of one format in several of its modes and sizes."""
     rng = np.random.default_rng(0)
     pixels = Image.fromarray(rng.integers(0, 256, (40, 52, 3), dtype=np.uint8))
@@ -155,16 +155,16 @@ def pictures(kind: str) -> list[bytes]:
         ],
     }
     found = []
-    for picture, options in kinds[kind]:
+    for image, options in kinds[kind]:
         stream = io.BytesIO()
-        picture.save(stream, kind, **options)
+        image.save(stream, kind, **options)
         found.append(stream.getvalue())
     return found
 
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model and a good picture."""
+    """A folder with a model and a good image."""
     folder = tmp_path_factory.mktemp("fuzz")
     rng = np.random.default_rng(1)
     preprocess = catclf.Preprocess(16)
@@ -182,11 +182,11 @@ def only_named_errors(stderr: str) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP"])
-def test_damaged_pictures_fail_alone(kind: str, workshop: Path, tmp_path: Path, tell: Tell) -> None:
+def test_damaged_images_fail_alone(kind: str, workshop: Path, tmp_path: Path, tell: Tell) -> None:
     count, good = 400 * TIMES, str(workshop / "good.png")
     names = []
     mend = {"PNG": mend_png}.get(kind, bytes)
-    for i, content in enumerate(mutants(pictures(kind), count, 1000 * len(kind), mend)):
+    for i, content in enumerate(mutants(images(kind), count, 1000 * len(kind), mend)):
         path = tmp_path / f"{i}.{kind.lower()}"
         path.write_bytes(content)
         names += [str(path)] if i % 10 else [str(path), good]
@@ -285,16 +285,16 @@ def test_damaged_models_are_refused_or_score_as_before(
     workshop: Path, tmp_path: Path, mended: bool, tell: Tell
 ) -> None:
     """With new checksums a model may be another one, with other scores, but never half of one."""
-    calls, picture = [], str(workshop / "good.png")
+    calls, image = [], str(workshop / "good.png")
     original = (workshop / "model.npz").read_bytes()
     for i, content in enumerate(mutants([original], 400 * TIMES, seed=7)):
         (tmp_path / f"{i}.npz").write_bytes(mend_zip(content) if mended else content)
-        command = [["predict", picture, "-m"], ["inspect", "--format", "json"], ["inspect"]][i % 3]
+        command = [["predict", image, "-m"], ["inspect", "--format", "json"], ["inspect"]][i % 3]
         calls.append([*command, f"{i}.npz"])
     if mended:
         check(run_several(calls, tmp_path), "model, checksums mended", [], tell)
         return
-    calls = [["predict", picture, "-m", call[-1]] for call in calls]
+    calls = [["predict", image, "-m", call[-1]] for call in calls]
     ((_, sound, _),) = filter(
         None, run_several([[*calls[0][:3], str(workshop / "model.npz")]], tmp_path)
     )
@@ -302,7 +302,7 @@ def test_damaged_models_are_refused_or_score_as_before(
 
 
 def training_file(kind: str) -> bytes:
-    x, y = make_pictures(12)
+    x, y = make_images(12)
     stream = io.BytesIO()
     if kind == "npz":
         np.savez(stream, x=x, y=y)

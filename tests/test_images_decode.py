@@ -1,4 +1,4 @@
-"""From any picture file to the right pixels, or to one PictureError."""
+"""From any image file to the right pixels, or to one ImageError."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from catclf.errors import PictureError
+from catclf.errors import ImageError
 from catclf.images.decode import read
 from catclf.images.preprocess import FITS, Limits, Preprocess
 from catclf.maths import Pixels
@@ -47,9 +47,9 @@ def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> Pixels:
     return rng.integers(0, 256, (height, width, channels), dtype=np.uint8)
 
 
-def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, kind, **options)
+    image.save(stream, kind, **options)
     return stream.getvalue()
 
 
@@ -64,9 +64,9 @@ def all_of(colour: tuple[int, ...], size: int = 8) -> Pixels:
 
 
 def refused(path: Path, kind: str, limits: Limits | None = None) -> str:
-    """Reading raises a PictureError of this kind, in one line; no descriptor is left open."""
+    """Reading raises a ImageError of this kind, in one line; no descriptor is left open."""
     descriptors = len(list(Path("/dev/fd").iterdir()))
-    with pytest.raises(PictureError) as caught:
+    with pytest.raises(ImageError) as caught:
         read(path, SMALL, limits)
     assert (caught.value.kind, str(caught.value).isprintable()) == (kind, True)
     assert len(list(Path("/dev/fd").iterdir())) == descriptors
@@ -77,7 +77,7 @@ def outcome(path: Path, limits: Limits) -> Pixels | str:
     """The pixels, or the text of the refusal."""
     try:
         return read(path, SMALL, limits)
-    except PictureError as error:
+    except ImageError as error:
         return str(error)
 
 
@@ -87,7 +87,7 @@ def outcome(path: Path, limits: Limits) -> Pixels | str:
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("size", [(64, 64), (8, 8), (100, 30), (30, 100), (1, 1), (3, 500)])
 @pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), (255, 0, 0), (1, 2, 254)])
-def test_a_picture_of_one_colour_keeps_exactly_that_colour(
+def test_an_image_of_one_colour_keeps_exactly_that_colour(
     tmp_path: Path, colour: tuple[int, int, int], size: tuple[int, int], fit: str
 ) -> None:
     content = encoded(Image.new("RGB", size, colour), "PNG")
@@ -97,7 +97,7 @@ def test_a_picture_of_one_colour_keeps_exactly_that_colour(
 
 @pytest.mark.parametrize("size", [(1000, 1), (1, 1000), (1, 1), (1, 2)])
 @pytest.mark.parametrize("fit", FITS)
-def test_the_thinnest_pictures_are_read_in_every_fit(
+def test_the_thinnest_images_are_read_in_every_fit(
     tmp_path: Path, size: tuple[int, int], fit: str
 ) -> None:
     content = encoded(Image.new("RGB", size, RED), "PNG")
@@ -108,10 +108,10 @@ def test_the_thinnest_pictures_are_read_in_every_fit(
 
 def palette(transparency: int | bytes | None = None) -> bytes:
     """Eight rows of red, blue, red … as colours 1 and 2 of a palette."""
-    picture = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) // 8 % 2 + 1)
-    picture.putpalette([0, 0, 0, *RED, *BLUE])
+    image = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) // 8 % 2 + 1)
+    image.putpalette([0, 0, 0, *RED, *BLUE])
     options = {} if transparency is None else {"transparency": transparency}
-    return encoded(picture, "PNG", **options)
+    return encoded(image, "PNG", **options)
 
 
 def stripes(even: tuple[int, ...], odd: tuple[int, ...]) -> Pixels:
@@ -179,10 +179,10 @@ def test_every_mode_gives_the_colour_that_a_viewer_shows(
 ) -> None:
     if mode.startswith("I;16"):
         values = np.full((8, 8), colour, dtype=">u2" if mode.endswith("B") else "<u2")
-        picture = Image.frombytes(mode, (8, 8), values.tobytes())
+        image = Image.frombytes(mode, (8, 8), values.tobytes())
     else:
-        picture = Image.new(mode, (8, 8), colour)
-    pixels = read_bytes(tmp_path, encoded(picture, kind))
+        image = Image.new(mode, (8, 8), colour)
+    pixels = read_bytes(tmp_path, encoded(image, kind))
     # One step of rounding; five where a colour space is converted, whose white points vary.
     tolerance = 5 if mode == "LAB" else 1 if mode in ("RGBA", "CMYK", "LA") else 0
     np.testing.assert_allclose(pixels.astype(int), all_of(expected), rtol=0, atol=tolerance)
@@ -211,7 +211,7 @@ def test_float_pixels_that_are_not_finite_are_damage(tmp_path: Path, value: floa
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_the_first_frame_of_several_is_the_picture(tmp_path: Path, kind: str) -> None:
+def test_the_first_frame_of_several_is_the_image(tmp_path: Path, kind: str) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, BLUE, GREY)]
     options = {"lossless": True} if kind == "WEBP" else {}
     content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
@@ -223,7 +223,7 @@ def test_the_first_frame_of_several_is_the_picture(tmp_path: Path, kind: str) ->
 
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
-def test_a_picture_of_the_right_size_is_returned_untouched(
+def test_an_image_of_the_right_size_is_returned_untouched(
     tmp_path: Path, kind: str, fit: str
 ) -> None:
     original = noise(64, 64)
@@ -235,7 +235,7 @@ def test_a_picture_of_the_right_size_is_returned_untouched(
 @pytest.mark.parametrize("ending", ["", ".jpg", ".txt"])
 def test_the_content_and_not_the_name_decides_the_format(tmp_path: Path, ending: str) -> None:
     original = noise(8, 8)
-    path = tmp_path / f"picture{ending}"
+    path = tmp_path / f"image{ending}"
     Image.fromarray(original).save(path, "PNG")
     np.testing.assert_array_equal(read(path, SMALL), original)
     np.testing.assert_array_equal(read(str(path), SMALL), original)
@@ -248,9 +248,9 @@ def three_bands() -> Image.Image:
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_squash_crop_and_pad_place_a_long_picture_as_they_say(tmp_path: Path, turned: bool) -> None:
-    picture = three_bands().transpose(Image.Transpose.TRANSPOSE) if turned else three_bands()
-    content = encoded(picture, "PNG")
+def test_squash_crop_and_pad_place_a_long_image_as_they_say(tmp_path: Path, turned: bool) -> None:
+    image = three_bands().transpose(Image.Transpose.TRANSPOSE) if turned else three_bands()
+    content = encoded(image, "PNG")
 
     def fitted(fit: str, size: int) -> Pixels:
         preprocess = Preprocess(size, fit, "box", (255, 255, 0))
@@ -272,14 +272,14 @@ def test_squash_crop_and_pad_place_a_long_picture_as_they_say(tmp_path: Path, tu
 
 @pytest.mark.parametrize("resampling", ["nearest", "box", "bilinear", "hamming", "bicubic"])
 def test_the_resampling_is_the_one_asked_for(tmp_path: Path, resampling: str) -> None:
-    picture = Image.fromarray(noise(20, 20))
-    pixels = read_bytes(tmp_path, encoded(picture, "PNG"), Preprocess(8, "squash", resampling))
-    expected = picture.resize((8, 8), Image.Resampling[resampling.upper()])
+    image = Image.fromarray(noise(20, 20))
+    pixels = read_bytes(tmp_path, encoded(image, "PNG"), Preprocess(8, "squash", resampling))
+    expected = image.resize((8, 8), Image.Resampling[resampling.upper()])
     np.testing.assert_array_equal(pixels, np.asarray(expected))
 
 
 def stored(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """How a camera held this way stores the picture (EXIF 2.32, tag 0x0112)."""
+    """How a camera held this way stores the image (EXIF 2.32, tag 0x0112)."""
     flipped = {
         1: upright,
         2: upright[:, ::-1],
@@ -306,8 +306,8 @@ def test_all_ways_to_hold_a_camera_give_the_same_pixels(
 ) -> None:
     upright = noise(8, 8)
     options = {"lossless": True} if kind == "WEBP" else {}
-    picture = Image.fromarray(stored(upright, orientation))
-    content = encoded(picture, kind, exif=orientation_tag(orientation), **options)
+    image = Image.fromarray(stored(upright, orientation))
+    content = encoded(image, kind, exif=orientation_tag(orientation), **options)
     np.testing.assert_array_equal(read_bytes(tmp_path, content), upright)
 
 
@@ -316,9 +316,9 @@ def test_a_turned_jpeg_is_shown_upright_before_it_is_cropped(
     tmp_path: Path, orientation: int
 ) -> None:
     upright = np.asarray(three_bands().resize((480, 160), Image.Resampling.NEAREST))
-    picture = Image.fromarray(stored(upright, orientation))
+    image = Image.fromarray(stored(upright, orientation))
     exif = orientation_tag(orientation)
-    content = encoded(picture, "JPEG", quality=95, subsampling=0, exif=exif)
+    content = encoded(image, "JPEG", quality=95, subsampling=0, exif=exif)
     pixels = read_bytes(tmp_path, content, Preprocess(12, "squash"))
     for columns, colour in ((slice(0, 3), RED), (slice(5, 7), BLUE), (slice(9, 12), GREY)):
         assert np.abs(pixels[:, columns].astype(int) - colour).max() < 8
@@ -333,7 +333,7 @@ def test_an_orientation_that_does_not_exist_is_ignored(tmp_path: Path, orientati
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 @pytest.mark.parametrize("exif", [b"garbage!", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0"])
-def test_a_sound_picture_with_damaged_exif_is_read(tmp_path: Path, kind: str, exif: bytes) -> None:
+def test_a_sound_image_with_damaged_exif_is_read(tmp_path: Path, kind: str, exif: bytes) -> None:
     content = encoded(Image.new("RGB", (8, 8), GREY), kind, exif=exif)
     pixels = read_bytes(tmp_path, content)
     np.testing.assert_allclose(pixels.astype(int), all_of(GREY), atol=2)
@@ -361,8 +361,8 @@ def test_reading_real_photographs_is_close_to_the_full_way(datasets: Path) -> No
     files = sorted((datasets / "pets-sample").rglob("*.jpg"))[::400]
     assert len(files) >= 4
     for path in files:
-        with Image.open(path) as picture:
-            full = picture.convert("RGB").resize((64, 64), Image.Resampling.BICUBIC)
+        with Image.open(path) as image:
+            full = image.convert("RGB").resize((64, 64), Image.Resampling.BICUBIC)
         difference = np.abs(read(path, Preprocess()).astype(int) - np.asarray(full))
         assert difference.mean() < 2, path
 
@@ -405,7 +405,7 @@ def test_a_refused_permission_is_forbidden(tmp_path: Path, monkeypatch: pytest.M
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("os.open", deny)
-    with pytest.raises(PictureError) as caught:
+    with pytest.raises(ImageError) as caught:
         read(tmp_path / "x.png", SMALL)
     assert caught.value.kind == "forbidden"
 
@@ -422,7 +422,7 @@ def test_a_refused_permission_is_forbidden(tmp_path: Path, monkeypatch: pytest.M
         (bytes(1000), "not-a-picture"),
     ],
 )
-def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes, kind: str) -> None:
+def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes, kind: str) -> None:
     path = tmp_path / "x.png"
     path.write_bytes(content)
     refused(path, kind)
@@ -436,7 +436,7 @@ showpage
 """
 
 
-def test_a_postscript_picture_is_refused_and_starts_no_program(
+def test_a_postscript_image_is_refused_and_starts_no_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = tmp_path / "started"
@@ -449,19 +449,19 @@ def test_a_postscript_picture_is_refused_and_starts_no_program(
     path.write_bytes(EPS)
     refused(path, "not-a-picture")
     assert not started.exists()
-    with Image.open(path) as picture:  # what it would be without our list of formats
-        assert picture.format == "EPS"
+    with Image.open(path) as image:  # what it would be without our list of formats
+        assert image.format == "EPS"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
 @pytest.mark.parametrize("share", [0.5, 0.9])
-def test_a_truncated_picture_is_refused_and_not_half_read(
+def test_a_truncated_image_is_refused_and_not_half_read(
     tmp_path: Path, kind: str, share: float
 ) -> None:
     content = encoded(Image.fromarray(noise(40, 40)), kind)
     path = tmp_path / "x"
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(PictureError) as caught:
+    with pytest.raises(ImageError) as caught:
         read(path, SMALL)
     if kind in ("JPEG", "PNG"):
         assert caught.value.kind == "truncated"
@@ -535,14 +535,14 @@ def test_too_little_memory_is_a_refusal(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "ICO", "TGA"])
-def test_a_damaged_picture_gives_pixels_or_a_picture_error_and_nothing_else(
+def test_a_damaged_image_gives_pixels_or_an_image_error_and_nothing_else(
     tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    picture = Image.fromarray(noise(20, 24))
+    image = Image.fromarray(noise(20, 24))
     options: dict[str, Any] = {"exif": orientation_tag(6)} if kind != "TGA" else {}
     if kind == "TIFF":
         options["compression"] = "tiff_lzw"
-    whole = encoded(picture, kind, **options)
+    whole = encoded(image, kind, **options)
     rng = random.Random(kind)
     path = tmp_path / "x"
     for _ in range(60):

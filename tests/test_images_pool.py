@@ -1,4 +1,4 @@
-"""Many pictures at once: in order, as soon as they are there, whatever happens to a worker."""
+"""Many images at once: in order, as soon as they are there, whatever happens to a worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catclf.errors import PictureError
+from catclf.errors import ImageError
 from catclf.images import pool
 from catclf.images.decode import read
 from catclf.images.pool import FEW, Failed, decode_all, decode_batches
@@ -26,14 +26,14 @@ SMALL = Preprocess(8)
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[str]:
-    """Forty small pictures of many sizes; every seventh is none."""
+def images(tmp_path: Path) -> list[str]:
+    """Forty small images of many sizes; every seventh is none."""
     rng = np.random.default_rng(0)
     paths = []
     for i in range(40):
         path = tmp_path / f"{i}.png"
         if i % 7 == 3:
-            path.write_text("no picture")
+            path.write_text("no image")
         else:
             size = (10 + 7 * (i % 5) ** 3, 12)
             Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
@@ -48,66 +48,64 @@ def children() -> list[int]:
     return [int(pid) for pid in found.split()]
 
 
-def same(found: Pixels | PictureError, path: str) -> bool:
-    """Whether it is what reading that one picture gives."""
+def same(found: Pixels | ImageError, path: str) -> bool:
+    """Whether it is what reading that one image gives."""
     try:
         expected = read(path, SMALL)
-    except PictureError as error:
-        return isinstance(found, PictureError) and found.kind == error.kind
-    return not isinstance(found, PictureError) and np.array_equal(found, expected)
+    except ImageError as error:
+        return isinstance(found, ImageError) and found.kind == error.kind
+    return not isinstance(found, ImageError) and np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize("workers", [None, 1, 2, 3])
 @pytest.mark.parametrize("count", [0, 1, FEW, FEW + 1, 40])
-def test_pictures_come_in_order_and_as_one_by_one(
-    pictures: list[str], workers: int | None, count: int
+def test_images_come_in_order_and_as_one_by_one(
+    images: list[str], workers: int | None, count: int
 ) -> None:
-    paths = pictures[:count]
+    paths = images[:count]
     found = list(decode_all(paths, SMALL, workers=workers))
     assert [path for path, _ in found] == paths
     assert all(same(result, path) for path, result in found)
     assert not children()
 
 
-def test_few_pictures_start_no_process(
-    pictures: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_few_images_start_no_process(images: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a process"))
-    assert len(list(decode_all(pictures[:FEW], SMALL))) == FEW
+    assert len(list(decode_all(images[:FEW], SMALL))) == FEW
 
 
-def test_limits_and_earlier_failures_go_along(pictures: list[str]) -> None:
-    failure: Failed = ("folder", PictureError("no-pictures", "is empty"))
+def test_limits_and_earlier_failures_go_along(images: list[str]) -> None:
+    failure: Failed = ("folder", ImageError("no-images", "is empty"))
     long_name = "n" * 5000
-    paths: list[str | Failed] = [pictures[0], failure, *pictures[1:20], long_name, "a\0b"]
+    paths: list[str | Failed] = [images[0], failure, *images[1:20], long_name, "a\0b"]
     found = dict(decode_all(paths, SMALL, Limits(pixels=130)))
     assert list(found) == [path if isinstance(path, str) else "folder" for path in paths]
-    kinds = {p: r.kind if isinstance(r, PictureError) else "" for p, r in found.items()}
-    assert kinds["folder"] == "no-pictures"
-    assert kinds[pictures[1]] == "too-large"
-    assert kinds[pictures[5]] == ""
+    kinds = {p: r.kind if isinstance(r, ImageError) else "" for p, r in found.items()}
+    assert kinds["folder"] == "no-images"
+    assert kinds[images[1]] == "too-large"
+    assert kinds[images[5]] == ""
     assert kinds[long_name] == "unreadable"
     assert kinds["a\0b"] == "missing"
 
 
-def test_results_come_while_the_input_is_silent(pictures: list[str]) -> None:
+def test_results_come_while_the_input_is_silent(images: list[str]) -> None:
     given: queue.Queue[str | None] = queue.Queue()
     batches = decode_batches(iter(given.get, None), SMALL)
-    for path in pictures[:5]:
+    for path in images[:5]:
         given.put(path)  # nothing follows until this one has come out
         assert [name for name, _ in next(batches)] == [path]
     given.put(None)
     assert list(batches) == []
 
 
-def test_input_is_read_no_further_than_the_window(pictures: list[str]) -> None:
+def test_input_is_read_no_further_than_the_window(images: list[str]) -> None:
     taken = 0
 
     def endless() -> Iterator[str]:
         nonlocal taken
         while True:
             taken += 1
-            yield pictures[taken % 40]
+            yield images[taken % 40]
 
     batches = decode_batches(endless(), SMALL)
     given = 0
@@ -118,9 +116,9 @@ def test_input_is_read_no_further_than_the_window(pictures: list[str]) -> None:
     assert not children()
 
 
-def test_an_error_of_the_input_is_passed_on(pictures: list[str]) -> None:
+def test_an_error_of_the_input_is_passed_on(images: list[str]) -> None:
     def failing() -> Iterator[str]:
-        yield from pictures[:3]
+        yield from images[:3]
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -128,10 +126,10 @@ def test_an_error_of_the_input_is_passed_on(pictures: list[str]) -> None:
     assert not children()
 
 
-def test_closing_early_leaves_no_process_and_no_descriptor(pictures: list[str]) -> None:
+def test_closing_early_leaves_no_process_and_no_descriptor(images: list[str]) -> None:
     before = len(list(Path("/dev/fd").iterdir()))
     for _ in range(5):
-        batches = decode_batches(iter(pictures), SMALL)
+        batches = decode_batches(iter(images), SMALL)
         next(batches)
         batches.close()
     assert not children()
@@ -139,7 +137,7 @@ def test_closing_early_leaves_no_process_and_no_descriptor(pictures: list[str]) 
 
 
 def big(folder: Path) -> str:
-    """A picture that takes a good part of a second."""
+    """An image that takes a good part of a second."""
     path = folder / "big.png"
     if not path.exists():
         Image.new("RGB", (7000, 7000)).save(path, compress_level=1)
@@ -147,16 +145,16 @@ def big(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
-def test_a_picture_whose_worker_dies_fails_alone(
-    pictures: list[str], tmp_path: Path, sent: signal.Signals
+def test_an_image_whose_worker_dies_fails_alone(
+    images: list[str], tmp_path: Path, sent: signal.Signals
 ) -> None:
-    """Each death of a worker that is busy with the big picture costs that picture, no other."""
+    """Each death of a worker that is busy with the big image costs that image, no other."""
     given: queue.Queue[str | None] = queue.Queue()
     batches = decode_batches(iter(given.get, None), SMALL, workers=1)
-    given.put(pictures[0])
+    given.put(images[0])
     next(batches)  # the worker is ready
     (worker,) = children()
-    order = [big(tmp_path), *pictures[1:10]]
+    order = [big(tmp_path), *images[1:10]]
     for path in order:
         given.put(path)
     given.put(None)
@@ -173,17 +171,17 @@ def test_a_picture_whose_worker_dies_fails_alone(
     killer.join()
     assert [path for path, _ in found] == order
     first = found[0][1]
-    assert isinstance(first, PictureError)
+    assert isinstance(first, ImageError)
     assert first.kind == "crashed"
     assert f"by signal {int(sent)}" in str(first)
     assert all(same(result, path) for path, result in found[1:])
     assert not children()
 
 
-def test_an_idle_worker_that_dies_costs_nothing(pictures: list[str]) -> None:
+def test_an_idle_worker_that_dies_costs_nothing(images: list[str]) -> None:
     given: queue.Queue[str | None] = queue.Queue()
     batches = decode_batches(iter(given.get, None), SMALL, workers=1)
-    for path in pictures[:4]:
+    for path in images[:4]:
         given.put(path)
         ((name, result),) = next(batches)
         assert name == path
@@ -196,20 +194,20 @@ def test_an_idle_worker_that_dies_costs_nothing(pictures: list[str]) -> None:
 
 
 @pytest.mark.parametrize("program", ["/nonexistent", "/bin/false", "/bin/true"])
-def test_where_no_worker_can_live_pictures_are_decoded_here(
-    pictures: list[str], monkeypatch: pytest.MonkeyPatch, program: str
+def test_where_no_worker_can_live_images_are_decoded_here(
+    images: list[str], monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
     monkeypatch.setattr("sys.executable", program)
-    found = list(decode_all(pictures, SMALL))
-    assert [path for path, _ in found] == pictures
+    found = list(decode_all(images, SMALL))
+    assert [path for path, _ in found] == images
     assert all(same(result, path) for path, result in found)
 
 
-def test_where_no_thread_can_start_pictures_are_decoded_here(
-    pictures: list[str], monkeypatch: pytest.MonkeyPatch
+def test_where_no_thread_can_start_images_are_decoded_here(
+    images: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr("threading.Thread.start", fail)
-    assert [path for path, _ in decode_all(pictures, SMALL)] == pictures
+    assert [path for path, _ in decode_all(images, SMALL)] == images

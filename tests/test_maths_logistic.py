@@ -63,15 +63,15 @@ def test_l1_and_l2_losses_have_the_courses_hand_values() -> None:
     assert logistic.l2_loss(yhat, y) == pytest.approx(0.43, rel=1e-15)
 
 
-def test_flatten_makes_picture_j_column_j() -> None:
-    pictures = np.arange(2 * 2 * 2 * 3).reshape(2, 2, 2, 3)
-    assert logistic.flatten(pictures).T.tolist() == [list(range(12)), list(range(12, 24))]
+def test_flatten_makes_image_j_column_j() -> None:
+    images = np.arange(2 * 2 * 2 * 3).reshape(2, 2, 2, 3)
+    assert logistic.flatten(images).T.tolist() == [list(range(12)), list(range(12, 24))]
 
 
 def test_flatten_is_a_view_without_a_copy() -> None:
-    pictures = np.zeros((2, 2, 2, 3))
-    logistic.flatten(pictures)[0, 1] = 7.0
-    assert pictures[1, 0, 0, 0] == 7.0
+    images = np.zeros((2, 2, 2, 3))
+    logistic.flatten(images)[0, 1] = 7.0
+    assert images[1, 0, 0, 0] == 7.0
 
 
 TAKERS: dict[str, Callable[[Floats], object]] = {
@@ -139,7 +139,7 @@ def test_losses_and_errors_match_logaddexp_and_expit(Z: Floats) -> None:
 
 
 @both_forms
-def test_zero_weights_cost_ln_2_whatever_the_pictures(form: Form) -> None:
+def test_zero_weights_cost_ln_2_whatever_the_images(form: Form) -> None:
     assert form(1e6 * X, Y, np.zeros((2, 1)), 0.0)[0] == pytest.approx(math.log(2), rel=1e-15)
 
 
@@ -190,8 +190,8 @@ def test_vectorized_is_loop(n: int, m: int, l2: float, scale: float, seed: int) 
 
 
 def test_inputs_are_not_changed() -> None:
-    x, y, w, pictures = X.copy(), Y.copy(), W.copy(), np.zeros((1, 2, 2, 3))
-    for array in (x, y, w, pictures):
+    x, y, w, images = X.copy(), Y.copy(), W.copy(), np.zeros((1, 2, 2, 3))
+    for array in (x, y, w, images):
         array.flags.writeable = False  # writing into it would raise
     for form in FORMS:
         form(x, y, w, B, 1.0)
@@ -199,4 +199,4 @@ def test_inputs_are_not_changed() -> None:
         call(y, y)
     logistic.sigmoid(x)
     logistic.softmax(x)
-    logistic.flatten(pictures)
+    logistic.flatten(images)

@@ -136,7 +136,7 @@ def test_balanced_accuracy_is_scikit_learns(
     assert Counts.of(said, truth).balanced_accuracy == pytest.approx(expected, rel=1e-12)
 
 
-def test_calibration_bins_hold_every_picture_once() -> None:
+def test_calibration_bins_hold_every_image_once() -> None:
     A = np.array([[0.0, 0.1, 0.1000001, 0.55, 1.0, 0.95]])
     Y = np.array([[0.0, 1.0, 0.0, 1.0, 1.0, 0.0]])
     found = curves.calibration(A, Y)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import make_pictures
+from conftest import make_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +17,7 @@ from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
 from catclf.metrics import Counts
 from catclf.model import Model, Training
-from catclf.training import Fit, Settings
+from catclf.training import Fit, Settings, build_model
 
 
 def make_model(size: int = 8, seed: int = 0, threshold: float = 0.5) -> Model:
@@ -27,30 +27,30 @@ def make_model(size: int = 8, seed: int = 0, threshold: float = 0.5) -> Model:
 
 
 def brightness_model(threshold: float = 0.5) -> Model:
-    """z = 3 (mean of the three pixels / 255) - 1.5 for 1x1 pictures: 0 for mid grey."""
+    """z = 3 (mean of the three pixels / 255) - 1.5 for 1x1 images: 0 for mid grey."""
     return Model(np.ones((3, 1)), -1.5, Preprocess(1), threshold=threshold)
 
 
 def greys(*values: int) -> Pixels:
-    """1x1 pictures."""
+    """1x1 images."""
     return np.array(values, dtype=np.uint8).reshape(-1, 1, 1, 1).repeat(3, axis=3)
 
 
 @pytest.mark.parametrize("m", [0, 1, 63, 64, 65, 200])
 def test_scores_equal_a_plain_matrix_product(m: int) -> None:
     model = make_model()
-    pictures = np.random.default_rng(m).integers(0, 256, (m, 8, 8, 3), dtype=np.uint8)
-    X = pictures.reshape(m, 192).T.astype(np.float64) / 255
+    images = np.random.default_rng(m).integers(0, 256, (m, 8, 8, 3), dtype=np.uint8)
+    X = images.reshape(m, 192).T.astype(np.float64) / 255
     expected = model.w.T @ X + model.b
-    assert model.scores(pictures).shape == (1, m)
-    np.testing.assert_allclose(model.scores(pictures), expected, rtol=0, atol=1e-12)
+    assert model.scores(images).shape == (1, m)
+    np.testing.assert_allclose(model.scores(images), expected, rtol=0, atol=1e-12)
 
 
-def test_scores_of_full_sized_pictures_equal_an_exact_sum() -> None:
+def test_scores_of_full_sized_images_equal_an_exact_sum() -> None:
     model = make_model(size=64)
-    pictures = np.random.default_rng(1).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    for picture, z in zip(pictures, model.scores(pictures)[0], strict=True):
-        terms = (picture.reshape(-1) * (model.w[:, 0] / 255)).tolist()
+    images = np.random.default_rng(1).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    for image, z in zip(images, model.scores(images)[0], strict=True):
+        terms = (image.reshape(-1) * (model.w[:, 0] / 255)).tolist()
         assert z == pytest.approx(math.fsum([*terms, model.b]), rel=0, abs=1e-12)
 
 
@@ -73,30 +73,30 @@ def test_a_score_does_not_depend_on_batch_order_or_memory_layout(
 ) -> None:
     rng = np.random.default_rng(seed)
     model = make_model(size, seed)
-    pictures = rng.integers(0, 256, (m, size, size, 3), dtype=np.uint8)
-    scores = model.scores(pictures)
+    images = rng.integers(0, 256, (m, size, size, 3), dtype=np.uint8)
+    scores = model.scores(images)
     order = rng.permutation(m)
     cut = data.draw(st.integers(0, m))
     j = data.draw(st.integers(0, m - 1))
-    in_two = np.hstack([model.scores(pictures[:cut]), model.scores(pictures[cut:])])
+    in_two = np.hstack([model.scores(images[:cut]), model.scores(images[cut:])])
     np.testing.assert_array_equal(in_two, scores, strict=True)
-    np.testing.assert_array_equal(model.scores(pictures[order]), scores[:, order], strict=True)
-    np.testing.assert_array_equal(model.scores(np.asfortranarray(pictures)), scores, strict=True)
-    assert model.scores(pictures[j : j + 1])[0, 0] == scores[0, j]
+    np.testing.assert_array_equal(model.scores(images[order]), scores[:, order], strict=True)
+    np.testing.assert_array_equal(model.scores(np.asfortranarray(images)), scores, strict=True)
+    assert model.scores(images[j : j + 1])[0, 0] == scores[0, j]
 
 
 def test_scoring_leaves_its_arguments_alone() -> None:
-    model, (pictures, _) = make_model(), make_pictures(5)
-    w, before = model.w.copy(), pictures.copy()
-    model.scores(pictures)
+    model, (images, _) = make_model(), make_images(5)
+    w, before = model.w.copy(), images.copy()
+    model.scores(images)
     np.testing.assert_array_equal(model.w, w)
-    np.testing.assert_array_equal(pictures, before)
+    np.testing.assert_array_equal(images, before)
 
 
 @pytest.mark.parametrize(
     "shape", [(2, 4, 4, 3), (2, 8, 8), (2, 8, 8, 4), (8, 8, 3), (2, 16, 4, 3), (2, 192), (192, 2)]
 )
-def test_pictures_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match=r"do not fit \(m, 8, 8, 3\)") as caught:
         make_model().scores(np.zeros(shape, dtype=np.uint8))
     assert isinstance(caught.value, CatclfError)
@@ -121,9 +121,9 @@ def test_probabilities_of_extreme_scores_are_0_and_1_without_a_warning() -> None
 
 
 def test_counts_by_hand() -> None:
-    pictures = greys(0, 10, 200, 255, 250)  # answers: no no yes yes yes
+    images = greys(0, 10, 200, 255, 250)  # answers: no no yes yes yes
     Y = np.array([[0.0, 1.0, 0.0, 1.0, 1.0]])
-    assert brightness_model().counts(pictures, Y) == Counts(tp=2, fp=1, tn=1, fn=1)
+    assert brightness_model().counts(images, Y) == Counts(tp=2, fp=1, tn=1, fn=1)
 
 
 @pytest.mark.parametrize(("threshold", "positives"), [(0.0, 4), (0.2, 3), (0.5, 2), (0.8, 1)])
@@ -165,7 +165,7 @@ def make_data(preprocess: Preprocess | None = None) -> Dataset:
 def test_a_model_made_from_a_fit_remembers_where_it_came_from(interrupted: bool) -> None:
     fit, data = make_fit(interrupted), make_data()
     test = Dataset(greys(255, 0, 0), np.array([[1.0, 0.0, 0.0]]), ("dog", "cat"), "b.h5")
-    model = Model.from_fit(fit, data, test)
+    model = build_model(fit, data, test)
     assert (model.w is fit.w, model.b, model.threshold) == (True, -1.5, 0.5)
     assert (model.costs, model.cost_steps) == ((0.7, 0.6), (0, 30))
     assert model.classes == ("dog", "cat")
@@ -173,7 +173,7 @@ def test_a_model_made_from_a_fit_remembers_where_it_came_from(interrupted: bool)
     assert model.training == Training(
         source="a.h5",
         fingerprint=data.fingerprint,
-        pictures=4,
+        images=4,
         positives=2,
         steps=30,
         interrupted=interrupted,
@@ -196,14 +196,14 @@ def test_a_model_made_from_a_fit_remembers_where_it_came_from(interrupted: bool)
 
 
 def test_a_model_without_test_data_has_no_test_counts() -> None:
-    assert Model.from_fit(make_fit(), make_data()).training.test is None
+    assert build_model(make_fit(), make_data()).training.test is None
 
 
 def test_a_model_keeps_the_preprocessing_of_its_data() -> None:
     preprocess = Preprocess(1, "crop", "box", (1, 2, 3))
-    assert Model.from_fit(make_fit(), make_data(preprocess)).preprocess == preprocess
+    assert build_model(make_fit(), make_data(preprocess)).preprocess == preprocess
 
 
 def test_a_fit_that_is_not_of_the_data_s_size_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"not \(12, 1\)"):
-        Model.from_fit(make_fit(), make_data(Preprocess(2)))
+        build_model(make_fit(), make_data(Preprocess(2)))

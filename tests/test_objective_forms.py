@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_pictures
+from conftest import make_images
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -32,8 +32,8 @@ with_and_without_l2 = pytest.mark.parametrize("l2", [0.0, 3.0])
 
 
 def dataset(m: int, size: int = 8) -> Dataset:
-    pictures, labels = make_pictures(m, size)
-    return Dataset(pictures, labels.reshape(1, m).astype(np.float64), ("non-cat", "cat"), "made")
+    images, labels = make_images(m, size)
+    return Dataset(images, labels.reshape(1, m).astype(np.float64), ("non-cat", "cat"), "made")
 
 
 def pixels(m: int, n: int, seed: int, values: list[int]) -> Pixels:
@@ -81,7 +81,7 @@ def test_a_problem_is_the_formula_of_maths(
     np.testing.assert_allclose(found, dw, rtol=1e-10, atol=1e-13 * np.abs(dw).max())
 
 
-def test_gram_coordinates_are_the_pictures_shares_in_w() -> None:
+def test_gram_coordinates_are_the_images_shares_in_w() -> None:
     data = dataset(9)
     gram, dense = GramProblem(data, 2.0), Stream64(data, 2.0)
     a = Point(np.random.default_rng(2).standard_normal((9, 1)), 0.3)
@@ -117,7 +117,7 @@ def test_the_start_is_zero_and_costs_ln_2(form: type[Stream64 | GramProblem]) ->
 @both_forms
 def test_neither_the_data_nor_the_point_is_changed(form: type[Stream64 | GramProblem]) -> None:
     data = dataset(10)
-    data.pictures.flags.writeable = data.Y.flags.writeable = False  # writing would raise
+    data.images.flags.writeable = data.Y.flags.writeable = False  # writing would raise
     problem = form(data, 1.0)
     point = problem.start()
     point.coordinates.flags.writeable = False
@@ -169,9 +169,9 @@ def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_no_pictures_are_refused(method: str) -> None:
+def test_no_images_are_refused(method: str) -> None:
     empty = Dataset(np.zeros((0, 8, 8, 3), np.uint8), np.zeros((1, 0)), ("non-cat", "cat"), "none")
-    with pytest.raises(DataError, match="no pictures"):
+    with pytest.raises(DataError, match="no images"):
         build(empty, 0.0, 10, method)
 
 
@@ -180,7 +180,7 @@ def test_no_pictures_are_refused(method: str) -> None:
 def test_labels_of_another_shape_are_refused(
     form: type[Stream64 | GramProblem], shape: tuple[int, ...]
 ) -> None:
-    data = Dataset(dataset(4).pictures, np.zeros(shape), ("non-cat", "cat"), "odd")
+    data = Dataset(dataset(4).images, np.zeros(shape), ("non-cat", "cat"), "odd")
     with pytest.raises(DataError, match=r"\(1, 4\)"):
         form(data)
 
@@ -188,6 +188,6 @@ def test_labels_of_another_shape_are_refused(
 @both_forms
 def test_pixels_that_are_not_bytes_are_refused(form: type[Stream64 | GramProblem]) -> None:
     data = dataset(4)
-    floats = Dataset(data.pictures / 255.0, data.Y, data.classes, "floats")  # type: ignore[arg-type]
+    floats = Dataset(data.images / 255.0, data.Y, data.classes, "floats")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="float64"):
         form(floats)

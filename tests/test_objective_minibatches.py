@@ -1,4 +1,4 @@
-"""Mini-batches: each picture once an epoch, by seed and number of the update alone."""
+"""Mini-batches: each image once an epoch, by seed and number of the update alone."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from catclf.errors import SettingsError
 from catclf.maths import cost_and_gradient
 from catclf.objective import minibatches
 from catclf.objective.minibatches import Batches
-from catclf.training import Settings, train
+from catclf.training import Settings, solve
 
 
 def numbered(m: int) -> Labels:
-    """Pictures of one pixel whose values are their number, with a label that depends on it."""
+    """Images of one pixel whose values are their number, with a label that depends on it."""
     numbers = np.arange(m)
     pixels = np.stack([numbers % 256, numbers // 256, numbers * 0], axis=-1).astype(np.uint8)
     return Labels(pixels.reshape(m, 1, 1, 3), (numbers % 3 == 0).astype(np.float64).reshape(1, m))
@@ -25,7 +25,7 @@ def numbered(m: int) -> Labels:
 def numbers_of(found: tuple[np.ndarray, np.ndarray]) -> list[int]:
     pixels, Y = found
     numbers = pixels[:, 0, 0, 0].astype(int) + 256 * pixels[:, 0, 0, 1].astype(int)
-    assert np.array_equal(Y[0], (numbers % 3 == 0).astype(float))  # labels stay with pictures
+    assert np.array_equal(Y[0], (numbers % 3 == 0).astype(float))  # labels stay with images
     return list(numbers.tolist())
 
 
@@ -38,7 +38,7 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_windows")
 @pytest.mark.parametrize("place", ["memory", "disk", "chunks"])
 @pytest.mark.parametrize("size", [1, 7, 64, 333, 1000])
-def test_each_epoch_has_each_picture_once(place: str, size: int) -> None:
+def test_each_epoch_has_each_image_once(place: str, size: int) -> None:
     data = numbered(333)
     if place != "memory":
         data = on_disk(data, chunk_rows=10 if place == "chunks" else 0)
@@ -69,12 +69,12 @@ def test_an_update_is_the_same_from_wherever_one_begins(lazily: bool) -> None:
 
 
 @pytest.mark.usefixtures("small_windows")
-def test_pictures_on_disk_are_read_in_blocks_once_an_epoch() -> None:
+def test_images_on_disk_are_read_in_blocks_once_an_epoch() -> None:
     lazy = on_disk(numbered(333), chunk_rows=10)
     found = Batches(lazy, 25, seed=0)
     for update in range(found.updates_per_epoch):
         found.batch(update)
-    slices = sorted(lazy.pictures.slices)
+    slices = sorted(lazy.images.slices)
     assert all(start % 10 == 0 and (stop % 10 == 0 or stop == 333) for start, stop in slices)
     assert sum(stop - start for start, stop in slices) == 333
     first = [numbers_of(Batches(lazy, 25, seed=0).batch(0))][0]
@@ -84,16 +84,16 @@ def test_pictures_on_disk_are_read_in_blocks_once_an_epoch() -> None:
 def test_an_update_follows_the_gradient_of_its_batch() -> None:
     data = labelled(50)
     settings = Settings(learning_rate=0.1, iterations=6, l2=2.0, batch_size=20, seed=3)
-    fit = train(data, settings)
+    fit = solve(data, settings)
     w, b, order = np.zeros((192, 1)), 0.0, Batches(data, 20, seed=3)
     for update in range(6):
         pixels, Y = order.batch(update)
         X = pixels.reshape(len(pixels), -1).T / 255
         _, dw, db = cost_and_gradient(X, Y, w, b)
-        w, b = w - 0.1 * (dw + 2.0 / 50 * w), b - 0.1 * db  # the penalty is that of all pictures
+        w, b = w - 0.1 * (dw + 2.0 / 50 * w), b - 0.1 * db  # the penalty is that of all images
     np.testing.assert_allclose(fit.w, w, rtol=1e-5, atol=1e-7)
     assert fit.b == pytest.approx(b, rel=1e-5)
-    X = data.pictures.reshape(50, -1).T / 255
+    X = data.images.reshape(50, -1).T / 255
     assert fit.costs[-1] == pytest.approx(cost_and_gradient(X, data.Y, w, b, 2.0)[0], rel=1e-6)
 
 
@@ -101,9 +101,9 @@ def test_the_cost_shown_is_the_mean_since_the_last_one_kept() -> None:
     data = labelled(50)
     seen: dict[int, float] = {}
     settings = Settings(iterations=9, batch_size=20, print_every=4)
-    fit = train(data, settings, on_step=seen.__setitem__)
+    fit = solve(data, settings, on_step=seen.__setitem__)
     each: dict[int, float] = {}
-    train(data, Settings(iterations=9, batch_size=20, print_every=1), on_step=each.__setitem__)
+    solve(data, Settings(iterations=9, batch_size=20, print_every=1), on_step=each.__setitem__)
     assert seen[0] == pytest.approx(math.log(2), rel=1e-15)
     assert seen[4] == pytest.approx(np.mean([each[k] for k in (1, 2, 3, 4)]), rel=1e-12)
     assert seen[6] == pytest.approx(np.mean([each[k] for k in (5, 6)]), rel=1e-12)
@@ -111,15 +111,15 @@ def test_the_cost_shown_is_the_mean_since_the_last_one_kept() -> None:
     assert fit.costs == tuple(seen[k] for k in fit.cost_steps)
 
 
-def test_a_batch_of_all_pictures_is_full_batch_descent() -> None:
+def test_a_batch_of_all_images_is_full_batch_descent() -> None:
     data = labelled(50)
-    whole = train(data, Settings(iterations=20, method="stream"))
+    whole = solve(data, Settings(iterations=20, method="stream"))
     for size in (50, 80):
-        fit = train(data, Settings(iterations=20, batch_size=size))
+        fit = solve(data, Settings(iterations=20, batch_size=size))
         assert fit.w.tobytes() == whole.w.tobytes()
 
 
 @pytest.mark.parametrize("other", [{"solver": "lbfgs"}, {"method": "gram"}, {"batch_size": -1}])
 def test_batches_are_refused_where_they_cannot_work(other: dict[str, str]) -> None:
-    with pytest.raises(SettingsError, match="batch-size"):
+    with pytest.raises(SettingsError, match="batch.size"):
         Settings(**({"batch_size": 8} | other))  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from catclf.maths import cost_and_gradient, losses_and_errors
 from catclf.objective import FactorProblem, GramProblem, Point, StreamProblem
 from catclf.objective.gram import float_gram
 from catclf.parallel import Team
-from catclf.training import Settings, train
+from catclf.training import Settings, solve
 
 BALANCED = (0.75, 1.5)  # for a third of positives
 
@@ -46,7 +46,7 @@ def weighted(
 def test_a_pass_over_rows_is_the_formula(workers: int) -> None:
     data = rows_of()
     point = Point(np.random.default_rng(1).normal(size=(40, 1)), 0.3)
-    X = data.pictures.T.astype(np.float64)
+    X = data.images.T.astype(np.float64)
     for problem, expected in (
         (
             StreamProblem(data, 2.0, workers),
@@ -79,7 +79,7 @@ def test_all_forms_descend_alike(form: type[GramProblem], weights: tuple[float, 
 
 @pytest.mark.parametrize("m", [3, 511, 1030])
 def test_inner_products_are_the_same_for_any_number_of_workers(m: int) -> None:
-    rows = rows_of(m, 700).pictures
+    rows = rows_of(m, 700).images
     K = float_gram(rows, Team(1))
     np.testing.assert_array_equal(K, float_gram(rows, Team(3)))
     exact = rows.astype(np.float64) @ rows.T.astype(np.float64)
@@ -91,19 +91,19 @@ def test_rows_in_a_file_train_as_those_in_memory(
     tmp_path: Path, options: dict[str, object]
 ) -> None:
     data = rows_of(400, 30)
-    write_cache(tmp_path / "rows", "k", 400, 30, iter([data.pictures]))
+    write_cache(tmp_path / "rows", "k", 400, 30, iter([data.images]))
     kept = open_cache(tmp_path / "rows", "k", 400, 30)
     assert kept is not None
     standard = Standard.of(kept)
     in_file = Labels(StandardRows(kept, standard), data.Y)
-    in_memory = Labels(standard.apply(data.pictures.copy()), data.Y)
+    in_memory = Labels(standard.apply(data.images.copy()), data.Y)
     settings = Settings(learning_rate=1.0, iterations=20, **options)  # type: ignore[arg-type]
-    first, second = train(in_file, settings), train(in_memory, settings)
-    if "batch_size" in options:  # other orders of the same pictures
+    first, second = solve(in_file, settings), solve(in_memory, settings)
+    if "batch_size" in options:  # other orders of the same images
         assert first.costs[-1] == pytest.approx(second.costs[-1], abs=0.02)
     else:
         np.testing.assert_array_equal(first.w, second.w)
-    again = train(in_file, settings, workers=2)
+    again = solve(in_file, settings, workers=2)
     np.testing.assert_array_equal(first.w, again.w)
 
 
@@ -111,7 +111,7 @@ def reference(data: Labels, l2: float, balanced: bool) -> LogisticRegression:
     model = LogisticRegression(
         C=1 / l2, tol=1e-10, max_iter=10_000, class_weight="balanced" if balanced else None
     )
-    return model.fit(data.pictures.astype(np.float64), data.Y[0].astype(int))
+    return model.fit(data.images.astype(np.float64), data.Y[0].astype(int))
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -120,7 +120,7 @@ def test_newton_ends_where_scikit_learn_does(l2: float, balanced: bool) -> None:
     data = rows_of()
     weight = "balanced" if balanced else "none"
     seen: list[float] = []
-    fit = train(
+    fit = solve(
         data,
         Settings(l2=l2, solver="newton", class_weight=weight),
         on_step=lambda step, cost: seen.append(cost),
@@ -140,24 +140,24 @@ def test_weighted_descent_leads_to_newtons_weights(solver: str) -> None:
     data = rows_of(120, 20)
     settings = Settings(1.9, 4000, 1.0, class_weight="balanced", method="gram", solver=solver)
     newton = Settings(l2=1.0, class_weight="balanced", solver="newton")
-    np.testing.assert_allclose(train(data, settings).w, train(data, newton).w, atol=1e-3)
+    np.testing.assert_allclose(solve(data, settings).w, solve(data, newton).w, atol=1e-3)
 
 
 def test_newton_stops_when_it_is_told_to() -> None:
     data, settings = rows_of(), Settings(l2=0.01, solver="newton")
-    fit = train(data, settings, should_stop=lambda: True)
+    fit = solve(data, settings, should_stop=lambda: True)
     assert (fit.interrupted, fit.steps, fit.costs) == (True, 0, (np.log(2),))
     for limit in (0, 1, 2):
-        fit = train(data, Settings(l2=0.01, solver="newton", iterations=limit))
+        fit = solve(data, Settings(l2=0.01, solver="newton", iterations=limit))
         assert (fit.interrupted, fit.steps, len(fit.costs)) == (False, limit, limit + 1)
 
 
-def test_newton_takes_pixels_and_held_out_pictures() -> None:
+def test_newton_takes_pixels_and_held_out_images() -> None:
     rng = np.random.default_rng(0)
     Y = (np.arange(80) % 2).astype(float)[None]
-    pictures = rng.integers(0, 200, (80, 4, 4, 3)) + 50 * Y[0].astype(int)[:, None, None, None]
-    fit = train(
-        Labels(pictures.astype(np.uint8), Y), Settings(l2=0.1, solver="newton", validation=0.25)
+    images = rng.integers(0, 200, (80, 4, 4, 3)) + 50 * Y[0].astype(int)[:, None, None, None]
+    fit = solve(
+        Labels(images.astype(np.uint8), Y), Settings(l2=0.1, solver="newton", validation=0.25)
     )
     assert fit.validation is not None
     assert fit.validation.best_cost == min(fit.validation.costs)

@@ -13,8 +13,8 @@ from catclf.errors import DataError
 from catclf.maths import cost, cost_and_gradient
 from catclf.objective import FactorProblem, GramProblem, Point, StreamProblem, choose
 from catclf.objective.numpy_pass import BLOCK
-from catclf.samples import Subset, take
-from catclf.training import Settings, train
+from catclf.samples import IndexedImages, take
+from catclf.training import Settings, solve
 
 
 def a_point(n: int = 192) -> Point:
@@ -45,7 +45,7 @@ def test_a_pass_is_the_formula(size: int, dtype: type[np.float32]) -> None:
     data = labelled(300, size)
     n, point = 3 * size * size, a_point(3 * size * size)
     J, (found) = StreamProblem(data, 2.0, 2, dtype).evaluate(point)
-    X = data.pictures.reshape(300, n).T / 255.0
+    X = data.images.reshape(300, n).T / 255.0
     expected, dw, db = cost_and_gradient(X, data.Y, point.coordinates, point.b, 2.0)
     close = 2e-6 if dtype is np.float32 else 1e-12
     assert pytest.approx(expected, rel=close) == J
@@ -66,24 +66,24 @@ def test_the_gradient_is_the_slope_of_the_cost() -> None:
 
 def test_the_loss_is_the_cost_without_its_penalty() -> None:
     data, point = labelled(200), a_point()
-    Z = point.coordinates.T @ (data.pictures.reshape(200, -1).T / 255) + point.b
+    Z = point.coordinates.T @ (data.images.reshape(200, -1).T / 255) + point.b
     assert StreamProblem(data, 9.0).loss(point) == pytest.approx(cost(Z, data.Y), rel=1e-6)
 
 
 @pytest.mark.parametrize("form", [StreamProblem, FactorProblem])
-def test_the_centre_is_the_mean_picture(form: type[StreamProblem | FactorProblem]) -> None:
+def test_the_centre_is_the_mean_image(form: type[StreamProblem | FactorProblem]) -> None:
     data = labelled(190)
     problem = form(data, 1.0)
     w = problem.weights(Point(problem.centre(), 0.0))
-    mean = data.pictures.reshape(190, -1).mean(axis=0).reshape(-1, 1) / 255
+    mean = data.images.reshape(190, -1).mean(axis=0).reshape(-1, 1) / 255
     np.testing.assert_allclose(w, mean, rtol=1e-6)
 
 
-def test_the_gram_form_reads_pictures_on_disk_once_for_its_matrix() -> None:
+def test_the_gram_form_reads_images_on_disk_once_for_its_matrix() -> None:
     data = labelled(1100, size=2)
     lazy = on_disk(data)
     problem = GramProblem(lazy)
-    assert lazy.pictures.slices == [(0, 512), (512, 1024), (1024, 1100)]
+    assert lazy.images.slices == [(0, 512), (512, 1024), (1024, 1100)]
     point = Point(np.random.default_rng(0).standard_normal((1100, 1)), 0.1)
     here = GramProblem(data, workers=3)
     assert bits(problem.evaluate(point)) == bits(here.evaluate(point))
@@ -109,7 +109,7 @@ def test_no_form_depends_on_the_threads_of_blas() -> None:
     for threads, workers in ((1, 1), (2, 1), (2, 3)):
         with threadpool_limits(limits=threads, user_api="blas"):
             fits = [
-                train(
+                solve(
                     data,
                     Settings(solver=solver, l2=1.0, iterations=5, method=method),
                     workers=workers,
@@ -125,18 +125,16 @@ def test_no_form_depends_on_the_threads_of_blas() -> None:
 @pytest.mark.parametrize("after", [0, 5])
 def test_a_file_that_vanishes_is_one_line(workers: int, after: int) -> None:
     lazy = on_disk(labelled(2000, size=2))
-    lazy.pictures.fails_after = after
-    with pytest.raises(
-        DataError, match=r"^the pictures can no longer be read \(the file has gone\)"
-    ):
+    lazy.images.fails_after = after
+    with pytest.raises(DataError, match=r"^the images can no longer be read \(the file has gone\)"):
         StreamProblem(lazy, workers=workers).evaluate(a_point(12))
 
 
-def test_pictures_that_become_fewer_are_noticed() -> None:
+def test_images_that_become_fewer_are_noticed() -> None:
     data = labelled(200, size=2)
     lazy = on_disk(data)
     problem = StreamProblem(lazy)
-    lazy.pictures._array = data.pictures[:150]
+    lazy.images._array = data.images[:150]
     with pytest.raises(DataError, match="22 of 72 came at 128"):
         problem.evaluate(a_point(12))
 
@@ -146,26 +144,26 @@ def test_pictures_that_become_fewer_are_noticed() -> None:
 )
 def test_a_subset_reads_its_rows_and_few_others(rows: list[int]) -> None:
     data = labelled(300)
-    lazy, numbers = OnDisk(data.pictures), np.array(rows, np.intp)
-    assert np.array_equal(take(lazy, numbers), data.pictures[numbers])
-    assert np.array_equal(take(data.pictures, numbers), data.pictures[numbers])
+    lazy, numbers = OnDisk(data.images), np.array(rows, np.intp)
+    assert np.array_equal(take(lazy, numbers), data.images[numbers])
+    assert np.array_equal(take(data.images, numbers), data.images[numbers])
     assert sum(stop - start for start, stop in lazy.slices) <= 16 * len(rows)
-    subset = Subset(lazy, numbers)
+    subset = IndexedImages(lazy, numbers)
     assert (len(subset), subset.shape) == (len(rows), (len(rows), 8, 8, 3))
     assert subset.dtype == np.uint8
-    assert np.array_equal(subset[1:3], data.pictures[numbers[1:3]])
+    assert np.array_equal(subset[1:3], data.images[numbers[1:3]])
 
 
 def test_a_subset_is_streamed_as_a_copy_of_it_would_be() -> None:
     data = labelled(900, size=4)
     rows = np.flatnonzero(np.random.default_rng(0).random(900) < 0.7)
-    copy = Labels(data.pictures[rows], data.Y[:, rows])
+    copy = Labels(data.images[rows], data.Y[:, rows])
     found = {
-        bits(StreamProblem(Labels(pictures, copy.Y), 1.0, workers).evaluate(a_point(48)))
-        for pictures in (
-            copy.pictures,
-            Subset(data.pictures, rows),
-            Subset(OnDisk(data.pictures), rows),
+        bits(StreamProblem(Labels(images, copy.Y), 1.0, workers).evaluate(a_point(48)))
+        for images in (
+            copy.images,
+            IndexedImages(data.images, rows),
+            IndexedImages(OnDisk(data.images), rows),
         )
         for workers in (1, 2)
     }
@@ -180,7 +178,7 @@ def test_trained_weights_do_not_depend_on_workers() -> None:
         Settings(iterations=30, batch_size=400),
         Settings(iterations=30, solver="lbfgs", l2=1.0, validation=0.2),
     ):
-        fits = [train(data, settings, workers=workers) for workers in (1, 2, 3)]
+        fits = [solve(data, settings, workers=workers) for workers in (1, 2, 3)]
         assert len({(fit.w.tobytes(), fit.b, fit.costs) for fit in fits}) == 1
         assert fits[0].settings == fits[2].settings
 

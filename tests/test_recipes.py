@@ -48,14 +48,14 @@ def sh(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def photos(model: Path, tmp_path: Path) -> Path:
-    """Three cats, three others, and a broken picture, on two floors and with odd names."""
+    """Three cats, three others, and a broken image, on two floors and with odd names."""
     folder = tmp_path / "photos"
     (folder / "more").mkdir(parents=True)
     for name in ("a.jpg", "more/b c.jpg", "more/new\nline.jpg"):
         paint(folder / name, GREEN)
     for name in ("x.jpg", "y 'z'.jpg", "more/z.jpg"):
         paint(folder / name, RED)
-    (folder / "more" / "broken.jpg").write_text("no picture")
+    (folder / "more" / "broken.jpg").write_text("no image")
     return folder
 
 
@@ -65,7 +65,7 @@ def test_there_are_five_recipes() -> None:
 
 def test_cats_are_moved_and_the_rest_stays(photos: Path, tmp_path: Path) -> None:
     done = sh(recipe("xargs -0 -r"), tmp_path)
-    assert done.stderr == "catclf: photos/more/broken.jpg: is not a picture in a format read here\n"
+    assert done.stderr == "catclf: photos/more/broken.jpg: is not an image in a format read here\n"
     assert sorted(path.name for path in (tmp_path / "cats").iterdir()) == [
         "a.jpg",
         "b c.jpg",
@@ -75,7 +75,7 @@ def test_cats_are_moved_and_the_rest_stays(photos: Path, tmp_path: Path) -> None
 
 
 def test_shards_together_are_one_run(photos: Path, tmp_path: Path) -> None:
-    script = recipe("parallel").replace("-N 500", "-N 2")  # several shards of seven pictures
+    script = recipe("parallel").replace("-N 500", "-N 2")  # several shards of seven images
     sh(script, tmp_path)
     listed = sh("find photos -type f -print0 | catclf predict -0 -", tmp_path)
     assert (tmp_path / "scores.tsv").read_text() == listed.stdout
@@ -101,7 +101,7 @@ def test_the_nightly_run_reports_what_failed_and_keeps_what_was(
     script = recipe("case $? in")
     partial = sh(script, tmp_path)
     assert partial.returncode == 0
-    assert "broken.jpg: is not a picture" in partial.stdout
+    assert "broken.jpg: is not an image" in partial.stdout
     scores = (tmp_path / "scores.csv").read_text()
     with (tmp_path / "scores.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 7

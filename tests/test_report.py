@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from conftest import Run, make_pictures
+from conftest import Run, make_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -26,7 +26,7 @@ from catclf.images.preprocess import Preprocess
 from catclf.metrics.curves import roc
 from catclf.model import Model
 from catclf.report import charts, page
-from catclf.report.pictures import as_picture
+from catclf.report.pictures import as_image
 from catclf.report.svg import Axis, Chart, round_up, spread_out, standalone
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -67,16 +67,16 @@ NASTY = '<script>alert("x")</script>&amp;\n\x1b[31m'
 
 
 def data_set(m: int = 24, names: tuple[str, ...] | None = None) -> Dataset:
-    pictures, labels = make_pictures(m)
+    images, labels = make_images(m)
     labels[:4] ^= 1  # so that some answers are wrong
     Y = labels.astype(float).reshape(1, -1)
-    return Dataset(pictures, Y, ("non-cat", "cat"), "made.h5", Preprocess(8), names)
+    return Dataset(images, Y, ("non-cat", "cat"), "made.h5", Preprocess(8), names)
 
 
 @pytest.fixture(scope="module")
 def judged() -> tuple[Model, Evaluation, Dataset]:
     data = data_set()
-    model = Model.from_fit(catclf.train(data, catclf.Settings(0.01, 300)), data, data)
+    model = catclf.train(data, catclf.Settings(0.01, 300), test=data)
     return model, evaluate.evaluate(model, data), data
 
 
@@ -129,7 +129,7 @@ def test_the_numbers_of_the_page_are_those_of_the_evaluation(
     for measure in evaluate.measures(found):
         assert measure.show(measure.value).replace(" ", "\xa0") in words.replace(" %", "\xa0%")
     counts = found.counts
-    assert f"{counts.correct} of {counts.total} pictures answered rightly" in words
+    assert f"{counts.correct} of {counts.total} images answered rightly" in words
     assert f"{model.costs[-1]:.4f}" in words
     for answer in found.answers(False, 6):
         assert answer.shown in words
@@ -179,7 +179,7 @@ def test_one_class_alone_has_no_roc_curve(judged: tuple[Model, Evaluation, Datas
     found = evaluate.evaluate(model, ones)
     read = Page(page(model, "model.npz", (found, ones)))
     assert "ROC curve" not in read.words
-    assert "every picture is cat" in read.words
+    assert "every image is cat" in read.words
 
 
 def elements(chart: Chart, tag: str, css: str) -> list[ElementTree.Element]:
@@ -233,7 +233,7 @@ def test_roc_points_keep_the_corners_and_the_area() -> None:
 def test_the_axes_name_units_and_end_at_round_values() -> None:
     text = charts.cost_curve((0.69, 0.2), (0, 2000)).text()
     assert "steps of gradient descent" in text
-    assert "cost J (nats per picture)" in text
+    assert "cost J (nats per image)" in text
     assert Axis(0, 0.8, "x").ticks() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
     assert Axis(0, 2000, "x", most=5).ticks() == [0, 500, 1000, 1500, 2000]
     assert Axis(0, 1, "x").ticks() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
@@ -284,10 +284,10 @@ def test_a_chart_of_its_own_is_valid_svg_with_its_colours() -> None:
     assert "prefers-color-scheme:dark" in "".join(root.itertext())
 
 
-def test_weights_as_picture_are_grey_at_zero() -> None:
+def test_weights_as_image_are_grey_at_zero() -> None:
     weights = np.array([[[0.0, 1.0, -1.0]], [[0.5, 2.0, -2.0]]])
-    assert as_picture(weights, 1.0).tolist() == [[[128, 255, 0]], [[191, 255, 0]]]
-    assert (as_picture(np.zeros((2, 2, 3)), 0.0) == 128).all()
+    assert as_image(weights, 1.0).tolist() == [[[128, 255, 0]], [[191, 255, 0]]]
+    assert (as_image(np.zeros((2, 2, 3)), 0.0) == 128).all()
 
 
 def test_a_comparison_comes_back_from_json(compared: Comparison) -> None:

@@ -93,11 +93,11 @@ def test_every_row_is_held_out_about_equally_often() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, 0.001, 0.999, float("nan")])
-def test_a_part_without_pictures_is_refused_with_what_to_try(share: float) -> None:
-    with pytest.raises(DataError, match=r"10 pictures cannot be divided .* try --test"):
+def test_a_part_without_images_is_refused_with_what_to_try(share: float) -> None:
+    with pytest.raises(DataError, match=r"10 images cannot be divided .* try `test"):
         stratified_split(np.arange(10) % 2, alone(10), share, 0)
 
 
-def test_pictures_that_are_all_duplicates_cannot_be_divided() -> None:
+def test_images_that_are_all_duplicates_cannot_be_divided() -> None:
     with pytest.raises(DataError, match="cannot be divided"):
         stratified_split(np.arange(10) % 2, np.zeros(10, np.int64), 0.5, 0)

@@ -21,7 +21,7 @@ from lazily import Labels, labelled, on_disk
 from catclf.datasets import Dataset
 from catclf.errors import CheckpointError, OutputError, SettingsError
 from catclf.objective import Point
-from catclf.training import Fit, Settings, checkpoint, train
+from catclf.training import Fit, Settings, checkpoint, solve
 from catclf.training.checkpoint import Checkpoints, beside
 from catclf.training.state import State, Watch
 
@@ -53,9 +53,9 @@ def sources(lazily: bool) -> Labels:
 @pytest.mark.parametrize("stop", [1, 7, 20, 39])
 def test_going_on_is_as_if_never_stopped(case: str, stop: int, tmp_path: Path) -> None:
     settings, lazily = CASES[case]
-    whole = train(sources(lazily), settings)
+    whole = solve(sources(lazily), settings)
     path, asked = tmp_path / "c", iter(range(100))
-    first = train(
+    first = solve(
         sources(lazily),
         settings,
         should_stop=lambda: next(asked) == stop,
@@ -64,7 +64,7 @@ def test_going_on_is_as_if_never_stopped(case: str, stop: int, tmp_path: Path) -
     assert (first.interrupted, first.steps) == (True, stop)
     going_on = Checkpoints(path, resume=True)
     steps: list[int] = []
-    second = train(
+    second = solve(
         sources(lazily),
         settings,
         on_step=lambda step, _: steps.append(step),
@@ -89,27 +89,27 @@ def test_each_checkpoint_leads_to_the_same_end(
         kept.append(path.read_bytes())
 
     monkeypatch.setattr(Checkpoints, "save", spy)
-    whole = train(sources(lazily), settings, checkpoints=Checkpoints(path, every=9))
+    whole = solve(sources(lazily), settings, checkpoints=Checkpoints(path, every=9))
     assert len(kept) == 4
-    assert result(whole) == result(train(sources(lazily), settings))
+    assert result(whole) == result(solve(sources(lazily), settings))
     for content in kept[:]:
         path.write_bytes(content)
-        fit = train(sources(lazily), settings, checkpoints=Checkpoints(path, resume=True))
+        fit = solve(sources(lazily), settings, checkpoints=Checkpoints(path, resume=True))
         assert result(fit) == result(whole)
 
 
 def test_a_finished_run_may_be_made_longer(tmp_path: Path) -> None:
     settings, path = CASES["gram"][0], tmp_path / "c"
-    train(sources(False), replace(settings, iterations=28), checkpoints=Checkpoints(path, every=28))
-    longer = train(sources(False), settings, checkpoints=Checkpoints(path, resume=True))
-    assert result(longer) == result(train(sources(False), settings))
+    solve(sources(False), replace(settings, iterations=28), checkpoints=Checkpoints(path, every=28))
+    longer = solve(sources(False), settings, checkpoints=Checkpoints(path, resume=True))
+    assert result(longer) == result(solve(sources(False), settings))
 
 
 def test_with_a_schedule_the_iterations_must_be_the_same(tmp_path: Path) -> None:
     settings, path = CASES["schedule"][0], tmp_path / "c"
-    train(sources(False), settings, checkpoints=Checkpoints(path, every=20))
+    solve(sources(False), settings, checkpoints=Checkpoints(path, every=20))
     with pytest.raises(CheckpointError, match="with iterations 40, not 50"):
-        train(
+        solve(
             sources(False),
             replace(settings, iterations=50),
             checkpoints=Checkpoints(path, resume=True),
@@ -128,9 +128,9 @@ def test_another_schedule_is_another_run(
 ) -> None:
     settings, path = Settings(method="gram", iterations=20), tmp_path / "c"
     earlier = replace(settings, schedule=before)
-    train(sources(False), earlier, checkpoints=Checkpoints(path, every=10))
+    solve(sources(False), earlier, checkpoints=Checkpoints(path, every=10))
     with pytest.raises(CheckpointError, match=f"is of a run with schedule {says}"):
-        train(
+        solve(
             sources(False),
             replace(settings, schedule=after),
             checkpoints=Checkpoints(path, resume=True),
@@ -140,26 +140,26 @@ def test_another_schedule_is_another_run(
 @pytest.mark.parametrize("method", ["gram", "stream"])
 def test_what_auto_chose_for_a_run_is_kept(method: str, tmp_path: Path) -> None:
     settings, path = Settings(method=method, iterations=40, print_every=7), tmp_path / "c"
-    train(sources(False), replace(settings, iterations=20), checkpoints=Checkpoints(path, every=20))
+    solve(sources(False), replace(settings, iterations=20), checkpoints=Checkpoints(path, every=20))
     found = Checkpoints(path, resume=True)
-    longer = train(sources(False), replace(settings, method="auto"), checkpoints=found)
+    longer = solve(sources(False), replace(settings, method="auto"), checkpoints=found)
     assert found.resumed_at == 20
     assert longer.settings.method == method
-    assert result(longer) == result(train(sources(False), settings))
+    assert result(longer) == result(solve(sources(False), settings))
 
 
 def test_without_a_checkpoint_a_run_begins_anew(tmp_path: Path) -> None:
     settings = CASES["gram"][0]
     found = Checkpoints(tmp_path / "none", resume=True)
-    assert result(train(sources(False), settings, checkpoints=found)) == result(
-        train(sources(False), settings)
+    assert result(solve(sources(False), settings, checkpoints=found)) == result(
+        solve(sources(False), settings)
     )
     assert found.resumed_at is None
 
 
 def dataset(seed: int = 0) -> Dataset:
     data = labelled(40, size=4, seed=seed)
-    return Dataset(data.pictures, data.Y, ("non-cat", "cat"), "made")
+    return Dataset(data.images, data.Y, ("non-cat", "cat"), "made")
 
 
 @pytest.mark.parametrize(
@@ -178,20 +178,20 @@ def test_another_run_is_refused_by_its_difference(
     change: dict[str, Any], says: str, tmp_path: Path
 ) -> None:
     path, settings = tmp_path / "c", Settings(iterations=10, method="gram")
-    train(dataset(), settings, checkpoints=Checkpoints(path, every=5))
+    solve(dataset(), settings, checkpoints=Checkpoints(path, every=5))
     if "batch_size" in change:
         settings = replace(settings, method="auto")
-    with pytest.raises(CheckpointError, match=f"c: is of a run with {says}: leave out --resume"):
-        train(dataset(), replace(settings, **change), checkpoints=Checkpoints(path, resume=True))
+    with pytest.raises(CheckpointError, match=f"c: is of a run with {says}: leave out `resume`"):
+        solve(dataset(), replace(settings, **change), checkpoints=Checkpoints(path, resume=True))
 
 
-def test_other_pictures_are_refused(tmp_path: Path) -> None:
+def test_other_images_are_refused(tmp_path: Path) -> None:
     path, settings = tmp_path / "c", Settings(iterations=10, method="gram")
-    train(dataset(), settings, checkpoints=Checkpoints(path, every=5))
-    with pytest.raises(CheckpointError, match="is of a run with other pictures"):
-        train(dataset(1), settings, checkpoints=Checkpoints(path, resume=True))
-    with pytest.raises(CheckpointError, match="is of a run with other validation pictures"):
-        train(
+    solve(dataset(), settings, checkpoints=Checkpoints(path, every=5))
+    with pytest.raises(CheckpointError, match="is of a run with other images"):
+        solve(dataset(1), settings, checkpoints=Checkpoints(path, resume=True))
+    with pytest.raises(CheckpointError, match="is of a run with other validation images"):
+        solve(
             dataset(),
             settings,
             validation=dataset(1),
@@ -200,8 +200,8 @@ def test_other_pictures_are_refused(tmp_path: Path) -> None:
 
 
 def test_lbfgs_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="checkpoints are for --solver gd"):
-        train(dataset(), Settings(solver="lbfgs"), checkpoints=Checkpoints(tmp_path / "c", 5))
+    with pytest.raises(SettingsError, match="checkpoints are for `solver=gd`"):
+        solve(dataset(), Settings(solver="lbfgs"), checkpoints=Checkpoints(tmp_path / "c", 5))
 
 
 def a_checkpoint(path: Path) -> Checkpoints:
@@ -284,7 +284,7 @@ def test_an_unsound_checkpoint_is_refused(
 ) -> None:
     found = a_checkpoint(tmp_path / "c")
     edited(tmp_path / "c", **members)
-    with pytest.raises(CheckpointError, match=f"c: .*{says}.*leave out --resume"):
+    with pytest.raises(CheckpointError, match=f"c: .*{says}.*leave out `resume`"):
         found.begin({"seed": 0}, fresh())
 
 
@@ -338,13 +338,13 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="c: cannot be written: no space left on device"):
-        train(sources(False), settings, checkpoints=Checkpoints(path, every=10))
+        solve(sources(False), settings, checkpoints=Checkpoints(path, every=10))
     monkeypatch.undo()
     assert list(tmp_path.iterdir()) == [path]
     going_on = Checkpoints(path, resume=True)
-    fit = train(sources(False), settings, checkpoints=going_on)
+    fit = solve(sources(False), settings, checkpoints=going_on)
     assert going_on.resumed_at == 20
-    assert result(fit) == result(train(sources(False), settings))
+    assert result(fit) == result(solve(sources(False), settings))
 
 
 def test_it_lies_beside_the_model() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from conftest import Run, make_pictures
+from conftest import Run, make_images
 from PIL import Image
 
 import catclf.cli.check
@@ -22,8 +22,8 @@ from catclf.training.gradient_check import Gradient, Place
 
 @pytest.fixture
 def at() -> Place:
-    pictures, labels = make_pictures(6)
-    return gradient_check.place(pictures, labels.astype(float).reshape(1, -1), 2.0, seed=3)
+    images, labels = make_images(6)
+    return gradient_check.place(images, labels.astype(float).reshape(1, -1), 2.0, seed=3)
 
 
 def test_all_forms_agree(at: Place) -> None:
@@ -33,13 +33,13 @@ def test_all_forms_agree(at: Place) -> None:
     assert len(found.pairs) == 6 + 1
     assert max(pair.difference for pair in found.pairs[:-1]) < 1e-13
     assert 0 < found.pairs[-1].difference < 1e-8
-    assert (found.pictures, found.features) == (6, 192)
+    assert (found.images, found.features) == (6, 192)
 
 
 def test_the_random_point_is_not_flat(at: Place) -> None:
     Z = at.w.T @ at.X
     assert np.abs(Z).max() == pytest.approx(1.0)
-    np.testing.assert_allclose(at.w, at.pictures.reshape(6, -1).T / 255 @ at.a, rtol=1e-12)
+    np.testing.assert_allclose(at.w, at.images.reshape(6, -1).T / 255 @ at.a, rtol=1e-12)
 
 
 def wrong_weight(at: Place) -> Gradient:
@@ -61,7 +61,7 @@ def wrong_cost(at: Place) -> Gradient:
 
 def penalised_bias(at: Place) -> Gradient:
     J, dw, db = gradient_check.vectorized(at)
-    return J, dw, db + at.l2 / len(at.pictures) * at.b
+    return J, dw, db + at.l2 / len(at.images) * at.b
 
 
 def not_a_number(at: Place) -> Gradient:
@@ -173,7 +173,7 @@ def test_a_disagreement_is_exit_1(
     assert "NO  vectorized = loop" in shown
 
 
-def test_only_the_chosen_pictures_are_read(run: Run, tmp_path: Path) -> None:
+def test_only_the_chosen_images_are_read(run: Run, tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for i in range(5):

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from catclf.errors import SettingsError
 from catclf.maths import Floats, cost_and_gradient
-from catclf.training import Settings, train
+from catclf.training import Settings, solve
 
 both_methods = pytest.mark.parametrize("method", ["stream", "gram"])
 
@@ -24,15 +24,15 @@ def optimum(data: Labels, l2: float) -> tuple[Floats, float]:
 
 
 def columns(data: Labels) -> Floats:
-    return np.asarray(data.pictures.reshape(len(data.pictures), -1).T / 255.0)
+    return np.asarray(data.images.reshape(len(data.images), -1).T / 255.0)
 
 
 @both_methods
 @pytest.mark.parametrize("l2", [0.3, 30.0])
-@pytest.mark.parametrize("m", [60, 400])  # fewer pictures than features, and more
+@pytest.mark.parametrize("m", [60, 400])  # fewer images than features, and more
 def test_it_meets_scikit_learns_optimum(method: str, l2: float, m: int) -> None:
     data = labelled(m)
-    fit = train(data, Settings(solver="lbfgs", l2=l2, method=method))
+    fit = solve(data, Settings(solver="lbfgs", l2=l2, method=method))
     w, b = optimum(data, l2)
     least = cost_and_gradient(columns(data), data.Y, w, b, l2)[0]
     found = cost_and_gradient(columns(data), data.Y, fit.w, fit.b, l2)[0]
@@ -47,28 +47,28 @@ def test_it_meets_scikit_learns_optimum(method: str, l2: float, m: int) -> None:
 
 def test_a_long_descent_and_it_meet() -> None:
     data = labelled(40, size=4)
-    slow = train(data, Settings(learning_rate=0.3, iterations=20_000, l2=2.0))
-    fast = train(data, Settings(solver="lbfgs", l2=2.0))
+    slow = solve(data, Settings(learning_rate=0.3, iterations=20_000, l2=2.0))
+    fast = solve(data, Settings(solver="lbfgs", l2=2.0))
     np.testing.assert_allclose(fast.w, slow.w, atol=1e-3 * np.abs(slow.w).max())
     assert fast.costs[-1] == pytest.approx(slow.costs[-1], rel=1e-7)
 
 
 @both_methods
-def test_equal_pictures_do_no_harm(method: str) -> None:
+def test_equal_images_do_no_harm(method: str) -> None:
     data = labelled(60)
-    data.pictures[:20] = data.pictures[20:40]
+    data.images[:20] = data.images[20:40]
     data.Y[:, :20] = data.Y[:, 20:40]
-    fit = train(data, Settings(solver="lbfgs", l2=1.0, method=method))
+    fit = solve(data, Settings(solver="lbfgs", l2=1.0, method=method))
     w, b = optimum(data, 1.0)
     least = cost_and_gradient(columns(data), data.Y, w, b, 1.0)[0]
     found = cost_and_gradient(columns(data), data.Y, fit.w, fit.b, 1.0)[0]
     assert found == pytest.approx(least, rel=1e-6)
 
 
-def test_pictures_on_disk_give_the_same_bits() -> None:
+def test_images_on_disk_give_the_same_bits() -> None:
     data = labelled(400)
     settings = Settings(solver="lbfgs", l2=1.0, method="stream")
-    here, there = train(data, settings), train(on_disk(data), settings)
+    here, there = solve(data, settings), solve(on_disk(data), settings)
     assert here.w.tobytes() == there.w.tobytes()
 
 
@@ -76,14 +76,14 @@ def test_pictures_on_disk_give_the_same_bits() -> None:
 def test_each_iteration_is_reported_and_some_are_kept(method: str) -> None:
     seen: list[int] = []
     settings = Settings(solver="lbfgs", l2=1.0, iterations=7, print_every=3, method=method)
-    fit = train(labelled(60), settings, on_step=lambda step, _: seen.append(step))
+    fit = solve(labelled(60), settings, on_step=lambda step, _: seen.append(step))
     assert seen == list(range(8))
     assert (fit.steps, fit.cost_steps, fit.reason) == (7, (0, 3, 6, 7), "")
 
 
 def test_it_stops_when_asked() -> None:
     steps: list[int] = []
-    fit = train(
+    fit = solve(
         labelled(60),
         Settings(solver="lbfgs", l2=1.0),
         on_step=lambda step, _: steps.append(step),
@@ -94,7 +94,7 @@ def test_it_stops_when_asked() -> None:
 
 
 def test_no_iterations_leave_everything_at_zero() -> None:
-    fit = train(labelled(10), Settings(solver="lbfgs", iterations=0))
+    fit = solve(labelled(10), Settings(solver="lbfgs", iterations=0))
     assert not fit.w.any()
     assert fit.costs == pytest.approx([np.log(2)])
 
@@ -102,7 +102,7 @@ def test_no_iterations_leave_everything_at_zero() -> None:
 def test_without_scipy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(SettingsError, match=r"pip install 'catclf\[lbfgs\]'"):
-        train(labelled(10), Settings(solver="lbfgs"))
+        solve(labelled(10), Settings(solver="lbfgs"))
 
 
 def test_an_unknown_solver_is_refused_with_the_known_ones() -> None:

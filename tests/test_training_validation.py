@@ -1,4 +1,4 @@
-"""Held-out pictures: who they are, what is kept because of them, and when training ends."""
+"""Held-out images: who they are, what is kept because of them, and when training ends."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from catclf.datasets import Dataset
 from catclf.errors import DataError, SettingsError
 from catclf.images.preprocess import Preprocess
 from catclf.maths import cost
-from catclf.model import Model
-from catclf.samples import Subset
+from catclf.samples import IndexedImages
 from catclf.splits import split
-from catclf.training import Fit, Settings, train
+from catclf.training import Fit, Settings, build_model, solve
 
 
 def rows_of(part: object) -> list[int]:
-    pictures = part.pictures  # type: ignore[attr-defined]
-    assert isinstance(pictures, Subset)
-    return list(pictures.rows.tolist())
+    images = part.images  # type: ignore[attr-defined]
+    assert isinstance(images, IndexedImages)
+    return list(images.rows.tolist())
 
 
 @pytest.mark.parametrize(("m", "fraction"), [(50, 0.2), (51, 0.5), (200, 0.013), (10, 0.9)])
@@ -56,7 +55,7 @@ def test_a_part_that_is_none_is_refused(value: float) -> None:
 
 
 def noisy(m: int = 60) -> Labels:
-    """Labels that have nothing to do with the pictures: learning makes others only worse."""
+    """Labels that have nothing to do with the images: learning makes others only worse."""
     data = labelled(m, size=8)
     data.Y = np.random.default_rng(8).permutation(data.Y[0]).reshape(1, m)
     return data
@@ -73,21 +72,21 @@ CASES = {
 def held_out_cost(fit: Fit) -> float:
     assert fit.validation is not None
     held = fit.validation.held_out
-    X = held.pictures[0 : held.Y.shape[1]].reshape(held.Y.shape[1], -1).T / 255
+    X = held.images[0 : held.Y.shape[1]].reshape(held.Y.shape[1], -1).T / 255
     return cost(fit.w.T @ X + fit.b, held.Y)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_best_weights_are_kept_and_patience_ends(case: str) -> None:
     settings = CASES[case]
-    watched = train(noisy(), with_validation(settings, patience=10**6))
+    watched = solve(noisy(), with_validation(settings, patience=10**6))
     seen = watched.validation
     assert seen is not None
     assert seen.best_cost == min(seen.costs)
     assert seen.best_step == seen.cost_steps[seen.costs.index(seen.best_cost)] > 0
     assert held_out_cost(watched) == pytest.approx(seen.best_cost, rel=1e-5)
     assert watched.steps > seen.best_step
-    patient = train(noisy(), with_validation(settings, patience=3))
+    patient = solve(noisy(), with_validation(settings, patience=3))
     assert patient.validation is not None
     assert patient.reason == "patience"
     best = patient.validation.costs.index(patient.validation.best_cost)
@@ -107,19 +106,19 @@ def with_validation(settings: Settings, patience: int) -> Settings:
 @pytest.mark.parametrize("case", CASES)
 def test_training_sees_nothing_but_its_part(case: str) -> None:
     settings, data = with_validation(CASES[case], 10**6), noisy()
-    fit = train(data, settings)
-    changed = Labels(data.pictures.copy(), data.Y.copy())
+    fit = solve(data, settings)
+    changed = Labels(data.images.copy(), data.Y.copy())
     held = rows_of(split(data, 0.3, 0)[1])
-    changed.pictures[held] = 255 - changed.pictures[held]
-    other = train(changed, settings)
+    changed.images[held] = 255 - changed.images[held]
+    other = solve(changed, settings)
     assert other.costs == fit.costs
 
 
-def test_other_pictures_may_judge() -> None:
+def test_other_images_may_judge() -> None:
     data, judge = noisy(), noisy(30)
-    fit = train(data, with_patience(CASES["gram"]), validation=judge)
-    alone = train(data, CASES["gram"])
-    assert fit.costs == alone.costs  # all pictures are trained on
+    fit = solve(data, with_patience(CASES["gram"]), validation=judge)
+    alone = solve(data, CASES["gram"])
+    assert fit.costs == alone.costs  # all images are trained on
     assert fit.validation is not None
     assert fit.validation.held_out is judge
     assert held_out_cost(fit) == pytest.approx(fit.validation.best_cost, rel=1e-5)
@@ -127,23 +126,23 @@ def test_other_pictures_may_judge() -> None:
 
 def test_a_split_on_disk_is_the_split_in_memory() -> None:
     settings = with_validation(CASES["stream"], 5)
-    here, there = train(noisy(), settings), train(on_disk(noisy()), settings)
+    here, there = solve(noisy(), settings), solve(on_disk(noisy()), settings)
     assert here.w.tobytes() == there.w.tobytes()
 
 
 def test_a_run_stopped_at_once_still_has_a_best_step() -> None:
-    fit = train(noisy(), with_validation(CASES["gram"], 3), should_stop=lambda: True)
+    fit = solve(noisy(), with_validation(CASES["gram"], 3), should_stop=lambda: True)
     assert fit.validation is not None
     assert (fit.steps, fit.validation.best_step, fit.interrupted) == (0, 0, True)
 
 
 def test_the_model_remembers_who_judged() -> None:
     labels = noisy()
-    data = Dataset(labels.pictures, labels.Y, ("non-cat", "cat"), "made", Preprocess(size=8))
-    fit = train(data, with_validation(CASES["gram"], 3))
-    training = Model.from_fit(fit, data).training
+    data = Dataset(labels.images, labels.Y, ("non-cat", "cat"), "made", Preprocess(size=8))
+    fit = solve(data, with_validation(CASES["gram"], 3))
+    training = build_model(fit, data).training
     assert fit.validation is not None
-    assert training.pictures == training.train.total == 42
+    assert training.images == training.train.total == 42
     assert training.validation["best_step"] == fit.validation.best_step
     assert sum(training.validation["counts"].values()) == 18
     assert training.settings["validation"] == 0.3

@@ -37,7 +37,7 @@ class Program(Group):
     """A group of commands that ends every failure with one line on stderr and a documented code.
 
     A command is loaded and built when it is called or listed: building all of them takes longer
-    than scoring a picture.
+    than scoring an image.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -86,8 +86,8 @@ app = typer.Typer(
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="Train logistic regression on pictures, and score pictures with it.",
-    epilog="Start with: catclf train && catclf predict picture.jpg",
+    help="Train logistic regression on images, and score images with it.",
+    epilog="Start with: catclf train && catclf predict image.jpg",
 )
 
 
@@ -97,7 +97,7 @@ def program(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
 ) -> None:
-    """Train logistic regression on pictures, and score pictures with it."""
+    """Train logistic regression on images, and score images with it."""
     global _debug
     _debug = debug
     if version:

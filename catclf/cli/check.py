@@ -28,7 +28,7 @@ def check(
     skip_bad: SkipBad = False,
     positive: Positive = None,
     examples: Annotated[
-        int, typer.Option(min=1, help="Pictures, evenly chosen; the loop is slow.")
+        int, typer.Option(min=1, help="Images, evenly chosen; the loop is slow.")
     ] = 8,
     directions: Annotated[
         int, typer.Option(min=1, help="Random directions for finite differences.")
@@ -50,7 +50,7 @@ def check(
     warn_of_idle_fit(fit, [data])
     batch = _batch(data, positive, size, fit, skip_bad, examples)
     worked = gradient_check.examples()
-    at = gradient_check.place(batch.pictures[:], batch.Y, l2, seed)
+    at = gradient_check.place(batch.images[:], batch.Y, l2, seed)
     gradient = gradient_check.check_gradient(at, directions, seed)
     agrees = gradient.agrees and all(example.agrees for example in worked)
     if format == "json":
@@ -69,7 +69,7 @@ def _batch(
     skip_bad: bool,
     examples: int,
 ) -> Dataset:
-    """A few pictures, evenly chosen; only they are read."""
+    """A few images, evenly chosen; only they are read."""
     from catclf.datasets import Reading, bundled, open_source
     from catclf.datasets.sources import rows_of, to_dataset
     from catclf.training.gradient_check import evenly
@@ -82,7 +82,7 @@ def _batch(
 def _facts(worked: list[Example], gradient: GradientCheck, agrees: bool) -> dict[str, Any]:
     return {
         "agrees": agrees,
-        "pictures": gradient.pictures,
+        "pictures": gradient.images,
         "features": gradient.features,
         "l2": gradient.l2,
         "speedup": gradient.speedup,
@@ -122,7 +122,7 @@ def _text(
         found = "  ".join(f"{value:.9g}" for value in example.found)
         lines.append(f"{_mark(example.agrees, style)}  {example.name:<24} {found}")
     head = (
-        f"the gradient at a random point: {counted(gradient.pictures, 'picture')} of "
+        f"the gradient at a random point: {counted(gradient.images, 'image')} of "
         f"{printable(source)}, {gradient.features} features, λ = {gradient.l2:g}"
     )
     lines += ["", style.bold(head), "", style.dim(f"{'form':<20}{'milliseconds':>14}")]

@@ -23,7 +23,6 @@ from catclf.cli.options import (
     SkipBad,
 )
 from catclf.cli.stdout import put, warn
-from catclf.cli.train.features import phases
 from catclf.terminal.style import stdout_styling
 from catclf.text import counted, printable
 
@@ -40,7 +39,7 @@ def compare(
         list[Path] | None,
         typer.Argument(
             metavar="[SOURCE]...",
-            help="Pictures: HDF5 files, class folders, CSV or TSV tables, .npz, taken together.",
+            help="Images: HDF5 files, class folders, CSV or TSV tables, .npz, taken together.",
             show_default="the bundled training set",
         ),
     ] = None,
@@ -51,14 +50,14 @@ def compare(
     distinct: Annotated[
         bool,
         typer.Option(
-            help="Leave out pictures that repeat others: they would be in both sides of a fold.",
+            help="Leave out images that repeat others: they would be in both sides of a fold.",
             rich_help_panel=DATA,
         ),
     ] = True,
     features: Annotated[
         Features,
         typer.Option(
-            help="What is weighed. Patches are learned from all pictures, without their labels.",
+            help="What is weighed. Patches are learned from all images, without their labels.",
             rich_help_panel=TRAINING,
         ),
     ] = "pixels",
@@ -101,7 +100,7 @@ def compare(
     Example: catclf compare train.h5 --lr 0.01,0.005,0.001 --l2 0,1 --repeats 3
     """
     from catclf.evaluation import compare, crossval
-    from catclf.terminal.progress import live_text
+    from catclf.terminal.progress import live_text, phases
 
     usual = ("0.01,0.001,0.0001", "0") if features == "pixels" else ("1.9", "0.01,0.03,0.1,0.3")
     plan = replace(
@@ -113,7 +112,7 @@ def compare(
         pooled, dropped = _pooled(data, reading, distinct)
     if dropped and not quiet:
         which = "which repeats another" if dropped == 1 else "which repeat others"
-        warn(f"left out {dropped} of {pooled.m + dropped} pictures, {which}")
+        warn(f"left out {dropped} of {pooled.m + dropped} images, {which}")
     rows: Labelled = pooled
     if features != "pixels":
         from catclf.features.prepare import prepare
@@ -160,7 +159,7 @@ def _numbers(option: str, text: str) -> list[float]:
 
 
 def _pooled(paths: list[Path] | None, reading: Reading, distinct: bool) -> tuple[Dataset, int]:
-    """All sources as one data set, and how many pictures were left out."""
+    """All sources as one data set, and how many images were left out."""
     from catclf.datasets import bundled, open_dataset
     from catclf.evaluation import crossval
 
@@ -192,8 +191,8 @@ def format_text(found: Comparison, measure: str, style: Styling) -> str:
 
     plan, positive = found.plan, printable(found.classes[1])
     head = (
-        f"{printable(found.source)}: {counted(found.pictures, 'picture')}, "
-        f"{found.positives} {positive} ({100 * found.positives / found.pictures:.1f} %)"
+        f"{printable(found.source)}: {counted(found.images, 'image')}, "
+        f"{found.positives} {positive} ({100 * found.positives / found.images:.1f} %)"
     )
     repeats = f" x {plan.repeats} repeats" if plan.repeats > 1 else ""
     how = (

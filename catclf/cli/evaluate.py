@@ -1,4 +1,4 @@
-"""``catclf evaluate``: how good a model is on labelled pictures."""
+"""``catclf evaluate``: how good a model is on labelled images."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def evaluate(
     ] = 5,
     format: JsonOrText = "text",
 ) -> None:
-    """Judge a model on labelled pictures that it has not seen.
+    """Judge a model on labelled images that it has not seen.
 
-    The column "blind" is what the best answer that ignores the picture would get. Warnings, such as
+    The column "blind" is what the best answer that ignores the image would get. Warnings, such as
     class shares unlike those in training, go to stderr.
 
     Example: catclf evaluate test_catvnoncat.h5 -m model.npz --format json
@@ -77,7 +77,7 @@ def format_text(found: Evaluation, mistakes: int, style: Styling) -> str:
     counts = found.counts
     negative, positive = (printable(name) for name in found.classes)
     head = (
-        f"{printable(found.source)}: {counted(counts.total, 'picture')}, "
+        f"{printable(found.source)}: {counted(counts.total, 'image')}, "
         f"{counts.positives} {positive} ({100 * found.share:.1f} %), {counts.negatives} {negative}"
     )
     lines = [style.bold(head), "", style.dim(f"{'':<19}{'model':>9}  {'blind':>9}")]
@@ -112,7 +112,7 @@ def _answer_lines(
     labels = [printable(answer.label) for answer in answers]
     said = [printable(answer.answer) for answer in answers]
     a, b = max(5, *map(len, labels)), max(5, *map(len, said))
-    head = f"{f'P({positive})':>9}  {'is':<{a}}  {'said':<{b}}  picture"
+    head = f"{f'P({positive})':>9}  {'is':<{a}}  {'said':<{b}}  image"
     lines = [style.bold(title), style.dim(head)]
     for answer, label, answered in zip(answers, labels, said, strict=True):
         share = f"{100 * answer.probability:.2f} %"

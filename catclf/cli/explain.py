@@ -1,4 +1,4 @@
-"""``catclf explain``: why one picture got its answer."""
+"""``catclf explain``: why one image got its answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from catclf.cli.open_data import open_labelled
 from catclf.cli.options import DATA, OUTPUT, JsonOrText, ModelPath, PartOption
 from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put
-from catclf.errors import DataError, PictureError, SettingsError
+from catclf.errors import DataError, ImageError, SettingsError
 from catclf.storage.files import replacing
 from catclf.terminal.style import stdout_styling
 from catclf.text import counted, printable
@@ -28,14 +28,14 @@ BAR = 12  # characters for each side of a bar
 
 
 def explain(
-    picture: Annotated[
+    image: Annotated[
         Path,
-        typer.Argument(metavar="PICTURE", help="A picture, or with --index a data set."),
+        typer.Argument(metavar="IMAGE", help="An image, or with --index a data set."),
     ],
     model: ModelPath = Path("model.npz"),
     index: Annotated[
         int | None,
-        typer.Option(min=0, help="The picture's number in a data set.", rich_help_panel=DATA),
+        typer.Option(min=0, help="The image's number in a data set.", rich_help_panel=DATA),
     ] = None,
     part: PartOption = None,
     label: Annotated[
@@ -45,16 +45,17 @@ def explain(
             show_default="that in the data set, else the answer given",
         ),
     ] = None,
-    image: Annotated[
+    image_file: Annotated[
         Path | None,
         typer.Option(
-            help="Write the picture and the map of its evidence here, as PNG.",
+            "--image",
+            help="Write the image and the map of its evidence here, as PNG.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
     format: JsonOrText = "text",
 ) -> None:
-    """Show how one picture's answer came about: z as a sum of parts, and the graph of its loss.
+    """Show how one image's answer came about: z as a sum of parts, and the graph of its loss.
 
     Example: catclf explain cat.jpg --label cat --image evidence.png
     """
@@ -63,46 +64,45 @@ def explain(
     from catclf.model.file import load
 
     trained = load(model)
-    if image is not None:
-        require_output(image, [picture, model])
-    shown, pixels, known = _picture(trained, picture, index, part)
+    if image_file is not None:
+        require_output(image_file, [image, model])
+    shown, pixels, known = _image(trained, image, index, part)
     found = explaining.explain(trained, pixels)
     label = label or known or found.answer
     if label not in found.classes:
         names = " or ".join(printable(name) for name in found.classes)
         raise SettingsError(f"--label {printable(label)} is no class of the model: use {names}")
     rows = explaining.loss_graph(found, found.classes.index(label))
-    if image is not None:
-        with replacing(image) as file:
+    if image_file is not None:
+        with replacing(image_file) as file:
             file.write(png.encode(explaining.side_by_side(found)))
     if format == "json":
         put(json_line(_facts(shown, found, label, rows)))
     else:
-        put(_text(shown, found, label, rows, image, stdout_styling()))
+        put(_text(shown, found, label, rows, image_file, stdout_styling()))
 
 
-def _picture(
+def _image(
     model: Model, path: Path, index: int | None, part: Part | None
 ) -> tuple[str, Pixels, str | None]:
-    """What the picture is called, its pixels, and its label where that is known."""
+    """What the image is called, its pixels, and its label where that is known."""
     from catclf.images import decode
 
     if index is None:
         if part is not None:
-            raise SettingsError(f"--part {part} is of a data set: say which picture with --index")
+            raise SettingsError(f"--part {part} is of a data set: say which image with --index")
         try:
             return printable(path), decode.read(path, model.preprocess), None
-        except PictureError as error:
-            hint = ": of a data set say which picture, as --index 0" if _is_data_set(path) else ""
+        except ImageError as error:
+            hint = ": of a data set say which image, as --index 0" if _is_data_set(path) else ""
             raise DataError(f"{printable(path)}: {error}{hint}") from error
     data = open_labelled(model, path, part)
     if index >= data.m:
         raise SettingsError(
-            f"--index {index}: {printable(path)} has {counted(data.m, 'picture')}, "
-            f"0 to {data.m - 1}"
+            f"--index {index}: {printable(path)} has {counted(data.m, 'image')}, 0 to {data.m - 1}"
         )
-    name = printable(data.names[index]) if data.names else f"picture {index}"
-    pixels = data.pictures[index : index + 1][0]
+    name = printable(data.names[index]) if data.names else f"image {index}"
+    pixels = data.images[index : index + 1][0]
     return f"{printable(data.source)} {name}", pixels, model.classes[int(data.Y[0, index])]
 
 
@@ -135,7 +135,12 @@ def _facts(shown: str, found: Explanation, label: str, rows: list[Row]) -> dict[
 
 
 def _text(
-    shown: str, found: Explanation, label: str, rows: list[Row], image: Path | None, style: Styling
+    shown: str,
+    found: Explanation,
+    label: str,
+    rows: list[Row],
+    image_file: Path | None,
+    style: Styling,
 ) -> str:
     positive = printable(found.classes[1])
     head = (
@@ -145,13 +150,13 @@ def _text(
     lines = [style.bold(head), "", *_part_lines(found, style), "", *_region_lines(found, style)]
     title = f"the graph of the loss if the label is {printable(label)}"
     lines += ["", style.bold(title), "", *_graph_lines(rows, style)]
-    if image is not None:
+    if image_file is not None:
         from catclf.images.colormap import full_colour
 
         full = full_colour(found.per_pixel)
         lines += [
             "",
-            f"{printable(image)}: the picture, and its evidence: orange for {positive}, blue "
+            f"{printable(image_file)}: the image, and its evidence: orange for {positive}, blue "
             "against,",
             f"full colour from ±{full:.2g} a pixel",
         ]
@@ -170,7 +175,7 @@ def _part_lines(found: Explanation, style: Styling) -> list[str]:
 
 
 def _region_lines(found: Explanation, style: Styling) -> list[str]:
-    """The 3x3 regions where they lie in the picture."""
+    """The 3x3 regions where they lie in the image."""
     most = float(abs(found.regions).max())
     positive = printable(found.classes[1])
     lines = [style.bold(f"{found.regions_title}: + speaks for {positive}, - against")]

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 def inspect(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model file made by train.")],
-    image: Annotated[
+    image_file: Annotated[
         Path | None,
         typer.Option(
+            "--image",
             help="Write the weights as PNG here: all channels together, then red, green and "
             "blue; orange speaks for the positive class, blue against it. Of patches, the atoms, "
             "from those that speak for the positive class to those against.",
@@ -40,15 +41,15 @@ def inspect(
     """
     from catclf.model.file import load
 
-    if image is not None:
-        require_writable(image, [model])
+    if image_file is not None:
+        require_writable(image_file, [model])
     trained = load(model)
-    if image is not None:
-        from catclf.explain.pictures import model_picture
+    if image_file is not None:
+        from catclf.explain.pictures import model_image
         from catclf.images.png import encode
 
-        with replacing(image) as file:
-            file.write(encode(model_picture(trained)))
+        with replacing(image_file) as file:
+            file.write(encode(model_image(trained)))
     put(_as_json(model, trained) if format == "json" else _as_text(model, trained))
 
 
@@ -99,8 +100,8 @@ def _as_text(path: Path, model: Model) -> str:
 
 
 def _facts(path: Path, model: Model) -> list[tuple[str, str]]:
-    picture, training, weights = model.preprocess, model.training, _weights(model)
-    background = " ".join(map(str, picture.background))
+    image, training, weights = model.preprocess, model.training, _weights(model)
+    background = " ".join(map(str, image.background))
     ended = ", interrupted" if training.interrupted else ""
     facts = [
         ("model", f"{printable(path)}: {counted(path.stat().st_size, 'byte', ',')}"),
@@ -109,7 +110,7 @@ def _facts(path: Path, model: Model) -> list[tuple[str, str]]:
         ("threshold", f"{model.threshold!r}"),
         (
             "picture",
-            f"{picture.size}x{picture.size} RGB / 255, {picture.fit}, {picture.resampling}, "
+            f"{image.size}x{image.size} RGB / 255, {image.fit}, {image.resampling}, "
             f"background {background}",
         ),
         (
@@ -122,7 +123,7 @@ def _facts(path: Path, model: Model) -> list[tuple[str, str]]:
         (
             "trained on",
             f"{printable(training.source) or 'unknown'}: "
-            f"{counted(training.pictures, 'picture', ',')}, "
+            f"{counted(training.images, 'image', ',')}, "
             f"{training.positives:,} of them {printable(model.classes[1])}",
         ),
         ("data", f"SHA-256 {printable(training.fingerprint) or 'unknown'}"),

@@ -28,20 +28,20 @@ def reading_with_progress(
     workers: int | None = None,
     stream: bool = False,
 ) -> Iterator[Reading]:
-    """How to read a source, with a progress bar on a terminal while pictures are decoded."""
+    """How to read a source, with a progress bar on a terminal while images are decoded."""
     from catclf.datasets import Reading
     from catclf.terminal.progress import counting
 
-    with counting("reading pictures", quiet) as on_progress:
+    with counting("reading images", quiet) as on_progress:
         yield Reading(positive, size, fit, skip_bad, workers, on_progress, stream=stream)
 
 
 class Opened(NamedTuple):
-    """What to train on, what to judge the model by, and what to choose the step by."""
+    """What to train on, what to test the model on, and what to choose the step by."""
 
     trained: Dataset
     tested: Dataset | None
-    judge: Dataset | None
+    validation: Dataset | None
 
 
 def open_for_training(
@@ -53,22 +53,23 @@ def open_for_training(
     from catclf.samples import in_memory
 
     trained, tested = open_parts(data, test, reading)
-    judge = open_validation(validation, trained, [data, test], reading)
-    for note in (*trained.notes, *(tested.notes if tested else ())):
-        warn(note)
+    held_out = open_validation(validation, trained, [data, test], reading)
+    for data_set in (trained, tested, held_out):
+        for note in data_set.notes if data_set else ():
+            warn(note)
     if tested is not None and tested.fingerprint == trained.fingerprint:
         warn(f"{tested.source}: is what the model is trained on: its accuracy there says little")
-    if reading.stream and in_memory(trained.pictures):
+    if reading.stream and in_memory(trained.images):
         warn(
             f"{printable(data)}: --stream reads HDF5 files alone, and this is held in memory: "
             "make one of it with catclf data pack"
         )
     trained.require_both_classes()
-    return Opened(trained, tested, judge)
+    return Opened(trained, tested, held_out)
 
 
 def warn_of_idle_fit(fit: str | None, paths: Sequence[Path | None]) -> None:
-    """Say on stderr that stored pictures are not made square again, where there are no others.
+    """Say on stderr that stored images are not made square again, where there are no others.
 
     Without paths it is the bundled data that are read.
     """
@@ -77,11 +78,11 @@ def warn_of_idle_fit(fit: str | None, paths: Sequence[Path | None]) -> None:
     given = [path for path in paths if path is not None]
     if fit is not None and all(map(stores_pixels, given)):
         shown = ", ".join(map(printable, given)) or "the bundled data"
-        warn(f"{shown}: --fit {fit} changes no stored picture: it only says how they were made")
+        warn(f"{shown}: --fit {fit} changes no stored image: it only says how they were made")
 
 
 def warn_of_left_out(source: Source) -> None:
-    """Name on stderr the pictures that --skip-bad has left out, once they are read."""
+    """Name on stderr the images that --skip-bad has left out, once they are read."""
     from catclf.datasets.sources import FileSource
 
     if isinstance(source, FileSource) and source.skipped:

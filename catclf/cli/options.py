@@ -55,8 +55,8 @@ Size = Annotated[
     typer.Option(
         min=1,
         max=1024,
-        help="Height and width of the pictures.",
-        show_default="that of stored pictures, else 64",
+        help="Height and width of the images.",
+        show_default="that of stored images, else 64",
         rich_help_panel=DATA,
     ),
 ]
@@ -64,14 +64,14 @@ FitOption = Annotated[
     Literal["squash", "crop", "pad"] | None,
     typer.Option(
         "--fit",
-        help="How picture files become square; crop keeps the middle.",
+        help="How image files become square; crop keeps the middle.",
         show_default="squash",
         rich_help_panel=DATA,
     ),
 ]
 SkipBad = Annotated[
     bool,
-    typer.Option("--skip-bad", help="Leave unreadable pictures out.", rich_help_panel=DATA),
+    typer.Option("--skip-bad", help="Leave unreadable images out.", rich_help_panel=DATA),
 ]
 Positive = Annotated[
     str | None,

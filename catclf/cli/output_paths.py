@@ -13,7 +13,7 @@ from catclf.text import printable
 def require_output(output: Path, inputs: Sequence[Path]) -> None:
     """Raise OutputError unless a file can be put there that is neither an input nor part of one."""
     require_writable(output, inputs)
-    require_no_picture(output, inputs)
+    require_no_image(output, inputs)
 
 
 def require_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path]) -> None:
@@ -22,12 +22,12 @@ def require_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path]) -> N
     for output in outputs:
         if output is not None:
             require_writable(output, taken)
-            require_no_picture(output, inputs)
+            require_no_image(output, inputs)
             taken.append(output)
 
 
-def require_no_picture(output: Path, sources: Sequence[Path]) -> None:
-    """Raise OutputError for a picture in a class folder or of a table."""
+def require_no_image(output: Path, sources: Sequence[Path]) -> None:
+    """Raise OutputError for an image in a class folder or of a table."""
     if not output.is_file():  # as is usual: then nothing of a source needs to be looked at
         return
     from catclf.datasets.open import holds
@@ -35,6 +35,6 @@ def require_no_picture(output: Path, sources: Sequence[Path]) -> None:
     for source in sources:
         if holds(source, output):
             raise OutputError(
-                f"{printable(output)}: is a picture of {printable(source)}, and saving would "
+                f"{printable(output)}: is an image of {printable(source)}, and saving would "
                 "replace it: give another output name"
             )

@@ -32,7 +32,7 @@ def report(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Labelled pictures to judge the model on.",
+            help="Labelled images to judge the model on.",
             show_default="none: no results",
             rich_help_panel=DATA,
         ),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from catclf.cli.flags import as_options
 from catclf.errors import OutputError
 
 Write = Callable[[bytes], object]
@@ -39,7 +40,7 @@ def warn(message: str) -> None:
     """One line on stderr, in plain text: rich would wrap it and read file names as markup."""
     if sys.stderr is not None:
         with suppress(OSError):  # nobody reads it: that is no reason to stop
-            sys.stderr.write("catclf: " + " ".join(message.split()) + "\n")
+            sys.stderr.write(f"catclf: {as_options(message)}\n")
             sys.stderr.flush()
 
 

@@ -1,4 +1,4 @@
-"""Labelled pictures, and how they are read."""
+"""Labelled images, and how they are read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Part = Literal["train", "test"]
 HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".he5")
 TABLE_ENDINGS = (".csv", ".tsv")
 ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS, ".npz")
-_AT_ONCE = 1024  # pictures hashed at a time
+_AT_ONCE = 1024  # images hashed at a time
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Reading:
     """How to read a source.
 
     ``positive`` names the class of label 1 (default: cat where there is one). ``size`` is the
-    height and width wanted (default: those of stored pictures, 64 for picture files). ``fit`` is
-    how picture files are brought to that shape. ``skip_bad`` leaves unreadable pictures out instead
+    height and width wanted (default: those of stored images, 64 for image files). ``fit`` is
+    how image files are brought to that shape. ``skip_bad`` leaves unreadable images out instead
     of refusing the source; ``every_class`` refuses one of which a class cannot be read at all.
     ``stream`` leaves the pixels of HDF5 files on disk however few they are.
-    ``on_progress(done, total)`` is told how many pictures are decoded.
+    ``on_progress(done, total)`` is told how many images are decoded.
     """
 
     positive: str | None = None
@@ -50,14 +50,14 @@ class Reading:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures uint8 (m, size, size, 3), labels Y float64 (1, m) of 0.0 and 1.0.
+    """Images uint8 (m, size, size, 3), labels Y float64 (1, m) of 0.0 and 1.0.
 
-    ``pictures`` is an array, or reads its rows from disk when sliced if it is large. ``classes``
+    ``images`` is an array, or reads its rows from disk when sliced if it is large. ``classes``
     are the names of labels 0 and 1; ``source`` says where it came from, ``notes`` what the reader
     decided on its way.
     """
 
-    pictures: Pixels
+    images: Pixels
     Y: Floats
     classes: tuple[str, str]
     source: str
@@ -67,33 +67,33 @@ class Dataset:
 
     @property
     def m(self) -> int:
-        """The number of pictures."""
-        return len(self.pictures)
+        """The number of images."""
+        return len(self.images)
 
     @property
     def size(self) -> int:
-        """Height and width of the pictures in pixels."""
-        return int(self.pictures.shape[1])
+        """Height and width of the images in pixels."""
+        return int(self.images.shape[1])
 
     @property
     def X(self) -> Pixels:
-        """The pictures as columns, uint8 (n, m): a view of pictures in memory, read from disk else.
+        """The images as columns, uint8 (n, m): a view of images in memory, read from disk else.
 
         Features are these divided by 255.
         """
-        return np.asarray(flatten(np.asarray(self.pictures)), dtype=np.uint8)
+        return np.asarray(flatten(np.asarray(self.images)), dtype=np.uint8)
 
     @property
     def positives(self) -> int:
-        """How many pictures have label 1."""
+        """How many images have label 1."""
         return int(self.Y.sum())
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of shape, classes, pixels and labels: equal for equal data, wherever kept."""
-        digest = hashlib.sha256(repr((self.pictures.shape, self.classes)).encode())
+        digest = hashlib.sha256(repr((self.images.shape, self.classes)).encode())
         for start in range(0, self.m, _AT_ONCE):
-            digest.update(np.ascontiguousarray(self.pictures[start : start + _AT_ONCE]).data)
+            digest.update(np.ascontiguousarray(self.images[start : start + _AT_ONCE]).data)
         digest.update(self.Y.astype(np.uint8).data)
         return digest.hexdigest()
 
@@ -102,6 +102,6 @@ class Dataset:
         if self.positives in (0, self.m):
             only = self.classes[1 if self.positives else 0]
             raise DataError(
-                f"{printable(self.source)}: every picture is {printable(only)}: "
+                f"{printable(self.source)}: every image is {printable(only)}: "
                 "training needs both classes"
             )

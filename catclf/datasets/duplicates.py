@@ -1,4 +1,4 @@
-"""Pictures that are the same, or nearly: hashes, and pairs found without comparing all."""
+"""Images that are the same, or nearly: hashes, and pairs found without comparing all."""
 
 from __future__ import annotations
 
@@ -20,54 +20,54 @@ _BANDS = ((0, 13), (13, 13), (26, 13), (39, 13), (52, 12))  # first bit and widt
 _LARGEST_GROUP = 2000
 
 
-def grey(pictures: Pixels, size: int) -> Floats:
-    """Grey pictures float64 (k, size, size): means over areas of uint8 pictures (k, s, s, 3).
+def grey(images: Pixels, size: int) -> Floats:
+    """Grey images float64 (k, size, size): means over areas of uint8 images (k, s, s, 3).
 
-    Pictures smaller than ``size`` are enlarged by repeating pixels.
+    Images smaller than ``size`` are enlarged by repeating pixels.
     """
-    s = pictures.shape[1]
+    s = images.shape[1]
     if s < size:
         nearest = np.arange(size) * s // size
-        return np.asarray(pictures[:, nearest][:, :, nearest].mean(axis=3))
+        return np.asarray(images[:, nearest][:, :, nearest].mean(axis=3))
     A = _areas(size, s)
     counts = A.sum(axis=1, dtype=np.float64)
-    rgb = pictures[..., 0].astype(np.float32)
-    rgb += pictures[..., 1]
-    rgb += pictures[..., 2]
+    rgb = images[..., 0].astype(np.float32)
+    rgb += images[..., 1]
+    rgb += images[..., 2]
     sums = A @ rgb @ A.T  # integers below 2^24: exact in float32
     return np.asarray(sums / (3.0 * counts[:, None] * counts))
 
 
-def perceptual_hashes(pictures: Pixels) -> Hashes:
-    """64 bits for each picture, nearly the same when it is re-encoded, resized or brightened.
+def perceptual_hashes(images: Pixels) -> Hashes:
+    """64 bits for each image, nearly the same when it is re-encoded, resized or brightened.
 
-    The 8x8 lowest frequencies of the discrete cosine transform of the 32x32 grey picture, each
+    The 8x8 lowest frequencies of the discrete cosine transform of the 32x32 grey image, each
     compared with their median without the mean (pHash: Zauner, "Implementation and Benchmarking of
     Perceptual Image Hash Functions", 2010, section 3.2.1).
     """
     C = _cosines(8, 32)
-    low = (C @ grey(pictures, 32) @ C.T).reshape(len(pictures), 64)
+    low = (C @ grey(images, 32) @ C.T).reshape(len(images), 64)
     bits = low > np.median(low[:, 1:], axis=1, keepdims=True)
     bits[:, 0] = False  # the mean is brightness, not content
     return np.packbits(bits, axis=1).view(">u8").astype(np.uint64).reshape(-1)
 
 
-def thumbnails(pictures: Pixels) -> Pixels:
-    """Grey 16x16 pictures uint8 (k, 16, 16), by which candidates are compared."""
-    return np.rint(grey(pictures, 16)).astype(np.uint8)
+def thumbnails(images: Pixels) -> Pixels:
+    """Grey 16x16 images uint8 (k, 16, 16), by which candidates are compared."""
+    return np.rint(grey(images, 16)).astype(np.uint8)
 
 
-def digests(pictures: Pixels) -> list[bytes]:
-    """16 bytes for each picture, equal for equal pixels."""
-    rows = np.ascontiguousarray(pictures).reshape(len(pictures), -1)
+def digests(images: Pixels) -> list[bytes]:
+    """16 bytes for each image, equal for equal pixels."""
+    rows = np.ascontiguousarray(images).reshape(len(images), -1)
     return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
 
 
 def near_pairs(hashes: Hashes, small: Pixels) -> list[Pair]:
     """Pairs (i < j) whose hashes differ in at most DISTANCE bits and thumbnails by under LEVELS.
 
-    If at most 4 bits of 64 differ, one of five bands of bits is equal, so only pictures that share
-    a band are compared: a few for each picture, not all.
+    If at most 4 bits of 64 differ, one of five bands of bits is equal, so only images that share
+    a band are compared: a few for each image, not all.
     """
     found: list[Pair] = []
     masks = [np.uint64(((1 << width) - 1) << (64 - first - width)) for first, width in _BANDS]

@@ -22,7 +22,7 @@ PARTS: dict[Part, tuple[str, ...]] = {
 
 
 def read(root: Path, part: Part, reading: Reading) -> FileSource:
-    """List the pictures of each class, by name. Raises DataError when there are not two classes."""
+    """List the images of each class, by name. Raises DataError when there are not two classes."""
     divided = _parts(root)
     folder = root
     if divided:
@@ -40,10 +40,10 @@ def read(root: Path, part: Part, reading: Reading) -> FileSource:
     files: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        found_files = list(_pictures(folder, name))
+        found_files = list(_images(folder, name))
         if not found_files:
             raise DataError(
-                f"{shown}: class folder {printable(name)} holds no pictures "
+                f"{shown}: class folder {printable(name)} holds no images "
                 f"({' '.join(sorted(ENDINGS))})"
             )
         files += found_files
@@ -78,8 +78,8 @@ def _folders(folder: Path) -> list[Path]:
     return [path for path in paths if not path.name.startswith(".")]
 
 
-def _pictures(folder: Path, name: str) -> Iterator[str]:
-    """Picture files of a class and of folders in it, relative to ``folder``, in a fixed order.
+def _images(folder: Path, name: str) -> Iterator[str]:
+    """Image files of a class and of folders in it, relative to ``folder``, in a fixed order.
 
     Links to folders are not followed, so that a loop of links ends. Raises DataError for a folder
     that cannot be listed: leaving out what is in it would change the result unseen.

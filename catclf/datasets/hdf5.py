@@ -27,11 +27,11 @@ from catclf.text import printable, reason
 
 MOST_COMPRESSION = 1100  # deflate reaches 1032:1 at best
 IN_MEMORY = 256 * 1024 * 1024  # bytes of pixels: more than this stays on disk where that is fast
-FIT, RESAMPLING = "catclf_fit", "catclf_resampling"  # attributes of packed pictures
+FIT, RESAMPLING = "catclf_fit", "catclf_resampling"  # attributes of packed images
 
 
 def read(path: Path, part: Part, reading: Reading) -> ArraySource:
-    """Read labels and class names of one part, and pictures, unless they stay on disk.
+    """Read labels and class names of one part, and images, unless they stay on disk.
 
     Raises DataError.
     """
@@ -43,14 +43,14 @@ def read(path: Path, part: Part, reading: Reading) -> ArraySource:
         label_set = _dataset(file, y_key, shown)
         schema.check_labels(label_set.shape, label_set.dtype, where)
         classes = _read_classes(file, shown)
-        pictures = _dataset(file, x_key, shown)
+        images = _dataset(file, x_key, shown)
         m = label_set.size
-        schema.check_pictures(pictures.shape, pictures.dtype, m, reading.size, f"{shown}: {x_key}")
+        schema.check_images(images.shape, images.dtype, m, reading.size, f"{shown}: {x_key}")
         labels = schema.check_values(_fetch(label_set, where), classes, where)
-        attributes = (pictures.attrs.get(FIT), pictures.attrs.get(RESAMPLING))
-        preprocess = schema.recorded(*attributes, pictures.shape[1], reading, shown)
+        attributes = (images.attrs.get(FIT), images.attrs.get(RESAMPLING))
+        preprocess = schema.recorded(*attributes, images.shape[1], reading, shown)
         names = _read_names(file, x_key, m, shown)
-        pixels = _pixels(pictures, f"{shown}: {x_key}", reading.stream)
+        pixels = _pixels(images, f"{shown}: {x_key}", reading.stream)
     except BaseException as error:
         file.close()
         if isinstance(error, DataError) or not isinstance(error, Exception):
@@ -129,7 +129,7 @@ def _read_classes(file: Any, shown: str) -> tuple[str, ...]:
 
 
 def _read_names(file: Any, x_key: str, m: int, shown: str) -> tuple[str, ...] | None:
-    """What the pictures were called before they were packed, if that was kept."""
+    """What the images were called before they were packed, if that was kept."""
     key = x_key.removesuffix("_x") + "_names"
     if not x_key.endswith("_set_x") or key not in file:
         return None
@@ -144,17 +144,17 @@ def _texts(dataset: Any, shown: str) -> list[str]:
     return [os.fsdecode(text) if isinstance(text, bytes | str) else "" for text in raw]
 
 
-def _pixels(pictures: Any, shown: str, stream: bool) -> Pixels:
-    """The pictures in memory, or reading from disk when they are many or ``stream`` says so.
+def _pixels(images: Any, shown: str, stream: bool) -> Pixels:
+    """The images in memory, or reading from disk when they are many or ``stream`` says so.
 
-    Compressed pictures would be unpacked again in every pass, so they stay on disk only if memory
+    Compressed images would be unpacked again in every pass, so they stay on disk only if memory
     cannot hold them.
     """
-    most = IN_MEMORY if pictures.compression is None else 0.5 * machine.memory()
-    if pictures.nbytes <= most and not stream:
-        pixels: Pixels = np.ascontiguousarray(_fetch(pictures, shown))
+    most = IN_MEMORY if images.compression is None else 0.5 * machine.memory()
+    if images.nbytes <= most and not stream:
+        pixels: Pixels = np.ascontiguousarray(_fetch(images, shown))
         return pixels
-    rows: Any = DiskRows(pictures, shown)  # has what is used of an array
+    rows: Any = DiskRows(images, shown)  # has what is used of an array
     return rows  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""Pictures that are fetched when they are sliced: from an open HDF5 file, or some of others."""
+"""Images that are fetched when they are sliced: from an open HDF5 file, or some of others."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class DiskRows:
         return self[:].astype(dtype or np.uint8, copy=False)
 
     def read_into(self, start: int, found: Pixels) -> None:
-        """Fill an array of pictures with those from ``start`` on.
+        """Fill an array of images with those from ``start`` on.
 
         Saves a new array for each slice, whose fresh pages cost more than the copying.
         """

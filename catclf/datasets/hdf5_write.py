@@ -1,4 +1,4 @@
-"""Writing HDF5 data sets, block by block: pictures of any number in the memory of a few."""
+"""Writing HDF5 data sets, block by block: images of any number in the memory of a few."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write(
 ) -> dict[Part, Labels]:
     """Write the parts to one file, wholly or not at all; the labels that were written, by part.
 
-    Pictures lie in chunks of 64, so that reading them in order touches each byte once. Their names
+    Images lie in chunks of 64, so that reading them in order touches each byte once. Their names
     and how they were made are kept beside them. Raises DataError and OutputError.
     """
     import h5py  # noqa: TID251
@@ -55,7 +55,7 @@ def write(
 
 def _write_part(file: Any, part: Part, source: Source, compression: str) -> Labels:
     size = source.preprocess.size
-    pictures = file.create_dataset(
+    images = file.create_dataset(
         f"{part}_set_x",
         shape=(0, size, size, 3),
         maxshape=(None, size, size, 3),
@@ -64,17 +64,17 @@ def _write_part(file: Any, part: Part, source: Source, compression: str) -> Labe
         compression=None if compression == "none" else compression,
         track_times=False,
     )
-    pictures.attrs[FIT] = source.preprocess.fit
-    pictures.attrs[RESAMPLING] = source.preprocess.resampling
+    images.attrs[FIT] = source.preprocess.fit
+    images.attrs[RESAMPLING] = source.preprocess.resampling
     rows: list[Labels] = []
     count = 0
     for block_rows, block in source.blocks():
-        pictures.resize(count + len(block), axis=0)
-        pictures[count:] = block
+        images.resize(count + len(block), axis=0)
+        images[count:] = block
         count += len(block)
         rows.append(block_rows)
     if not rows:
-        raise DataError(f"{source.shown}: has no pictures to write")
+        raise DataError(f"{source.shown}: has no images to write")
     kept = np.concatenate(rows)
     labels = source.labels[kept]
     file.create_dataset(f"{part}_set_y", data=labels, track_times=False)

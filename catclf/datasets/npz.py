@@ -19,7 +19,7 @@ from catclf.text import printable, reason
 
 
 def read(path: Path, part: Part, reading: Reading) -> ArraySource:
-    """Pictures and labels, without unpickling anything. Raises DataError."""
+    """Images and labels, without unpickling anything. Raises DataError."""
     shown = printable(path)
     try:
         with zipfile.ZipFile(path) as archive:
@@ -53,7 +53,7 @@ def _read(archive: zipfile.ZipFile, path: Path, part: Part, reading: Reading) ->
         labels = schema.check_values(member.array(), classes, f"{shown}: {y_key}")
     with _Member(archive, x_key, shown) as member:
         where = f"{shown}: {x_key}"
-        schema.check_pictures(member.shape, member.dtype, len(labels), reading.size, where)
+        schema.check_images(member.shape, member.dtype, len(labels), reading.size, where)
         pixels = member.array()
     preprocess = schema.recorded(None, None, pixels.shape[1], reading, shown)
     return ArraySource(shown, path.name, classes, labels, preprocess, pixels)

@@ -1,4 +1,4 @@
-"""Labelled pictures: every source becomes the same ``Dataset``."""
+"""Labelled images: every source becomes the same ``Dataset``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from catclf.datasets.dataset import ENDINGS, HDF5_ENDINGS, TABLE_ENDINGS, Dataset, Part, Reading
 from catclf.datasets.sources import FileSource, to_dataset
 from catclf.errors import DataError
+from catclf.images.formats import ENDINGS as IMAGE_ENDINGS
 from catclf.images.preprocess import Preprocess
 from catclf.text import printable, reason
 
@@ -65,7 +66,7 @@ def open_like(train: Dataset, path: Path, part: Part, reading: Reading) -> Datas
 
 
 def open_source(path: str | Path, part: Part, reading: Reading) -> Source:
-    """The reader for what is at ``path``, with its labels read and its pictures not yet."""
+    """The reader for what is at ``path``, with its labels read and its images not yet."""
     path = Path(path)
     shown, ending = printable(path), path.suffix.lower()
     try:
@@ -121,7 +122,7 @@ def has_both_parts(path: Path) -> bool:
 
 
 def stores_pixels(path: Path) -> bool:
-    """Whether pictures lie there as pixels of one size, and not as files that are decoded."""
+    """Whether images lie there as pixels of one size, and not as files that are decoded."""
     return path.suffix.lower() in (*HDF5_ENDINGS, ".npz") and not path.is_dir()
 
 
@@ -132,7 +133,7 @@ def bundled() -> tuple[Path, Path]:
         train, test = folder / "train.h5", folder / "test.h5"
         if train.is_file() and test.is_file():
             return train, test
-    raise DataError("the bundled data set is missing from this installation: give --data")
+    raise DataError("the bundled data set is missing from this installation: give `data`")
 
 
 def open_for(
@@ -161,7 +162,7 @@ def open_for(
         source.preprocess = preprocess
     data = to_dataset(source, same)
     if not data.m:
-        raise DataError(f"{printable(path)}: holds no pictures")
+        raise DataError(f"{printable(path)}: holds no images")
     if source.classes and data.classes[0] != negative:
         note = (
             f"{printable(path)}: negatives are {printable(data.classes[0])} here and were "
@@ -172,11 +173,11 @@ def open_for(
 
 
 def holds(source: Path, file: Path) -> bool:
-    """Whether a file that is there is a picture in class folders or of a table, by any name."""
+    """Whether a file that is there is an image in class folders or of a table, by any name."""
     status = file.stat()
     linked = file.is_symlink() or status.st_nlink > 1
-    other = source.is_dir() and file.suffix.lower() not in ENDINGS and not linked
-    if stores_pixels(source) or other:  # folders have no pictures with other endings
+    other = source.is_dir() and file.suffix.lower() not in IMAGE_ENDINGS and not linked
+    if stores_pixels(source) or other:  # folders have no images with other endings
         return False
     return any(os.path.samestat(each, status) for each in _statuses(source))
 

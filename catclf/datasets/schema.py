@@ -1,4 +1,4 @@
-"""Checks that stored arrays are labelled pictures, the same for HDF5 and ``.npz``."""
+"""Checks that stored arrays are labelled images, the same for HDF5 and ``.npz``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_CLASSES = 1000
 
 
 def find_keys(keys: Container[str], listed: list[str], part: Part, shown: str) -> tuple[str, str]:
-    """The keys of pictures and labels. Raises DataError that lists those found."""
+    """The keys of images and labels. Raises DataError that lists those found."""
     for x_key, y_key in KEYS[part]:
         if x_key in keys and y_key in keys:
             return x_key, y_key
@@ -32,7 +32,7 @@ def find_keys(keys: Container[str], listed: list[str], part: Part, shown: str) -
 
 
 def parts(keys: Container[str]) -> set[Part]:
-    """Those parts of which pictures and labels are among the keys."""
+    """Those parts of which images and labels are among the keys."""
     named: tuple[Part, ...] = ("train", "test")
     return {part for part in named if f"{part}_set_x" in keys and f"{part}_set_y" in keys}
 
@@ -53,7 +53,7 @@ def check_values(labels: NDArray[Any], classes: tuple[str, ...], shown: str) -> 
     if len(outside):
         allowed = "0 or 1" if count == 2 else f"0 to {count - 1}"
         raise DataError(
-            f"{shown} has label {values[outside[0]]} at picture {outside[0]}: "
+            f"{shown} has label {values[outside[0]]} at image {outside[0]}: "
             f"labels must be {allowed}"
         )
     return values.astype(np.int64)
@@ -66,31 +66,31 @@ def check_classes(names: list[str], shown: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def check_pictures(
+def check_images(
     shape: tuple[int, ...], dtype: np.dtype[Any], m: int, size: int | None, shown: str
 ) -> None:
-    """Pictures are uint8 (m, size, size, 3), as many as there are labels."""
+    """Images are uint8 (m, size, size, 3), as many as there are labels."""
     if dtype != np.uint8:
         raise DataError(f"{shown} is {dtype}: pixels must be uint8, 0 to 255")
     if len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2] or shape[1] == 0:
         raise DataError(f"{shown} has shape {shape}: (m, 64, 64, 3) or another square is needed")
     if shape[0] != m:
-        raise DataError(f"{shown} has {counted(shape[0], 'picture')}, but {counted(m, 'label')}")
+        raise DataError(f"{shown} has {counted(shape[0], 'image')}, but {counted(m, 'label')}")
     if m == 0:
-        raise DataError(f"{shown} has no pictures")
+        raise DataError(f"{shown} has no images")
     if size is not None and shape[1] != size:
         raise DataError(
-            f"{shown} has pictures of {shape[1]}x{shape[1]}, not {size}x{size}: "
-            f"train with --size {shape[1]}"
+            f"{shown} has images of {shape[1]}x{shape[1]}, not {size}x{size}: "
+            f"train with `size={shape[1]}`"
         )
 
 
 def recorded(fit: Any, resampling: Any, size: int, reading: Reading, shown: str) -> Preprocess:
-    """The preprocessing that made stored pictures, as recorded with them, else as stated."""
+    """The preprocessing that made stored images, as recorded with them, else as stated."""
     if fit is None:
         return Preprocess(size, reading.fit or "squash")
     if fit not in FITS or not isinstance(resampling, str):
         raise DataError(f"{shown}: was packed in a way that this catclf does not know")
     if reading.fit not in (None, fit):
-        raise DataError(f"{shown}: was packed with --fit {fit}, not {reading.fit}")
+        raise DataError(f"{shown}: was packed with `fit={fit}`, not {reading.fit}")
     return Preprocess(size, fit, resampling)

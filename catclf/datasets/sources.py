@@ -1,4 +1,4 @@
-"""What every reader gives: labels at once, pictures in blocks; how that becomes a ``Dataset``."""
+"""What every reader gives: labels at once, images in blocks; how that becomes a ``Dataset``."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from catclf.errors import DataError
 from catclf.images.pool import decode_all
 from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
-from catclf.samples import RowView
+from catclf.samples import IndexedImages
 from catclf.text import counted, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-BLOCK = 64  # pictures
-LISTED = 10  # unreadable pictures named in an error
+BLOCK = 64  # images
+LISTED = 10  # unreadable images named in an error
 CAT = "cat"
 
 
 class Source(Protocol):
-    """Labelled pictures that are read block by block.
+    """Labelled images that are read block by block.
 
     ``labels`` (m,) index ``classes``, which is empty when the source does not name them and the
     labels are 0 and 1; ``shown`` names the source in messages, ``name`` in a model.
@@ -38,7 +38,7 @@ class Source(Protocol):
     preprocess: Preprocess
 
     def blocks(self) -> Iterator[tuple[Labels, Pixels]]:
-        """Row numbers (k,) and pictures (k, size, size, 3), in order, of all that can be read."""
+        """Row numbers (k,) and images (k, size, size, 3), in order, of all that can be read."""
 
     def names(self) -> Sequence[str] | None:
         """What each row was called where it came from."""
@@ -46,7 +46,7 @@ class Source(Protocol):
 
 @dataclass
 class ArraySource:
-    """Pictures that are stored as pixels; ``pixels`` may read from disk when sliced."""
+    """Images that are stored as pixels; ``pixels`` may read from disk when sliced."""
 
     shown: str
     name: str
@@ -67,7 +67,7 @@ class ArraySource:
 
 @dataclass
 class FileSource:
-    """Picture files. ``lines`` are their line numbers in a manifest, for messages."""
+    """Image files. ``lines`` are their line numbers in a manifest, for messages."""
 
     shown: str
     name: str
@@ -84,21 +84,21 @@ class FileSource:
         paths = (str(self.root / file) for file in self.files)
         decoded = decode_all(paths, self.preprocess, workers=self.reading.workers)
         rows: list[int] = []
-        pictures: list[Pixels] = []
+        images: list[Pixels] = []
         self.skipped.clear()
         for row, (_, result) in enumerate(decoded):
             if isinstance(result, Exception):
                 self._skip(row, str(result))
             else:
                 rows.append(row)
-                pictures.append(result)
+                images.append(result)
             if len(rows) == BLOCK:
-                yield np.array(rows), np.stack(pictures)
-                rows, pictures = [], []
+                yield np.array(rows), np.stack(images)
+                rows, images = [], []
             if self.reading.on_progress:
                 self.reading.on_progress(row + 1, len(self.files))
         if rows:
-            yield np.array(rows), np.stack(pictures)
+            yield np.array(rows), np.stack(images)
         if self.skipped and not self.reading.skip_bad:
             self._refuse()
         if self.reading.every_class:
@@ -113,12 +113,12 @@ class FileSource:
         return where + printable(self.files[row])
 
     def left_out(self) -> str:
-        """Which pictures were skipped and why, the first ten by name; empty if none were."""
+        """Which images were skipped and why, the first ten by name; empty if none were."""
         if not self.skipped:
             return ""
         listed = "; ".join(f"{self.label_of(row)} ({why})" for row, why in self.skipped[:LISTED])
         more = "; …" if len(self.skipped) > LISTED else ""
-        return f"left out {counted(len(self.skipped), 'unreadable picture')}: {listed}{more}"
+        return f"left out {counted(len(self.skipped), 'unreadable image')}: {listed}{more}"
 
     def _skip(self, row: int, reason: str) -> None:
         self.skipped.append((row, reason))
@@ -129,8 +129,8 @@ class FileSource:
         listed = "; ".join(f"{self.label_of(row)} ({why})" for row, why in self.skipped[:LISTED])
         least = "at least " if len(self.skipped) >= LISTED else ""
         raise DataError(
-            f"{self.shown}: {least}{counted(len(self.skipped), 'picture')} cannot be read: "
-            f"{listed}: mend them, or leave them out with --skip-bad"
+            f"{self.shown}: {least}{counted(len(self.skipped), 'image')} cannot be read: "
+            f"{listed}: mend them, or leave them out with `skip_bad`"
         )
 
     def _require_every_class(self) -> None:
@@ -139,7 +139,7 @@ class FileSource:
         for index, name in enumerate(self.classes):
             of_class = self.labels == index
             if of_class.any() and bad[of_class].all():
-                raise DataError(f"{self.shown}: no picture of class {printable(name)} can be read")
+                raise DataError(f"{self.shown}: no image of class {printable(name)} can be read")
 
 
 def rows_of(source: Source, rows: Labels) -> Source:
@@ -154,7 +154,7 @@ def rows_of(source: Source, rows: Labels) -> Source:
             skipped=[],
         )
     assert isinstance(source, ArraySource)
-    pixels: Any = RowView(source.pixels, rows)  # has what is used of an array
+    pixels: Any = IndexedImages(source.pixels, rows)  # has what is used of an array
     return replace(
         source,
         labels=source.labels[rows],
@@ -164,18 +164,18 @@ def rows_of(source: Source, rows: Labels) -> Source:
 
 
 def to_dataset(source: Source, reading: Reading) -> Dataset:
-    """Two classes from however many, and all pictures: in memory, or as the source keeps them."""
+    """Two classes from however many, and all images: in memory, or as the source keeps them."""
     positive, note = choose_positive(source, reading.positive)
     classes = two_classes(source.classes, positive)
     positive_index = source.classes.index(positive) if source.classes else 1
-    rows, pictures = _gather(source)
+    rows, images = _gather(source)
     names = source.names()
     kept = names if names is None or len(rows) == len(names) else [names[row] for row in rows]
     notes = [note] if note else []
     if isinstance(source, FileSource) and source.skipped:
         notes.append(source.left_out())
     return Dataset(
-        pictures=pictures,
+        images=images,
         Y=(source.labels[rows] == positive_index).astype(np.float64).reshape(1, -1),
         classes=classes,
         source=source.name,
@@ -200,14 +200,14 @@ def choose_positive(source: Source, wanted: str | None) -> tuple[str, str]:
             f"{source.shown}: no class is named {printable(wanted)}: choose from {shown}"
         )
     if wanted is None and CAT not in classes and len(classes) > 2:
-        raise DataError(f"{source.shown}: say which class to find with --positive: {shown}")
+        raise DataError(f"{source.shown}: say which class to find with `positive`: {shown}")
     negated = [name for name in classes[:2] if f"non-{name}" in classes]
     positive = wanted or (CAT if CAT in classes else (negated or classes[1:])[0])
     name = printable(positive)
     if len(classes) > 2:
         return positive, f"{name} is positive, the other {len(classes) - 1} classes are not"
     if wanted is None and positive != CAT:
-        return positive, f"{name} is the positive class (--positive chooses another)"
+        return positive, f"{name} is the positive class (`positive` chooses another)"
     return positive, ""
 
 
@@ -218,19 +218,19 @@ def two_classes(classes: tuple[str, ...], positive: str) -> tuple[str, str]:
 
 
 def _gather(source: Source) -> tuple[Labels, Pixels]:
-    """All rows that can be read and their pictures; decoded blocks go straight to their place."""
+    """All rows that can be read and their images; decoded blocks go straight to their place."""
     m = len(source.labels)
     if isinstance(source, ArraySource):
         return np.arange(m), source.pixels
     from catclf.machine import require_memory
 
     size = source.preprocess.size
-    require_memory(m * size * size * 3, f"{source.shown}: {counted(m, 'picture')} of {size}x{size}")
-    pictures = np.empty((m, size, size, 3), dtype=np.uint8)
+    require_memory(m * size * size * 3, f"{source.shown}: {counted(m, 'image')} of {size}x{size}")
+    images = np.empty((m, size, size, 3), dtype=np.uint8)
     rows = np.empty(m, dtype=np.int64)
     count = 0
     for found, block in source.blocks():
         rows[count : count + len(found)] = found
-        pictures[count : count + len(found)] = block
+        images[count : count + len(found)] = block
         count += len(found)
-    return rows[:count], pictures[:count]
+    return rows[:count], images[:count]

@@ -1,4 +1,4 @@
-"""A CSV or TSV table of picture paths and labels."""
+"""A CSV or TSV table of image paths and labels."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read(path: Path, reading: Reading) -> FileSource:
     except csv.Error as error:
         raise DataError(f"{shown}: is not a readable table: {error}") from error
     if not files:
-        raise DataError(f"{shown}: has no pictures")
+        raise DataError(f"{shown}: has no images")
     if not reading.skip_bad:
         _require_files(path.parent, files, lines, shown)
     names = sorted(set(texts))
@@ -47,7 +47,7 @@ def read(path: Path, reading: Reading) -> FileSource:
         index = {name: i for i, name in enumerate(names)}
         labels = np.array([index[text] for text in texts], dtype=np.int64)
         if len(classes) < 2:
-            raise DataError(f"{shown}: all pictures are {printable(names[0])}: two classes needed")
+            raise DataError(f"{shown}: all images are {printable(names[0])}: two classes needed")
     preprocess = Preprocess(reading.size or 64, reading.fit or "squash")
     return FileSource(
         shown, path.name, classes, labels, preprocess, path.parent, files, reading, lines
@@ -80,7 +80,7 @@ def _rows(reader: Iterator[list[str]], shown: str) -> Iterator[tuple[int, str, s
 
 
 def _require_files(root: Path, files: list[str], lines: list[int], shown: str) -> None:
-    """Found before any picture is decoded: a table made elsewhere often misses them all."""
+    """Found before any image is decoded: a table made elsewhere often misses them all."""
     for line, name in zip(lines, files, strict=True):
         try:
             there = (root / name).is_file()

@@ -1,4 +1,4 @@
-"""What would spoil a result before training: duplicates, leaks, odd shares, odd pictures."""
+"""What would spoil a result before training: duplicates, leaks, odd shares, odd images."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from catclf.metrics.counts import SHARE_DEVIATIONS, SHARE_DIFFERENCE
 from catclf.parallel import blas_threads
 from catclf.text import printable
 
-EMPTY_SPREAD = 3.0  # grey levels: a picture whose pixels differ less shows nothing
-SCRAMBLED_CORRELATION = 0.6  # of neighbouring pixels; pictures have 0.9, scrambled ones under 0.4
+EMPTY_SPREAD = 3.0  # grey levels: an image whose pixels differ less shows nothing
+SCRAMBLED_CORRELATION = 0.6  # of neighbouring pixels; images have 0.9, scrambled ones under 0.4
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Finding:
 
 @dataclass
 class Part:
-    """One part of a source and what was measured of its pictures, row by row of those readable."""
+    """One part of a source and what was measured of its images, row by row of those readable."""
 
     label: str
     source: Source
@@ -49,14 +49,14 @@ class Part:
         """Class numbers of the readable rows."""
         return self.source.labels[self.rows]
 
-    def picture(self, index: int) -> str:
-        """The name of a measured picture, or its number where it has none."""
+    def image(self, index: int) -> str:
+        """The name of a measured image, or its number where it has none."""
         row = int(self.rows[index])
         names = self.source.names()
-        return f"{self.label} {printable(names[row]) if names else f'picture {row}'}"
+        return f"{self.label} {printable(names[row]) if names else f'image {row}'}"
 
     def class_name(self, index: int) -> str:
-        """The class of a measured picture."""
+        """The class of a measured image."""
         return printable(self.classes[int(self.labels[index])])
 
     @property
@@ -66,17 +66,17 @@ class Part:
 
 
 def measure(label: str, source: Source) -> Part:
-    """Read all pictures of a part once, in blocks, and keep a few hundred bytes of each."""
+    """Read all images of a part once, in blocks, and keep a few hundred bytes of each."""
     part = Part(label, source)
     rows, hashes, small, spread, sums = [], [], [], [], np.zeros(6)
     with blas_threads(1):  # the products are small: waking threads takes ten times as long
-        for block_rows, pictures in source.blocks():
+        for block_rows, images in source.blocks():
             rows.append(block_rows)
-            hashes.append(duplicates.perceptual_hashes(pictures))
-            small.append(duplicates.thumbnails(pictures))
-            part.digests += duplicates.digests(pictures)
+            hashes.append(duplicates.perceptual_hashes(images))
+            small.append(duplicates.thumbnails(images))
+            part.digests += duplicates.digests(images)
             spread.append(small[-1].std(axis=(1, 2)))
-            sums += _neighbour_sums(pictures)
+            sums += _neighbour_sums(images)
     if rows:
         part.rows, part.hashes = np.concatenate(rows), np.concatenate(hashes)
         part.small, part.spread = np.concatenate(small), np.concatenate(spread)
@@ -85,7 +85,7 @@ def measure(label: str, source: Source) -> Part:
 
 
 def findings(parts: Sequence[Part], smallest: int) -> Iterator[Finding]:
-    """All problems within and across parts; ``smallest`` is the side wanted of picture files."""
+    """All problems within and across parts; ``smallest`` is the side wanted of image files."""
     for part in parts:
         yield from _unreadable(part)
         yield from _too_small(part, smallest)
@@ -96,9 +96,9 @@ def findings(parts: Sequence[Part], smallest: int) -> Iterator[Finding]:
 
 
 def duplicate_groups(parts: Sequence[Part]) -> tuple[NDArray[np.int64], list[tuple[int, int]]]:
-    """A group number for each picture of all parts in turn, and the pairs of near-duplicates.
+    """A group number for each image of all parts in turn, and the pairs of near-duplicates.
 
-    Equal pictures form a group without being compared; nearly empty ones, and those of a part whose
+    Equal images form a group without being compared; nearly empty ones, and those of a part whose
     pixels are scrambled, which all look alike, are only equal or not.
     """
     digests = [digest for part in parts for digest in part.digests]
@@ -133,16 +133,16 @@ def _repeated(parts: Sequence[Part]) -> Iterator[Finding]:
 
 def _repeat(what: str, members: list[tuple[Part, int]]) -> Finding:
     """Across parts it is a leak, with different labels a contradiction, else a repetition."""
-    names = [part.picture(index) for part, index in members]
+    names = [part.image(index) for part, index in members]
     shown = " = ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     classes = sorted({part.class_name(index) for part, index in members})
     if len(classes) > 1:
         return Finding(
-            f"{what}-picture-other-label", f"{what} picture, labels {', '.join(classes)}: {shown}"
+            f"{what}-image-other-label", f"{what} image, labels {', '.join(classes)}: {shown}"
         )
     across = len({id(part) for part, _ in members}) > 1
-    kind = f"{what}-picture-across-parts" if across else f"{what}-picture"
-    return Finding(kind, f"{what} picture: {shown}")
+    kind = f"{what}-image-across-parts" if across else f"{what}-image"
+    return Finding(kind, f"{what} image: {shown}")
 
 
 def _shares(parts: Sequence[Part]) -> Iterator[Finding]:
@@ -190,14 +190,12 @@ def _too_small(part: Part, smallest: int) -> Iterator[Finding]:
     for index, row in enumerate(part.rows.tolist()):
         width, height = dimensions(source.root / source.files[row])
         if 2 * min(width, height) < smallest:
-            yield Finding(
-                "small", f"small picture: {part.picture(index)} has {width}x{height} pixels"
-            )
+            yield Finding("small", f"small image: {part.image(index)} has {width}x{height} pixels")
 
 
 def _empty(part: Part) -> Iterator[Finding]:
     for index in np.flatnonzero(part.spread < EMPTY_SPREAD).tolist():
-        yield Finding("empty", f"constant or nearly empty picture: {part.picture(index)}")
+        yield Finding("empty", f"constant or nearly empty image: {part.image(index)}")
 
 
 def _scrambled(part: Part) -> Iterator[Finding]:
@@ -205,7 +203,7 @@ def _scrambled(part: Part) -> Iterator[Finding]:
         yield Finding(
             "scrambled",
             f"scrambled pixels: neighbours in {part.label} correlate {part.correlation:.2f}, "
-            "in pictures about 0.9: was X made with reshape(-1, m) instead of reshape(m, -1).T?",
+            "in images about 0.9: was X made with reshape(-1, m) instead of reshape(m, -1).T?",
         )
 
 
@@ -213,10 +211,10 @@ def _is_scrambled(part: Part) -> bool:
     return part.correlation < SCRAMBLED_CORRELATION
 
 
-def _neighbour_sums(pictures: Pixels) -> Floats:
+def _neighbour_sums(images: Pixels) -> Floats:
     """Σ1, Σx, Σy, Σx², Σy², Σxy over the green values of neighbours right and below."""
     sums = np.zeros(6)
-    green = pictures[..., 1].astype(np.float64)
+    green = images[..., 1].astype(np.float64)
     pairs = ((green[:, :, :-1], green[:, :, 1:]), (green[:, :-1], green[:, 1:]))
     for x, y in pairs:
         xx, yy, xy = np.vdot(x, x), np.vdot(y, y), np.vdot(x, y)
@@ -225,7 +223,7 @@ def _neighbour_sums(pictures: Pixels) -> Floats:
 
 
 def _correlation(sums: Floats) -> float:
-    """Pearson's r; 1 for pictures without any spread, which are reported as empty."""
+    """Pearson's r; 1 for images without any spread, which are reported as empty."""
     count, x, y, xx, yy, xy = sums.tolist()
     spread = (xx - x * x / count) * (yy - y * y / count) if count else 0.0
     return (xy - x * y / count) / sqrt(spread) if spread > 0 else 1.0

@@ -99,9 +99,9 @@ class Comparison:
     plan: Plan
     source: str
     classes: tuple[str, str]
-    pictures: int
+    images: int
     positives: int
-    dropped: int  # pictures left out because they repeat others
+    dropped: int  # images left out because they repeat others
     steps: tuple[int, ...]  # of the curves
     results: tuple[Result, ...]
 
@@ -117,7 +117,7 @@ class Comparison:
             least = min(result.candidate.learning_rate for result in self.results)
             raise DivergedError(
                 f"{printable(self.source)}: every candidate diverged: try smaller learning rates, "
-                f"as --learning-rate {least / 10:g}"
+                f"as `learning_rate={least / 10:g}`"
             )
 
     def as_good(self, measure: str) -> list[Result]:
@@ -140,7 +140,7 @@ def facts(found: Comparison, measure: str) -> dict[str, Any]:
         "format": FORMAT,
         "source": found.source,
         "classes": list(found.classes),
-        "pictures": found.pictures,
+        "pictures": found.images,
         "positives": found.positives,
         "dropped": found.dropped,
         "iterations": plan.iterations,

@@ -2,11 +2,11 @@
 
 On the Gram matrix K = XᵀX descent moves a column a of coordinates, w = Xa (see ``problems``). Each
 pair of a fold and a candidate is such a column, all side by side in A (m, c), so one product K A is
-a step of every run, K is made once, and it gives the scores of the held-out pictures as well:
+a step of every run, K is made once, and it gives the scores of the held-out images as well:
 
     Z = K A + b,   dA = M (σ(Z) - Y) / m_train + (λ/m_train) A,   A := A - α dA
 
-M is 1 for the pictures of a column's training folds and 0 for those held out, whose coordinates so
+M is 1 for the images of a column's training folds and 0 for those held out, whose coordinates so
 stay 0: what a run learns does not depend on them.
 """
 
@@ -28,8 +28,7 @@ from catclf.metrics import Counts, curves
 from catclf.objective.forms import GRAM_LIMIT
 from catclf.objective.gram import gram
 from catclf.parallel import Team, blas_threads
-from catclf.samples import Labelled
-from catclf.splits import Rows
+from catclf.samples import Indices, Labelled
 from catclf.text import counted, printable
 from catclf.training.descent import DIVERGED_COST
 
@@ -48,10 +47,10 @@ class Progress:
     held_out: Floats  # (candidates,) log loss on the held-out folds
 
 
-def stratified_folds(labels: Floats, folds: int, repeats: int, seed: int) -> Rows:
-    """The fold of each picture in each repeat, (repeats, m), classes shared out evenly.
+def stratified_folds(labels: Floats, folds: int, repeats: int, seed: int) -> Indices:
+    """The fold of each image in each repeat, (repeats, m), classes shared out evenly.
 
-    ``labels`` are Y (1, m). Raises DataError when a class has fewer pictures than there are folds.
+    ``labels`` are Y (1, m). Raises DataError when a class has fewer images than there are folds.
     """
     truth = labels[0] > 0.5
     rng = np.random.default_rng(seed)
@@ -60,8 +59,8 @@ def stratified_folds(labels: Floats, folds: int, repeats: int, seed: int) -> Row
         rows = np.flatnonzero(truth == label)
         if len(rows) < folds:
             raise DataError(
-                f"a class has {counted(len(rows), 'picture')}, too few for {folds} folds: "
-                "try --folds 2 or more pictures"
+                f"a class has {counted(len(rows), 'image')}, too few for {folds} folds: "
+                "try `folds=2` or more images"
             )
         for repeat in range(repeats):
             # The larger folds of one class are the smaller of the other.
@@ -70,12 +69,12 @@ def stratified_folds(labels: Floats, folds: int, repeats: int, seed: int) -> Row
     return found
 
 
-def distinct(data: Labelled) -> Rows:
-    """The rows of pictures that are not, pixel by pixel, those of an earlier row."""
+def distinct(data: Labelled) -> Indices:
+    """The rows of images that are not, pixel by pixel, those of an earlier row."""
     seen: set[bytes] = set()
     rows = []
-    for start in range(0, len(data.pictures), 64):
-        for row, digest in enumerate(digests(data.pictures[start : start + 64]), start):
+    for start in range(0, len(data.images), 64):
+        for row, digest in enumerate(digests(data.images[start : start + 64]), start):
             if digest not in seen:
                 rows.append(row)
                 seen.add(digest)
@@ -85,34 +84,34 @@ def distinct(data: Labelled) -> Rows:
 def pool(parts: Sequence[Dataset]) -> Dataset:
     """Several data sets as one. Raises DataError when classes or sizes differ, or it is too large.
 
-    Cross-validation holds all pixels in memory, so the number of pictures is checked first.
+    Cross-validation holds all pixels in memory, so the number of images is checked first.
     """
     first, m = parts[0], sum(part.m for part in parts)
     if m > GRAM_LIMIT:
         raise DataError(
-            f"{m} pictures are too many to compare on: up to {GRAM_LIMIT} fit: take a part, as "
+            f"{m} images are too many to compare on: up to {GRAM_LIMIT} fit: take a part, as "
             "catclf data split makes"
         )
     for part in parts[1:]:
         if part.classes != first.classes or part.size != first.size:
             raise DataError(
-                f"{printable(part.source)}: its pictures are not like those of "
+                f"{printable(part.source)}: its images are not like those of "
                 f"{printable(first.source)}: {_kind(part)}, not {_kind(first)}"
             )
     return replace(
         first,
-        pictures=np.concatenate([part.pictures[:] for part in parts]),
+        images=np.concatenate([part.images[:] for part in parts]),
         Y=np.concatenate([part.Y for part in parts], axis=1),
         source=" + ".join(part.source for part in parts),
         names=None,
     )
 
 
-def rows_of(data: Dataset, rows: Rows) -> Dataset:
+def rows_of(data: Dataset, rows: Indices) -> Dataset:
     """Only these rows of a data set in memory."""
     if len(rows) == data.m:
         return data
-    return replace(data, pictures=data.pictures[rows], Y=data.Y[:, rows], names=None)
+    return replace(data, images=data.images[rows], Y=data.Y[:, rows], names=None)
 
 
 def compare(
@@ -125,13 +124,13 @@ def compare(
 ) -> Comparison:
     """Cross-validate all candidates of a plan; ``on_point`` is told now and then.
 
-    ``dropped`` is only passed on. Raises DataError when a class has too few pictures.
+    ``dropped`` is only passed on. Raises DataError when a class has too few images.
     """
-    m = len(data.pictures)
+    m = len(data.images)
     fold_of = stratified_folds(data.Y, plan.folds, plan.repeats, plan.seed)
     held = np.concatenate([fold == np.arange(plan.folds)[:, None] for fold in fold_of])  # (k, m)
     with blas_threads(1):
-        K = gram(np.asarray(data.pictures[:]).reshape(m, -1), Team(cores()))
+        K = gram(np.asarray(data.images[:]).reshape(m, -1), Team(cores()))
         descent = _Descent(K, data.Y, held, plan)
         results = descent.run(on_point)
     return Comparison(
@@ -146,7 +145,7 @@ class _Descent:
         self.K, self.Y, self.held, self.plan = K, Y, held, plan
         count = len(plan.candidates)
         self.mask = np.repeat(~held, count, axis=0).T.astype(np.float64)  # (m, c)
-        self.trained = self.mask.sum(axis=0, keepdims=True)  # (1, c) pictures
+        self.trained = self.mask.sum(axis=0, keepdims=True)  # (1, c) images
         self.out = len(K) - self.trained
         k = len(held)
         self.rates = np.tile([c.learning_rate for c in plan.candidates], k).reshape(1, -1)
@@ -181,7 +180,7 @@ class _Descent:
         return np.asarray(KA + self.b), KA
 
     def _costs(self, losses: Floats, KA: Floats) -> Floats:
-        """J of each column on its training pictures, (1, c); ‖w‖² = aᵀK a."""
+        """J of each column on its training images, (1, c); ‖w‖² = aᵀK a."""
         found: Floats = np.einsum("ij,ij->j", losses, self.mask)[None] / self.trained
         if self.l2.any():
             found += self.l2 / (2 * self.trained) * np.einsum("ij,ij->j", self.A, KA)[None]
@@ -218,7 +217,7 @@ class _Descent:
         return np.asarray(values.reshape(-1, count).mean(axis=0))
 
     def _result(self, c: int, candidate: Candidate, Z: Floats) -> Result:
-        """``Z`` (m, k): the candidate's scores of all pictures in each of its runs."""
+        """``Z`` (m, k): the candidate's scores of all images in each of its runs."""
         scores: dict[str, list[float]] = {name: [] for name in MEASURES}
         for fold, held in enumerate(self.held):
             z, y = Z[held, fold][None], self.Y[:, held]

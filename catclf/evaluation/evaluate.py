@@ -25,7 +25,7 @@ from catclf.text import printable
 
 @dataclass(frozen=True)
 class Answer:
-    """One picture's answer: its row, its name where it has one, its class and what was said."""
+    """One image's answer: its row, its name where it has one, its class and what was said."""
 
     index: int
     name: str | None
@@ -36,14 +36,14 @@ class Answer:
     @property
     def shown(self) -> str:
         """The name, or the row number, on one line."""
-        return printable(self.name) if self.name is not None else f"picture {self.index}"
+        return printable(self.name) if self.name is not None else f"image {self.index}"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores Z (1, m) of labelled pictures Y (1, m), and everything derived from them.
+    """Scores Z (1, m) of labelled images Y (1, m), and everything derived from them.
 
-    ``trained`` holds the numbers of positive and of all pictures that the model was trained on;
+    ``trained`` holds the numbers of positive and of all images that the model was trained on;
     ``seen`` tells that it was trained on just these.
     """
 
@@ -96,7 +96,7 @@ class Evaluation:
 
     @property
     def share(self) -> float:
-        """The share of positive pictures."""
+        """The share of positive images."""
         return self.counts.positives / self.counts.total
 
     @property
@@ -128,34 +128,34 @@ class Evaluation:
         found = []
         if self.seen:
             found.append(
-                f"{printable(self.source)}: the model was trained on these very pictures: "
+                f"{printable(self.source)}: the model was trained on these very images: "
                 "the numbers say nothing about others"
             )
         if self.counts.positives == 0 or self.counts.negatives == 0:
             only = printable(self.majority)
             found.append(
-                f"{printable(self.source)}: every picture is {only}: most numbers need both classes"
+                f"{printable(self.source)}: every image is {only}: most numbers need both classes"
             )
-        positives, pictures = self.trained
-        if pictures and fractions_differ(positives, pictures, self.counts):
+        positives, images = self.trained
+        if images and fractions_differ(positives, images, self.counts):
             name = printable(self.classes[1])
             found.append(
-                f"class shares differ: {name} was {100 * positives / pictures:.1f} % in training "
+                f"class shares differ: {name} was {100 * positives / images:.1f} % in training "
                 f"and is {100 * self.share:.1f} % here: prefer balanced accuracy and ROC AUC"
             )
         return found
 
 
 def evaluate(model: Model, data: Dataset, threshold: float | None = None) -> Evaluation:
-    """Score all pictures of a data set, in blocks, and compare with its labels.
+    """Score all images of a data set, in blocks, and compare with its labels.
 
     ``threshold`` is the probability above which the answer is positive (default: the model's).
-    Raises ShapeError when the pictures do not have the model's size, and ModelError when scores
+    Raises ShapeError when the images do not have the model's size, and ModelError when scores
     are not finite.
     """
     training = model.training
     with np.errstate(over="ignore", invalid="ignore"):
-        Z = model.scores(data.pictures)
+        Z = model.scores(data.images)
     if not np.isfinite(Z).all():
         raise ModelError("the model's weights are so large that its scores are not finite")
     return Evaluation(
@@ -165,8 +165,8 @@ def evaluate(model: Model, data: Dataset, threshold: float | None = None) -> Eva
         Z=Z,
         Y=data.Y,
         names=data.names,
-        trained=(training.positives, training.pictures),
-        seen=data.m == training.pictures and data.fingerprint == training.fingerprint,
+        trained=(training.positives, training.images),
+        seen=data.m == training.images and data.fingerprint == training.fingerprint,
     )
 
 
@@ -191,8 +191,8 @@ class Measure:
 def measures(found: Evaluation) -> list[Measure]:
     """All measures in the order in which they are shown.
 
-    ``blind`` is the best that an answer which ignores the picture could get: always the more
-    frequent class, or for probabilities always the class share of these very pictures.
+    ``blind`` is the best that an answer which ignores the image could get: always the more
+    frequent class, or for probabilities always the class share of these very images.
     """
     counts, p = found.counts, found.share
     entropy = -sum(q * math.log(q) for q in (p, 1 - p) if q > 0)
@@ -227,7 +227,7 @@ def _of(count: int, total: int, interval: tuple[float, float]) -> str:
 def facts(found: Evaluation, mistakes: int = 0) -> dict[str, Any]:
     """Everything as plain values for JSON; None for what is not defined."""
     counts = found.counts
-    positives, pictures = found.trained
+    positives, images = found.trained
     return {
         "source": found.source,
         "classes": list(found.classes),
@@ -236,7 +236,7 @@ def facts(found: Evaluation, mistakes: int = 0) -> dict[str, Any]:
         "positives": counts.positives,
         "share": found.share,
         "trained_on_these": found.seen,
-        "training_share": positives / pictures if pictures else None,
+        "training_share": positives / images if images else None,
         "confusion": {"tp": counts.tp, "fp": counts.fp, "tn": counts.tn, "fn": counts.fn},
         "intervals": {
             key: [None if math.isnan(end) else end for end in interval]

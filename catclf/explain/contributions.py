@@ -1,10 +1,10 @@
-"""Why one picture got its answer: z as a sum of parts, and the graph of its loss.
+"""Why one image got its answer: z as a sum of parts, and the graph of its loss.
 
     z = b + Σ w_i x_i,  x = pixels / 255
 
 so w_i x_i is the evidence that value i gives: above zero it speaks for the positive class, below
 against it. Sums are correctly rounded (Shewchuk, Discrete Comput. Geom. 18, 1997, as math.fsum),
-so that the parts of a picture add up to its z whichever way it is divided.
+so that the parts of an image add up to its z whichever way it is divided.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ COLUMNS = ("left", "centre", "right")
 
 @dataclass(frozen=True)
 class Explanation:
-    """The parts of one picture's z.
+    """The parts of one image's z.
 
     ``evidence`` float64 (size, size, 3) holds w_i x_i, ``pixels`` uint8 of the same shape the
-    picture, ``weights`` the w_i.
+    image, ``weights`` the w_i.
     """
 
     pixels: Pixels
@@ -55,7 +55,7 @@ class Explanation:
 
     @property
     def answer(self) -> str:
-        """The name of the class that the picture is given."""
+        """The name of the class that the image is given."""
         return self.classes[int(self.probability > self.threshold)]
 
     @property
@@ -65,7 +65,7 @@ class Explanation:
 
     @property
     def regions(self) -> Floats:
-        """The evidence of a 3x3 division of the picture, (3, 3)."""
+        """The evidence of a 3x3 division of the image, (3, 3)."""
         return np.array([[_sum(self.evidence[a, b]) for b in self._thirds] for a in self._thirds])
 
     @property

@@ -1,7 +1,7 @@
-"""Why one picture got its answer, for models of features: what happens when parts are covered.
+"""Why one image got its answer, for models of features: what happens when parts are covered.
 
-Features mix the pixels of a patch, so no weight belongs to one pixel. What a square of the picture
-gives is the fall of z when the square is covered with the picture's mean colour (M. Zeiler and
+Features mix the pixels of a patch, so no weight belongs to one pixel. What a square of the image
+gives is the fall of z when the square is covered with the image's mean colour (M. Zeiler and
 R. Fergus, "Visualizing and understanding convolutional networks", ECCV 2014). These falls need not
 add up to z; the sums of w x over kinds of features, and the bias, do.
 """
@@ -88,7 +88,7 @@ class CoveredExplanation(Explanation):
 
 
 def explain_by_covering(model: Model, pixels: Pixels) -> CoveredExplanation:
-    """Take the answer to one picture uint8 (size, size, 3) apart. Raises ModelError."""
+    """Take the answer to one image uint8 (size, size, 3) apart. Raises ModelError."""
     features = model.features
     if features is None:
         raise ModelError("has no features: its pixels speak for themselves")

@@ -20,7 +20,7 @@ GAP, GREY = 8, 128
 SMALLEST = 256  # pixels of a panel, at least
 
 
-def weights_picture(w: Floats) -> Pixels:
+def weights_image(w: Floats) -> Pixels:
     """Weights (size, size, 3) as four panels side by side: their sum, then red, green and blue.
 
     White is zero; full orange speaks for the positive class and full blue against it, with the
@@ -38,22 +38,22 @@ def weights_picture(w: Floats) -> Pixels:
     return np.concatenate(strip[:-1], axis=1)
 
 
-def model_picture(model: Model) -> Pixels:
+def model_image(model: Model) -> Pixels:
     """What can be seen of a model: its weights, or what its features have learned.
 
-    Raises ModelError for features that have no picture.
+    Raises ModelError for features that have no image.
     """
     size = model.preprocess.size
     if model.features is None:
-        return weights_picture(model.w.reshape(size, size, 3))
+        return weights_image(model.w.reshape(size, size, 3))
     from catclf.features.patches import PatchFeatures
 
     if not isinstance(model.features, PatchFeatures):
-        raise ModelError(f"the weights of {model.features.kind} have no picture: leave --image out")
-    return atoms_picture(model.features, model.w)
+        raise ModelError(f"the weights of {model.features.kind} have no image: leave `image` out")
+    return atoms_image(model.features, model.w)
 
 
-def atoms_picture(features: PatchFeatures, w: Floats) -> Pixels:
+def atoms_image(features: PatchFeatures, w: Floats) -> Pixels:
     """The filters of each scale as tiles, scales below each other, grey at zero.
 
     In rows, from those whose weights over all regions, where they are found as they are, speak
@@ -82,7 +82,7 @@ def _coloured(panel: Floats) -> Pixels:
 
 
 def side_by_side(found: Explanation, height: int = 384) -> Pixels:
-    """The picture, and the map of its evidence beside it, enlarged to about ``height`` pixels."""
+    """The image, and the map of its evidence beside it, enlarged to about ``height`` pixels."""
     from catclf.images.png import enlarge
 
     values = found.per_pixel

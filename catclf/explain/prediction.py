@@ -13,13 +13,13 @@ from catclf.model import Model
 
 
 def explain(model: Model, pixels: Pixels) -> Explanation:
-    """Take the answer to one picture uint8 (size, size, 3) apart.
+    """Take the answer to one image uint8 (size, size, 3) apart.
 
     Raises ShapeError, and ModelError when sums would overflow.
     """
     size = model.preprocess.size
     if pixels.shape != (size, size, 3):
-        raise ShapeError(f"the picture has shape {pixels.shape}, not ({size}, {size}, 3)")
+        raise ShapeError(f"the image has shape {pixels.shape}, not ({size}, {size}, 3)")
     if model.features is not None:
         from catclf.explain.occlusion import explain_by_covering
 

@@ -1,4 +1,4 @@
-"""What every kind of features offers: a map from pictures to rows of numbers."""
+"""What every kind of features offers: a map from images to rows of numbers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ KINDS = ("pixels", "hog", "patches")
 OnProgress = Callable[[int, int], None]
 # The array of that name in a model file, which must have this dtype and shape.
 Read = Callable[[str, str, tuple[int, ...]], NDArray[Any]]
-NUMBERS_LIMIT = 1_000_000  # features of a picture; 1024x1024 pixels are no more than 3 million
+NUMBERS_LIMIT = 1_000_000  # features of an image; 1024x1024 pixels are no more than 3 million
 
 
 class Features(Protocol):
-    """A map from pictures uint8 (k, size, size, 3) to rows float32 (k, n)."""
+    """A map from images uint8 (k, size, size, 3) to rows float32 (k, n)."""
 
     @property
     def kind(self) -> str:
@@ -28,7 +28,7 @@ class Features(Protocol):
 
     @property
     def n(self) -> int:
-        """Numbers for each picture."""
+        """Numbers for each image."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -44,18 +44,18 @@ class Features(Protocol):
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """What was learned, by name; empty for kinds that learn nothing."""
 
-    def transform(self, pictures: Pixels) -> Rows:
-        """Rows (k, n) of pictures uint8 (k, size, size, 3). Raises ShapeError.
+    def transform(self, images: Pixels) -> Rows:
+        """Rows (k, n) of images uint8 (k, size, size, 3). Raises ShapeError.
 
         To be called with one BLAS thread, for equal sums everywhere.
         """
 
 
-def require_pictures(pictures: Pixels, size: int) -> None:
-    """Raise ShapeError unless pictures are uint8 (k, size, size, 3)."""
+def require_images(images: Pixels, size: int) -> None:
+    """Raise ShapeError unless images are uint8 (k, size, size, 3)."""
     from catclf.errors import ShapeError
 
-    if pictures.shape[1:] != (size, size, 3) or pictures.dtype != np.uint8:
+    if images.shape[1:] != (size, size, 3) or images.dtype != np.uint8:
         raise ShapeError(
-            f"pictures {pictures.dtype} {pictures.shape} do not fit uint8 (k, {size}, {size}, 3)"
+            f"images {images.dtype} {images.shape} do not fit uint8 (k, {size}, {size}, 3)"
         )

@@ -1,7 +1,7 @@
-"""Rows kept in a file, so that the next training run need not encode the pictures again.
+"""Rows kept in a file, so that the next training run need not encode the images again.
 
 A line of JSON that signs it, spaces to 4096 bytes, then rows of little-endian float32. The key is
-a hash of the pictures and of the features with all that they learned; a file with another key is
+a hash of the images and of the features with all that they learned; a file with another key is
 made anew.
 """
 
@@ -53,7 +53,7 @@ def open_cache(path: Path, key: str, m: int, n: int) -> FileRows | None:
     found = _parse(head)
     if found is None:
         os.close(descriptor)
-        raise OutputError(f"{shown}: is not a file of features: give another name for --cache")
+        raise OutputError(f"{shown}: is not a file of features: give another name for `cache`")
     if found != _head(key, m, n) or status.st_size != HEAD + 4 * m * n:
         os.close(descriptor)
         return None

@@ -1,6 +1,6 @@
 """Learning a dictionary of patches: whitening, then k-means on directions.
 
-Patches are drawn at random from training pictures, every other one mirrored. Whitening is "ZCA":
+Patches are drawn at random from training images, every other one mirrored. Whitening is "ZCA":
 W = V diag(1/sqrt(e + 0.1)) Vᵀ with the covariance V diag(e) Vᵀ. Atoms are unit vectors that patches
 are assigned to by the largest |cosine|; each round an atom becomes the direction of the signed sum
 of its patches ("spherical k-means" or "gain shape vector quantization", A. Coates and A. Ng,
@@ -29,17 +29,17 @@ from catclf.features.patches import (
 )
 from catclf.machine import cores
 from catclf.parallel import Team, blas_threads
-from catclf.samples import Pictures
+from catclf.samples import Images
 
 PATCHES = 60_000  # drawn for each scale
-PICTURES = 4000  # at most, that patches are drawn from
+IMAGES = 4000  # at most, that patches are drawn from
 ROUNDS = 10
 WHITENING = 0.1  # added to eigenvalues, so that noise is not blown up
 _AT_ONCE = 2048  # patches assigned at a time
 
 
 def learn_patches(
-    pictures: Pictures,
+    images: Images,
     recipe: Recipe,
     seed: int,
     *,
@@ -47,7 +47,7 @@ def learn_patches(
     on_progress: OnProgress | None = None,
 ) -> PatchFeatures:
     """A dictionary for each scale of the recipe; the same for any number of workers."""
-    size = int(pictures.shape[1])
+    size = int(images.shape[1])
     recipe.require_size(size)
     total = len(recipe.scales) * ROUNDS
     filters, offsets = [], []
@@ -55,7 +55,7 @@ def learn_patches(
     with blas_threads(1):
         for index, (reduction, _) in enumerate(recipe.scales):
             rng = np.random.default_rng((seed, index))
-            patches: Rows = draw(pictures, reduction, recipe.patch, rng, PATCHES)
+            patches: Rows = draw(images, reduction, recipe.patch, rng, PATCHES)
             patches -= patches.mean(axis=1, keepdims=True)
             patches *= inverse_deviation(patches, recipe.epsilon)
             mean, W = whitening(patches, recipe.patch)
@@ -73,17 +73,15 @@ def learn_patches(
     return PatchFeatures(size, recipe, np.stack(filters), np.stack(offsets))
 
 
-def draw(
-    pictures: Pictures, reduction: int, patch: int, rng: np.random.Generator, count: int
-) -> Rows:
+def draw(images: Images, reduction: int, patch: int, rng: np.random.Generator, count: int) -> Rows:
     """About ``count`` random patches (N, p*p*3), or fewer, with every other one mirrored."""
-    m = len(pictures)
-    chosen = np.sort(rng.choice(m, min(m, PICTURES), replace=False))
-    places = int(pictures.shape[1]) // reduction - patch + 1
-    each = min(-(-count // len(chosen)), places**2)  # small pictures have no more to give
+    m = len(images)
+    chosen = np.sort(rng.choice(m, min(m, IMAGES), replace=False))
+    places = int(images.shape[1]) // reduction - patch + 1
+    each = min(-(-count // len(chosen)), places**2)  # small images have no more to give
     found = np.empty((len(chosen), each, patch, patch, 3), dtype=np.float32)
     for place, number in enumerate(chosen.tolist()):
-        windows = cut(reduce(pictures[number : number + 1][0], reduction) - MIDDLE, patch)
+        windows = cut(reduce(images[number : number + 1][0], reduction) - MIDDLE, patch)
         down, across = rng.integers(0, len(windows), (2, each))
         found[place] = windows[down, across].reshape(each, patch, patch, 3)
     found[:, 1::2] = found[:, 1::2, :, ::-1].copy()

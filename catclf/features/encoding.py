@@ -1,4 +1,4 @@
-"""All pictures of a data set as rows, made once: blocks side by side, in memory or in a file."""
+"""All images of a data set as rows, made once: blocks side by side, in memory or in a file."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from catclf.machine import cores
 from catclf.parallel import Team, blas_threads
 
 if TYPE_CHECKING:
-    from catclf.samples import Pictures
+    from catclf.samples import Images
 
-BLOCK = 16  # pictures that a worker encodes at a time
+BLOCK = 16  # images that a worker encodes at a time
 
 
 def encode(
     features: Features,
-    pictures: Pictures,
+    images: Images,
     workers: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Rows:
-    """Rows (m, n) of all pictures, in memory."""
-    rows = np.empty((len(pictures), features.n), dtype=np.float32)
+    """Rows (m, n) of all images, in memory."""
+    rows = np.empty((len(images), features.n), dtype=np.float32)
     start = 0
-    for block in encoded(features, pictures, workers, on_progress):
+    for block in encoded(features, images, workers, on_progress):
         rows[start : start + len(block)] = block
         start += len(block)
     return rows
@@ -34,15 +34,15 @@ def encode(
 
 def encoded(
     features: Features,
-    pictures: Pictures,
+    images: Images,
     workers: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Iterator[Rows]:
     """Blocks of rows in order, a few of them ahead; the same for any number of workers."""
-    workers, m, done = workers or cores(), len(pictures), 0
+    workers, m, done = workers or cores(), len(images), 0
 
     def transformed(start: int) -> Rows:
-        return features.transform(np.asarray(pictures[start : start + BLOCK]))
+        return features.transform(np.asarray(images[start : start + BLOCK]))
 
     starts = range(0, m, BLOCK)
     alone = workers == 1 or len(starts) == 1  # then no thread has to be started

@@ -11,23 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
-from catclf.features.base import Rows, require_pictures
+from catclf.features.base import Rows, require_images
 from catclf.maths import PIXEL_MAX, Floats, Pixels
 
 BINS = 9  # directions of a gradient, from 0 to 180 degrees
-CELLS = 8  # along each side of the picture
+CELLS = 8  # along each side of the image
 COLOURS = 8  # means of colour along each side
 BLOCK = 2  # cells along each side of a block that is normalised together
 CLIP = 0.2
 EPSILON = 1e-5
-_AT_ONCE = 16  # pictures; bounds the buffers of gradients
+_AT_ONCE = 16  # images; bounds the buffers of gradients
 
 
 class HogFeatures:
     """Gradient histograms of 8x8 cells, normalised in blocks of 2x2 cells, and 8x8 mean colours.
 
-    n = 7 * 7 * 2 * 2 * 9 + 8 * 8 * 3 = 1956 for pictures of any size of at least 16 pixels. With
-    ``flip``, the mean over the picture and its mirror image.
+    n = 7 * 7 * 2 * 2 * 9 + 8 * 8 * 3 = 1956 for images of any size of at least 16 pixels. With
+    ``flip``, the mean over the image and its mirror image.
     """
 
     kind = "hog"
@@ -35,7 +35,7 @@ class HogFeatures:
     def __init__(self, size: int, flip: bool = True) -> None:
         if size < 2 * CELLS:
             raise SettingsError(
-                f"pictures of {size}x{size} are too small for hog: {2 * CELLS} pixels are needed"
+                f"images of {size}x{size} are too small for hog: {2 * CELLS} pixels are needed"
             )
         self._size, self._flip = size, flip
         self.n = (CELLS - BLOCK + 1) ** 2 * BLOCK**2 * BINS + COLOURS**2 * 3
@@ -77,11 +77,11 @@ class HogFeatures:
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         return {}
 
-    def transform(self, pictures: Pixels) -> Rows:
-        require_pictures(pictures, self._size)
-        rows = np.empty((len(pictures), self.n), dtype=np.float32)
-        for start in range(0, len(pictures), _AT_ONCE):
-            block = pictures[start : start + _AT_ONCE]
+    def transform(self, images: Pixels) -> Rows:
+        require_images(images, self._size)
+        rows = np.empty((len(images), self.n), dtype=np.float32)
+        for start in range(0, len(images), _AT_ONCE):
+            block = images[start : start + _AT_ONCE]
             found = _describe(block)
             if self._flip:
                 found = (found + _describe(block[:, :, ::-1])) / 2.0
@@ -89,22 +89,22 @@ class HogFeatures:
         return rows
 
 
-def _describe(pictures: Pixels) -> Floats:
+def _describe(images: Pixels) -> Floats:
     """(k, n) float64: block-normalised histograms, then colours."""
-    k = len(pictures)
-    gradients = oriented_gradients(pictures, CELLS, CELLS)
+    k = len(images)
+    gradients = oriented_gradients(images, CELLS, CELLS)
     blocks = normalised_blocks(gradients).reshape(k, -1)
-    colours = cell_means(pictures.astype(np.float64), COLOURS) / PIXEL_MAX
+    colours = cell_means(images.astype(np.float64), COLOURS) / PIXEL_MAX
     return np.concatenate([blocks, colours.reshape(k, -1)], axis=1)
 
 
-def oriented_gradients(pictures: Pixels, rows: int, columns: int) -> Floats:
+def oriented_gradients(images: Pixels, rows: int, columns: int) -> Floats:
     """Histograms (k, rows, columns, BINS): gradient length by direction, mean over each cell.
 
     Gradients are central differences, zero on the edges, of the colour channel where they are
     longest; directions 180 degrees apart are one. A gradient counts for one cell and one bin.
     """
-    values = pictures.astype(np.float64)
+    values = images.astype(np.float64)
     k, height, width = values.shape[:3]
     down, across = np.zeros_like(values), np.zeros_like(values)
     down[:, 1:-1] = values[:, 2:] - values[:, :-2]

@@ -8,26 +8,26 @@ from catclf.errors import ModelError, SettingsError
 from catclf.features.base import KINDS, Features, OnProgress, Read
 
 if TYPE_CHECKING:
-    from catclf.samples import Pictures
+    from catclf.samples import Images
 
 
 def learn(
     kind: str,
-    pictures: Pictures,
+    images: Images,
     seed: int = 0,
     *,
     flip: bool = True,
     workers: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Features:
-    """Features of a kind, learned from pictures uint8 (m, size, size, 3) and a seed.
+    """Features of a kind, learned from images uint8 (m, size, size, 3) and a seed.
 
-    With ``flip`` a picture and its mirror image get the same row, so that a model cannot tell left
+    With ``flip`` an image and its mirror image get the same row, so that a model cannot tell left
     from right: it is what training on the mirror images, too, leads to. ``on_progress(done,
     total)`` counts the rounds of learning. Raises SettingsError when the kind is unknown or the
-    pictures are too small for it.
+    images are too small for it.
     """
-    size = int(pictures.shape[1])
+    size = int(images.shape[1])
     if kind == "pixels":
         from catclf.features.pixels import PixelFeatures
 
@@ -41,7 +41,7 @@ def learn(
         from catclf.features.patches import Recipe
 
         recipe = Recipe.for_size(size, flip=flip)
-        return learn_patches(pictures, recipe, seed, workers=workers, on_progress=on_progress)
+        return learn_patches(images, recipe, seed, workers=workers, on_progress=on_progress)
     raise SettingsError(f"features {kind!r} are unknown: use one of {', '.join(KINDS)}")
 
 

@@ -1,8 +1,8 @@
-"""Encoding pictures with a learned dictionary of small patches.
+"""Encoding images with a learned dictionary of small patches.
 
 A. Coates, H. Lee and A. Ng, "An analysis of single-layer networks in unsupervised feature
 learning", AISTATS 2011; A. Coates and A. Ng, "The importance of encoding versus training with
-sparse coding and vector quantization", ICML 2011. Different here: pictures are seen at two scales,
+sparse coding and vector quantization", ICML 2011. Different here: images are seen at two scales,
 regions overlap, the dictionary holds the mirror image of each of its atoms, and the pooled numbers
 go through a square root.
 """
@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
-from catclf.features.base import NUMBERS_LIMIT, Read, Rows, require_pictures
+from catclf.features.base import NUMBERS_LIMIT, Read, Rows, require_images
 from catclf.maths import Pixels
 
-USUAL_SIZE = 64  # larger pictures are first reduced by a whole factor to about this
+USUAL_SIZE = 64  # larger images are first reduced by a whole factor to about this
 ATOMS_LIMIT = 4096
-WORK_LIMIT = 1 << 24  # numbers held for one picture: 64 MB; the usual recipe needs 1 million
+WORK_LIMIT = 1 << 24  # numbers held for one image: 64 MB; the usual recipe needs 1 million
 SHORTEST = np.float32(1e-6)  # of a row that is brought to the usual length
 MIDDLE = np.float32(128.0)  # taken from pixels, so that sums of squares keep their digits
 
@@ -30,9 +30,9 @@ MIDDLE = np.float32(128.0)  # taken from pixels, so that sums of squares keep th
 class Recipe:
     """How patches are cut, encoded and pooled.
 
-    Chosen by cross-validation on the course's training pictures and on 2000 cats and dogs:
+    Chosen by cross-validation on the course's training images and on 2000 cats and dogs:
     ``atoms`` of the dictionary, half of them mirror images of the others; ``patch`` pixels along a
-    side; for each of ``scales`` the factor by which the picture is reduced and the step between
+    side; for each of ``scales`` the factor by which the image is reduced and the step between
     patches; ``grid`` regions along a side; ``epsilon`` is added to the variance of a patch, and
     ``threshold`` is taken from the strength of an atom.
     """
@@ -71,7 +71,7 @@ class Recipe:
 
     @classmethod
     def for_size(cls, size: int, *, flip: bool = True) -> Recipe:
-        """The recipe for pictures of a size: its patches show as much of any picture."""
+        """The recipe for images of a size: its patches show as much of any image."""
         factor = max(1, size // USUAL_SIZE)
         return cls(scales=((factor, 2), (2 * factor, 1)), flip=flip)
 
@@ -92,20 +92,19 @@ class Recipe:
             if steps < self.grid:
                 least = reduction * (self.patch + (self.grid - 1) * stride)
                 raise SettingsError(
-                    f"pictures of {size}x{size} are too small for patches: "
-                    f"{least} pixels are needed"
+                    f"images of {size}x{size} are too small for patches: {least} pixels are needed"
                 )
             if steps**2 * (self.numbers + 1 + 2 * self.atoms) > WORK_LIMIT:
-                raise SettingsError(f"pictures of {size}x{size} have too many patches")
+                raise SettingsError(f"images of {size}x{size} have too many patches")
 
 
 class PatchFeatures:
-    """The strength of each atom in each region of a picture, at each scale.
+    """The strength of each atom in each region of an image, at each scale.
 
-    With p a patch (d,) of the reduced picture, s = sqrt(variance + ε), C taking the mean from a
+    With p a patch (d,) of the reduced image, s = sqrt(variance + ε), C taking the mean from a
     patch, W the whitening and D the atoms: z = Dᵀ W (C p / s - μ), f = max(±z - t, 0), weighted by
     a tent over each region, averaged with the mirror image, and its square root; then the whole row
-    is brought to the length √n, so that busy and smooth pictures weigh alike. All that is linear is
+    is brought to the length √n, so that busy and smooth images weigh alike. All that is linear is
     one product: filters F = C W D (d, K/2) and offsets c = μ W D, z = Fᵀ p / s - c. The
     filters of mirrored atoms are the mirrored filters, and are not kept.
     """
@@ -181,20 +180,20 @@ class PatchFeatures:
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         return {"filters": self._filters, "offsets": self._offsets}
 
-    def transform(self, pictures: Pixels) -> Rows:
-        """Rows (k, n), each picture by itself."""
-        require_pictures(pictures, self._size)
-        rows = np.empty((len(pictures), self.n), dtype=np.float32)
+    def transform(self, images: Pixels) -> Rows:
+        """Rows (k, n), each image by itself."""
+        require_images(images, self._size)
+        rows = np.empty((len(images), self.n), dtype=np.float32)
         parts = np.split(rows, len(self._encoders), axis=1)  # views
         for encoder, part in zip(self._encoders, parts, strict=True):
-            encoder.encode(pictures, part)
+            encoder.encode(images, part)
         lengths = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
         rows *= np.float32(np.sqrt(self.n)) / np.maximum(lengths, SHORTEST)
         return rows
 
 
 class _Encoder:
-    """One scale: a picture to the pooled strengths of its atoms."""
+    """One scale: an image to the pooled strengths of its atoms."""
 
     def __init__(
         self,
@@ -213,14 +212,14 @@ class _Encoder:
         # The last row takes the offsets away: patches end in a 1.
         self._weights = np.vstack([both, -np.tile(offsets, 2)]).astype(np.float32)
 
-    def encode(self, pictures: Pixels, rows: Rows) -> None:
+    def encode(self, images: Pixels, rows: Rows) -> None:
         """Fill rows (k, n of this scale)."""
         recipe, count = self._recipe, self._steps**2
         patches = np.ones((count, recipe.numbers + 1), dtype=np.float32)
         Z = np.empty((count, recipe.atoms), dtype=np.float32)
         strong = np.empty_like(Z)
-        for picture, row in zip(pictures, rows, strict=True):
-            self._cut(picture, patches[:, :-1])
+        for image, row in zip(images, rows, strict=True):
+            self._cut(image, patches[:, :-1])
             np.matmul(patches, self._weights, out=Z)  # (count, d+1) @ (d+1, K)
             pooled = np.stack([self._pooled(Z, strong), self._pooled(Z, strong, negate=True)], 2)
             if recipe.flip:
@@ -230,9 +229,9 @@ class _Encoder:
                 pooled = (sides[:, :, :, 0] + mirrored) * np.float32(0.5)
             np.sqrt(pooled.reshape(-1), out=row)
 
-    def _cut(self, picture: Pixels, patches: Rows) -> None:
+    def _cut(self, image: Pixels, patches: Rows) -> None:
         """Fill patches (count, d), each divided by sqrt(variance + ε)."""
-        reduced = reduce(picture, self._reduction) - MIDDLE
+        reduced = reduce(image, self._reduction) - MIDDLE
         windows = cut(reduced, self._recipe.patch)[:: self._stride, :: self._stride]
         patches.reshape(windows.shape)[...] = windows
         patches *= inverse_deviation(patches, self._recipe.epsilon)
@@ -251,11 +250,11 @@ class _Encoder:
         return np.asarray(np.matmul(self._pool, bands))  # (grid, steps) @ (grid, steps, K)
 
 
-def reduce(picture: Pixels, factor: int) -> Rows:
+def reduce(image: Pixels, factor: int) -> Rows:
     """The means of factor x factor squares, float32 (size // factor, size // factor, 3)."""
-    size = len(picture) // factor
-    margin = (len(picture) - size * factor) // 2
-    inner = picture[margin : margin + size * factor, margin : margin + size * factor]
+    size = len(image) // factor
+    margin = (len(image) - size * factor) // 2
+    inner = image[margin : margin + size * factor, margin : margin + size * factor]
     if factor == 1:
         return inner.astype(np.float32)
     squares = inner.reshape(size, factor, size, factor, 3)
@@ -263,10 +262,10 @@ def reduce(picture: Pixels, factor: int) -> Rows:
     return np.asarray(sums / factor**2, dtype=np.float32)
 
 
-def cut(picture: Rows, patch: int) -> NDArray[np.float32]:
-    """Every patch of a picture (s, s, 3), a view (s-p+1, s-p+1, p, 3p): rows of p pixels."""
-    s = len(picture)
-    lines = picture.reshape(s, s * 3)
+def cut(image: Rows, patch: int) -> NDArray[np.float32]:
+    """Every patch of an image (s, s, 3), a view (s-p+1, s-p+1, p, 3p): rows of p pixels."""
+    s = len(image)
+    lines = image.reshape(s, s * 3)
     return np.lib.stride_tricks.sliding_window_view(lines, (patch, patch * 3))[:, ::3]
 
 
@@ -294,7 +293,7 @@ def tents(steps: int, grid: int) -> NDArray[np.float32]:
     """Weights (grid, steps) of overlapping regions; each row sums to 1.
 
     A region's weight falls in a straight line from 1 in its middle to 0 in the middles of its
-    neighbours, so that a small shift of the picture changes the pooled numbers little.
+    neighbours, so that a small shift of the image changes the pooled numbers little.
     """
     width = steps / grid
     middles = (np.arange(grid) + 0.5) * width

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.features.base import Rows, require_pictures
+from catclf.features.base import Rows, require_images
 from catclf.maths import PIXEL_MAX, Pixels
 
 
 class PixelFeatures:
     """x = pixels / 255, n = size * size * 3; with ``flip``, the mean with the mirror image.
 
-    Weights that descent finds with ``flip`` are symmetric themselves, so that they score a picture
+    Weights that descent finds with ``flip`` are symmetric themselves, so that they score an image
     and its mirror image alike without it: the model is one of plain pixels.
     """
 
@@ -39,11 +39,11 @@ class PixelFeatures:
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         return {}
 
-    def transform(self, pictures: Pixels) -> Rows:
-        require_pictures(pictures, self._size)
-        values = pictures.astype(np.float32)
+    def transform(self, images: Pixels) -> Rows:
+        require_images(images, self._size)
+        values = images.astype(np.float32)
         if self._flip:
-            values += pictures[:, :, ::-1]
-        rows = values.reshape(len(pictures), self.n)
+            values += images[:, :, ::-1]
+        rows = values.reshape(len(images), self.n)
         rows /= np.float32(PIXEL_MAX * (2 if self._flip else 1))
         return rows

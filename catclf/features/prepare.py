@@ -17,14 +17,14 @@ from catclf.features.encoding import encode, encoded
 from catclf.features.pixels import PixelFeatures
 from catclf.features.standardize import Standard, StandardRows
 from catclf.maths import Floats
-from catclf.samples import Labelled, Pictures
+from catclf.samples import Images, Labelled
 
 # What is told while a named phase of the work goes on.
 Phase = Callable[[str], AbstractContextManager[OnProgress]]
 
 
-class Pictured(Labelled, Protocol):
-    """A labelled data set of pictures that knows where it came from."""
+class Sourced(Labelled, Protocol):
+    """A labelled data set of images that knows where it came from."""
 
     @property
     def source(self) -> str: ...
@@ -35,9 +35,9 @@ class Pictured(Labelled, Protocol):
 
 @dataclass(frozen=True)
 class Encoded:
-    """Labelled rows, as problems take them: ``pictures`` float32 (m, n), standardised."""
+    """Labelled rows, as problems take them: ``images`` float32 (m, n), standardised."""
 
-    pictures: Pictures
+    images: Images
     Y: Floats
     source: str
     fingerprint: str
@@ -51,10 +51,10 @@ class Encoder:
     standard: Standard
     workers: int | None = None
 
-    def encode(self, data: Pictured, phase: Phase | None = None) -> Encoded:
-        """Other pictures in the same way, in memory."""
-        with (phase or silent)("encoding pictures") as told:
-            rows = encode(self.features, data.pictures, self.workers, told)
+    def encode(self, data: Sourced, phase: Phase | None = None) -> Encoded:
+        """Other images in the same way, in memory."""
+        with (phase or silent)("encoding images") as told:
+            rows = encode(self.features, data.images, self.workers, told)
         return Encoded(self.standard.apply(rows), data.Y, data.source, data.fingerprint)
 
     def fold(self, w: Floats, b: float) -> tuple[Floats, float]:
@@ -68,7 +68,7 @@ class Encoder:
 
 
 def prepare(
-    data: Pictured,
+    data: Sourced,
     kind: str,
     *,
     flip: bool = True,
@@ -77,41 +77,41 @@ def prepare(
     cache: Path | None = None,
     phase: Phase | None = None,
 ) -> tuple[Encoder, Encoded]:
-    """Features learned from the pictures of a data set, and their rows, in memory or in ``cache``.
+    """Features learned from the images of a data set, and their rows, in memory or in ``cache``.
 
     Raises what ``learn`` raises, DataError, and OutputError for a cache that cannot be used.
     """
     phase = phase or silent
     with phase("learning features") as told:
-        features = learn(kind, data.pictures, seed, flip=flip, workers=workers, on_progress=told)
+        features = learn(kind, data.images, seed, flip=flip, workers=workers, on_progress=told)
     key = key_of(features, data.fingerprint)
-    rows = _rows(features, data.pictures, key, workers, cache, phase)
+    rows = _rows(features, data.images, key, workers, cache, phase)
     if isinstance(features, PixelFeatures):
         standard = Standard.identity(features.n)  # as pixels are without flips
     else:
         standard = Standard.of(rows)
-    ready: Pictures
+    ready: Images
     ready = standard.apply(rows) if isinstance(rows, np.ndarray) else StandardRows(rows, standard)
     return Encoder(features, standard, workers), Encoded(ready, data.Y, data.source, key)
 
 
 def _rows(
     features: Features,
-    pictures: Pictures,
+    images: Images,
     key: str,
     workers: int | None,
     cache: Path | None,
     phase: Phase,
-) -> Pictures:
+) -> Images:
     """Rows as they were learned, not standardised."""
-    m, n = len(pictures), features.n
+    m, n = len(images), features.n
     if cache is None:
-        with phase("encoding pictures") as told:
-            return encode(features, pictures, workers, told)
+        with phase("encoding images") as told:
+            return encode(features, images, workers, told)
     found = open_cache(cache, key, m, n)
     if found is None:
-        with phase("encoding pictures") as told:
-            write_cache(cache, key, m, n, encoded(features, pictures, workers, told))
+        with phase("encoding images") as told:
+            write_cache(cache, key, m, n, encoded(features, images, workers, told))
         found = open_cache(cache, key, m, n)
         assert found is not None, "a cache is read as it was written"
     return found

@@ -9,7 +9,7 @@ import numpy as np
 from catclf.errors import DataError
 from catclf.features.base import Rows
 from catclf.maths import Floats
-from catclf.samples import Pictures
+from catclf.samples import Images
 
 _STATISTICS = 256  # rows summed at a time
 SPREAD = 0.01  # added to deviations: numbers that hardly vary are not blown up
@@ -27,7 +27,7 @@ class Standard:
     factor: Rows
 
     @classmethod
-    def of(cls, rows: Pictures) -> Standard:
+    def of(cls, rows: Images) -> Standard:
         """Mean and deviation of rows (m, n), summed in float64. Raises DataError unless finite."""
         m, n = rows.shape
         total, squares = np.zeros(n), np.zeros(n)
@@ -37,7 +37,7 @@ class Standard:
         for start in range(0, m, _STATISTICS):
             squares += np.square(rows[start : start + _STATISTICS] - mean).sum(axis=0)
         if not np.isfinite(squares).all():
-            raise DataError("the features of these pictures are not finite numbers")
+            raise DataError("the features of these images are not finite numbers")
         factor = 1.0 / ((np.sqrt(squares / m) + SPREAD) * np.sqrt(n))
         return cls(mean.astype(np.float32), factor.astype(np.float32))
 
@@ -64,7 +64,7 @@ class Standard:
 class StandardRows:
     """Rows that are standardised each time they are read, for those too many to keep in memory."""
 
-    def __init__(self, rows: Pictures, standard: Standard) -> None:
+    def __init__(self, rows: Images, standard: Standard) -> None:
         self._rows, self._standard = rows, standard
         self.shape = tuple(rows.shape)
         self.dtype = np.dtype(np.float32)

@@ -1,4 +1,4 @@
-"""From a picture file to size x size x 3 pixels, one way for all: the one door to Pillow."""
+"""From an image file to size x size x 3 pixels, one way for all: the one door to Pillow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from catclf.errors import PictureError
+from catclf.errors import ImageError
 from catclf.images.formats import sniff
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.text import counted, reason
@@ -24,71 +24,71 @@ if TYPE_CHECKING:  # NumPy is loaded by the functions that need it: decoding a J
 
 
 def read(path: str | Path, preprocess: Preprocess, limits: Limits | None = None) -> Pixels:
-    """One picture file as uint8 (size, size, 3). Raises PictureError, whatever is in the file."""
+    """One image file as uint8 (size, size, 3). Raises ImageError, whatever is in the file."""
     import numpy as np
 
-    return np.asarray(_picture(path, preprocess, limits or Limits()), dtype=np.uint8)
+    return np.asarray(_image(path, preprocess, limits or Limits()), dtype=np.uint8)
 
 
 def read_bytes(path: str | Path, preprocess: Preprocess, limits: Limits) -> bytes:
-    """The same pixels as bytes, row by row, without NumPy. Raises PictureError."""
-    return _picture(path, preprocess, limits).tobytes()
+    """The same pixels as bytes, row by row, without NumPy. Raises ImageError."""
+    return _image(path, preprocess, limits).tobytes()
 
 
 def dimensions(path: str | Path) -> tuple[int, int]:
-    """Width and height in pixels of a picture file that can be read, from its header alone."""
+    """Width and height in pixels of an image file that can be read, from its header alone."""
     with _opened(path, Limits()) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _identified(file).size
 
 
-def _picture(path: str | Path, preprocess: Preprocess, limits: Limits) -> Image.Image:
-    """The picture as RGB of the size wanted. Raises PictureError."""
+def _image(path: str | Path, preprocess: Preprocess, limits: Limits) -> Image.Image:
+    """The image as RGB of the size wanted. Raises ImageError."""
     try:
         with _opened(path, limits) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _decoded(file, preprocess, limits)
-    except PictureError:
+    except ImageError:
         raise
     except OSError as error:
         raise _from_os(error) from error
     except MemoryError as error:
-        raise PictureError("too-large", "not enough memory to decode this picture") from error
+        raise ImageError("too-large", "not enough memory to decode this image") from error
     except ValueError as error:
         if "\0" not in str(path):
-            raise PictureError("damaged", f"cannot be decoded: {_first_line(error)}") from error
-        message = "no file name holds a NUL byte: is the list separated by them? Then use --null"
-        raise PictureError("missing", message) from error
+            raise ImageError("damaged", f"cannot be decoded: {_first_line(error)}") from error
+        message = "no file name holds a NUL byte: is the list separated by them? Then use `null`"
+        raise ImageError("missing", message) from error
     except Exception as error:  # Pillow's readers raise anything at all on damaged files
-        raise PictureError("damaged", f"cannot be decoded: {_first_line(error)}") from error
+        raise ImageError("damaged", f"cannot be decoded: {_first_line(error)}") from error
 
 
 def _decoded(file: BinaryIO, preprocess: Preprocess, limits: Limits) -> Image.Image:
-    """An open file as the picture wanted. May raise whatever Pillow raises."""
-    picture = _identified(file)
-    _check_size(picture, limits)
-    with silent_stderr() if picture.format == "TIFF" else nullcontext():
-        return _loaded(picture, preprocess, limits)
+    """An open file as the image wanted. May raise whatever Pillow raises."""
+    image = _identified(file)
+    _check_size(image, limits)
+    with silent_stderr() if image.format == "TIFF" else nullcontext():
+        return _loaded(image, preprocess, limits)
 
 
-def _loaded(picture: Image.Image, preprocess: Preprocess, limits: Limits) -> Image.Image:
+def _loaded(image: Image.Image, preprocess: Preprocess, limits: Limits) -> Image.Image:
     # A JPEG decoded at 1/2, 1/4 or 1/8, but not below the size wanted, is decoded much faster.
-    picture.draft("RGB", (preprocess.size, preprocess.size))
-    picture.load()
-    _check_size(picture, limits)  # an icon may hold more than it declares
-    return _fitted(_rgb(_upright(picture), preprocess), preprocess)
+    image.draft("RGB", (preprocess.size, preprocess.size))
+    image.load()
+    _check_size(image, limits)  # an icon may hold more than it declares
+    return _fitted(_rgb(_upright(image), preprocess), preprocess)
 
 
-def _check_size(picture: Image.Image, limits: Limits) -> None:
-    width, height = picture.size
+def _check_size(image: Image.Image, limits: Limits) -> None:
+    width, height = image.size
     if width * height > limits.pixels:
-        raise PictureError(
+        raise ImageError(
             "too-large", f"has {width}x{height} pixels, more than the limit of {limits.pixels}"
         )
 
 
 def _identified(file: BinaryIO) -> Image.Image:
-    """The picture with its size known and nothing decoded.
+    """The image with its size known and nothing decoded.
 
     ``Image.open`` would first load the readers of five formats, and would apply a limit of pixels
     that no option of ours moves.
@@ -102,17 +102,15 @@ def _identified(file: BinaryIO) -> Image.Image:
     file.seek(0)
     accepted = accept(file.read(16)) if accept else True
     if isinstance(accepted, str):
-        raise PictureError("unsupported", f"is a {format} picture: this Pillow cannot read these")
+        raise ImageError("unsupported", f"is a {format} image: this Pillow cannot read these")
     file.seek(0)
     try:
         if not accepted:
             raise SyntaxError
-        picture: Image.Image = factory(file, "")
+        image: Image.Image = factory(file, "")
     except (SyntaxError, IndexError, TypeError, struct.error):  # as Image.open understands them
-        raise PictureError(
-            "not-a-picture", f"begins like a {format} picture, but is none"
-        ) from None
-    return picture
+        raise ImageError("not-a-picture", f"begins like a {format} image, but is none") from None
+    return image
 
 
 def _opened(path: str | Path, limits: Limits) -> BinaryIO:
@@ -123,53 +121,53 @@ def _opened(path: str | Path, limits: Limits) -> BinaryIO:
         return os.fdopen(descriptor, "rb")
     os.close(descriptor)
     if stat.S_ISDIR(status.st_mode):
-        raise PictureError("not-a-file", "is a folder")
+        raise ImageError("not-a-file", "is a folder")
     if not stat.S_ISREG(status.st_mode):
-        raise PictureError("not-a-file", "is not a regular file")
+        raise ImageError("not-a-file", "is not a regular file")
     if status.st_size == 0:
-        raise PictureError("empty", "is empty")
-    raise PictureError(
+        raise ImageError("empty", "is empty")
+    raise ImageError(
         "too-large",
         f"has {counted(status.st_size, 'byte')}, more than the limit of {limits.file_bytes}",
     )
 
 
-def _upright(picture: Image.Image) -> Image.Image:
+def _upright(image: Image.Image) -> Image.Image:
     """Turned as its EXIF orientation says; EXIF that cannot be read says nothing."""
     from PIL import Image  # noqa: TID251
 
-    if picture.format != "TIFF" and not _EXIF_KEYS & picture.info.keys():
-        return picture
+    if image.format != "TIFF" and not _EXIF_KEYS & image.info.keys():
+        return image
     turn = Image.Transpose
     methods = {2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM}
     methods |= {5: turn.TRANSPOSE, 6: turn.ROTATE_270, 7: turn.TRANSVERSE, 8: turn.ROTATE_90}
     try:
-        orientation: Any = picture.getexif().get(0x0112)
+        orientation: Any = image.getexif().get(0x0112)
         method = methods.get(orientation)
     except Exception:  # the reader of EXIF raises anything at all
-        return picture
-    return picture if method is None else picture.transpose(method)
+        return image
+    return image if method is None else image.transpose(method)
 
 
 _EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 
 
-def _rgb(picture: Image.Image, preprocess: Preprocess) -> Image.Image:
+def _rgb(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     """Any mode as RGB; transparency over the background, deep grey scaled to 8 bits."""
     from PIL import Image  # noqa: TID251
 
-    if picture.mode.startswith("I") or picture.mode == "F":
-        picture = _eight_bits(picture)
-    if picture.mode == "LAB":
-        return _from_lab(picture)
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        base = Image.new("RGBA", picture.size, (*preprocess.background, 255))
-        picture = Image.alpha_composite(base, picture)
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _eight_bits(image)
+    if image.mode == "LAB":
+        return _from_lab(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        base = Image.new("RGBA", image.size, (*preprocess.background, 255))
+        image = Image.alpha_composite(base, image)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image) -> Image.Image:
     """16-bit, 32-bit or float grey as 8-bit grey.
 
     16-bit values are divided by 257. 32-bit and float values carry no scale of their own: values
@@ -178,70 +176,70 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     import numpy as np
     from PIL import Image  # noqa: TID251
 
-    values: Any = np.asarray(picture)
+    values: Any = np.asarray(image)
     if not np.isfinite(values).all():
-        raise PictureError("damaged", "has pixels that are not finite numbers")
+        raise ImageError("damaged", "has pixels that are not finite numbers")
     top = float(values.max(initial=0.0))
-    if picture.mode.startswith("I;16"):
+    if image.mode.startswith("I;16"):
         scale = 257.0
-    elif picture.mode == "F" and top <= 1.0:
+    elif image.mode == "F" and top <= 1.0:
         scale = 1.0 / 255.0
     else:
         scale = 1.0 if top <= 255.0 else 257.0
     grey = np.empty(values.shape, dtype=np.uint8)
-    for start in range(0, len(values), 64):  # in float64 a large picture would take 8 times as much
+    for start in range(0, len(values), 64):  # in float64 a large image would take 8 times as much
         rows = values[start : start + 64].astype(np.float64)
         grey[start : start + 64] = np.clip(np.rint(rows / scale), 0, 255)
     return Image.fromarray(grey)
 
 
-def _from_lab(picture: Image.Image) -> Image.Image:
+def _from_lab(image: Image.Image) -> Image.Image:
     from PIL import ImageCms  # noqa: TID251
 
     lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    converted = ImageCms.profileToProfile(picture, lab, srgb, outputMode="RGB")
+    converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
     assert converted is not None  # None is returned only for inPlace
     return converted
 
 
-def _fitted(picture: Image.Image, preprocess: Preprocess) -> Image.Image:
-    """The picture at size x size."""
+def _fitted(image: Image.Image, preprocess: Preprocess) -> Image.Image:
+    """The image at size x size."""
     from PIL import Image  # noqa: TID251
 
     target = (preprocess.size, preprocess.size)
     method = Image.Resampling[preprocess.resampling.upper()]
-    if picture.size == target:
-        return picture
+    if image.size == target:
+        return image
     if preprocess.fit == "crop":
         from PIL import ImageOps  # noqa: TID251
 
-        return ImageOps.fit(picture, target, method)
+        return ImageOps.fit(image, target, method)
     if preprocess.fit == "pad":
-        return _padded(picture, preprocess, method)
-    return picture.resize(target, method, reducing_gap=3.0)
+        return _padded(image, preprocess, method)
+    return image.resize(target, method, reducing_gap=3.0)
 
 
-def _padded(picture: Image.Image, preprocess: Preprocess, method: Image.Resampling) -> Image.Image:
+def _padded(image: Image.Image, preprocess: Preprocess, method: Image.Resampling) -> Image.Image:
     """Scaled to fit inside, at least one pixel thin, and centred on the background."""
     from PIL import Image  # noqa: TID251
 
-    size, longest = preprocess.size, max(picture.size)
-    width, height = (max(1, round(side / longest * size)) for side in picture.size)
+    size, longest = preprocess.size, max(image.size)
+    width, height = (max(1, round(side / longest * size)) for side in image.size)
     base = Image.new("RGB", (size, size), preprocess.background)
-    inner = picture.resize((width, height), method, reducing_gap=3.0)
+    inner = image.resize((width, height), method, reducing_gap=3.0)
     base.paste(inner, (round((size - width) / 2), round((size - height) / 2)))
     return base
 
 
-def _from_os(error: OSError) -> PictureError:
+def _from_os(error: OSError) -> ImageError:
     if isinstance(error, FileNotFoundError):
-        return PictureError("missing", "there is no such file")
+        return ImageError("missing", "there is no such file")
     if isinstance(error, PermissionError):
-        return PictureError("forbidden", "may not be read: check its permissions")
+        return ImageError("forbidden", "may not be read: check its permissions")
     if error.errno is not None:
-        return PictureError("unreadable", f"cannot be read: {reason(error)}")
+        return ImageError("unreadable", f"cannot be read: {reason(error)}")
     kind = "truncated" if "truncated" in str(error) else "damaged"
-    return PictureError(kind, f"cannot be decoded: {_first_line(error)}")
+    return ImageError(kind, f"cannot be decoded: {_first_line(error)}")
 
 
 def _first_line(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
-from catclf.errors import PictureError
+from catclf.errors import ImageError
 
 ENDINGS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
@@ -60,17 +60,17 @@ def sniff(file: BinaryIO) -> tuple[str, str]:
         file.seek(-18, os.SEEK_END)
         if file.read(16) == b"TRUEVISION-XFILE":
             return "TGA", "TgaImagePlugin"
-    raise PictureError("not-a-picture", "is not a picture in a format read here")
+    raise ImageError("not-a-picture", "is not an image in a format read here")
 
 
-def _unsupported(format: str) -> PictureError:
-    return PictureError(
-        "unsupported", f"is a {format} picture: convert it to JPEG or PNG, these are not read"
+def _unsupported(format: str) -> ImageError:
+    return ImageError(
+        "unsupported", f"is a {format} image: convert it to JPEG or PNG, these are not read"
     )
 
 
-def is_picture(entry: os.DirEntry[str], endings: frozenset[str] = ENDINGS) -> bool:
-    """Whether an entry of a folder looks like a picture: not hidden, and with a known ending."""
+def is_image(entry: os.DirEntry[str], endings: frozenset[str] = ENDINGS) -> bool:
+    """Whether an entry of a folder looks like an image: not hidden, and with a known ending."""
     name = entry.name
     known = os.path.splitext(name)[1].lower() in endings  # noqa: PTH122  # a Path costs 3 µs
     return known and not name.startswith(".") and not entry.is_dir()

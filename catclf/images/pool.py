@@ -1,10 +1,10 @@
-"""Many pictures decoded at once: in input order, in bounded memory, each risk in its own process.
+"""Many images decoded at once: in input order, in bounded memory, each risk in its own process.
 
 Processes were chosen over threads by measurement (2 cores, 2000 JPEGs of 200x200): one thread
-decodes 3500 pictures a second, two threads 3960, because the many short steps of one picture wait
-for each other's lock, and two processes 4850. A process also takes the consequences alone when a
-picture makes a decoder crash or eat all memory: that picture is a failed input, and a new process
-goes on with the next. Few pictures are decoded here: a process takes 50 ms to start.
+decodes 3500 images a second, two threads 3960, because the many short steps of one image wait
+for each other's lock, and two processes 4850. A process also takes the consequences alone when an
+image makes a decoder crash or eat all memory: that image is a failed input, and a new process
+goes on with the next. Few images are decoded here: a process takes 50 ms to start.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from time import sleep
 from typing import TYPE_CHECKING
 
-from catclf.errors import PictureError
+from catclf.errors import ImageError
 from catclf.images import decode
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.images.worker_handle import Decoder, Job
@@ -27,19 +27,19 @@ from catclf.machine import cores
 if TYPE_CHECKING:
     from catclf.maths import Pixels
 
-FEW = 8  # known pictures up to this many are decoded without any other process
-_EARLY = 2  # processes started before it is known how many pictures there are
+FEW = 8  # known images up to this many are decoded without any other process
+_EARLY = 2  # processes started before it is known how many images there are
 _WORKERS = 8  # at most: this process scores about as fast as eight decode
 _DEPTH = 16  # names that wait in one worker's pipe: enough to keep it busy
 _GATHER = 0.001  # seconds in which more answers come: each look at them takes a worker's time
 _NAME = 4096  # bytes of a name that is longer than the system takes
-_WINDOW = 512  # pictures underway, or fewer when they are large
+_WINDOW = 512  # images underway, or fewer when they are large
 _WINDOW_BYTES = 64 * 1024 * 1024
 _STARTS = 3  # workers that die before they were ready, after which none is started again
 
 
-Failed = tuple[str, PictureError]  # an input that failed before there was a picture to decode
-Outcome = tuple[str, "Pixels | PictureError"]
+Failed = tuple[str, ImageError]  # an input that failed before there was an image to decode
+Outcome = tuple[str, "Pixels | ImageError"]
 
 
 def decode_all(
@@ -66,7 +66,7 @@ def decode_batches(
     pause: AbstractContextManager[None] | None = None,
     started: Iterable[Decoder] = (),
 ) -> Generator[list[Outcome], None, None]:
-    """The same, as lists of what is ready: a picture never waits for a later one to arrive.
+    """The same, as lists of what is ready: an image never waits for a later one to arrive.
 
     ``pause`` is entered where this does nothing but wait. Only there may a signal handler raise.
     ``started`` are processes that ``getting_ready`` has started.
@@ -115,12 +115,12 @@ def _decode_here(
 
 
 def decode_one(path: str | Failed, preprocess: Preprocess, limits: Limits) -> Outcome:
-    """One picture, decoded in this process."""
+    """One image, decoded in this process."""
     if isinstance(path, tuple):
         return path
     try:
         return path, decode.read(path, preprocess, limits)
-    except PictureError as error:
+    except ImageError as error:
         return path, error
 
 
@@ -266,7 +266,7 @@ class _Pool:
                 self._bury(key.data)
 
     def _bury(self, dead: Decoder) -> None:
-        """The picture that a dead worker was at has failed; the others go to another one."""
+        """The image that a dead worker was at has failed; the others go to another one."""
         self._selector.unregister(dead.answers)
         self._workers.remove(dead)
         code = dead.process.wait()
@@ -276,7 +276,7 @@ class _Pool:
         elif dead.jobs and not dead.died_idle:
             how = f"by signal {-code}" if code < 0 else f"with code {code}"
             message = f"ended its decoder {how}: it may need too much memory"
-            dead.jobs.popleft().result = PictureError("crashed", message)
+            dead.jobs.popleft().result = ImageError("crashed", message)
         self._waiting.extendleft(reversed(dead.jobs))
 
     def _close(self, feeder: threading.Thread) -> None:

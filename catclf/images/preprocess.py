@@ -1,4 +1,4 @@
-"""How a picture file becomes pixels: what a model file remembers of it."""
+"""How an image file becomes pixels: what a model file remembers of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FITS = ("squash", "crop", "pad")
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a picture becomes pixels. The model file remembers it, and scoring uses nothing else.
+    """How an image becomes pixels. The model file remembers it, and scoring uses nothing else.
 
     ``size`` pixels high and wide; ``fit``: "squash" ignores the aspect ratio, "crop" cuts the
     middle out, "pad" adds a border of ``background``, which also lies under transparent pixels.
@@ -22,7 +22,7 @@ class Preprocess:
 
     @property
     def n(self) -> int:
-        """Features of one picture."""
+        """Features of one image."""
         return self.size * self.size * 3
 
 

@@ -1,7 +1,7 @@
-"""A process that decodes pictures: names come in on stdin, pixels or reasons go out on stdout.
+"""A process that decodes images: names come in on stdin, pixels or reasons go out on stdout.
 
 ``catclf.images.pool`` starts it and speaks to it. It loads Pillow and no NumPy, so that it is ready
-soon and small; a picture that kills it, or that the system kills it for, takes no one else along.
+soon and small; an image that kills it, or that the system kills it for, takes no one else along.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from catclf.errors import PictureError
+from catclf.errors import ImageError
 from catclf.images import decode
 from catclf.images.preprocess import Limits, Preprocess
 
@@ -25,7 +25,7 @@ READY = b"+"  # sent once, when names can be taken
 
 
 def settings(preprocess: Preprocess, limits: Limits) -> str:
-    """How pictures are to be decoded, which a worker is told first."""
+    """How images are to be decoded, which a worker is told first."""
     return json.dumps(
         [
             [preprocess.size, preprocess.fit, preprocess.resampling, preprocess.background],
@@ -54,10 +54,10 @@ def main() -> None:
             name = os.fsdecode(encoded)
             try:
                 good, content = True, decode.read_bytes(name, preprocess, limits)
-            except PictureError as error:
+            except ImageError as error:
                 good, content = False, json.dumps([error.kind, str(error)]).encode()
             _send(answers, ANSWER.pack(good, len(content)) + content)
-    os._exit(0)  # nothing is left to be written, and tidying up would take longer than a picture
+    os._exit(0)  # nothing is left to be written, and tidying up would take longer than an image
 
 
 def _next(source: BinaryIO) -> bytes | None:

@@ -10,7 +10,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from catclf.errors import PictureError
+from catclf.errors import ImageError
 from catclf.images import worker
 from catclf.images.preprocess import Limits, Preprocess
 
@@ -25,7 +25,7 @@ class Job:
 
     __slots__ = ("name", "path", "result")
 
-    def __init__(self, path: str, result: Pixels | PictureError | None) -> None:
+    def __init__(self, path: str, result: Pixels | ImageError | None) -> None:
         self.path, self.result = path, result
         self.name = os.fsencode(path)
 
@@ -57,7 +57,7 @@ class Decoder:
         _enlarge(self.answers.fileno())
 
     def tell(self, preprocess: Preprocess, limits: Limits) -> None:
-        """Say how pictures are to be decoded, before any name."""
+        """Say how images are to be decoded, before any name."""
         self._write(_frame(worker.settings(preprocess, limits).encode()))
 
     def send(self, waiting: deque[Job], count: int) -> None:
@@ -98,7 +98,7 @@ class Decoder:
             if good:
                 job.result = np.frombuffer(body, dtype=np.uint8).reshape(shape)
             else:
-                job.result = PictureError(*json.loads(body))
+                job.result = ImageError(*json.loads(body))
         del self.received[:taken]
         return bool(content)
 

@@ -9,6 +9,7 @@ from catclf.maths.logistic import cost_and_gradient_loop as cost_and_gradient_lo
 from catclf.maths.logistic import flatten as flatten
 from catclf.maths.logistic import l1_loss as l1_loss
 from catclf.maths.logistic import l2_loss as l2_loss
+from catclf.maths.logistic import logit as logit
 from catclf.maths.logistic import losses_and_errors as losses_and_errors
 from catclf.maths.logistic import require_2d as require_2d
 from catclf.maths.logistic import sigmoid as sigmoid

@@ -1,6 +1,6 @@
 """The mathematics of logistic regression: arrays in, arrays out, nothing kept.
 
-Letters as in the course: n features, m pictures, X (n, m), Y (1, m), w (n, 1), b a number,
+Letters as in the course: n features, m images, X (n, m), Y (1, m), w (n, 1), b a number,
 Z = wᵀX + b and A = σ(Z), both (1, m). Every array is 2-D; a rank-1 array is an error, because its
 transpose is itself and it broadcasts where nobody expects it.
 """
@@ -36,6 +36,13 @@ def sigmoid(Z: Floats) -> Floats:
     return np.where(Z >= 0, 1.0, t) / (1.0 + t)
 
 
+def logit(p: float) -> float:
+    """The score z with σ(z) = p: log(p / (1 - p)), -inf for p <= 0 and inf for p >= 1."""
+    if p <= 0.0 or p >= 1.0:
+        return math.copysign(math.inf, p - 0.5)
+    return math.log(p / (1.0 - p))
+
+
 def softmax(Z: Floats) -> Floats:
     """Softmax of each row of Z (rows, classes): e^z / Σ e^z, shifted by the row's largest z.
 
@@ -61,18 +68,18 @@ def l2_loss(Yhat: Floats, Y: Floats) -> float:
     return float(np.square(Y - Yhat).sum())
 
 
-def flatten(pictures: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Pictures (m, h, w, c) as columns X (h*w*c, m): ``pictures.reshape(m, -1).T``, a view.
+def flatten(images: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Images (m, h, w, c) as columns X (h*w*c, m): ``images.reshape(m, -1).T``, a view.
 
-    ``reshape(-1, m)`` has the same shape but puts pixels of different pictures into one column.
+    ``reshape(-1, m)`` has the same shape but puts pixels of different images into one column.
     """
-    if pictures.ndim != 4:
-        raise ShapeError(f"pictures have shape {pictures.shape}; (m, height, width, 3) is needed")
-    return pictures.reshape(len(pictures), math.prod(pictures.shape[1:])).T
+    if images.ndim != 4:
+        raise ShapeError(f"images have shape {images.shape}; (m, height, width, 3) is needed")
+    return images.reshape(len(images), math.prod(images.shape[1:])).T
 
 
 def losses_and_errors(Z: Floats, Y: Floats) -> tuple[Floats, Floats]:
-    """The loss of each picture and its derivative dZ = A - Y, both of Z's shape.
+    """The loss of each image and its derivative dZ = A - Y, both of Z's shape.
 
     loss = log(1 + e^z) - y z, which equals -[y log a + (1-y) log(1-a)] but is finite for every
     finite z. With t = e^-|z|, log(1 + e^z) = max(z, 0) + log1p(t) and a = e^min(z, 0) / (1 + t).
@@ -113,7 +120,7 @@ def cost_and_gradient(
 def cost_and_gradient_loop(
     X: Floats, Y: Floats, w: Floats, b: float, l2: float = 0.0
 ) -> tuple[float, Floats, float]:
-    """The same as ``cost_and_gradient``, as a loop over pictures and features.
+    """The same as ``cost_and_gradient``, as a loop over images and features.
 
     Slow on purpose: it is the second opinion on the vectorized form and what its speed is
     measured against, so nothing in it is vectorized.

@@ -21,7 +21,7 @@ NORMAL_975 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 class Counts:
     """The confusion matrix of a two-class classifier. Counts of parts add with ``+``.
 
-    tp, fp, tn, fn: true and false positives and negatives, in pictures.
+    tp, fp, tn, fn: true and false positives and negatives, in images.
     """
 
     tp: int = 0
@@ -48,12 +48,12 @@ class Counts:
 
     @property
     def positives(self) -> int:
-        """Pictures whose label is the positive class."""
+        """Images whose label is the positive class."""
         return self.tp + self.fn
 
     @property
     def negatives(self) -> int:
-        """Pictures whose label is the negative class."""
+        """Images whose label is the negative class."""
         return self.tn + self.fp
 
     @property
@@ -71,22 +71,22 @@ class Counts:
 
     @property
     def precision(self) -> float:
-        """Of the pictures answered positive, the share that is."""
+        """Of the images answered positive, the share that is."""
         return _ratio(self.tp, self.tp + self.fp)
 
     @property
     def recall(self) -> float:
-        """Of the positive pictures, the share that was found."""
+        """Of the positive images, the share that was found."""
         return _ratio(self.tp, self.positives)
 
     @property
     def specificity(self) -> float:
-        """Of the negative pictures, the share that was answered negative."""
+        """Of the negative images, the share that was answered negative."""
         return _ratio(self.tn, self.negatives)
 
     @property
     def balanced_accuracy(self) -> float:
-        """The mean of recall and specificity: 1/2 for any answer that ignores the picture."""
+        """The mean of recall and specificity: 1/2 for any answer that ignores the image."""
         return (self.recall + self.specificity) / 2
 
     @property
@@ -104,8 +104,8 @@ def wilson(successes: int, total: int) -> tuple[float, float]:
     """The 95 % Wilson score interval of a share, within 0 … 1; (NaN, NaN) of nothing.
 
     The shares p that differ from the observed one by at most 1.96 standard errors of p itself
-    (Wilson, J. Amer. Statist. Assoc. 22, 1927); it holds for few pictures and for shares near 0
-    and 1, where p ± 1.96 s does not. Pictures are taken to be independent draws.
+    (Wilson, J. Amer. Statist. Assoc. 22, 1927); it holds for few images and for shares near 0
+    and 1, where p ± 1.96 s does not. Images are taken to be independent draws.
     """
     if not total:
         return float("nan"), float("nan")
@@ -121,9 +121,9 @@ def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else float("nan")
 
 
-def fractions_differ(positives: int, pictures: int, counts: Counts) -> bool:
+def fractions_differ(positives: int, images: int, counts: Counts) -> bool:
     """Whether two shares differ by more than chance makes likely (test of two proportions)."""
-    difference = abs(positives / pictures - counts.positives / counts.total)
-    pooled = (positives + counts.positives) / (pictures + counts.total)
-    error = sqrt(pooled * (1 - pooled) * (1 / pictures + 1 / counts.total))
+    difference = abs(positives / images - counts.positives / counts.total)
+    pooled = (positives + counts.positives) / (images + counts.total)
+    error = sqrt(pooled * (1 - pooled) * (1 / images + 1 / counts.total))
     return difference > SHARE_DIFFERENCE and difference > SHARE_DEVIATIONS * error

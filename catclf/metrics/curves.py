@@ -39,7 +39,7 @@ class Roc:
     def auc(self) -> float:
         """The area under the ROC curve; NaN unless both classes are there.
 
-        The chance that a positive picture scores above a negative one, a tie counting half (Hanley
+        The chance that a positive image scores above a negative one, a tie counting half (Hanley
         and McNeil, Radiology 143, 1982). A sum of whole numbers, divided once.
         """
         pairs = self.positives * self.negatives
@@ -75,7 +75,7 @@ def auc_interval(Z: Floats, Y: Floats) -> tuple[float, float]:
 
     The area is the mean over positives of the share of negatives that score below, a tie counting
     half, and likewise over negatives; their variances add up (DeLong, DeLong and Clarke-Pearson,
-    Biometrics 44, 1988, equation 5). NaN with fewer than two pictures of a class.
+    Biometrics 44, 1988, equation 5). NaN with fewer than two images of a class.
     """
     _require_rows(Z, Y)
     positive, negative = (np.sort(Z[Y > 0.5]), np.sort(Z[Y <= 0.5]))
@@ -101,7 +101,7 @@ def brier(A: Floats, Y: Floats) -> float:
 
 @dataclass(frozen=True)
 class Bin:
-    """Pictures of similar probability: how many, their mean probability, how many are positive."""
+    """Images of similar probability: how many, their mean probability, how many are positive."""
 
     low: float
     high: float
@@ -121,7 +121,7 @@ class Bin:
 
 
 def calibration(A: Floats, Y: Floats, bins: int = 10) -> list[Bin]:
-    """Equal parts of 0 … 1 that hold pictures, each (low, high], the first with 0.
+    """Equal parts of 0 … 1 that hold images, each (low, high], the first with 0.
 
     Probabilities A and labels Y have shape (1, m). Raises ShapeError.
     """

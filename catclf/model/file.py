@@ -1,6 +1,6 @@
 """The signed model file: a zip of arrays in NumPy's own format, readable with ``numpy.load``.
 
-``w`` (n, 1), ``b`` (), ``costs``, ``cost_steps``, and ``meta``, a JSON text; where pictures are not
+``w`` (n, 1), ``b`` (), ``costs``, ``cost_steps``, and ``meta``, a JSON text; where images are not
 weighed by their pixels also what their features have learned. ``catclf.storage.npz``
 reads it without trusting it; here its meaning is checked.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FORMAT = "catclf-model"
 VERSION = 2  # the first with features; models of pixels are still written as version 1
-FILE_LIMIT = 64 * 1024 * 1024  # bytes; a model of 1024x1024 pictures has 25 MB of weights
+FILE_LIMIT = 64 * 1024 * 1024  # bytes; a model of 1024x1024 images has 25 MB of weights
 SIZE_LIMIT = 1024  # pixels
 META_LIMIT = 1024 * 1024  # characters
 COSTS_LIMIT = 1_000_000
@@ -111,7 +111,7 @@ def _kind(meta: dict[str, Any]) -> str:
 
 
 def _features(meta: dict[str, Any], preprocess: Preprocess, file: ArrayFile) -> Features | None:
-    """What turns pictures into rows; None for pixels."""
+    """What turns images into rows; None for pixels."""
     if meta["features"] == "pixels":
         return None
     from catclf.features import restore
@@ -153,6 +153,7 @@ def _no_number(constant: str) -> None:
 def _meta(model: Model) -> dict[str, Any]:
     """Everything but the arrays, as JSON values. No time and no path: equal runs, equal bytes."""
     training = asdict(model.training)
+    training["pictures"] = training.pop("images")  # the file's own name, since version 1
     return {
         "format": FORMAT,
         "version": VERSION if model.features else 1,
@@ -166,21 +167,21 @@ def _meta(model: Model) -> dict[str, Any]:
 
 
 def _preprocess(meta: dict[str, Any]) -> Preprocess:
-    picture = _object(meta, "picture")
-    size = _number(picture, "size", 1, SIZE_LIMIT)
-    fit, resampling = picture.get("fit"), picture.get("resampling")
-    background = picture.get("background")
+    image = _object(meta, "picture")
+    size = _number(image, "size", 1, SIZE_LIMIT)
+    fit, resampling = image.get("fit"), image.get("resampling")
+    background = image.get("background")
     sound = (
         size == int(size)
         and fit in FITS
         and resampling in ("bicubic", "bilinear", "lanczos", "box", "hamming", "nearest")
-        and picture.get("scale") == PIXEL_MAX
+        and image.get("scale") == PIXEL_MAX
         and isinstance(background, list)
         and len(background) == 3
         and all(type(c) is int and 0 <= c <= 255 for c in background)
     )
     if not sound:
-        raise ModelError("has picture settings that this catclf does not know")
+        raise ModelError("has image settings that this catclf does not know")
     red, green, blue = background  # type: ignore[misc]  # checked above
     return Preprocess(int(size), str(fit), str(resampling), (red, green, blue))
 
@@ -196,8 +197,9 @@ def _classes(meta: dict[str, Any]) -> tuple[str, str]:
 
 def _training(meta: dict[str, Any]) -> Training:
     """The provenance, with every field of the type that it is declared with."""
-    found = _object(meta, "training")
+    found = _object(meta, "training").copy()
     try:
+        found["images"] = found.pop("pictures")
         counts = {
             part: None if found[part] is None else Counts(**_integers(found[part]))
             for part in ("train", "test")

@@ -2,7 +2,7 @@
 
     J(w, b) = (1/m) Σ v [log(1 + e^z) - y z] + (λ/2m)‖w‖²,   z = wᵀx + b
 
-with x the pixels / 255, or a row of features, and v the weight of the picture's class, usually 1.
+with x the pixels / 255, or a row of features, and v the weight of the image's class, usually 1.
 
 A problem knows the coordinates in which it is cheap to work; a solver sees only points in those
 coordinates, costs and gradients. Descent commutes with the linear map from coordinates to w, so

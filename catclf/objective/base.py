@@ -9,7 +9,7 @@ import numpy as np
 
 from catclf.maths import Floats, losses_and_errors
 
-# What an error counts for pictures of class 0 and of class 1.
+# What an error counts for images of class 0 and of class 1.
 ClassWeights = tuple[float, float]
 EQUAL = (1.0, 1.0)
 
@@ -32,11 +32,11 @@ class Point:
 class Problem(Protocol):
     """An objective that a solver can descend on."""
 
-    m: int  # pictures
+    m: int  # images
     n: int  # features
 
     def start(self) -> Point:
-        """The point w = 0, b = 0, whose cost is ln 2 whatever the pictures."""
+        """The point w = 0, b = 0, whose cost is ln 2 whatever the images."""
 
     def evaluate(self, point: Point) -> tuple[float, Point]:
         """The cost at the point, and the gradient in the same coordinates."""
@@ -52,13 +52,13 @@ class Euclidean(Problem, Protocol):
     """
 
     def centre(self) -> Floats:
-        """The mean of the pictures' features in these coordinates, (k, 1)."""
+        """The mean of the images' features in these coordinates, (k, 1)."""
 
 
 def class_weights(Y: Floats, kind: str) -> ClassWeights:
     """The weights of a kind, for labels Y (1, m): "none", or "balanced" as m / (2 m_class).
 
-    Their mean over the pictures is 1; balanced ones give both classes the same sum.
+    Their mean over the images is 1; balanced ones give both classes the same sum.
     """
     m, positives = Y.shape[1], float(Y.sum())
     if kind != "balanced" or not 0 < positives < m:
@@ -67,12 +67,12 @@ def class_weights(Y: Floats, kind: str) -> ClassWeights:
 
 
 def spread(weights: ClassWeights, Y: Floats) -> Floats:
-    """The weight of each picture, for labels Y (1, m)."""
+    """The weight of each image, for labels Y (1, m)."""
     return np.asarray(np.where(Y > 0.5, weights[1], weights[0]), np.float64)
 
 
 def judged(Z: Floats, Y: Floats, weights: ClassWeights) -> tuple[Floats, Floats]:
-    """The losses of pictures and their errors dZ, (1, m), times the weights of their classes."""
+    """The losses of images and their errors dZ, (1, m), times the weights of their classes."""
     losses, dZ = losses_and_errors(Z, Y)
     if weights != EQUAL:
         v = spread(weights, Y)

@@ -10,7 +10,7 @@ from catclf.objective.numba_pass import missing, require
 from catclf.objective.streamed import StreamProblem
 from catclf.samples import Labelled, in_memory, measured
 
-GRAM_LIMIT = 8192  # pictures: beyond this K alone takes more than 512 MB
+GRAM_LIMIT = 8192  # images: beyond this K alone takes more than 512 MB
 METHODS = ("auto", "gram", "stream", "fused")
 
 
@@ -29,7 +29,7 @@ def choose(
 
     "fused" is the stream with compiled products, where Numba is installed; ``batch`` is what a step
     looks at in the place of m, and ``gram`` says whether K may be made. Without Numba and with
-    n = 12288, K is worth its while for 2000 evaluations up to m = 7300 pictures, for 100 up to
+    n = 12288, K is worth its while for 2000 evaluations up to m = 7300 images, for 100 up to
     1250, for 5 never but for a handful. K must also fit: m <= GRAM_LIMIT, and K with the pixels in
     half of the memory that is available.
     """
@@ -57,7 +57,7 @@ def build(
 ) -> StreamProblem | GramProblem:
     """The form of the problem that ``method`` names; "auto" is what ``choose`` says.
 
-    With ``batch`` an evaluation looks at so many pictures, and not at all of them.
+    With ``batch`` an evaluation looks at so many images, and not at all of them.
     """
     method = _resolved(data, evaluations, method, batch=batch)
     if method == "gram":
@@ -89,5 +89,5 @@ def _resolved(
         require()
     if method != "auto":
         return method
-    held = in_memory(data.pictures)  # K needs all of the pixels, and memory for itself
+    held = in_memory(data.images)  # K needs all of the pixels, and memory for itself
     return choose(*measured(data), evaluations, factor=factor, batch=batch, gram=held)

@@ -1,4 +1,4 @@
-"""Descent in the span of the pictures, on their inner products."""
+"""Descent in the span of the images, on their inner products."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from catclf.objective.base import EQUAL, ClassWeights, Point, judged
 from catclf.parallel import Team, blas_threads
 from catclf.samples import Labelled, cut, measured, read_rows, scale_of
 
-READ = 512  # pictures read at a time
+READ = 512  # images read at a time
 SLAB = 512  # rows of K that are a worker's unit of work
-WEIGHED = 16  # pictures summed into w at a time: new memory for more takes longer than the sums
-WAKE = 2e9  # products from which on K is worth a second BLAS thread: some 400 pictures
+WEIGHED = 16  # images summed into w at a time: new memory for more takes longer than the sums
+WAKE = 2e9  # products from which on K is worth a second BLAS thread: some 400 images
 
 
 class GramProblem:
-    """Descent in the span of the pictures, on the sample Gram matrix K = XᵀX (m, m).
+    """Descent in the span of the images, on the sample Gram matrix K = XᵀX (m, m).
 
-    From w = 0 every iterate of descent is a combination w = X a of the pictures, with
+    From w = 0 every iterate of descent is a combination w = X a of the images, with
     Z = aᵀK + b and ‖w‖² = aᵀK a, and the coordinates of dw are da = dZᵀ/m + (λ/m) a. So n
     disappears from the loop. K is computed from the raw pixels, where it is a matrix of integers
     below 2^53 and exact, and scaled afterwards: it is the same on every machine, for any number of
@@ -40,7 +40,7 @@ class GramProblem:
     ) -> None:
         self.m, self.n = measured(data)
         self.l2, self.class_weights = l2, weights
-        self._pictures, self._Y = data.pictures, data.Y
+        self._images, self._Y = data.images, data.Y
         self._team = Team(workers)
         self._K = gram(_all_rows(data), self._team)
 
@@ -71,9 +71,9 @@ class GramProblem:
     def weights(self, point: Point) -> Floats:
         w = np.zeros((self.n, 1))
         for rows in cut(slice(self.m), WEIGHED):
-            pixels = read_rows(self._pictures, rows)
+            pixels = read_rows(self._images, rows)
             w += pixels.T.astype(np.float64) @ point.coordinates[rows]
-        w /= scale_of(self._pictures)
+        w /= scale_of(self._images)
         return w
 
     def _product(self, a: Floats) -> Floats:
@@ -89,10 +89,10 @@ class GramProblem:
 
 
 class FactorProblem(GramProblem):
-    """The span of the pictures in coordinates with the lengths and angles of w.
+    """The span of the images in coordinates with the lengths and angles of w.
 
     With K = L Lᵀ (Cholesky) and u = Lᵀ a: Z = (L u)ᵀ + b and ‖w‖² = aᵀK a = ‖u‖², as if L were
-    the pictures and u the weights. Equal pictures make K singular; so 1e-13 of its trace is added
+    the images and u the weights. Equal images make K singular; so 1e-13 of its trace is added
     to its diagonal, 1e-7 where K is made of float32 rows, which changes z by less than the rounding
     of K does.
     """
@@ -105,7 +105,7 @@ class FactorProblem(GramProblem):
         weights: ClassWeights = EQUAL,
     ) -> None:
         super().__init__(data, l2, workers, weights)
-        rounding = 1e-13 if self._pictures.dtype == np.uint8 else 1e-7
+        rounding = 1e-13 if self._images.dtype == np.uint8 else 1e-7
         self._K[np.diag_indices(self.m)] += rounding * float(np.trace(self._K)) + 1e-300
         with blas_threads(1):  # unlike K, a factor is rounded, by the order of its sums
             self._K = np.asarray(np.linalg.cholesky(self._K), np.float64)  # L, in K's place
@@ -152,7 +152,7 @@ def integer_gram(rows: Pixels) -> Floats:
 
 
 def _sum(values: Floats) -> float:
-    """The sum of all entries: with few pictures, the method's own overhead would be felt."""
+    """The sum of all entries: with few images, the method's own overhead would be felt."""
     return float(np.add.reduce(values, axis=None))
 
 
@@ -189,11 +189,11 @@ def float_gram(rows: NDArray[np.float32], team: Team) -> Floats:
 
 
 def _all_rows(data: Labelled) -> NDArray[Any]:
-    """Rows (m, n) of their type: a view of pictures in memory, else read block by block."""
+    """Rows (m, n) of their type: a view of images in memory, else read block by block."""
     m, n = measured(data)
-    if isinstance(data.pictures, np.ndarray):
-        return data.pictures.reshape(m, n)
-    rows = np.empty((m, n), data.pictures.dtype)
+    if isinstance(data.images, np.ndarray):
+        return data.images.reshape(m, n)
+    rows = np.empty((m, n), data.images.dtype)
     for block in cut(slice(m), READ):
-        rows[block] = read_rows(data.pictures, block)
+        rows[block] = read_rows(data.images, block)
     return rows

@@ -1,9 +1,9 @@
-"""The pass over a block of pictures as machine code: the one door to Numba, which this imports.
+"""The pass over a block of images as machine code: the one door to Numba, which this imports.
 
 Sums may be taken in the order that suits the processor, which is the same on each run. Nothing is
 assumed of infinities and NaN, which are what divergence is known by. Python's lock is not held.
 
-Measured with n = 12288 on one core of 2 MB second-level cache, milliseconds for 20 000 pictures in
+Measured with n = 12288 on one core of 2 MB second-level cache, milliseconds for 20 000 images in
 memory, of which reading them takes 8: groups of eight rows, scored and added while they are in that
 cache, 16; the scores of 64 rows before their sums 18, of 256 rows 20. With runs of 2048 a z of
 12288 products is off by 1.4e-7, without runs by 5e-7.

@@ -14,7 +14,7 @@ from catclf.maths import Floats
 from catclf.objective.base import ClassWeights, judged, spread
 from catclf.objective.numpy_pass import Real, Sums, Values
 
-BLOCK = 256  # pictures at a time: 3 MB of pixels
+BLOCK = 256  # images at a time: 3 MB of pixels
 
 
 class Fused:
@@ -53,6 +53,6 @@ def require() -> None:
     """Raise SettingsError where Numba cannot be used."""
     if why := missing():
         raise SettingsError(
-            f"--method fused needs Numba ({why}): python -m pip install 'catclf[fast]', "
-            "or use --method stream"
+            f"`method=fused` needs Numba ({why}): python -m pip install 'catclf[fast]', "
+            "or use `method=stream`"
         )

@@ -1,4 +1,4 @@
-"""One pass over a block of pictures: their losses, errors, and Pᵀ dZᵀ; made with NumPy."""
+"""One pass over a block of images: their losses, errors, and Pᵀ dZᵀ; made with NumPy."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from catclf.objective.base import ClassWeights, judged
 Real = NDArray[np.floating[Any]]
 Values = NDArray[Any]  # pixels uint8, or features float32
 
-# Measured with n = 12288 on one core of 2 MB second-level cache, milliseconds for 20 000 pictures:
-# blocks of 16: 68, 32: 54, 64: 51 to 54, 128: 46 to 51, 256: 51. 128 pictures are 6 MB in float32.
-BLOCK = 128  # pictures converted to floating point at a time
+# Measured with n = 12288 on one core of 2 MB second-level cache, milliseconds for 20 000 images:
+# blocks of 16: 68, 32: 54, 64: 51 to 54, 128: 46 to 51, 256: 51. 128 images are 6 MB in float32.
+BLOCK = 128  # images converted to floating point at a time
 # One float32 sum of 12288 products is off by 5e-7 in z, sums of 512 added in float64 by 1.5e-7, in
 # the same time; sums of 128 by 0.9e-7, in 1.3 times the time.
 RUN = 512  # products that are summed in ``dtype`` before the sum goes on in float64
@@ -24,7 +24,7 @@ RUN = 512  # products that are summed in ``dtype`` before the sum goes on in flo
 
 @dataclass
 class Sums:
-    """Sums over some pictures: losses, errors dZ, and X dZᵀ with X still in pixels, (n, 1)."""
+    """Sums over some images: losses, errors dZ, and X dZᵀ with X still in pixels, (n, 1)."""
 
     loss: float
     db: float

@@ -14,9 +14,9 @@ from catclf.objective.numba_pass import BLOCK as FUSED_BLOCK
 from catclf.objective.numba_pass import Fused
 from catclf.objective.numpy_pass import BLOCK, Converted, Products, Real, Sums, Values
 from catclf.parallel import Team
-from catclf.samples import Labelled, Pictures, cut, in_memory, measured, read_rows, scale_of
+from catclf.samples import Images, Labelled, cut, in_memory, measured, read_rows, scale_of
 
-PART = 512  # pictures, or fewer: a worker's unit of work, 6 MB of pixels
+PART = 512  # images, or fewer: a worker's unit of work, 6 MB of pixels
 
 T = TypeVar("T")
 
@@ -33,10 +33,10 @@ class StreamProblem:
     ``fused`` says so. Everything that is summed over blocks, w itself and all of Z's functions are
     float64; over 2000 steps on the course's data all print the same digits.
 
-    Workers take parts of ``PART`` pictures, fewer where that leaves less than 16 parts. How the
-    pictures are cut depends on their number alone, and the sums of parts are added in the order of
-    the pictures, so that the result is the same, bit for bit, for any number of ``workers``, and
-    for pictures in memory and on disk. Those on disk are read by the thread that uses them, block
+    Workers take parts of ``PART`` images, fewer where that leaves less than 16 parts. How the
+    images are cut depends on their number alone, and the sums of parts are added in the order of
+    the images, so that the result is the same, bit for bit, for any number of ``workers``, and
+    for images in memory and on disk. Those on disk are read by the thread that uses them, block
     by block so that they are still in its cache; the system, which sees the file read from start to
     end, fetches what comes next meanwhile (asking it to, by ``posix_fadvise``, measured slower).
     """
@@ -54,8 +54,8 @@ class StreamProblem:
         self.m, self.n = measured(data)
         self.l2, self.dtype, self.class_weights = l2, dtype, weights
         self.fused, self._block = fused, FUSED_BLOCK if fused else BLOCK
-        self._scale = scale_of(data.pictures)
-        self._pictures, self._Y = data.pictures, data.Y
+        self._scale = scale_of(data.images)
+        self._images, self._Y = data.images, data.Y
         self._team = Team(workers)
         self._local = threading.local()
 
@@ -63,18 +63,18 @@ class StreamProblem:
         return Point(np.zeros((self.n, 1)), 0.0)
 
     def evaluate(self, point: Point) -> tuple[float, Point]:
-        return self._objective(point, self._sums(self._pictures, self._Y, point), self.m)
+        return self._objective(point, self._sums(self._images, self._Y, point), self.m)
 
-    def evaluate_some(self, point: Point, pictures: Values, Y: Floats) -> tuple[float, Point]:
-        """Cost and gradient with the mean over these pictures in the place of the mean over all.
+    def evaluate_some(self, point: Point, images: Values, Y: Floats) -> tuple[float, Point]:
+        """Cost and gradient with the mean over these images in the place of the mean over all.
 
-        The penalty is the whole problem's, so that both are right on average over the pictures.
+        The penalty is the whole problem's, so that both are right on average over the images.
         """
-        return self._objective(point, self._sums(pictures, Y, point), len(pictures))
+        return self._objective(point, self._sums(images, Y, point), len(images))
 
     def loss(self, point: Point) -> float:
         """The mean loss at a point: the cost without its penalty."""
-        return self._sums(self._pictures, self._Y, point, forward_only=True).loss / self.m
+        return self._sums(self._images, self._Y, point, forward_only=True).loss / self.m
 
     def centre(self) -> Floats:
         total = np.zeros((self.n, 1))
@@ -82,7 +82,7 @@ class StreamProblem:
         def take(part: Floats) -> None:
             np.add(total, part, out=total)
 
-        self._fold(self._pictures, self._total, take)
+        self._fold(self._images, self._total, take)
         total /= self._scale * self.m
         return total
 
@@ -98,9 +98,7 @@ class StreamProblem:
             dw += self.l2 / self.m * w
         return loss, Point(dw, sums.db / count)
 
-    def _sums(
-        self, pictures: Pictures, Y: Floats, point: Point, *, forward_only: bool = False
-    ) -> Sums:
+    def _sums(self, images: Images, Y: Floats, point: Point, *, forward_only: bool = False) -> Sums:
         with np.errstate(over="ignore"):  # a w beyond float32 shows as an infinite cost
             scaled: Real = (point.coordinates / self._scale).astype(self.dtype)  # not every pixel
         total = Sums(0.0, 0.0, np.zeros((self.n, 1)))
@@ -108,7 +106,7 @@ class StreamProblem:
         def part(rows: slice, read: Callable[[slice], Values]) -> Sums:
             return self._part(rows, read, Y, scaled, point.b, forward_only)
 
-        self._fold(pictures, part, total.add)
+        self._fold(images, part, total.add)
         return total
 
     def _part(
@@ -132,7 +130,7 @@ class StreamProblem:
         return sums
 
     def _total(self, rows: slice, read: Callable[[slice], Values]) -> Floats:
-        """The sum of some pictures, (n, 1)."""
+        """The sum of some images, (n, 1)."""
         total, products = np.zeros((self.n, 1)), Converted(BLOCK, self.n, np.float32)
         for block in cut(rows, BLOCK):
             total += products.total(read(block))
@@ -140,17 +138,17 @@ class StreamProblem:
 
     def _fold(
         self,
-        pictures: Pictures,
+        images: Images,
         work: Callable[[slice, Callable[[slice], Values]], T],
         take: Callable[[T], None],
     ) -> None:
-        """take(work(rows, read)) for each part of the pictures, in order; read(rows) gives them."""
-        m, block = len(pictures), self._block
-        here = in_memory(pictures)
+        """take(work(rows, read)) for each part of the images, in order; read(rows) gives them."""
+        m, block = len(images), self._block
+        here = in_memory(images)
 
         def on_part(rows: slice) -> T:
             raw = None if here else self._raw()
-            return work(rows, lambda some: read_rows(pictures, some, raw))
+            return work(rows, lambda some: read_rows(images, some, raw))
 
         parts = list(cut(slice(0, m), max(block, min(PART, m // 16 // block * block))))
         if len(parts) > 1 and self._team.workers > 1:
@@ -168,9 +166,9 @@ class StreamProblem:
         return products
 
     def _raw(self) -> Values:
-        """This thread's own room for a block of pictures that are read from disk."""
+        """This thread's own room for a block of images that are read from disk."""
         if not hasattr(self._local, "raw"):
             shape = min(self._block, self.m), self.n
-            self._local.raw = np.empty(shape, self._pictures.dtype)
+            self._local.raw = np.empty(shape, self._images.dtype)
         raw: Values = self._local.raw
         return raw

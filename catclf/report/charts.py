@@ -27,7 +27,7 @@ def cost_curve(costs: Sequence[float], steps: Sequence[int]) -> Chart:
         if last < first
         else f"The cost goes from {first:.4f} to {last:.4f} in {counted(steps[-1], 'step')}.",
         Axis(0, max(steps[-1], 1), "steps of gradient descent", _thousands, most=5),
-        Axis(0, top, "cost J (nats per picture)"),
+        Axis(0, top, "cost J (nats per image)"),
     )
     points = thinned(list(zip(map(float, steps), costs, strict=True)))
     if math.log(2) < top:
@@ -88,12 +88,12 @@ def roc_points(roc: Roc) -> list[tuple[float, float]]:
 
 
 def calibration_chart(found: Evaluation) -> Chart:
-    """The share that is positive among pictures of similar probability, with intervals."""
+    """The share that is positive among images of similar probability, with intervals."""
     positive = printable(found.classes[1])
     chart = Chart(
         "calibration",
         "Calibration",
-        f"Of the pictures given a probability of {positive} within each tenth, the share that is "
+        f"Of the images given a probability of {positive} within each tenth, the share that is "
         f"{positive}, with 95 % intervals; on the diagonal the probabilities can be trusted.",
         Axis(0, 100, f"probability of {positive} given, %", "{:.0f}".format, most=5),
         Axis(0, 100, f"share that is {positive}, %", "{:.0f}".format, most=5),
@@ -126,7 +126,7 @@ def comparison_chart(found: Comparison) -> Chart:
             for r in sound
         ),
         Axis(0, max(found.steps[-1], 1), "steps of gradient descent", _thousands, most=4),
-        Axis(0, top, "log loss (nats per picture)"),
+        Axis(0, top, "log loss (nats per image)"),
         right=92,
         height=280,
     )

@@ -26,7 +26,7 @@ def page(
     """The page for a model file called ``name``.
 
     ``judged``: an evaluation and the data it was made on, for results and gallery; ``compared``: a
-    comparison and the measure that decides; ``gallery`` pictures are shown of each kind.
+    comparison and the measure that decides; ``gallery`` images are shown of each kind.
     """
     found = judged[0] if judged else None
     body = [sections.data_section(model, found), sections.training_section(model)]
@@ -56,13 +56,13 @@ def _title(model: Model) -> str:
 def _header(model: Model, name: str, found: Evaluation | None) -> str:
     training, size = model.training, model.preprocess.size
     trained = ""
-    if training.pictures:
-        pictures, steps = counted(training.pictures, "picture"), counted(training.steps, "step")
-        trained = f", trained on {pictures} in {steps}"
+    if training.images:
+        images, steps = counted(training.images, "image"), counted(training.steps, "step")
+        trained = f", trained on {images} in {steps}"
     warnings = sections.warning(found.warnings()) if found else ""
     return (
         f'<header><p class="kicker">Report on {shown(name)}</p><h1>{_title(model)}?</h1>'
-        f'<p class="lead">Logistic regression on pictures of {size}×{size} pixels{trained}.</p>'
+        f'<p class="lead">Logistic regression on images of {size}×{size} pixels{trained}.</p>'
         f"{sections.tiles(model, found)}{warnings}</header>"
     )
 

@@ -1,4 +1,4 @@
-"""Pictures inside the page: the weights, and single answers with the map of their evidence."""
+"""Images inside the page: the weights, and single answers with the map of their evidence."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from catclf.text import printable
 
 
 def weight_maps(model: Model) -> str:
-    """Four figures: the weights as one picture, and each channel as a map."""
+    """Four figures: the weights as one image, and each channel as a map."""
     size = model.preprocess.size
     weights = model.w.reshape(size, size, 3)
     full = full_colour(weights)
     positive = escape(printable(model.classes[1]))
     figures = [
         _figure(
-            as_picture(weights, full),
-            f"the weights as one picture of {size} by {size} pixels",
+            as_image(weights, full),
+            f"the weights as one image of {size} by {size} pixels",
             "<b>all three channels</b><br>grey is zero; redder means that red speaks for "
             f"{positive}",
         )
@@ -47,30 +47,30 @@ def weight_maps(model: Model) -> str:
 
 
 def atoms(model: Model) -> str:
-    """The learned filters as a figure; nothing for features that have no picture."""
-    from catclf.explain.pictures import atoms_picture
+    """The learned filters as a figure; nothing for features that have no image."""
+    from catclf.explain.pictures import atoms_image
     from catclf.features.patches import PatchFeatures
 
     if not isinstance(model.features, PatchFeatures):
         return ""
-    sheet = atoms_picture(model.features, model.w)
+    sheet = atoms_image(model.features, model.w)
     positive = escape(printable(model.classes[1]))
     caption = f"<b>what patches are compared with</b><br>first what speaks for {positive}"
     return f'<div class="maps">{_figure(sheet, "the learned filters", caption)}</div>'
 
 
-def as_picture(weights: Floats, full: float) -> Pixels:
+def as_image(weights: Floats, full: float) -> Pixels:
     """Weights (size, size, 3) as colours: grey at zero, black and white at ±``full``."""
     scaled = weights / full if full > 0 else np.zeros_like(weights)
     return np.rint(127.5 + 127.5 * np.clip(scaled, -1.0, 1.0)).astype(np.uint8)
 
 
 def gallery(model: Model, data: Dataset, answers: Sequence[Answer]) -> str:
-    """A figure for each answer: the picture, its evidence, and what was said of it."""
+    """A figure for each answer: the image, its evidence, and what was said of it."""
     positive = printable(model.classes[1])
     figures = []
     for answer in answers:
-        pixels = data.pictures[answer.index : answer.index + 1][0]
+        pixels = data.images[answer.index : answer.index + 1][0]
         values = explain(model, pixels).per_pixel
         evidence = colours(values, full_colour(values), alpha=True)
         shown, label = escape(answer.shown), escape(printable(answer.label))

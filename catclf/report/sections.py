@@ -51,19 +51,19 @@ def tiles(model: Model, found: Evaluation | None) -> str:
 
 
 def data_section(model: Model, found: Evaluation | None) -> str:
-    """How many pictures of which class the model was trained and judged on."""
+    """How many images of which class the model was trained and judged on."""
     training = model.training
     bars = []
-    if training.pictures:
+    if training.images:
         name = f"trained on {shown(training.source)}"
-        bars.append(_share(name, training.positives, training.pictures, model.classes))
+        bars.append(_share(name, training.positives, training.images, model.classes))
     if found is not None:
         name = f"judged on {shown(found.source)}"
         bars.append(_share(name, found.counts.positives, found.counts.total, model.classes))
     size = model.preprocess.size
     return _section(
         "Data",
-        f"<p>A picture is {size}×{size} pixels of red, green and blue: {model.preprocess.n} "
+        f"<p>An image is {size}×{size} pixels of red, green and blue: {model.preprocess.n} "
         f"numbers, {_made(model)}. Files are fitted by <code>"
         f"{shown(model.preprocess.fit)}</code>.</p>"
         f'<div class="pair">{"".join(bars)}</div>',
@@ -81,7 +81,7 @@ def training_section(model: Model) -> str:
         facts["data fingerprint"] = f"{training.fingerprint[:16]}…"
     chart = ""
     if model.costs:
-        caption = "Mean loss over the training pictures, with the penalty if there is one."
+        caption = "Mean loss over the training images, with the penalty if there is one."
         chart = figure(charts.cost_curve(model.costs, model.cost_steps), caption)
     return _section("Training", f'<div class="pair">{chart}<div>{_facts(facts)}</div></div>')
 
@@ -99,14 +99,14 @@ def results_section(found: Evaluation) -> str:
     table = (
         '<table><thead><tr><th scope="col">measure</th><th scope="col" class="num">model</th>'
         f'<th scope="col" class="num">blind</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
-        '<p class="hint">Blind: the best that an answer which ignores the picture could get.</p>'
+        '<p class="hint">Blind: the best that an answer which ignores the image could get.</p>'
     )
     curves = []
     if found.counts.positives and found.counts.negatives:
         curves.append(
             figure(charts.roc_curve(found), "Each point is a threshold; the dot is the one in use.")
         )
-    caption = "Numbers on top: pictures in each tenth. Bars: 95 % intervals."
+    caption = "Numbers on top: images in each tenth. Bars: 95 % intervals."
     curves.append(figure(charts.calibration_chart(found), caption))
     return _section(
         "Results",
@@ -137,7 +137,7 @@ def confusion(found: Evaluation) -> str:
         '<figure><table class="confusion"><thead><tr><td></td>'
         f'<th scope="col">said {negative}</th><th scope="col">said {positive}</th></tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table><figcaption>Confusion matrix: {counts.correct} of "
-        f"{counted(counts.total, 'picture')} answered rightly.</figcaption></figure>"
+        f"{counted(counts.total, 'image')} answered rightly.</figcaption></figure>"
     )
 
 
@@ -152,7 +152,7 @@ def _evidence(model: Model) -> str:
     """What the maps show."""
     if model.features is None:
         return "weight times value, added up over the channels"
-    return "how much z falls when a square is covered with the picture's mean colour"
+    return "how much z falls when a square is covered with the image's mean colour"
 
 
 def weights_section(model: Model) -> str:
@@ -161,11 +161,11 @@ def weights_section(model: Model) -> str:
         return _section(
             "Weights",
             f"<p>{model.n} weights, one for each number that <code>{model.features.kind}</code> "
-            f"make of a picture.</p>{pictures.atoms(model)}",
+            f"make of an image.</p>{pictures.atoms(model)}",
         )
     return _section(
         "Weights",
-        "<p>One weight for each number of a picture. Times the pixel's value it is the evidence "
+        "<p>One weight for each number of an image. Times the pixel's value it is the evidence "
         f"that this value gives. {_key(model)}</p>{pictures.weight_maps(model)}",
     )
 
@@ -179,7 +179,7 @@ def gallery_section(model: Model, data: Dataset, found: Evaluation, count: int) 
             parts.append(f"<h3>{title}</h3>{pictures.gallery(model, data, answers)}")
     return _section(
         "Most confident answers",
-        f"<p>Each picture beside its evidence, {_evidence(model)}. "
+        f"<p>Each image beside its evidence, {_evidence(model)}. "
         f"{_key(model)} Each map has its own scale.</p>{''.join(parts)}",
     )
 
@@ -205,7 +205,7 @@ def compare_section(found: Comparison, measure: str) -> str:
     return _section(
         "Comparison of settings",
         f"<p>{plan.folds}-fold cross-validation{repeats} on "
-        f"{counted(found.pictures, 'picture')} of {shown(found.source)}, "
+        f"{counted(found.images, 'image')} of {shown(found.source)}, "
         f"{counted(plan.iterations, 'step')} each; no test set was used. {said}</p>"
         '<div class="scroll" tabindex="0" role="region" aria-label="compared settings">'
         f'<table><thead><tr><th scope="col">settings</th>{heads}</tr></thead>'

@@ -7,7 +7,7 @@ looks at the clock once a step, and waits after each frame for 60 times as long 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
@@ -176,6 +176,11 @@ def counting(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
         yield counter.show
     finally:
         counter.close()
+
+
+def phases(quiet: bool) -> Callable[[str], AbstractContextManager[Callable[[int, int], None]]]:
+    """Progress on stderr for each named phase of the work."""
+    return lambda what: counting(what, quiet)
 
 
 @contextmanager

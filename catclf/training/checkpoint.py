@@ -20,7 +20,7 @@ from catclf.training.state import State, Watch
 
 FORMAT = "catclf-checkpoint"
 VERSION = 1
-FILE_LIMIT = 256 * 1024 * 1024  # bytes; the two points of 1024x1024 pictures have 50 MB
+FILE_LIMIT = 256 * 1024 * 1024  # bytes; the two points of 1024x1024 images have 50 MB
 COORDINATES_LIMIT = FILE_LIMIT // 8
 COSTS_LIMIT = 1_000_000
 META_LIMIT = 1024 * 1024  # characters
@@ -74,7 +74,7 @@ class Checkpoints:
             state = _state(self.path, identity, len(fresh.point.coordinates))
         except UnsoundError as error:
             raise CheckpointError(
-                f"{printable(self.path)}: {error}: leave out --resume to start anew"
+                f"{printable(self.path)}: {error}: leave out `resume` to start anew"
             ) from error
         except OSError as error:
             raise CheckpointError(f"{printable(self.path)}: {reason(error)}") from error
@@ -120,7 +120,7 @@ def _state(path: Path, identity: dict[str, Any], k: int) -> State:
     """The state in a file, for a problem of k coordinates. Raises UnsoundError and OSError."""
     file = ArrayFile(path, FILE_LIMIT)
     file.check()
-    # Any number of coordinates is read, so that a run on other pictures is refused by that name.
+    # Any number of coordinates is read, so that a run on other images is refused by that name.
     most = {
         "coordinates": (COORDINATES_LIMIT, 1),
         "best": (COORDINATES_LIMIT, 1),
@@ -185,10 +185,11 @@ def _require_same(found: Any, wanted: dict[str, Any]) -> None:
     if not isinstance(found, dict):
         raise UnsoundError("has no settings")
     found = {"schedule": "constant"} | found  # runs were kept before there were schedules
+    found = {name.replace("pictures", "images"): value for name, value in found.items()}
     for name, value in wanted.items():
         other = found.get(name)
         if other == value and type(other) is type(value):
             continue
-        if "pictures" in name:
+        if "images" in name:
             raise UnsoundError(f"is of a run with other {name}")
         raise UnsoundError(f"is of a run with {name} {printable(str(other))}, not {value}")

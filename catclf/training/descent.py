@@ -28,7 +28,7 @@ class Descent:
 
     With ``batches`` each update follows the gradient of its batch, and the cost shown at a step is
     the mean of the costs of the batches since the last cost that was kept, each before its update;
-    the last one is the cost of all pictures. ``save(state)`` is called every ``save_every`` steps
+    the last one is the cost of all images. ``save(state)`` is called every ``save_every`` steps
     and when training is stopped; going on from a state that was saved leads to the same result.
     """
 
@@ -98,9 +98,9 @@ def require_convergence(cost: float, step: int, settings: Settings) -> None:
     if cost <= DIVERGED_COST:  # False for NaN, too
         return
     what = f"the cost grew to {cost:.3g}" if math.isfinite(cost) else f"the cost became {cost}"
-    cure = f"try --learning-rate {settings.learning_rate / 10:g}"
+    cure = f"try `learning_rate={settings.learning_rate / 10:g}`"
     if settings.l2 > 0:
-        cure += " or a smaller --l2"
+        cure += " or a smaller `l2`"
     raise DivergedError(
         f"training diverged: {what} at step {step} with learning rate "
         f"{settings.learning_rate:g}: {cure}"

@@ -1,6 +1,6 @@
 """Proof by computing twice: the gradient in every form, and the course's worked examples.
 
-The forms share nothing but the formula: array products, a plain loop over pictures and features, a
+The forms share nothing but the formula: array products, a plain loop over images and features, a
 scalar computation graph, the sample Gram matrix that training uses, and slopes of the cost itself.
 """
 
@@ -30,12 +30,12 @@ Form = Callable[["Place"], Gradient]
 
 @dataclass(frozen=True)
 class Place:
-    """Where gradients are compared: a batch and a point that lies in the span of its pictures.
+    """Where gradients are compared: a batch and a point that lies in the span of its images.
 
-    pictures uint8 (m, size, size, 3), Y (1, m); w = Xa (n, 1) of a (m, 1), and b; penalty l2.
+    images uint8 (m, size, size, 3), Y (1, m); w = Xa (n, 1) of a (m, 1), and b; penalty l2.
     """
 
-    pictures: Pixels
+    images: Pixels
     Y: Floats
     a: Floats
     b: float
@@ -43,8 +43,8 @@ class Place:
 
     @cached_property
     def X(self) -> Floats:
-        """Features float64 (n, m): of a few pictures only."""
-        return logistic.flatten(self.pictures).astype(np.float64) / PIXEL_MAX
+        """Features float64 (n, m): of a few images only."""
+        return logistic.flatten(self.images).astype(np.float64) / PIXEL_MAX
 
     @cached_property
     def w(self) -> Floats:
@@ -79,7 +79,7 @@ class Pair:
 class GradientCheck:
     """All forms at one place."""
 
-    pictures: int
+    images: int
     features: int
     l2: float
     forms: tuple[Timed, ...]
@@ -109,13 +109,13 @@ def evenly(m: int, count: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, m - 1, min(count, m)).round().astype(np.int64))
 
 
-def place(pictures: Pixels, Y: Floats, l2: float, seed: int) -> Place:
-    """A random point for these few pictures, scaled so that |wᵀx| <= 1 and no sigmoid is flat."""
+def place(images: Pixels, Y: Floats, l2: float, seed: int) -> Place:
+    """A random point for these few images, scaled so that |wᵀx| <= 1 and no sigmoid is flat."""
     rng = np.random.default_rng(seed)
-    a = rng.standard_normal((len(pictures), 1))
-    raw = Place(pictures, Y, a, 0.0, l2)
+    a = rng.standard_normal((len(images), 1))
+    raw = Place(images, Y, a, 0.0, l2)
     a /= max(float(np.abs(raw.w.T @ raw.X).max()), 1e-9)
-    return Place(pictures, Y, a, float(rng.standard_normal()), l2)
+    return Place(images, Y, a, float(rng.standard_normal()), l2)
 
 
 def vectorized(at: Place) -> Gradient:
@@ -124,12 +124,12 @@ def vectorized(at: Place) -> Gradient:
 
 
 def loop(at: Place) -> Gradient:
-    """A loop over pictures and features."""
+    """A loop over images and features."""
     return logistic.cost_and_gradient_loop(at.X, at.Y, at.w, at.b, at.l2)
 
 
 def by_graph(at: Place) -> Gradient:
-    """A scalar graph of each picture's loss, and of the penalty; derivatives add up."""
+    """A scalar graph of each image's loss, and of the penalty; derivatives add up."""
     X, m = at.X, at.X.shape[1]
     w = [Node(value) for value in at.w[:, 0].tolist()]
     b = Node(at.b)
@@ -146,8 +146,8 @@ def by_graph(at: Place) -> Gradient:
 
 
 def by_gram(at: Place) -> Gradient:
-    """The sample Gram matrix K = XᵀX: da in the span of the pictures, then dw = X da."""
-    problem = GramProblem(_Batch(at.pictures, at.Y), at.l2)
+    """The sample Gram matrix K = XᵀX: da in the span of the images, then dw = X da."""
+    problem = GramProblem(_Batch(at.images, at.Y), at.l2)
     J, gradient = problem.evaluate(Point(at.a, at.b))
     return J, problem.weights(gradient), gradient.b
 
@@ -182,8 +182,8 @@ def check_gradient(
     ]
     pairs.append(Pair(runs[0][0], SLOPES, worst, ALLOWED_SLOPES))
     timed = [Timed(name, took) for name, took, _ in runs]
-    n = int(np.prod(at.pictures.shape[1:]))
-    return GradientCheck(len(at.pictures), n, at.l2, (*timed, Timed(SLOPES, seconds)), tuple(pairs))
+    n = int(np.prod(at.images.shape[1:]))
+    return GradientCheck(len(at.images), n, at.l2, (*timed, Timed(SLOPES, seconds)), tuple(pairs))
 
 
 def difference(first: Gradient, second: Gradient) -> float:
@@ -230,8 +230,8 @@ def examples() -> list[Example]:
     A = logistic.sigmoid(Z)
     softmax = logistic.softmax(np.array([[9.0, 2, 5, 0, 0], [7, 5, 0, 0, 0]]))
     Yhat, Y = np.array([[0.9, 0.2, 0.1, 0.4, 0.9]]), np.array([[1.0, 0, 0, 1, 1]])
-    pictures = np.arange(2 * 2 * 2 * 3).reshape(2, 2, 2, 3)
-    X = logistic.flatten(pictures)
+    images = np.arange(2 * 2 * 2 * 3).reshape(2, 2, 2, 3)
+    X = logistic.flatten(images)
     return [
         Example("J = 3(a + bc)", (nodes["J"].value,), (33.0,)),
         Example("dJ/da dJ/db dJ/dc", tuple(nodes[k].grad for k in "abc"), (3.0, 6.0, 9.0)),
@@ -240,13 +240,13 @@ def examples() -> list[Example]:
         Example("softmax by rows", (*softmax[:, 0],), (0.980897665, 0.878679856)),
         Example("L1 loss", (logistic.l1_loss(Yhat, Y),), (1.1,)),
         Example("L2 loss", (logistic.l2_loss(Yhat, Y),), (0.43,)),
-        Example("flatten keeps pictures", tuple(map(float, X[:3, 1])), (12.0, 13.0, 14.0)),
+        Example("flatten keeps images", tuple(map(float, X[:3, 1])), (12.0, 13.0, 14.0)),
     ]
 
 
 @dataclass(frozen=True)
 class _Batch:
-    pictures: Pixels
+    images: Pixels
     Y: Floats
 
 

@@ -36,13 +36,13 @@ def require_scipy() -> None:
         import scipy.optimize  # noqa: F401, TID251
     except ImportError as error:
         raise SettingsError(
-            "--solver lbfgs needs SciPy: install it with: "
+            "`solver=lbfgs` needs SciPy: install it with: "
             f"{sys.executable} -m pip install 'catclf[lbfgs]'"
         ) from error
 
 
 class Centred:
-    """A problem as a function of one vector, with the pictures' mean taken from the features.
+    """A problem as a function of one vector, with the images' mean taken from the features.
 
     z = wᵀ(x - μ) + c with c = b + wᵀμ is the same model with the same penalty, for the bias is
     free; but its gradient's parts for w and c are no longer nearly parallel, for pixels are never
@@ -73,7 +73,7 @@ class Centred:
 class LBFGS:
     """SciPy's L-BFGS-B without bounds, on a problem whose coordinates are as long as w.
 
-    One iteration looks at all pictures once, rarely twice. (Byrd, Lu, Nocedal and Zhu, SIAM Journal
+    One iteration looks at all images once, rarely twice. (Byrd, Lu, Nocedal and Zhu, SIAM Journal
     on Scientific Computing 16, 1995.)
     """
 

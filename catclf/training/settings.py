@@ -22,8 +22,8 @@ class Settings:
     """How to train. The defaults are the course's; a model file remembers all of them.
 
     ``iterations`` are updates of w: steps of descent, of which each looks at ``batch_size``
-    pictures (0: at all of them), or iterations of L-BFGS or of Newton's method, which end earlier
-    where the gradient vanishes. ``validation`` is the part of the pictures that is held out (0:
+    images (0: at all of them), or iterations of L-BFGS or of Newton's method, which end earlier
+    where the gradient vanishes. ``validation`` is the part of the images that is held out (0:
     none), chosen by ``seed`` from each class; its cost is looked at every ``print_every`` steps,
     with L-BFGS and Newton at each iteration; the weights with the lowest are kept, and training
     ends after ``patience`` looks without a lower one. With ``class_weight`` "balanced" the errors
@@ -53,7 +53,7 @@ class Settings:
             raise SettingsError(f"l2 {self.l2:g} is not a number >= 0: try 0 or 1")
         if not 0 <= self.validation < 1:
             raise SettingsError(
-                f"validation {self.validation:g} is not a part of the pictures: try 0.2"
+                f"validation {self.validation:g} is not a part of the images: try 0.2"
             )
         for name, value, least in (
             ("iterations", self.iterations, 0),
@@ -71,22 +71,22 @@ class Settings:
         self._require_newton_possible()
         if self.schedule != "constant" and self.solver != "gd":
             raise SettingsError(
-                f"--schedule is for --solver gd: {self.solver} finds its steps itself"
+                f"`schedule` is for `solver=gd`: {self.solver} finds its steps itself"
             )
         if self.batch_size and self.solver != "gd":
             raise SettingsError(
-                f"--batch-size is for --solver gd: {self.solver} needs full batches"
+                f"`batch_size` is for `solver=gd`: {self.solver} needs full batches"
             )
         if self.batch_size and self.method == "gram":
-            raise SettingsError("--batch-size works on the pixels: use --method stream or auto")
+            raise SettingsError("`batch_size` works on the pixels: use `method=stream` or auto")
 
     def _require_newton_possible(self) -> None:
         if self.solver == "newton" and self.method in ("stream", "fused"):
             raise SettingsError(
-                "--solver newton works on the Gram matrix: use --method gram or auto"
+                "`solver=newton` works on the Gram matrix: use `method=gram` or auto"
             )
         if self.solver == "newton" and not self.l2:
-            raise SettingsError("--solver newton needs a penalty: give --l2 1, or --l2 auto")
+            raise SettingsError("`solver=newton` needs a penalty: give `l2=1`, or `l2=auto`")
 
     @property
     def expected_steps(self) -> tuple[int, int]:
@@ -123,7 +123,7 @@ class Settings:
         """Raise SettingsError for a solver whose state cannot be kept in a checkpoint."""
         if self.solver != "gd":
             raise SettingsError(
-                f"checkpoints are for --solver gd: {self.solver} is done in tens of passes"
+                f"checkpoints are for `solver=gd`: {self.solver} is done in tens of passes"
             )
 
     @staticmethod
@@ -134,9 +134,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class Validation:
-    """What the held-out pictures said: their ``costs`` at ``cost_steps``, and the best of them.
+    """What the held-out images said: their ``costs`` at ``cost_steps``, and the best of them.
 
-    ``trained`` and ``held_out`` are the pictures that were trained on and those that were not.
+    ``trained`` and ``held_out`` are the images that were trained on and those that were not.
     """
 
     trained: Labelled

@@ -10,7 +10,7 @@ from catclf.objective.streamed import StreamProblem
 
 @dataclass
 class Watch:
-    """The costs of the held-out pictures, and the point where they were lowest."""
+    """The costs of the held-out images, and the point where they were lowest."""
 
     costs: list[float] = field(default_factory=list)
     cost_steps: list[int] = field(default_factory=list)
@@ -50,7 +50,7 @@ class State:
 
 
 class HeldOut:
-    """The held-out pictures as a judge of points: a pass over them for each look."""
+    """The held-out images as a judge of points: a pass over them for each look."""
 
     def __init__(self, held_out: StreamProblem, problem: Problem, patience: int) -> None:
         self._held_out, self._problem, self._patience = held_out, problem, patience
@@ -59,7 +59,7 @@ class HeldOut:
         """Look at a state; True when no better one is to be waited for.
 
         The start is passed over. It knows nothing, and yet would often be the best by its cost, for
-        few pictures make a model sure of its mistakes long before it stops learning.
+        few images make a model sure of its mistakes long before it stops learning.
         """
         if state.step == 0:
             return False

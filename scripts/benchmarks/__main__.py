@@ -49,7 +49,7 @@ def main() -> None:
     less = " and on less data" if options.quick else ""
     parts = [
         f"Medians of {repeats} runs{less} on {machine()}. Ratios are to the first row of a table. "
-        "Pictures are made up (smooth noise), but for those of the course."
+        "Images are made up (smooth noise), but for those of the course."
     ]
     print(parts[0], flush=True)
     for name in options.only or TABLES:

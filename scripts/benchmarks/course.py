@@ -12,7 +12,7 @@ from scripts.benchmarks.measure import BIN, compare, run, table
 
 
 def course(scratch: Path, repeats: int, quick: bool) -> str:
-    """Whole processes on 209 pictures, the judgement of 50 included; then 2000 steps alone."""
+    """Whole processes on 209 images, the judgement of 50 included; then 2000 steps alone."""
     datasets = os.environ.get("CATCLF_DATASETS")
     if not datasets:
         return "The course's rows are left out: set CATCLF_DATASETS."

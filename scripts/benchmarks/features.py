@@ -1,7 +1,7 @@
-"""What features are worth: pixels, hog and patches on the course's pictures and on cats and dogs.
+"""What features are worth: pixels, hog and patches on the course's images and on cats and dogs.
 
-Everything is chosen by cross-validation on training pictures: inside each fold the dictionary is
-learned, the standardisation measured and the penalty chosen without the pictures held out. The
+Everything is chosen by cross-validation on training images: inside each fold the dictionary is
+learned, the standardisation measured and the penalty chosen without the images held out. The
 course's test set is looked at once, at the end.
 """
 
@@ -17,15 +17,13 @@ from time import process_time
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.cli.train.features import prepare_rows
+import catclf
 from catclf.datasets import Dataset, open_dataset
 from catclf.evaluation import crossval
 from catclf.maths import Floats
 from catclf.metrics import curves, wilson
 from catclf.model import Model
 from catclf.training import Settings
-from catclf.training import train as fit_to
-from catclf.training.automatic import Wishes, settle
 from scripts.benchmarks.measure import BIN, run, table
 
 KINDS = ("pixels", "hog", "patches")
@@ -34,16 +32,12 @@ FOLDS = 5
 
 def train(data: Dataset, kind: str, seed: int = 0) -> Model:
     """The model that ``catclf train --features KIND`` makes."""
-    wishes = Wishes(kind)
-    encoder, rows = prepare_rows(wishes, data, seed, None, quiet=True)
-    settled = settle(wishes, wishes.first_settings(Settings()), rows or data, None, quiet=True)
-    fit = fit_to(rows or data, settled.settings)
-    return Model.from_fit(fit, data, encoder=encoder, rows=rows, threshold=settled.threshold)
+    return catclf.train(data, Settings(seed=seed), features=kind)
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores (1, k) of pictures by models that did not see them, and their labels."""
+    """Scores (1, k) of images by models that did not see them, and their labels."""
 
     Z: Floats
     Y: Floats
@@ -61,13 +55,13 @@ class Scored:
 
 
 def out_of_fold(data: Dataset, kind: str, fold_of: NDArray[np.int64], seed: int) -> Scored:
-    """Every picture scored by the model of the other folds."""
+    """Every image scored by the model of the other folds."""
     Z = np.empty(data.Y.shape)
     for fold in range(FOLDS):
         held = np.flatnonzero(fold_of == fold)
         rest = np.flatnonzero(fold_of != fold)
         model = train(crossval.rows_of(data, rest), kind, seed * FOLDS + fold)
-        Z[:, held] = model.scores(data.pictures[held])
+        Z[:, held] = model.scores(data.images[held])
     return Scored(Z, data.Y)
 
 
@@ -86,18 +80,18 @@ def repeated(data: Dataset, kind: str, repeats: int) -> list[str]:
 
 
 def milliseconds(model: Model, data: Dataset) -> float:
-    """Of computing, for one picture: median of several passes over 64 of them on one thread."""
+    """Of computing, for one image: median of several passes over 64 of them on one thread."""
     from catclf.features.encoding import encoded
     from catclf.parallel import blas_threads
 
-    pictures, times = data.pictures[:64], []
+    images, times = data.images[:64], []
     for _ in range(7):
         began = process_time()
         if model.features is None:
-            model.scores(pictures)
+            model.scores(images)
         else:
             with blas_threads(1):
-                for _block in encoded(model.features, pictures, 1):
+                for _block in encoded(model.features, images, 1):
                     pass
         times.append((process_time() - began) / 64)
     return 1000 * float(np.median(times))
@@ -114,7 +108,7 @@ def features(folder: Path, repeats: int) -> str:
     rows = []
     for kind in KINDS:
         model = train(trained, kind)
-        test = Scored(model.scores(tested.pictures), tested.Y)
+        test = Scored(model.scores(tested.images), tested.Y)
         with tempfile.TemporaryDirectory() as scratch:
             output = Path(scratch) / "model.npz"
             command: list[str | Path] = [
@@ -133,14 +127,14 @@ def features(folder: Path, repeats: int) -> str:
         cells += [*repeated(animals, kind, 1), f"{seconds:.1f} s"]
         rows.append([*cells, f"{milliseconds(model, animals):.2f} ms", f"{size / 1000:.0f} kB"])
     head = ["features", "course test", "AUC", f"{distinct.m} distinct, {FOLDS} folds", "AUC"]
-    head += [f"{animals.m} cats and dogs, {FOLDS} folds", "AUC", "training", "a picture", "model"]
+    head += [f"{animals.m} cats and dogs, {FOLDS} folds", "AUC", "training", "an image", "model"]
     return table(head, rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/features", description=__doc__)
     parser.add_argument("folder", type=Path, help="holds catvnoncat/ and pets-sample/")
-    parser.add_argument("--repeats", type=int, default=5, help="of folds on the course's pictures")
+    parser.add_argument("--repeats", type=int, default=5, help="of folds on the course's images")
     options = parser.parse_args()
     print(features(options.folder, options.repeats))
 

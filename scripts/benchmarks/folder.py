@@ -5,26 +5,27 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from scripts.benchmarks.images import write_jpegs
+
 from scripts.benchmarks.measure import BIN, compare, run, table
-from scripts.benchmarks.pictures import write_jpegs
 
 
 def folder(scratch: Path, repeats: int, quick: bool) -> str:
-    """Whole processes over pictures of 200x200; memory with one and with many times as many."""
+    """Whole processes over images of 200x200; memory with one and with many times as many."""
     count, times = (400, 5) if quick else (2_000, 10)
-    pictures, model = write_jpegs(scratch / "jpegs", count), scratch / "folder.npz"
+    images, model = write_jpegs(scratch / "jpegs", count), scratch / "folder.npz"
     run([BIN / "catclf", "train", "--iterations", "1", "-o", model])
     peer: list[str | Path] = [sys.executable, "-m", "scripts.benchmarks.peers"]
     ours: list[str | Path] = [BIN / "catclf", "predict", "-m", model]
     costs = compare(
         {
-            "catclf predict": [*ours, pictures],
-            "plain Pillow loop": [*peer, "pillow", pictures, model],
-            "floor: decode only, same workers": [*peer, "decode", pictures],
+            "catclf predict": [*ours, images],
+            "plain Pillow loop": [*peer, "pillow", images, model],
+            "floor: decode only, same workers": [*peer, "decode", images],
         },
         repeats,
     )
-    many = run([*ours, *[pictures] * times])
+    many = run([*ours, *[images] * times])
     base = costs["catclf predict"].seconds
     rows = [
         [name, f"{count / c.seconds:.0f}", f"{c.seconds / base:.2f}", f"{c.megabytes:.0f} MB"]
@@ -32,4 +33,4 @@ def folder(scratch: Path, repeats: int, quick: bool) -> str:
     ]
     speed = f"{times * count / many.seconds:.0f}"
     rows.append([f"catclf predict, {times * count}", speed, "", f"{many.megabytes:.0f} MB"])
-    return table([f"{count} JPEGs of 200x200", "pictures/s", "time ratio", "peak memory"], rows)
+    return table([f"{count} JPEGs of 200x200", "images/s", "time ratio", "peak memory"], rows)

@@ -1,12 +1,13 @@
-"""How time and memory grow with the number of pictures, read from HDF5."""
+"""How time and memory grow with the number of images, read from HDF5."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from statistics import median
 
+from scripts.benchmarks.images import write_hdf5
+
 from scripts.benchmarks.measure import BIN, run, table
-from scripts.benchmarks.pictures import write_hdf5
 
 FEW = 2  # steps; the difference to more of them leaves out everything but steps
 METHODS = {"stream": "catclf", "fused": "catclf[fast]"}
@@ -24,7 +25,7 @@ def growth(scratch: Path, repeats: int, quick: bool) -> str:
             row += [f"{1000 * step:.1f} ms", f"{1e6 * step / m:.2f} µs", f"{peak:.0f} MB"]
         rows.append(row)
         data.unlink()
-    columns = ("a step", "a picture", "peak memory")
+    columns = ("a step", "an image", "peak memory")
     named = [f"{name}: {column}" for name in METHODS.values() for column in columns]
     return table(["pictures", "pixels", *named], rows)
 

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from statistics import median
 
+from scripts.benchmarks.images import write_hdf5
+
 from scripts.benchmarks.measure import table
-from scripts.benchmarks.pictures import write_hdf5
 
 L2 = 100.0
 CLOSE = 1e-4
@@ -61,7 +62,7 @@ def optimum(scratch: Path, repeats: int, quick: bool) -> str:
                 f"{found['objective'] / least - 1:.1e}",
             ]
         )
-    header = [f"optimum, {m} pictures, λ = {L2:g}", "fit", "ratio", "peak memory", "ratio"]
+    header = [f"optimum, {m} images, λ = {L2:g}", "fit", "ratio", "peak memory", "ratio"]
     return table([*header, "above the lowest"], rows)
 
 

@@ -5,8 +5,8 @@ course-liblinear TRAIN TEST         LIBLINEAR likewise
 sklearn DATA L2 TOLERANCE           the regularised optimum; prints its objective and seconds
 liblinear DATA L2 TOLERANCE         likewise
 catclf DATA L2 TOLERANCE            likewise
-pillow FOLDER MODEL                 pictures scored one by one, as one would write it
-decode FOLDER                       pictures decoded by as many processes, and nothing else
+pillow FOLDER MODEL                 images scored one by one, as one would write it
+decode FOLDER                       images decoded by as many processes, and nothing else
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def pillow(folder: str, model: str) -> None:
     with np.load(model) as file:
         w, b = file["w"], float(file["b"])
     for path in sorted(Path(folder).iterdir()):
-        picture = Image.open(path).convert("RGB").resize((64, 64), Image.Resampling.BICUBIC)
-        x = np.asarray(picture).reshape(-1, 1) / 255
+        image = Image.open(path).convert("RGB").resize((64, 64), Image.Resampling.BICUBIC)
+        x = np.asarray(image).reshape(-1, 1) / 255
         z = float((w.T @ x)[0, 0]) + b
         print(f"{path}\t{1 / (1 + np.exp(-z)):.6f}")
 

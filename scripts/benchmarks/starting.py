@@ -13,15 +13,15 @@ def starting(scratch: Path, repeats: int, quick: bool) -> str:
     import numpy as np
     from PIL import Image
 
-    model, picture = scratch / "start.npz", scratch / "start.jpg"
+    model, image = scratch / "start.npz", scratch / "start.jpg"
     pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(picture)
+    Image.fromarray(pixels).save(image)
     run([BIN / "catclf", "train", "--iterations", "1", "-o", model])
     floor = "python -c 'import numpy, PIL.Image, typer'"
     costs = compare(
         {
             floor: [sys.executable, "-c", "import numpy, PIL.Image, typer"],
-            "catclf predict, one picture": [BIN / "catclf", "predict", "-m", model, picture],
+            "catclf predict, one image": [BIN / "catclf", "predict", "-m", model, image],
             "catclf --help": [BIN / "catclf", "--help"],
         },
         2 * repeats,

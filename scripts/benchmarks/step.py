@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scripts.benchmarks.images import write_hdf5
 
 from scripts.benchmarks.measure import table
-from scripts.benchmarks.pictures import write_hdf5
 
 Run = Callable[[], Any]
 STEPS = 5  # one after the other, as in training, for each turn of a row
 
 
 def step(scratch: Path, repeats: int, quick: bool) -> str:
-    """A table for each number of pictures."""
+    """A table for each number of images."""
     sizes = (2_000, 5_000) if quick else (5_000, 20_000)
     return "\n\n".join(_one(scratch, m, repeats) for m in sizes)
 
@@ -37,7 +37,7 @@ def _one(scratch: Path, m: int, repeats: int) -> str:
         [name, f"{1000 * times[name]:.1f} ms", f"{times[name] / base:.2f}", f"{held:.0f} MB"]
         for name, (_, held) in runs.items()
     ]
-    return table([f"one step, {m} pictures", "time", "ratio", "X held"], rows)
+    return table([f"one step, {m} images", "time", "ratio", "X held"], rows)
 
 
 def _runs(stored: Any, labels: NDArray[Any]) -> dict[str, tuple[Run, float]]:
@@ -48,7 +48,7 @@ def _runs(stored: Any, labels: NDArray[Any]) -> dict[str, tuple[Run, float]]:
     pixels, m = stored[:], len(labels)
     Y = labels.astype(np.float64).reshape(1, m)
     most, megabytes = cores(), pixels.nbytes / 1e6
-    disk = DiskRows(stored, "made-up pictures")
+    disk = DiskRows(stored, "made-up images")
     double = (pixels.reshape(m, -1) / 255.0).T
     single = double.astype(np.float32, order="A")
     return {
@@ -84,14 +84,14 @@ def _in_turn(runs: dict[str, Run], repeats: int) -> dict[str, float]:
 
 
 class _Data:
-    def __init__(self, pictures: Any, Y: NDArray[np.float64]) -> None:
-        self.pictures, self.Y = pictures, Y
+    def __init__(self, images: Any, Y: NDArray[np.float64]) -> None:
+        self.images, self.Y = images, Y
 
 
-def _ours(pictures: Any, Y: NDArray[np.float64], workers: int, *, fused: bool = False) -> Run:
+def _ours(images: Any, Y: NDArray[np.float64], workers: int, *, fused: bool = False) -> Run:
     from catclf.objective import Point, StreamProblem
 
-    problem = StreamProblem(_Data(pictures, Y), 0.0, workers, fused=fused)
+    problem = StreamProblem(_Data(images, Y), 0.0, workers, fused=fused)
     w = 1e-3 * np.random.default_rng(0).standard_normal((problem.n, 1))
     return lambda: problem.evaluate(Point(w, 0.1))
 

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from catclf.datasets import Part
     from catclf.datasets.sources import Source
 
-SHEET = 96  # pictures on a contact sheet: 12 by 8
+SHEET = 96  # images on a contact sheet: 12 by 8
 
 
 def info(
     source: SourcePath,
-    image: Annotated[
+    image_file: Annotated[
         Path | None,
-        typer.Option(help="Write a contact sheet as PNG here.", rich_help_panel=OUTPUT),
+        typer.Option("--image", help="Write a contact sheet as PNG here.", rich_help_panel=OUTPUT),
     ] = None,
     size: Size = None,
     fit: FitOption = None,
@@ -37,13 +37,13 @@ def info(
 
     Example: catclf data info train.h5 --image sheet.png
     """
-    if image is not None:
-        require_output(image, [source])
+    if image_file is not None:
+        require_output(image_file, [source])
     warn_of_idle_fit(fit, [source])
     with reading_with_progress(size, fit, skip_bad, quiet=False) as reading:
         parts = open_all_parts(source, reading)
-        if image is not None:
-            _write_sheet(image, parts)
+        if image_file is not None:
+            _write_sheet(image_file, parts)
     facts = {part: _facts(found) for part, found in parts.items()}
     if format == "json":
         put(json_line({"source": str(source), "parts": facts}))
@@ -73,27 +73,27 @@ def _facts(source: Source) -> dict[str, Any]:
 
 def _text(part: str, fact: dict[str, Any]) -> str:
     shape = " x ".join(str(axis) for axis in fact["shape"])
-    lines = [f"{part}: {counted(fact['pictures'], 'picture')}, uint8 {shape}, fit {fact['fit']}"]
+    lines = [f"{part}: {counted(fact['pictures'], 'image')}, uint8 {shape}, fit {fact['fit']}"]
     for name, count in fact["classes"].items():
         share = 100 * count / max(fact["pictures"], 1)
         lines.append(f"  {printable(name):<20} {count:>8}  {share:5.1f} %")
     return "\n".join(lines) + "\n"
 
 
-def _write_sheet(image: Path, parts: dict[Part, Source]) -> None:
-    """Pictures of all parts, evenly chosen, each class's in a frame of its own colour."""
+def _write_sheet(image_file: Path, parts: dict[Part, Source]) -> None:
+    """Images of all parts, evenly chosen, each class's in a frame of its own colour."""
     import numpy as np
 
     from catclf.images.png import contact_sheet
 
-    pictures, labels = [], []
+    images, labels = [], []
     for source in parts.values():
         m = len(source.labels)
         wanted = set(np.linspace(0, m - 1, min(m, SHEET // len(parts))).round().astype(int))
         for rows, block in source.blocks():
-            for row, picture in zip(rows.tolist(), block, strict=True):
+            for row, image in zip(rows.tolist(), block, strict=True):
                 if row in wanted:
-                    pictures.append(picture)
+                    images.append(image)
                     labels.append(int(source.labels[row]))
-    with replacing(image) as file:
-        file.write(contact_sheet(np.stack(pictures), labels))
+    with replacing(image_file) as file:
+        file.write(contact_sheet(np.stack(images), labels))

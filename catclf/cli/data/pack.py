@@ -15,7 +15,7 @@ from catclf.cli.open_data import (
     warn_of_left_out,
 )
 from catclf.cli.options import DATA, OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath
-from catclf.cli.output_paths import require_no_picture
+from catclf.cli.output_paths import require_no_image
 from catclf.cli.stdout import put
 from catclf.text import counted, printable
 
@@ -38,12 +38,12 @@ def pack(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Pictures decoded at once.", show_default="cores", rich_help_panel=DATA
+            min=1, help="Images decoded at once.", show_default="cores", rich_help_panel=DATA
         ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write a data set as one HDF5 file, in the memory of a few pictures.
+    """Write a data set as one HDF5 file, in the memory of a few images.
 
     The file appears under its name when it is complete, and trains to the same model as its source.
 
@@ -52,7 +52,7 @@ def pack(
     from catclf.datasets.hdf5_write import require_output, write
 
     require_output(output, [source])
-    require_no_picture(output, [source])
+    require_no_image(output, [source])
     began = perf_counter()
     warn_of_idle_fit(fit, [source])
     with reading_with_progress(size, fit, skip_bad, quiet, workers=workers) as reading:
@@ -62,5 +62,5 @@ def pack(
         warn_of_left_out(parts[part])
         if not quiet:
             rate = len(labels) / max(perf_counter() - began, 1e-9)
-            pictures = counted(len(labels), "picture")
-            put(f"{printable(output)}: {part} {pictures}, {rate:,.0f} a second\n")
+            images = counted(len(labels), "image")
+            put(f"{printable(output)}: {part} {images}, {rate:,.0f} a second\n")

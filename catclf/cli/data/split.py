@@ -9,7 +9,7 @@ import typer
 
 from catclf.cli.open_data import reading_with_progress, warn_of_idle_fit, warn_of_left_out
 from catclf.cli.options import OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath
-from catclf.cli.output_paths import require_no_picture
+from catclf.cli.output_paths import require_no_image
 from catclf.cli.stdout import put
 from catclf.errors import DataError
 from catclf.text import counted, printable
@@ -21,7 +21,7 @@ def split(
         Path, typer.Option("--output", "-o", help="HDF5 file to write.", rich_help_panel=OUTPUT)
     ],
     test: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of pictures for the test part.")
+        float, typer.Option(min=0.0, max=1.0, help="Share of images for the test part.")
     ] = 0.2,
     seed: Annotated[int, typer.Option(min=0, help="Which of the possible divisions.")] = 0,
     size: Size = None,
@@ -32,7 +32,7 @@ def split(
     """Divide a data set at random into a training and a test part of one HDF5 file.
 
     Both parts get the same class shares as far as possible; duplicates and near-duplicates stay
-    together, so that no test picture was seen in training.
+    together, so that no test image was seen in training.
 
     Example: catclf data split photos/ -o photos.h5 --test 0.2
     """
@@ -43,7 +43,7 @@ def split(
     from catclf.splits import stratified_split
 
     require_output(output, [source])
-    require_no_picture(output, [source])
+    require_no_image(output, [source])
     warn_of_idle_fit(fit, [source])
     with reading_with_progress(size, fit, skip_bad, quiet) as reading:
         whole = open_source(source, "train", reading)
@@ -60,4 +60,4 @@ def split(
         )
     if not quiet:
         for part, labels in written.items():
-            put(f"{printable(output)}: {part} {counted(len(labels), 'picture')}\n")
+            put(f"{printable(output)}: {part} {counted(len(labels), 'image')}\n")

@@ -25,7 +25,7 @@ def verify(
     size: Size = None,
     format: JsonOrText = "text",
 ) -> None:
-    """Look for duplicates, leaks between parts, odd class shares and bad pictures.
+    """Look for duplicates, leaks between parts, odd class shares and bad images.
 
     Exits with 1 when it finds any. Several sources are taken as parts of one data set.
 
@@ -62,13 +62,13 @@ def _text(parts: list[Part], problems: list[Finding]) -> str:
     total = sum(len(part.rows) for part in parts)
     each = ", ".join(f"{part.label} {len(part.rows)}" for part in parts)
     looked_for = (
-        f"looked for: equal pictures; near-duplicates (hashes within {DISTANCE} of 64 bits and "
+        f"looked for: equal images; near-duplicates (hashes within {DISTANCE} of 64 bits and "
         f"thumbnails within {LEVELS:g} grey levels); labels of duplicates; class shares; empty, "
-        "unreadable, small and scrambled pictures"
+        "unreadable, small and scrambled images"
     )
     lines = [
         *(found.message for found in problems),
-        f"checked {counted(total, 'picture')}: {each}",
+        f"checked {counted(total, 'image')}: {each}",
         textwrap.fill(looked_for, 79, subsequent_indent="  "),
         f"problems: {len(problems) or 'none'}",
     ]

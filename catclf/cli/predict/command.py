@@ -1,4 +1,4 @@
-"""``catclf predict``: score pictures, one record an input, in input order."""
+"""``catclf predict``: score images, one record an input, in input order."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from catclf.cli.exit_codes import ExitCode
+from catclf.cli.flags import as_options
 from catclf.cli.options import OUTPUT, ModelPath, Threshold
 from catclf.cli.signals import Signals, Stopped
 from catclf.cli.stdout import Write, results, warn
-from catclf.errors import OutputError, PictureError, SettingsError
+from catclf.errors import ImageError, OutputError, SettingsError
 from catclf.terminal.stream import is_file, is_terminal, use_colour
 from catclf.text import printable
 
@@ -47,8 +48,8 @@ def predict(
         list[str],
         typer.Argument(
             metavar="PATH...",
-            help="Pictures, folders of pictures, - for a list on stdin, @FILE for a list in a "
-            "file; a picture whose name begins with @ is @@NAME or ./@NAME.",
+            help="Images, folders of images, - for a list on stdin, @FILE for a list in a "
+            "file; an image whose name begins with @ is @@NAME or ./@NAME.",
         ),
     ],
     model: ModelPath = Path("model.npz"),
@@ -75,7 +76,7 @@ def predict(
         str | None,
         typer.Option(
             metavar="CLASS",
-            help="Print the paths of this class's pictures and nothing else.",
+            help="Print the paths of this class's images and nothing else.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -94,7 +95,7 @@ def predict(
         typer.Option(
             "--quiet",
             "-q",
-            help="Print nothing; exit 0 if every picture is of the positive class, else 1.",
+            help="Print nothing; exit 0 if every image is of the positive class, else 1.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,
@@ -102,7 +103,7 @@ def predict(
         int | None,
         typer.Option(
             min=1,
-            help="Refuse larger pictures before decoding them.",
+            help="Refuse larger images before decoding them.",
             show_default="100 million",
             rich_help_panel=LIMITS,
         ),
@@ -117,13 +118,13 @@ def predict(
         ),
     ] = None,
 ) -> None:
-    """Score pictures: path, answer, and probability of the positive class.
+    """Score images: path, answer, and probability of the positive class.
 
-    One record an input, in order, as soon as it is known. A picture that cannot be read is named
+    One record an input, in order, as soon as it is known. An image that cannot be read is named
     on stderr; the others are scored, and the exit code is 3.
 
     tsv: three fields; backslash, tab, newline and return in a path are written \\\\, \\t, \\n, \\r;
-    the last two fields are empty where a picture failed. csv: quoted as RFC 4180. jsonl: a path
+    the last two fields are empty where an image failed. csv: quoted as RFC 4180. jsonl: a path
     that is not UTF-8 has its bytes in path_base64.
 
     Example: find . -name '*.jpg' -print0 | catclf predict -0 - --only cat --print0
@@ -190,13 +191,13 @@ class Tally:
         self.done += len(batch)
 
     def _require_kept(self, record: Record) -> None:
-        """Refuse to replace a scored picture, of which a folder or a list has told only now."""
+        """Refuse to replace a scored image, of which a folder or a list has told only now."""
         if self._output is None or self._replaced is None:
             return
         with suppress(OSError):  # gone since
             if os.path.samestat(Path(record.path).stat(), self._replaced):
                 raise OutputError(
-                    f"{printable(self._output)}: is a picture to be scored, and saving would "
+                    f"{printable(self._output)}: is an image to be scored, and saving would "
                     "replace it: give another output name"
                 )
 
@@ -235,7 +236,7 @@ def _progress(
 
     total = len(inputs) if isinstance(inputs, Sized) else None
     seen = output is None and not is_file(sys.stdout)
-    with counting_results("scoring pictures", quiet or seen) as told:
+    with counting_results("scoring images", quiet or seen) as told:
         yield lambda done: told(done, total)
 
 
@@ -274,13 +275,13 @@ def _scored(
     decoded = decode_batches(inputs, model.preprocess, limits, pause=pause, started=started)
     with closing(decoded) as batches:
         for batch in batches:
-            pictures = [found for _, found in batch if not isinstance(found, PictureError)]
-            Z = model.scores(np.stack(pictures)) if pictures else np.empty((1, 0))
+            images = [found for _, found in batch if not isinstance(found, ImageError)]
+            Z = model.scores(np.stack(images)) if images else np.empty((1, 0))
             pairs = zip(sigmoid(Z)[0].tolist(), Z[0].tolist(), strict=True)
             records = []
             for path, found in batch:
-                if isinstance(found, PictureError):
-                    records.append(Record(path, error=str(found), kind=found.kind))
+                if isinstance(found, ImageError):
+                    records.append(Record(path, error=as_options(str(found)), kind=found.kind))
                     continue
                 probability, z = next(pairs)
                 positive = probability > limit

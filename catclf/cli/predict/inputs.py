@@ -10,8 +10,8 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from catclf.errors import InputError, PictureError
-from catclf.images.formats import ENDINGS, is_picture
+from catclf.errors import ImageError, InputError
+from catclf.images.formats import ENDINGS, is_image
 from catclf.text import printable, reason
 
 # Phones write HEIC. It is not read here, but a folder that holds some should not hide them.
@@ -19,16 +19,16 @@ ENDINGS_SEEN = ENDINGS | {".heic", ".heif"}
 NAME_LIMIT = 65536  # bytes; the system takes 4096
 _BLOCK = 65536
 
-Input = str | tuple[str, PictureError]
-_NAMELESS: Input = "", PictureError("missing", "its name is empty: is a variable not set?")
+Input = str | tuple[str, ImageError]
+_NAMELESS: Input = "", ImageError("missing", "its name is empty: is a variable not set?")
 
 
 def read_inputs(
     arguments: Sequence[str], *, null: bool = False, recursive: bool = False
 ) -> Iterable[Input]:
-    """Each picture's path, or a path with the reason why there is no picture, in order.
+    """Each image's path, or a path with the reason why there is no image, in order.
 
-    An argument is a file, a folder (its pictures by name, with ``recursive`` those of its folders
+    An argument is a file, a folder (its images by name, with ``recursive`` those of its folders
     too), ``-`` (a list of names on stdin), ``@name`` (a list in a file) or ``@@name`` (the file
     ``@name``). A list holds names of files and folders, nothing else; lines end with a newline (or
     CR and newline), or with NUL if ``null``; empty ones are left out. The result is a sequence
@@ -66,7 +66,7 @@ def _name(raw: bytes) -> Input:
     if len(raw) <= NAME_LIMIT:
         return os.fsdecode(raw)
     message = "a name of more than 65536 bytes: is this a list of names, one a line?"
-    return os.fsdecode(raw[:100]) + "...", PictureError("missing", message)
+    return os.fsdecode(raw[:100]) + "...", ImageError("missing", message)
 
 
 def _expanded(arguments: Sequence[str], separator: bytes, recursive: bool) -> Iterator[Input]:
@@ -84,7 +84,7 @@ def _expanded(arguments: Sequence[str], separator: bytes, recursive: bool) -> It
                 elif found := name if separator == b"\0" else _without_return(name):
                     yield from _file_or_folder(found, recursive)
         except OSError as error:
-            yield argument, PictureError("unreadable", f"cannot be read: {reason(error)}")
+            yield argument, ImageError("unreadable", f"cannot be read: {reason(error)}")
 
 
 def _without_return(line: str) -> str:
@@ -115,7 +115,7 @@ def _require_readable(argument: str) -> None:
     if not path:
         raise InputError("@ needs the name of a list: @list.txt")
     if not os.path.exists(path):
-        raise InputError(f"{shown}: there is no such list (the picture @{shown} is @@{shown})")
+        raise InputError(f"{shown}: there is no such list (the image @{shown} is @@{shown})")
     if os.path.isdir(path):
         raise InputError(f"{shown}: is a folder, not a list of names")
     if not os.access(path, os.R_OK):
@@ -143,38 +143,38 @@ def _file_or_folder(path: str, recursive: bool) -> Iterator[Input]:
         yield path
         return
     empty = True
-    for found in _pictures(path, recursive):
+    for found in _images(path, recursive):
         empty = False
         yield found
     if empty:
         yield (
             path,
-            PictureError(
-                "no-pictures",
-                "the folder holds no pictures" + ("" if recursive else " (-r descends)"),
+            ImageError(
+                "no-images",
+                "the folder holds no images" + ("" if recursive else " (-r descends)"),
             ),
         )
 
 
-def _pictures(folder: str, recursive: bool) -> Iterator[Input]:
-    """The pictures in a folder by name, then those of its folders.
+def _images(folder: str, recursive: bool) -> Iterator[Input]:
+    """The images in a folder by name, then those of its folders.
 
     Hidden files and folders, and links to folders, are left out: so no loop can be walked.
     """
     waiting = [folder]
     while waiting:
         folder = waiting.pop()
-        pictures, folders = [], []
+        images, folders = [], []
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if is_picture(entry, ENDINGS_SEEN):
-                        pictures.append(entry.name)
+                    if is_image(entry, ENDINGS_SEEN):
+                        images.append(entry.name)
                     elif recursive and _is_visible_folder(entry):
                         folders.append(entry.name)
         except OSError as error:
-            yield folder, PictureError("forbidden", f"cannot be listed: {reason(error)}")
-        yield from (os.path.join(folder, name) for name in sorted(pictures))
+            yield folder, ImageError("forbidden", f"cannot be listed: {reason(error)}")
+        yield from (os.path.join(folder, name) for name in sorted(images))
         waiting += (os.path.join(folder, name) for name in sorted(folders, reverse=True))
 
 

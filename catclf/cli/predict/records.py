@@ -1,4 +1,4 @@
-"""One scored picture as a record: its line in four formats, or its bare path."""
+"""One scored image as a record: its line in four formats, or its bare path."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def writer(
 
 
 def path_line(record: Record, label: str, end: bytes) -> bytes:
-    """The path alone, as its bytes, if the picture has this label; else nothing."""
+    """The path alone, as its bytes, if the image has this label; else nothing."""
     if record.error is not None or record.label != label:
         return b""
     return os.fsencode(record.path) + end
@@ -72,7 +72,7 @@ def _table_line(record: Record, width: int, positive: str, colour: bool, encodin
 
 
 def _tsv_line(record: Record) -> bytes:
-    """Three fields. The last two are empty where the picture failed, so that no script that asks
+    """Three fields. The last two are empty where the image failed, so that no script that asks
     for a class or a number finds one, and the lines still match the inputs one to one."""
     probability = "" if record.error is not None else repr(record.probability)
     return _bytes(f"{_escaped(record.path)}\t{_escaped(record.label)}\t{probability}\n")

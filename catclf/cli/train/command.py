@@ -23,10 +23,9 @@ from catclf.cli.options import (
 from catclf.cli.output_paths import require_outputs
 from catclf.cli.signals import exit_if_stopped
 from catclf.cli.train.log import logging_steps
-from catclf.cli.train.resume import checkpoints_beside, part_or_path
-from catclf.cli.train.run import Job
-from catclf.cli.train.summary import show_outcome
-from catclf.training.automatic import Wishes
+from catclf.cli.train.resume import checkpoints_beside, number_or_auto, part_or_path
+from catclf.cli.train.run import Run
+from catclf.cli.train.summary import show_summary
 
 
 def train(
@@ -46,7 +45,7 @@ def train(
     features: Annotated[
         Features,
         typer.Option(
-            help="What is weighed: pixels, histograms of oriented gradients and colours, or "
+            help="Input features: pixels, histograms of oriented gradients and colours, or "
             "patches of a dictionary that is learned first: slower, and far more often right.",
             rich_help_panel=FEATURES,
         ),
@@ -73,7 +72,7 @@ def train(
         typer.Option(
             "--learning-rate",
             "--lr",
-            help="Step length α.",
+            help="Learning rate α.",
             show_default="0.005; 1.9 for hog and patches",
             rich_help_panel=TRAINING,
         ),
@@ -81,7 +80,7 @@ def train(
     schedule: Annotated[
         Literal["constant", "linear", "cosine"],
         typer.Option(
-            help="How the step length falls to 0 over all iterations; for mini-batches.",
+            help="How the learning rate falls to 0 over all iterations; for mini-batches.",
             rich_help_panel=TRAINING,
         ),
     ] = "constant",
@@ -111,7 +110,7 @@ def train(
     class_weight: Annotated[
         Literal["none", "balanced"],
         typer.Option(
-            help="balanced: both classes weigh the same, however many pictures they have.",
+            help="balanced: both classes weigh the same, however many images they have.",
             rich_help_panel=TRAINING,
         ),
     ] = "none",
@@ -119,7 +118,7 @@ def train(
         Literal["gd", "newton", "lbfgs"] | None,
         typer.Option(
             help="gd (gradient descent); newton: the optimum of a penalised cost in ten steps, up "
-            "to a few thousand pictures; lbfgs: in tens of passes, needs SciPy.",
+            "to a few thousand images; lbfgs: in tens of passes, needs SciPy.",
             show_default="gd; newton with hog, patches or --l2 auto",
             rich_help_panel=TRAINING,
         ),
@@ -128,7 +127,7 @@ def train(
         Literal["auto", "gram", "stream", "fused"],
         typer.Option(
             metavar="auto|gram|stream|fused",  # as it would be made is too wide for 80 columns
-            help="How it is computed: same result, other time; gram is for few pictures, fused "
+            help="How it is computed: same result, other time; gram is for few images, fused "
             "needs Numba.",
             rich_help_panel=TRAINING,
         ),
@@ -145,7 +144,7 @@ def train(
     batch_size: Annotated[
         int,
         typer.Option(
-            help="Pictures that a step looks at; iterations are then updates. Shuffled by --seed: "
+            help="Images that a step looks at; iterations are then updates. Shuffled by --seed: "
             "all in memory, in blocks and then among 2048 on disk.",
             show_default="all",
             rich_help_panel=TRAINING,
@@ -155,7 +154,7 @@ def train(
         str | None,
         typer.Option(
             metavar="PART|PATH",
-            help="Part of each class to hold out, as 0.2, or other pictures: the weights with the "
+            help="Part of each class to hold out, as 0.2, or other images: the weights with the "
             "lowest cost on them are kept.",
             show_default="none",
             rich_help_panel=TRAINING,
@@ -220,18 +219,26 @@ def train(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train a model on labelled pictures and save it.
+    """Train a model on labelled images and save it.
 
     Without --data it trains on the bundled drawings. The cost goes to stderr, the result to stdout.
 
     Example: catclf train --data train_catvnoncat.h5 --test test_catvnoncat.h5 -o model.npz
     """
     from catclf.datasets import bundled
-    from catclf.training import Settings
+    from catclf.training import Settings, TrainOptions
 
     held_out, judged_by = part_or_path(validation, patience)
-    wishes = Wishes(features, flip, l2, threshold, solver, learning_rate, cache)
-    settings = wishes.first_settings(
+    options = TrainOptions(
+        features,
+        flip,
+        number_or_auto("l2", l2),
+        number_or_auto("threshold", threshold),
+        solver,
+        learning_rate,
+        cache,
+    )
+    settings = options.first_settings(
         Settings(
             iterations=iterations,
             print_every=print_every,
@@ -256,11 +263,11 @@ def train(
             size, fit, skip_bad, quiet, positive=positive, workers=workers, stream=stream
         ) as reading:
             opened = open_for_training(data, test, judged_by, reading)
-        job = Job(opened, wishes, settings, checkpoints, workers, quiet)
-        done = job.run(output, record)
+        run = Run(opened, options, settings, checkpoints, workers, quiet)
+        trained, stop = run.to_model(output, record)
     if plot is not None:
         from catclf.report.charts import save_cost_curve
 
-        save_cost_curve(plot, done.model.costs, done.model.cost_steps)
-    show_outcome(done.model, output, done.seconds, done.judged, quiet)
-    exit_if_stopped(done.stop)
+        save_cost_curve(plot, trained.model.costs, trained.model.cost_steps)
+    show_summary(trained, output, quiet)
+    exit_if_stopped(stop)

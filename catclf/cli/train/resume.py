@@ -1,10 +1,10 @@
-"""What ``catclf train`` may be given beside data and settings: held-out pictures, a checkpoint."""
+"""What ``catclf train`` may be given beside data and settings: held-out images, a checkpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from catclf.cli.stdout import warn
 from catclf.errors import DataError, SettingsError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def part_or_path(text: str | None, patience: int | None) -> tuple[float, Path | None]:
-    """The part of the pictures to hold out, or where others are, from the text of an option."""
+    """The part of the images to hold out, or where others are, from the text of an option."""
     if text is None:
         if patience is not None:
             raise SettingsError("--patience waits for --validation: give both, as --validation 0.2")
@@ -32,17 +32,27 @@ def part_or_path(text: str | None, patience: int | None) -> tuple[float, Path | 
     return part, None
 
 
+def number_or_auto(name: str, text: str | None) -> float | Literal["auto"] | None:
+    """The value of an option that takes a number or "auto"."""
+    if text is None or text == "auto":
+        return text  # type: ignore[return-value]  # narrowed by the comparison
+    try:
+        return float(text)
+    except ValueError:
+        raise SettingsError(f"--{name} {text!r} is neither a number nor auto") from None
+
+
 def open_validation(
     path: Path | None, trained: Dataset, others: Sequence[Path | None], reading: Reading
 ) -> Dataset | None:
-    """The pictures to choose the step by, which must be neither trained on nor the test set."""
+    """The images to choose the step by, which must be neither trained on nor the test set."""
     from catclf.datasets import open_like
 
     if path is None:
         return None
     if any(other is not None and _same(path, other) for other in others):
         raise DataError(
-            f"{printable(path)}: validation pictures must be others than those of --data and "
+            f"{printable(path)}: validation images must be others than those of --data and "
             "--test: give a part, as --validation 0.2"
         )
     return open_like(trained, path, "train", reading)

@@ -10,30 +10,29 @@ from catclf.text import counted, printable
 
 if TYPE_CHECKING:
     from catclf.metrics import Counts
-    from catclf.model import Model
+    from catclf.training.pipeline import Trained
 
 
-def show_outcome(
-    model: Model, output: Path, seconds: float, judged: Counts | None, quiet: bool
-) -> None:
-    """Say what came out; ``judged`` are the counts out of fold, where there are any."""
+def show_summary(trained: Trained, output: Path, quiet: bool) -> None:
+    """Print the accuracies, the steps and the cost; warn of a cost that rose."""
     from catclf.metrics import Counts
     from catclf.terminal.chart import clock
 
+    model, counts = trained.model, trained.out_of_fold
     training, final = model.training, model.costs[-1]
     held_out = training.validation
     if not quiet:
         put(_accuracy("train accuracy", training.train, model.classes))
         if held_out:
             put(_accuracy("validation", Counts(**held_out["counts"]), model.classes))
-        if judged is not None:
-            put(_accuracy("out of fold", judged, model.classes))
+        if counts is not None:
+            put(_accuracy("out of fold", counts, model.classes))
         if training.test is not None:
             put(_accuracy("test accuracy", training.test, model.classes))
         kept = f", best at step {held_out['best_step']}" if held_out else ""
         steps = counted(training.steps, "step")
         put(
-            f"{'model':<15} {printable(output)}: {steps} in {clock(seconds)}, "
+            f"{'model':<15} {printable(output)}: {steps} in {clock(trained.seconds)}, "
             f"cost {final:.6f}{kept}\n"
         )
     if final > model.costs[0]:

@@ -1,4 +1,4 @@
-"""Training: settings, solvers, stop rules. Solvers never see a picture."""
+"""Training: settings, solvers, stop rules. Solvers never see an image."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Solver = Callable[[State, OnStep | None, ShouldStop | None], tuple[bool, str]]
 LBFGS_EVALUATIONS = 100  # expected; the cost model needs a guess
 
 
-def train(
+def solve(
     data: Labelled,
     settings: Settings | None = None,
     on_step: OnStep | None = None,
@@ -50,7 +50,7 @@ def train(
 
     ``on_step(k, cost)`` is called with the cost after k updates, for k = 0 … iterations.
     ``should_stop()`` is asked before each update; True ends training with what there is.
-    ``validation`` are pictures to choose the step by, in the place of a part of ``data``.
+    ``validation`` are images to choose the step by, in the place of a part of ``data``.
     ``workers`` threads compute (default: one for each core); the result does not depend on them.
     ``checkpoints`` keeps the state of the run in a file, and begins from it if it is told so.
     Raises DivergedError, DataError, SettingsError, and what ``checkpoints`` raises.
@@ -74,8 +74,8 @@ def train(
             judge = HeldOut(judged, problem, settings.patience)
         if checkpoints is not None:
             state = checkpoints.begin(_identity(data, validation, settings), state)
-        solve = _solver(problem, settings, trained, judge, checkpoints)
-        interrupted, reason = solve(state, on_step, should_stop)
+        run = _solver(problem, settings, trained, judge, checkpoints)
+        interrupted, reason = run(state, on_step, should_stop)
         if judge is not None:
             judge.last_look(state)
         return _fit(problem, settings, state, trained, held_out, interrupted, reason)
@@ -159,8 +159,8 @@ def _identity(data: Labelled, validation: Labelled | None, settings: Settings) -
     identity |= {name.replace("_", "-"): value for name, value in asdict(settings).items()}
     if settings.schedule == "constant":
         del identity["iterations"]
-    identity["pictures"] = getattr(data, "fingerprint", "")
-    identity["validation pictures"] = getattr(validation, "fingerprint", "")
+    identity["images"] = getattr(data, "fingerprint", "")
+    identity["validation images"] = getattr(validation, "fingerprint", "")
     return identity
 
 

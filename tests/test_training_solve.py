@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FUSED, make_pictures
+from conftest import FUSED, make_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
@@ -21,8 +21,8 @@ from catclf.errors import DivergedError, SettingsError
 from catclf.maths import Floats, cost_and_gradient
 from catclf.objective import StreamProblem
 from catclf.parallel import blas_threads
-from catclf.training import Fit, Settings, train
-from catclf.training.fit import descend
+from catclf.training import Fit, Settings, solve
+from catclf.training.solve import descend
 
 every_method = pytest.mark.parametrize("method", ["stream", "gram", FUSED])
 with_and_without_l2 = pytest.mark.parametrize("l2", [0.0, 2.0])
@@ -37,15 +37,15 @@ GOLDEN = (
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    pictures, labels = make_pictures(40, size=4)
-    return Dataset(pictures, labels.reshape(1, -1).astype(np.float64), ("non-cat", "cat"), "made")
+    images, labels = make_images(40, size=4)
+    return Dataset(images, labels.reshape(1, -1).astype(np.float64), ("non-cat", "cat"), "made")
 
 
 @pytest.fixture(scope="module")
 def course_fits(course: tuple[Path, Path]) -> dict[str, Fit]:
     """Both methods with the course's settings, on the course's data."""
     train_set = open_dataset(course[0])
-    return {method: train(train_set, Settings(method=method)) for method in ("stream", "gram")}
+    return {method: solve(train_set, Settings(method=method)) for method in ("stream", "gram")}
 
 
 @pytest.mark.parametrize("method", ["stream", "gram"])
@@ -85,7 +85,7 @@ def test_weights_do_not_depend_on_the_number_of_threads(
     fits = []
     for threads in (1, 2):
         with threadpool_limits(limits=threads, user_api="blas"):
-            fits.append(train(train_set, Settings(iterations=20, method=method)))
+            fits.append(solve(train_set, Settings(iterations=20, method=method)))
     assert fits[0].w.tobytes() == fits[1].w.tobytes()
     assert fits[0].costs == fits[1].costs
 
@@ -102,7 +102,7 @@ def test_weights_do_not_depend_on_the_number_of_threads(
 def test_a_schedule_is_a_rate_for_each_step(
     data: Dataset, schedule: str, rates: list[float], options: dict[str, Any]
 ) -> None:
-    fit = train(data, Settings(0.08, 4, 1.5, schedule=schedule, **options))
+    fit = solve(data, Settings(0.08, 4, 1.5, schedule=schedule, **options))
     w, b = np.zeros((48, 1)), 0.0
     for rate in rates:
         _, dw, db = cost_and_gradient(data.X / 255, data.Y, w, b, 1.5)
@@ -118,7 +118,7 @@ def threads() -> list[int]:
 def test_training_uses_one_thread(data: Dataset) -> None:
     seen: list[int] = []
     with threadpool_limits(limits=2, user_api="blas"):
-        train(data, Settings(iterations=1), on_step=lambda step, cost: seen.extend(threads()))
+        solve(data, Settings(iterations=1), on_step=lambda step, cost: seen.extend(threads()))
     assert set(seen) == {1}
 
 
@@ -146,7 +146,7 @@ def plain_descent(data: Dataset, settings: Settings) -> tuple[Floats, float]:
 @with_and_without_l2
 def test_descent_is_the_plain_loop(data: Dataset, method: str, l2: float) -> None:
     settings = Settings(learning_rate=0.1, iterations=200, l2=l2, method=method)
-    fit = train(data, settings)
+    fit = solve(data, settings)
     w, b = plain_descent(data, settings)
     close = 1e-10 if method == "gram" else 1e-5  # products in float32
     np.testing.assert_allclose(fit.w, w, rtol=close, atol=close * np.abs(w).max())
@@ -157,7 +157,7 @@ def test_descent_is_the_plain_loop(data: Dataset, method: str, l2: float) -> Non
 @every_method
 def test_a_long_descent_meets_scikit_learns_optimum(data: Dataset, method: str) -> None:
     l2 = 2.0
-    fit = train(data, Settings(learning_rate=0.3, iterations=20_000, l2=l2, method=method))
+    fit = solve(data, Settings(learning_rate=0.3, iterations=20_000, l2=l2, method=method))
     # C Σ loss + ½‖w‖² is our objective times m/λ when C = 1/λ; neither penalises the intercept.
     other = LogisticRegression(C=1 / l2, solver="newton-cholesky", tol=1e-12, max_iter=1000)
     other.fit((data.X / 255).T, data.Y[0])
@@ -182,7 +182,7 @@ def test_each_step_is_reported_once_and_the_history_keeps_some(
 ) -> None:
     seen: list[tuple[int, float]] = []
     settings = Settings(iterations=iterations, print_every=print_every, method=method)
-    fit = train(data, settings, on_step=lambda step, cost: seen.append((step, cost)))
+    fit = solve(data, settings, on_step=lambda step, cost: seen.append((step, cost)))
     assert [step for step, _ in seen] == list(range(iterations + 1))
     assert fit.cost_steps == cost_steps
     assert fit.costs == tuple(cost for step, cost in seen if step in cost_steps)
@@ -190,7 +190,7 @@ def test_each_step_is_reported_once_and_the_history_keeps_some(
 
 
 def test_no_iterations_leave_everything_at_zero(data: Dataset) -> None:
-    fit = train(data, Settings(iterations=0))
+    fit = solve(data, Settings(iterations=0))
     assert (fit.steps, fit.b, fit.interrupted) == (0, 0.0, False)
     assert fit.w.shape == (48, 1)
     assert not fit.w.any()
@@ -200,8 +200,8 @@ def test_no_iterations_leave_everything_at_zero(data: Dataset) -> None:
 @pytest.mark.parametrize("stop", [0, 1, 7])
 def test_a_stopped_run_is_a_shorter_run(data: Dataset, method: str, stop: int) -> None:
     asked = count()
-    fit = train(data, Settings(method=method), should_stop=lambda: next(asked) >= stop)
-    short = train(data, Settings(iterations=stop, method=method))
+    fit = solve(data, Settings(method=method), should_stop=lambda: next(asked) >= stop)
+    short = solve(data, Settings(iterations=stop, method=method))
     assert fit.interrupted
     assert not short.interrupted
     assert (fit.steps, fit.b, fit.costs) == (stop, short.b, short.costs)
@@ -211,7 +211,7 @@ def test_a_stopped_run_is_a_shorter_run(data: Dataset, method: str, stop: int) -
 
 def test_a_run_that_finished_was_not_interrupted(data: Dataset) -> None:
     steps: list[int] = []
-    fit = train(
+    fit = solve(
         data,
         Settings(iterations=3),
         on_step=lambda step, _: steps.append(step),
@@ -226,14 +226,14 @@ def test_an_error_in_the_callback_is_not_swallowed(data: Dataset) -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        train(data, on_step=fail)
+        solve(data, on_step=fail)
 
 
 @every_method
 def test_training_leaves_the_data_as_they_were(data: Dataset, method: str) -> None:
-    pictures, Y = data.pictures.copy(), data.Y.copy()
-    train(data, Settings(iterations=5, l2=1.0, method=method))
-    assert np.array_equal(data.pictures, pictures)
+    images, Y = data.images.copy(), data.Y.copy()
+    solve(data, Settings(iterations=5, l2=1.0, method=method))
+    assert np.array_equal(data.images, images)
     assert np.array_equal(data.Y, Y)
 
 
@@ -242,7 +242,7 @@ def test_divergence_on_the_courses_data_names_step_and_rate(
     course: tuple[Path, Path], method: str
 ) -> None:
     with pytest.raises(DivergedError) as failure:
-        train(open_dataset(course[0]), Settings(learning_rate=1e3, method=method))
+        solve(open_dataset(course[0]), Settings(learning_rate=1e3, method=method))
     assert re.search(r"at step 1 with learning rate 1000: try .*rate 100$", str(failure.value))
 
 
@@ -256,7 +256,7 @@ def test_divergence_is_one_line_without_warnings(
 ) -> None:
     steps: list[int] = []
     with pytest.raises(DivergedError) as failure:
-        train(
+        solve(
             data,
             Settings(learning_rate=rate, l2=l2, method=method),
             on_step=lambda step, _: steps.append(step),
@@ -264,7 +264,7 @@ def test_divergence_is_one_line_without_warnings(
     message = str(failure.value)
     assert f"at step {len(steps)} with learning rate {rate:g}:" in message
     assert "\n" not in message
-    assert ("--l2" in message) == (l2 > 0)
+    assert ("`l2`" in message) == (l2 > 0)
     assert steps == list(range(len(steps)))  # the step that diverged is not reported as progress
 
 
@@ -277,10 +277,10 @@ def test_divergence_is_one_line_without_warnings(
 def test_any_rate_ends_in_finite_weights_or_in_divergence(
     rate: float, l2: float, method: str
 ) -> None:
-    pictures, labels = make_pictures(6, size=2)
-    data = Dataset(pictures, labels.reshape(1, -1).astype(np.float64), ("non-cat", "cat"), "made")
+    images, labels = make_images(6, size=2)
+    data = Dataset(images, labels.reshape(1, -1).astype(np.float64), ("non-cat", "cat"), "made")
     try:
-        fit = train(data, Settings(learning_rate=rate, l2=l2, iterations=20, method=method))
+        fit = solve(data, Settings(learning_rate=rate, l2=l2, iterations=20, method=method))
     except DivergedError:
         return
     assert np.isfinite(fit.w).all()
@@ -304,7 +304,7 @@ def test_a_bad_setting_is_refused_by_name(
     data: Dataset, setting: str, value: Any, name: str
 ) -> None:
     with pytest.raises(SettingsError, match=f"^{name} .*{value:g}" if value != "newton" else name):
-        train(data, Settings(**{setting: value}))
+        solve(data, Settings(**{setting: value}))
 
 
 def test_the_defaults_are_the_courses(course_fits: dict[str, Fit]) -> None:

@@ -12,7 +12,7 @@ _AT_ONCE = 1000
 
 
 def write_hdf5(path: Path, m: int, seed: int = 0) -> Path:
-    """m pictures of 64x64 with labels, uncompressed, in the course's schema."""
+    """m images of 64x64 with labels, uncompressed, in the course's schema."""
     rng = np.random.default_rng(seed)
     labels = (rng.random(m) < 0.5).astype(np.int64)
     with h5py.File(path, "w") as file:
@@ -24,7 +24,7 @@ def write_hdf5(path: Path, m: int, seed: int = 0) -> Path:
 
 
 def some(rng: np.random.Generator, labels: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Pictures of these labels."""
+    """Images of these labels."""
     coarse = rng.integers(0, 180, (len(labels), 8, 8, 3)).astype(np.int16)
     coarse[:, :, :4] += (8 * labels).astype(np.int16).reshape(-1, 1, 1, 1)
     fine = rng.integers(0, 60, (len(labels), 64, 64, 3), dtype=np.int16)

@@ -1,0 +1,237 @@
+"""From labelled images to a model: features, what is selected by itself, solving, evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from catclf.datasets import Dataset
+from catclf.maths import Floats
+from catclf.metrics import Counts
+from catclf.model import Model, Training
+from catclf.model.model import score_rows
+from catclf.samples import Labelled, Subset, scale_of
+from catclf.splits import split
+from catclf.training.automatic import Phase, Resolved, resolve
+from catclf.training.descent import OnStep, ShouldStop
+from catclf.training.options import Choice, TrainOptions
+from catclf.training.settings import Fit, Settings, Validation
+from catclf.training.solve import solve
+
+if TYPE_CHECKING:
+    from catclf.features.prepare import Encoded, Encoder
+    from catclf.training.checkpoint import Checkpoints
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model, how it was found, and how long solving took in seconds.
+
+    ``out_of_fold`` counts the predictions of cross-validation, where there was one.
+    """
+
+    model: Model
+    fit: Fit
+    out_of_fold: Counts | None
+    seconds: float
+
+
+def train(
+    data: Dataset,
+    settings: Settings | None = None,
+    *,
+    test: Dataset | None = None,
+    validation: Dataset | None = None,
+    features: str = "pixels",
+    flip: bool | None = None,
+    l2: Choice = None,
+    threshold: Choice = None,
+    solver: str | None = None,
+    learning_rate: float | None = None,
+    cache: str | Path | None = None,
+    workers: int | None = None,
+    on_step: OnStep | None = None,
+) -> Model:
+    """Train a model on labelled images, from zero weights.
+
+    ``settings`` hold what is seldom changed (iterations, seed, mini-batches, …); the keywords
+    ``l2``, ``solver`` and ``learning_rate`` go before theirs, and so do their defaults for features
+    other than pixels. ``features``: "pixels", "hog" or "patches"; ``flip``: an image and its mirror
+    image get the same row; ``l2``: the penalty λ or "auto", which selects it by 5-fold
+    cross-validation; ``threshold``: a probability or "auto"; ``cache``: a file that keeps the rows.
+    The cost on ``validation``, or on the fraction ``settings.validation`` of each class, selects
+    the step whose weights are kept; nothing else sees those images. ``test`` is only evaluated.
+    ``on_step(k, cost)`` is called with the cost after k updates. ``workers`` threads compute
+    (default: one a core); the result does not depend on them.
+
+    Raises SettingsError, DataError, DivergedError, and OutputError for the cache.
+    """
+    settings = settings or Settings()
+    if l2 is None and settings.l2:
+        l2 = settings.l2
+    if learning_rate is None and settings.learning_rate != Settings.learning_rate:
+        learning_rate = settings.learning_rate
+    if solver is None and settings.solver != Settings.solver:
+        solver = settings.solver
+    path = None if cache is None else Path(cache)
+    options = TrainOptions(features, flip, l2, threshold, solver, learning_rate, path)
+    job = prepare_job(data, options, settings, validation=validation, workers=workers)
+    return job.run(test=test, on_step=on_step).model
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training run with everything resolved, ready to be solved.
+
+    ``trained`` and ``held_out`` are what the solver sees: images, or rows of features.
+    """
+
+    data: Dataset
+    trained: Labelled
+    held_out: Labelled | None
+    encoder: Encoder | None
+    resolved: Resolved
+    workers: int | None
+
+    def run(
+        self,
+        *,
+        test: Dataset | None = None,
+        on_step: OnStep | None = None,
+        should_stop: ShouldStop | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> Trained:
+        """Solve, and evaluate on the training images and on ``test``. Raises as ``solve``."""
+        began = perf_counter()
+        fit = solve(
+            self.trained,
+            self.resolved.settings,
+            on_step,
+            should_stop,
+            validation=self.held_out,
+            workers=self.workers,
+            checkpoints=checkpoints,
+        )
+        seconds = perf_counter() - began
+        model = build_model(
+            fit, self.data, test, trained=self.trained, encoder=self.encoder, resolved=self.resolved
+        )
+        return Trained(model, fit, self.resolved.out_of_fold, seconds)
+
+
+def prepare_job(
+    data: Dataset,
+    options: TrainOptions,
+    settings: Settings,
+    *,
+    validation: Dataset | None = None,
+    workers: int | None = None,
+    phase: Phase | None = None,
+    keeps_state: bool = False,
+) -> Job:
+    """Hold validation images out, then learn features and select settings on the others alone.
+
+    ``phase`` shows the progress of each part of the work; ``keeps_state`` says that checkpoints
+    are wanted. Raises SettingsError, DataError, and OutputError for a cache.
+    """
+    settings = options.first_settings(settings)
+    images: Dataset | Subset = data
+    others: Dataset | Subset | None = validation
+    if validation is None and settings.validation:
+        images, others = split(data, settings.validation, settings.seed)
+    trained: Labelled = images
+    held_out: Labelled | None = others
+    encoder = None
+    if options.encodes:
+        encoder, trained = _encode(images, options, settings.seed, workers, phase)
+        held_out = others and encoder.encode(others, phase)
+    resolved = resolve(
+        options, settings, trained, workers=workers, phase=phase, keeps_state=keeps_state
+    )
+    return Job(data, trained, held_out, encoder, resolved, workers)
+
+
+def _encode(
+    images: Dataset | Subset,
+    options: TrainOptions,
+    seed: int,
+    workers: int | None,
+    phase: Phase | None,
+) -> tuple[Encoder, Encoded]:
+    from catclf.features.prepare import prepare
+
+    return prepare(
+        images,
+        options.features,
+        flip=options.mirrors,
+        seed=seed,
+        workers=workers,
+        cache=options.cache,
+        phase=phase,
+    )
+
+
+def build_model(
+    fit: Fit,
+    data: Dataset,
+    test: Dataset | None = None,
+    *,
+    trained: Labelled | None = None,
+    encoder: Encoder | None = None,
+    resolved: Resolved | None = None,
+) -> Model:
+    """The model of a fit on ``data``, with its accuracy there and on ``test``.
+
+    ``trained`` (default: ``data``) is what the solver saw; ``encoder`` made rows of the images,
+    where it did not see pixels.
+    """
+    w, b = encoder.fold(fit.w, fit.b) if encoder else (fit.w, fit.b)
+    held = fit.validation
+    seen = held.trained if held else trained or data
+    threshold, z_threshold = (resolved.threshold, resolved.z_threshold) if resolved else (0.5, None)
+    bare = Model(
+        w=w,
+        b=b,
+        preprocess=data.preprocess,
+        classes=data.classes,
+        threshold=threshold,
+        z_threshold=z_threshold,
+        costs=fit.costs,
+        cost_steps=fit.cost_steps,
+        features=encoder.of_model if encoder else None,
+    )
+    training = Training(
+        source=data.source,
+        fingerprint=data.fingerprint,
+        images=len(seen.images),
+        positives=int(seen.Y.sum()),
+        steps=fit.steps,
+        interrupted=fit.interrupted,
+        settings=fit.settings.facts() | (resolved.facts if resolved else {}),
+        train=_counts(fit, seen, bare.boundary),
+        test=bare.counts(test.images, test.Y) if test else None,
+        validation=_validated(fit, held, bare.boundary) if held else {},
+    )
+    return bare.with_training(training)
+
+
+def _counts(fit: Fit, data: Labelled, boundary: float) -> Counts:
+    """The confusion counts on images, or rows, like those that were trained on."""
+    Z: Floats = score_rows(data.images, fit.w / scale_of(data.images), fit.b)
+    return Counts.of(np.greater(Z, boundary), data.Y > 0.5)
+
+
+def _validated(fit: Fit, held: Validation, boundary: float) -> dict[str, Any]:
+    """What a model remembers of the images that its step was selected by."""
+    return {
+        "source": getattr(held.held_out, "source", ""),
+        "best_step": held.best_step,
+        "best_cost": held.best_cost,
+        "costs": list(held.costs),
+        "cost_steps": list(held.cost_steps),
+        "counts": asdict(_counts(fit, held.held_out, boundary)),
+    }
