@@ -121,5 +121,5 @@ def test_a_batch_of_all_images_is_full_batch_descent() -> None:
 
 @pytest.mark.parametrize("other", [{"solver": "lbfgs"}, {"method": "gram"}, {"batch_size": -1}])
 def test_batches_are_refused_where_they_cannot_work(other: dict[str, str]) -> None:
-    with pytest.raises(SettingsError, match="batch.size"):
+    with pytest.raises(SettingsError, match=r"batch.size"):
         Settings(**({"batch_size": 8} | other))  # type: ignore[arg-type]
