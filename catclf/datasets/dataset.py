@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import DataError
-from catclf.images.preprocess import Preprocess
+from catclf.images.preprocess import Limits, Preprocess
 from catclf.maths import Floats, Pixels, flatten
 from catclf.text import printable
 
 Labels = NDArray[np.int64]
 
 
-Part = Literal["train", "test"]
+Part = Literal["train", "validation", "test"]
 HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".he5")
 TABLE_ENDINGS = (".csv", ".tsv")
 ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS, ".npz")
@@ -35,7 +35,11 @@ class Reading:
     how image files are brought to that shape. ``skip_bad`` leaves unreadable images out instead
     of refusing the source; ``every_class`` refuses one of which a class cannot be read at all.
     ``stream`` leaves the pixels of HDF5 files on disk however few they are.
-    ``on_progress(done, total)`` is told how many images are decoded.
+    ``on_progress(done, total)`` is called with the number of images decoded. ``label_from`` is
+    where labels of files in folders are: "folder" or the file's "name". ``classes`` name labels
+    0, 1, … of a source that does not name them. ``columns`` are those of path and label in a
+    table, ``keys`` those of images and labels in HDF5 and ``.npz``. ``limits`` are those of image
+    files.
     """
 
     positive: str | None = None
@@ -46,6 +50,11 @@ class Reading:
     on_progress: Callable[[int, int], None] | None = None
     every_class: bool = True
     stream: bool = False
+    label_from: Literal["folder", "name"] = "folder"
+    classes: tuple[str, ...] = ()
+    columns: tuple[str, str] | None = None
+    keys: tuple[str, str] | None = None
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)

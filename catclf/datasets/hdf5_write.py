@@ -64,8 +64,8 @@ def _write_part(file: Any, part: Part, source: Source, compression: str) -> Labe
         compression=None if compression == "none" else compression,
         track_times=False,
     )
-    images.attrs[FIT] = source.preprocess.fit
-    images.attrs[RESAMPLING] = source.preprocess.resampling
+    images.attrs[FIT] = np.bytes_(source.preprocess.fit)
+    images.attrs[RESAMPLING] = np.bytes_(source.preprocess.resampling)
     rows: list[Labels] = []
     count = 0
     for block_rows, block in source.blocks():
