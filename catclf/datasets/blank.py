@@ -15,7 +15,7 @@ _LOOKED_AT = 256  # images of those that stay on disk
 def blank_notes(pixels: Pixels, shown: str, unwritten: int = 0) -> list[str]:
     """Notes on images that show nothing, of all in memory, and of some on disk.
 
-    Raises DataError where every pixel is 0 or 1, or every image is of one tone.
+    Raises DataError where every pixel is 0 or 1, and not all are 0.
     """
     m = len(pixels)
     rows = np.arange(m)
@@ -28,8 +28,6 @@ def blank_notes(pixels: Pixels, shown: str, unwritten: int = 0) -> list[str]:
             f"{shown} holds pixels of 0 or 1 alone, out of 255, which is all but black: floats of "
             "0 to 1 must be multiplied before they are cast: x = (x * 255).round().astype('uint8')"
         )
-    if len(constant) == len(rows) and m > 1:
-        raise DataError(f"{shown} holds images of one tone alone, such as black: they are empty")
     if unwritten:
         return [f"{counted(unwritten, 'image')} of {m} were never written and are empty: cut them off"]
     if not len(constant):

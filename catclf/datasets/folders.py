@@ -49,9 +49,10 @@ def read(root: Path, part: Part, reading: Reading) -> FileSource:
     listed = {name: _images(walk, folder, path) for name, path in classes}
     empty = [name for name, files in listed.items() if not files]
     if empty and len(listed) - len(empty) < 2:
+        others = f": {walk.left_out}" if walk.left_out else ""
         raise DataError(
             f"{shown}: class folder {printable(empty[0])} holds no images "
-            f"({walk.left_out or ' '.join(sorted(ENDINGS))})"
+            f"({' '.join(sorted(ENDINGS))}){others}"
         )
     notes += [f"class folder {printable(name)} is empty and left out" for name in empty]
     notes += _beside(folder, walk.left_out) if folder == layout.folder or layout.parts else []

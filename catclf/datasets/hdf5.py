@@ -190,19 +190,10 @@ def _dataset(file: Any, key: str, shown: str) -> Any:
         raise DataError(f"{shown}: {key} keeps its data in other files: they are not read")
     _require_filters(found, f"{shown}: {key}")
     kept = found.id.get_storage_size()
-    never_written = not kept and found.chunks is None
-    if not never_written and found.nbytes > (kept or 1) * (MOST_COMPRESSION if found.chunks else 1):
-        if found.chunks is None or found.id.get_num_chunks() == _chunk_count(found):
-            raise DataError(
-                f"{shown}: {key} declares {found.nbytes} bytes and stores {kept}: it is damaged"
-            )
+    if found.nbytes > kept * (MOST_COMPRESSION if found.chunks else 1):
         raise DataError(
-            f"{shown}: {key} is mostly empty: it declares {found.nbytes} bytes and stores {kept}: "
-            "it was never filled"
-        )
-    if never_written and found.nbytes:
-        raise DataError(
-            f"{shown}: {key} declares {found.nbytes} bytes and stores {kept}: it is damaged"
+            f"{shown}: {key} declares {found.nbytes} bytes and stores {kept}: it is damaged, or "
+            "was never filled"
         )
     return found
 
@@ -245,10 +236,13 @@ FILTERS = {
 
 def _read_classes(file: Any, images: Any, labels: Any, shown: str) -> tuple[str, ...]:
     """The names of labels 0, 1, … as a data set or an attribute; none where there is neither."""
+    import h5py  # noqa: TID251
+
     for key in schema.CLASS_NAMES:
         if key in file:
             names = _dataset(file, key, shown)
-            if names.ndim != 1 or names.dtype.kind not in "SO" or len(names) > CLASSES_LIMIT:
+            text = h5py.check_string_dtype(names.dtype) is not None
+            if names.ndim != 1 or not text or len(names) > CLASSES_LIMIT:
                 if key == schema.CLASS_NAMES[0]:
                     raise DataError(f"{shown}: list_classes must be a list of names")
                 continue
@@ -280,12 +274,14 @@ def _attribute(place: Any, name: str) -> str | list[str] | None:
 
 
 def _read_names(file: Any, x_key: str, m: int, shown: str) -> tuple[str, ...] | None:
-    """What the images were called before they were packed, if that was kept."""
+    """The names of the images before they were packed, if they were kept."""
+    import h5py  # noqa: TID251
+
     key = x_key.removesuffix("_x") + "_names"
     if not x_key.endswith("_set_x") or key not in file:
         return None
     names = _dataset(file, key, shown)
-    if names.shape != (m,) or names.dtype.kind not in "SO":
+    if names.shape != (m,) or h5py.check_string_dtype(names.dtype) is None:
         return None
     return tuple(_texts(_fetch(names, f"{shown}: {key}")))
 

@@ -27,6 +27,7 @@ Place = tuple[str, str | None]  # a data set or a group, and the name of its att
 def read_apart(filename: str | bytes, places: Sequence[Place]) -> list[list[Any]]:
     """The values of each place in order, as texts (str) or bytes. Raises DataError."""
     name = os.fsdecode(filename)
+    shown = f"{printable(name)}: {printable(', '.join((a or key).lstrip('/') for key, a in places))}"
     size = os.stat(name).st_size
     code = f"import sys; sys.path[:] = {sys.path!r}\n"
     code += "from catclf.datasets.hdf5_apart import main; main()"
@@ -40,11 +41,11 @@ def read_apart(filename: str | bytes, places: Sequence[Place]) -> list[list[Any]
             timeout=SECONDS + size / BYTES_A_SECOND,
         )
     except subprocess.TimeoutExpired as error:
-        raise DataError(f"{printable(name)}: is damaged: reading it takes too long") from error
+        raise DataError(f"{shown} is damaged: reading it takes too long") from error
     except (OSError, ValueError) as error:
-        raise DataError(f"{printable(name)}: no process can be started to read it") from error
+        raise DataError(f"{shown} cannot be read: no process can be started") from error
     if done.returncode:
-        raise DataError(f"{printable(name)}: is damaged and cannot be read as HDF5")
+        raise DataError(f"{shown} is damaged and cannot be read as HDF5")
     return _unpacked(done.stdout)
 
 

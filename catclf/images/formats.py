@@ -64,7 +64,12 @@ def sniff(file: BinaryIO) -> tuple[str, str]:
         if brands & {b"avif", b"avis"}:
             return "AVIF", "AvifImagePlugin"
         if brands & (_HEIC | {b"mif1", b"msf1"}):
-            raise _unsupported("HEIC")
+            if heif_is_there():
+                return "HEIF", "HEIF"
+            raise ImageError(
+                "unsupported",
+                "is a HEIC image: install the extra catclf[heif], or convert it to JPEG or PNG",
+            )
     for magic, format in _FOREIGN:
         if start.startswith(magic):
             raise _unsupported(format)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catclf.cli.json_text import json_line
-from catclf.cli.open_data import open_all_parts, reading_with_progress, warn_of_idle_fit
-from catclf.cli.options import OUTPUT, FitOption, JsonOrText, Size, SkipBad, SourcePath
+from catclf.cli.open_data import open_all_parts, reading_with_progress, warn_of_idle_fit, warn_of_notes
+from catclf.cli.options import OUTPUT, FitOption, JsonOrText, Size, SkipBad, SourcePath, reads_sources
 from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put
 from catclf.storage.files import replacing
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SHEET = 96  # images on a contact sheet: 12 by 8
 
 
+@reads_sources
 def info(
     source: SourcePath,
     image_file: Annotated[
@@ -42,6 +43,7 @@ def info(
     warn_of_idle_fit(fit, [source])
     with reading_with_progress(size, fit, skip_bad, quiet=False) as reading:
         parts = open_all_parts(source, reading)
+        warn_of_notes(parts.values())
         if image_file is not None:
             _write_sheet(image_file, parts)
     facts = {part: _facts(found) for part, found in parts.items()}

@@ -13,13 +13,15 @@ from catclf.cli.open_data import (
     reading_with_progress,
     warn_of_idle_fit,
     warn_of_left_out,
+    warn_of_notes,
 )
-from catclf.cli.options import DATA, OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath
+from catclf.cli.options import DATA, OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath, reads_sources
 from catclf.cli.output_paths import require_no_image
 from catclf.cli.stdout import put
 from catclf.text import counted, printable
 
 
+@reads_sources
 def pack(
     source: SourcePath,
     output: Annotated[
@@ -57,6 +59,7 @@ def pack(
     warn_of_idle_fit(fit, [source])
     with reading_with_progress(size, fit, skip_bad, quiet, workers=workers) as reading:
         parts = open_all_parts(source, reading)
+        warn_of_notes(parts.values())
         written = write(output, parts, compress)
     for part, labels in written.items():
         warn_of_left_out(parts[part])

@@ -15,7 +15,7 @@ import typer
 
 from catclf.cli.exit_codes import ExitCode
 from catclf.cli.flags import as_options
-from catclf.cli.options import OUTPUT, ModelPath, Threshold
+from catclf.cli.options import OUTPUT, TRUNCATED_HELP, ModelPath, Threshold
 from catclf.cli.signals import Signals, Stopped
 from catclf.cli.stdout import Write, results, warn
 from catclf.errors import ImageError, OutputError, SettingsError
@@ -117,6 +117,9 @@ def predict(
             rich_help_panel=LIMITS,
         ),
     ] = None,
+    truncated: Annotated[
+        bool, typer.Option("--truncated", help=TRUNCATED_HELP, rich_help_panel=LIMITS)
+    ] = False,
 ) -> None:
     """Score images: path, answer, and probability of the positive class.
 
@@ -138,9 +141,11 @@ def predict(
         with Signals() as signals:
             from catclf.cli.predict.inputs import read_inputs
             from catclf.images.pool import getting_ready
+            from catclf.images.walk import LeftOut
 
-            inputs = read_inputs(paths, null=null, recursive=recursive)
-            limits = _limits(max_pixels, max_bytes)
+            left_out = LeftOut()
+            inputs = read_inputs(paths, null=null, recursive=recursive, left_out=left_out)
+            limits = _limits(max_pixels, max_bytes, truncated)
             with (
                 getting_ready(inputs) as started,
                 results(output, [model, *_files(paths)]) as write,
@@ -157,6 +162,8 @@ def predict(
                     for batch in batches:
                         tally.show(batch, write, line)
                         told(tally.done)
+                if left_out:
+                    warn(str(left_out))
                 with signals.pause:
                     pass  # the last moment at which a signal leaves the old output
     except Stopped as stopped:
@@ -209,10 +216,15 @@ def _writer(
     from catclf.cli.predict.records import path_line, writer
 
     if only is not None:
+        meant: str | None = only
         if only not in model.classes:
+            from catclf.datasets.names import match
+
+            meant = match(only, model.classes)
+        if meant is None:
             names = " or ".join(map(printable, model.classes))
             raise SettingsError(f"--only {printable(only)}: the model's classes are {names}")
-        return b"", partial(path_line, label=only, end=b"\0" if print0 else b"\n")
+        return b"", partial(path_line, label=meant, end=b"\0" if print0 else b"\n")
     colour = False
     if format in (None, Format.TABLE):
         format = format or (Format.TABLE if is_terminal(sys.stdout) else Format.TSV)
@@ -249,11 +261,11 @@ def _files(paths: list[str]) -> Iterator[Path]:
     return (Path(path.removeprefix("@")) for path in paths if path not in ("-", "@", ""))
 
 
-def _limits(max_pixels: int | None, max_bytes: int | None) -> Limits:
+def _limits(max_pixels: int | None, max_bytes: int | None, truncated: bool) -> Limits:
     from catclf.images.preprocess import Limits
 
     usual = Limits()
-    return Limits(max_pixels or usual.pixels, max_bytes or usual.file_bytes)
+    return Limits(max_pixels or usual.pixels, max_bytes or usual.file_bytes, truncated)
 
 
 def _scored(

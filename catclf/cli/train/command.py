@@ -19,6 +19,7 @@ from catclf.cli.options import (
     Quiet,
     Size,
     SkipBad,
+    reads_sources,
 )
 from catclf.cli.output_paths import require_outputs
 from catclf.cli.signals import exit_if_stopped
@@ -28,6 +29,7 @@ from catclf.cli.train.run import Run
 from catclf.cli.train.summary import show_summary
 
 
+@reads_sources
 def train(
     data: Data = None,
     test: Annotated[
@@ -262,7 +264,7 @@ def train(
         with reading_with_progress(
             size, fit, skip_bad, quiet, positive=positive, workers=workers, stream=stream
         ) as reading:
-            opened = open_for_training(data, test, judged_by, reading)
+            opened = open_for_training(data, test, judged_by, reading, held_out=held_out)
         run = Run(opened, options, settings, checkpoints, workers, quiet)
         trained, stop = run.to_model(output, record)
     if plot is not None:
