@@ -48,11 +48,11 @@ def reading_with_progress(
 
 def reading_of_options() -> Reading:
     """How the options of a command that reads sources say that they are to be read."""
-    from catclf.datasets import Reading
+    from catclf.datasets.dataset import SOURCE_PIXELS, Reading
     from catclf.images.preprocess import Limits
 
     chosen = SOURCE_OPTIONS.get()
-    limits = Limits(chosen.max_pixels or Limits.pixels, truncated=chosen.truncated)
+    limits = Limits(chosen.max_pixels or SOURCE_PIXELS, truncated=chosen.truncated)
     return Reading(
         label_from=chosen.label_from,
         classes=chosen.pair("classes") or (),

@@ -134,7 +134,7 @@ class SourceOptions(NamedTuple):
     max_pixels: Annotated[
         int | None,
         typer.Option(
-            min=1, help=MAX_PIXELS_HELP, show_default="100 million", rich_help_panel=DATA
+            min=1, help=MAX_PIXELS_HELP, show_default="250 million", rich_help_panel=DATA
         ),
     ] = None
     truncated: Annotated[

@@ -23,6 +23,7 @@ Part = Literal["train", "validation", "test"]
 HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".he5")
 TABLE_ENDINGS = (".csv", ".tsv")
 ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS, ".npz")
+SOURCE_PIXELS = 250_000_000  # limit of one image: phones make 200 million
 _AT_ONCE = 1024  # images hashed at a time
 
 
@@ -54,7 +55,7 @@ class Reading:
     classes: tuple[str, ...] = ()
     columns: tuple[str, str] | None = None
     keys: tuple[str, str] | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = field(default_factory=lambda: Limits(SOURCE_PIXELS))
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from catclf.datasets.parts import (
     named_after_classes,
     part_kind,
     seen_through,
+    system_folders,
 )
 from catclf.datasets.sources import FileSource
 from catclf.errors import DataError
@@ -132,7 +133,9 @@ def _beside(folder: Path, left_out: LeftOut) -> list[str]:
             images += 1
         else:
             left_out.add(name)
-    return [f"left out {counted(images, 'image')} beside the class folders"] if images else []
+    system = system_folders(folder)
+    notes = [f"passed over system folders: {', '.join(map(printable, system))}"] if system else []
+    return notes + [f"left out {counted(images, 'loose image')} beside the class folders"] if images else notes
 
 
 def _source(

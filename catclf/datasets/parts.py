@@ -13,7 +13,7 @@ from typing import Literal
 from catclf.datasets.names import CAT, key, match, negated
 from catclf.errors import DataError
 from catclf.images.formats import ENDINGS
-from catclf.images.walk import is_hidden
+from catclf.images.walk import SYSTEM_NAMES, is_hidden
 from catclf.text import printable, reason
 
 Kind = Literal["train", "validation", "test", "other"]
@@ -119,6 +119,13 @@ def loose_files(folder: Path) -> Iterator[str]:
         for entry in entries:
             if not is_hidden(entry.name) and not _is_folder(Path(entry.path)):
                 yield entry.name
+
+
+def system_folders(folder: Path) -> list[str]:
+    """The names of folders that systems made in this one, without those that are hidden."""
+    with os.scandir(folder) as entries:
+        names = [e.name for e in entries if e.name.casefold() in SYSTEM_NAMES]
+    return sorted(name for name in names if not name.startswith(".") and (folder / name).is_dir())
 
 
 def _is_folder(path: Path) -> bool:
