@@ -1,0 +1,130 @@
+"""How ``stacked`` features are cut, encoded and pooled: bounds, sizes, and how many atoms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from catclf.errors import SettingsError
+from catclf.features import NUMBERS_LIMIT
+
+USUAL_SIZE = 128  # larger images are first reduced by a whole factor to about this
+WORK_LIMIT = 1 << 25  # multiplications of one layer for an image, in units of a thousand
+# Atoms of the second layer by the number of images that they are learned from: more images have
+# more to tell, and fewer do not pay for the time that more atoms take.
+ATOMS_BY_IMAGES = ((1000, 1600), (10_000, 3200))
+ATOMS_OF_MANY = 6400
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The settings of both layers.
+
+    First layer: ``first_atoms``, half of them mirror images of the others, of ``patch`` pixels
+    along a side, at every ``stride`` pixels; ``epsilon`` is added to a patch's variance;
+    ``first_threshold`` is taken from an atom's strength; pooled to ``places`` along a side, and
+    projected on ``channels`` directions. Second layer: windows of ``window`` places along a side,
+    normalised with ``floor`` times their mean energy, projected on ``directions``;
+    ``second_atoms``, ``second_threshold``, and ``grid`` regions along a side.
+    """
+
+    first_atoms: int = 128
+    patch: int = 6
+    stride: int = 2
+    epsilon: float = 10.0
+    first_threshold: float = 0.5
+    places: int = 15
+    channels: int = 64
+    window: int = 3
+    floor: float = 0.01
+    directions: int = 256
+    second_atoms: int = 3200
+    second_threshold: float = 1.0
+    grid: int = 2
+    flip: bool = True
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "first_atoms": (2, 1024),
+            "patch": (2, 16),
+            "stride": (1, 16),
+            "places": (2, 64),
+            "channels": (1, 512),
+            "window": (1, 16),
+            "directions": (1, 1024),
+            "second_atoms": (2, 65536),
+            "grid": (1, 16),
+        }
+        sound = all(
+            type(value := getattr(self, name)) is int and least <= value <= most
+            for name, (least, most) in bounds.items()
+        )
+        positive = {
+            "epsilon": 1e6,
+            "floor": 1e6,
+            "first_threshold": 100.0,
+            "second_threshold": 100.0,
+        }
+        sound = sound and all(
+            type(value := getattr(self, name)) is float and 0.0 <= value <= most
+            for name, most in positive.items()
+        )
+        sound = sound and (
+            min(self.epsilon, self.floor) >= 1e-6
+            and self.first_atoms % 2 == 0
+            and self.second_atoms % 2 == 0
+            and self.second_steps >= self.grid
+            and self.channels <= 2 * self.first_atoms
+            and self.directions <= self.window_numbers
+            and type(self.flip) is bool
+            and self.n <= NUMBERS_LIMIT
+        )
+        if not sound:
+            raise SettingsError("stacked settings out of bounds")
+
+    @classmethod
+    def for_images(cls, count: int, *, flip: bool = True) -> Recipe:
+        """The recipe for ``count`` images to learn from."""
+        atoms = next((k for limit, k in ATOMS_BY_IMAGES if count < limit), ATOMS_OF_MANY)
+        return cls(second_atoms=atoms, flip=flip)
+
+    @property
+    def numbers(self) -> int:
+        """Numbers in a patch."""
+        return self.patch**2 * 3
+
+    @property
+    def window_numbers(self) -> int:
+        """Numbers in a window of the map."""
+        return self.window**2 * self.channels
+
+    @property
+    def second_steps(self) -> int:
+        """Windows along a side of the map."""
+        return self.places - self.window + 1
+
+    @property
+    def n(self) -> int:
+        """Two signs of each atom in each region; half of it when sides are alike."""
+        return self.grid**2 * 2 * self.second_atoms // (2 if self.flip else 1)
+
+    @staticmethod
+    def reduction(size: int) -> int:
+        """The whole factor by which images of a size are reduced first."""
+        return max(1, size // USUAL_SIZE)
+
+    def first_steps(self, size: int) -> int:
+        """Patches along a side of an image."""
+        return (size // self.reduction(size) - self.patch) // self.stride + 1
+
+    def require_size(self, size: int) -> None:
+        """Raise SettingsError when images have too few patches for the map, or too many."""
+        steps = self.first_steps(size)
+        if steps < self.places:
+            least = self.patch + (self.places - 1) * self.stride
+            raise SettingsError(
+                f"images of {size}x{size} are too small for stacked: {least} pixels are needed"
+            )
+        first = steps**2 * (self.numbers + self.places) * self.first_atoms
+        second = self.second_steps**2 * self.directions * (self.window_numbers + self.second_atoms)
+        if max(first, second) > 1000 * WORK_LIMIT:
+            raise SettingsError(f"images of {size}x{size} take too long with these settings")
