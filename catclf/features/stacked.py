@@ -25,6 +25,7 @@ from catclf.problems import Pictures
 from catclf.threads import Team, blas_threads, cores
 
 ENERGY_LIMIT = 1e6
+SCORE_LIMIT = 1e8  # of an atom, some tens in earnest: fourth powers stay finite in float32
 
 
 class StackedFeatures:
@@ -69,6 +70,8 @@ class StackedFeatures:
             evens[1],
             read("atoms", "<f4", (d, recipe.second_atoms // 2)),
         )
+        if _largest_score(recipe, second) > SCORE_LIMIT:
+            raise SettingsError("stacked atoms that are too large")
         return cls(size, recipe, first, second)
 
     @property
@@ -139,3 +142,11 @@ def learn_stacked(
 
 def _silent(done: int, total: int) -> None:
     """Nobody is told."""
+
+
+def _largest_score(recipe: Recipe, second: Second) -> float:
+    """A bound of |z| from lengths: that of a window is at most the square root of its numbers."""
+    window = np.sqrt(recipe.window_numbers)
+    x = window * np.linalg.norm(second.directions.astype(np.float64))
+    x += np.linalg.norm(second.mean.astype(np.float64))
+    return float(x * np.linalg.norm(second.atoms.astype(np.float64), axis=0).max())

@@ -17,7 +17,7 @@ from catclf.maths import Pixels
 BAND = 512  # patches of an image that are encoded at a time, or a few more
 ATOMS = 512  # atoms of the second layer that are pooled at a time
 SHORTEST = np.float32(1e-6)  # of a row that is brought to one length
-HALF = np.float32(0.5)
+HALF, ZERO = np.float32(0.5), np.float32(0.0)
 
 
 class FirstLayer:
@@ -84,7 +84,7 @@ class FirstLayer:
         # A product with ones is several times as fast as a sum of three.
         sums = self._boxes @ (pixels @ np.ones(3, np.float32)) @ self._boxes.T
         squares = self._boxes @ np.einsum("ijk,ijk->ij", pixels, pixels) @ self._boxes.T
-        variance = np.maximum(squares / d - np.square(sums / d), np.float32(0.0))
+        variance = np.maximum(squares / d - np.square(sums / d), ZERO)
         return np.asarray(np.float32(1.0) / np.sqrt(variance + np.float32(self._recipe.epsilon)))
 
 
@@ -93,9 +93,9 @@ class SecondLayer:
 
     A window of q x q places, brought to one length, is projected on D directions, even ones first,
     and whitened: x (D,). An atom and its mirror image score E + O and E - O, with E and O the parts
-    of the product that even and odd directions make; max(±z - t, 0) is pooled by tents to g x g
-    regions, averaged with the mirror image, and its square root taken; then the row is brought to
-    the length √n.
+    of the product that even and odd directions make; max(±z, 0)⁴ is pooled by tents to g x g
+    regions, averaged with the mirror image, and its fourth root taken, which lies between the mean
+    strength of an atom in a region and the greatest; then the row is brought to the length √n.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class SecondLayer:
                 pooled[:, :, 0, atoms] = (plain + self._turned(mirrored)) * HALF
             else:
                 pooled[:, :, 0, atoms], pooled[:, :, 1, atoms] = plain, mirrored
-        row = np.sqrt(pooled.reshape(-1))
+        row = np.sqrt(np.sqrt(pooled.reshape(-1)))
         row *= np.float32(np.sqrt(len(row))) / max(np.sqrt(row @ row), SHORTEST)
         return np.asarray(row)
 
@@ -137,11 +137,15 @@ class SecondLayer:
         return normalised(all_windows(map_, self._recipe.window), self._floor)
 
     def _pooled(self, Z: Rows) -> Rows:
-        """max(±Z - t, 0) of Z (steps², k) over regions: (g², 2, k). Changes Z."""
-        shrink(Z, self._recipe.second_threshold)
-        signed = _product(self._pool, Z)
-        np.abs(Z, out=Z)
-        return two_signs(signed, _product(self._pool, Z))
+        """max(±Z, 0)⁴ of Z (steps², k) over regions: (g², 2, k). Changes Z."""
+        strong = np.maximum(Z, ZERO)
+        np.minimum(Z, ZERO, out=Z)
+        found = np.empty((len(self._pool), 2, Z.shape[1]), np.float32)
+        for sign, one in enumerate((strong, Z)):
+            one *= one
+            one *= one
+            found[:, sign] = self._pool @ one
+        return found
 
     def _turned(self, pooled: Rows) -> Rows:
         """Regions (g², 2, k) with left and right exchanged."""
@@ -159,7 +163,7 @@ def two_signs(signed: Rows, absolute: Rows) -> Rows:
     """Sums of max(s, 0) and of max(-s, 0), (..., 2, k), from sums of s and of |s| (..., k)."""
     found = np.stack([absolute + signed, absolute - signed], axis=-2)
     found *= HALF
-    return np.maximum(found, np.float32(0.0), out=found)
+    return np.maximum(found, ZERO, out=found)
 
 
 def all_windows(map_: Rows, width: int) -> NDArray[np.float32]:

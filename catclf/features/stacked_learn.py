@@ -40,6 +40,7 @@ WINDOWS = 40_000
 WINDOW_IMAGES = 2000  # at most, that windows are drawn from
 SECOND_ROUNDS = 5
 SECOND_WHITENING = 0.3  # of the mean eigenvalue, added to all of them
+FLAT = 1e-6  # variances and deviations below it are those of images without contents
 
 
 class First(NamedTuple):
@@ -125,7 +126,7 @@ def learn_second(
     normalised(windows, np.float32(recipe.floor * energy))
     mean, covariance = covariance_of(windows, mirror)
     basis = principal_directions(covariance, mirror, recipe.directions)
-    extra = SECOND_WHITENING * float(np.trace(covariance)) / len(covariance)
+    extra = max(SECOND_WHITENING * float(np.trace(covariance)) / len(covariance), FLAT)
     whitening = basis.V / np.sqrt(np.maximum(basis.variances, 0.0) + extra)
     directions, center = _f32(whitening), _f32(mean @ whitening)
     white: Rows = np.subtract(windows @ directions, center)
@@ -140,7 +141,9 @@ def learn_second(
     )
     # Scores get a standard deviation of 1, so that one threshold suits all data.
     spread = float((white[:2000] @ atoms.T).std(dtype=np.float64))
-    return Second(energy, directions, center, basis.even, _f32(atoms.T / max(spread, 1e-6)))
+    return Second(
+        energy, directions, center, basis.even, _f32(atoms.T / (spread if spread > FLAT else 1.0))
+    )
 
 
 def _filters(

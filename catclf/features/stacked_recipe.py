@@ -24,7 +24,7 @@ class Recipe:
     ``first_threshold`` is taken from an atom's strength; pooled to ``places`` along a side, and
     projected on ``channels`` directions. Second layer: windows of ``window`` places along a side,
     normalised with ``floor`` times their mean energy, projected on ``directions``;
-    ``second_atoms``, ``second_threshold``, and ``grid`` regions along a side.
+    ``second_atoms``, and ``grid`` regions along a side.
     """
 
     first_atoms: int = 128
@@ -38,7 +38,6 @@ class Recipe:
     floor: float = 0.01
     directions: int = 256
     second_atoms: int = 3200
-    second_threshold: float = 1.0
     grid: int = 2
     flip: bool = True
 
@@ -58,12 +57,7 @@ class Recipe:
             type(value := getattr(self, name)) is int and least <= value <= most
             for name, (least, most) in bounds.items()
         )
-        positive = {
-            "epsilon": 1e6,
-            "floor": 1e6,
-            "first_threshold": 100.0,
-            "second_threshold": 100.0,
-        }
+        positive = {"epsilon": 1e6, "floor": 1e6, "first_threshold": 100.0}
         sound = sound and all(
             type(value := getattr(self, name)) is float and 0.0 <= value <= most
             for name, most in positive.items()
