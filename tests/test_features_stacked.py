@@ -137,7 +137,7 @@ def test_what_was_learned_is_given_back() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"energy": -1.0},
+        {"energy": 0.0},
         {"energy": float("inf")},
         {"energy": 1},
         {"first_even": 7},

@@ -49,7 +49,7 @@ class StackedFeatures:
         recipe = Recipe(**{name: settings[name] for name in names})
         recipe.require_size(size)
         energy = settings["energy"]
-        if type(energy) is not float or not 0.0 <= energy <= ENERGY_LIMIT:
+        if type(energy) is not float or not 1e-6 <= energy <= ENERGY_LIMIT:
             raise SettingsError("stacked settings out of bounds")
         evens = settings["first_even"], settings["second_even"]
         for even, most in zip(evens, (recipe.channels, recipe.directions), strict=True):

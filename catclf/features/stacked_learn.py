@@ -122,7 +122,7 @@ def learn_second(
         Mirror(np.arange(recipe.channels), even_first(first.even, recipe.channels)),
     )
     windows[1::2] = mirror(windows[1::2])
-    energy = float(np.square(windows).mean(dtype=np.float64))
+    energy = max(float(np.square(windows).mean(dtype=np.float64)), FLAT)
     normalised(windows, np.float32(recipe.floor * energy))
     mean, covariance = covariance_of(windows, mirror)
     basis = principal_directions(covariance, mirror, recipe.directions)
