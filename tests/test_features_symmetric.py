@@ -16,7 +16,7 @@ from catclf.features.symmetric import (
     unit,
     window_mirror,
 )
-from catclf.threads import Team
+from catclf.parallel import Team
 
 Array = NDArray[np.float64]
 COLOURS = Mirror(np.arange(3), np.ones(3, np.float32))

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
-from catclf.features import OnProgress, Read, Rows, require_pictures
+from catclf.features.base import OnProgress, Read, Rows, require_pictures
 from catclf.features.stacked_layers import FirstLayer, SecondLayer
 from catclf.features.stacked_learn import First, Second, learn_first, learn_second
 from catclf.features.stacked_recipe import Recipe
+from catclf.machine import cores
 from catclf.maths import Pixels
-from catclf.problems import Pictures
-from catclf.threads import Team, blas_threads, cores
+from catclf.parallel import Team, blas_threads
+from catclf.samples import Pictures
 
 ENERGY_LIMIT = 1e6
 SCORE_LIMIT = 1e8  # of an atom, some tens in earnest: fourth powers stay finite in float32

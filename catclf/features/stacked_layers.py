@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.features import Rows
+from catclf.features.base import Rows
 from catclf.features.patches import MIDDLE, cut, mirror_filters, reduce, tents
 from catclf.features.stacked_recipe import Recipe
 from catclf.maths import Pixels

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.features import OnProgress, Rows
+from catclf.features.base import OnProgress, Rows
 from catclf.features.patches import MIDDLE, cut, inverse_deviation, reduce
 from catclf.features.stacked_layers import FirstLayer, all_windows, normalised
 from catclf.features.stacked_recipe import Recipe
@@ -26,8 +26,8 @@ from catclf.features.symmetric import (
     window_mirror,
 )
 from catclf.maths import Pixels
-from catclf.problems import Pictures
-from catclf.threads import Team
+from catclf.parallel import Team
+from catclf.samples import Pictures
 
 Indices = NDArray[np.int64]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from catclf.errors import SettingsError
-from catclf.features import NUMBERS_LIMIT
+from catclf.features.base import NUMBERS_LIMIT
 
 USUAL_SIZE = 128  # larger images are first reduced by a whole factor to about this
 WORK_LIMIT = 1 << 25  # multiplications of one layer for an image, in units of a thousand

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.features import Rows
+from catclf.features.base import Rows
 from catclf.maths import Floats
-from catclf.threads import Team
+from catclf.parallel import Team
 
 _AT_ONCE = 1024  # vectors assigned at a time
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.maths import Floats, losses_and_errors
-from catclf.problems.base import Labelled, cut, measured, read_rows, scale_of
-from catclf.solvers.quasi_newton import Iterate, Memory, Run, Vector, minimize
-from catclf.threads import Team
+from catclf.parallel import Team
+from catclf.samples import Labelled, cut, measured, read_rows, scale_of
+from catclf.training.quasi_newton import Iterate, Memory, Run, Vector, minimize
 
 PART = 512  # rows, a worker's unit of work
 BLOCK = 128  # rows multiplied at a time

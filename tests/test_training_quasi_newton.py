@@ -8,7 +8,7 @@ from scipy.optimize import line_search as scipy_line_search
 from scipy.optimize import minimize as scipy_minimize
 from scipy.special import expit
 
-from catclf.solvers.quasi_newton import (
+from catclf.training.quasi_newton import (
     FLAT,
     PAIRS,
     SUFFICIENT,

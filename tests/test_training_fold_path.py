@@ -8,12 +8,12 @@ from lazily import Labels, on_disk
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from catclf import selection
 from catclf.maths import Floats, cost_and_gradient
-from catclf.problems import class_weights, spread
-from catclf.selection import stratified_folds
-from catclf.solvers.fold_path import FoldProblem, out_of_fold, with_more
-from catclf.solvers.quasi_newton import Iterate, Memory
+from catclf.objective import class_weights, spread
+from catclf.training import penalty
+from catclf.training.fold_path import FoldProblem, out_of_fold, with_more
+from catclf.training.penalty import stratified_folds
+from catclf.training.quasi_newton import Iterate, Memory
 
 
 def rows_of(m: int = 700, n: int = 40) -> Labels:
@@ -87,7 +87,7 @@ def test_out_of_fold_scores_are_those_of_scikit_learn(balanced: bool) -> None:
 def test_the_losses_are_those_of_the_choice_on_k() -> None:
     data = rows_of(400)
     K = data.pictures.astype(np.float64) @ data.pictures.T.astype(np.float64)
-    exact = selection.choose(K, data.Y, seed=3, workers=1)
+    exact = penalty.choose(K, data.Y, seed=3, workers=1)
     found = out_of_fold(problem_of(data), exact.tried)
     losses = [float(np.logaddexp(0.0, -s.Z * (2.0 * data.Y - 1.0)).mean()) for s in found]
     np.testing.assert_allclose(losses, exact.losses, rtol=5e-3)
