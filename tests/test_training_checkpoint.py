@@ -199,9 +199,13 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
         )
 
 
-def test_lbfgs_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="checkpoints are for `solver=gd`"):
-        solve(dataset(), Settings(solver="lbfgs"), checkpoints=Checkpoints(tmp_path / "c", 5))
+def test_newton_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="checkpoints are not for `solver=newton`"):
+        solve(
+            dataset(),
+            Settings(solver="newton", l2=1.0),
+            checkpoints=Checkpoints(tmp_path / "c", 5),
+        )
 
 
 def a_checkpoint(path: Path) -> Checkpoints:
@@ -277,6 +281,11 @@ def meta(**changes: Any) -> str:
         ({"coordinates": np.array([[{}]] * 3, dtype=object)}, "pickled objects in coordinates"),
         ({"numbers": np.zeros(3)}, "numbers"),
         ({"cost_steps": np.zeros(4, np.int64)}, r"cost_steps of <i8 \(4,\), not"),
+        ({"vectors": np.zeros((2, 4))}, "do not belong together"),
+        ({"vectors": np.zeros((0, 4))}, "do not belong together"),
+        ({"vectors": np.zeros((3, 3))}, "do not belong together"),
+        ({"vectors": np.zeros((99, 4))}, r"vectors of <f8 \(99, 4\)"),
+        ({"vectors": np.full((3, 4), np.inf)}, "not finite"),
     ],
 )
 def test_an_unsound_checkpoint_is_refused(

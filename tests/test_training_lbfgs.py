@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from sklearn.linear_model import LogisticRegression
 
 from catclf.errors import SettingsError
 from catclf.maths import Floats, cost_and_gradient
-from catclf.training import Settings, solve
+from catclf.training import Fit, Settings, solve
+from catclf.training.checkpoint import Checkpoints
+from catclf.training.state import State
 
 both_methods = pytest.mark.parametrize("method", ["stream", "gram"])
 
@@ -99,12 +102,95 @@ def test_no_iterations_leave_everything_at_zero() -> None:
     assert fit.costs == pytest.approx([np.log(2)])
 
 
-def test_without_scipy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
-    with pytest.raises(SettingsError, match=r"pip install 'catclf\[lbfgs\]'"):
-        solve(labelled(10), Settings(solver="lbfgs"))
-
-
 def test_an_unknown_solver_is_refused_with_the_known_ones() -> None:
     with pytest.raises(SettingsError, match=r"'sgd'.*gd, lbfgs"):
         Settings(solver="sgd")
+
+
+def settings_of(method: str) -> Settings:
+    """Thirteen iterations that do not reach the optimum."""
+    return Settings(solver="lbfgs", iterations=13, print_every=3, method=method)
+
+
+def same(first: Fit, second: Fit) -> bool:
+    looks = [
+        fit.validation and (fit.validation.costs, fit.validation.best_step)
+        for fit in (first, second)
+    ]
+    return (
+        first.w.tobytes() == second.w.tobytes()
+        and (first.b, first.costs, first.cost_steps, first.steps, first.reason)
+        == (second.b, second.costs, second.cost_steps, second.steps, second.reason)
+        and looks[0] == looks[1]
+    )
+
+
+@both_methods
+@pytest.mark.parametrize("validation", [0.0, 0.25])
+@pytest.mark.parametrize("stop", [0, 1, 6, 12])
+def test_going_on_is_as_if_never_stopped(
+    method: str, validation: float, stop: int, tmp_path: Path
+) -> None:
+    data, path = labelled(200), tmp_path / "c"
+    settings = replace(settings_of(method), validation=validation, patience=60)
+    whole, asked = solve(data, settings), iter(range(100))
+    assert whole.steps == 13
+    first = solve(
+        data,
+        settings,
+        should_stop=lambda: next(asked) == stop,
+        checkpoints=Checkpoints(path),
+    )
+    assert (first.interrupted, first.steps) == (True, stop)
+    steps: list[int] = []
+    going_on = Checkpoints(path, resume=True)
+    second = solve(
+        data,
+        settings,
+        on_step=lambda step, _: steps.append(step),
+        workers=3,
+        checkpoints=going_on,
+    )
+    assert going_on.resumed_at == steps[0] == stop
+    assert same(second, whole)
+
+
+@both_methods
+def test_each_checkpoint_leads_to_the_same_end(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, path, kept = labelled(200), tmp_path / "c", list[bytes]()
+    save = Checkpoints.save
+
+    def spy(self: Checkpoints, state: State) -> None:
+        save(self, state)
+        kept.append(path.read_bytes())
+
+    monkeypatch.setattr(Checkpoints, "save", spy)
+    whole = solve(data, settings_of(method), checkpoints=Checkpoints(path, every=4))
+    assert len(kept) == 3
+    for content in kept[:]:
+        path.write_bytes(content)
+        fit = solve(data, settings_of(method), checkpoints=Checkpoints(path, resume=True))
+        assert same(fit, whole)
+
+
+def test_pairs_without_curvature_are_left_out(tmp_path: Path) -> None:
+    data, path, asked = labelled(200), tmp_path / "c", iter(range(100))
+    settings = replace(settings_of("stream"), iterations=100, l2=1.0)
+    solve(data, settings, should_stop=lambda: next(asked) == 5, checkpoints=Checkpoints(path))
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays["vectors"][1:] = 0.0
+    with path.open("wb") as stream:
+        np.savez(stream, **arrays)
+    fit = solve(data, settings, checkpoints=Checkpoints(path, resume=True))
+    assert fit.reason == "converged"
+    assert fit.costs[-1] == pytest.approx(solve(data, settings).costs[-1], rel=1e-6)
+
+
+def test_any_number_of_workers_gives_the_same_bits() -> None:
+    data = labelled(1500)
+    fits = [solve(data, settings_of("stream"), workers=workers) for workers in (1, 2, 3)]
+    assert same(fits[0], fits[1])
+    assert same(fits[0], fits[2])

@@ -16,6 +16,7 @@ from catclf.objective import Point
 from catclf.storage import npz
 from catclf.storage.npz import ArrayFile, UnsoundError
 from catclf.text import printable, reason
+from catclf.training.quasi_newton import PAIRS
 from catclf.training.state import State, Watch
 
 FORMAT = "catclf-checkpoint"
@@ -23,6 +24,7 @@ VERSION = 1
 FILE_LIMIT = 256 * 1024 * 1024  # bytes; the two points of 1024x1024 images have 50 MB
 COORDINATES_LIMIT = FILE_LIMIT // 8
 COSTS_LIMIT = 1_000_000
+VECTORS_LIMIT = 1 + 2 * PAIRS
 META_LIMIT = 1024 * 1024  # characters
 
 
@@ -108,6 +110,7 @@ class Checkpoints:
                 "watch_costs": np.array(watch.costs, "<f8"),
                 "watch_steps": np.array(watch.cost_steps, "<i8"),
                 "meta": np.array(json.dumps(meta, sort_keys=True)),
+                **({} if state.vectors is None else {"vectors": state.vectors.astype("<f8")}),
             },
         )
 
@@ -128,6 +131,8 @@ def _state(path: Path, identity: dict[str, Any], k: int) -> State:
         "watch_costs": (COSTS_LIMIT,),
     }
     steps = {"cost_steps": "costs", "watch_steps": "watch_costs"}
+    if "vectors" in file:  # of L-BFGS alone
+        most["vectors"] = (VECTORS_LIMIT, COORDINATES_LIMIT)
     file.require([*most, *steps, "numbers", "meta"])
     meta = _meta(file.text("meta", META_LIMIT))
     _require_same(meta.get("identity"), identity)
@@ -135,6 +140,9 @@ def _state(path: Path, identity: dict[str, Any], k: int) -> State:
     found |= {name: file.array(name, "<i8", found[other].shape) for name, other in steps.items()}
     found["numbers"] = file.array("numbers", "<f8", (4,))
     if len(found["coordinates"]) != k or len(found["best"]) not in (0, k):
+        raise UnsoundError("is damaged: its arrays do not belong together")
+    vectors = found.get("vectors", np.zeros((1, k + 1)))
+    if vectors.shape[1] != k + 1 or len(vectors) % 2 == 0:
         raise UnsoundError("is damaged: its arrays do not belong together")
     return _assembled(found, meta)
 
@@ -154,6 +162,7 @@ def _assembled(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> State:
         batch_costs,
         _count(meta, "batches"),
         watch,
+        np.asarray(arrays["vectors"], np.float64) if "vectors" in arrays else None,
     )
 
 

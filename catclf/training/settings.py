@@ -121,10 +121,8 @@ class Settings:
 
     def require_resumable(self) -> None:
         """Raise SettingsError for a solver whose state cannot be kept in a checkpoint."""
-        if self.solver != "gd":
-            raise SettingsError(
-                f"checkpoints are for `solver=gd`: {self.solver} is done in tens of passes"
-            )
+        if self.solver == "newton":
+            raise SettingsError("checkpoints are not for `solver=newton`: it is done in ten steps")
 
     @staticmethod
     def _require_known(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -96,9 +96,6 @@ def descend(
 def _problem(data: Labelled, settings: Settings, workers: int) -> StreamProblem | GramProblem:
     weights = class_weights(data.Y, settings.class_weight)
     if settings.solver == "lbfgs":
-        from catclf.training.lbfgs import require_scipy
-
-        require_scipy()  # before the pixels are read
         passes = min(LBFGS_EVALUATIONS, settings.iterations)
         return build_euclidean(data, settings.l2, passes, settings.method, workers, weights)
     method = "gram" if settings.solver == "newton" else settings.method
@@ -121,10 +118,11 @@ def _solver(
     checkpoints: Checkpoints | None,
 ) -> Solver:
     """What takes a state to the end, in place, and says whether and why it ended early."""
+    save, every = (checkpoints.save, checkpoints.every) if checkpoints else (None, 0)
     if settings.solver == "lbfgs" and isinstance(problem, StreamProblem | FactorProblem):
         from catclf.training.lbfgs import LBFGS
 
-        return LBFGS(problem, settings, judge).run
+        return LBFGS(problem, settings, judge, save, every).run
     if settings.solver == "newton" and isinstance(problem, GramProblem):
         from catclf.training.newton import Newton
 
@@ -132,7 +130,6 @@ def _solver(
     batches = None
     if settings.batch_size and isinstance(problem, StreamProblem):
         batches = BatchProblem(problem, Batches(data, settings.batch_size, settings.seed))
-    save, every = (checkpoints.save, checkpoints.every) if checkpoints else (None, 0)
     return Descent(problem, settings, batches, judge, save, every).run
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from catclf.maths import Floats
 from catclf.objective import Point, Problem
 from catclf.objective.streamed import StreamProblem
 
@@ -33,6 +34,8 @@ class State:
     """Where a run is: ``point`` after ``step`` updates, and what it has seen on its way.
 
     ``batch_costs`` is the sum of ``batches`` costs of batches since the last cost that was kept.
+    ``vectors`` (1 + 2 p, k + 1) is what L-BFGS goes on from: its vector, p steps, p changes of the
+    gradient.
     """
 
     point: Point
@@ -42,6 +45,7 @@ class State:
     batch_costs: float = 0.0
     batches: int = 0
     watch: Watch = field(default_factory=Watch)
+    vectors: Floats | None = None
 
     def keep(self, cost: float) -> None:
         """Remember the cost of this step."""
