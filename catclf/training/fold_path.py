@@ -22,8 +22,9 @@ from catclf.training.quasi_newton import Iterate, Memory, Run, Vector, minimize
 PART = 512  # rows, a worker's unit of work
 BLOCK = 128  # rows multiplied at a time
 ITERATIONS = 100  # for a penalty, at most
-TOLERANCE = 1e-5  # of the cost: a smaller decrease ends a penalty
-RISES = 2  # penalties in a row with a larger loss than the best, after which none are tried
+# Of the cost: a smaller decrease ends a penalty. On 2000 images of two layers of patches the same
+# penalty is selected with 1e-5, at four times the passes; its loss differs by 0.002 of itself.
+TOLERANCE = 1e-3
 PAIRS_BYTES = 192 * 1024 * 1024  # of all columns
 
 
