@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
-from catclf.features.base import OnProgress, Read, Rows, require_pictures
+from catclf.features.base import OnProgress, Read, Rows, require_images
 from catclf.features.stacked_layers import FirstLayer, SecondLayer
 from catclf.features.stacked_learn import First, Second, learn_first, learn_second
 from catclf.features.stacked_recipe import Recipe
 from catclf.machine import cores
 from catclf.maths import Pixels
 from catclf.parallel import Team, blas_threads
-from catclf.samples import Pictures
+from catclf.samples import Images
 
 ENERGY_LIMIT = 1e6
 SCORE_LIMIT = 1e8  # of an atom, some tens in earnest: fourth powers stay finite in float32
@@ -109,17 +109,17 @@ class StackedFeatures:
             "atoms": second.atoms,
         }
 
-    def transform(self, pictures: Pixels) -> Rows:
+    def transform(self, images: Pixels) -> Rows:
         """Rows (k, n), each image by itself."""
-        require_pictures(pictures, self._size)
-        rows = np.empty((len(pictures), self.n), dtype=np.float32)
-        for image, row in zip(pictures, rows, strict=True):
+        require_images(images, self._size)
+        rows = np.empty((len(images), self.n), dtype=np.float32)
+        for image, row in zip(images, rows, strict=True):
             row[...] = self._second.row(self._first.map(image))
         return rows
 
 
 def learn_stacked(
-    images: Pictures,
+    images: Images,
     recipe: Recipe,
     seed: int,
     *,

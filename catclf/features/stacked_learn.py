@@ -27,7 +27,7 @@ from catclf.features.symmetric import (
 )
 from catclf.maths import Pixels
 from catclf.parallel import Team
-from catclf.samples import Pictures
+from catclf.samples import Images
 
 Indices = NDArray[np.int64]
 
@@ -64,7 +64,7 @@ class Second(NamedTuple):
 
 
 def learn_first(
-    images: Pictures, recipe: Recipe, seed: int, team: Team, on_progress: OnProgress
+    images: Images, recipe: Recipe, seed: int, team: Team, on_progress: OnProgress
 ) -> First:
     """Filters and directions of the first layer; the same for any number of workers."""
     rng, size = np.random.default_rng((seed, 1)), int(images.shape[1])
@@ -93,7 +93,7 @@ def learn_first(
 
 
 def learn_second(
-    images: Pictures,
+    images: Images,
     recipe: Recipe,
     first: First,
     seed: int,
@@ -147,7 +147,7 @@ def learn_second(
 
 
 def _filters(
-    images: Pictures,
+    images: Images,
     recipe: Recipe,
     rng: np.random.Generator,
     team: Team,
@@ -171,7 +171,7 @@ def _filters(
     return _f32(filters - filters.mean(axis=0)), _f32(mean @ filters)
 
 
-def _draw(images: Pictures, recipe: Recipe, rng: np.random.Generator) -> Rows:
+def _draw(images: Images, recipe: Recipe, rng: np.random.Generator) -> Rows:
     """About ``PATCHES`` random patches (N, d) of the reduced images, every other one mirrored."""
     chosen = _some(rng, len(images), PATCH_IMAGES)
     reduction = recipe.reduction(int(images.shape[1]))
@@ -192,7 +192,7 @@ def _some(rng: np.random.Generator, count: int, most: int) -> Indices:
     return np.sort(rng.choice(count, min(count, most), replace=False))
 
 
-def _image(images: Pictures, number: int) -> Pixels:
+def _image(images: Images, number: int) -> Pixels:
     return np.asarray(images[number : number + 1][0])
 
 

@@ -57,8 +57,8 @@ class FoldProblem:
         self, data: Labelled, fold_of: NDArray[np.int64], v: Floats, workers: int = 1
     ) -> None:
         self.m, self.n = measured(data)
-        self.fold_of, self._rows, self._Y, self._v = fold_of, data.pictures, data.Y, v
-        self._scale, self._team = scale_of(data.pictures), Team(workers)
+        self.fold_of, self._rows, self._Y, self._v = fold_of, data.images, data.Y, v
+        self._scale, self._team = scale_of(data.images), Team(workers)
         self.folds = int(fold_of.max()) + 1
         self.trained = np.array([float((fold_of != fold).sum()) for fold in range(self.folds)])
 

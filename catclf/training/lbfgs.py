@@ -19,7 +19,7 @@ FLAT = 1e-6  # length of the gradient where it ends
 
 
 class Centred:
-    """A problem as a function of one vector, with the pictures' mean taken from the features.
+    """A problem as a function of one vector, with the images' mean taken from the features.
 
     z = wᵀ(x - μ) + c with c = b + wᵀμ is the same model with the same penalty, for the bias is
     free; but its gradient's parts for w and c are no longer nearly parallel, for pixels are never
