@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -84,12 +85,15 @@ def test_scores_of_the_second_layer_have_a_standard_deviation_of_one() -> None:
 
 
 def test_progress_of_each_layer_counts_to_its_end() -> None:
-    seen: dict[str, list[tuple[int, int]]] = {"first": [], "second": []}
+    seen: dict[str, list[tuple[int, int]]] = {}
 
-    def noting(name: str) -> Callable[[int, int], None]:
-        return lambda *at: seen[name].append(at)
+    @contextmanager
+    def phase(what: str) -> Iterator[Callable[[int, int], None]]:
+        counts = seen.setdefault(what, [])
+        yield lambda *at: counts.append(at)
 
-    learn_stacked(images_of(6), SMALL, 0, on_first=noting("first"), on_second=noting("second"))
+    learn_stacked(images_of(6), SMALL, 0, phase=phase)
+    assert list(seen) == ["learning the first layer", "learning the second layer"]
     for counts in seen.values():
         total = counts[0][1]
         assert counts == [(done, total) for done in range(1, total + 1)]

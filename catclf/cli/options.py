@@ -46,7 +46,7 @@ Data = Annotated[
     Path | None,
     typer.Option(help=SOURCE_HELP, show_default="the bundled data set", rich_help_panel=DATA),
 ]
-Features = Literal["pixels", "hog", "patches"]
+Features = Literal["pixels", "hog", "patches", "stacked"]
 JsonOrText = Annotated[
     Literal["text", "json"], typer.Option("--format", help="How to print.", rich_help_panel=OUTPUT)
 ]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
-from catclf.features.base import OnProgress, Read, Rows, require_images
+from catclf.features.base import Phase, Read, Rows, require_images, silent
 from catclf.features.stacked_layers import FirstLayer, SecondLayer
 from catclf.features.stacked_learn import First, Second, learn_first, learn_second
 from catclf.features.stacked_recipe import Recipe
@@ -124,25 +124,21 @@ def learn_stacked(
     seed: int,
     *,
     workers: int | None = None,
-    on_first: OnProgress | None = None,
-    on_second: OnProgress | None = None,
+    phase: Phase | None = None,
 ) -> StackedFeatures:
     """Both layers, one after the other; the same for any number of workers.
 
-    ``on_first`` and ``on_second`` count the work of a layer. Raises SettingsError when the images
-    are too small.
+    ``phase`` shows the progress of each layer. Raises SettingsError when the images are too small.
     """
-    size = int(images.shape[1])
+    size, phase = int(images.shape[1]), phase or silent
     recipe.require_size(size)
     team = Team(workers or cores())
     with blas_threads(1):
-        first = learn_first(images, recipe, seed, team, on_first or _silent)
-        second = learn_second(images, recipe, first, seed, team, on_second or _silent)
+        with phase("learning the first layer") as on_progress:
+            first = learn_first(images, recipe, seed, team, on_progress)
+        with phase("learning the second layer") as on_progress:
+            second = learn_second(images, recipe, first, seed, team, on_progress)
     return StackedFeatures(size, recipe, first, second)
-
-
-def _silent(done: int, total: int) -> None:
-    """Nobody is told."""
 
 
 def _largest_score(recipe: Recipe, second: Second) -> float:

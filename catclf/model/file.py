@@ -35,7 +35,21 @@ META_LIMIT = 1024 * 1024  # characters
 COSTS_LIMIT = 1_000_000
 LEARNED_LIMIT = 1e6  # of numbers in filters, which are some tens: sums of them stay finite
 MEMBERS = ("w", "b", "costs", "cost_steps", "meta")
-LEARNED = {"pixels": (), "hog": (), "patches": ("filters", "offsets")}  # by kind of features
+# By kind of features.
+LEARNED: dict[str, tuple[str, ...]] = {
+    "pixels": (),
+    "hog": (),
+    "patches": ("filters", "offsets"),
+    "stacked": (
+        "filters",
+        "offsets",
+        "channels",
+        "channel_means",
+        "directions",
+        "direction_means",
+        "atoms",
+    ),
+}
 
 
 def save(model: Model, path: str | Path) -> None:

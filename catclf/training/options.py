@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from catclf.training.settings import Settings
 
 AUTO: Literal["auto"] = "auto"
-FEATURES = ("pixels", "hog", "patches")
+FEATURES = ("pixels", "hog", "patches", "stacked")
 PIXEL_RATE = 0.005  # the course's
 # Rows of other features have length 1 on average, so that the cost curves by at most 1/4 along w
 # and along b, and descent converges for rates below 4; with weighted classes below 2 at worst.
@@ -49,7 +49,7 @@ class TrainOptions:
             )
         if self.cache is not None and not self.encodes:
             raise SettingsError(
-                "`cache` keeps features: give `features=hog` or `features=patches`, or `flip`"
+                "`cache` keeps features: give `features=hog`, `patches` or `stacked`, or `flip`"
             )
         threshold = self.fixed_threshold
         if threshold is not None and not 0.0 <= threshold <= 1.0:
