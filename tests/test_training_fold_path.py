@@ -8,6 +8,7 @@ from lazily import Labels, on_disk
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from catclf.errors import SettingsError
 from catclf.maths import Floats, cost_and_gradient
 from catclf.objective import class_weights, spread
 from catclf.training import fold_path, penalty
@@ -129,3 +130,34 @@ def test_a_changed_penalty_changes_place_and_pairs_as_the_function_does() -> Non
     back, less = with_more(moved, pairs, -2.5)
     np.testing.assert_allclose(back.gradient, here.gradient)
     np.testing.assert_allclose(less.changes, memory.changes)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_the_selection_is_that_on_k(balanced: bool) -> None:
+    data = rows_of(900)
+    K = data.images.astype(np.float64) @ data.images.T.astype(np.float64)
+    weights = class_weights(data.Y, "balanced" if balanced else "none")
+    exact = penalty.select(K, data.Y, weights, 3, workers=1)
+    seen: list[tuple[int, int]] = []
+    found = fold_path.select(data, weights, 3, workers=2, on_progress=lambda *at: seen.append(at))
+    assert found.l2 == pytest.approx(exact.l2, rel=1e-6)
+    assert found.Z.shape == data.Y.shape
+    best = int(np.argmin(exact.losses))
+    assert len(found.tried) == best + 2  # one more, to see the loss rise
+    np.testing.assert_allclose(found.tried, exact.tried[: best + 2], rtol=1e-6)
+    assert seen[0] == (1, 9)
+    assert seen[-1] == (9, 9)
+    assert found.Z.tobytes() == fold_path.select(data, weights, 3, workers=1).Z.tobytes()
+
+
+def test_a_penalty_that_is_given_is_only_scored() -> None:
+    found = fold_path.select(rows_of(), seed=3, l2=0.7, workers=1)
+    assert (found.l2, found.tried) == (0.7, (0.7,))
+
+
+def test_too_few_of_a_class_are_refused() -> None:
+    data = rows_of(40)
+    data.Y[:] = 0.0
+    data.Y[0, :3] = 1.0
+    with pytest.raises(SettingsError, match="needs 5 images of each class, one has 3"):
+        fold_path.select(data)

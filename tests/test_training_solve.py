@@ -243,7 +243,9 @@ def test_divergence_on_the_courses_data_names_step_and_rate(
 ) -> None:
     with pytest.raises(DivergedError) as failure:
         solve(open_dataset(course[0]), Settings(learning_rate=1e3, method=method))
-    assert re.search(r"at step 1 with learning rate 1000: try `learning_rate=100`$", str(failure.value))
+    assert re.search(
+        r"at step 1 with learning rate 1000: try `learning_rate=100`$", str(failure.value)
+    )
 
 
 @every_method

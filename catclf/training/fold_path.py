@@ -14,9 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from catclf.machine import cores
 from catclf.maths import Floats, losses_and_errors
-from catclf.parallel import Team
+from catclf.objective import EQUAL, ClassWeights, spread
+from catclf.parallel import Team, blas_threads
 from catclf.samples import Labelled, cut, measured, read_rows, scale_of
+from catclf.training.penalty import FOLDS, SMALLEST, STRENGTHS, Selection, stratified_folds
 from catclf.training.quasi_newton import Iterate, Memory, Run, Vector, minimize
 
 PART = 512  # rows, a worker's unit of work
@@ -189,3 +192,38 @@ def with_more(here: Iterate, memory: Memory, more: float) -> tuple[Iterate, Memo
         change[:-1] += more * step[:-1]
         moved.add(step, change)
     return Iterate(here.x, *penalized(here.cost, here.gradient, here.x, more)), moved
+
+
+def select(
+    data: Labelled,
+    weights: ClassWeights = EQUAL,
+    seed: int = 0,
+    *,
+    l2: float | None = None,
+    workers: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Selection:
+    """As ``penalty.select``, on all rows of ``data`` in the place of K.
+
+    Penalties after the first with a larger loss than the one before are not tried. The result does
+    not depend on ``workers``. Raises SettingsError when there are too few rows of a class.
+    """
+    fold_of, v = stratified_folds(data.Y, FOLDS, seed), spread(weights, data.Y)
+    tried: list[float] = []
+    losses: list[float] = []
+    with blas_threads(1):
+        problem = FoldProblem(data, fold_of, v, workers or cores())
+        scale = max(problem.spread(), SMALLEST) if l2 is None else 1.0
+        penalties = tuple(scale * s for s in STRENGTHS) if l2 is None else (l2,)
+        best = Scored(penalties[0], np.zeros(data.Y.shape))
+        for scored in out_of_fold(problem, penalties):
+            tried.append(scored.l2)
+            losses.append(float((v * losses_and_errors(scored.Z, data.Y)[0]).mean()))
+            if on_progress:
+                on_progress(len(tried), len(penalties))
+            if losses[-1] > min(losses):
+                break
+            best = scored
+    if on_progress:
+        on_progress(len(penalties), len(penalties))
+    return Selection(best.l2, best.Z, tuple(tried), tuple(losses))
