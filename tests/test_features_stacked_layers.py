@@ -148,10 +148,17 @@ def test_a_flat_map_gives_a_finite_row() -> None:
     ("count", "atoms"), [(200, 1600), (1600, 3200), (2000, 3200), (20_000, 6400)]
 )
 def test_more_images_get_more_atoms(count: int, atoms: int) -> None:
-    recipe = Recipe.for_images(count)
+    recipe = Recipe.for_images(count, 128)
     assert recipe.second_atoms == atoms
     assert recipe.n == 2 * 2 * atoms
-    assert Recipe.for_images(count, flip=False).n == 2 * recipe.n
+    assert Recipe.for_images(count, 128, flip=False).n == 2 * recipe.n
+
+
+@pytest.mark.parametrize(("size", "patch"), [(32, 5), (64, 5), (96, 5), (97, 8), (300, 8)])
+def test_small_images_get_small_patches(size: int, patch: int) -> None:
+    recipe = Recipe.for_images(200, size)
+    assert recipe.patch == patch
+    recipe.require_size(size)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +185,8 @@ def test_settings_out_of_bounds_are_refused(change: dict[str, float]) -> None:
 
 
 def test_images_too_small_or_too_much_work_are_refused() -> None:
-    with pytest.raises(SettingsError, match="images of 33x33 are too small for stacked: 34"):
-        Recipe().require_size(33)
-    Recipe().require_size(34)
+    with pytest.raises(SettingsError, match="images of 35x35 are too small for stacked: 36"):
+        Recipe().require_size(35)
+    Recipe().require_size(36)
     with pytest.raises(SettingsError, match="take too long"):
         replace(Recipe(), first_atoms=1024, patch=16, stride=1).require_size(255)

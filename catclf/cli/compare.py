@@ -67,7 +67,7 @@ def compare(
             "--learning-rate",
             "--lr",
             help="Rates.",
-            show_default="0.01,0.001,0.0001; 1.9 for hog and patches",
+            show_default="0.01,0.001,0.0001; 1.9 for other features",
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -76,7 +76,7 @@ def compare(
         typer.Option(
             "--l2",
             help="Penalties λ, each with each rate.",
-            show_default="0; 0.01,0.03,0.1,0.3 for hog and patches",
+            show_default="0; 0.01,0.03,0.1,0.3 for other features",
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -108,7 +108,9 @@ def compare(
         features=features,
     )
     warn_of_idle_fit(fit, data or [])
-    with reading_with_progress(size, fit, skip_bad, quiet, positive=positive) as reading:
+    with reading_with_progress(
+        size, fit, skip_bad, quiet, positive=positive, features=features
+    ) as reading:
         pooled, dropped = _pooled(data, reading, distinct)
     if dropped and not quiet:
         which = "which repeats another" if dropped == 1 else "which repeat others"

@@ -27,13 +27,27 @@ def reading_with_progress(
     positive: str | None = None,
     workers: int | None = None,
     stream: bool = False,
+    features: str = "pixels",
 ) -> Iterator[Reading]:
-    """How to read a source, with a progress bar on a terminal while images are decoded."""
+    """How to read a source, with a progress bar on a terminal while images are decoded.
+
+    ``features`` decide the default size of image files.
+    """
     from catclf.datasets import Reading
+    from catclf.features.base import DEFAULT_SIZES
     from catclf.terminal.progress import counting
 
     with counting("reading images", quiet) as on_progress:
-        yield Reading(positive, size, fit, skip_bad, workers, on_progress, stream=stream)
+        yield Reading(
+            positive,
+            size,
+            fit,
+            skip_bad,
+            workers,
+            on_progress,
+            stream=stream,
+            default_size=DEFAULT_SIZES.get(features, Reading.default_size),
+        )
 
 
 class Opened(NamedTuple):

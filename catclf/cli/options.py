@@ -56,7 +56,7 @@ Size = Annotated[
         min=1,
         max=1024,
         help="Height and width of the images.",
-        show_default="that of stored images, else 64",
+        show_default="that of stored images; else 64, or 128 for stacked if they have more",
         rich_help_panel=DATA,
     ),
 ]

@@ -31,8 +31,9 @@ class Reading:
     """How to read a source.
 
     ``positive`` names the class of label 1 (default: cat where there is one). ``size`` is the
-    height and width wanted (default: those of stored images, 64 for image files). ``fit`` is
-    how image files are brought to that shape. ``skip_bad`` leaves unreadable images out instead
+    height and width wanted (default: those of stored images; for image files ``default_size``,
+    or 64 if most of them have no more pixels). ``fit`` is how image files are brought to that
+    shape. ``skip_bad`` leaves unreadable images out instead
     of refusing the source; ``every_class`` refuses one of which a class cannot be read at all.
     ``stream`` leaves the pixels of HDF5 files on disk however few they are.
     ``on_progress(done, total)`` is told how many images are decoded.
@@ -46,6 +47,7 @@ class Reading:
     on_progress: Callable[[int, int], None] | None = None
     every_class: bool = True
     stream: bool = False
+    default_size: int = 64
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from catclf.datasets.dataset import Part, Reading
-from catclf.datasets.sources import FileSource
+from catclf.datasets.sources import FileSource, size_of_files
 from catclf.errors import DataError
 from catclf.images.formats import ENDINGS
 from catclf.images.preprocess import Preprocess
@@ -48,7 +48,7 @@ def read(root: Path, part: Part, reading: Reading) -> FileSource:
             )
         files += found_files
         labels += [label] * len(found_files)
-    preprocess = Preprocess(reading.size or 64, reading.fit or "squash")
+    preprocess = Preprocess(size_of_files(folder, files, reading), reading.fit or "squash")
     name = root.resolve().name
     return FileSource(shown, name, classes, np.array(labels), preprocess, folder, files, reading)
 

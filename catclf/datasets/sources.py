@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from catclf.datasets.dataset import Dataset, Labels, Reading
-from catclf.errors import DataError
+from catclf.errors import DataError, ImageError
 from catclf.images.pool import decode_all
 from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
@@ -21,7 +22,26 @@ if TYPE_CHECKING:
 
 BLOCK = 64  # images
 LISTED = 10  # unreadable images named in an error
+SAMPLED = 25  # images whose dimensions are looked at
+SMALL = 64  # height and width of images that are brought to no other size
 CAT = "cat"
+
+
+def size_of_files(root: Path, files: Sequence[str], reading: Reading) -> int:
+    """Height and width that image files are brought to: the size wanted, or the default.
+
+    A default above SMALL is for images with more pixels than that: for those whose shorter side
+    has, in the median of some of them spread over the list.
+    """
+    from catclf.images.decode import dimensions
+
+    if reading.size or reading.default_size <= SMALL:
+        return reading.size or reading.default_size
+    sides = []
+    for place in np.unique(np.linspace(0, len(files) - 1, SAMPLED).astype(int)).tolist():
+        with suppress(ImageError):  # decoding says what is wrong with a file
+            sides.append(min(dimensions(root / files[place])))
+    return reading.default_size if sides and np.median(sides) > SMALL else SMALL
 
 
 class Source(Protocol):

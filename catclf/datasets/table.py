@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from catclf.datasets.dataset import Reading
-from catclf.datasets.sources import FileSource
+from catclf.datasets.sources import FileSource, size_of_files
 from catclf.errors import DataError
 from catclf.images.preprocess import Preprocess
 from catclf.text import printable, reason
@@ -48,7 +48,7 @@ def read(path: Path, reading: Reading) -> FileSource:
         labels = np.array([index[text] for text in texts], dtype=np.int64)
         if len(classes) < 2:
             raise DataError(f"{shown}: all images are {printable(names[0])}: two classes needed")
-    preprocess = Preprocess(reading.size or 64, reading.fit or "squash")
+    preprocess = Preprocess(size_of_files(path.parent, files, reading), reading.fit or "squash")
     return FileSource(
         shown, path.name, classes, labels, preprocess, path.parent, files, reading, lines
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catclf.errors import ModelError
 from catclf.explain.contributions import Explanation
@@ -14,6 +16,7 @@ from catclf.maths import Floats, Pixels
 
 if TYPE_CHECKING:
     from catclf.features.patches import PatchFeatures
+    from catclf.features.stacked import StackedFeatures
     from catclf.model import Model
 
 GAP, GREY = 8, 128
@@ -47,10 +50,13 @@ def model_image(model: Model) -> Pixels:
     if model.features is None:
         return weights_image(model.w.reshape(size, size, 3))
     from catclf.features.patches import PatchFeatures
+    from catclf.features.stacked import StackedFeatures
 
-    if not isinstance(model.features, PatchFeatures):
-        raise ModelError(f"the weights of {model.features.kind} have no image: leave `image` out")
-    return atoms_image(model.features, model.w)
+    if isinstance(model.features, PatchFeatures):
+        return atoms_image(model.features, model.w)
+    if isinstance(model.features, StackedFeatures):
+        return filters_image(model.features)
+    raise ModelError(f"the weights of {model.features.kind} have no image: leave `image` out")
 
 
 def atoms_image(features: PatchFeatures, w: Floats) -> Pixels:
@@ -60,16 +66,29 @@ def atoms_image(features: PatchFeatures, w: Floats) -> Pixels:
     most for the positive class to those that speak most against it.
     """
     recipe, filters = features.recipe, features.arrays()["filters"]
-    p, half, columns = recipe.patch, recipe.atoms // 2, 25
+    half = recipe.atoms // 2
     shape = (len(recipe.scales), recipe.grid**2, 2, -1, half)
     votes = w.reshape(shape)[:, :, 0].sum(axis=(1, 2))  # (scales, half): of the positive sign
-    rows = -(-half // columns)
-    sheet = np.full((len(recipe.scales) * (rows * (p + 1) + 1), columns * (p + 1) - 1, 3), 255.0)
-    for scale, (order, learned) in enumerate(zip(np.argsort(-votes), filters, strict=True)):
-        top = scale * (rows * (p + 1) + 1)
-        for place, atom in enumerate(order.tolist()):
+    ordered = [
+        learned[:, order] for order, learned in zip(np.argsort(-votes), filters, strict=True)
+    ]
+    return _tiles(ordered, recipe.patch, 25)
+
+
+def filters_image(features: StackedFeatures) -> Pixels:
+    """The filters of the first layer as tiles, grey at zero; no weight belongs to one of them."""
+    return _tiles([features.arrays()["filters"]], features.recipe.patch, 16)
+
+
+def _tiles(groups: Sequence[NDArray[np.float32]], p: int, columns: int) -> Pixels:
+    """Filters (p*p*3, k) of groups below each other, as tiles in rows, enlarged."""
+    rows = -(-groups[0].shape[1] // columns)
+    sheet = np.full((len(groups) * (rows * (p + 1) + 1), columns * (p + 1) - 1, 3), 255.0)
+    for group, filters in enumerate(groups):
+        top = group * (rows * (p + 1) + 1)
+        for place, learned in enumerate(filters.T):
             row, column = divmod(place, columns)
-            tile = learned[:, atom].reshape(p, p, 3)
+            tile = learned.reshape(p, p, 3)
             a, b = top + row * (p + 1), column * (p + 1)
             largest = float(np.abs(tile).max()) or 1.0
             sheet[a : a + p, b : b + p] = 127.5 + 127.5 * tile / largest

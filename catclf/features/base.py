@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.float32]
 KINDS = ("pixels", "hog", "patches", "stacked")
+DEFAULT_SIZES = {"stacked": 128}  # of larger image files; 64 for other kinds
 OnProgress = Callable[[int, int], None]
 # Progress of a named phase of the work.
 Phase = Callable[[str], AbstractContextManager[OnProgress]]

@@ -47,7 +47,7 @@ def learn(
         from catclf.features.stacked import learn_stacked
         from catclf.features.stacked_recipe import Recipe as StackedRecipe
 
-        stacked = StackedRecipe.for_images(len(images), flip=flip)
+        stacked = StackedRecipe.for_images(len(images), size, flip=flip)
         return learn_stacked(images, stacked, seed, workers=workers, phase=phase)
     raise SettingsError(f"features {kind!r} are unknown: use one of {', '.join(KINDS)}")
 

@@ -8,7 +8,9 @@ from catclf.errors import SettingsError
 from catclf.features.base import NUMBERS_LIMIT
 
 USUAL_SIZE = 128  # larger images are first reduced by a whole factor to about this
-WORK_LIMIT = 1 << 25  # multiplications of one layer for an image, in units of a thousand
+SMALL = 96  # images of at most this size, after the reduction, are small
+PRODUCTS_LIMIT = 10**10  # of one layer for an image: a third of a second
+NUMBERS_HELD = 1 << 24  # at a time, for one image: 64 MB
 # Atoms of the second layer by the number of images that they are learned from: more images have
 # more to tell, and fewer do not pay for the time that more atoms take.
 ATOMS_BY_IMAGES = ((1000, 1600), (10_000, 3200))
@@ -28,7 +30,7 @@ class Recipe:
     """
 
     first_atoms: int = 128
-    patch: int = 6
+    patch: int = 8
     stride: int = 2
     epsilon: float = 10.0
     first_threshold: float = 0.5
@@ -76,10 +78,24 @@ class Recipe:
             raise SettingsError("stacked settings out of bounds")
 
     @classmethod
-    def for_images(cls, count: int, *, flip: bool = True) -> Recipe:
-        """The recipe for ``count`` images to learn from."""
+    def for_images(cls, count: int, size: int, *, flip: bool = True) -> Recipe:
+        """The recipe for ``count`` images of a size to learn from.
+
+        Small images have few pixels to tell apart by and few patches to encode: their patches are
+        smaller and denser, and more numbers of each place are kept.
+        """
         atoms = next((k for limit, k in ATOMS_BY_IMAGES if count < limit), ATOMS_OF_MANY)
-        return cls(second_atoms=atoms, flip=flip)
+        if size // cls.reduction(size) > SMALL:
+            return cls(second_atoms=atoms, flip=flip)
+        return cls(
+            first_atoms=256,
+            patch=5,
+            stride=1,
+            channels=96,
+            directions=384,
+            second_atoms=atoms,
+            flip=flip,
+        )
 
     @property
     def numbers(self) -> int:
@@ -120,5 +136,7 @@ class Recipe:
             )
         first = steps**2 * (self.numbers + self.places) * self.first_atoms
         second = self.second_steps**2 * self.directions * (self.window_numbers + self.second_atoms)
-        if max(first, second) > 1000 * WORK_LIMIT:
+        held = 2 * steps * self.places * self.first_atoms, steps**2 * self.numbers
+        held += (self.second_steps**2 * max(self.window_numbers, self.second_atoms),)
+        if max(first, second) > PRODUCTS_LIMIT or max(held) > NUMBERS_HELD:
             raise SettingsError(f"images of {size}x{size} take too long with these settings")

@@ -46,7 +46,7 @@ def train(
         Features,
         typer.Option(
             help="Input features: pixels, histograms of oriented gradients and colours, or "
-            "patches of a dictionary that is learned first: slower, and far more often right.",
+            "one layer or two stacked layers of learned patches: slower, and far more often right.",
             rich_help_panel=FEATURES,
         ),
     ] = "pixels",
@@ -55,7 +55,7 @@ def train(
         typer.Option(
             "--flip/--no-flip",
             help="Train on mirror images, too.",
-            show_default="only hog and patches",
+            show_default="all but pixels",
             rich_help_panel=FEATURES,
         ),
     ] = None,
@@ -73,7 +73,7 @@ def train(
             "--learning-rate",
             "--lr",
             help="Learning rate α.",
-            show_default="0.005; 1.9 for hog and patches",
+            show_default="0.005; 1.9 for other features",
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -93,7 +93,7 @@ def train(
             "--l2",
             metavar="NUMBER|auto",
             help="Penalty λ: adds (λ/2m)‖w‖²; auto: by cross-validation.",
-            show_default="0; auto for hog and patches",
+            show_default="0; auto for other features",
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -118,8 +118,8 @@ def train(
         Literal["gd", "newton", "lbfgs"] | None,
         typer.Option(
             help="gd (gradient descent); newton: the optimum of a penalised cost in ten steps, up "
-            "to a few thousand images; lbfgs: in tens of passes, needs SciPy.",
-            show_default="gd; newton with hog, patches or --l2 auto",
+            "to a few thousand images; lbfgs: in tens of passes, for many.",
+            show_default="gd; with other features or --l2 auto newton, lbfgs above 4000 images",
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -260,7 +260,14 @@ def train(
     with logging_steps(log, print_every, iterations) as record:
         warn_of_idle_fit(fit, inputs)
         with reading_with_progress(
-            size, fit, skip_bad, quiet, positive=positive, workers=workers, stream=stream
+            size,
+            fit,
+            skip_bad,
+            quiet,
+            positive=positive,
+            workers=workers,
+            stream=stream,
+            features=features,
         ) as reading:
             opened = open_for_training(data, test, judged_by, reading)
         run = Run(opened, options, settings, checkpoints, workers, quiet)
