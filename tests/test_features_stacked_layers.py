@@ -154,7 +154,7 @@ def test_more_images_get_more_atoms(count: int, atoms: int) -> None:
     assert Recipe.for_images(count, 128, flip=False).n == 2 * recipe.n
 
 
-@pytest.mark.parametrize(("size", "patch"), [(32, 5), (64, 5), (96, 5), (97, 8), (300, 8)])
+@pytest.mark.parametrize(("size", "patch"), [(32, 6), (64, 6), (96, 6), (97, 8), (300, 8)])
 def test_small_images_get_small_patches(size: int, patch: int) -> None:
     recipe = Recipe.for_images(200, size)
     assert recipe.patch == patch

@@ -89,7 +89,7 @@ class Recipe:
             return cls(second_atoms=atoms, flip=flip)
         return cls(
             first_atoms=256,
-            patch=5,
+            patch=6,
             stride=1,
             channels=96,
             directions=384,
@@ -136,7 +136,9 @@ class Recipe:
             )
         first = steps**2 * (self.numbers + self.places) * self.first_atoms
         second = self.second_steps**2 * self.directions * (self.window_numbers + self.second_atoms)
-        held = 2 * steps * self.places * self.first_atoms, steps**2 * self.numbers
-        held += (self.second_steps**2 * max(self.window_numbers, self.second_atoms),)
-        if max(first, second) > PRODUCTS_LIMIT or max(held) > NUMBERS_HELD:
+        held = max(
+            2 * steps * self.places * self.first_atoms,
+            self.second_steps**2 * max(self.window_numbers, self.directions),
+        )
+        if max(first, second) > PRODUCTS_LIMIT or held > NUMBERS_HELD:
             raise SettingsError(f"images of {size}x{size} take too long with these settings")
