@@ -1,0 +1,103 @@
+"""Features of kind network: what a pretrained network says of an image before it classifies it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf.errors import SettingsError
+from catclf.features import Read, Rows, require_pictures
+from catclf.features.network.architecture import FEATURES, NAME, SIDE, counts
+from catclf.features.network.forward import Network
+from catclf.features.network.pretrained import LICENCE, PACKAGE, VERSION, pretrained
+from catclf.features.network.quantize import Weights
+from catclf.features.network.resize import resize
+from catclf.maths import Pixels
+
+MIN_SIDE = 128  # smaller images are enlarged to SIDE: the network sees little in them as they are
+
+
+def side_for(size: int) -> int:
+    """Pixels along a side of what the network sees of images of a size.
+
+    From 128 to 224 it sees them as they are, faster where they are smaller; all others are brought
+    to 224. On cats and dogs of 64 pixels that made 96 % right of 84 %.
+    """
+    return size if MIN_SIDE <= size <= SIDE else SIDE
+
+
+class NetworkFeatures:
+    """The means of the last convolution's 1280 channels in EfficientNet-Lite0.
+
+    Nothing is learned from the images of the data set: the weights come from ImageNet, a million
+    photographs of a thousand classes, cats and dogs among them. With ``flip``, the mean over the
+    image and its mirror image, which takes twice the time.
+    """
+
+    kind = "network"
+    n = FEATURES
+
+    def __init__(self, size: int, weights: Weights, flip: bool = False) -> None:
+        self._size, self._weights, self._flip = size, weights, flip
+        self.side = side_for(size)
+        self._network = Network(weights, self.side)
+
+    @classmethod
+    def pretrained(cls, size: int, flip: bool = False) -> NetworkFeatures:
+        """With the weights of the installed data package. Raises SettingsError, ModelError."""
+        return cls(size, pretrained(), flip)
+
+    @classmethod
+    def restore(cls, settings: dict[str, Any], size: int, read: Read) -> NetworkFeatures:
+        """From a model file. Raises SettingsError, ModelError."""
+        whole, channels = counts()
+        flip = settings.get("flip")
+        if settings != _settings(side_for(size), flip is True):
+            raise SettingsError("network settings that this catclf does not know")
+        weights = Weights(
+            read("weights", "|i1", (whole,)),
+            read("scales", "<f4", (channels,)),
+            read("biases", "<f4", (channels,)),
+        )
+        return cls(size, weights, flip is True)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return _settings(self.side, self._flip)
+
+    @property
+    def parts(self) -> dict[str, slice]:
+        return {"channels": slice(0, self.n)}
+
+    def name_of(self, number: int) -> str:
+        return f"channel {number}"
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        weights = self._weights
+        return {"weights": weights.values, "scales": weights.scales, "biases": weights.biases}
+
+    def transform(self, pictures: Pixels) -> Rows:
+        """Rows (k, 1280), each image by itself."""
+        require_pictures(pictures, self._size)
+        rows = np.empty((len(pictures), self.n), dtype=np.float32)
+        for picture, row in zip(pictures, rows, strict=True):
+            image = resize(picture, self.side)
+            row[:] = self._network(image)
+            if self._flip:
+                row += self._network(image[:, ::-1])
+                row *= np.float32(0.5)
+        return rows
+
+
+def _settings(side: int, flip: bool) -> dict[str, Any]:
+    """What a model file remembers; the origin and the licence of the weights are told to people."""
+    return {
+        "kind": NetworkFeatures.kind,
+        "network": NAME,
+        "weights": f"{PACKAGE} {VERSION}",
+        "licence": LICENCE,
+        "side": side,
+        "flip": flip,
+    }
