@@ -32,8 +32,8 @@ def convolve(x: F64, kernels: F64, stride: int, depthwise: bool) -> F64:
     windows = np.lib.stride_tricks.sliding_window_view(x, (k, k), axis=(1, 2))
     windows = windows[:, ::stride, ::stride]
     if depthwise:
-        return np.einsum("chwij,cij->chw", windows, kernels[:, 0])
-    return np.einsum("chwij,ocij->ohw", windows, kernels, optimize=True)
+        return np.asarray(np.einsum("chwij,cij->chw", windows, kernels[:, 0]))
+    return np.asarray(np.einsum("chwij,ocij->ohw", windows, kernels, optimize=True))
 
 
 def plain(weights: Weights, pixels: NDArray[np.uint8]) -> F64:

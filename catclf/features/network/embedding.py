@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,9 @@ def side_for(size: int) -> int:
 
 
 class NetworkFeatures:
-    """The means of the last convolution's 1280 channels in EfficientNet-Lite0.
+    """Square roots of the means of the last convolution's 1280 channels in EfficientNet-Lite0.
+
+    The root weighs channels that answer to few images less: 0.1 points on cats and dogs.
 
     Nothing is learned from the images of the data set: the weights come from ImageNet, a million
     photographs of a thousand classes, cats and dogs among them. With ``flip``, the mean over the
@@ -54,7 +57,9 @@ class NetworkFeatures:
         """From a model file. Raises SettingsError, ModelError."""
         whole, channels = counts()
         flip = settings.get("flip")
-        if settings != _settings(side_for(size), flip is True):
+        expected = _settings(side_for(size), flip is True)
+        # As text, in which 1, 1.0 and true differ.
+        if json.dumps(settings, sort_keys=True) != json.dumps(expected, sort_keys=True):
             raise SettingsError("network settings that this catclf does not know")
         weights = Weights(
             read("weights", "|i1", (whole,)),
@@ -79,7 +84,7 @@ class NetworkFeatures:
         return {"weights": weights.values, "scales": weights.scales, "biases": weights.biases}
 
     def transform(self, pictures: Pixels) -> Rows:
-        """Rows (k, 1280), each image by itself."""
+        """Rows (k, 1280), from 0 to sqrt(6), each image by itself."""
         require_pictures(pictures, self._size)
         rows = np.empty((len(pictures), self.n), dtype=np.float32)
         for picture, row in zip(pictures, rows, strict=True):
@@ -88,6 +93,7 @@ class NetworkFeatures:
             if self._flip:
                 row += self._network(image[:, ::-1])
                 row *= np.float32(0.5)
+        np.sqrt(rows, out=rows)
         return rows
 
 

@@ -81,9 +81,7 @@ class _Depthwise:
         lines = BAND // ((before + inner + after) * channels)
         rows = min(side, max(-(-PIXELS // side), (lines - kernel) // stride + 1))
         runs, row = np.tile(w, (1, 1, group)), np.tile(b, side)
-        return cls(
-            kernel, stride, channels, inner, side, before, after, group, runs, row, rows
-        )
+        return cls(kernel, stride, channels, inner, side, before, after, group, runs, row, rows)
 
     @property
     def width(self) -> int:
@@ -165,9 +163,7 @@ class Network:
                 Z += X[top * side : (top + count) * side]
         return result
 
-    def _fill(
-        self, lines: Floats32, X: Floats32, first: int, block: _Block, space: _Space
-    ) -> None:
+    def _fill(self, lines: Floats32, X: Floats32, first: int, block: _Block, space: _Space) -> None:
         """Lines (rows, width, channels) := relu6(X w + b), zeros above and below the map."""
         depthwise = block.depthwise
         inner, before = depthwise.inner, depthwise.before

@@ -41,4 +41,4 @@ def resize(image: NDArray[Any], side: int) -> NDArray[Any]:
     down = weights @ image.reshape(size, size * 3).astype(np.float32)  # (side, size * 3)
     turned = down.reshape(side, size, 3).transpose(1, 0, 2).reshape(size, side * 3)
     across = (weights @ turned).reshape(side, side, 3)  # columns first
-    return np.clip(across.transpose(1, 0, 2), 0, 255)
+    return np.asarray(np.clip(across.transpose(1, 0, 2), 0, 255))
