@@ -14,7 +14,7 @@ from catclf.features.encoding import encode
 from catclf.features.network.embedding import NetworkFeatures, side_for
 from catclf.features.network.forward import Network
 from catclf.features.network.resize import resize
-from catclf.threads import blas_threads
+from catclf.parallel import blas_threads
 
 
 def images(m: int, size: int) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from catclf.errors import ShapeError
 from catclf.features.network import forward
 from catclf.features.network.forward import Network
 from catclf.features.network.quantize import BIAS_LIMIT, LARGEST, SCALE_LIMIT, Weights
-from catclf.threads import blas_threads
+from catclf.parallel import blas_threads
 
 F64 = NDArray[np.float64]
 

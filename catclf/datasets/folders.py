@@ -48,7 +48,7 @@ def read(root: Path, part: Part, reading: Reading) -> FileSource:
             )
         files += found_files
         labels += [label] * len(found_files)
-    preprocess = Preprocess(reading.size or 64, reading.fit or "squash")
+    preprocess = Preprocess(reading.size or reading.file_size, reading.fit or "squash")
     name = root.resolve().name
     return FileSource(shown, name, classes, np.array(labels), preprocess, folder, files, reading)
 

@@ -48,7 +48,7 @@ def read(path: Path, reading: Reading) -> FileSource:
         labels = np.array([index[text] for text in texts], dtype=np.int64)
         if len(classes) < 2:
             raise DataError(f"{shown}: all images are {printable(names[0])}: two classes needed")
-    preprocess = Preprocess(reading.size or 64, reading.fit or "squash")
+    preprocess = Preprocess(reading.size or reading.file_size, reading.fit or "squash")
     return FileSource(
         shown, path.name, classes, labels, preprocess, path.parent, files, reading, lines
     )

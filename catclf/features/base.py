@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from catclf.maths import Pixels
 
 Rows = NDArray[np.float32]
-KINDS = ("pixels", "hog", "patches")
+KINDS = ("pixels", "hog", "patches", "network")
 OnProgress = Callable[[int, int], None]
 # The array of that name in a model file, which must have this dtype and shape.
 Read = Callable[[str, str, tuple[int, ...]], NDArray[Any]]
@@ -41,7 +41,7 @@ class Features(Protocol):
     def name_of(self, number: int) -> str:
         """What one number of a row is, for people."""
 
-    def arrays(self) -> dict[str, NDArray[np.float32]]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """What was learned, by name; empty for kinds that learn nothing."""
 
     def transform(self, images: Pixels) -> Rows:

@@ -42,6 +42,10 @@ def learn(
 
         recipe = Recipe.for_size(size, flip=flip)
         return learn_patches(images, recipe, seed, workers=workers, on_progress=on_progress)
+    if kind == "network":
+        from catclf.features.network.embedding import NetworkFeatures
+
+        return NetworkFeatures.pretrained(size, flip)
     raise SettingsError(f"features {kind!r} are unknown: use one of {', '.join(KINDS)}")
 
 
@@ -60,6 +64,10 @@ def restore(settings: dict[str, Any], size: int, read: Read) -> Features:
             from catclf.features.patches import PatchFeatures
 
             return PatchFeatures.restore(settings, size, read)
+        if kind == "network":
+            from catclf.features.network.embedding import NetworkFeatures
+
+            return NetworkFeatures.restore(settings, size, read)
     except SettingsError as error:
         raise ModelError(f"has features that make no sense: {error}") from error
     raise ModelError("has features that this catclf does not know")

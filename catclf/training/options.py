@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from catclf.training.settings import Settings
 
 AUTO: Literal["auto"] = "auto"
-FEATURES = ("pixels", "hog", "patches")
+FEATURES = ("pixels", "hog", "patches", "network")
 PIXEL_RATE = 0.005  # the course's
 # Rows of other features have length 1 on average, so that the cost curves by at most 1/4 along w
 # and along b, and descent converges for rates below 4; with weighted classes below 2 at worst.
@@ -27,7 +27,7 @@ class TrainOptions:
     """What to train with; None stands for the default, "auto" for cross-validation.
 
     ``features`` is one of FEATURES. ``flip`` gives an image and its mirror image the same row
-    (default: for all but pixels). ``l2`` is the penalty λ >= 0 (default: 0 for pixels, else
+    (default: for hog and patches). ``l2`` is the penalty λ >= 0 (default: 0 for pixels, else
     "auto"). ``threshold`` is the probability above which an image is positive (default: 0.5;
     "auto": where balanced accuracy is best). ``solver`` is "gd", "newton" or "lbfgs".
     ``learning_rate`` is α of descent. ``cache`` is a file that keeps the rows of features.
@@ -68,7 +68,7 @@ class TrainOptions:
     @property
     def mirrors(self) -> bool:
         """Whether an image and its mirror image get the same row."""
-        return not self.plain if self.flip is None else self.flip
+        return self.features in ("hog", "patches") if self.flip is None else self.flip
 
     @property
     def encodes(self) -> bool:

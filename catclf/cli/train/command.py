@@ -21,6 +21,7 @@ from catclf.cli.options import (
     SkipBad,
 )
 from catclf.cli.output_paths import require_outputs
+from catclf.cli.photographs import encoder_for_training, size_of_files
 from catclf.cli.signals import exit_if_stopped
 from catclf.cli.train.log import logging_steps
 from catclf.cli.train.resume import checkpoints_beside, number_or_auto, part_or_path
@@ -45,8 +46,9 @@ def train(
     features: Annotated[
         Features,
         typer.Option(
-            help="Input features: pixels, histograms of oriented gradients and colours, or "
-            "patches of a dictionary that is learned first: slower, and far more often right.",
+            help="Input features: pixels, histograms of oriented gradients and colours, patches "
+            "of a dictionary that is learned first: slower, and far more often right; or, for "
+            "photographs, a network that has seen a million of them, from catclf[photos].",
             rich_help_panel=FEATURES,
         ),
     ] = "pixels",
@@ -73,7 +75,7 @@ def train(
             "--learning-rate",
             "--lr",
             help="Learning rate α.",
-            show_default="0.005; 1.9 for hog and patches",
+            show_default="0.005; 1.9 for other features",
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -93,7 +95,7 @@ def train(
             "--l2",
             metavar="NUMBER|auto",
             help="Penalty λ: adds (λ/2m)‖w‖²; auto: by cross-validation.",
-            show_default="0; auto for hog and patches",
+            show_default="0; auto for other features",
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -119,7 +121,7 @@ def train(
         typer.Option(
             help="gd (gradient descent); newton: the optimum of a penalised cost in ten steps, up "
             "to a few thousand images; lbfgs: in tens of passes, needs SciPy.",
-            show_default="gd; newton with hog, patches or --l2 auto",
+            show_default="gd; newton with other features or --l2 auto",
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -260,7 +262,15 @@ def train(
     with logging_steps(log, print_every, iterations) as record:
         warn_of_idle_fit(fit, inputs)
         with reading_with_progress(
-            size, fit, skip_bad, quiet, positive=positive, workers=workers, stream=stream
+            size,
+            fit,
+            skip_bad,
+            quiet,
+            positive=positive,
+            workers=workers,
+            stream=stream,
+            file_size=size_of_files(features),
+            encoder=encoder_for_training(options, workers),
         ) as reading:
             opened = open_for_training(data, test, judged_by, reading)
         run = Run(opened, options, settings, checkpoints, workers, quiet)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
-from catclf.features import Read, Rows, require_pictures
+from catclf.features.base import Read, Rows, require_pictures
 from catclf.features.network.architecture import FEATURES, NAME, SIDE, counts
 from catclf.features.network.forward import Network
 from catclf.features.network.pretrained import LICENCE, PACKAGE, VERSION, pretrained
@@ -17,6 +19,7 @@ from catclf.features.network.quantize import Weights
 from catclf.features.network.resize import resize
 from catclf.maths import Pixels
 
+COMPILED_AFTER = 500  # images; compiling takes as long as computing a hundred of them
 MIN_SIDE = 128  # smaller images are enlarged to SIDE: the network sees little in them as they are
 
 
@@ -46,6 +49,8 @@ class NetworkFeatures:
         self._size, self._weights, self._flip = size, weights, flip
         self.side = side_for(size)
         self._network = Network(weights, self.side)
+        self._seen = 0  # images, until compiled sums are used
+        self._compiling = threading.Lock()
 
     @classmethod
     def pretrained(cls, size: int, flip: bool = False) -> NetworkFeatures:
@@ -86,6 +91,7 @@ class NetworkFeatures:
     def transform(self, pictures: Pixels) -> Rows:
         """Rows (k, 1280), from 0 to sqrt(6), each image by itself."""
         require_pictures(pictures, self._size)
+        self._compile_for(len(pictures))
         rows = np.empty((len(pictures), self.n), dtype=np.float32)
         for picture, row in zip(pictures, rows, strict=True):
             image = resize(picture, self.side)
@@ -95,6 +101,19 @@ class NetworkFeatures:
                 row *= np.float32(0.5)
         np.sqrt(rows, out=rows)
         return rows
+
+    def _compile_for(self, count: int) -> None:
+        """Compile the sums after many images, for as many more: the bits stay the same.
+
+        One thread compiles while the others go on. Without Numba nothing happens.
+        """
+        self._seen += count
+        if self._seen > COMPILED_AFTER and self._compiling.acquire(blocking=False):
+            # The lock is never given back: this is done once.
+            with suppress(Exception):  # whatever Numba and its libraries may raise
+                from catclf.features.network import kernels
+
+                self._network = Network(self._weights, self.side, kernels)
 
 
 def _settings(side: int, flip: bool) -> dict[str, Any]:
