@@ -30,7 +30,7 @@ def test_the_side_of_the_network(size: int, side: int) -> None:
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_rows_are_roots_of_what_the_network_gives(flip: bool) -> None:
+def test_rows_are_roots_of_what_the_network_gives_of_length_sqrt_n(flip: bool) -> None:
     pictures, network = images(2, 128), Network(random_weights(), 128)
     features = NetworkFeatures(128, random_weights(), flip)
     with blas_threads(1):
@@ -39,7 +39,8 @@ def test_rows_are_roots_of_what_the_network_gives(flip: bool) -> None:
             squares = network(picture).astype(np.float64)
             if flip:
                 squares = (squares + network(picture[:, ::-1])) / 2
-            np.testing.assert_allclose(row.astype(np.float64) ** 2, squares, rtol=1e-5, atol=1e-6)
+            expected = squares * 1280 / squares.sum()
+            np.testing.assert_allclose(row.astype(np.float64) ** 2, expected, rtol=1e-5, atol=1e-6)
     assert rows.dtype == np.float32
 
 
@@ -56,9 +57,9 @@ def test_small_images_are_enlarged_to_the_side_of_the_network() -> None:
     pictures = images(1, 20)
     features = NetworkFeatures(20, random_weights())
     with blas_threads(1):
-        expected = Network(random_weights(), 224)(resize(pictures[0], 224))
+        squares = Network(random_weights(), 224)(resize(pictures[0], 224)).astype(np.float64)
         found = features.transform(pictures)[0]
-    np.testing.assert_array_equal(found, np.sqrt(expected))
+    np.testing.assert_allclose(found, np.sqrt(squares * 1280 / squares.sum()), rtol=1e-5)
 
 
 def test_the_bits_are_the_same_for_any_number_of_workers_and_any_batch() -> None:
