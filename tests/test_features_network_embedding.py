@@ -17,7 +17,7 @@ from catclf.features.network.resize import resize
 from catclf.parallel import blas_threads
 
 
-def images(m: int, size: int) -> NDArray[np.uint8]:
+def drawn(m: int, size: int) -> NDArray[np.uint8]:
     return np.random.default_rng(m).integers(0, 256, (m, size, size, 3), dtype=np.uint8)
 
 
@@ -31,49 +31,49 @@ def test_the_side_of_the_network(size: int, side: int) -> None:
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_rows_are_roots_of_what_the_network_gives_of_length_sqrt_n(flip: bool) -> None:
-    pictures, network = images(2, 128), Network(random_weights(), 128)
+    images, network = drawn(2, 128), Network(random_weights(), 128)
     features = NetworkFeatures(128, random_weights(), flip)
     with blas_threads(1):
-        rows = features.transform(pictures)
-        for picture, row in zip(pictures, rows, strict=True):
-            squares = network(picture).astype(np.float64)
+        rows = features.transform(images)
+        for image, row in zip(images, rows, strict=True):
+            squares = network(image).astype(np.float64)
             if flip:
-                squares = (squares + network(picture[:, ::-1])) / 2
+                squares = (squares + network(image[:, ::-1])) / 2
             expected = squares * 1280 / squares.sum()
             np.testing.assert_allclose(row.astype(np.float64) ** 2, expected, rtol=1e-5, atol=1e-6)
     assert rows.dtype == np.float32
 
 
 def test_with_flip_an_image_and_its_mirror_image_have_one_row() -> None:
-    pictures = images(2, 128)
+    images = drawn(2, 128)
     features = NetworkFeatures(128, random_weights(), flip=True)
     with blas_threads(1):
-        rows = features.transform(pictures)
-        mirrored = features.transform(np.ascontiguousarray(pictures[:, :, ::-1]))
+        rows = features.transform(images)
+        mirrored = features.transform(np.ascontiguousarray(images[:, :, ::-1]))
     np.testing.assert_array_equal(rows, mirrored)
 
 
 def test_small_images_are_enlarged_to_the_side_of_the_network() -> None:
-    pictures = images(1, 20)
+    images = drawn(1, 20)
     features = NetworkFeatures(20, random_weights())
     with blas_threads(1):
-        squares = Network(random_weights(), 224)(resize(pictures[0], 224)).astype(np.float64)
-        found = features.transform(pictures)[0]
+        squares = Network(random_weights(), 224)(resize(images[0], 224)).astype(np.float64)
+        found = features.transform(images)[0]
     np.testing.assert_allclose(found, np.sqrt(squares * 1280 / squares.sum()), rtol=1e-5)
 
 
 def test_the_bits_are_the_same_for_any_number_of_workers_and_any_batch() -> None:
-    pictures = images(21, 128)
+    images = drawn(21, 128)
     features = NetworkFeatures(128, random_weights())
-    expected = encode(features, pictures, 1)
+    expected = encode(features, images, 1)
     for workers in (2, 3):
-        np.testing.assert_array_equal(encode(features, pictures, workers), expected)
-    np.testing.assert_array_equal(encode(features, pictures[5:8], 2), expected[5:8])
+        np.testing.assert_array_equal(encode(features, images, workers), expected)
+    np.testing.assert_array_equal(encode(features, images[5:8], 2), expected[5:8])
 
 
 def test_images_of_another_size_are_refused() -> None:
     with pytest.raises(ShapeError):
-        NetworkFeatures(128, random_weights()).transform(images(1, 129))
+        NetworkFeatures(128, random_weights()).transform(drawn(1, 129))
 
 
 def reader(arrays: dict[str, NDArray[Any]]) -> Any:
@@ -90,9 +90,9 @@ def test_restored_features_give_the_same_bits(flip: bool) -> None:
     features = NetworkFeatures(128, random_weights(), flip)
     read = reader(features.arrays())
     restored = NetworkFeatures.restore(features.settings, 128, read)
-    pictures = images(2, 128)
+    images = drawn(2, 128)
     with blas_threads(1):
-        np.testing.assert_array_equal(restored.transform(pictures), features.transform(pictures))
+        np.testing.assert_array_equal(restored.transform(images), features.transform(images))
     assert restored.settings == features.settings
 
 

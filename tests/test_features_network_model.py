@@ -15,7 +15,7 @@ from PIL import Image
 from test_features_model import Opened, opened
 
 from catclf.datasets import Dataset, Reading, open_dataset
-from catclf.datasets.decoded import DecodedPictures
+from catclf.datasets.decoded import DecodedImages
 from catclf.errors import DataError, ModelError
 from catclf.explain import explain
 from catclf.features import encoding
@@ -26,12 +26,14 @@ from catclf.features.prepare import prepare
 from catclf.images.preprocess import Preprocess
 from catclf.model import Model
 from catclf.model.file import load, save
-from catclf.training import Settings, train
+from catclf.training.pipeline import build_model
+from catclf.training.settings import Settings
+from catclf.training.solve import solve
 
 SIZE = 128
 
 
-def images(m: int, seed: int = 0) -> NDArray[np.uint8]:
+def drawn(m: int, seed: int = 0) -> NDArray[np.uint8]:
     """Coarse noise, with a bright stripe in every other one."""
     rng = np.random.default_rng(seed)
     found = rng.integers(0, 200, (m, 16, 16, 3)).repeat(8, axis=1).repeat(8, axis=2)
@@ -41,7 +43,7 @@ def images(m: int, seed: int = 0) -> NDArray[np.uint8]:
 
 def dataset(m: int = 12, seed: int = 0) -> Dataset:
     Y = (np.arange(m) % 2).astype(float)
-    return Dataset(images(m, seed), Y[None], ("non-cat", "cat"), "drawn", Preprocess(SIZE))
+    return Dataset(drawn(m, seed), Y[None], ("non-cat", "cat"), "drawn", Preprocess(SIZE))
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +52,16 @@ def model() -> Model:
         patch.setattr(embedding, "pretrained", random_weights)
         data = dataset()
         encoder, rows = prepare(data, "network", flip=False, workers=1)
-        fit = train(rows, Settings(l2=0.1, solver="newton"), workers=1)
-        return Model.from_fit(fit, data, encoder=encoder, rows=rows)
+        fit = solve(rows, Settings(l2=0.1, solver="newton"), workers=1)
+        return build_model(fit, data, encoder=encoder, trained=rows)
 
 
 def test_a_file_gives_the_same_scores(model: Model, tmp_path: Path) -> None:
     save(model, tmp_path / "model.npz")
     again = load(tmp_path / "model.npz")
-    pictures = images(5, seed=4)
-    np.testing.assert_array_equal(model.scores(pictures), again.scores(pictures))
-    np.testing.assert_array_equal(model.scores(pictures[2:3])[0], again.scores(pictures)[0, 2:3])
+    images = drawn(5, seed=4)
+    np.testing.assert_array_equal(model.scores(images), again.scores(images))
+    np.testing.assert_array_equal(model.scores(images[2:3])[0], again.scores(images)[0, 2:3])
     assert again.fingerprint == model.fingerprint
     save(again, tmp_path / "again.npz")
     assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "model.npz").read_bytes()
@@ -162,7 +164,7 @@ def test_a_truncated_file_is_refused(model: Model, tmp_path: Path) -> None:
 
 def test_occlusion_takes_away_what_the_model_sees(model: Model) -> None:
     """The fall of z of one region is the difference of two scores, and the parts sum to z."""
-    pixels = images(1, seed=8)[0]
+    pixels = drawn(1, seed=8)[0]
     found = explain(model, pixels)
     covered = pixels.copy()
     edges = [0, 43, 85, 128]
@@ -176,7 +178,7 @@ def test_occlusion_takes_away_what_the_model_sees(model: Model) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Twelve images of two classes as files."""
-    for number, pixels in enumerate(images(12)):
+    for number, pixels in enumerate(drawn(12)):
         name = tmp_path / "data" / ("non-cat", "cat")[number % 2] / f"{number:02}.png"
         name.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(name)
@@ -192,15 +194,15 @@ def read(folder: Path, features: NetworkFeatures | None, **options: bool) -> Dat
 def test_rows_made_while_decoding_are_those_of_the_held_images(folder: Path) -> None:
     features = NetworkFeatures(SIZE, random_weights())
     held, streamed = open_dataset(folder, "train", Reading(size=SIZE)), read(folder, features)
-    pictures: Any = streamed.pictures
-    assert isinstance(pictures, DecodedPictures)
-    np.testing.assert_array_equal(pictures.rows, encode(features, held.pictures, 1))
+    images: Any = streamed.images
+    assert isinstance(images, DecodedImages)
+    np.testing.assert_array_equal(images.rows, encode(features, held.images, 1))
     np.testing.assert_array_equal(streamed.Y, held.Y)
     assert streamed.names == held.names
     assert streamed.fingerprint == held.fingerprint
-    np.testing.assert_array_equal(pictures[3:7], held.pictures[3:7])
-    np.testing.assert_array_equal(np.asarray(pictures), held.pictures)
-    assert (pictures.shape, len(pictures)) == (held.pictures.shape, held.m)
+    np.testing.assert_array_equal(images[3:7], held.images[3:7])
+    np.testing.assert_array_equal(np.asarray(images), held.images)
+    assert (images.shape, len(images)) == (held.images.shape, held.m)
 
 
 def test_rows_are_made_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,17 +210,17 @@ def test_rows_are_made_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
     streamed = read(folder, features)
     same = NetworkFeatures(SIZE, random_weights())
     other = NetworkFeatures(SIZE, random_weights(), flip=True)
-    expected = encode(other, streamed.pictures, 1)
+    expected = encode(other, streamed.images, 1)
     monkeypatch.setattr(NetworkFeatures, "transform", lambda *args: pytest.fail("made again"))
     for known in (features, same):
-        np.testing.assert_array_equal(encode(known, streamed.pictures), streamed.pictures.rows)  # type: ignore[attr-defined]
-    assert not np.array_equal(expected, streamed.pictures.rows)  # type: ignore[attr-defined]
+        np.testing.assert_array_equal(encode(known, streamed.images), streamed.images.rows)  # type: ignore[attr-defined]
+    assert not np.array_equal(expected, streamed.images.rows)  # type: ignore[attr-defined]
 
 
 def test_images_may_only_be_decoded_when_they_are_needed(folder: Path) -> None:
     held, lazy = open_dataset(folder, "train", Reading(size=SIZE)), read(folder, None)
     assert lazy.fingerprint == held.fingerprint
-    np.testing.assert_array_equal(lazy.pictures[2:5], held.pictures[2:5])
+    np.testing.assert_array_equal(lazy.images[2:5], held.images[2:5])
 
 
 def test_a_file_that_cannot_be_read_is_left_out_of_the_rows(folder: Path) -> None:
@@ -230,14 +232,14 @@ def test_a_file_that_cannot_be_read_is_left_out_of_the_rows(folder: Path) -> Non
     held = open_dataset(folder, "train", Reading(size=SIZE, skip_bad=True))
     assert (streamed.m, streamed.names) == (11, held.names)
     assert streamed.fingerprint == held.fingerprint
-    np.testing.assert_array_equal(streamed.pictures.rows, encode(features, held.pictures, 1))  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(streamed.images.rows, encode(features, held.images, 1))  # type: ignore[attr-defined]
 
 
 def test_a_file_that_is_gone_later_is_named(folder: Path) -> None:
     lazy = read(folder, None)
     (folder / "cat" / "05.png").unlink()
     with pytest.raises(DataError, match=r"05\.png: can no longer be read"):
-        lazy.pictures[:]
+        lazy.images[:]
 
 
 def test_blocks_are_drawn_as_they_are_needed() -> None:
@@ -251,8 +253,8 @@ def test_blocks_are_drawn_as_they_are_needed() -> None:
             yield np.zeros((encoding.BLOCK, SIZE, SIZE, 3), np.uint8)
 
     class Quick(NetworkFeatures):
-        def transform(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-            return np.zeros((len(pictures), 3), np.float32)
+        def transform(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return np.zeros((len(images), 3), np.float32)
 
     encoder = StreamEncoder(Quick(SIZE, random_weights()), 2)
     rows = encoder.encode_blocks(blocks())  # type: ignore[arg-type]
@@ -270,10 +272,10 @@ def test_compiled_sums_take_over_after_many_images(monkeypatch: pytest.MonkeyPat
     pytest.importorskip("numba")
     monkeypatch.setattr(embedding, "COMPILED_AFTER", 3)
     features: Any = NetworkFeatures(SIZE, random_weights())
-    pictures = images(6)
-    expected = encode(NetworkFeatures(SIZE, random_weights()), pictures[:2], 1)
-    first = encode(features, pictures[:2], 1)
-    encode(features, pictures[2:], 2)
+    images = drawn(6)
+    expected = encode(NetworkFeatures(SIZE, random_weights()), images[:2], 1)
+    first = encode(features, images[:2], 1)
+    encode(features, images[2:], 2)
     assert features._network._kernels is not None
-    np.testing.assert_array_equal(encode(features, pictures[:2], 1), expected)
+    np.testing.assert_array_equal(encode(features, images[:2], 1), expected)
     np.testing.assert_array_equal(first, expected)

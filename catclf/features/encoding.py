@@ -50,7 +50,9 @@ def encoded(
             return made[start : start + BLOCK]
         return features.transform(np.asarray(images[start : start + BLOCK]))
 
-    for block in _in_order(transformed, starts, workers, alone=len(starts) == 1 or made is not None):
+    for block in _in_order(
+        transformed, starts, workers, alone=len(starts) == 1 or made is not None
+    ):
         done += len(block)
         if on_progress:
             on_progress(done, m)

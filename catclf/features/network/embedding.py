@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
-from catclf.features.base import Read, Rows, require_pictures
+from catclf.features.base import Read, Rows, require_images
 from catclf.features.network.architecture import FEATURES, NAME, SIDE, counts
 from catclf.features.network.forward import Network
 from catclf.features.network.pretrained import LICENCE, PACKAGE, VERSION, pretrained
@@ -90,16 +90,16 @@ class NetworkFeatures:
         weights = self._weights
         return {"weights": weights.values, "scales": weights.scales, "biases": weights.biases}
 
-    def transform(self, pictures: Pixels) -> Rows:
+    def transform(self, images: Pixels) -> Rows:
         """Rows (k, 1280), each image by itself."""
-        require_pictures(pictures, self._size)
-        self._compile_for(len(pictures))
-        rows = np.empty((len(pictures), self.n), dtype=np.float32)
-        for picture, row in zip(pictures, rows, strict=True):
-            image = resize(picture, self.side)
-            row[:] = self._network(image)
+        require_images(images, self._size)
+        self._compile_for(len(images))
+        rows = np.empty((len(images), self.n), dtype=np.float32)
+        for image, row in zip(images, rows, strict=True):
+            seen = resize(image, self.side)
+            row[:] = self._network(seen)
             if self._flip:
-                row += self._network(image[:, ::-1])
+                row += self._network(seen[:, ::-1])
                 row *= np.float32(0.5)
         np.sqrt(rows, out=rows)
         lengths = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
