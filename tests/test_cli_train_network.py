@@ -95,7 +95,7 @@ def test_every_command_takes_the_model(
     assert facts["z"] == pytest.approx(facts["bias"] + facts["channels"]["channels"])
     indexed = run("explain", photos, "--index", "0", "-m", trained, "--format", "json")
     assert json.loads(indexed.stdout)["answer"] == "spotted"
-    done = run("report", "-m", trained, "--data", photos, "-o", "report.html", "-q")
+    done = run("report", "-m", trained, "--data", photos, "--gallery", "1", "-q")
     assert done.code == 0
     assert "turned into 1280 by <code>network</code>" in (tmp_path / "report.html").read_text()
 

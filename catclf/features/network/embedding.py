@@ -115,9 +115,9 @@ class NetworkFeatures:
         if self._seen > COMPILED_AFTER and self._compiling.acquire(blocking=False):
             # The lock is never given back: this is done once.
             with suppress(Exception):  # whatever Numba and its libraries may raise
-                from catclf.features.network import kernels
+                from catclf.features.network import numba_kernels
 
-                self._network = Network(self._weights, self.side, kernels)
+                self._network = Network(self._weights, self.side, numba_kernels)
 
 
 def _settings(side: int, flip: bool) -> dict[str, Any]:
