@@ -21,9 +21,11 @@ import h5py
 import numpy as np
 import pytest
 from conftest import Tell, command, make_images
+from networks import random_weights
 from PIL import Image
 
 import catclf
+from catclf.features.network.embedding import NetworkFeatures
 
 TIMES = int(os.environ.get("CATCLF_FUZZ", "1"))
 EXTREMES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\1\0", b"\x80\0\0\0")
@@ -299,6 +301,30 @@ def test_damaged_models_are_refused_or_score_as_before(
         None, run_several([[*calls[0][:3], str(workshop / "model.npz")]], tmp_path)
     )
     check(run_several(calls, tmp_path), "model", [sound], tell)
+
+
+def test_damaged_models_of_a_network_are_refused_or_score(tmp_path: Path, tell: Tell) -> None:
+    """Most of the file are its weights: half of the damage is done to what is around them."""
+    size, count = 128, 60 * TIMES
+    rng = np.random.default_rng(3)
+    features = NetworkFeatures(size, random_weights())
+    w = rng.normal(size=(features.n, 1))
+    model = catclf.Model(w, 0.1, catclf.Preprocess(size), features=features)
+    catclf.save(model, tmp_path / "model.npz")
+    Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(
+        tmp_path / "good.png"
+    )
+    original, calls = (tmp_path / "model.npz").read_bytes(), []
+    start = original.index(b"weights.npy") + 200
+    weights = original[start : start + 3_000_000]
+    assert b"npy" not in weights
+    for i, content in enumerate(mutants([original.replace(weights, b"~~~~")], count, seed=5)):
+        whole = content.replace(b"~~~~", weights)
+        if i % 2:
+            (whole,) = mutants([original], 1, seed=i)
+        (tmp_path / f"{i}.npz").write_bytes(mend_zip(whole))
+        calls.append(["predict", "good.png", "-m", f"{i}.npz"])
+    check(run_several(calls, tmp_path), "model of a network, checksums mended", [], tell)
 
 
 def training_file(kind: str) -> bytes:

@@ -118,8 +118,10 @@ def compare(
     rows: Labelled = pooled
     if features != "pixels":
         from catclf.features.prepare import prepare
+        from catclf.training.options import TrainOptions
 
-        rows = prepare(pooled, features, seed=seed, phase=phases(quiet))[1]
+        flip = TrainOptions(features).mirrors
+        rows = prepare(pooled, features, flip=flip, seed=seed, phase=phases(quiet))[1]
     with live_text(quiet) as show:
         found = crossval.compare(
             rows,

@@ -96,7 +96,7 @@ def _image(
         except ImageError as error:
             hint = ": of a data set say which image, as --index 0" if _is_data_set(path) else ""
             raise DataError(f"{printable(path)}: {error}{hint}") from error
-    data = open_labelled(model, path, part)
+    data = open_labelled(model, path, part, encodes=False)
     if index >= data.m:
         raise SettingsError(
             f"--index {index}: {printable(path)} has {counted(data.m, 'image')}, 0 to {data.m - 1}"

@@ -46,7 +46,7 @@ Data = Annotated[
     Path | None,
     typer.Option(help=SOURCE_HELP, show_default="the bundled data set", rich_help_panel=DATA),
 ]
-Features = Literal["pixels", "hog", "patches", "stacked"]
+Features = Literal["pixels", "hog", "patches", "stacked", "network"]
 JsonOrText = Annotated[
     Literal["text", "json"], typer.Option("--format", help="How to print.", rich_help_panel=OUTPUT)
 ]
@@ -56,7 +56,8 @@ Size = Annotated[
         min=1,
         max=1024,
         help="Height and width of the images.",
-        show_default="that of stored images; else 64, or 128 for stacked if they have more",
+        show_default="that of stored images; else 64, or if they have more 128 for stacked and "
+        "224 for network",
         rich_help_panel=DATA,
     ),
 ]

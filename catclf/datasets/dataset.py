@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,18 @@ Part = Literal["train", "test"]
 HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".he5")
 TABLE_ENDINGS = (".csv", ".tsv")
 ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS, ".npz")
-_AT_ONCE = 1024  # images hashed at a time
+_AT_ONCE = 1 << 24  # bytes of images hashed at a time
+
+
+class BlockEncoder(Protocol):
+    """Makes rows of features of images, block by block."""
+
+    def encode_blocks(self, blocks: Iterable[Pixels]) -> Iterator[NDArray[np.float32]]:
+        """Rows (k, n) of blocks of images, in their order, whatever the length of each."""
+
+
+# What makes rows of images of that size; None where they are only to be decoded when needed.
+EncoderOf = Callable[[int], BlockEncoder | None]
 
 
 @dataclass(frozen=True)
@@ -33,10 +44,10 @@ class Reading:
     ``positive`` names the class of label 1 (default: cat where there is one). ``size`` is the
     height and width wanted (default: those of stored images; for image files ``default_size``,
     or 64 if most of them have no more pixels). ``fit`` is how image files are brought to that
-    shape. ``skip_bad`` leaves unreadable images out instead
-    of refusing the source; ``every_class`` refuses one of which a class cannot be read at all.
-    ``stream`` leaves the pixels of HDF5 files on disk however few they are.
-    ``on_progress(done, total)`` is told how many images are decoded.
+    shape. ``skip_bad`` leaves unreadable images out instead of refusing the source;
+    ``every_class`` refuses one of which a class cannot be read at all. ``stream`` leaves the
+    pixels of HDF5 files on disk however few they are. ``on_progress(done, total)`` receives the
+    number of decoded images. ``encoder`` makes rows of images (see ``decoded``).
     """
 
     positive: str | None = None
@@ -48,6 +59,7 @@ class Reading:
     every_class: bool = True
     stream: bool = False
     default_size: int = 64
+    encoder: EncoderOf | None = None
 
 
 @dataclass(frozen=True)
@@ -93,11 +105,14 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of shape, classes, pixels and labels: equal for equal data, wherever kept."""
-        digest = hashlib.sha256(repr((self.images.shape, self.classes)).encode())
-        for start in range(0, self.m, _AT_ONCE):
-            digest.update(np.ascontiguousarray(self.images[start : start + _AT_ONCE]).data)
+        known = getattr(self.images, "digest", None)  # of those that were hashed as they came
+        digest = known.copy() if known else pixel_digest(self.images.shape, self.classes)
+        if not known:
+            count = max(1, _AT_ONCE // self.preprocess.n)
+            for start in range(0, self.m, count):
+                digest.update(np.ascontiguousarray(self.images[start : start + count]).data)
         digest.update(self.Y.astype(np.uint8).data)
-        return digest.hexdigest()
+        return str(digest.hexdigest())
 
     def require_both_classes(self) -> None:
         """Raise DataError when all labels are the same: there is nothing to tell apart."""
@@ -107,3 +122,8 @@ class Dataset:
                 f"{printable(self.source)}: every image is {printable(only)}: "
                 "training needs both classes"
             )
+
+
+def pixel_digest(shape: tuple[int, ...], classes: tuple[str, str]) -> Any:
+    """The start of the hash that is a data set's fingerprint: its pixels are to follow."""
+    return hashlib.sha256(repr((shape, classes)).encode())

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from catclf.maths import Pixels
 
 Rows = NDArray[np.float32]
-KINDS = ("pixels", "hog", "patches", "stacked")
-DEFAULT_SIZES = {"stacked": 128}  # of larger image files; 64 for other kinds
+KINDS = ("pixels", "hog", "patches", "stacked", "network")
+DEFAULT_SIZES = {"stacked": 128, "network": 224}  # of larger image files; 64 for other kinds
 OnProgress = Callable[[int, int], None]
 # Progress of a named phase of the work.
 Phase = Callable[[str], AbstractContextManager[OnProgress]]
@@ -45,7 +45,7 @@ class Features(Protocol):
     def name_of(self, number: int) -> str:
         """What one number of a row is, for people."""
 
-    def arrays(self) -> dict[str, NDArray[np.float32]]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """What was learned, by name; empty for kinds that learn nothing."""
 
     def transform(self, images: Pixels) -> Rows:

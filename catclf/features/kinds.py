@@ -49,6 +49,10 @@ def learn(
 
         stacked = StackedRecipe.for_images(len(images), size, flip=flip)
         return learn_stacked(images, stacked, seed, workers=workers, phase=phase)
+    if kind == "network":
+        from catclf.features.network.embedding import NetworkFeatures
+
+        return NetworkFeatures.pretrained(size, flip)
     raise SettingsError(f"features {kind!r} are unknown: use one of {', '.join(KINDS)}")
 
 
@@ -71,6 +75,10 @@ def restore(settings: dict[str, Any], size: int, read: Read) -> Features:
             from catclf.features.stacked import StackedFeatures
 
             return StackedFeatures.restore(settings, size, read)
+        if kind == "network":
+            from catclf.features.network.embedding import NetworkFeatures
+
+            return NetworkFeatures.restore(settings, size, read)
     except SettingsError as error:
         raise ModelError(f"has features that make no sense: {error}") from error
     raise ModelError("has features that this catclf does not know")

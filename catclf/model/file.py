@@ -28,27 +28,30 @@ if TYPE_CHECKING:
     from catclf.features.base import Features
 
 FORMAT = "catclf-model"
-VERSION = 2  # the first with features; models of pixels are still written as version 1
+VERSION = 3  # the first with arrays of other types than float32
+# By kind of features, the version that is written, which the first programs to know it can read.
+VERSIONS = {"pixels": 1, "hog": 2, "patches": 2, "network": 3}
 FILE_LIMIT = 64 * 1024 * 1024  # bytes; a model of 1024x1024 images has 25 MB of weights
 SIZE_LIMIT = 1024  # pixels
 META_LIMIT = 1024 * 1024  # characters
 COSTS_LIMIT = 1_000_000
 LEARNED_LIMIT = 1e6  # of numbers in filters, which are some tens: sums of them stay finite
 MEMBERS = ("w", "b", "costs", "cost_steps", "meta")
-# By kind of features.
-LEARNED: dict[str, tuple[str, ...]] = {
-    "pixels": (),
-    "hog": (),
-    "patches": ("filters", "offsets"),
-    "stacked": (
-        "filters",
-        "offsets",
-        "channels",
-        "channel_means",
-        "directions",
-        "direction_means",
-        "atoms",
-    ),
+# By kind of features, the arrays of what they have learned, and their types.
+LEARNED: dict[str, dict[str, str]] = {
+    "pixels": {},
+    "hog": {},
+    "patches": {"filters": "<f4", "offsets": "<f4"},
+    "stacked": {
+        "filters": "<f4",
+        "offsets": "<f4",
+        "channels": "<f4",
+        "channel_means": "<f4",
+        "directions": "<f4",
+        "direction_means": "<f4",
+        "atoms": "<f4",
+    },
+    "network": {"weights": "|i1", "scales": "<f4", "biases": "<f4"},
 }
 
 
@@ -58,6 +61,7 @@ def save(model: Model, path: str | Path) -> None:
     Raises OutputError.
     """
     learned = model.features.arrays() if model.features else {}
+    types = LEARNED[_kind_of(model)]
     npz.write(
         Path(path),
         {
@@ -66,7 +70,7 @@ def save(model: Model, path: str | Path) -> None:
             "costs": np.array(model.costs, dtype="<f8"),
             "cost_steps": np.array(model.cost_steps, dtype="<i8"),
             "meta": np.array(json.dumps(_meta(model), sort_keys=True, ensure_ascii=True)),
-            **{name: array.astype("<f4") for name, array in learned.items()},
+            **{name: array.astype(types[name]) for name, array in learned.items()},
         },
     )
 
@@ -118,10 +122,11 @@ def _kind(meta: dict[str, Any]) -> str:
     named = meta.get("features")
     if named == "pixels":
         return "pixels"
-    kind = named.get("kind") if isinstance(named, dict) and meta["version"] >= 2 else None
-    if not isinstance(kind, str) or kind not in LEARNED or kind == "pixels":
+    kind = named.get("kind") if isinstance(named, dict) else None
+    known = kind if isinstance(kind, str) and kind in LEARNED else "pixels"
+    if known == "pixels" or meta["version"] < VERSIONS[known]:
         raise ModelError("has features that this catclf does not know")
-    return kind
+    return known
 
 
 def _features(meta: dict[str, Any], preprocess: Preprocess, file: ArrayFile) -> Features | None:
@@ -164,13 +169,17 @@ def _no_number(constant: str) -> None:
     raise ModelError(f"has {constant} in its meta, which is not a number of JSON")
 
 
+def _kind_of(model: Model) -> str:
+    return model.features.kind if model.features else "pixels"
+
+
 def _meta(model: Model) -> dict[str, Any]:
     """Everything but the arrays, as JSON values. No time and no path: equal runs, equal bytes."""
     training = asdict(model.training)
     training["pictures"] = training.pop("images")  # the file's own name, since version 1
     return {
         "format": FORMAT,
-        "version": VERSION if model.features else 1,
+        "version": VERSIONS[_kind_of(model)],
         "picture": asdict(model.preprocess) | {"scale": PIXEL_MAX},
         "features": model.features.settings if model.features else "pixels",
         "classes": list(model.classes),

@@ -60,8 +60,8 @@ def train(
 
     ``settings`` hold what is seldom changed (iterations, seed, mini-batches, …); the keywords
     ``l2``, ``solver`` and ``learning_rate`` go before theirs, and so do their defaults for features
-    other than pixels. ``features``: "pixels", "hog", "patches" or "stacked"; ``flip``: an image and
-    its mirror image get the same row; ``l2``: the penalty λ or "auto", which selects it by 5-fold
+    other than pixels. ``features``: one of ``options.FEATURES``; ``flip``: an image and its mirror
+    image get the same row; ``l2``: the penalty λ or "auto", which selects it by 5-fold
     cross-validation; ``threshold``: a probability or "auto"; ``cache``: a file that keeps the rows.
     The cost on ``validation``, or on the fraction ``settings.validation`` of each class, selects
     the step whose weights are kept; nothing else sees those images. ``test`` is only evaluated.

@@ -21,6 +21,7 @@ from catclf.cli.options import (
     SkipBad,
 )
 from catclf.cli.output_paths import require_outputs
+from catclf.cli.photographs import encoder_for_training
 from catclf.cli.signals import exit_if_stopped
 from catclf.cli.train.log import logging_steps
 from catclf.cli.train.resume import checkpoints_beside, number_or_auto, part_or_path
@@ -45,8 +46,9 @@ def train(
     features: Annotated[
         Features,
         typer.Option(
-            help="Input features: pixels, histograms of oriented gradients and colours, or "
-            "one layer or two stacked layers of learned patches: slower, and far more often right.",
+            help="Input features: pixels, histograms of oriented gradients and colours, one layer "
+            "or two stacked layers of learned patches: slower, and far more often right; or, for "
+            "photographs, a network that has seen a million of them, from catclf[photos].",
             rich_help_panel=FEATURES,
         ),
     ] = "pixels",
@@ -268,6 +270,7 @@ def train(
             workers=workers,
             stream=stream,
             features=features,
+            encoder=encoder_for_training(options, workers),
         ) as reading:
             opened = open_for_training(data, test, judged_by, reading)
         run = Run(opened, options, settings, checkpoints, workers, quiet)
