@@ -10,9 +10,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from catclf.cli.exit_codes import ExitCode
 from catclf.cli.options import paragraphs
-from catclf.cli.signals import Stopped
+from catclf.cli.signals import ExitCode, Stopped
 from catclf.cli.stdout import abandon_stdout, put, settle_stderr, warn
 from catclf.cli.typer_classes import Command, Group, put_help
 from catclf.errors import CatclfError

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from catclf.cli.exit_codes import ExitCode
+from catclf.cli.signals import ExitCode
 from catclf.cli.stdout import abandon_stdout, put
 from catclf.errors import OutputError
 from catclf.text import printable

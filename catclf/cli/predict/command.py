@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catclf.cli.exit_codes import ExitCode
-from catclf.cli.flags import as_options
 from catclf.cli.options import OUTPUT, ModelPath, Threshold
-from catclf.cli.signals import Signals, Stopped
-from catclf.cli.stdout import Write, results, warn
+from catclf.cli.signals import ExitCode, Signals, Stopped
+from catclf.cli.stdout import Write, as_options, results, warn
 from catclf.errors import ImageError, OutputError, SettingsError
 from catclf.terminal.stream import is_file, is_terminal, use_colour
 from catclf.text import printable
