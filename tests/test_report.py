@@ -27,7 +27,7 @@ from catclf.metrics.curves import roc
 from catclf.model import Model
 from catclf.report import charts, page
 from catclf.report.pictures import as_image
-from catclf.report.svg import Axis, Chart, round_up, spread_out, standalone
+from catclf.report.svg import Axis, Chart, round_up, move_apart, standalone
 
 SVG = "{http://www.w3.org/2000/svg}"
 VOID = {"meta", "link", "img", "br", "path", "polyline", "polygon", "circle"}
@@ -235,7 +235,7 @@ def test_the_axes_name_units_and_end_at_round_values() -> None:
     assert "steps of gradient descent" in text
     assert "cost J (nats per image)" in text
     assert Axis(0, 0.8, "x").ticks() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
-    assert Axis(0, 2000, "x", most=5).ticks() == [0, 500, 1000, 1500, 2000]
+    assert Axis(0, 2000, "x", ticks_max=5).ticks() == [0, 500, 1000, 1500, 2000]
     assert Axis(0, 1, "x").ticks() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     for low, high in ((0, 7), (0, 1e-9), (3, 12), (-5, 5)):
         ticks = Axis(low, high, "x").ticks()
@@ -251,19 +251,19 @@ def test_axes_end_at_the_next_round_value(value: float, end: float) -> None:
 
 
 def test_labels_are_moved_apart_as_little_as_it_takes() -> None:
-    assert spread_out([10, 50, 90], 14) == [10, 50, 90]
-    assert spread_out([50, 50], 14) == [43, 57]
-    moved = spread_out([100, 50, 52, 49], 14)
+    assert move_apart([10, 50, 90], 14) == [10, 50, 90]
+    assert move_apart([50, 50], 14) == [43, 57]
+    moved = move_apart([100, 50, 52, 49], 14)
     assert moved[0] == 100
     assert np.diff([moved[3], moved[1], moved[2]]) == pytest.approx([14, 14])
     assert np.mean([moved[3], moved[1], moved[2]]) == pytest.approx((49 + 50 + 52) / 3)
-    assert spread_out([], 14) == []
+    assert move_apart([], 14) == []
 
 
 @settings(deadline=None, derandomize=True)
 @given(st.lists(st.floats(0, 200), max_size=8))
 def test_labels_never_touch_and_keep_their_order(places: list[float]) -> None:
-    moved = spread_out(places, 14)
+    moved = move_apart(places, 14)
     order = np.argsort(places, kind="stable")
     assert (np.diff(np.array(moved)[order]) >= 14 - 1e-9).all()
     assert sum(moved) == pytest.approx(sum(places))

@@ -11,7 +11,7 @@ from catclf.text import printable
 
 
 class Record:
-    """What is known of one input: label, probability and z, or the error and its kind."""
+    """One input with its predicted label, probability and z, or with the error and its kind."""
 
     __slots__ = ("error", "kind", "label", "path", "positive", "probability", "z")
 
