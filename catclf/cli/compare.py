@@ -234,7 +234,7 @@ def _cell(result: Result, name: str, style: Styling) -> str:
     sign = "+-" if style.ascii_only else "±"
     mean, std = result.mean(name), result.std(name)
     if name in ("accuracy", "balanced_accuracy"):
-        return f"{100 * mean:.1f} {sign} {100 * std:.1f} %"
+        return f"{100 * mean:z.1f} {sign} {100 * std:.1f} %"
     return f"{mean:z.3f} {sign} {std:.3f}"
 
 

@@ -52,7 +52,7 @@ class Group(TyperGroup):
 
 
 class Command(TyperCommand):
-    """A command that refuses empty values, and says how to name a file that looks like an option."""
+    """Refuses empty values, and says how to give a file whose name looks like an option."""
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
         with printing_help():

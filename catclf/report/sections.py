@@ -257,7 +257,7 @@ def _candidate(result: Result, best: bool) -> str:
 def _mean(result: Result, name: str) -> str:
     mean, std = result.mean(name), result.std(name)
     if name in ("accuracy", "balanced_accuracy"):
-        return f"{100 * mean:.1f} ± {100 * std:.1f} %"
+        return f"{100 * mean:z.1f} ± {100 * std:.1f} %"
     return f"{mean:z.3f} ± {std:.3f}"
 
 
