@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import wording
 from conftest import Run
 from PIL import Image
 
@@ -46,10 +47,10 @@ def test_mistakes_name_files(run: Run, trained: Path, tmp_path: Path) -> None:
     facts = json.loads(run("evaluate", "photos", "--format", "json").stdout)
     assert [m["name"] for m in facts["mistakes"]] == ["non-cat/x.png", "cat/x.png"]
     assert "non-cat/x.png" in run("evaluate", "photos").stdout
-    assert "most confident" not in run("evaluate", "photos", "--mistakes", "0").stdout
+    assert wording.MISTAKES not in run("evaluate", "photos", "--mistakes", "0").stdout
 
 
-def test_without_data_the_bundled_test_set_is_judged(run: Run) -> None:
+def test_without_data_the_bundled_test_set_is_evaluated(run: Run) -> None:
     assert run("train", "--iterations", "5", "-q").code == 0
     result = run("evaluate")
     assert result.code == 0
@@ -59,8 +60,8 @@ def test_without_data_the_bundled_test_set_is_judged(run: Run) -> None:
 @pytest.mark.parametrize(
     ("args", "why"),
     [
-        (("none.h5",), "none.h5: there is no such file or folder"),
-        (("small.h5", "-m", "none.npz"), "none.npz: no such file"),
+        (("none.h5",), f"none.h5: {wording.NO_SOURCE}"),
+        (("small.h5", "-m", "none.npz"), f"none.npz: {wording.NO_FILE}"),
         (("small.h5", "--positive", "dog"), "no class is named dog"),
         (("small.h5", "--threshold", "2"), "--threshold"),
         (("small.h5", "--mistakes", "-1"), "--mistakes"),

@@ -14,6 +14,7 @@ import numpy as np
 
 from catclf.errors import ShapeError
 from catclf.maths import Floats
+from catclf.text import aligned
 
 
 class Node:
@@ -152,13 +153,9 @@ def table(root: Node) -> str:
     for node in order:
         parents = (labels.get(id(p), f"{p.value:g}") for p, _ in node.parents)
         rows.append(
-            (labels[id(node)], _formula(node, parents), f"{node.value:.6g}", f"{node.grad:.6g}")
+            (labels[id(node)], _formula(node, parents), f"{node.value:z.6g}", f"{node.grad:z.6g}")
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    return "\n".join(
-        f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}".rstrip()
-        for a, b, c, d in rows
-    )
+    return "\n".join(aligned(rows, "<<>>"))
 
 
 def _formula(node: Node, parents: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a command is asked to read: files, folders, and lists of names, one after the other.
+"""Inputs of a command: files, folders, and lists of names, one after the other.
 
 Names are bytes to the system; here they are text that keeps every byte (``os.fsdecode``). A list
 is read as it arrives, and no more of it is held than one name and one block.
@@ -81,8 +81,8 @@ def _expanded(arguments: Sequence[str], separator: bytes, recursive: bool) -> It
             for name in split_names(_blocks(argument), separator):
                 if not isinstance(name, str):
                     yield name
-                elif found := name if separator == b"\0" else _without_return(name):
-                    yield from _file_or_folder(found, recursive)
+                elif path := name if separator == b"\0" else _without_return(name):
+                    yield from _file_or_folder(path, recursive)
         except OSError as error:
             yield argument, ImageError("unreadable", f"cannot be read: {reason(error)}")
 
@@ -143,9 +143,9 @@ def _file_or_folder(path: str, recursive: bool) -> Iterator[Input]:
         yield path
         return
     empty = True
-    for found in _images(path, recursive):
+    for image in _images(path, recursive):
         empty = False
-        yield found
+        yield image
     if empty:
         yield (
             path,
@@ -168,7 +168,7 @@ def _images(folder: str, recursive: bool) -> Iterator[Input]:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if is_image(entry, ENDINGS_SEEN):
+                    if _is_input(entry):
                         images.append(entry.name)
                     elif recursive and _is_visible_folder(entry):
                         folders.append(entry.name)
@@ -176,6 +176,14 @@ def _images(folder: str, recursive: bool) -> Iterator[Input]:
             yield folder, ImageError("forbidden", f"cannot be listed: {reason(error)}")
         yield from (os.path.join(folder, name) for name in sorted(images))
         waiting += (os.path.join(folder, name) for name in sorted(folders, reverse=True))
+
+
+def _is_input(entry: os.DirEntry[str]) -> bool:
+    """True for an image, and for an entry that cannot be looked at: reading it says why."""
+    try:
+        return is_image(entry, ENDINGS_SEEN)
+    except OSError:  # such as a link to itself
+        return True
 
 
 def _is_visible_folder(entry: os.DirEntry[str]) -> bool:
