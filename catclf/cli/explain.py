@@ -61,13 +61,14 @@ def explain(
     """
     from catclf import explain as explaining
     from catclf.images import png
-    from catclf.model.file import load
+    from catclf.model.file import load, naming
 
     trained = load(model)
     if image_file is not None:
         require_output(image_file, [image, model])
     shown, pixels, known = _image(trained, image, index, part)
-    found = explaining.explain(trained, pixels)
+    with naming(model):
+        found = explaining.explain(trained, pixels)
     label = label or known or found.answer
     if label not in found.classes:
         names = " or ".join(printable(name) for name in found.classes)
@@ -145,7 +146,7 @@ def _text(
     positive = printable(found.classes[1])
     head = (
         f"{shown}: {printable(found.answer)}, P({positive}) {100 * found.probability:.2f} %, "
-        f"z = {found.z:+.6f}"
+        f"z = {found.z:+z.6f}"
     )
     lines = [style.bold(head), "", *_part_lines(found, style), "", *_region_lines(found, style)]
     title = f"the graph of the loss if the label is {printable(label)}"
@@ -169,7 +170,7 @@ def _part_lines(found: Explanation, style: Styling) -> list[str]:
     most = max(map(abs, (*parts.values(), found.z)))
     lines = [style.bold(found.parts_title)]
     for name, value in (*parts.items(), ("z", found.z)):
-        number = style.signed(value, f"{value:+12.6f}")
+        number = style.signed(value, f"{value:+z12.6f}")
         lines.append(f"  {name:<6}{number}  {style.bar(value, most, BAR)}".rstrip())
     return lines
 
@@ -180,7 +181,9 @@ def _region_lines(found: Explanation, style: Styling) -> list[str]:
     positive = printable(found.classes[1])
     lines = [style.bold(f"{found.regions_title}: + speaks for {positive}, - against")]
     for row in found.regions.tolist():
-        cells = [f"{style.signed(v, f'{v:+9.4f}')} {style.bar(v, most, BAR // 3 + 1)}" for v in row]
+        numbers = [style.signed(v, f"{v:+z9.4f}") for v in row]
+        bars = [style.bar(v, most, BAR // 3 + 1) for v in row]
+        cells = [f"{number} {bar}" for number, bar in zip(numbers, bars, strict=True)]
         lines.append("  " + "   ".join(cells).rstrip())
     return lines
 

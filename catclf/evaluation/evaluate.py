@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.datasets import Dataset
-from catclf.errors import ModelError
-from catclf.maths import Floats, sigmoid
+from catclf.maths import Floats, logit, sigmoid
 from catclf.metrics import curves
 from catclf.metrics.counts import (
     Counts,
@@ -55,6 +54,7 @@ class Evaluation:
     names: tuple[str, ...] | None = None
     trained: tuple[int, int] = (0, 0)
     seen: bool = False
+    boundary: float | None = None  # the score above which an image is positive, if not by threshold
 
     @cached_property
     def A(self) -> Floats:
@@ -64,6 +64,8 @@ class Evaluation:
     @cached_property
     def said(self) -> NDArray[np.bool_]:
         """Whether the answer is positive, (1, m)."""
+        if self.boundary is not None:
+            return np.greater(self.Z, self.boundary)
         return np.greater(self.A, self.threshold)
 
     @cached_property
@@ -107,11 +109,13 @@ class Evaluation:
     def answers(self, right: bool, count: int) -> list[Answer]:
         """The ``count`` most confident right or wrong answers, the most confident first.
 
-        Confidence is the distance of z from the threshold's z; equal ones keep their order.
+        Confidence is the distance of z from the boundary; equal ones keep their order.
         """
         said, truth = self.said[0], self.Y[0] > 0.5
         rows = np.flatnonzero((said == truth) == right)
-        order = np.argsort(-np.abs(self.Z[0, rows] - _logit(self.threshold)), kind="stable")
+        boundary = logit(self.threshold) if self.boundary is None else self.boundary
+        boundary = min(max(boundary, -1000.0), 1000.0)  # those of 0 and 1 are infinite
+        order = np.argsort(-np.abs(self.Z[0, rows] - boundary), kind="stable")
         return [
             Answer(
                 index=row,
@@ -154,19 +158,16 @@ def evaluate(model: Model, data: Dataset, threshold: float | None = None) -> Eva
     are not finite.
     """
     training = model.training
-    with np.errstate(over="ignore", invalid="ignore"):
-        Z = model.scores(data.images)
-    if not np.isfinite(Z).all():
-        raise ModelError("the model's weights are so large that its scores are not finite")
     return Evaluation(
         source=data.source,
         classes=model.classes,
         threshold=model.threshold if threshold is None else threshold,
-        Z=Z,
+        Z=model.scores(data.images),
         Y=data.Y,
         names=data.names,
         trained=(training.positives, training.images),
         seen=data.m == training.images and data.fingerprint == training.fingerprint,
+        boundary=model.boundary if threshold is None else None,
     )
 
 
@@ -195,7 +196,7 @@ def measures(found: Evaluation) -> list[Measure]:
     frequent class, or for probabilities always the class share of these very images.
     """
     counts, p = found.counts, found.share
-    entropy = -sum(q * math.log(q) for q in (p, 1 - p) if q > 0)
+    entropy = sum(-q * math.log(q) for q in (p, 1 - p) if 0 < q < 1)
     correct = _of(counts.correct, counts.total, found.intervals["accuracy"])
     of_positive = _of(counts.tp, counts.positives, found.intervals["recall"])
     of_answers = _of(counts.tp, counts.tp + counts.fp, found.intervals["precision"])
@@ -256,10 +257,3 @@ def facts(found: Evaluation, mistakes: int = 0) -> dict[str, Any]:
         ],
         "warnings": found.warnings(),
     }
-
-
-def _logit(p: float) -> float:
-    """The z of a probability; thresholds 0 and 1 lie beyond the scores."""
-    if p <= 0.0 or p >= 1.0:
-        return math.copysign(1000.0, p - 0.5)
-    return math.log(p / (1 - p))

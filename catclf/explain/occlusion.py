@@ -109,7 +109,7 @@ def explain_by_covering(model: Model, pixels: Pixels) -> CoveredExplanation:
         evidence=np.repeat(spread[:, :, None] / 3.0, 3, axis=2),
         bias=model.b,
         classes=model.classes,
-        threshold=model.threshold,
+        boundary=model.boundary,
         features=features,
         x=x,
         falls=_falls(model, pixels, 3),

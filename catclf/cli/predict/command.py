@@ -145,7 +145,7 @@ def predict(
                 getting_ready(inputs) as started,
                 results(output, [model, *_files(paths)]) as write,
             ):
-                from catclf.model.file import load
+                from catclf.model.file import load, naming
 
                 trained = load(model)
                 head, line = _writer(trained, format, only, print0)
@@ -153,7 +153,11 @@ def predict(
                     head, line = b"", _nothing
                 write(head)
                 scored = _scored(inputs, trained, threshold, limits, signals.pause, started)
-                with _progress(output, quiet, inputs) as told, closing(scored) as batches:
+                with (
+                    _progress(output, quiet, inputs) as told,
+                    closing(scored) as batches,
+                    naming(model),
+                ):
                     for batch in batches:
                         tally.show(batch, write, line)
                         told(tally.done)
@@ -271,7 +275,6 @@ def _scored(
     from catclf.images.pool import decode_batches
     from catclf.maths import sigmoid
 
-    limit = model.threshold if threshold is None else threshold
     decoded = decode_batches(inputs, model.preprocess, limits, pause=pause, started=started)
     with closing(decoded) as batches:
         for batch in batches:
@@ -284,7 +287,7 @@ def _scored(
                     records.append(Record(path, error=as_options(str(found)), kind=found.kind))
                     continue
                 probability, z = next(pairs)
-                positive = probability > limit
+                positive = z > model.boundary if threshold is None else probability > threshold
                 label = model.classes[positive]
                 records.append(Record(path, label, probability, z, positive))
             yield records
