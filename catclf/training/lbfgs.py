@@ -13,21 +13,21 @@ from catclf.errors import SettingsError
 from catclf.objective import Euclidean, Point
 from catclf.training.descent import OnStep, ShouldStop, require_convergence
 from catclf.training.settings import Settings
-from catclf.training.state import HeldOut, State
+from catclf.training.state import (
+    CONVERGED,
+    LIMIT,
+    LINE_SEARCH,
+    PATIENCE,
+    Ending,
+    HeldOut,
+    State,
+)
 
 OPTIONS = {
     "ftol": 1e-9,  # smaller parts of the cost are lost in the rounding of float32 products
     "gtol": 1e-6,  # of any coordinate of the gradient, features being in [0, 1]
     "maxcor": 20,  # pairs of steps and gradient changes that are remembered
 }
-
-
-@dataclass
-class Ended:
-    """Whether and why iterations end before their number."""
-
-    interrupted: bool = False
-    reason: str = ""
 
 
 def require_scipy() -> None:
@@ -69,6 +69,10 @@ class Centred:
         return cost, np.append(dw[:, 0], gradient.b)
 
 
+# By SciPy's status; 2 is a line search that has reached the rounding of the cost.
+_REASONS = {0: CONVERGED, 1: LIMIT}
+
+
 @dataclass
 class LBFGS:
     """SciPy's L-BFGS-B without bounds, on a problem whose coordinates are as long as w.
@@ -83,23 +87,23 @@ class LBFGS:
 
     def run(
         self, state: State, on_step: OnStep | None = None, should_stop: ShouldStop | None = None
-    ) -> tuple[bool, str]:
-        """Go on from the state, in place; whether it was interrupted, and why it ended early."""
+    ) -> Ending:
+        """Go on from the state, in place; every iteration is reported and its cost kept."""
         from scipy.optimize import minimize  # noqa: TID251
 
         total, function = self.settings.iterations, Centred(self.problem)
-        ended = Ended()
+        ended = Ending()
 
         def iterated(intermediate_result: Any) -> None:
             state.step += 1
             state.point = function.point(intermediate_result.x)
             self._note(state, float(intermediate_result.fun), ended, on_step, should_stop)
-            if ended.interrupted or ended.reason:
+            if ended:
                 raise StopIteration
 
         cost = self.problem.evaluate(state.point)[0]
         self._note(state, cost, ended, on_step, should_stop)
-        if total and not (ended.interrupted or ended.reason):
+        if total and not ended:
             result = minimize(
                 function,
                 function.vector(state.point),
@@ -108,27 +112,23 @@ class LBFGS:
                 callback=iterated,
                 options=OPTIONS | {"maxiter": total, "maxfun": 20 * total},
             )
-            cost = float(result.fun)
-        if state.cost_steps[-1:] != [state.step]:
-            state.keep(cost)
-        if not (ended.interrupted or ended.reason) and state.step < total:
-            ended.reason = "converged"
-        return ended.interrupted, ended.reason
+            if not ended:
+                ended = Ending(reason=_REASONS.get(result.status, LINE_SEARCH))
+        return ended
 
     def _note(
         self,
         state: State,
         cost: float,
-        ended: Ended,
+        ended: Ending,
         on_step: OnStep | None,
         should_stop: ShouldStop | None,
     ) -> None:
-        """Look at the state after an iteration, and say in ``ended`` whether it was the last."""
+        """Report the state after an iteration; ``ended`` is set where it was the last one."""
         require_convergence(cost, state.step, self.settings)
-        if state.step % self.settings.print_every == 0:
-            state.keep(cost)
+        state.keep(cost)
         if self.held_out is not None and self.held_out.look(state):
-            ended.reason = "patience"
+            ended.reason = PATIENCE
         if on_step:
             on_step(state.step, cost)
         if state.step < self.settings.iterations and not ended.reason and should_stop:
