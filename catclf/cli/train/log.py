@@ -51,7 +51,7 @@ class StepLog:
         """Take note of a step. Raises OutputError."""
         try:
             if self._file is None:
-                self._file, seconds = _open(self._path, step)
+                self._file, seconds = _open(self._path, step, self.every)
                 self._began = perf_counter() - seconds
             seconds = round(perf_counter() - self._began, 6)
             self._pending = {"step": step, "cost": cost, "seconds": seconds}
@@ -70,17 +70,18 @@ class StepLog:
         return OutputError(f"{printable(self._path)}: cannot be written: {reason(error)}")
 
 
-def _open(path: Path, step: int) -> tuple[BinaryIO, float]:
+def _open(path: Path, step: int, every: int) -> tuple[BinaryIO, float]:
     """The log, open after its lines of steps before ``step``, and the seconds of the last of them.
 
-    Lines from the first on that is none of ours, or of a later step, are dropped.
+    All is dropped from the first line on that a run without a stop would not have there: another
+    program's, a later step's, or that of a last step between those of ``every``.
     """
     if step == 0 or not path.exists():
         return path.open("wb"), 0.0
     file, end, seconds = path.open("r+b"), 0, 0.0
     for line in file:
         fields = _fields(line)
-        if fields is None or fields[0] >= step:
+        if fields is None or fields[0] >= step or fields[0] % every:
             break
         end, seconds = end + len(line), fields[1]
     file.truncate(end)
