@@ -71,7 +71,7 @@ def test_going_on_is_as_if_never_stopped(case: str, stop: int, tmp_path: Path) -
         workers=3,
         checkpoints=going_on,
     )
-    assert going_on.resumed_at == steps[0] == stop
+    assert steps[0] == stop
     assert result(second) == result(whole)
 
 
@@ -142,8 +142,14 @@ def test_what_auto_chose_for_a_run_is_kept(method: str, tmp_path: Path) -> None:
     settings, path = Settings(method=method, iterations=40, print_every=7), tmp_path / "c"
     solve(sources(False), replace(settings, iterations=20), checkpoints=Checkpoints(path, every=20))
     found = Checkpoints(path, resume=True)
-    longer = solve(sources(False), replace(settings, method="auto"), checkpoints=found)
-    assert found.resumed_at == 20
+    steps: list[int] = []
+    longer = solve(
+        sources(False),
+        replace(settings, method="auto"),
+        on_step=lambda step, _: steps.append(step),
+        checkpoints=found,
+    )
+    assert steps[0] == 20
     assert longer.settings.method == method
     assert result(longer) == result(solve(sources(False), settings))
 
@@ -154,7 +160,6 @@ def test_without_a_checkpoint_a_run_begins_anew(tmp_path: Path) -> None:
     assert result(solve(sources(False), settings, checkpoints=found)) == result(
         solve(sources(False), settings)
     )
-    assert found.resumed_at is None
 
 
 def dataset(seed: int = 0) -> Dataset:
@@ -350,10 +355,17 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(
         solve(sources(False), settings, checkpoints=Checkpoints(path, every=10))
     monkeypatch.undo()
     assert list(tmp_path.iterdir()) == [path]
-    going_on = Checkpoints(path, resume=True)
-    fit = solve(sources(False), settings, checkpoints=going_on)
-    assert going_on.resumed_at == 20
+    going_on, steps = Checkpoints(path, resume=True), list[int]()
+    fit = solve(sources(False), settings, lambda step, _: steps.append(step), checkpoints=going_on)
+    assert steps[0] == 20
     assert result(fit) == result(solve(sources(False), settings))
+
+
+def test_more_costs_than_a_checkpoint_holds_are_refused_before_the_run(tmp_path: Path) -> None:
+    settings = Settings(iterations=3_000_000, print_every=1)
+    with pytest.raises(SettingsError, match="give `print_every=4` or more"):
+        solve(sources(False), settings, checkpoints=Checkpoints(tmp_path / "c", every=10))
+    replace(settings, print_every=4).require_resumable()
 
 
 def test_it_lies_beside_the_model() -> None:

@@ -76,12 +76,20 @@ def test_images_on_disk_give_the_same_bits() -> None:
 
 
 @both_methods
-def test_each_iteration_is_reported_and_some_are_kept(method: str) -> None:
-    seen: list[int] = []
+def test_each_iteration_is_reported_and_kept_and_the_limit_is_named(method: str) -> None:
+    seen: list[tuple[int, float]] = []
     settings = Settings(solver="lbfgs", l2=1.0, iterations=7, print_every=3, method=method)
-    fit = solve(labelled(60), settings, on_step=lambda step, _: seen.append(step))
-    assert seen == list(range(8))
-    assert (fit.steps, fit.cost_steps, fit.reason) == (7, (0, 3, 6, 7), "")
+    fit = solve(labelled(60), settings, on_step=lambda *step: seen.append(step))
+    assert [step for step, _ in seen] == list(range(8))
+    assert fit.costs == tuple(cost for _, cost in seen)
+    assert (fit.steps, fit.cost_steps, fit.reason) == (7, tuple(range(8)), "limit")
+
+
+def test_an_optimum_at_the_last_iteration_that_is_allowed_is_an_optimum() -> None:
+    data, settings = labelled(60), Settings(solver="lbfgs", l2=1.0)
+    steps = solve(data, settings).steps
+    assert solve(data, replace(settings, iterations=steps)).reason == "converged"
+    assert solve(data, replace(settings, iterations=steps - 1)).reason == "limit"
 
 
 def test_it_stops_when_asked() -> None:
@@ -93,7 +101,7 @@ def test_it_stops_when_asked() -> None:
         should_stop=lambda: steps[-1] == 4,
     )
     assert (fit.steps, fit.interrupted, fit.reason) == (4, True, "")
-    assert fit.cost_steps == (0, 4)
+    assert fit.cost_steps == (0, 1, 2, 3, 4)
 
 
 def test_no_iterations_leave_everything_at_zero() -> None:
@@ -151,7 +159,7 @@ def test_going_on_is_as_if_never_stopped(
         workers=3,
         checkpoints=going_on,
     )
-    assert going_on.resumed_at == steps[0] == stop
+    assert steps[0] == stop
     assert same(second, whole)
 
 

@@ -56,11 +56,12 @@ def evaluate(
     Example: catclf evaluate test_catvnoncat.h5 -m model.npz --format json
     """
     from catclf.evaluation import evaluate
-    from catclf.model.file import load
+    from catclf.model.file import load, naming
 
     trained = load(model)
     labelled = open_labelled(trained, data, part, positive, skip_bad=skip_bad)
-    result = evaluate.evaluate(trained, labelled, threshold)
+    with naming(model):
+        result = evaluate.evaluate(trained, labelled, threshold)
     for warning in result.warnings():
         warn(warning)
     if format == "json":

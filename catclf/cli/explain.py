@@ -61,13 +61,14 @@ def explain(
     """
     from catclf import explain as explaining
     from catclf.images import png
-    from catclf.model.file import load
+    from catclf.model.file import load, naming
 
     trained = load(model)
     if image_file is not None:
         require_output(image_file, [image, model])
     shown, pixels, actual = _image(trained, image, index, part)
-    result = explaining.explain(trained, pixels)
+    with naming(model):
+        result = explaining.explain(trained, pixels)
     label = label or actual or result.prediction
     if label not in result.classes:
         names = " or ".join(printable(name) for name in result.classes)

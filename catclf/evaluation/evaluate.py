@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.datasets import Dataset
-from catclf.errors import ModelError
 from catclf.maths import Floats, logit, sigmoid
 from catclf.metrics import curves
 from catclf.metrics.counts import Counts, fractions_differ, wilson
@@ -55,6 +54,7 @@ class Evaluation:
     names: tuple[str, ...] | None = None
     trained: tuple[int, int] = (0, 0)
     seen: bool = False
+    boundary: float | None = None  # the score above which an image is positive, if not by threshold
 
     @cached_property
     def A(self) -> Floats:
@@ -64,6 +64,8 @@ class Evaluation:
     @cached_property
     def predicted(self) -> NDArray[np.bool_]:
         """True where the predicted class is the positive one, (1, m)."""
+        if self.boundary is not None:
+            return np.greater(self.Z, self.boundary)
         return np.greater(self.A, self.threshold)
 
     @cached_property
@@ -107,12 +109,13 @@ class Evaluation:
     def predictions(self, correct: bool, count: int) -> list[Prediction]:
         """The ``count`` most confident correct or wrong predictions, the most confident first.
 
-        Confidence is the distance of z from the threshold's z; equal ones keep their order.
+        Confidence is the distance of z from the boundary; equal ones keep their order.
         """
         predicted, actual = self.predicted[0], self.Y[0] > 0.5
         rows = np.flatnonzero((predicted == actual) == correct)
-        border = min(max(logit(self.threshold), -1000.0), 1000.0)  # finite, so that distances are
-        order = np.argsort(-np.abs(self.Z[0, rows] - border), kind="stable")
+        boundary = logit(self.threshold) if self.boundary is None else self.boundary
+        boundary = min(max(boundary, -1000.0), 1000.0)  # those of 0 and 1 are infinite
+        order = np.argsort(-np.abs(self.Z[0, rows] - boundary), kind="stable")
         return [
             Prediction(
                 index=row,
@@ -157,19 +160,16 @@ def evaluate(model: Model, data: Dataset, threshold: float | None = None) -> Eva
     are not finite.
     """
     training = model.training
-    with np.errstate(over="ignore", invalid="ignore"):
-        Z = model.scores(data.images)
-    if not np.isfinite(Z).all():
-        raise ModelError("the model's weights are so large that its scores are not finite")
     return Evaluation(
         source=data.source,
         classes=model.classes,
         threshold=model.threshold if threshold is None else threshold,
-        Z=Z,
+        Z=model.scores(data.images),
         Y=data.Y,
         names=data.names,
         trained=(training.positives, training.images),
         seen=data.m == training.images and data.fingerprint == training.fingerprint,
+        boundary=model.boundary if threshold is None else None,
     )
 
 

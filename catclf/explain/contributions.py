@@ -38,7 +38,7 @@ class Explanation:
     evidence: Floats
     bias: float
     classes: tuple[str, str]
-    threshold: float
+    boundary: float  # the score above which an image is positive
 
     parts_title: ClassVar[str] = "z is the bias and the evidence w x of each channel"
     regions_title: ClassVar[str] = "evidence by region"
@@ -56,7 +56,7 @@ class Explanation:
     @property
     def prediction(self) -> str:
         """The name of the predicted class."""
-        return self.classes[int(self.probability > self.threshold)]
+        return self.classes[int(self.z > self.boundary)]
 
     @property
     def channels(self) -> dict[str, float]:

@@ -110,7 +110,7 @@ def explain_by_occlusion(model: Model, pixels: Pixels) -> OcclusionExplanation:
         evidence=np.repeat(per_pixel[:, :, None] / 3.0, 3, axis=2),
         bias=model.b,
         classes=model.classes,
-        threshold=model.threshold,
+        boundary=model.boundary,
         features=features,
         x=x,
         score_drops=_score_drops(model, pixels, 3),

@@ -33,7 +33,7 @@ def explain(model: Model, pixels: Pixels) -> Explanation:
         evidence=weights * (pixels / PIXEL_MAX),
         bias=model.b,
         classes=model.classes,
-        threshold=model.threshold,
+        boundary=model.boundary,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from catclf.evaluation.compare import Comparison
 from catclf.evaluation.evaluate import Evaluation
 from catclf.metrics.curves import Roc, calibration
+from catclf.model import Model
 from catclf.report.svg import SERIES, Axis, Chart, Points, move_apart, round_up, standalone
 from catclf.storage.files import replacing
 from catclf.text import counted, printable
@@ -16,8 +17,15 @@ from catclf.text import counted, printable
 POINTS_MAX = 400  # of a line: more than there are pixels
 
 
-def cost_curve(costs: Sequence[float], steps: Sequence[int]) -> Chart:
-    """The cost J against the steps of training; the axis starts at zero."""
+STEPS = {
+    "gd": "steps of gradient descent",
+    "newton": "steps of Newton's method",
+    "lbfgs": "iterations of L-BFGS",
+}  # by solver
+
+
+def cost_curve(costs: Sequence[float], steps: Sequence[int], solver: str = "gd") -> Chart:
+    """The cost J against the steps of the solver; the axis starts at zero."""
     first, last = costs[0], costs[-1]
     top = round_up(min(max(costs), 1e300) * 1.05)
     chart = Chart(
@@ -26,7 +34,7 @@ def cost_curve(costs: Sequence[float], steps: Sequence[int]) -> Chart:
         f"The cost falls from {first:.4f} at step {steps[0]} to {last:.4f} at step {steps[-1]}."
         if last < first
         else f"The cost goes from {first:.4f} to {last:.4f} in {counted(steps[-1], 'step')}.",
-        Axis(0, max(steps[-1], 1), "steps of gradient descent", _thousands, ticks_max=5),
+        Axis(0, max(steps[-1], 1), STEPS.get(solver, "steps"), _thousands, ticks_max=5),
         Axis(0, top, "cost J (nats per image)"),
     )
     points = thinned(list(zip(map(float, steps), costs, strict=True)))
@@ -40,10 +48,11 @@ def cost_curve(costs: Sequence[float], steps: Sequence[int]) -> Chart:
     return chart
 
 
-def save_cost_curve(path: Path, costs: Sequence[float], steps: Sequence[int]) -> None:
+def save_cost_curve(path: Path, model: Model) -> None:
     """Write ``cost_curve`` as an SVG file of its own. Raises OutputError."""
+    chart = cost_curve(model.costs, model.cost_steps, model.training.settings["solver"])
     with replacing(path) as file:
-        file.write(standalone(cost_curve(costs, steps)).encode("utf-8"))
+        file.write(standalone(chart).encode("utf-8"))
 
 
 def roc_curve(result: Evaluation) -> Chart:

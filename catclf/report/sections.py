@@ -82,7 +82,12 @@ def training_section(model: Model) -> str:
     chart = ""
     if model.costs:
         caption = "Mean loss over the training images, with the penalty if there is one."
-        chart = figure(charts.cost_curve(model.costs, model.cost_steps), caption)
+        chart = figure(
+            charts.cost_curve(
+                model.costs, model.cost_steps, str(model.training.settings.get("solver", "gd"))
+            ),
+            caption,
+        )
     return _section("Training", f'<div class="pair">{chart}<div>{_facts(facts)}</div></div>')
 
 

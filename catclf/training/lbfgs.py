@@ -12,7 +12,15 @@ from catclf.objective import Euclidean, Point
 from catclf.training.descent import OnStep, ShouldStop, require_convergence
 from catclf.training.quasi_newton import Iterate, Memory, converged, evaluated, iterate
 from catclf.training.settings import Settings
-from catclf.training.state import HeldOut, State
+from catclf.training.state import (
+    CONVERGED,
+    LIMIT,
+    LINE_SEARCH,
+    PATIENCE,
+    Ending,
+    HeldOut,
+    State,
+)
 
 TOLERANCE = 1e-9  # of the cost: smaller parts are lost in the rounding of float32 products
 FLAT = 1e-6  # length of the gradient where it ends
@@ -63,46 +71,43 @@ class LBFGS:
 
     def run(
         self, state: State, on_step: OnStep | None = None, should_stop: ShouldStop | None = None
-    ) -> tuple[bool, str]:
-        """Go on from the state, in place; whether it was interrupted, and why it ended early."""
+    ) -> Ending:
+        """Go on from the state, in place; every iteration is reported and its cost kept."""
         total, function = self.settings.iterations, Centred(self.problem)
         x, memory = _begun(state, function)
         here = Iterate(x, *function(x))
         require_convergence(here.cost, state.step, self.settings)
-        interrupted, reason = False, ""
+        enough = False
         if state.vectors is None:
-            reason = self._note(state, here.cost, on_step)
+            enough = self._note(state, here.cost, on_step)
         elif on_step:
             on_step(state.step, here.cost)
-        while state.step < total and not reason:
+        while not enough and state.step < total:
             if should_stop and should_stop():
-                interrupted = True
                 self._save(state, here, memory)
-                break
-            found = evaluated(iterate(here, memory), function)
-            if found is None:
-                reason = "converged"
-                break
-            ended = converged(here, found, TOLERANCE) or _flat(found)
-            here = found
+                return Ending(interrupted=True)
+            result = evaluated(iterate(here, memory), function)
+            if result is None:
+                return Ending(reason=LINE_SEARCH)
+            last = converged(here, result, TOLERANCE) or _flat(result)
+            here = result
             state.step += 1
             state.point = function.point(here.x)
             require_convergence(here.cost, state.step, self.settings)
-            reason = self._note(state, here.cost, on_step) or ("converged" if ended else "")
-            if self.save_every and state.step % self.save_every == 0 and not reason:
+            enough = self._note(state, here.cost, on_step)
+            if last:
+                return Ending(reason=CONVERGED)
+            if self.save_every and state.step % self.save_every == 0:
                 self._save(state, here, memory)
-        if state.cost_steps[-1:] != [state.step]:
-            state.keep(here.cost)
-        return interrupted, "" if state.step >= total and reason != "patience" else reason
+        return Ending(reason=PATIENCE if enough else LIMIT if total else "")
 
-    def _note(self, state: State, cost: float, on_step: OnStep | None) -> str:
-        """Look at the state after an iteration; why it is the last, or nothing."""
-        if state.step % self.settings.print_every == 0:
-            state.keep(cost)
+    def _note(self, state: State, cost: float, on_step: OnStep | None) -> bool:
+        """Report the state after an iteration; True where validation costs have not fallen."""
+        state.keep(cost)
         enough = self.held_out is not None and self.held_out.look(state)
         if on_step:
             on_step(state.step, cost)
-        return "patience" if enough else ""
+        return enough
 
     def _save(self, state: State, here: Iterate, memory: Memory) -> None:
         if self.save is not None:

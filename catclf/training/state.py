@@ -1,4 +1,4 @@
-"""All that a run of training has to remember between two updates."""
+"""The state of a training run between two updates, and how a run ends."""
 
 from __future__ import annotations
 
@@ -7,6 +7,23 @@ from dataclasses import dataclass, field
 from catclf.maths import Floats
 from catclf.objective import Point, Problem
 from catclf.objective.streamed import StreamProblem
+
+# Why a solver ended by itself, where it did not do all iterations of descent.
+CONVERGED = "converged"  # the gradient, or the change of the scores, is as good as zero
+PATIENCE = "patience"  # the cost on validation images has not fallen for a while
+LIMIT = "limit"  # all iterations that were allowed, short of the optimum
+LINE_SEARCH = "line search"  # no step lowers the cost: its rounding is reached
+
+
+@dataclass
+class Ending:
+    """How a solver ended: stopped by the caller, or by itself for a ``reason``; true if either."""
+
+    interrupted: bool = False
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.interrupted or bool(self.reason)
 
 
 @dataclass
@@ -31,7 +48,7 @@ class Watch:
 
 @dataclass
 class State:
-    """Where a run is: ``point`` after ``step`` updates, and what it has seen on its way.
+    """The ``point`` after ``step`` updates, and the costs on the way to it.
 
     ``batch_costs`` is the sum of ``batches`` costs of batches since the last cost that was kept.
     ``vectors`` (1 + 2 p, k + 1) is what L-BFGS goes on from: its vector, p steps, p changes of the
@@ -54,27 +71,27 @@ class State:
 
 
 class HeldOut:
-    """The held-out images as a judge of points: a pass over them for each look."""
+    """The held-out images, whose cost selects a point: a pass over them for each look."""
 
     def __init__(self, held_out: StreamProblem, problem: Problem, patience: int) -> None:
         self._held_out, self._problem, self._patience = held_out, problem, patience
 
     def look(self, state: State) -> bool:
-        """Look at a state; True when no better one is to be waited for.
+        """Note the cost at a state; True when ``patience`` looks have found no lower one.
 
-        The start is passed over. It knows nothing, and yet would often be the best by its cost, for
-        few images make a model sure of its mistakes long before it stops learning.
+        The start is passed over. Its weights are zero, and yet it would often have the lowest cost,
+        for few images make a model sure of its mistakes long before it stops learning.
         """
         if state.step == 0:
             return False
-        self._judge(state)
+        self._evaluate(state)
         return state.watch.waited >= self._patience
 
     def last_look(self, state: State) -> None:
         """Make sure that some state is the best one."""
         if state.watch.best is None:
-            self._judge(state)
+            self._evaluate(state)
 
-    def _judge(self, state: State) -> None:
+    def _evaluate(self, state: State) -> None:
         w = self._problem.weights(state.point)
         state.watch.look(state.step, state.point, self._held_out.loss(Point(w, state.point.b)))

@@ -143,7 +143,7 @@ def predict(
                 getting_ready(inputs) as started,
                 results(output, [model, *_files(paths)]) as write,
             ):
-                from catclf.model.file import load
+                from catclf.model.file import load, naming
 
                 trained = load(model)
                 head, line = _writer(trained, format, only, print0)
@@ -151,7 +151,11 @@ def predict(
                     head, line = b"", _nothing
                 write(head)
                 scored = _scored(inputs, trained, threshold, limits, signals.pause, started)
-                with _progress(output, quiet, inputs) as on_progress, closing(scored) as batches:
+                with (
+                    _progress(output, quiet, inputs) as on_progress,
+                    closing(scored) as batches,
+                    naming(model),
+                ):
                     for batch in batches:
                         tally.show(batch, write, line)
                         on_progress(tally.done)
@@ -269,7 +273,6 @@ def _scored(
     from catclf.images.pool import decode_batches
     from catclf.maths import sigmoid
 
-    limit = model.threshold if threshold is None else threshold
     decoded = decode_batches(inputs, model.preprocess, limits, pause=pause, started=started)
     with closing(decoded) as batches:
         for batch in batches:
@@ -282,7 +285,7 @@ def _scored(
                     records.append(Record(path, error=as_options(str(result)), kind=result.kind))
                     continue
                 probability, z = next(pairs)
-                positive = probability > limit
+                positive = z > model.boundary if threshold is None else probability > threshold
                 label = model.classes[positive]
                 records.append(Record(path, label, probability, z, positive))
             yield records

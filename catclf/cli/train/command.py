@@ -1,6 +1,7 @@
-"""``catclf train``: read data, train with the cost in sight, judge, save."""
+"""``catclf train``: read data, train with the cost in sight, evaluate, save."""
 
 # Without "from __future__ import annotations": Typer would take 2 ms to compile them from strings.
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,8 +24,13 @@ from catclf.cli.options import (
 from catclf.cli.output_paths import require_outputs
 from catclf.cli.photographs import encoder_for_training
 from catclf.cli.signals import exit_if_stopped
-from catclf.cli.train.log import logging_steps
-from catclf.cli.train.resume import checkpoints_beside, number_or_auto, part_or_path
+from catclf.cli.train.log import StepLog
+from catclf.cli.train.resume import (
+    checkpoints_beside,
+    number_or_auto,
+    part_or_path,
+    warn_of_checkpoint,
+)
 from catclf.cli.train.run import Run
 from catclf.cli.train.summary import show_summary
 
@@ -34,7 +40,7 @@ def train(
     test: Annotated[
         Path | None,
         typer.Option(
-            help="The same, to judge the model with.",
+            help="The same, to evaluate the model with.",
             show_default="the test part of --data, if any",
             rich_help_panel=DATA,
         ),
@@ -87,7 +93,10 @@ def train(
         ),
     ] = "constant",
     iterations: Annotated[
-        int, typer.Option(help="Steps of gradient descent.", rich_help_panel=TRAINING)
+        int,
+        typer.Option(
+            help="Steps of gradient descent; the limit for other solvers.", rich_help_panel=TRAINING
+        ),
     ] = 2000,
     l2: Annotated[
         str | None,
@@ -207,12 +216,16 @@ def train(
         Path, typer.Option("--output", "-o", help="Model file to write.", rich_help_panel=OUTPUT)
     ] = Path("model.npz"),
     print_every: Annotated[
-        int, typer.Option(help="Steps between printed costs.", rich_help_panel=OUTPUT)
+        int,
+        typer.Option(
+            help="Steps between printed costs; other solvers print each.", rich_help_panel=OUTPUT
+        ),
     ] = 100,
     log: Annotated[
         Path | None,
         typer.Option(
-            help="Write step, cost and seconds as JSON lines here.", rich_help_panel=OUTPUT
+            help="Write step, cost and seconds as JSON lines here; --resume goes on in it.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     plot: Annotated[
@@ -257,9 +270,11 @@ def train(
         data, bundled_test = bundled()
         test = test or bundled_test
     inputs = [path for path in (data, test, judged_by) if path is not None]
-    require_outputs([output, cache, log, plot], inputs)
-    checkpoints = checkpoints_beside(output, checkpoint_every, resume, inputs, settings)
-    with logging_steps(log, print_every, iterations) as record:
+    checkpoints = checkpoints_beside(output, checkpoint_every, resume, settings)
+    kept = checkpoints.path if checkpoints else None
+    require_outputs([output, kept, cache, log, plot], inputs)
+    warn_of_checkpoint(checkpoints)
+    with StepLog(log) if log else nullcontext() as step_log:
         warn_of_idle_fit(fit, inputs)
         with reading_with_progress(
             size,
@@ -274,10 +289,10 @@ def train(
         ) as reading:
             opened = open_for_training(data, test, judged_by, reading)
         run = Run(opened, options, settings, checkpoints, workers, quiet)
-        trained, stop = run.to_model(output, record)
+        trained, stop = run.to_model(output, step_log)
     if plot is not None:
         from catclf.report.charts import save_cost_curve
 
-        save_cost_curve(plot, trained.model.costs, trained.model.cost_steps)
+        save_cost_curve(plot, trained.model)
     show_summary(trained, output, quiet)
     exit_if_stopped(stop)
