@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def test_every_command_takes_a_model_of_features(run: Run, data: Path, kind: str
     assert inspected["features"]["kind"] == kind
     assert inspected["training"]["settings"]["solver"] == "newton"
     assert inspected["training"]["settings"]["chosen"]["names"] == ["l2"]
-    assert f"features        {kind}\n" in run("inspect", "model.npz").stdout
+    assert re.search(rf"^features +{kind}$", run("inspect", "model.npz").stdout, re.MULTILINE)
 
     evaluated = json.loads(run("evaluate", data, "--format", "json").stdout)
     model = catclf.load(data.parent / "model.npz")
