@@ -119,7 +119,7 @@ def test_a_changed_file_is_refused(name: str, model: Model, tmp_path: Path) -> N
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["filters", "offsets", "channels", "channel_means", "directions"])
+@pytest.mark.parametrize("name", ["filters", "offsets", "channels", "channel_means"])
 def test_the_largest_numbers_that_are_taken_give_finite_rows(
     name: str, model: Model, tmp_path: Path
 ) -> None:
