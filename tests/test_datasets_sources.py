@@ -735,3 +735,34 @@ def test_images_that_stay_on_disk_train_to_the_same_weights(
     found = fit_to(data, run, steps)
     assert found.w.tobytes() == expected.w.tobytes()
     assert (found.b, found.costs) == (expected.b, expected.costs)
+
+
+@pytest.mark.parametrize(
+    ("sides", "default", "wanted", "size"),
+    [
+        ([(200, 150)] * 4, 128, None, 128),
+        ([(200, 64)] * 4, 128, None, 64),
+        ([(32, 32)] * 4, 128, None, 64),
+        ([(200, 150)] * 3 + [(20, 20)], 128, None, 128),
+        ([(200, 150)] * 4, 128, 96, 96),
+        ([(200, 150)] * 4, 64, None, 64),
+    ],
+)
+def test_the_default_size_is_for_images_that_have_as_much(
+    sides: list[tuple[int, int]], default: int, wanted: int | None, size: int, tmp_path: Path
+) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number, shape in enumerate(sides):
+            Image.new("RGB", shape).save(tmp_path / name / f"{number}.png")
+    data = open_dataset(tmp_path, reading=Reading(size=wanted, default_size=default))
+    assert data.size == data.preprocess.size == size
+
+
+def test_files_that_cannot_be_read_do_not_decide_the_size(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (100, 100)).save(tmp_path / name / "a.png")
+        (tmp_path / name / "b.png").write_bytes(b"no image")
+    data = open_dataset(tmp_path, reading=Reading(skip_bad=True, default_size=128))
+    assert data.size == 128

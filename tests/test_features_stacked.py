@@ -105,6 +105,15 @@ def test_images_of_one_colour_teach_finite_features() -> None:
     for array in features.arrays().values():
         assert np.isfinite(array).all()
     assert np.isfinite(features.transform(flat)).all()
+    StackedFeatures.restore(features.settings, 24, reader(features.arrays()))  # is not refused
+
+
+def test_images_that_hardly_differ_teach_features_that_can_be_restored() -> None:
+    images = np.full((6, 24, 24, 3), 90, dtype=np.uint8)
+    images[3:, 5, 5] += 1
+    features = learn_stacked(images, SMALL, 0)
+    again = StackedFeatures.restore(features.settings, 24, reader(features.arrays()))
+    assert np.isfinite(again.transform(images)).all()
 
 
 def test_a_single_image_is_enough() -> None:
@@ -170,7 +179,7 @@ def test_a_missing_setting_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["directions", "direction_means", "atoms"])
-def test_numbers_whose_fourth_powers_overflow_are_refused(name: str) -> None:
+def test_numbers_whose_sixth_powers_overflow_are_refused(name: str) -> None:
     features = learn_stacked(images_of(3), SMALL, 0)
     arrays = features.arrays()
     arrays[name] = np.full_like(arrays[name], 1e20)

@@ -111,10 +111,10 @@ def row_by_loops(map_: Array, recipe: Recipe, arrays: list[Array], even: int) ->
     for row, column in np.ndindex(recipe.grid, recipe.grid):
         weights = np.outer(T[row], T[column])[:, :, None, None]
         for sign, strength in enumerate((np.maximum(z, 0), np.maximum(-z, 0))):
-            pooled[row, column, sign] = (weights * strength**4).sum(axis=(0, 1))
+            pooled[row, column, sign] = (weights * strength**6).sum(axis=(0, 1))
     if recipe.flip:
         pooled = (pooled[:, :, :, :1] + pooled[:, ::-1, :, 1:]) / 2.0
-    found = pooled.reshape(-1) ** 0.25
+    found = pooled.reshape(-1) ** (1 / 6)
     return np.asarray(found * np.sqrt(len(found)) / np.linalg.norm(found))
 
 

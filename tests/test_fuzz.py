@@ -26,6 +26,8 @@ from PIL import Image
 
 import catclf
 from catclf.features.network.embedding import NetworkFeatures
+from catclf.features.stacked import learn_stacked
+from catclf.features.stacked_recipe import Recipe
 
 TIMES = int(os.environ.get("CATCLF_FUZZ", "1"))
 EXTREMES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\1\0", b"\x80\0\0\0")
@@ -282,14 +284,30 @@ def check(
     assert codes[2] > codes.total() / 10
 
 
+def stacked_model() -> catclf.Model:
+    """A small model of two layers of patches."""
+    rng = np.random.default_rng(3)
+    recipe = Recipe(first_atoms=8, patch=4, places=7, channels=6, directions=10, second_atoms=12)
+    images = rng.integers(0, 256, (6, 24, 24, 3), dtype=np.uint8)
+    features = learn_stacked(images, recipe, 0, workers=1)
+    w = rng.normal(size=(features.n, 1))
+    return catclf.Model(w, 0.5, catclf.Preprocess(24), features=features)
+
+
 @pytest.mark.parametrize("mended", [False, True])
+@pytest.mark.parametrize("kind", ["pixels", "stacked"])
 def test_damaged_models_are_refused_or_score_as_before(
-    workshop: Path, tmp_path: Path, mended: bool, tell: Tell
+    workshop: Path, tmp_path: Path, kind: str, mended: bool, tell: Tell
 ) -> None:
     """With new checksums a model may be another one, with other scores, but never half of one."""
     calls, image = [], str(workshop / "good.png")
-    original = (workshop / "model.npz").read_bytes()
-    for i, content in enumerate(mutants([original], 400 * TIMES, seed=7)):
+    source = workshop / "model.npz"
+    if kind == "stacked":
+        source = tmp_path / "model.npz"
+        catclf.save(stacked_model(), source)
+    original = source.read_bytes()
+    count = {"pixels": 400, "stacked": 200}[kind] * TIMES
+    for i, content in enumerate(mutants([original], count, seed=7)):
         (tmp_path / f"{i}.npz").write_bytes(mend_zip(content) if mended else content)
         command = [["predict", image, "-m"], ["inspect", "--format", "json"], ["inspect"]][i % 3]
         calls.append([*command, f"{i}.npz"])
@@ -297,9 +315,7 @@ def test_damaged_models_are_refused_or_score_as_before(
         check(run_several(calls, tmp_path), "model, checksums mended", [], tell)
         return
     calls = [["predict", image, "-m", call[-1]] for call in calls]
-    ((_, sound, _),) = filter(
-        None, run_several([[*calls[0][:3], str(workshop / "model.npz")]], tmp_path)
-    )
+    ((_, sound, _),) = filter(None, run_several([[*calls[0][:3], str(source)]], tmp_path))
     check(run_several(calls, tmp_path), "model", [sound], tell)
 
 

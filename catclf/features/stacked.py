@@ -26,7 +26,7 @@ from catclf.parallel import Team, blas_threads
 from catclf.samples import Images
 
 ENERGY_LIMIT = 1e6
-SCORE_LIMIT = 1e8  # of an atom, some tens in earnest: fourth powers stay finite in float32
+SCORE_LIMIT = 1e6  # of an atom, some tens in earnest: sixth powers stay finite in float32
 
 
 class StackedFeatures:

@@ -93,8 +93,8 @@ class SecondLayer:
 
     A window of q x q places, brought to one length, is projected on D directions, even ones first,
     and whitened: x (D,). An atom and its mirror image score E + O and E - O, with E and O the parts
-    of the product that even and odd directions make; max(±z, 0)⁴ is pooled by tents to g x g
-    regions, averaged with the mirror image, and its fourth root taken, which lies between the mean
+    of the product that even and odd directions make; max(±z, 0)⁶ is pooled by tents to g x g
+    regions, averaged with the mirror image, and its sixth root taken, which lies between the mean
     strength of an atom in a region and the greatest; then the row is brought to the length √n.
     """
 
@@ -128,7 +128,7 @@ class SecondLayer:
                 pooled[:, :, 0, atoms] = (plain + self._turned(mirrored)) * HALF
             else:
                 pooled[:, :, 0, atoms], pooled[:, :, 1, atoms] = plain, mirrored
-        row = np.sqrt(np.sqrt(pooled.reshape(-1)))
+        row = np.cbrt(np.sqrt(pooled.reshape(-1)))
         row *= np.float32(np.sqrt(len(row))) / max(np.sqrt(row @ row), SHORTEST)
         return np.asarray(row)
 
@@ -137,12 +137,12 @@ class SecondLayer:
         return normalised(all_windows(map_, self._recipe.window), self._floor)
 
     def _pooled(self, Z: Rows) -> Rows:
-        """max(±Z, 0)⁴ of Z (steps², k) over regions: (g², 2, k). Changes Z."""
+        """max(±Z, 0)⁶ of Z (steps², k) over regions: (g², 2, k). Changes Z."""
         strong = np.maximum(Z, ZERO)
         np.minimum(Z, ZERO, out=Z)
         found = np.empty((len(self._pool), 2, Z.shape[1]), np.float32)
         for sign, one in enumerate((strong, Z)):
-            one *= one
+            one *= one * one
             one *= one
             found[:, sign] = self._pool @ one
         return found

@@ -40,7 +40,9 @@ WINDOWS = 40_000
 WINDOW_IMAGES = 2000  # at most, that windows are drawn from
 SECOND_ROUNDS = 5
 SECOND_WHITENING = 0.3  # of the mean eigenvalue, added to all of them
-FLAT = 1e-6  # variances and deviations below it are those of images without contents
+FLAT = 1e-6  # energy of windows of images without contents
+# Below what is met in images with contents, so that no filter or atom of others gets large.
+LEAST_EXTRA, LEAST_SPREAD = 1e-3, 0.1
 
 
 class First(NamedTuple):
@@ -126,7 +128,7 @@ def learn_second(
     normalised(windows, np.float32(recipe.floor * energy))
     mean, covariance = covariance_of(windows, mirror)
     basis = principal_directions(covariance, mirror, recipe.directions)
-    extra = max(SECOND_WHITENING * float(np.trace(covariance)) / len(covariance), FLAT)
+    extra = max(SECOND_WHITENING * float(np.trace(covariance)) / len(covariance), LEAST_EXTRA)
     whitening = basis.V / np.sqrt(np.maximum(basis.variances, 0.0) + extra)
     directions, center = _f32(whitening), _f32(mean @ whitening)
     white: Rows = np.subtract(windows @ directions, center)
@@ -141,9 +143,7 @@ def learn_second(
     )
     # Scores get a standard deviation of 1, so that one threshold suits all data.
     spread = float((white[:2000] @ atoms.T).std(dtype=np.float64))
-    return Second(
-        energy, directions, center, basis.even, _f32(atoms.T / (spread if spread > FLAT else 1.0))
-    )
+    return Second(energy, directions, center, basis.even, _f32(atoms.T / max(spread, LEAST_SPREAD)))
 
 
 def _filters(

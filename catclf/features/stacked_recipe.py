@@ -11,6 +11,15 @@ USUAL_SIZE = 128  # larger images are first reduced by a whole factor to about t
 SMALL = 96  # images of at most this size, after the reduction, are small
 PRODUCTS_LIMIT = 10**10  # of one layer for an image: a third of a second
 NUMBERS_HELD = 1 << 24  # at a time, for one image: 64 MB
+# What was tried, by AUC in 5-fold cross-validation with dictionaries learned from all images; the
+# standard deviation of a round is 0.001. 2000 cats and dogs of 128 pixels, 1600 atoms:
+#   0.940  the mean of max(±z - 1, 0) in a region, square root, patches of 6
+#   0.945  the mean of squares instead, or the maximum      0.949  fourth powers and no threshold
+#   0.950  sixth powers      0.955  and patches of 8 (0.942 at every third pixel)
+# No more than 0.002 came of a second map with fewer places, the first layer's own numbers beside
+# the second's, 1x1 and 2x2 regions together, twice the channels, or training on shifted crops.
+# 209 images of 64 pixels, fourth powers: 0.965 with patches of 6 at every second pixel, 0.969 at
+# every pixel, 0.973 with 256 first atoms and 96 channels; 0.971 with patches of 5, 0.970 of 4.
 # Atoms of the second layer by the number of images that they are learned from: more images have
 # more to tell, and fewer do not pay for the time that more atoms take.
 ATOMS_BY_IMAGES = ((1000, 1600), (10_000, 3200))

@@ -21,14 +21,17 @@ from numpy.typing import NDArray
 import catclf
 from catclf.datasets import Dataset, Reading, open_dataset
 from catclf.evaluation import crossval
+from catclf.features import learn
+from catclf.features.base import DEFAULT_SIZES
 from catclf.maths import Floats
 from catclf.metrics import curves, wilson
 from catclf.model import Model
+from catclf.parallel import blas_threads
 from catclf.training import Settings
 from scripts.benchmarks.measure import BIN, run, table
 from scripts.benchmarks.network import Encodings, learning_curve
 
-KINDS = ("pixels", "hog", "patches", "network")
+KINDS = ("pixels", "hog", "patches", "stacked", "network")
 FOLDS = 5
 
 
@@ -92,34 +95,43 @@ def repeated(
     return [f"{100 * mean:.1f} % ({100 * low:.0f} to {100 * high:.0f})", f"{auc:.3f}"]
 
 
-def milliseconds(model: Model, data: Dataset) -> float:
-    """Of computing, for one image: median of several passes over 64 of them on one thread."""
-    from catclf.features.encoding import encoded
-    from catclf.parallel import blas_threads
+def milliseconds(kind: str, model: Model, data: Dataset) -> float:
+    """Of computing, for one image: median of several passes over 64 of them on one thread.
 
+    Layers of patches are learned from ``data``, whose number and size decide how much there is to
+    compute; else it is ``model`` that encodes or scores.
+    """
+    features = learn(kind, data.images) if kind in ("patches", "stacked") else model.features
     images, times = data.images[:64], []
     for _ in range(7):
         began = process_time()
-        if model.features is None:
+        if features is None:
             model.scores(images)
         else:
             with blas_threads(1):
-                for _block in encoded(model.features, images, 1):
-                    pass
+                features.transform(images)
         times.append((process_time() - began) / 64)
     return 1000 * float(np.median(times))
 
 
-def features(folder: Path, repeats: int, kinds: Sequence[str] = KINDS) -> str:
-    """The tables; ``folder`` holds the course's files and the cats and dogs."""
-    course, pets = folder / "catvnoncat", folder / "pets-sample"
+def of_folder(folder: Path, kind: str) -> Dataset:
+    """Image files at the size that ``catclf train --features KIND`` brings them to."""
+    size = DEFAULT_SIZES.get(kind, Reading.default_size)
+    return open_dataset(folder, reading=Reading(default_size=size))
+
+
+def features(
+    folder: Path, repeats: int, kinds: Sequence[str] = KINDS, pets: Path | None = None
+) -> str:
+    """The tables; ``folder`` holds the course's files, and cats and dogs unless ``pets`` does."""
+    course, pets = folder / "catvnoncat", pets or folder / "pets-sample"
     files = [course / "train_catvnoncat.h5", course / "test_catvnoncat.h5"]
     trained, tested = open_dataset(files[0]), open_dataset(files[1], "test")
     pooled = crossval.pool([trained, tested])
     distinct = crossval.rows_of(pooled, crossval.distinct(pooled))
-    animals = open_dataset(pets)
     rows, curve = [], ""
     for kind in kinds:
+        animals = of_folder(pets, kind)
         model = train(trained, kind)
         test = Scored(model.scores(tested.images), tested.Y)
         with tempfile.TemporaryDirectory() as scratch:
@@ -144,7 +156,8 @@ def features(folder: Path, repeats: int, kinds: Sequence[str] = KINDS) -> str:
         cells = [kind, test.accuracy(), f"{test.auc:.3f}"]
         cells += repeated(distinct, kind, repeats, known)
         cells += [*repeated(animals, kind, 1, encodings), f"{seconds:.1f} s"]
-        rows.append([*cells, f"{milliseconds(model, trained):.2f} ms", f"{size / 1000:.0f} kB"])
+        speed = milliseconds(kind, model, trained if kind == "network" else animals)
+        rows.append([*cells, f"{speed:.2f} ms", f"{size / 1000:.0f} kB"])
     head = ["features", "course test", "AUC", f"{distinct.m} distinct, {FOLDS} folds", "AUC"]
     head += [f"{animals.m} cats and dogs, {FOLDS} folds", "AUC", "training", "an image", "model"]
     return table(head, rows) + curve
@@ -155,8 +168,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="holds catvnoncat/ and pets-sample/")
     parser.add_argument("--repeats", type=int, default=5, help="of folds on the course's images")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--pets", type=Path, help="another folder of cats and dogs, of any size")
     options = parser.parse_args()
-    print(features(options.folder, options.repeats, options.kinds))
+    print(features(options.folder, options.repeats, options.kinds, options.pets))
 
 
 if __name__ == "__main__":
