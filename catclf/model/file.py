@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FORMAT = "catclf-model"
 VERSION = 3  # the first with arrays of other types than float32
 # By kind of features, the version that is written, which the first programs to know it can read.
-VERSIONS = {"pixels": 1, "hog": 2, "patches": 2, "network": 3}
+VERSIONS = {"pixels": 1, "hog": 2, "patches": 2, "stacked": 2, "network": 3}
 FILE_LIMIT = 64 * 1024 * 1024  # bytes; a model of 1024x1024 images has 25 MB of weights
 SIZE_LIMIT = 1024  # pixels
 META_LIMIT = 1024 * 1024  # characters
