@@ -71,13 +71,19 @@ def test_a_cache_and_packed_images_change_nothing(
             np.testing.assert_array_equal(packed[name], expected[name])
 
 
-def test_the_model_tells_spots_from_stripes(run: Run, photos: Path, trained: Path) -> None:
-    done = run(
-        "predict", "-m", trained, "--format", "jsonl", photos / "spotted", photos / "striped"
-    )
+def test_the_model_tells_spots_from_stripes_in_any_company(
+    run: Run, photos: Path, trained: Path
+) -> None:
+    """Each image by itself and twice among others, over several of the lists that are scored."""
+    spotted, striped = photos / "spotted", photos / "striped"
+    done = run("predict", "-m", trained, "--format", "jsonl", spotted, striped, spotted)
     records = [json.loads(line) for line in done.stdout.splitlines()]
-    assert (done.code, len(records)) == (0, 24)
+    assert (done.code, len(records)) == (0, 36)
     assert all(record["label"] == Path(record["path"]).parent.name for record in records)
+    scores = [record["z"] for record in records]
+    assert scores[24:] == scores[:12]
+    alone = run("predict", "-m", trained, "--format", "jsonl", spotted / "23.png")
+    assert json.loads(alone.stdout)["z"] == scores[11]
 
 
 def test_every_command_takes_the_model(

@@ -29,10 +29,11 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from catclf.errors import ModelError, OutputError
+from catclf.features.base import KINDS
 from catclf.images.preprocess import Preprocess
 from catclf.metrics import Counts
 from catclf.model import Model, Training
-from catclf.model.file import kept_points, load, save
+from catclf.model.file import LEARNED, VERSION, VERSIONS, kept_points, load, save
 
 Members = dict[str, bytes]
 Edit = Callable[[dict[str, Any]], None]
@@ -902,3 +903,8 @@ def test_a_save_that_is_killed_leaves_the_old_or_the_new_model(tmp_path: Path) -
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "40\n", "")
     assert load(tmp_path / "model.npz").preprocess == Preprocess(64)
+
+
+def test_every_kind_of_features_has_a_version_and_the_types_of_its_arrays() -> None:
+    assert set(VERSIONS) == set(LEARNED) == set(KINDS)
+    assert max(VERSIONS.values()) == VERSION

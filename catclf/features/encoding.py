@@ -42,13 +42,14 @@ def encoded(
     on_progress: OnProgress | None = None,
 ) -> Iterator[Rows]:
     """Blocks of rows in order, a few of them ahead; the same for any number of workers."""
-    m, done, starts = len(images), 0, range(0, len(images), BLOCK)
+    m, done, length = len(images), 0, _block_of(features)
+    starts = range(0, m, length)
     made = _rows_made(features, images)
 
     def transformed(start: int) -> Rows:
         if made is not None:
-            return made[start : start + BLOCK]
-        return features.transform(np.asarray(images[start : start + BLOCK]))
+            return made[start : start + length]
+        return features.transform(np.asarray(images[start : start + length]))
 
     for block in _in_order(
         transformed, starts, workers, alone=len(starts) == 1 or made is not None
@@ -68,10 +69,11 @@ class StreamEncoder:
 
     def encode_blocks(self, blocks: Iterable[Pixels]) -> Iterator[Rows]:
         """Rows of blocks of images, which are drawn in the calling thread, a few ahead."""
+        length = _block_of(self.features)
         small = (
-            block[start : start + BLOCK]
+            block[start : start + length]
             for block in blocks
-            for start in range(0, len(block), BLOCK)
+            for start in range(0, len(block), length)
         )
         return _in_order(self.features.transform, small, self.workers)
 
@@ -90,6 +92,11 @@ def _in_order(
             yield from map(function, items)
         else:
             yield from Team(count).in_order(function, items, ahead=2)
+
+
+def _block_of(features: Features) -> int:
+    """How many images a thread encodes at a time; features that take long say fewer."""
+    return getattr(features, "block", BLOCK)
 
 
 def _rows_made(features: Features, images: Images) -> Rows | None:

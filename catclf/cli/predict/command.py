@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
     from catclf.cli.predict.inputs import Input
     from catclf.cli.predict.records import Line, Record
+    from catclf.images.pool import Outcome
     from catclf.images.preprocess import Limits
     from catclf.images.worker_handle import Decoder
     from catclf.model import Model
 
 INPUT, LIMITS = "Input", "Limits"
+SLOW_AT_ONCE = 32  # images between records where one takes tens of milliseconds
 
 
 class Format(StrEnum):
@@ -275,7 +277,7 @@ def _scored(
 
     decoded = decode_batches(inputs, model.preprocess, limits, pause=pause, started=started)
     with closing(decoded) as batches:
-        for batch in batches:
+        for batch in _parts(batches, model):
             images = [result for _, result in batch if not isinstance(result, ImageError)]
             Z = model.scores(np.stack(images)) if images else np.empty((1, 0))
             pairs = zip(sigmoid(Z)[0].tolist(), Z[0].tolist(), strict=True)
@@ -289,3 +291,12 @@ def _scored(
                 label = model.classes[positive]
                 records.append(Record(path, label, probability, z, positive))
             yield records
+
+
+def _parts(batches: Iterable[list[Outcome]], model: Model) -> Iterator[list[Outcome]]:
+    """Lists that are soon scored: where that takes long, many images would wait for the last."""
+    slow = model.features is not None and model.features.kind == "network"
+    for batch in batches:
+        length = SLOW_AT_ONCE if slow else max(1, len(batch))
+        for start in range(0, len(batch), length):
+            yield batch[start : start + length]

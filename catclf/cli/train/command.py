@@ -63,7 +63,7 @@ def train(
         typer.Option(
             "--flip/--no-flip",
             help="Train on mirror images, too.",
-            show_default="all but pixels",
+            show_default="all but pixels and network",
             rich_help_panel=FEATURES,
         ),
     ] = None,

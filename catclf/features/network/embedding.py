@@ -46,6 +46,7 @@ class NetworkFeatures:
 
     kind = "network"
     n = FEATURES
+    block = 4  # images that a thread encodes at a time: a tenth of a second
 
     def __init__(self, size: int, weights: Weights, flip: bool = False) -> None:
         self._size, self._weights, self._flip = size, weights, flip

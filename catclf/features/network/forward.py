@@ -12,7 +12,6 @@ the few rows that the next band needs, too, are kept.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -119,7 +118,7 @@ class Network:
             project = _Pointwise.of(*layers[at + 2], inner)
             self._blocks.append(_Block(expand, depthwise, project))
         self._head = _Pointwise.of(*layers[-1], 1)
-        self._local = threading.local()
+        self._free: list[_Space] = []  # buffers that no thread uses now
 
     def __call__(self, image: NDArray[Any]) -> Floats32:
         """Features (1280,) of an image (side, side, 3) of numbers from 0 to 255.
@@ -128,16 +127,22 @@ class Network:
         """
         if image.shape != (self.side, self.side, 3):
             raise ShapeError(f"image {image.shape} does not fit ({self.side}, {self.side}, 3)")
-        space: _Space | None = getattr(self._local, "space", None)
-        if space is None:
-            space = self._local.space = _Space(self._blocks)
+        space = self._take_space()
         X = _windows(image, self._blocks[0].depthwise.inner)
         for block in self._blocks:
             X = self._pass(X, block, space)
         Z = X @ self._head.w
+        self._free.append(space)
         Z += self._head.row
         np.clip(Z, 0, 6, out=Z)
         return np.asarray(Z.mean(axis=0, dtype=np.float32))
+
+    def _take_space(self) -> _Space:
+        """Buffers for one image: those of an earlier one, where there are any."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return _Space(self._blocks)
 
     def _pass(self, X: Floats32, block: _Block, space: _Space) -> Floats32:
         """A block's result (pixels, outputs) for the input X (pixels, inputs)."""
@@ -223,7 +228,7 @@ def _windows(image: NDArray[Any], side: int) -> Floats32:
 
 
 class _Space:
-    """One thread's buffers, so that no memory has to be asked for between the layers."""
+    """One image's buffers, so that no memory has to be asked for between the layers."""
 
     def __init__(self, blocks: list[_Block]) -> None:
         steps = [block.depthwise for block in blocks]
