@@ -84,8 +84,8 @@ class Explanation:
     def strongest(self, count: int) -> list[tuple[int, int, int]]:
         """Row, column and channel of the values with the most evidence either way."""
         order = np.argsort(-np.abs(self.evidence), axis=None, kind="stable")[:count]
-        size = self.evidence.shape[1]
-        return [(i // (size * 3), i // 3 % size, i % 3) for i in order.tolist()]
+        places = np.unravel_index(order, self.evidence.shape)
+        return list(zip(*(axis.tolist() for axis in places), strict=True))
 
     @property
     def _thirds(self) -> Sequence[slice]:

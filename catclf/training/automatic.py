@@ -16,6 +16,7 @@ from catclf.objective import class_weights
 from catclf.objective.gram import gram
 from catclf.parallel import Team
 from catclf.samples import Labelled, take
+from catclf.splits import stratified_sample
 from catclf.training import penalty
 from catclf.training.options import TrainOptions
 from catclf.training.settings import Settings
@@ -79,7 +80,7 @@ def _cross_validate(
     phase: Phase | None,
 ) -> tuple[penalty.Selection, Floats]:
     """The selection, and the labels (1, k) of the images that it was made with."""
-    rows = penalty.sample(data.Y, settings.seed)
+    rows = stratified_sample(data.Y, penalty.IMAGES_LIMIT, settings.seed)
     Y = np.ascontiguousarray(data.Y[:, rows])
     K = gram(take(data.images, rows).reshape(len(rows), -1), Team(workers or cores()))
     weights = class_weights(Y, settings.class_weight)

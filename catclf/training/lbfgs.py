@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
+from catclf.maths import Floats
 from catclf.objective import Euclidean, Point
 from catclf.training.descent import OnStep, ShouldStop, require_convergence
 from catclf.training.settings import Settings
@@ -39,6 +40,13 @@ def require_scipy() -> None:
             "`solver=lbfgs` needs SciPy: install it with: "
             f"{sys.executable} -m pip install 'catclf[lbfgs]'"
         ) from error
+
+
+def solve_upper(R: Floats, u: Floats) -> Floats:
+    """a (m, 1) with R a = u, for an upper triangular matrix R (m, m)."""
+    from scipy.linalg import solve_triangular  # noqa: TID251
+
+    return np.asarray(solve_triangular(R, u, lower=False, check_finite=False), np.float64)
 
 
 class Centred:

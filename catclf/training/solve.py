@@ -84,11 +84,13 @@ def solve(
 def _problem(data: Labelled, settings: Settings, workers: int) -> StreamProblem | GramProblem:
     weights = class_weights(data.Y, settings.class_weight)
     if settings.solver == "lbfgs":
-        from catclf.training.lbfgs import require_scipy
+        from catclf.training.lbfgs import require_scipy, solve_upper
 
         require_scipy()  # before the pixels are read
         passes = min(LBFGS_EVALUATIONS, settings.iterations)
-        return build_euclidean(data, settings.l2, passes, settings.method, workers, weights)
+        return build_euclidean(
+            data, settings.l2, passes, settings.method, workers, weights, solve_upper
+        )
     method = "gram" if settings.solver == "newton" else settings.method
     return build(
         data,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 import catclf
 from catclf.datasets import Dataset, open_dataset
 from catclf.evaluation import crossval
+from catclf.splits import stratified_folds
 from catclf.maths import Floats
 from catclf.metrics import curves, wilson
 from catclf.model import Model
@@ -67,7 +68,7 @@ def out_of_fold(data: Dataset, kind: str, fold_of: NDArray[np.int64], seed: int)
 
 def repeated(data: Dataset, kind: str, repeats: int) -> list[str]:
     """Accuracy with the interval of one round, and AUC: means of ``repeats`` rounds of folds."""
-    folds = crossval.stratified_folds(data.Y, FOLDS, repeats, 0)
+    folds = stratified_folds(data.Y, FOLDS, 0, repeats, level=True)
     rounds = []
     for seed, fold_of in enumerate(folds):
         rounds.append(out_of_fold(data, kind, fold_of, seed))
