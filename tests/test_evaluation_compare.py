@@ -24,6 +24,7 @@ from catclf.errors import DataError, DivergedError, SettingsError
 from catclf.evaluation import compare, crossval
 from catclf.evaluation.compare import Candidate, Comparison, Plan, Result
 from catclf.images.preprocess import Preprocess
+from catclf.splits import stratified_folds
 from catclf.terminal.style import Styling
 from catclf.training import solve
 
@@ -41,7 +42,7 @@ def make(m: int = 30, seed: int = 0) -> Dataset:
 @pytest.mark.parametrize("folds", [2, 5])
 def test_folds_share_classes_out_evenly(m: int, folds: int) -> None:
     Y = (np.arange(m) % 3 == 0).astype(float).reshape(1, -1)
-    found = crossval.stratified_folds(Y, folds, 3, seed=1)
+    found = stratified_folds(Y, folds, 1, 3, level=True)
     assert found.shape == (3, m)
     for fold in found:
         for label in (0, 1):
@@ -50,8 +51,8 @@ def test_folds_share_classes_out_evenly(m: int, folds: int) -> None:
         sizes = np.bincount(fold, minlength=folds)
         assert sizes.max() - sizes.min() <= 1
     assert not np.array_equal(found[0], found[1])
-    np.testing.assert_array_equal(found, crossval.stratified_folds(Y, folds, 3, seed=1))
-    assert not np.array_equal(found, crossval.stratified_folds(Y, folds, 3, seed=2))
+    np.testing.assert_array_equal(found, stratified_folds(Y, folds, 1, 3, level=True))
+    assert not np.array_equal(found, stratified_folds(Y, folds, 2, 3, level=True))
 
 
 def test_side_by_side_is_what_training_alone_gives() -> None:
@@ -59,7 +60,7 @@ def test_side_by_side_is_what_training_alone_gives() -> None:
     candidates = (Candidate(0.02), Candidate(0.005, 3.0), Candidate(0.02, 1.0))
     plan = Plan(candidates, iterations=120, folds=3, repeats=2, seed=4)
     found = crossval.compare(data, plan)
-    folds = crossval.stratified_folds(data.Y, 3, 2, 4)
+    folds = stratified_folds(data.Y, 3, 4, 2, level=True)
     for candidate, result in zip(candidates, found.results, strict=True):
         expected: dict[str, list[float]] = {name: [] for name in compare.MEASURES}
         costs = []
@@ -291,7 +292,7 @@ def test_nothing_to_take_is_exit_2(run: Run, small: Path, format: str) -> None:
         (("x.h5", "--lr", "fast"), "--learning-rate 'fast': give numbers with commas"),
         (("x.h5", "--lr", "0"), "rates are > 0"),
         (("x.h5", "--folds", "1"), "folds 1 is too small"),
-        (("x.h5", "--folds", "30"), "too few for 30 folds"),
+        (("x.h5", "--folds", "30"), "cross-validation needs 30 images of each class"),
         (("x.h5", "--by", "luck"), "--by"),
     ],
 )

@@ -234,3 +234,13 @@ def test_bad_input_is_one_line_and_exit_2(
     assert (result.code, result.stdout) == (2, "")
     assert why in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_no_number_is_a_negative_zero(run: Run, tmp_path: Path) -> None:
+    w = np.full((64 * 64 * 3, 1), -1e-12)
+    catclf.save(Model(w, -1e-9), tmp_path / "m.npz")
+    Image.new("RGB", (64, 64), (9, 9, 9)).save(tmp_path / "a.png")
+    result = run("explain", "a.png", "-m", "m.npz")
+    assert "z = +0.000000" in result.stdout
+    assert "-0.0000 " not in result.stdout
+    assert "-0.000000" not in result.stdout

@@ -11,9 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from catclf.errors import SettingsError
 from catclf.maths import Floats, cost_and_gradient
 from catclf.objective import class_weights, spread
+from catclf.splits import stratified_folds
 from catclf.training import fold_path, penalty
 from catclf.training.fold_path import FoldProblem, out_of_fold, with_more
-from catclf.training.penalty import stratified_folds
 from catclf.training.quasi_newton import Iterate, Memory
 
 
@@ -27,7 +27,7 @@ def rows_of(m: int = 700, n: int = 40) -> Labels:
 
 def problem_of(data: Labels, *, balanced: bool = False, workers: int = 1) -> FoldProblem:
     v = spread(class_weights(data.Y, "balanced" if balanced else "none"), data.Y)
-    return FoldProblem(data, stratified_folds(data.Y, 5, 3), v, workers)
+    return FoldProblem(data, stratified_folds(data.Y, 5, 3)[0], v, workers)
 
 
 def test_costs_and_gradients_are_those_of_each_fold_alone() -> None:

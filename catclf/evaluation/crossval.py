@@ -29,7 +29,8 @@ from catclf.objective.forms import GRAM_LIMIT
 from catclf.objective.gram import gram
 from catclf.parallel import Team, blas_threads
 from catclf.samples import Indices, Labelled
-from catclf.text import counted, printable
+from catclf.splits import stratified_folds
+from catclf.text import printable
 from catclf.training.descent import DIVERGED_COST
 
 POINTS = 50  # of the curves
@@ -45,28 +46,6 @@ class Progress:
     total: int
     trained: Floats  # (candidates,) cost on the training folds
     held_out: Floats  # (candidates,) log loss on the held-out folds
-
-
-def stratified_folds(labels: Floats, folds: int, repeats: int, seed: int) -> Indices:
-    """The fold of each image in each repeat, (repeats, m), stratified by class.
-
-    ``labels`` are Y (1, m). Raises DataError when a class has fewer images than there are folds.
-    """
-    positive = labels[0] > 0.5
-    rng = np.random.default_rng(seed)
-    fold_of = np.empty((repeats, len(positive)), dtype=np.int64)
-    for label in (False, True):
-        rows = np.flatnonzero(positive == label)
-        if len(rows) < folds:
-            raise DataError(
-                f"a class has {counted(len(rows), 'image')}, too few for {folds} folds: "
-                "try `folds=2` or more images"
-            )
-        for repeat in range(repeats):
-            # The larger folds of one class are the smaller of the other.
-            places = np.arange(len(rows)) % folds
-            fold_of[repeat, rng.permutation(rows)] = folds - 1 - places if label else places
-    return fold_of
 
 
 def distinct(data: Labelled) -> Indices:
@@ -130,7 +109,7 @@ def compare(
     ``classes`` and ``dropped`` are only passed on. Raises DataError if a class has too few images.
     """
     m = len(data.images)
-    fold_of = stratified_folds(data.Y, plan.folds, plan.repeats, plan.seed)
+    fold_of = stratified_folds(data.Y, plan.folds, plan.seed, plan.repeats, level=True)
     held = np.concatenate([fold == np.arange(plan.folds)[:, None] for fold in fold_of])  # (k, m)
     with blas_threads(1):
         K = gram(np.asarray(data.images[:]).reshape(m, -1), Team(cores()))

@@ -1,7 +1,7 @@
 """A scalar computation graph with a backward pass, and a derivative check along random directions.
 
-The graph is the second opinion on the vectorized mathematics and what ``explain`` and ``check``
-print; it is not used in training. Derivatives by reverse accumulation (Griewank and Walther,
+The graph checks the vectorized mathematics independently, and ``explain`` and ``check`` print it;
+training does not use it. Derivatives by reverse accumulation (Griewank and Walther,
 "Evaluating Derivatives", 2nd edition, 2008, chapter 3).
 """
 
@@ -18,7 +18,7 @@ from catclf.text import aligned
 
 
 class Node:
-    """A number that remembers how it was made.
+    """A number that remembers the operation and the numbers that made it.
 
     ``value`` is the forward value, ``grad`` the derivative of the root with respect to this node,
     filled by ``backward``. Arithmetic with plain numbers makes constants.
@@ -83,12 +83,6 @@ class Node:
 
     def __rtruediv__(self, other: float) -> Node:
         return _node(other) / self
-
-
-def exp(x: Node) -> Node:
-    """e^x; its derivative is itself."""
-    value = math.exp(x.value)
-    return Node(value, "", "exp", ((x, value),))
 
 
 def log(x: Node) -> Node:

@@ -16,6 +16,7 @@ from catclf.objective import class_weights
 from catclf.objective.gram import gram
 from catclf.parallel import Team
 from catclf.samples import Labelled, take
+from catclf.splits import stratified_sample
 from catclf.training import penalty
 from catclf.training.options import TrainOptions
 from catclf.training.settings import Settings
@@ -97,7 +98,7 @@ def _cross_validate(
 
     select, Y = on_all, data.Y
     if options.plain or len(data.images) <= NEWTON_LIMIT:
-        rows = penalty.sample(data.Y, seed)
+        rows = stratified_sample(data.Y, penalty.IMAGES_LIMIT, seed)
         select, Y = on_sample, np.ascontiguousarray(data.Y[:, rows])
     if phase is None:
         return select(None), Y

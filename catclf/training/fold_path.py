@@ -19,7 +19,8 @@ from catclf.maths import Floats, losses_and_errors
 from catclf.objective import EQUAL, ClassWeights, spread
 from catclf.parallel import Team, blas_threads
 from catclf.samples import Labelled, cut, measured, read_rows, scale_of
-from catclf.training.penalty import FOLDS, SMALLEST, STRENGTHS, Selection, stratified_folds
+from catclf.splits import stratified_folds
+from catclf.training.penalty import FOLDS, SMALLEST, STRENGTHS, Selection
 from catclf.training.quasi_newton import Iterate, Memory, Run, Vector, minimize
 
 PART = 512  # rows, a worker's unit of work
@@ -208,7 +209,7 @@ def select(
     Penalties after the first with a larger loss than the one before are not tried. The result does
     not depend on ``workers``. Raises SettingsError when there are too few rows of a class.
     """
-    fold_of, v = stratified_folds(data.Y, FOLDS, seed), spread(weights, data.Y)
+    fold_of, v = stratified_folds(data.Y, FOLDS, seed)[0], spread(weights, data.Y)
     tried: list[float] = []
     losses: list[float] = []
     with blas_threads(1):

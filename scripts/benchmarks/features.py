@@ -27,6 +27,7 @@ from catclf.maths import Floats
 from catclf.metrics import curves, wilson
 from catclf.model import Model
 from catclf.parallel import blas_threads
+from catclf.splits import stratified_folds
 from catclf.training import Settings
 from scripts.benchmarks.measure import BIN, run, table
 from scripts.benchmarks.network import Encodings, learning_curve
@@ -83,7 +84,7 @@ def repeated(
     data: Dataset, kind: str, repeats: int, encodings: Encodings | None = None
 ) -> list[str]:
     """Accuracy with the interval of one round, and AUC: means of ``repeats`` rounds of folds."""
-    folds = crossval.stratified_folds(data.Y, FOLDS, repeats, 0)
+    folds = stratified_folds(data.Y, FOLDS, 0, repeats, level=True)
     rounds = []
     for seed, fold_of in enumerate(folds):
         rounds.append(out_of_fold(data, kind, fold_of, seed, encodings))
