@@ -21,7 +21,21 @@ The rooms, in the order in which data pass through them:
 
 Below them: ``maths`` and ``metrics`` hold the formulas, ``storage`` files, ``terminal`` what is
 drawn on stderr, and ``parallel``, ``machine``, ``text``, ``errors`` and ``version`` the ground.
-Imports point downwards, from the command line to the ground, and never back.
+Imports point downwards, from the command line to the ground, and never back or to the side:
+
+    cli
+    report
+    evaluation explain
+    training
+    objective datasets model
+    features
+    images
+    splits metrics terminal
+    samples
+    maths storage
+    parallel machine
+    text
+    errors version
 
 Names are loaded when they are used, so that importing this package costs nothing.
 """

@@ -136,7 +136,7 @@ def test_two_spaces_of_a_name_stay_two(run: Run, photos: Path) -> None:
         (("evaluate", missing), f"{missing}: {wording.NO_SOURCE}"),
         (("compare", missing), f"{missing}: {wording.NO_SOURCE}"),
         (("report", "--compare", missing), f"{missing}: {wording.NO_FILE}"),
-        (("explain", missing), f"{missing}: {wording.NO_SOURCE[:12]}"),
+        (("explain", missing), f"{missing}: {wording.NO_IMAGE}"),
         (("inspect", missing), f"{missing}: {wording.NO_FILE}"),
         (("check", "--data", missing), f"{missing}: {wording.NO_SOURCE}"),
         (("train", missing), f"({missing})"),

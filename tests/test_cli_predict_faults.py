@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import wording
 from conftest import GREEN, Result, Run, command, paint
 from PIL import Image
 
@@ -64,7 +65,7 @@ def test_a_reader_that_goes_ends_the_run_without_noise(
 def test_a_full_device_and_a_closed_stdout_are_not_success(work: Path, inputs: str) -> None:
     full = shell(f"catclf predict {inputs} > /dev/full", work)
     assert (full.code, full.stdout) == (2, "")
-    assert full.stderr == "catclf: standard output cannot be written: No space left on device\n"
+    assert full.stderr == f"catclf: {wording.UNWRITTEN}: No space left on device\n"
     assert shell(f"catclf predict {inputs} >&-", work).code == 2
 
 

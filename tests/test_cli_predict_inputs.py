@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import wording
 from conftest import GREEN, RED, Run, command, paint
 from PIL import Image
 
@@ -46,7 +47,7 @@ def test_a_link_to_itself_is_one_failure_among_the_images(run: Run, photos: Path
     assert result.code == 3
     kept = [line for line in result.stdout.splitlines() if "loop.png" not in line]
     assert kept == usual.stdout.splitlines()
-    assert result.stderr.count("loop.png: cannot be read: ") == 1
+    assert result.stderr.count(f"loop.png: {wording.UNREADABLE}") == 1
 
 
 def test_lists_files_and_folders_mix_in_order(run: Run, photos: Path, tmp_path: Path) -> None:
@@ -61,7 +62,7 @@ def test_lists_files_and_folders_mix_in_order(run: Run, photos: Path, tmp_path: 
         "photos/a.png",
         "./@odd.png",
     ]
-    assert (result.code, result.stderr) == (3, "catclf: missing.png: there is no such file\n")
+    assert (result.code, result.stderr) == (3, f"catclf: missing.png: {wording.NO_IMAGE}\n")
 
 
 @pytest.mark.parametrize("name", ["two\nlines.png", "a b.png", "-", "-q.png", "caf\udce9.png", " "])

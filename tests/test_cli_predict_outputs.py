@@ -144,7 +144,7 @@ def test_options_that_make_no_sense_are_refused_in_one_line(
     ("inputs", "code"),
     [("g.png", 0), ("r.png", 1), ("g.png r.png", 1), ("r.png none.png", 3), ("none.png", 3)],
 )
-def test_quiet_answers_by_exit_code(run: Run, two: Path, inputs: str, code: int) -> None:
+def test_quiet_says_it_by_exit_code(run: Run, two: Path, inputs: str, code: int) -> None:
     result = run("predict", "-q", *inputs.split())
     assert (result.code, result.stdout) == (code, "")
     assert bool(result.stderr) == (code == 3)

@@ -154,7 +154,7 @@ def test_equally_good_depends_on_differences_between_the_same_folds() -> None:
     # apart, but as the training sets overlap 2 s sqrt(1/4 + 1/3) = 0.0197 > 0.015 does not.
     near = outcome([0.9, 0.5, 0.7, 0.3], [0.88, 0.47, 0.69, 0.3])
     assert near.as_good("accuracy") == [near.results[1]]
-    # The same means, but differences of 0.02, -0.15, 0.15, 0.06: nothing can be said.
+    # The same means, but differences of 0.02, -0.15, 0.15, 0.06: they tell nothing.
     vague = outcome([0.9, 0.5, 0.7, 0.3], [0.88, 0.65, 0.55, 0.24])
     assert vague.as_good("accuracy") == [vague.results[1]]
 

@@ -219,7 +219,7 @@ def test_an_image_of_a_data_set_comes_with_its_label(run: Run, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("args", "why"),
     [
-        (("none.png",), "none.png: there is no such file"),
+        (("none.png",), f"none.png: {wording.NO_IMAGE}"),
         (("a.png", "--label", "dog"), "--label dog is no class of the model: use non-cat or cat"),
         (("a.png", "--image", "a.png"), f"a.png: {wording.OTHER_FILE}"),
         (("a.png", "--image", "no/e.png"), wording.NO_FOLDER),

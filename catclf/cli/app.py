@@ -145,7 +145,7 @@ def _report(error: Exception) -> None:
         sentences = [error.format_message().rstrip(".") + ".", *getattr(error, "__notes__", [])]
         line = " ".join([*sentences, f"See '{command} --help'."])
     elif isinstance(error, OSError) and error.filename is None and error.strerror:
-        line = f"{error.strerror}: the system refused what this needs"
+        line = f"{error.strerror}: the system refused a resource that this needs"
     elif isinstance(error, MemoryError):
         line = "not enough memory: try a smaller data set or --size"
     else:

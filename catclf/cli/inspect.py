@@ -1,4 +1,4 @@
-"""``catclf inspect``: what is inside a model file."""
+"""``catclf inspect``: the contents of a model file."""
 
 from __future__ import annotations
 
@@ -99,10 +99,10 @@ def _format_text(path: Path, model: Model) -> str:
 
 
 def _rows(path: Path, model: Model) -> list[tuple[str, str]]:
-    image, training, weights = model.preprocess, model.training, _weights(model)
+    """The model, its features and its training as names and values."""
+    image, weights = model.preprocess, _weights(model)
     background = " ".join(map(str, image.background))
-    ended = ", interrupted" if training.interrupted else ""
-    rows = [
+    return [
         ("model", f"{printable(path)}: {counted(path.stat().st_size, 'byte', ',')}"),
         ("fingerprint", model.fingerprint),
         ("classes", f"{printable(model.classes[0])}, {printable(model.classes[1])} (positive)"),
@@ -119,27 +119,28 @@ def _rows(path: Path, model: Model) -> list[tuple[str, str]]:
         ),
         *_feature_rows(model),
         ("bias", f"{model.b!r}"),
-        (
-            "trained on",
-            f"{printable(training.source) or 'unknown'}: "
-            f"{counted(training.images, 'image', ',')}, "
-            f"{training.positives:,} of them {printable(model.classes[1])}",
-        ),
+        *_training_rows(model),
+    ]
+
+
+def _training_rows(model: Model) -> list[tuple[str, str]]:
+    training = model.training
+    images = (
+        f"{counted(training.images, 'image', ',')}, "
+        f"{training.positives:,} of them {printable(model.classes[1])}"
+    )
+    rows = [
+        ("trained on", f"{printable(training.source) or 'unknown'}: {images}"),
         ("data", f"SHA-256 {printable(training.fingerprint) or 'unknown'}"),
-        ("steps", f"{training.steps:,}{ended}"),
+        ("steps", f"{training.steps:,}{', interrupted' if training.interrupted else ''}"),
         *_indented(setting_rows(training.settings)),
         ("train accuracy", _accuracy(training.train)),
         ("test accuracy", _accuracy(training.test)),
         ("made by", f"catclf {printable(training.catclf)}"),
     ]
     if model.costs:
-        first, last = model.cost_steps[0], model.cost_steps[-1]
-        rows.append(
-            (
-                "cost",
-                f"{model.costs[0]:z.6f} at step {first}, {model.costs[-1]:z.6f} at step {last}",
-            )
-        )
+        first, last = (f"{model.costs[i]:z.6f} at step {model.cost_steps[i]}" for i in (0, -1))
+        rows.append(("cost", f"{first}, {last}"))
     return rows
 
 

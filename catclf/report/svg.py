@@ -1,4 +1,4 @@
-"""Line charts as SVG text: axes with ticks, units and labels, and what is drawn between them.
+"""Line charts as SVG text: axes with ticks, units and labels, and marks between them.
 
 Colours are CSS classes, so that a page can show a chart in its own light and dark schemes; a chart
 that stands alone carries the same rules. Coordinates have two decimals: equal data, equal bytes.
@@ -45,7 +45,7 @@ SERIES = 6
 
 @dataclass(frozen=True)
 class Axis:
-    """From ``low`` to ``high``, with ticks at round values, and what is measured in which unit."""
+    """An axis from ``low`` to ``high``, with ticks at round values; ``label`` names the unit."""
 
     low: float
     high: float
