@@ -25,6 +25,7 @@ from catclf.metrics import curves, wilson
 from catclf.model import Model
 from catclf.training import Settings
 from scripts.benchmarks.measure import BIN, run, table
+from scripts.lib.readme import DOCS, put_between_marks
 
 KINDS = ("pixels", "hog", "patches")
 FOLDS = 5
@@ -135,8 +136,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/features", description=__doc__)
     parser.add_argument("folder", type=Path, help="holds catvnoncat/ and pets-sample/")
     parser.add_argument("--repeats", type=int, default=5, help="of folds on the course's images")
+    parser.add_argument(
+        "--docs", action="store_true", help="put the table into catclf/docs/features.md, too"
+    )
     options = parser.parse_args()
-    print(features(options.folder, options.repeats))
+    found = features(options.folder, options.repeats)
+    print(found)
+    if options.docs:
+        put_between_marks(DOCS / "features.md", "features", found)
 
 
 if __name__ == "__main__":
