@@ -52,12 +52,14 @@ if TYPE_CHECKING:
     from catclf.datasets import Reading as Reading
     from catclf.datasets import open_dataset as open_dataset
     from catclf.errors import CatclfError as CatclfError
-    from catclf.images.decode import read as read_image  # noqa: F401
+    from catclf.images import decode
     from catclf.model import Model as Model
     from catclf.model.file import load as load
     from catclf.model.file import save as save
     from catclf.training import Settings as Settings
     from catclf.training import train as train
+
+    read_image = decode.read
 
 
 def __getattr__(name: str) -> Any:

@@ -30,7 +30,9 @@ VARYING = re.compile(r"\d+[.,:\d]*(?= (?:m?s|a second|steps/s)\b)")
 LAST_DIGITS = re.compile(
     r'(?<=\d\.\d{8})\d+|(?<=fingerprint     )[0-9a-f]{12}\b|(?<="model":")[0-9a-f]{12}'
 )
-PROGRESS = re.compile(r"^[a-z ]+: [\d,]+ of [\d,]+\n", re.MULTILINE)  # of work that takes seconds
+PROGRESS = re.compile(
+    r"^(?:[a-z ]+:|step) [\d,]+ of [\d,]+\n", re.MULTILINE
+)  # of work that takes seconds
 NUMBER = re.compile(r" *\d[\d.,]*(?:e[+-]\d+)?")
 
 
@@ -90,6 +92,18 @@ def renewed(text: str, folder: Path) -> str:
         return f"```console{varies}\n{''.join(lines)}```"
 
     return BLOCK.sub(again, text)
+
+
+def require_true(text: str, folder: Path) -> None:
+    """Run the commands of a page. Raises AssertionError for the first that prints other text."""
+    for varies, block in BLOCK.findall(text):
+        for command, shown in commands(block):
+            now, before = (
+                steady(output, bool(varies)) for output in (output_of(command, folder), shown)
+            )
+            assert now == before, (
+                f"$ {command}\n{now}\n--- scripts/readme renews what was shown:\n{before}"
+            )
 
 
 def with_tables(text: str) -> str:
