@@ -15,6 +15,7 @@ from conftest import ROOT
 
 import catclf
 from catclf.cli.exit_codes import ExitCode
+from catclf.training.options import FEATURES
 from scripts.lib import readme
 
 PAGES = pytest.mark.parametrize("page", readme.PAGES, ids=lambda page: page.stem)
@@ -142,6 +143,13 @@ def test_a_page_begins_with_its_title_and_a_line_on_what_it_is_about(page: Path)
     assert title == f"# {page.stem.replace('-', ' ').capitalize()}"
     assert (empty, below) == ("", "")
     assert re.fullmatch(r"[A-Z].{10,90}\.", about)
+
+
+def test_the_page_on_features_has_a_row_for_each_in_both_tables() -> None:
+    text = (readme.DOCS / "features.md").read_text()
+    described = re.findall(r"^\| `(\w+)` \| .* \| \d+ \|$", text, re.MULTILINE)
+    measured = re.findall(r"^\| (\w+) \| \d+\.\d % ", text, re.MULTILINE)
+    assert described == measured == list(FEATURES)
 
 
 def test_the_page_on_exit_codes_has_a_row_for_each() -> None:

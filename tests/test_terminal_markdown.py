@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 
 import pytest
 
 from catclf.terminal.markdown import MAX_WIDTH, render
+from scripts.lib import readme
 
 CODES = re.compile(r"\x1b\[[\d;]*m")
 WIDE = (
@@ -81,3 +83,12 @@ def test_lines_stay_readable_on_a_wide_screen(monkeypatch: pytest.MonkeyPatch) -
 def test_without_colour_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert not re.findall(r"\x1b\[[\d;]*3\d", render(f"# A `b`\n\n`c`\n\n{WIDE}", Screen()))
+
+
+@pytest.mark.parametrize("width", ["80", "40"])
+@pytest.mark.parametrize("page", readme.PAGES[1:], ids=lambda page: page.stem)
+def test_every_page_fits(page: Path, width: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    shown = plain(page.read_text())
+    assert max(map(len, shown.splitlines())) <= int(width)
+    assert not re.search(r"```|\]\(|\*\*|^#", shown, re.MULTILINE)

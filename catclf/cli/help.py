@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
@@ -82,6 +81,8 @@ def _show_command(ctx: typer.Context, name: str, topics: list[str]) -> None:
     names = program.list_commands(ctx.parent)
     if name in names:
         program.get_command(ctx.parent, name).make_context(name, ["--help"], parent=ctx.parent)
+    from difflib import get_close_matches
+
     close = get_close_matches(name, [*topics, *names], n=1)
     meant = f"did you mean {close[0]}? " if close else ""
     raise InputError(f"there is no topic {printable(name)}: {meant}'catclf help' lists the topics")
