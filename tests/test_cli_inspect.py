@@ -16,6 +16,7 @@ from PIL import Image
 import catclf
 from catclf.explain.pictures import weights_image
 from catclf.images.png import encode
+from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
 
 
@@ -159,7 +160,7 @@ def test_what_is_no_model_is_refused_in_a_line(run: Run, tmp_path: Path) -> None
 
 def test_numbers_at_the_limit_of_float64_are_shown(run: Run, tmp_path: Path) -> None:
     top = float(np.finfo(np.float64).max)
-    catclf.save(catclf.Model(np.full((3, 1), top), top, catclf.Preprocess(1)), tmp_path / "m.npz")
+    catclf.save(catclf.Model(np.full((3, 1), top), top, Preprocess(1)), tmp_path / "m.npz")
     result = run("inspect", "m.npz", "--format", "json", "--image", "w.png")
     assert (result.code, result.stderr) == (0, "")
     assert json.loads(result.stdout)["weights"]["norm"] == top

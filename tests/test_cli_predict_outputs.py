@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import catclf
 from catclf.cli.predict.records import Record, path_line, writer
+from catclf.images.preprocess import Preprocess
 
 CLASSES = ("non-cat", "cat")
 # What a file may be called: any bytes but NUL, as text that keeps them.
@@ -172,7 +173,7 @@ def test_the_record_names_the_model(run: Run, two: Path) -> None:
     ]
     assert found == [model.fingerprint, other.fingerprint]
     assert model.fingerprint != other.fingerprint
-    cropped = catclf.Model(model.w, 0.0, catclf.Preprocess(fit="crop"))
+    cropped = catclf.Model(model.w, 0.0, Preprocess(fit="crop"))
     assert cropped.fingerprint not in (model.fingerprint, other.fingerprint)
 
 

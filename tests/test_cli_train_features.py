@@ -12,6 +12,7 @@ from conftest import Run, make_images, write_hdf5
 from PIL import Image
 
 import catclf
+from catclf.metrics import Counts
 
 
 @pytest.fixture
@@ -210,7 +211,7 @@ def test_patches_on_the_course_data(run: Run, course: tuple[Path, Path], tmp_pat
     result = run("train", "--data", train, "--test", test, "--features", "patches", "-q")
     assert result.code == 0, result.stderr
     model = catclf.load(tmp_path / "model.npz")
-    chosen = catclf.Counts(**model.training.settings["chosen"]["counts"])
+    chosen = Counts(**model.training.settings["chosen"]["counts"])
     assert chosen.accuracy >= 0.88
     assert model.training.test is not None
     assert model.training.test.accuracy >= 0.9

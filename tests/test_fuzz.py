@@ -28,6 +28,7 @@ import catclf
 from catclf.features.network.embedding import NetworkFeatures
 from catclf.features.stacked import learn_stacked
 from catclf.features.stacked_recipe import Recipe
+from catclf.images.preprocess import Preprocess
 
 TIMES = int(os.environ.get("CATCLF_FUZZ", "1"))
 EXTREMES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\1\0", b"\x80\0\0\0")
@@ -171,7 +172,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model and a good image."""
     folder = tmp_path_factory.mktemp("fuzz")
     rng = np.random.default_rng(1)
-    preprocess = catclf.Preprocess(16)
+    preprocess = Preprocess(16)
     model = catclf.Model(rng.normal(size=(preprocess.n, 1)), 0.5, preprocess)
     catclf.save(model, folder / "model.npz")
     pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)

@@ -31,9 +31,24 @@ def loaded(*args: str, cwd: Path) -> set[str]:
     return HEAVY & set(done.stderr.rpartition("|")[2].split())
 
 
-@pytest.mark.parametrize("args", [("--version",), ("--help",), ("train", "--help"), ("nonsense",)])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--version",),
+        ("--help",),
+        ("train", "--help"),
+        ("nonsense",),
+        ("help",),
+        ("help", "train"),
+        ("help", "nonsense"),
+    ],
+)
 def test_help_and_mistakes_load_no_numpy(args: tuple[str, ...], tmp_path: Path) -> None:
     assert loaded(*args, cwd=tmp_path) <= {"rich"}
+
+
+def test_a_page_in_a_pipe_loads_nothing(tmp_path: Path) -> None:
+    assert loaded("help", "pipelines", cwd=tmp_path) == set()
 
 
 def test_predict_loads_numpy_and_pillow_alone(tmp_path: Path) -> None:

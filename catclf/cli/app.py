@@ -28,6 +28,7 @@ COMMANDS = (
     "report",
     "inspect",
     "data",
+    "help",
 )
 _debug = False
 
@@ -86,7 +87,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Train logistic regression on images, and score images with it.",
-    epilog="Start with: catclf train && catclf predict image.jpg",
+    epilog="Start with: catclf train && catclf predict image.jpg. More: catclf help",
 )
 
 

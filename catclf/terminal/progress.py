@@ -1,4 +1,4 @@
-"""Progress on stderr: live on a terminal, plain lines elsewhere, or silent; the one door to rich.
+"""Progress on stderr: live on a terminal, plain lines elsewhere, or silent; drawn by rich.
 
 A display is a callback with a start and an end. It may not slow training down: a live display
 looks at the clock once a step, and waits after each frame for 60 times as long as drawing it took.

@@ -31,6 +31,7 @@ from catclf.splits import stratified_folds
 from catclf.training import Settings
 from scripts.benchmarks.measure import BIN, run, table
 from scripts.benchmarks.network import Encodings, learning_curve
+from scripts.lib.readme import DOCS, put_between_marks
 
 KINDS = ("pixels", "hog", "patches", "stacked", "network")
 FOLDS = 5
@@ -170,8 +171,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="of folds on the course's images")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--pets", type=Path, help="another folder of cats and dogs, of any size")
+    parser.add_argument(
+        "--docs", action="store_true", help="put the table into catclf/docs/features.md, too"
+    )
     options = parser.parse_args()
-    print(features(options.folder, options.repeats, options.kinds, options.pets))
+    result = features(options.folder, options.repeats, options.kinds, options.pets)
+    print(result)
+    if options.docs:
+        put_between_marks(DOCS / "features.md", "features", result)
 
 
 if __name__ == "__main__":
