@@ -66,15 +66,17 @@ def setting_rows(settings: Mapping[str, object]) -> list[tuple[str, str]]:
     return [(printable(name), printable(value)) for name, value in rows]
 
 
-def _setting(value: object) -> str:
+def _setting(value: object, depth: int = 3) -> str:
+    if not depth and isinstance(value, list | tuple | Mapping):
+        return "…"  # a file may hold more floors than Python may call functions
     if isinstance(value, list | tuple):
-        return ", ".join(map(_setting, value))
+        return ", ".join(_setting(each, depth - 1) for each in value)
     if isinstance(value, Mapping):
         counts = {name: value.get(name) for name in ("tp", "fp", "tn", "fn")}
         if set(value) == set(counts) and all(isinstance(n, int) for n in value.values()):
             correct, total = value["tp"] + value["tn"], sum(value.values())
             return f"{100 * correct / total:.2f} %, {correct} of {total}" if total else "unknown"
-        return ", ".join(f"{name} {_setting(each)}" for name, each in value.items())
+        return ", ".join(f"{name} {_setting(each, depth - 1)}" for name, each in value.items())
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     return str(value)

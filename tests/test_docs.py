@@ -11,7 +11,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from catclf.cli.exit_codes import ExitCode
+from catclf.cli.signals import ExitCode
 from conftest import ROOT
 
 import catclf

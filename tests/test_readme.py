@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from catclf.cli.exit_codes import ExitCode
+from catclf.cli.signals import ExitCode
 from conftest import ROOT
 
 import catclf

@@ -45,11 +45,15 @@ def test_columns_stand_under_each_other_and_colour_takes_no_room() -> None:
 
 def test_settings_that_hold_several_values_have_a_row_for_each() -> None:
     counts = {"tp": 3, "fp": 1, "tn": 5, "fn": 1}
+    deep: list[object] = []
+    for _ in range(10000):
+        deep = [deep]
     settings = {
         "l2": 0.1,
         "flip": True,
         "chosen": {"names": ["l2", "threshold"], "folds": 5, "pictures": 10, "counts": counts},
         "odd\n": {"a b": [1, {"c": None}]},
+        "deep": deep,
     }
     assert setting_rows(settings) == [
         ("l2", "0.1"),
@@ -59,4 +63,5 @@ def test_settings_that_hold_several_values_have_a_row_for_each() -> None:
         ("cross-validation images", "10"),
         ("cross-validation accuracy", "80.00 %, 8 of 10"),
         ("odd\\n a b", "1, c none"),
+        ("deep", "…"),
     ]
