@@ -149,7 +149,8 @@ def _parse(file: ArrayFile) -> Model:
         raise ModelError("is not a catclf model: it has no member meta")
     file.check()
     meta = _read_meta(file.text("meta", META_LIMIT))
-    long_validation = VALIDATION if meta["version"] >= 3 else ()
+    newest = meta["version"] >= VERSION
+    long_validation = VALIDATION if newest and any(name in file for name in VALIDATION) else ()
     file.require((*MEMBERS, *long_validation, *LEARNED[_kind(meta)]))
     preprocess = _preprocess(meta)
     features = _features(meta, preprocess, file)
