@@ -11,10 +11,10 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from catclf.cli.signals import ExitCode
 from conftest import ROOT
 
 import catclf
+from catclf.cli.signals import ExitCode
 from catclf.training.options import FEATURES
 from scripts.lib import readme
 

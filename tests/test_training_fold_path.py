@@ -8,7 +8,7 @@ from lazily import Labels, on_disk
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from catclf.errors import SettingsError
+from catclf.errors import DataError
 from catclf.maths import Floats, cost_and_gradient
 from catclf.objective import class_weights, spread
 from catclf.splits import stratified_folds
@@ -159,5 +159,5 @@ def test_too_few_of_a_class_are_refused() -> None:
     data = rows_of(40)
     data.Y[:] = 0.0
     data.Y[0, :3] = 1.0
-    with pytest.raises(SettingsError, match="needs 5 images of each class, one has 3"):
+    with pytest.raises(DataError, match="needs 5 images of each class, one has 3"):
         fold_path.select(data)

@@ -17,8 +17,7 @@ from catclf.storage import npz
 from catclf.storage.npz import ArrayFile, UnsoundError
 from catclf.text import printable, reason
 from catclf.training.quasi_newton import PAIRS
-from catclf.training.settings import KEPT_LIMIT
-from catclf.training.state import State, Watch
+from catclf.training.state import KEPT_LIMIT, State, Watch
 
 FORMAT = "catclf-checkpoint"
 VERSION = 1

@@ -58,7 +58,7 @@ class Descent:
                 enough = kept and self.held_out is not None and self.held_out.look(state)
                 cost = self._reported(state, cost, last or enough)
                 if kept:
-                    state.keep(cost)
+                    state.keep(cost, last=last or enough)
                 if on_step:
                     on_step(state.step, cost)
                 if last or enough:

@@ -26,6 +26,27 @@ class Ending:
         return self.interrupted or bool(self.reason)
 
 
+KEPT_LIMIT = 1_000_000  # costs of a curve
+
+
+def keep(steps: list[int], costs: list[float], step: int, cost: float, *, last: bool) -> None:
+    """Append a cost to a curve of up to ``KEPT_LIMIT`` of them, at even distances.
+
+    A full curve loses every other point, and from then on only steps at the new distance are
+    appended, and the last one. The curve itself says what the distance is, so that a resumed run
+    keeps the steps of one that was never stopped.
+    """
+    distance = steps[1] - steps[0] if len(steps) > 1 else 1
+    if not last and steps and (step - steps[0]) % distance:
+        return
+    if len(steps) >= KEPT_LIMIT:
+        del steps[1::2], costs[1::2]
+        keep(steps, costs, step, cost, last=last)
+        return
+    steps.append(step)
+    costs.append(cost)
+
+
 @dataclass
 class Watch:
     """The costs of the held-out images, and the point where they were lowest."""
@@ -39,8 +60,7 @@ class Watch:
 
     def look(self, step: int, point: Point, cost: float) -> None:
         """Note a cost; points are never changed in place, so that the best can be kept as it is."""
-        self.costs.append(cost)
-        self.cost_steps.append(step)
+        keep(self.cost_steps, self.costs, step, cost, last=False)
         self.waited += 1
         if cost < self.best_cost:
             self.best, self.best_step, self.best_cost, self.waited = point, step, cost, 0
@@ -64,10 +84,9 @@ class State:
     watch: Watch = field(default_factory=Watch)
     vectors: Floats | None = None
 
-    def keep(self, cost: float) -> None:
-        """Remember the cost of this step."""
-        self.costs.append(cost)
-        self.cost_steps.append(self.step)
+    def keep(self, cost: float, *, last: bool = False) -> None:
+        """Append the cost of this step to the curve, unless that is thinned by now."""
+        keep(self.cost_steps, self.costs, self.step, cost, last=last)
 
 
 class HeldOut:
