@@ -55,7 +55,8 @@ class Descent:
                     self.save(state)
                 last = state.step >= total or interrupted
                 kept = last or state.step % every == 0
-                enough = kept and self.held_out is not None and self.held_out.look(state)
+                watch = self.held_out if kept else None
+                enough = watch is not None and watch.look(state, last=last)
                 cost = self._reported(state, cost, last or enough)
                 if kept:
                     state.keep(cost, last=last or enough)

@@ -58,9 +58,9 @@ class Watch:
     best_cost: float = float("inf")
     waited: int = 0  # looks since the best one
 
-    def look(self, step: int, point: Point, cost: float) -> None:
+    def look(self, step: int, point: Point, cost: float, *, last: bool = False) -> None:
         """Note a cost; points are never changed in place, so that the best can be kept as it is."""
-        keep(self.cost_steps, self.costs, step, cost, last=False)
+        keep(self.cost_steps, self.costs, step, cost, last=last)
         self.waited += 1
         if cost < self.best_cost:
             self.best, self.best_step, self.best_cost, self.waited = point, step, cost, 0
@@ -95,7 +95,7 @@ class HeldOut:
     def __init__(self, held_out: StreamProblem, problem: Problem, patience: int) -> None:
         self._held_out, self._problem, self._patience = held_out, problem, patience
 
-    def look(self, state: State) -> bool:
+    def look(self, state: State, *, last: bool = False) -> bool:
         """Note the cost at a state; True when ``patience`` looks have found no lower one.
 
         The start is passed over. Its weights are zero, and yet it would often have the lowest cost,
@@ -103,14 +103,15 @@ class HeldOut:
         """
         if state.step == 0:
             return False
-        self._evaluate(state)
+        self._evaluate(state, last=last)
         return state.watch.waited >= self._patience
 
     def last_look(self, state: State) -> None:
         """Make sure that some state is the best one."""
         if state.watch.best is None:
-            self._evaluate(state)
+            self._evaluate(state, last=True)
 
-    def _evaluate(self, state: State) -> None:
+    def _evaluate(self, state: State, *, last: bool) -> None:
         w = self._problem.weights(state.point)
-        state.watch.look(state.step, state.point, self._held_out.loss(Point(w, state.point.b)))
+        cost = self._held_out.loss(Point(w, state.point.b))
+        state.watch.look(state.step, state.point, cost, last=last)
