@@ -45,7 +45,7 @@ class Descent:
         """Go on from the state, in place."""
         total, every = self.settings.iterations, self.settings.print_every
         began = state.step
-        with np.errstate(over="ignore", invalid="ignore"):  # divergence is found by its cost
+        with np.errstate(over="ignore", invalid="ignore"):  # divergence shows in the cost
             while True:
                 self._save_if_due(state, began)
                 cost, gradient = self._evaluate(state)

@@ -95,17 +95,17 @@ class Settings:
             return min(self.iterations, NEWTON_STEPS), 1
         return self.iterations, 1 if self.solver == "lbfgs" else self.print_every
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The settings as a model file remembers them.
 
         Those of later versions are left out where they are the default, so that files stay equal.
         """
-        facts = asdict(self)
+        values = asdict(self)
         if self.class_weight == "none":
-            del facts["class_weight"]
+            del values["class_weight"]
         if self.schedule == "constant":
-            del facts["schedule"]
-        return facts
+            del values["schedule"]
+        return values
 
     def rate(self, step: int) -> float:
         """The learning rate α of the update that follows ``step`` updates.
