@@ -19,9 +19,25 @@ The rooms, in the order in which data pass through them:
     explain     why one image got its prediction
     cli, report what people see
 
+``docs`` holds the pages that ``catclf help`` shows.
+
 Below them: ``maths`` and ``metrics`` hold the formulas, ``storage`` files, ``terminal`` what is
 drawn on stderr, and ``parallel``, ``machine``, ``text``, ``errors`` and ``version`` the ground.
-Imports point downwards, from the command line to the ground, and never back.
+Imports point downwards, from the command line to the ground, and never back or to the side:
+
+    cli
+    report
+    evaluation explain
+    training
+    objective datasets model
+    features
+    images
+    splits metrics terminal
+    samples
+    maths storage
+    parallel machine
+    text
+    errors version
 
 Names are loaded when they are used, so that importing this package costs nothing.
 """
@@ -34,37 +50,34 @@ from typing import TYPE_CHECKING, Any
 from catclf.version import __version__
 
 _HOMES = {
-    "CatclfError": "errors",
-    "Counts": "metrics",
-    "Dataset": "datasets",
-    "Fit": "training",
-    "Model": "model",
-    "Preprocess": "images.preprocess",
-    "Reading": "datasets",
-    "Settings": "training",
-    "load": "model.file",
-    "open_dataset": "datasets",
-    "save": "model.file",
-    "train": "training",
+    "CatclfError": "errors.CatclfError",
+    "Model": "model.Model",
+    "Reading": "datasets.Reading",
+    "Settings": "training.Settings",
+    "load": "model.file.load",
+    "open_dataset": "datasets.open_dataset",
+    "read_image": "images.decode.read",
+    "save": "model.file.save",
+    "train": "training.train",
 }
 __all__ = [*_HOMES, "__version__"]
 
 if TYPE_CHECKING:
-    from catclf.datasets import Dataset as Dataset
     from catclf.datasets import Reading as Reading
     from catclf.datasets import open_dataset as open_dataset
     from catclf.errors import CatclfError as CatclfError
-    from catclf.images.preprocess import Preprocess as Preprocess
-    from catclf.metrics import Counts as Counts
+    from catclf.images import decode
     from catclf.model import Model as Model
     from catclf.model.file import load as load
     from catclf.model.file import save as save
-    from catclf.training import Fit as Fit
     from catclf.training import Settings as Settings
     from catclf.training import train as train
+
+    read_image = decode.read
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(f"catclf.{_HOMES[name]}"), name)
+        room, _, attribute = _HOMES[name].rpartition(".")
+        return getattr(import_module(f"catclf.{room}"), attribute)
     raise AttributeError(f"module 'catclf' has no attribute {name!r}")

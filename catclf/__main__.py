@@ -1,5 +1,5 @@
 """``python -m catclf``."""
 
-from catclf.cli import main  # noqa: TID251
+from catclf.cli import main
 
 main()

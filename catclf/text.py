@@ -1,8 +1,17 @@
-"""Text for one line: counted nouns, printable names, the system's reasons."""
+"""Text for people: counted nouns, printable names, the system's reasons, rows and columns."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
+
+# What people read in the place of keys that model files keep, for scripts rely on those.
+_SETTING_NAMES = {
+    ("chosen", "names"): "selected by cross-validation",
+    ("chosen", "counts"): "cross-validation accuracy",
+    ("chosen", "pictures"): "cross-validation images",
+    ("chosen",): "cross-validation",
+}
 
 
 def counted(count: int, noun: str, spec: str = "") -> str:
@@ -19,6 +28,66 @@ def printable(path: str | os.PathLike[str]) -> str:
 def reason(error: OSError) -> str:
     """The system's own words for an error, without its number and file names."""
     return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+def aligned(rows: Sequence[Sequence[str]], sides: str, gap: str = "  ") -> list[str]:
+    """Rows of cells as lines whose columns stand under each other.
+
+    ``sides`` has a sign for each column: ``<`` for text, ``>`` for numbers; ``gap`` stands between
+    columns. A row may have fewer cells than there are columns. Colour in a cell takes no room.
+    """
+    widths = [
+        max((_width(row[i]) for row in rows if i < len(row)), default=0) for i in range(len(sides))
+    ]
+    lines = []
+    for row in rows:
+        cells = []
+        for cell, side, width in zip(row, sides, widths, strict=False):
+            room = " " * (width - _width(cell))
+            cells.append(cell + room if side == "<" else room + cell)
+        lines.append(gap.join(cells).rstrip())
+    return lines
+
+
+def setting_rows(settings: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Settings as names and values for people; one that holds several values has a row for each.
+
+    The counts of a confusion matrix become the accuracy.
+    """
+    rows: list[tuple[str, str]] = []
+    for name, value in settings.items():
+        if not isinstance(value, Mapping):
+            rows.append((name, _setting(value)))
+            continue
+        title = _SETTING_NAMES.get((name,), name)
+        for key, each in value.items():
+            label = _SETTING_NAMES.get((name, key), f"{title} {str(key).replace('_', ' ')}")
+            rows.append((label, _setting(each)))
+    return [(printable(name), printable(value)) for name, value in rows]
+
+
+def _setting(value: object, depth: int = 3) -> str:
+    if not depth and isinstance(value, list | tuple | Mapping):
+        return "…"  # a file may hold more floors than Python may call functions
+    if isinstance(value, list | tuple):
+        return ", ".join(_setting(each, depth - 1) for each in value)
+    if isinstance(value, Mapping):
+        counts = {name: value.get(name) for name in ("tp", "fp", "tn", "fn")}
+        if set(value) == set(counts) and all(isinstance(n, int) for n in value.values()):
+            correct, total = value["tp"] + value["tn"], sum(value.values())
+            return f"{100 * correct / total:.2f} %, {correct} of {total}" if total else "unknown"
+        return ", ".join(f"{name} {_setting(each, depth - 1)}" for name, each in value.items())
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return str(value)
+
+
+def _width(cell: str) -> int:
+    if "\x1b" in cell:
+        import re  # here: processes that decode images need none of it
+
+        cell = re.sub("\x1b\\[[0-9;]*m", "", cell)
+    return len(cell)
 
 
 def _escaped(character: str) -> str:

@@ -1,3 +1,3 @@
-"""The version of the program, here alone: the build, ``--version`` and model files read it."""
+"""The version, here alone: the build, the command line and model files read it."""
 
 __version__ = "0.1.0"

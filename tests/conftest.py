@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -70,6 +71,7 @@ def run(tmp_path: Path) -> Run:
         input: str | bytes | None = None,
         env: dict[str, str] | None = None,
         cwd: Path = tmp_path,
+        preexec: Callable[[], None] | None = None,
     ) -> Result:
         done = subprocess.run(
             [command(), *map(str, args)],
@@ -79,6 +81,7 @@ def run(tmp_path: Path) -> Run:
             cwd=cwd,
             env={**os.environ, **(env or {})},
             timeout=120,
+            preexec_fn=preexec,
         )
         stdout = done.stdout.decode(errors="backslashreplace")
         stderr = done.stderr.decode(errors="backslashreplace")
@@ -86,6 +89,19 @@ def run(tmp_path: Path) -> Run:
         return Result(done.returncode, stdout, stderr)
 
     return run
+
+
+def drop_powers() -> None:
+    """For the child process of a test that root runs: no right to pass over permissions.
+
+    The capabilities leave the bounding set, so that the next program does not get them.
+    """
+    if os.geteuid() == 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        pr_capbset_drop = 24
+        for capability in (1, 2, 3):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER
+            if libc.prctl(pr_capbset_drop, capability, 0, 0, 0):
+                raise OSError(ctypes.get_errno(), "capabilities cannot be dropped")
 
 
 def command() -> str:

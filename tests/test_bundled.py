@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 from conftest import ROOT, Run
+from PIL import Image
 
 DATA = ROOT / "data"
 
@@ -41,7 +42,17 @@ def test_the_files_follow_the_courses_schema_with_even_classes(part: str, m: int
 
 
 def test_the_files_are_small() -> None:
-    assert sum((DATA / f"{part}.h5").stat().st_size for part in ("train", "test")) < 3_000_000
+    assert sum(file.stat().st_size for file in DATA.rglob("*")) < 3_000_000
+
+
+@pytest.mark.parametrize(("name", "index"), [("cat", 108), ("ginger", 64), ("fox", 6)])
+def test_the_examples_are_images_of_the_test_set(name: str, index: int) -> None:
+    with (
+        Image.open(DATA / "examples" / f"{name}.png") as image,
+        h5py.File(DATA / "test.h5") as file,
+    ):
+        np.testing.assert_array_equal(np.asarray(image), file["test_set_x"][index])
+        assert file["test_set_y"][index] == (name != "fox")
 
 
 def test_verify_finds_nothing_wrong(run: Run) -> None:

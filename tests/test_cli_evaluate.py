@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import Run
+import wording
+from conftest import Run, make_images
 from PIL import Image
 
 
@@ -46,10 +48,10 @@ def test_mistakes_name_files(run: Run, trained: Path, tmp_path: Path) -> None:
     facts = json.loads(run("evaluate", "photos", "--format", "json").stdout)
     assert [m["name"] for m in facts["mistakes"]] == ["non-cat/x.png", "cat/x.png"]
     assert "non-cat/x.png" in run("evaluate", "photos").stdout
-    assert "most confident" not in run("evaluate", "photos", "--mistakes", "0").stdout
+    assert wording.MISTAKES not in run("evaluate", "photos", "--mistakes", "0").stdout
 
 
-def test_without_data_the_bundled_test_set_is_judged(run: Run) -> None:
+def test_without_data_the_bundled_test_set_is_evaluated(run: Run) -> None:
     assert run("train", "--iterations", "5", "-q").code == 0
     result = run("evaluate")
     assert result.code == 0
@@ -59,8 +61,8 @@ def test_without_data_the_bundled_test_set_is_judged(run: Run) -> None:
 @pytest.mark.parametrize(
     ("args", "why"),
     [
-        (("none.h5",), "none.h5: there is no such file or folder"),
-        (("small.h5", "-m", "none.npz"), "none.npz: no such file"),
+        (("none.h5",), f"none.h5: {wording.NO_SOURCE}"),
+        (("small.h5", "-m", "none.npz"), f"none.npz: {wording.NO_FILE}"),
         (("small.h5", "--positive", "dog"), "no class is named dog"),
         (("small.h5", "--threshold", "2"), "--threshold"),
         (("small.h5", "--mistakes", "-1"), "--mistakes"),
@@ -82,3 +84,14 @@ def test_images_of_another_size_are_refused(run: Run, trained: Path, tmp_path: P
     result = run("evaluate", "small.h5", "-m", "big.npz")
     assert result.code == 2
     assert "8x8" in result.stderr
+
+
+def test_one_class_alone_has_a_baseline_of_zero_and_not_of_minus_zero(
+    run: Run, model: Path, tmp_path: Path
+) -> None:
+    images, _ = make_images(6, size=64)
+    np.savez(tmp_path / "cats.npz", x=images, y=np.ones(6, np.int64))
+    result = run("evaluate", "cats.npz")
+    assert result.code == 0, result.stderr
+    assert "-0.0000" not in result.stdout
+    assert "log loss" in result.stdout

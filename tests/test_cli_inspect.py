@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import wording
 from conftest import Run
 from numpy.typing import NDArray
 from PIL import Image
@@ -14,6 +16,7 @@ from PIL import Image
 import catclf
 from catclf.explain.pictures import weights_image
 from catclf.images.png import encode
+from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
 
 
@@ -27,12 +30,13 @@ def trained(run: Run, small_hdf5: Path, tmp_path: Path) -> Path:
 def test_text_shows_every_fact_on_aligned_lines(run: Run, trained: Path) -> None:
     result = run("inspect", "model.npz")
     assert (result.code, result.stderr) == (0, "")
-    facts = {line[:15].strip(): line[16:] for line in result.stdout.splitlines()}
+    rows = [re.split("  +", line.strip(), maxsplit=1) for line in result.stdout.splitlines()]
+    facts = {row[0]: row[1] for row in rows if len(row) == 2}
     model = catclf.load(trained)
     assert facts["model"] == f"model.npz: {trained.stat().st_size:,} bytes"
     assert facts["fingerprint"] == model.fingerprint
     assert facts["classes"] == "non-cat, cat (positive)"
-    assert facts["picture"] == "8x8 RGB / 255, squash, bicubic, background 255 255 255"
+    assert facts["image"] == "8x8 RGB / 255, squash, bicubic, background 255 255 255"
     assert facts["bias"] == repr(model.b)
     assert facts["trained on"] == "small.h5: 20 images, 10 of them cat"
     assert facts["steps"] == "250"
@@ -64,6 +68,23 @@ def test_json_holds_every_fact(run: Run, trained: Path) -> None:
     counts = meta["training"]["train"]
     assert {name: found["training"]["train"][name] for name in counts} == counts
     assert found["training"]["train"]["accuracy"] == (counts["tp"] + counts["tn"]) / 20
+
+
+def test_selected_settings_are_rows_of_their_own(run: Run, trained: Path) -> None:
+    args = ("train", "--data", "small.h5", "--size", "8", "--l2", "auto", "-q")
+    assert run(*args).code == 0
+    chosen = catclf.load(trained).training.settings["chosen"]
+    text = run("inspect", "model.npz").stdout
+    rows = dict(re.findall("^  ([^ ].*?)  +(.*)$", text, re.MULTILINE))
+    assert rows[wording.SELECTED] == "l2"
+    assert rows["cross-validation folds"] == str(chosen["folds"])
+    assert rows["cross-validation log loss"] == str(chosen["log_loss"])
+    counts = chosen["counts"]
+    correct = counts["tp"] + counts["tn"]
+    assert rows["cross-validation accuracy"] == f"{5.0 * correct:.2f} %, {correct} of 20"
+    assert "{" not in text
+    found = json.loads(run("inspect", "model.npz", "--format", "json").stdout)
+    assert found["training"]["settings"]["chosen"] == chosen
 
 
 def test_a_model_without_history_is_shown_too(run: Run, model: Path) -> None:
@@ -139,7 +160,7 @@ def test_what_is_no_model_is_refused_in_a_line(run: Run, tmp_path: Path) -> None
 
 def test_numbers_at_the_limit_of_float64_are_shown(run: Run, tmp_path: Path) -> None:
     top = float(np.finfo(np.float64).max)
-    catclf.save(catclf.Model(np.full((3, 1), top), top, catclf.Preprocess(1)), tmp_path / "m.npz")
+    catclf.save(catclf.Model(np.full((3, 1), top), top, Preprocess(1)), tmp_path / "m.npz")
     result = run("inspect", "m.npz", "--format", "json", "--image", "w.png")
     assert (result.code, result.stderr) == (0, "")
     assert json.loads(result.stdout)["weights"]["norm"] == top

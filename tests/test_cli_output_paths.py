@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import wording
 from conftest import Run
 from PIL import Image
 
@@ -65,8 +66,8 @@ def test_an_image_that_is_read_is_not_replaced(
     result = run(*args)
     assert result.code == 2
     assert result.stdout == ""
-    assert result.stderr.splitlines()[-1].startswith(f"catclf: {args[-1]}: is an image ")
-    assert result.stderr.endswith("give another output name\n")
+    assert result.stderr.splitlines()[-1].startswith(f"catclf: {args[-1]}: {wording.INPUT_IMAGE}")
+    assert result.stderr.endswith(f"{wording.ANOTHER_NAME}\n")
     after = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
     assert after == before
 
@@ -79,7 +80,7 @@ def test_images_of_part_folders_are_kept_in_both_parts(run: Run, photos: Path) -
     for part in ("train", "test"):
         result = run(*TRAIN, "all", "-o", f"all/{part}/dog/3.png")
         assert (result.code, result.stdout) == (2, "")
-        assert f"all/{part}/dog/3.png: is an image of all" in result.stderr
+        assert f"all/{part}/dog/3.png: {wording.INPUT_IMAGE}of all" in result.stderr
 
 
 @pytest.mark.parametrize("seed", ["0", "3", "4"])
@@ -95,7 +96,7 @@ def test_a_part_that_cannot_be_read_hides_nothing_of_the_other(
     args = ("report", "--data", "all", "-o", image)
     result = run(*args, env={"PYTHONHASHSEED": seed})
     assert result.code == 2
-    assert result.stderr.startswith(f"catclf: {image}: is an image of all")
+    assert result.stderr.startswith(f"catclf: {image}: {wording.INPUT_IMAGE}of all")
 
 
 def test_an_image_that_cannot_be_scored_is_kept_too(run: Run, photos: Path) -> None:
@@ -110,6 +111,39 @@ def test_a_run_that_does_not_begin_leaves_an_old_log_alone(run: Run, tmp_path: P
     (tmp_path / "steps.jsonl").write_text("old\n")
     assert run("train", "--data", "none.h5", "--log", "steps.jsonl").code == 2
     assert (tmp_path / "steps.jsonl").read_text() == "old\n"
+
+
+@pytest.mark.parametrize("null", [(), ("-0",)])
+def test_a_name_with_nul_among_the_inputs_is_one_failure(
+    run: Run, photos: Path, null: tuple[str, ...]
+) -> None:
+    names = b"photos/cat/0.png\0photos/cat/1.png\0"
+    (photos / "scores").write_text("old")
+    result = run("predict", *null, "-", "-o", "scores", input=names)
+    assert (result.code, result.stdout) == (0 if null else 3, "")
+    assert (photos / "scores").read_bytes().count(b"\n") == (2 if null else 1)
+    assert (wording.NUL in result.stderr) is not bool(null)
+    assert wording.UNREPORTED not in result.stderr
+
+
+def test_two_spaces_of_a_name_stay_two(run: Run, photos: Path) -> None:
+    (photos / "a  b").mkdir()
+    (photos / "a  b" / "c  d.png").touch()
+    missing = "no  such"
+    for args, line in (
+        (("predict", "a  b/c  d.png"), f"a  b/c  d.png: {wording.EMPTY}"),
+        (("predict", "a  b/c  d.png", "-o", "a  b"), "a  b: is a folder"),
+        (("evaluate", missing), f"{missing}: {wording.NO_SOURCE}"),
+        (("compare", missing), f"{missing}: {wording.NO_SOURCE}"),
+        (("report", "--compare", missing), f"{missing}: {wording.NO_FILE}"),
+        (("explain", missing), f"{missing}: {wording.NO_IMAGE}"),
+        (("inspect", missing), f"{missing}: {wording.NO_FILE}"),
+        (("check", "--data", missing), f"{missing}: {wording.NO_SOURCE}"),
+        (("train", missing), f"({missing})"),
+        (("data", "info", missing), f"{missing}: {wording.NO_SOURCE}"),
+        (("predict", "x.png", "--only", missing), f"--only {missing}: "),
+    ):
+        assert line in run(*args).stderr, args
 
 
 def test_other_files_among_the_images_are_replaced(run: Run, photos: Path) -> None:
@@ -127,4 +161,4 @@ def test_outputs_of_one_run_differ(run: Run, photos: Path) -> None:
     for first, second in (("--log", "--plot"), ("--cache", "--log")):
         result = run(*TRAIN, "photos", "--features", "hog", first, "same", second, "same")
         assert (result.code, result.stdout) == (2, "")
-        assert "same: is another file of this run" in result.stderr
+        assert f"same: {wording.OTHER_FILE}" in result.stderr

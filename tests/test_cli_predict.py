@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import wording
 from conftest import GREEN, RED, Run, command, paint
 from PIL import Image
 
@@ -52,8 +53,8 @@ def test_a_bad_image_among_good_ones_is_named_and_the_others_are_scored(
     ]
     assert [bool(row[2]) for row in rows] == [True, False, False, True]
     assert result.stderr.splitlines() == [
-        "catclf: bad.png: is not an image in a format read here",
-        "catclf: none.png: there is no such file",
+        f"catclf: bad.png: {wording.NOT_AN_IMAGE}",
+        f"catclf: none.png: {wording.NO_IMAGE}",
     ]
 
 
@@ -61,7 +62,7 @@ def test_json_lines_hold_every_input_in_order(run: Run, model: Path, tmp_path: P
     paint(tmp_path / "g.png", GREEN)
     result = run("predict", "none.png", "g.png", "--format", "jsonl")
     failed, scored = (json.loads(line) for line in result.stdout.splitlines())
-    assert failed == {"path": "none.png", "error": "missing", "message": "there is no such file"}
+    assert failed == {"path": "none.png", "error": "missing", "message": wording.NO_IMAGE}
     assert (scored["path"], scored["label"]) == ("g.png", "cat")
     assert scored["z"] == pytest.approx(4, abs=1e-9)
     assert scored["probability"] == pytest.approx(1 / (1 + np.exp(-4)), abs=1e-12)
@@ -103,7 +104,7 @@ def test_a_folder_is_its_images_by_name(run: Run, model: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("threshold", "label"), [("0.98", "cat"), ("0.99", "non-cat")])
-def test_the_threshold_moves_the_answer(
+def test_the_threshold_moves_the_prediction(
     run: Run, model: Path, tmp_path: Path, threshold: str, label: str
 ) -> None:
     paint(tmp_path / "g.png", GREEN)  # P = 0.982
@@ -117,7 +118,7 @@ def test_the_model_is_found_by_option_variable_and_default(
     model.rename(tmp_path / "other.npz")
     missing = run("predict", "g.png")
     assert missing.code == 2
-    assert missing.stderr.startswith("catclf: model.npz: no such file")
+    assert missing.stderr.startswith(f"catclf: model.npz: {wording.NO_FILE}")
     assert run("predict", "g.png", env={"CATCLF_MODEL": "other.npz"}).code == 0
     assert run("predict", "g.png", "-m", "other.npz", env={"CATCLF_MODEL": "none"}).code == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,8 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import GREEN, Result, command, paint
+import wording
+from conftest import GREEN, Result, Run, command, paint
 from PIL import Image
+
+import catclf
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ def test_a_reader_that_goes_ends_the_run_without_noise(
 def test_a_full_device_and_a_closed_stdout_are_not_success(work: Path, inputs: str) -> None:
     full = shell(f"catclf predict {inputs} > /dev/full", work)
     assert (full.code, full.stdout) == (2, "")
-    assert full.stderr == "catclf: standard output cannot be written: No space left on device\n"
+    assert full.stderr == f"catclf: {wording.UNWRITTEN}: No space left on device\n"
     assert shell(f"catclf predict {inputs} >&-", work).code == 2
 
 
@@ -274,3 +278,24 @@ def test_what_a_c_library_writes_about_an_image_is_not_shown(work: Path) -> None
         result = shell(f"catclf predict {inputs}", work)
         assert all(line.startswith("catclf: x.tif: ") for line in result.stderr.splitlines())
     assert shell("catclf predict x.tif 2>&-", work).code in (0, 3)
+
+
+@pytest.mark.parametrize("weight", [1e308, -1.7e308])
+def test_weights_beyond_all_sense_are_one_line_with_the_models_name(
+    run: Run, tmp_path: Path, weight: float
+) -> None:
+    paint(tmp_path / "a.png", GREEN)
+    w = np.full((64 * 64 * 3, 1), weight)
+    catclf.save(catclf.Model(w, 0.0), tmp_path / "huge.npz")
+    for args in (
+        ("predict", "a.png"),
+        ("predict", "a.png", "--format", "jsonl"),
+        ("explain", "a.png"),
+        ("evaluate",),
+    ):
+        result = run(*args, "-m", "huge.npz")
+        assert result.code == 2
+        assert re.fullmatch(
+            r"catclf: huge.npz: the model's weights are so large .*\n", result.stderr
+        )
+        assert result.stdout in ("", "path,label,probability,error\n")

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import wording
 from conftest import GREEN, RED, Run, command, paint
 from PIL import Image
 
@@ -39,6 +40,16 @@ def test_folders_in_folders_are_scored_when_asked(run: Run, photos: Path) -> Non
         ]
 
 
+def test_a_link_to_itself_is_one_failure_among_the_images(run: Run, photos: Path) -> None:
+    usual = run("predict", "photos")
+    (photos / "loop.png").symlink_to("loop.png")
+    result = run("predict", "photos")
+    assert result.code == 3
+    kept = [line for line in result.stdout.splitlines() if "loop.png" not in line]
+    assert kept == usual.stdout.splitlines()
+    assert result.stderr.count(f"loop.png: {wording.UNREADABLE}") == 1
+
+
 def test_lists_files_and_folders_mix_in_order(run: Run, photos: Path, tmp_path: Path) -> None:
     paint(tmp_path / "@odd.png", RED)
     (tmp_path / "list.txt").write_text("photos/sub\n\n@odd.png\nmissing.png")
@@ -51,7 +62,7 @@ def test_lists_files_and_folders_mix_in_order(run: Run, photos: Path, tmp_path: 
         "photos/a.png",
         "./@odd.png",
     ]
-    assert (result.code, result.stderr) == (3, "catclf: missing.png: there is no such file\n")
+    assert (result.code, result.stderr) == (3, f"catclf: missing.png: {wording.NO_IMAGE}\n")
 
 
 @pytest.mark.parametrize("name", ["two\nlines.png", "a b.png", "-", "-q.png", "caf\udce9.png", " "])

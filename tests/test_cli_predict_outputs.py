@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import catclf
 from catclf.cli.predict.records import Record, path_line, writer
+from catclf.images.preprocess import Preprocess
 
 CLASSES = ("non-cat", "cat")
 # What a file may be called: any bytes but NUL, as text that keeps them.
@@ -144,7 +145,7 @@ def test_options_that_make_no_sense_are_refused_in_one_line(
     ("inputs", "code"),
     [("g.png", 0), ("r.png", 1), ("g.png r.png", 1), ("r.png none.png", 3), ("none.png", 3)],
 )
-def test_quiet_answers_by_exit_code(run: Run, two: Path, inputs: str, code: int) -> None:
+def test_quiet_says_it_by_exit_code(run: Run, two: Path, inputs: str, code: int) -> None:
     result = run("predict", "-q", *inputs.split())
     assert (result.code, result.stdout) == (code, "")
     assert bool(result.stderr) == (code == 3)
@@ -172,7 +173,7 @@ def test_the_record_names_the_model(run: Run, two: Path) -> None:
     ]
     assert found == [model.fingerprint, other.fingerprint]
     assert model.fingerprint != other.fingerprint
-    cropped = catclf.Model(model.w, 0.0, catclf.Preprocess(fit="crop"))
+    cropped = catclf.Model(model.w, 0.0, Preprocess(fit="crop"))
     assert cropped.fingerprint not in (model.fingerprint, other.fingerprint)
 
 

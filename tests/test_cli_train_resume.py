@@ -237,8 +237,8 @@ def test_a_file_may_validate(run: Run, tmp_path: Path, small_hdf5: Path) -> None
         (["--solver", "sgd"], "'gd', 'newton', 'lbfgs'"),
         (["--workers", "0"], "--workers"),
         (["--solver", "lbfgs", "--schedule", "linear"], "--schedule is for --solver gd"),
-        (["--solver", "lbfgs", "--resume"], "checkpoints are for --solver gd"),
-        (["--solver", "lbfgs", "--checkpoint-every", "5"], "checkpoints are for --solver gd"),
+        (["--solver", "newton", "--l2", "1", "--resume"], "not for --solver newton"),
+        (["--solver", "newton", "--l2", "1", "--checkpoint-every", "5"], "not for --solver newton"),
         (["--checkpoint-every", "5", "-o", "cut"], "cut.checkpoint: is a folder"),
     ],
 )
@@ -277,19 +277,6 @@ def test_a_new_run_says_that_it_replaces_a_checkpoint(
     result = run("train", "--data", "small.h5", "--resume", "--quiet")
     assert result.code == 0
     assert "begins anew" in one_line(result.stderr)
-
-
-def test_lbfgs_without_scipy_says_what_to_install(tmp_path: Path, small_hdf5: Path) -> None:
-    code = (
-        "import sys\nsys.modules['scipy'] = None\n"
-        "sys.argv = ['catclf', 'train', '--data', 'small.h5', '--solver', 'lbfgs']\n"
-        "from catclf.cli import main\nmain()\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 2
-    assert "pip install 'catclf[lbfgs]'" in one_line(done.stderr)
 
 
 def test_lbfgs_on_the_courses_data(run: Run, course: tuple[Path, Path]) -> None:

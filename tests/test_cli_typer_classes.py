@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import wording
 from conftest import GREEN, Run, command, paint, write_hdf5
 
 import catclf
@@ -41,7 +42,7 @@ def test_an_empty_value_is_no_folder_but_a_mistake(run: Run, args: list[str], na
 def test_an_empty_variable_leaves_the_default(run: Run, model: Path) -> None:
     assert run("inspect", "model.npz", env={"CATCLF_MODEL": ""}).code == 0
     assert (
-        "none.png: there is no such file"
+        f"none.png: {wording.NO_IMAGE}"
         in run("predict", "none.png", env={"CATCLF_MODEL": ""}).stderr
     )
 
@@ -55,7 +56,7 @@ def test_a_file_that_looks_like_an_option_is_hinted_at(
     assert (result.code, result.stdout) == (2, "")
     assert f". If the file {name} is meant, give ./{name}, or -- before it. " in result.stderr
     assert result.stderr.count("\n") == 1
-    assert f"{name}: is empty" in run("predict", "--", name).stderr
+    assert f"{name}: {wording.EMPTY}" in run("predict", "--", name).stderr
     (tmp_path / name).unlink()
     assert "./" not in run("predict", name).stderr
 
@@ -84,7 +85,7 @@ def test_help_that_cannot_be_written_is_not_success(args: str) -> None:
         ["/bin/bash", "-c", f"'{command()}' {args} >/dev/full"], capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("catclf: standard output cannot be written")
+    assert done.stderr.startswith(f"catclf: {wording.UNWRITTEN}")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_patience_without_validation_is_a_mistake(run: Run, small_hdf5: Path) ->
 FIT = "--fit crop changes no stored image: it only says how they were made\n"
 
 
-def test_a_fit_that_changes_nothing_is_told(run: Run, small_hdf5: Path, tmp_path: Path) -> None:
+def test_a_fit_that_changes_nothing_is_noted(run: Run, small_hdf5: Path, tmp_path: Path) -> None:
     data = ("--data", "small.h5")
     for args in (
         ("train", *data, "--size", "8", "--iterations", "5"),
@@ -161,7 +162,7 @@ def test_a_part_that_is_not_there_is_not_taken_for_the_other(
     assert result.code == 0
     assert "plain.h5: is not divided into parts: --part test changes nothing\n" in result.stderr
     result = run("evaluate", "none.h5", "--part", "test")
-    assert (result.code, result.stderr) == (2, "catclf: none.h5: there is no such file or folder\n")
+    assert (result.code, result.stderr) == (2, f"catclf: none.h5: {wording.NO_SOURCE}\n")
 
 
 def test_explain_says_how_to_choose_an_image_of_a_data_set(

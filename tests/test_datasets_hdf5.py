@@ -363,7 +363,7 @@ def test_a_refused_permission_is_named(path: Path, monkeypatch: pytest.MonkeyPat
     [
         ([], "it holds nothing"),
         (["train_set_x", "other"], "it holds other, train_set_x"),
-        (["x", "labels"], "it holds labels, x"),
+        (["x", "other"], "it holds other, x"),
         (["a\nb"], r"it holds a\nb"),
     ],
 )
@@ -701,7 +701,9 @@ def test_parts_of_different_sizes_are_refused(path: Path, small_hdf5: Path) -> N
 def test_parts_with_different_classes_are_refused(path: Path) -> None:
     write_hdf5(path, x=X, y=Y, list_classes=[b"dog", b"cat"])
     other = write_hdf5(path.with_name("test.h5"), x=X, y=Y, list_classes=[b"cow", b"cat"])
-    with pytest.raises(DataError, match=r"test\.h5: the classes of the test part are cow and cat, .* dog and cat"):
+    with pytest.raises(
+        DataError, match=r"test\.h5: the classes of the test part are cow and cat, .* dog and cat"
+    ):
         open_parts(path, other)
 
 

@@ -345,8 +345,11 @@ def test_blank_lines_and_absolute_paths_in_a_table_are_fine(tmp_path: Path) -> N
     ("rows", "why"),
     [
         ([], "line 1: has no column path"),
-        ([("file", "kind")], "line 1: has no column label (or class); it has file, kind"),
-        ([("name", "label")], "line 1: has no column path (or file, filename, image)"),
+        (
+            [("file", "kind")],
+            "has no column label (or class, labels, target, targets, category, …); it has file, kind",
+        ),
+        ([("name of it", "label")], "line 1: has no column path (or file, filename, image, "),
         ([HEADER], "has no images"),
         ([HEADER, ("a.png", "cat"), ("c.png", "dog")], "line 3: there is no file c.png"),
         ([HEADER, ("a.png", "cat"), (".", "dog")], "line 3: there is no file ."),
@@ -471,10 +474,10 @@ def test_a_pickle_in_an_archive_is_refused_and_never_loaded(tmp_path: Path, key:
         ([("x.npy", npy(IMAGES, (8, -SIZE, -SIZE, 3))), GOOD[1]], ""),
         ([GOOD[0], ("y.npy", npy(LABELS, (10**15,)))], "y does not hold as much"),
         ([GOOD[0], ("y.npy", npy(LABELS[:7]))], "8 images, but 7 labels"),
-        ([GOOD[0], ("y.npy", npy(LABELS + 1))], "labels must be 0 or 1"),
-        ([GOOD[0], ("y.npy", npy(LABELS * 1.0))], "labels must be integers"),
-        ([("x.npy", npy(IMAGES / 255)), GOOD[1]], "pixels must be uint8"),
-        ([("x.npy", npy(IMAGES[..., 0])), GOOD[1]], "(m, 64, 64, 3)"),
+        ([GOOD[0], ("y.npy", npy(LABELS + 2))], "labels must be 0 or 1"),
+        ([GOOD[0], ("y.npy", npy(LABELS * 0.5))], "labels must be integers"),
+        ([("x.npy", npy(IMAGES / 25)), GOOD[1]], "pixels must be 0 to 255"),
+        ([("x.npy", npy(IMAGES[..., :2])), GOOD[1]], "(m, 64, 64, 3)"),
         ([GOOD[0], ("y.npy", b"\x93NUMPY\x09\x00")], "y is in an unknown array format"),
         ([GOOD[0], ("y.npy", b"MZ")], ""),
     ],
@@ -606,7 +609,7 @@ def test_the_positive_class_is_the_one_wanted_or_the_one_meant(
     assert two_classes(classes, positive) == expected
     # A note wherever the choice was not the user's or the question's own.
     chosen_for_them = wanted is None and positive != "cat"
-    assert bool(note) == (len(classes) > 2 or (bool(classes) and chosen_for_them))
+    assert bool(note) == (len(classes) != 2 or chosen_for_them)
     assert not note or positive in note
 
 
@@ -736,3 +739,34 @@ def test_images_that_stay_on_disk_train_to_the_same_weights(
     found = fit_to(data, run, steps)
     assert found.w.tobytes() == expected.w.tobytes()
     assert (found.b, found.costs) == (expected.b, expected.costs)
+
+
+@pytest.mark.parametrize(
+    ("sides", "default", "wanted", "size"),
+    [
+        ([(200, 150)] * 4, 128, None, 128),
+        ([(200, 64)] * 4, 128, None, 64),
+        ([(32, 32)] * 4, 128, None, 64),
+        ([(200, 150)] * 3 + [(20, 20)], 128, None, 128),
+        ([(200, 150)] * 4, 128, 96, 96),
+        ([(200, 150)] * 4, 64, None, 64),
+    ],
+)
+def test_the_default_size_is_for_images_that_have_as_much(
+    sides: list[tuple[int, int]], default: int, wanted: int | None, size: int, tmp_path: Path
+) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number, shape in enumerate(sides):
+            Image.new("RGB", shape).save(tmp_path / name / f"{number}.png")
+    data = open_dataset(tmp_path, reading=Reading(size=wanted, default_size=default))
+    assert data.size == data.preprocess.size == size
+
+
+def test_files_that_cannot_be_read_do_not_decide_the_size(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (100, 100)).save(tmp_path / name / "a.png")
+        (tmp_path / name / "b.png").write_bytes(b"no image")
+    data = open_dataset(tmp_path, reading=Reading(skip_bad=True, default_size=128))
+    assert data.size == 128

@@ -12,16 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import wording
 from conftest import Run, command, make_images, write_hdf5
 from sklearn import metrics as sklearn_metrics
 
 import catclf
 from catclf.cli.compare import format_text
+from catclf.cli.stdout import options_of
 from catclf.datasets import Dataset
 from catclf.errors import DataError, DivergedError, SettingsError
 from catclf.evaluation import compare, crossval
 from catclf.evaluation.compare import Candidate, Comparison, Plan, Result
 from catclf.images.preprocess import Preprocess
+from catclf.splits import stratified_folds
 from catclf.terminal.style import Styling
 from catclf.training import solve
 
@@ -39,7 +42,7 @@ def make(m: int = 30, seed: int = 0) -> Dataset:
 @pytest.mark.parametrize("folds", [2, 5])
 def test_folds_share_classes_out_evenly(m: int, folds: int) -> None:
     Y = (np.arange(m) % 3 == 0).astype(float).reshape(1, -1)
-    found = crossval.stratified_folds(Y, folds, 3, seed=1)
+    found = stratified_folds(Y, folds, 1, 3, level=True)
     assert found.shape == (3, m)
     for fold in found:
         for label in (0, 1):
@@ -48,8 +51,8 @@ def test_folds_share_classes_out_evenly(m: int, folds: int) -> None:
         sizes = np.bincount(fold, minlength=folds)
         assert sizes.max() - sizes.min() <= 1
     assert not np.array_equal(found[0], found[1])
-    np.testing.assert_array_equal(found, crossval.stratified_folds(Y, folds, 3, seed=1))
-    assert not np.array_equal(found, crossval.stratified_folds(Y, folds, 3, seed=2))
+    np.testing.assert_array_equal(found, stratified_folds(Y, folds, 1, 3, level=True))
+    assert not np.array_equal(found, stratified_folds(Y, folds, 2, 3, level=True))
 
 
 def test_side_by_side_is_what_training_alone_gives() -> None:
@@ -57,7 +60,7 @@ def test_side_by_side_is_what_training_alone_gives() -> None:
     candidates = (Candidate(0.02), Candidate(0.005, 3.0), Candidate(0.02, 1.0))
     plan = Plan(candidates, iterations=120, folds=3, repeats=2, seed=4)
     found = crossval.compare(data, plan)
-    folds = crossval.stratified_folds(data.Y, 3, 2, 4)
+    folds = stratified_folds(data.Y, 3, 4, 2, level=True)
     for candidate, result in zip(candidates, found.results, strict=True):
         expected: dict[str, list[float]] = {name: [] for name in compare.MEASURES}
         costs = []
@@ -79,19 +82,19 @@ def test_side_by_side_is_what_training_alone_gives() -> None:
         for name, values in expected.items():
             np.testing.assert_allclose(result.scores[name], values, rtol=1e-9, err_msg=name)
             assert result.mean(name) == pytest.approx(np.mean(values), rel=1e-9)
-            assert result.spread(name) == pytest.approx(np.std(values, ddof=1), rel=1e-9)
+            assert result.std(name) == pytest.approx(np.std(values, ddof=1), rel=1e-9)
         assert result.trained[-1] == pytest.approx(np.mean(costs), rel=1e-9)
         assert result.held_out[-1] == pytest.approx(np.mean(expected["log_loss"]), rel=1e-9)
 
 
 def test_curves_begin_at_ln_2_and_end_at_the_last_step() -> None:
-    told: list[crossval.Progress] = []
+    points: list[crossval.Progress] = []
     plan = Plan((Candidate(0.01),), iterations=130, folds=2)
-    found = crossval.compare(make(), plan, on_point=told.append)
+    found = crossval.compare(make(), plan, on_progress=points.append)
     assert found.steps[0] == 0
     assert found.steps[-1] == 130
     result = found.results[0]
-    assert len(result.trained) == len(result.held_out) == len(found.steps) == len(told)
+    assert len(result.trained) == len(result.held_out) == len(found.steps) == len(points)
     assert result.trained[0] == pytest.approx(math.log(2), rel=1e-12)
     assert result.held_out[0] == pytest.approx(math.log(2), rel=1e-12)
     assert result.trained[-1] < result.trained[0]
@@ -115,11 +118,13 @@ def test_a_candidate_that_diverges_is_left_out_and_disturbs_none() -> None:
     for name in compare.MEASURES:
         np.testing.assert_allclose(kept.scores[name], alone.results[0].scores[name], rtol=1e-10)
     assert both.best("accuracy") is kept
-    facts = json.loads(json.dumps(compare.facts(both, "accuracy"), allow_nan=False))
+    facts = json.loads(json.dumps(compare.to_dict(both, "accuracy"), allow_nan=False))
     assert facts["take"] == 1
     assert facts["candidates"][0]["diverged"] == 1
     assert facts["candidates"][0]["accuracy"]["mean"] is None
     assert "diverged at step 1" in format_text(both, "accuracy", Styling())
+    assert "std" not in json.dumps(facts)  # scripts rely on the key of the first version
+    assert facts["candidates"][1]["accuracy"]["spread"] == kept.std("accuracy")
     hopeless = crossval.compare(make(), Plan((Candidate(1e6),), 50))
     with pytest.raises(DivergedError, match="try smaller learning rates, as `learning_rate"):
         hopeless.require_sound()
@@ -141,7 +146,7 @@ def test_the_best_is_the_highest_or_for_losses_the_lowest() -> None:
     assert found.best("log_loss") is found.results[2]
 
 
-def test_equally_good_is_judged_on_differences_between_the_same_folds() -> None:
+def test_equally_good_depends_on_differences_between_the_same_folds() -> None:
     # Differences of 0.02, 0.03, 0.02, 0.01 have s = 0.00816: 2 s sqrt(1/4 + 1/3) = 0.0125 < 0.02.
     clear = outcome([0.9, 0.5, 0.7, 0.3], [0.88, 0.47, 0.68, 0.29])
     assert clear.as_good("accuracy") == []
@@ -149,9 +154,29 @@ def test_equally_good_is_judged_on_differences_between_the_same_folds() -> None:
     # apart, but as the training sets overlap 2 s sqrt(1/4 + 1/3) = 0.0197 > 0.015 does not.
     near = outcome([0.9, 0.5, 0.7, 0.3], [0.88, 0.47, 0.69, 0.3])
     assert near.as_good("accuracy") == [near.results[1]]
-    # The same means, but differences of 0.02, -0.15, 0.15, 0.06: nothing can be said.
+    # The same means, but differences of 0.02, -0.15, 0.15, 0.06: they tell nothing.
     vague = outcome([0.9, 0.5, 0.7, 0.3], [0.88, 0.65, 0.55, 0.24])
     assert vague.as_good("accuracy") == [vague.results[1]]
+
+
+def test_candidates_that_are_as_good_are_named() -> None:
+    near = outcome([0.9, 0.5, 0.7, 0.3], [0.9, 0.5, 0.69, 0.3])
+    text = format_text(near, "accuracy", Styling())
+    assert f"{wording.AS_GOOD}{near.results[1].candidate}\n" in text
+
+
+def test_zero_is_shown_without_a_sign() -> None:
+    text = format_text(outcome([-1e-6, -1e-6], [-1.0, -1.0]), "accuracy", Styling())
+    assert "-0.0" not in text
+    assert "-100.0 ± 0.0 %" in text
+
+
+def test_the_settings_of_a_candidate_train_as_it_did() -> None:
+    found = outcome([0.5, 0.6])
+    assert found.settings(Candidate(0.01)) == {"learning_rate": 0.01}
+    assert found.settings(Candidate(0.01, 2.0)) == {"learning_rate": 0.01, "l2": 2.0}
+    hog = replace(found, plan=replace(found.plan, features="hog")).settings(Candidate(1.9))
+    assert options_of(hog) == "--features hog --solver gd --learning-rate 1.9 --l2 0"
 
 
 def test_repeated_images_are_left_out() -> None:
@@ -217,12 +242,13 @@ def test_compare_prints_a_table_and_what_to_take(run: Run, small: Path) -> None:
     assert [line.split()[:2] for line in lines[4:10]] == [
         [rate, l2] for l2 in ("0", "1") for rate in ("0.01", "0.001", "0.0001")
     ]
-    assert "take --learning-rate " in result.stdout
-    assert "no test set was used" in result.stdout
+    assert f"{wording.TAKE}--learning-rate " in result.stdout
+    assert wording.TEST_SET_KEPT in result.stdout
+    assert lines[1].endswith(f"mean ± {wording.STD} over held-out folds")
     assert run("compare", "x.h5", "--iterations", "40", "--l2", "0,1") == result
 
 
-def test_several_sources_are_pooled_and_repeats_are_told(run: Run, small: Path) -> None:
+def test_several_sources_are_pooled_and_repeats_are_noted(run: Run, small: Path) -> None:
     args = ("compare", "x.h5", "x.h5", "--iterations", "5", "--lr", "0.01", "--format", "json")
     result = run(*args)
     assert result.stderr == "catclf: left out 40 of 80 images, which repeat others\n"
@@ -255,21 +281,18 @@ def test_nothing_to_take_is_exit_2(run: Run, small: Path, format: str) -> None:
     rates = ("compare", "x.h5", "--iterations", "50", "--format", format, "--lr")
     result = run(*rates, "1e5,1e6")
     assert (result.code, result.stdout) == (2, "")
-    assert result.stderr == (
-        "catclf: x.h5: every candidate diverged: try smaller learning rates, as "
-        "--learning-rate 10000\n"
-    )
+    assert result.stderr == (f"catclf: x.h5: {wording.EVERY_DIVERGED}--learning-rate 10000\n")
     assert run(*rates, "1e5,0.01").code == 0
 
 
 @pytest.mark.parametrize(
     ("args", "why"),
     [
-        (("none.h5",), "none.h5: there is no such file"),
+        (("none.h5",), f"none.h5: {wording.NO_SOURCE}"),
         (("x.h5", "--lr", "fast"), "--learning-rate 'fast': give numbers with commas"),
         (("x.h5", "--lr", "0"), "rates are > 0"),
         (("x.h5", "--folds", "1"), "folds 1 is too small"),
-        (("x.h5", "--folds", "30"), "too few for 30 folds"),
+        (("x.h5", "--folds", "30"), "cross-validation needs 30 images of each class"),
         (("x.h5", "--by", "luck"), "--by"),
     ],
 )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import wording
 from conftest import make_images, write_hdf5
 from PIL import Image
 from sklearn import metrics as sklearn_metrics
@@ -40,17 +43,17 @@ def test_every_number_on_the_course_data_is_scikit_learns(course: tuple[Path, Pa
     data = catclf.open_dataset(course[0])
     model = catclf.train(data)
     test = open_for(model.classes, model.preprocess, course[1], "test")
-    facts = evaluate.facts(evaluate.evaluate(model, test))
+    facts = evaluate.to_dict(evaluate.evaluate(model, test))
     X = np.asarray(test.images).reshape(50, -1) / 255
     Z = X @ model.w[:, 0] + model.b
     A, truth = 1 / (1 + np.exp(-Z)), test.Y[0]
-    said = A > 0.5
+    predicted = A > 0.5
     expected = {
-        "accuracy": sklearn_metrics.accuracy_score(truth, said),
-        "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(truth, said),
-        "precision": sklearn_metrics.precision_score(truth, said),
-        "recall": sklearn_metrics.recall_score(truth, said),
-        "f1": sklearn_metrics.f1_score(truth, said),
+        "accuracy": sklearn_metrics.accuracy_score(truth, predicted),
+        "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(truth, predicted),
+        "precision": sklearn_metrics.precision_score(truth, predicted),
+        "recall": sklearn_metrics.recall_score(truth, predicted),
+        "f1": sklearn_metrics.f1_score(truth, predicted),
         "roc_auc": sklearn_metrics.roc_auc_score(truth, Z),
         "average_precision": sklearn_metrics.average_precision_score(truth, Z),
         "log_loss": sklearn_metrics.log_loss(truth, A),
@@ -59,30 +62,30 @@ def test_every_number_on_the_course_data_is_scikit_learns(course: tuple[Path, Pa
     assert {key: facts[key] for key in expected} == pytest.approx(expected, rel=1e-12)
     assert facts["intervals"]["accuracy"] == pytest.approx([0.5625, 0.8090], abs=1e-4)
     assert facts["intervals"]["roc_auc"][0] < facts["roc_auc"] < facts["intervals"]["roc_auc"][1]
-    (tn, fp), (fn, tp) = sklearn_metrics.confusion_matrix(truth, said)
+    (tn, fp), (fn, tp) = sklearn_metrics.confusion_matrix(truth, predicted)
     assert facts["confusion"] == {"tp": tp, "fp": fp, "tn": tn, "fn": fn}
     assert facts["accuracy"] == 0.7  # the course's own result
     assert facts["warnings"] == [
-        "class shares differ: cat was 34.4 % in training and is 66.0 % here: "
+        wording.BALANCE_DIFFERS + "cat was 34.4 % in training and is 66.0 % here: "
         "prefer balanced accuracy and ROC AUC"
     ]
 
 
 def test_mistakes_come_most_confident_first_and_by_name() -> None:
     found = of([-1.0, 3.0, 2.0, -5.0], [1, 0, 1, 1], names=("a", "b\n", "c", "d"))
-    wrong = found.answers(False, 2)
-    assert [(a.index, a.shown, a.label, a.answer) for a in wrong] == [
+    wrong = found.predictions(False, 2)
+    assert [(a.index, a.shown, a.label, a.predicted) for a in wrong] == [
         (3, "d", "cat", "non-cat"),
         (1, "b\\n", "non-cat", "cat"),
     ]
-    assert [a.index for a in found.answers(False, 9)] == [3, 1, 0]
-    assert [a.index for a in found.answers(True, 9)] == [2]
-    assert of([1.0], [0]).answers(False, 1)[0].shown == "image 0"
+    assert [a.index for a in found.predictions(False, 9)] == [3, 1, 0]
+    assert [a.index for a in found.predictions(True, 9)] == [2]
+    assert of([1.0], [0]).predictions(False, 1)[0].shown == "image 0"
 
 
 def test_confidence_is_measured_from_the_threshold() -> None:
     found = of([1.0, 2.1], [1, 0], threshold=0.88)  # the threshold's z is 1.99
-    assert [a.index for a in found.answers(False, 9)] == [0, 1]
+    assert [a.index for a in found.predictions(False, 9)] == [0, 1]
 
 
 @pytest.mark.parametrize(("threshold", "positives"), [(0.0, 3), (1.0, 0), (0.5, 1)])
@@ -91,7 +94,7 @@ def test_the_threshold_decides(threshold: float, positives: int) -> None:
     assert counts.tp + counts.fp == positives
 
 
-def test_similar_shares_are_not_warned_about() -> None:
+def test_a_similar_class_balance_is_not_warned_about() -> None:
     alike = Evaluation("x", ("a", "b"), 0.5, np.zeros((1, 4)), np.array([[0.0, 1, 1, 0]]), None)
     assert alike.warnings() == []
     close = Evaluation(
@@ -102,13 +105,35 @@ def test_similar_shares_are_not_warned_about() -> None:
 
 def test_one_class_gives_a_warning_and_nulls() -> None:
     found = of([1.0, -1.0], [1, 1])
-    assert found.warnings() == ["x.h5: every image is cat: most numbers need both classes"]
-    facts = json.loads(json.dumps(evaluate.facts(found), allow_nan=False))
+    assert found.warnings() == [f"x.h5: {wording.ONE_CLASS}"]
+    facts = json.loads(json.dumps(evaluate.to_dict(found), allow_nan=False))
     assert facts["roc_auc"] is None
     assert facts["balanced_accuracy"] is None
     assert facts["intervals"]["roc_auc"] == [None, None]
     assert facts["recall"] == 0.5
     assert "–" in format_text(found, 0, Styling())
+
+
+def test_the_table_names_predicted_and_actual_classes_and_the_baseline() -> None:
+    lines = format_text(of([-1.0, 3.0, 2.0, -5.0], [1, 0, 1, 1]), 1, Styling()).splitlines()
+    assert lines[2].split() == ["model", wording.BASELINE]
+    row = next(i for i, line in enumerate(lines) if line.startswith(f"{wording.ACTUAL} non-cat"))
+    heads = [f"{wording.PREDICTED} non-cat", f"{wording.PREDICTED} cat"]
+    assert re.split("  +", lines[row - 1].strip()) == heads
+    assert lines[row].split()[2:] == ["0", "1"]
+    assert lines[row + 1].split() == [wording.ACTUAL, "cat", "2", "1"]
+    assert lines[row + 3] == wording.MISTAKES
+    assert lines[row + 4].split() == ["P(cat)", wording.ACTUAL, wording.PREDICTED, "image"]
+    assert lines[row + 5].split() == ["0.67", "%", "cat", "non-cat", "image", "3"]
+
+
+def test_zero_is_shown_without_a_sign() -> None:
+    measure = evaluate.Measure("x", "x", -1e-9, -0.0, percent=False)
+    assert (measure.show(measure.value), measure.show(measure.baseline)) == ("0.0000", "0.0000")
+    assert replace(measure, percent=True).show(-1e-9) == "0.00 %"
+    text = format_text(of([1.0, 2.0], [1, 1]), 0, Styling())
+    assert "-0.0000" not in text
+    assert any(line.split()[:2] == ["log", "loss"] for line in text.splitlines())
 
 
 def test_text_fits_80_columns_and_colour_adds_no_characters() -> None:
@@ -122,15 +147,17 @@ def test_text_fits_80_columns_and_colour_adds_no_characters() -> None:
     assert coloured == plain
 
 
-def test_blind_numbers_are_those_of_answers_that_ignore_the_image() -> None:
+def test_baselines_are_those_of_predictions_that_ignore_the_image() -> None:
     Y = [1, 1, 1, 0]
-    blind = {m.key: m.blind for m in evaluate.measures(of([0.0] * 4, Y))}
-    share = np.full(4, 0.75)
-    assert blind["accuracy"] == 0.75
-    assert blind["log_loss"] == pytest.approx(sklearn_metrics.log_loss(Y, share), rel=1e-12)
-    assert blind["brier"] == pytest.approx(sklearn_metrics.brier_score_loss(Y, share), rel=1e-12)
-    expected = sklearn_metrics.average_precision_score(Y, share)
-    assert blind["average_precision"] == pytest.approx(expected, rel=1e-12)
+    baseline = {m.key: m.baseline for m in evaluate.measures(of([0.0] * 4, Y))}
+    fraction = np.full(4, 0.75)
+    assert baseline["accuracy"] == 0.75
+    assert baseline["log_loss"] == pytest.approx(sklearn_metrics.log_loss(Y, fraction), rel=1e-12)
+    assert baseline["brier"] == pytest.approx(
+        sklearn_metrics.brier_score_loss(Y, fraction), rel=1e-12
+    )
+    expected = sklearn_metrics.average_precision_score(Y, fraction)
+    assert baseline["average_precision"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_files_are_prepared_as_the_model_remembers(tmp_path: Path) -> None:
@@ -144,7 +171,7 @@ def test_files_are_prepared_as_the_model_remembers(tmp_path: Path) -> None:
     assert (np.asarray(data.images) == (0, 0, 255)).all()
 
 
-def test_other_negatives_are_told(tmp_path: Path) -> None:
+def test_other_negatives_are_noted(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
         Image.new("RGB", (8, 8)).save(tmp_path / name / "a.png")
@@ -152,24 +179,24 @@ def test_other_negatives_are_told(tmp_path: Path) -> None:
     assert data.notes[-1].endswith("negatives are dog here and were non-cat in training")
 
 
-def test_the_shares_of_training_are_taken_from_the_model(tmp_path: Path) -> None:
+def test_the_class_balance_of_training_is_taken_from_the_model(tmp_path: Path) -> None:
     x, y = make_images(100)
     path = write_hdf5(tmp_path / "x.h5", images=x, labels=y)
     training = Training(images=100, positives=5)
     model = Model(np.zeros((192, 1)), 0.0, Preprocess(8), training=training)
     found = evaluate.evaluate(model, open_for(model.classes, model.preprocess, path, "test"))
-    assert evaluate.facts(found)["training_share"] == 0.05
+    assert evaluate.to_dict(found)["training_share"] == 0.05
     assert len(found.warnings()) == 1
 
 
-def test_images_seen_in_training_are_told(tmp_path: Path) -> None:
+def test_images_seen_in_training_are_noted(tmp_path: Path) -> None:
     x, y = make_images(20)
     path = write_hdf5(tmp_path / "x.h5", images=x, labels=y)
     data = catclf.open_dataset(path)
     model = catclf.train(data, catclf.Settings(iterations=1))
     found = evaluate.evaluate(model, open_for(model.classes, model.preprocess, path, "test"))
-    assert evaluate.facts(found)["trained_on_these"] is True
-    assert found.warnings()[0].startswith("x.h5: the model was trained on these very images")
+    assert evaluate.to_dict(found)["trained_on_these"] is True
+    assert found.warnings()[0].startswith(f"x.h5: {wording.SEEN_IN_TRAINING}")
     other = write_hdf5(tmp_path / "y.h5", images=x[::-1].copy(), labels=y[::-1].copy())
     assert not evaluate.evaluate(
         model, open_for(model.classes, model.preprocess, other, "test")
@@ -181,7 +208,7 @@ def test_weights_beyond_all_sense_are_refused() -> None:
     images, labels = make_images(4)
     Y = labels.astype(float).reshape(1, -1)
     data = Dataset(images, Y, ("non-cat", "cat"), "x", Preprocess(8))
-    with pytest.raises(ModelError, match="not finite"):
+    with pytest.raises(ModelError, match=wording.NOT_FINITE):
         evaluate.evaluate(model, data)
-    with pytest.raises(ModelError, match="not finite"):
+    with pytest.raises(ModelError, match=wording.NOT_FINITE):
         explain(model, images[0])

@@ -1,4 +1,4 @@
-"""An answer's parts add up; its graph has the derivatives of the formula; maps are readable."""
+"""A prediction's parts add up; its graph has the derivatives of the formula; maps are readable."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import wording
 from conftest import Run, make_images, write_hdf5
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from PIL import Image
 
 import catclf
 from catclf import explain
+from catclf.cli.explain import _signed
 from catclf.errors import ShapeError
 from catclf.explain import contributions
 from catclf.explain.contributions import Explanation
@@ -25,6 +27,7 @@ from catclf.images import colormap, png
 from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
 from catclf.model import Model
+from catclf.terminal.style import Styling
 
 wild = settings(deadline=None, derandomize=True, max_examples=25)
 
@@ -155,11 +158,25 @@ def test_explain_prints_the_parts_within_80_columns(run: Run, model: Explanation
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[0] == (
-        f"a.png: {model.answer}, P(cat) {100 * model.probability:.2f} %, z = {model.z:+.6f}"
+        f"a.png: {model.prediction}, P(cat) {100 * model.probability:.2f} %, z = {model.z:+.6f}"
     )
     assert f"{model.channels['green']:+.6f}" in result.stdout
     assert f"{model.regions[2, 0]:+.4f}" in result.stdout
     assert run("explain", "a.png", "--label", "cat") == result
+
+
+def test_zero_is_shown_without_a_minus(run: Run, tmp_path: Path) -> None:
+    w = np.zeros((192, 1))
+    w[:3] = [[-1e-9], [1e-9], [0.5]]
+    catclf.save(Model(w, -1e-9, Preprocess(8)), tmp_path / "model.npz")
+    Image.new("RGB", (8, 8), (255, 255, 255)).save(tmp_path / "a.png")
+    text = run("explain", "a.png").stdout
+    assert "-0.0000" not in text
+    parts = {line.split()[0]: line.split()[1] for line in text.splitlines()[3:8]}
+    assert parts["bias"] == parts["red"] == parts["green"] == "+0.000000"
+    assert parts["blue"] == "+0.500000"
+    coloured = _signed(-1e-9, "+z.4f", Styling(colour=True))
+    assert coloured == "+0.0000"  # nor in the colour of numbers below zero
 
 
 def test_json_adds_up_and_agrees_with_predict(run: Run, model: Explanation) -> None:
@@ -176,7 +193,7 @@ def test_the_image_shows_the_image_and_the_map(
     run: Run, model: Explanation, tmp_path: Path
 ) -> None:
     result = run("explain", "a.png", "--image", "e.png")
-    assert "e.png: the image, and its evidence" in result.stdout
+    assert f"e.png: {wording.EVIDENCE}" in result.stdout
     with Image.open(tmp_path / "e.png") as image:
         shown = np.asarray(image)
     assert shown.shape == (384, 2 * 384 + 16, 3)
@@ -202,10 +219,10 @@ def test_an_image_of_a_data_set_comes_with_its_label(run: Run, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("args", "why"),
     [
-        (("none.png",), "none.png: there is no such file"),
+        (("none.png",), f"none.png: {wording.NO_IMAGE}"),
         (("a.png", "--label", "dog"), "--label dog is no class of the model: use non-cat or cat"),
-        (("a.png", "--image", "a.png"), "a.png: is another file of this run"),
-        (("a.png", "--image", "no/e.png"), "does not exist"),
+        (("a.png", "--image", "a.png"), f"a.png: {wording.OTHER_FILE}"),
+        (("a.png", "--image", "no/e.png"), wording.NO_FOLDER),
         (("a.png", "--index", "1"), "cannot tell what this is"),
         (("model.npz",), "is not an image"),
     ],
@@ -217,3 +234,13 @@ def test_bad_input_is_one_line_and_exit_2(
     assert (result.code, result.stdout) == (2, "")
     assert why in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_no_number_is_a_negative_zero(run: Run, tmp_path: Path) -> None:
+    w = np.full((64 * 64 * 3, 1), -1e-12)
+    catclf.save(Model(w, -1e-9), tmp_path / "m.npz")
+    Image.new("RGB", (64, 64), (9, 9, 9)).save(tmp_path / "a.png")
+    result = run("explain", "a.png", "-m", "m.npz")
+    assert "z = +0.000000" in result.stdout
+    assert "-0.0000 " not in result.stdout
+    assert "-0.000000" not in result.stdout

@@ -1,4 +1,4 @@
-"""Explaining models of features: sums that add up, falls that are falls, a graph that agrees."""
+"""Explaining models of features: sums that add up, score drops by hand, a graph that agrees."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from catclf.errors import ModelError
 from catclf.explain import explain, loss_graph
-from catclf.explain.occlusion import CoveredExplanation, explain_by_covering
+from catclf.explain.occlusion import OcclusionExplanation, explain_by_occlusion
 from catclf.features.base import Features
 from catclf.features.hog import HogFeatures
 from catclf.features.patches import PatchFeatures, Recipe
@@ -44,34 +44,34 @@ def model(request: pytest.FixtureRequest) -> Model:
 
 def test_kinds_and_bias_add_up_to_z(model: Model) -> None:
     found = explain(model, an_image())
-    assert isinstance(found, CoveredExplanation)
+    assert isinstance(found, OcclusionExplanation)
     z = float(model.scores(an_image()[None])[0, 0])
     assert found.z == pytest.approx(z, abs=1e-9)
     assert found.bias + sum(found.channels.values()) == pytest.approx(z, abs=1e-9)
     assert found.probability == pytest.approx(float(sigmoid(np.array(z))))
 
 
-def test_falls_are_those_of_covering_by_hand(model: Model) -> None:
+def test_score_drops_are_those_of_covering_by_hand(model: Model) -> None:
     image = an_image()
     found = explain(model, image)
     colour = np.rint(image.mean(axis=(0, 1))).astype(np.uint8)
     whole = float(model.scores(image[None])[0, 0])
-    for cells, falls in ((3, found.regions), (8, None)):
+    for cells, drops in ((3, found.regions), (8, None)):
         step = SIZE // cells
         for i, j in ((0, 0), (1, 2), (cells - 1, 0)):
             covered = image.copy()
             square = np.s_[i * step : (i + 1) * step, j * step : (j + 1) * step]
             covered[square] = colour
-            fall = whole - float(model.scores(covered[None])[0, 0])
-            if falls is not None:
-                assert falls[i, j] == pytest.approx(fall, abs=1e-9)
+            drop = whole - float(model.scores(covered[None])[0, 0])
+            if drops is not None:
+                assert drops[i, j] == pytest.approx(drop, abs=1e-9)
             else:
-                assert found.per_pixel[square].sum() == pytest.approx(fall, abs=1e-9)
+                assert found.per_pixel[square].sum() == pytest.approx(drop, abs=1e-9)
 
 
 def test_the_graph_agrees_with_the_gradient(model: Model) -> None:
     found = explain(model, an_image())
-    assert isinstance(found, CoveredExplanation)
+    assert isinstance(found, OcclusionExplanation)
     for label in (0, 1):
         rows = {row.node: row for row in loss_graph(found, label, features=4)}
         a = found.probability
@@ -102,4 +102,4 @@ def test_weights_too_large_to_add_are_refused() -> None:
     with pytest.raises(ModelError, match="so large"):
         explain(model, an_image())
     with pytest.raises(ModelError, match="no features"):
-        explain_by_covering(Model(np.zeros((1728, 1)), 0.0, Preprocess(SIZE)), an_image())
+        explain_by_occlusion(Model(np.zeros((1728, 1)), 0.0, Preprocess(SIZE)), an_image())

@@ -21,9 +21,14 @@ import h5py
 import numpy as np
 import pytest
 from conftest import Tell, command, make_images
+from networks import random_weights
 from PIL import Image
 
 import catclf
+from catclf.features.network.embedding import NetworkFeatures
+from catclf.features.stacked import learn_stacked
+from catclf.features.stacked_recipe import Recipe
+from catclf.images.preprocess import Preprocess
 
 TIMES = int(os.environ.get("CATCLF_FUZZ", "1"))
 EXTREMES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\1\0", b"\x80\0\0\0")
@@ -167,7 +172,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model and a good image."""
     folder = tmp_path_factory.mktemp("fuzz")
     rng = np.random.default_rng(1)
-    preprocess = catclf.Preprocess(16)
+    preprocess = Preprocess(16)
     model = catclf.Model(rng.normal(size=(preprocess.n, 1)), 0.5, preprocess)
     catclf.save(model, folder / "model.npz")
     pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
@@ -280,14 +285,30 @@ def check(
     assert codes[2] > codes.total() / 10
 
 
+def stacked_model() -> catclf.Model:
+    """A small model of two layers of patches."""
+    rng = np.random.default_rng(3)
+    recipe = Recipe(first_atoms=8, patch=4, places=7, channels=6, directions=10, second_atoms=12)
+    images = rng.integers(0, 256, (6, 24, 24, 3), dtype=np.uint8)
+    features = learn_stacked(images, recipe, 0, workers=1)
+    w = rng.normal(size=(features.n, 1))
+    return catclf.Model(w, 0.5, Preprocess(24), features=features)
+
+
 @pytest.mark.parametrize("mended", [False, True])
+@pytest.mark.parametrize("kind", ["pixels", "stacked"])
 def test_damaged_models_are_refused_or_score_as_before(
-    workshop: Path, tmp_path: Path, mended: bool, tell: Tell
+    workshop: Path, tmp_path: Path, kind: str, mended: bool, tell: Tell
 ) -> None:
     """With new checksums a model may be another one, with other scores, but never half of one."""
     calls, image = [], str(workshop / "good.png")
-    original = (workshop / "model.npz").read_bytes()
-    for i, content in enumerate(mutants([original], 400 * TIMES, seed=7)):
+    source = workshop / "model.npz"
+    if kind == "stacked":
+        source = tmp_path / "model.npz"
+        catclf.save(stacked_model(), source)
+    original = source.read_bytes()
+    count = {"pixels": 400, "stacked": 200}[kind] * TIMES
+    for i, content in enumerate(mutants([original], count, seed=7)):
         (tmp_path / f"{i}.npz").write_bytes(mend_zip(content) if mended else content)
         command = [["predict", image, "-m"], ["inspect", "--format", "json"], ["inspect"]][i % 3]
         calls.append([*command, f"{i}.npz"])
@@ -295,10 +316,32 @@ def test_damaged_models_are_refused_or_score_as_before(
         check(run_several(calls, tmp_path), "model, checksums mended", [], tell)
         return
     calls = [["predict", image, "-m", call[-1]] for call in calls]
-    ((_, sound, _),) = filter(
-        None, run_several([[*calls[0][:3], str(workshop / "model.npz")]], tmp_path)
-    )
+    ((_, sound, _),) = filter(None, run_several([[*calls[0][:3], str(source)]], tmp_path))
     check(run_several(calls, tmp_path), "model", [sound], tell)
+
+
+def test_damaged_models_of_a_network_are_refused_or_score(tmp_path: Path, tell: Tell) -> None:
+    """Most of the file are its weights: half of the damage is done to what is around them."""
+    size, count = 128, 60 * TIMES
+    rng = np.random.default_rng(3)
+    features = NetworkFeatures(size, random_weights())
+    w = rng.normal(size=(features.n, 1))
+    model = catclf.Model(w, 0.1, Preprocess(size), features=features)
+    catclf.save(model, tmp_path / "model.npz")
+    Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(
+        tmp_path / "good.png"
+    )
+    original, calls = (tmp_path / "model.npz").read_bytes(), []
+    start = original.index(b"weights.npy") + 200
+    weights = original[start : start + 3_000_000]
+    assert b"npy" not in weights
+    for i, content in enumerate(mutants([original.replace(weights, b"~~~~")], count, seed=5)):
+        whole = content.replace(b"~~~~", weights)
+        if i % 2:
+            (whole,) = mutants([original], 1, seed=i)
+        (tmp_path / f"{i}.npz").write_bytes(mend_zip(whole))
+        calls.append(["predict", "good.png", "-m", f"{i}.npz"])
+    check(run_several(calls, tmp_path), "model of a network, checksums mended", [], tell)
 
 
 def training_file(kind: str) -> bytes:

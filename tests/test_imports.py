@@ -31,9 +31,24 @@ def loaded(*args: str, cwd: Path) -> set[str]:
     return HEAVY & set(done.stderr.rpartition("|")[2].split())
 
 
-@pytest.mark.parametrize("args", [("--version",), ("--help",), ("train", "--help"), ("nonsense",)])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--version",),
+        ("--help",),
+        ("train", "--help"),
+        ("nonsense",),
+        ("help",),
+        ("help", "train"),
+        ("help", "nonsense"),
+    ],
+)
 def test_help_and_mistakes_load_no_numpy(args: tuple[str, ...], tmp_path: Path) -> None:
     assert loaded(*args, cwd=tmp_path) <= {"rich"}
+
+
+def test_a_page_in_a_pipe_loads_nothing(tmp_path: Path) -> None:
+    assert loaded("help", "pipelines", cwd=tmp_path) == set()
 
 
 def test_predict_loads_numpy_and_pillow_alone(tmp_path: Path) -> None:
@@ -47,6 +62,33 @@ def test_training_from_hdf5_into_a_pipe_loads_no_pillow_and_no_rich(
 ) -> None:
     found = loaded("train", "--data", "small.h5", "--size", "8", cwd=tmp_path)
     assert found == {"numpy", "h5py", "threadpoolctl"}
+
+
+@pytest.mark.parametrize("features", ["pixels", "hog"])
+def test_other_features_load_nothing_of_the_network(
+    features: str, tmp_path: Path, small_hdf5: Path
+) -> None:
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
+        "from catclf.cli import main\n"
+        "main()\n"
+    )
+    options = ["--data", "small.h5", "--features", features, "--iterations", "5", "--l2", "1"]
+    if features == "hog":
+        x = np.zeros((20, 16, 16, 3), np.uint8)
+        np.savez(tmp_path / "data.npz", x=x, y=np.arange(20) % 2)
+        options[1] = "data.npz"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "catclf.features" in done.stderr or features == "pixels"
+    for name in ("catclf.features.network", "catclf.datasets.decoded", "pickletools"):
+        assert name not in done.stderr.split()
 
 
 def test_importing_the_package_loads_nothing() -> None:

@@ -33,15 +33,6 @@ def test_counts_have_hand_values() -> None:
 
 
 @wild
-@given(answers, answers)
-def test_halves_merge_to_the_whole(
-    first: list[tuple[bool, bool]], second: list[tuple[bool, bool]]
-) -> None:
-    parts = Counts.of(*columns(first)) + Counts.of(*columns(second))
-    assert parts == Counts.of(*columns(first + second))
-
-
-@wild
 @given(answers)
 def test_ratios_are_scikit_learns(pairs: list[tuple[bool, bool]]) -> None:
     predicted, truth = (column[:, 0] for column in columns(pairs))

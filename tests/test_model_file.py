@@ -29,10 +29,11 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from catclf.errors import ModelError, OutputError
+from catclf.features.base import KINDS
 from catclf.images.preprocess import Preprocess
 from catclf.metrics import Counts
 from catclf.model import Model, Training
-from catclf.model.file import load, save
+from catclf.model.file import LEARNED, VERSION, VERSIONS, kept_points, load, save
 
 Members = dict[str, bytes]
 Edit = Callable[[dict[str, Any]], None]
@@ -605,7 +606,7 @@ def without(*keys: str) -> Edit:
     return edit
 
 
-@pytest.mark.parametrize("version", [3, 4, 10**9, 10**4000], ids=["3", "4", "10**9", "10**4000"])
+@pytest.mark.parametrize("version", [4, 5, 10**9, 10**4000], ids=["4", "5", "10**9", "10**4000"])
 def test_a_newer_model_is_refused_with_the_advice_to_upgrade(path: Path, version: int) -> None:
     meta = get_meta(path) | {"version": version, "features": "of the future"}
     put_meta(path, json.dumps(meta))
@@ -613,7 +614,7 @@ def test_a_newer_model_is_refused_with_the_advice_to_upgrade(path: Path, version
 
 
 def test_a_newer_model_with_other_members_is_still_named_newer(path: Path) -> None:
-    put_meta(path, json.dumps(get_meta(path) | {"version": 3}))
+    put_meta(path, json.dumps(get_meta(path) | {"version": 4}))
     put(path, "extra.npy", npy(np.zeros(3)))
     refused(path, "was made by a newer catclf")
 
@@ -701,6 +702,15 @@ COUNTS = {"tp": 1, "fp": 1, "tn": 1, "fn": 1}
         (setting("training", "settings", to="lr=1"), "training.settings"),
         (setting("training", "settings", to={"learning_rate": float("nan")}), ": "),
         (setting("training", "catclf", to=1), "training.catclf"),
+        (setting("training", "positives", to=8), "8 positives in 7 training images"),
+        (setting("training", "positives", to=-1), "-1 positives"),
+        (setting("training", "pictures", to=10**400), "not possible"),
+        (setting("training", "steps", to=-1), "not possible"),
+        (setting("training", "train", to=COUNTS | {"tp": 10**400}), "counts"),
+        (setting("z_threshold", to=None), "z_threshold"),
+        (setting("z_threshold", to=True), "z_threshold"),
+        (setting("z_threshold", to="40.0"), "z_threshold"),
+        (setting("z_threshold", to=float("inf")), ": "),
     ],
 )
 def test_meta_that_makes_no_sense_is_refused(path: Path, edit: Edit, why: str) -> None:
@@ -755,6 +765,94 @@ def test_meta_longer_than_the_limit_is_refused(path: Path) -> None:
     refused(path, "has meta of ")
 
 
+# Limits that saving and loading share
+
+
+def with_curves(count: int, validated: int) -> Model:
+    """A model with so many costs, and so many of held-out images."""
+    model = make_model()
+    validation = {
+        "source": "",
+        "best_step": 1,
+        "best_cost": 0.1,
+        "costs": [1.0 / 3.0 / (step + 1) for step in range(validated)],
+        "cost_steps": list(range(validated)),
+        "counts": {"tp": 1, "fp": 2, "tn": 3, "fn": 4},
+    }
+    costs = tuple(0.7 / (step + 1) for step in range(count))
+    training = replace(model.training, validation=validation)
+    return replace(model, costs=costs, cost_steps=tuple(range(count)), training=training)
+
+
+@pytest.mark.parametrize("validated", [1, 10_000, 10_001, 50_000])
+def test_validation_costs_come_back_however_many(tmp_path: Path, validated: int) -> None:
+    model = with_curves(3, validated)
+    save(model, tmp_path / "m.npz")
+    assert same(load(tmp_path / "m.npz"), model)
+    assert get_meta(tmp_path / "m.npz")["version"] == (1 if validated <= 10_000 else 3)
+
+
+def test_curves_beyond_the_limit_are_thinned_evenly_and_keep_their_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catclf.model.file.COSTS_LIMIT", 20_000)
+    count = 50_000
+    save(with_curves(count, count), tmp_path / "m.npz")
+    found = load(tmp_path / "m.npz")
+    expected = [*range(0, count - 1, 3), count - 1]  # every third is the first that fits
+    assert list(found.cost_steps) == expected
+    assert found.training.validation["cost_steps"] == expected
+    assert found.costs[-1] == 0.7 / count
+    assert found.training.validation["costs"][1] == 1.0 / 3.0 / 4
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(count=st.integers(0, 5000), limit=st.integers(2, 60))
+def test_thinning_keeps_as_many_points_as_fit_at_even_distances(count: int, limit: int) -> None:
+    kept = kept_points(count, limit).tolist()
+    assert len(kept) <= limit
+    assert kept[:1] == list(range(min(count, 1)))
+    assert kept[-1:] == list(range(count))[-1:]
+    if count > limit:
+        distances = np.diff(kept)
+        assert len(set(distances[:-1])) <= 1
+        assert 0 < distances[-1] <= distances[0]
+        wider = int(distances[0]) - 1
+        assert len({*range(0, count, wider), count - 1}) > limit  # a smaller distance does not fit
+    else:
+        assert kept == list(range(count))
+
+
+def test_a_model_that_no_file_may_hold_is_refused_before_writing(path: Path) -> None:
+    before = path.read_bytes()
+    training = replace(make_model().training, source="x" * 2**20)
+    with pytest.raises(OutputError, match="too large for a file"):
+        save(replace(make_model(), training=training), path)
+    assert path.read_bytes() == before
+
+
+def test_a_list_that_is_too_long_is_refused_with_the_length_that_is_not(path: Path) -> None:
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (1000001,), }"
+    put(path, "costs.npy", raw_npy(header, bytes(8 * 1_000_001)))
+    refused(path, r"has costs of <f8 \(1000001,\), not <f8 of up to \(1000000,\)")
+
+
+@pytest.mark.parametrize("z", [39.5, -745.25, 0.1])
+def test_a_threshold_kept_as_a_score_comes_back_and_marks_the_model(
+    tmp_path: Path, path: Path, z: float
+) -> None:
+    plain = make_model()
+    model = replace(plain, z_threshold=z)
+    save(model, tmp_path / "z.npz")
+    found = load(tmp_path / "z.npz")
+    assert same(found, model)
+    assert found.boundary == z
+    assert found.fingerprint == model.fingerprint != plain.fingerprint
+    meta = get_meta(tmp_path / "z.npz")
+    assert meta.pop("z_threshold") == z
+    assert meta == get_meta(path)  # nothing else differs, and nothing is there without it
+
+
 # What a crash leaves
 
 CRASH = """
@@ -805,3 +903,8 @@ def test_a_save_that_is_killed_leaves_the_old_or_the_new_model(tmp_path: Path) -
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "40\n", "")
     assert load(tmp_path / "model.npz").preprocess == Preprocess(64)
+
+
+def test_every_kind_of_features_has_a_version_and_the_types_of_its_arrays() -> None:
+    assert set(VERSIONS) == set(LEARNED) == set(KINDS)
+    assert max(VERSIONS.values()) == VERSION

@@ -16,18 +16,10 @@ from catclf.datasets import Dataset, open_dataset
 from catclf.errors import DataError, SettingsError
 from catclf.maths import Pixels, cost_and_gradient
 from catclf.objective import METHODS, GramProblem, Point, StreamProblem, build, forms, integer_gram
-from catclf.samples import Labelled
-
-
-class Stream64(StreamProblem):
-    """The streamed form in float64, which shows that its formulas are exact."""
-
-    def __init__(self, data: Labelled, l2: float = 0.0) -> None:
-        super().__init__(data, l2, dtype=np.float64)
-
 
 wild = settings(deadline=None, derandomize=True)
-both_forms = pytest.mark.parametrize("form", [Stream64, GramProblem])
+CLOSE = {StreamProblem: 2e-6, GramProblem: 1e-12}  # the stream multiplies in float32
+both_forms = pytest.mark.parametrize("form", [StreamProblem, GramProblem])
 with_and_without_l2 = pytest.mark.parametrize("l2", [0.0, 3.0])
 
 
@@ -62,7 +54,7 @@ def test_integer_gram_is_the_integer_product(m: int, n: int, seed: int, values: 
 @pytest.mark.parametrize("m", [1, 64, 65, 130])  # around blocks of 64
 @with_and_without_l2
 def test_a_problem_is_the_formula_of_maths(
-    form: type[Stream64 | GramProblem], m: int, l2: float
+    form: type[StreamProblem | GramProblem], m: int, l2: float
 ) -> None:
     data = dataset(m)
     problem = form(data, l2)
@@ -74,39 +66,40 @@ def test_a_problem_is_the_formula_of_maths(
     J, dw, db = cost_and_gradient(data.X / 255.0, data.Y, w, point.b, l2)
     assert (problem.m, problem.n, w.shape) == (m, 192, (192, 1))
     assert point.b == -1.0
-    assert pytest.approx(J, rel=1e-12) == cost
-    assert gradient.b == pytest.approx(db, rel=1e-12)
+    close = CLOSE[form]
+    assert pytest.approx(J, rel=close) == cost
+    assert gradient.b == pytest.approx(db, rel=close, abs=close)
     # The gradient's coordinates stand for dw: for Gram, X @ da.
     found = problem.weights(gradient)
-    np.testing.assert_allclose(found, dw, rtol=1e-10, atol=1e-13 * np.abs(dw).max())
+    np.testing.assert_allclose(found, dw, rtol=0, atol=close * np.abs(dw).max())
 
 
 def test_gram_coordinates_are_the_images_shares_in_w() -> None:
     data = dataset(9)
-    gram, dense = GramProblem(data, 2.0), Stream64(data, 2.0)
+    gram = GramProblem(data, 2.0)
     a = Point(np.random.default_rng(2).standard_normal((9, 1)), 0.3)
     X = data.X / 255.0
     da = gram.evaluate(a)[1].coordinates
-    dw = dense.evaluate(Point(X @ a.coordinates, 0.3))[1].coordinates
+    _, dw, _ = cost_and_gradient(X, data.Y, X @ a.coordinates, 0.3, 2.0)
     np.testing.assert_allclose(X @ da, dw, rtol=1e-10, atol=1e-13)
 
 
 @with_and_without_l2
 def test_stream_and_gram_take_the_same_steps(l2: float) -> None:
     data = dataset(70)
-    dense, gram = Stream64(data, l2), GramProblem(data, l2)
+    dense, gram = StreamProblem(data, l2), GramProblem(data, l2)
     p, q = dense.start(), gram.start()
     for _ in range(30):
         (dense_cost, dp), (gram_cost, dq) = dense.evaluate(p), gram.evaluate(q)
-        assert gram_cost == pytest.approx(dense_cost, rel=1e-10)
+        assert gram_cost == pytest.approx(dense_cost, rel=1e-6)
         p, q = p.moved(dp, -0.1), q.moved(dq, -0.1)
         w = dense.weights(p)
-        np.testing.assert_allclose(gram.weights(q), w, rtol=1e-10, atol=1e-13 * np.abs(w).max())
-        assert q.b == pytest.approx(p.b, rel=1e-10, abs=1e-14)
+        np.testing.assert_allclose(gram.weights(q), w, rtol=0, atol=1e-5 * np.abs(w).max())
+        assert q.b == pytest.approx(p.b, rel=1e-5, abs=1e-7)
 
 
 @both_forms
-def test_the_start_is_zero_and_costs_ln_2(form: type[Stream64 | GramProblem]) -> None:
+def test_the_start_is_zero_and_costs_ln_2(form: type[StreamProblem | GramProblem]) -> None:
     problem = form(dataset(10), 5.0)
     start = problem.start()
     assert not problem.weights(start).any()
@@ -115,7 +108,7 @@ def test_the_start_is_zero_and_costs_ln_2(form: type[Stream64 | GramProblem]) ->
 
 
 @both_forms
-def test_neither_the_data_nor_the_point_is_changed(form: type[Stream64 | GramProblem]) -> None:
+def test_neither_the_data_nor_the_point_is_changed(form: type[StreamProblem | GramProblem]) -> None:
     data = dataset(10)
     data.images.flags.writeable = data.Y.flags.writeable = False  # writing would raise
     problem = form(data, 1.0)
@@ -178,7 +171,7 @@ def test_no_images_are_refused(method: str) -> None:
 @both_forms
 @pytest.mark.parametrize("shape", [(4,), (4, 1), (1, 3)])
 def test_labels_of_another_shape_are_refused(
-    form: type[Stream64 | GramProblem], shape: tuple[int, ...]
+    form: type[StreamProblem | GramProblem], shape: tuple[int, ...]
 ) -> None:
     data = Dataset(dataset(4).images, np.zeros(shape), ("non-cat", "cat"), "odd")
     with pytest.raises(DataError, match=r"\(1, 4\)"):
@@ -186,7 +179,7 @@ def test_labels_of_another_shape_are_refused(
 
 
 @both_forms
-def test_pixels_that_are_not_bytes_are_refused(form: type[Stream64 | GramProblem]) -> None:
+def test_pixels_that_are_not_bytes_are_refused(form: type[StreamProblem | GramProblem]) -> None:
     data = dataset(4)
     floats = Dataset(data.images / 255.0, data.Y, data.classes, "floats")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="float64"):

@@ -39,29 +39,17 @@ def test_workers_and_place_change_no_bit(m: int) -> None:
     assert len(found) == 1
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("size", [8, 13, 16])  # n of 192, 507 and 768: below, off and above 512
-def test_a_pass_is_the_formula(size: int, dtype: type[np.float32]) -> None:
+def test_a_pass_is_the_formula(size: int) -> None:
     data = labelled(300, size)
     n, point = 3 * size * size, a_point(3 * size * size)
-    J, (found) = StreamProblem(data, 2.0, 2, dtype).evaluate(point)
+    J, (found) = StreamProblem(data, 2.0, 2).evaluate(point)
     X = data.images.reshape(300, n).T / 255.0
     expected, dw, db = cost_and_gradient(X, data.Y, point.coordinates, point.b, 2.0)
-    close = 2e-6 if dtype is np.float32 else 1e-12
+    close = 2e-6  # products in float32
     assert pytest.approx(expected, rel=close) == J
     assert found.b == pytest.approx(db, rel=close, abs=close)
     np.testing.assert_allclose(found.coordinates, dw, atol=close * np.abs(dw).max(), rtol=0)
-
-
-def test_the_gradient_is_the_slope_of_the_cost() -> None:
-    data = labelled(300)
-    problem, point = StreamProblem(data, 3.0, dtype=np.float64), a_point()
-    direction = Point(np.random.default_rng(5).standard_normal((192, 1)), 0.7)
-    gradient = problem.evaluate(point)[1]
-    slope = float(np.vdot(gradient.coordinates, direction.coordinates)) + 0.7 * gradient.b
-    h = 1e-4
-    ahead, behind = (problem.evaluate(point.moved(direction, s * h))[0] for s in (1, -1))
-    assert (ahead - behind) / (2 * h) == pytest.approx(slope, rel=1e-6)
 
 
 def test_the_loss_is_the_cost_without_its_penalty() -> None:
@@ -93,15 +81,16 @@ def test_the_gram_form_reads_images_on_disk_once_for_its_matrix() -> None:
 @pytest.mark.parametrize("l2", [0.0, 2.0])
 def test_the_factor_form_is_an_isometry(l2: float) -> None:
     data = labelled(40)
-    problem, stream = FactorProblem(data, l2), StreamProblem(data, l2, dtype=np.float64)
+    problem, X = FactorProblem(data, l2), data.images.reshape(40, -1).T / 255
     u = Point(np.random.default_rng(1).standard_normal((40, 1)), 0.3)
     v = Point(np.random.default_rng(2).standard_normal((40, 1)), 0.0)
     w, direction = (Point(problem.weights(p), p.b) for p in (u, v))
     assert np.linalg.norm(w.coordinates) == pytest.approx(np.linalg.norm(u.coordinates), rel=1e-6)
-    (J, du), (J_w, dw) = problem.evaluate(u), stream.evaluate(w)
+    J, du = problem.evaluate(u)
+    J_w, dw, _ = cost_and_gradient(X, data.Y, w.coordinates, w.b, l2)
     assert pytest.approx(J_w, rel=1e-9) == J
     along = float(np.vdot(du.coordinates, v.coordinates))
-    assert along == pytest.approx(float(np.vdot(dw.coordinates, direction.coordinates)), rel=1e-6)
+    assert along == pytest.approx(float(np.vdot(dw, direction.coordinates)), rel=1e-6)
 
 
 def test_no_form_depends_on_the_threads_of_blas() -> None:

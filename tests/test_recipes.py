@@ -1,4 +1,4 @@
-"""The recipes in README.md, "In a pipeline": each is run as it stands there."""
+"""The recipes in catclf/docs/pipelines.md: each is run as it stands there."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import GREEN, RED, ROOT, paint
+from conftest import GREEN, RED, paint
 
-SECTION = (
-    (ROOT / "README.md").read_text().partition("\n## In a pipeline\n")[2].partition("\n## ")[0]
-)
-RECIPES = re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL)
+from scripts.lib import readme
+
+RECIPES = re.findall(r"```sh\n(.*?)```", (readme.DOCS / "pipelines.md").read_text(), re.DOTALL)
 
 
 def recipe(word: str) -> str:
     """The one recipe that uses this command."""
-    found = [str(text) for text in RECIPES if word in text]
-    assert len(found) == 1, word
+    matching = [str(text) for text in RECIPES if word in text]
+    assert len(matching) == 1, word
     for name in ("jq", "parallel"):
-        if re.search(rf"\b{name} -", found[0]) and not shutil.which(name):
+        if re.search(rf"\b{name} -", matching[0]) and not shutil.which(name):
             pytest.skip(f"needs {name}")
-    return found[0]
+    return matching[0]
 
 
 def environment() -> dict[str, str]:
@@ -59,8 +58,10 @@ def photos(model: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_there_are_five_recipes() -> None:
+def test_there_are_five_recipes_and_the_readme_shows_one() -> None:
     assert len(RECIPES) == 5
+    [shown] = re.findall(r"```sh\n(.*?)```", readme.README.read_text(), re.DOTALL)
+    assert shown == recipe("xargs -0 -r")
 
 
 def test_cats_are_moved_and_the_rest_stays(photos: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import wording
 from conftest import Run, make_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ from catclf.metrics.curves import roc
 from catclf.model import Model
 from catclf.report import charts, page
 from catclf.report.pictures import as_image
-from catclf.report.svg import Axis, Chart, round_up, spread_out, standalone
+from catclf.report.svg import Axis, Chart, move_apart, round_up, standalone
 
 SVG = "{http://www.w3.org/2000/svg}"
 VOID = {"meta", "link", "img", "br", "path", "polyline", "polygon", "circle"}
@@ -68,13 +69,13 @@ NASTY = '<script>alert("x")</script>&amp;\n\x1b[31m'
 
 def data_set(m: int = 24, names: tuple[str, ...] | None = None) -> Dataset:
     images, labels = make_images(m)
-    labels[:4] ^= 1  # so that some answers are wrong
+    labels[:4] ^= 1  # so that some predictions are wrong
     Y = labels.astype(float).reshape(1, -1)
     return Dataset(images, Y, ("non-cat", "cat"), "made.h5", Preprocess(8), names)
 
 
 @pytest.fixture(scope="module")
-def judged() -> tuple[Model, Evaluation, Dataset]:
+def evaluated() -> tuple[Model, Evaluation, Dataset]:
     data = data_set()
     model = catclf.train(data, catclf.Settings(0.01, 300), test=data)
     return model, evaluate.evaluate(model, data), data
@@ -87,9 +88,9 @@ def compared() -> Comparison:
 
 
 def test_the_page_is_whole_and_loads_nothing(
-    judged: tuple[Model, Evaluation, Dataset], compared: Comparison
+    evaluated: tuple[Model, Evaluation, Dataset], compared: Comparison
 ) -> None:
-    model, found, data = judged
+    model, found, data = evaluated
     text = page(model, "model.npz", (found, data), (compared, "accuracy"))
     read = Page(text)
     assert read.open == []
@@ -103,9 +104,9 @@ def test_the_page_is_whole_and_loads_nothing(
 
 
 def test_every_figure_has_a_text_in_its_place(
-    judged: tuple[Model, Evaluation, Dataset], compared: Comparison
+    evaluated: tuple[Model, Evaluation, Dataset], compared: Comparison
 ) -> None:
-    model, found, data = judged
+    model, found, data = evaluated
     read = Page(page(model, "model.npz", (found, data), (compared, "accuracy"), gallery=2))
     svgs = read.all("svg")
     assert len(svgs) == 4  # cost, ROC, calibration, comparison
@@ -122,30 +123,30 @@ def test_every_figure_has_a_text_in_its_place(
 
 
 def test_the_numbers_of_the_page_are_those_of_the_evaluation(
-    judged: tuple[Model, Evaluation, Dataset],
+    evaluated: tuple[Model, Evaluation, Dataset],
 ) -> None:
-    model, found, data = judged
+    model, found, data = evaluated
     words = " ".join(Page(page(model, "model.npz", (found, data))).words.split())
     for measure in evaluate.measures(found):
         assert measure.show(measure.value).replace(" ", "\xa0") in words.replace(" %", "\xa0%")
     counts = found.counts
-    assert f"{counts.correct} of {counts.total} images answered rightly" in words
+    assert f"{counts.correct} of {counts.total} images {wording.CORRECT}" in words
     assert f"{model.costs[-1]:.4f}" in words
-    for answer in found.answers(False, 6):
-        assert answer.shown in words
+    for each in found.predictions(False, 6):
+        assert each.shown in words
 
 
 def test_equal_models_give_equal_pages(
-    judged: tuple[Model, Evaluation, Dataset], compared: Comparison
+    evaluated: tuple[Model, Evaluation, Dataset], compared: Comparison
 ) -> None:
-    model, found, data = judged
+    model, found, data = evaluated
     first = page(model, "model.npz", (found, data), (compared, "accuracy"))
     again = evaluate.evaluate(model, data_set())
     assert page(model, "model.npz", (again, data_set()), (compared, "accuracy")) == first
 
 
-def test_names_cannot_become_markup(judged: tuple[Model, Evaluation, Dataset]) -> None:
-    model, _, _ = judged
+def test_names_cannot_become_markup(evaluated: tuple[Model, Evaluation, Dataset]) -> None:
+    model, _, _ = evaluated
     names = tuple(f"{NASTY}{i}" for i in range(24))
     data = replace(data_set(names=names), source=NASTY)
     training = replace(model.training, source=NASTY, settings={NASTY: NASTY}, catclf=NASTY)
@@ -156,13 +157,44 @@ def test_names_cannot_become_markup(judged: tuple[Model, Evaluation, Dataset]) -
     assert read.open == []
     assert read.all("script") == []
     assert "\x1b" not in text
-    shown = found.answers(False, 1)[0].shown
+    shown = found.predictions(False, 1)[0].shown
     assert shown.startswith('<script>alert("x")</script>&amp;\\n\\x1b[31m')
     assert shown in read.words
 
 
-def test_without_data_there_are_no_results(judged: tuple[Model, Evaluation, Dataset]) -> None:
-    model, _, _ = judged
+def test_the_page_speaks_of_predictions_and_of_the_baseline(
+    evaluated: tuple[Model, Evaluation, Dataset], compared: Comparison
+) -> None:
+    model, found, data = evaluated
+    words = Page(page(model, "model.npz", (found, data), (compared, "accuracy"))).words
+    for name in ("cat", "non-cat"):
+        for kind in (wording.ACTUAL, wording.PREDICTED):
+            assert f"{kind} {name}" in words
+    for phrase in (wording.BASELINE, wording.MAJORITY, wording.EVALUATED_ON):
+        assert phrase in words
+    assert "learning_rate 0.01" in words  # a setting: the page knows no option
+    assert "--" not in words
+
+
+def test_selected_settings_are_rows_and_no_dict(
+    evaluated: tuple[Model, Evaluation, Dataset],
+) -> None:
+    model, _, _ = evaluated
+    counts = {"tp": 9, "fp": 3, "tn": 9, "fn": 3}
+    chosen = {"names": ["l2", "threshold"], "folds": 5, "log_loss": 0.25, "counts": counts}
+    settings = {**model.training.settings, "chosen": chosen}
+    model = replace(model, training=replace(model.training, settings=settings))
+    text = page(model, "model.npz")
+    rows = dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", text))
+    assert rows[wording.SELECTED] == "l2, threshold"
+    assert rows["cross-validation folds"] == "5"
+    assert rows["cross-validation log loss"] == "0.25"
+    assert rows["cross-validation accuracy"] == "75.00 %, 18 of 24"
+    assert "{" not in "".join(rows.values())
+
+
+def test_without_data_there_are_no_results(evaluated: tuple[Model, Evaluation, Dataset]) -> None:
+    model, _, _ = evaluated
     read = Page(page(model, "model.npz"))
     assert read.open == []
     assert "training accuracy" in read.words
@@ -173,8 +205,8 @@ def test_without_data_there_are_no_results(judged: tuple[Model, Evaluation, Data
     assert len(bare.all("svg")) == 0
 
 
-def test_one_class_alone_has_no_roc_curve(judged: tuple[Model, Evaluation, Dataset]) -> None:
-    model, _, data = judged
+def test_one_class_alone_has_no_roc_curve(evaluated: tuple[Model, Evaluation, Dataset]) -> None:
+    model, _, data = evaluated
     ones = replace(data, Y=np.ones((1, data.m)))
     found = evaluate.evaluate(model, ones)
     read = Page(page(model, "model.npz", (found, ones)))
@@ -217,7 +249,7 @@ def test_a_single_cost_is_a_dot() -> None:
 def test_long_curves_are_thinned_with_both_ends() -> None:
     many = [(float(i), float(i)) for i in range(5000)]
     thin = charts.thinned(many)
-    assert (len(thin), thin[0], thin[-1]) == (charts.MOST_POINTS, many[0], many[-1])
+    assert (len(thin), thin[0], thin[-1]) == (charts.POINTS_MAX, many[0], many[-1])
 
 
 def test_roc_points_keep_the_corners_and_the_area() -> None:
@@ -235,7 +267,7 @@ def test_the_axes_name_units_and_end_at_round_values() -> None:
     assert "steps of gradient descent" in text
     assert "cost J (nats per image)" in text
     assert Axis(0, 0.8, "x").ticks() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
-    assert Axis(0, 2000, "x", most=5).ticks() == [0, 500, 1000, 1500, 2000]
+    assert Axis(0, 2000, "x", ticks_max=5).ticks() == [0, 500, 1000, 1500, 2000]
     assert Axis(0, 1, "x").ticks() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     for low, high in ((0, 7), (0, 1e-9), (3, 12), (-5, 5)):
         ticks = Axis(low, high, "x").ticks()
@@ -251,19 +283,19 @@ def test_axes_end_at_the_next_round_value(value: float, end: float) -> None:
 
 
 def test_labels_are_moved_apart_as_little_as_it_takes() -> None:
-    assert spread_out([10, 50, 90], 14) == [10, 50, 90]
-    assert spread_out([50, 50], 14) == [43, 57]
-    moved = spread_out([100, 50, 52, 49], 14)
+    assert move_apart([10, 50, 90], 14) == [10, 50, 90]
+    assert move_apart([50, 50], 14) == [43, 57]
+    moved = move_apart([100, 50, 52, 49], 14)
     assert moved[0] == 100
     assert np.diff([moved[3], moved[1], moved[2]]) == pytest.approx([14, 14])
     assert np.mean([moved[3], moved[1], moved[2]]) == pytest.approx((49 + 50 + 52) / 3)
-    assert spread_out([], 14) == []
+    assert move_apart([], 14) == []
 
 
 @settings(deadline=None, derandomize=True)
 @given(st.lists(st.floats(0, 200), max_size=8))
 def test_labels_never_touch_and_keep_their_order(places: list[float]) -> None:
-    moved = spread_out(places, 14)
+    moved = move_apart(places, 14)
     order = np.argsort(places, kind="stable")
     assert (np.diff(np.array(moved)[order]) >= 14 - 1e-9).all()
     assert sum(moved) == pytest.approx(sum(places))
@@ -291,10 +323,10 @@ def test_weights_as_image_are_grey_at_zero() -> None:
 
 
 def test_a_comparison_comes_back_from_json(compared: Comparison) -> None:
-    facts = compare.facts(compared, "roc_auc")
+    facts = compare.to_dict(compared, "roc_auc")
     back, measure = compare.from_json(json.dumps(facts, allow_nan=False).encode())
     assert measure == "roc_auc"
-    assert compare.facts(back, measure) == facts
+    assert compare.to_dict(back, measure) == facts
 
 
 @pytest.mark.parametrize(
@@ -318,8 +350,8 @@ def test_a_comparison_comes_back_from_json(compared: Comparison) -> None:
     ],
 )
 def test_other_json_is_no_comparison(compared: Comparison, change: dict[str, object]) -> None:
-    facts = compare.facts(compared, "accuracy") | change
-    with pytest.raises(DataError, match="is not what catclf compare"):
+    facts = compare.to_dict(compared, "accuracy") | change
+    with pytest.raises(DataError, match=wording.NOT_COMPARISON):
         compare.from_json(json.dumps(facts).encode())
     for content in (b"", b"[]", b"null", b"\xff\xfe", b"[" * 100000):
         with pytest.raises(DataError):
@@ -345,12 +377,12 @@ def test_the_command_writes_the_same_page_twice(run: Run, small_hdf5: Path, tmp_
 @pytest.mark.parametrize(
     ("args", "why"),
     [
-        (("-m", "none.npz"), "none.npz: no such file"),
-        (("--data", "none.h5"), "none.h5: there is no such file"),
-        (("--compare", "none.json"), "none.json: no such file"),
-        (("--compare", "small.h5"), "small.h5: is not what catclf compare"),
-        (("-o", "model.npz"), "model.npz: is another file of this run"),
-        (("-o", "no/report.html"), "does not exist"),
+        (("-m", "none.npz"), f"none.npz: {wording.NO_FILE}"),
+        (("--data", "none.h5"), f"none.h5: {wording.NO_SOURCE}"),
+        (("--compare", "none.json"), f"none.json: {wording.NO_FILE}"),
+        (("--compare", "small.h5"), f"small.h5: {wording.NOT_COMPARISON}"),
+        (("-o", "model.npz"), f"model.npz: {wording.OTHER_FILE}"),
+        (("-o", "no/report.html"), wording.NO_FOLDER),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_page(
@@ -361,6 +393,20 @@ def test_bad_input_is_one_line_and_leaves_no_page(
     assert (result.code, result.stdout) == (2, "")
     assert why in result.stderr
     assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("--part", "test"), ("--positive", "cat"), ("--threshold", "0.4"), ("--skip-bad",)],
+    ids=" ".join,
+)
+def test_options_for_data_are_refused_without_data(
+    run: Run, model: Path, tmp_path: Path, args: tuple[str, ...]
+) -> None:
+    result = run("report", *args)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr == f"catclf: {args[0]} is {wording.NEEDS_DATA}\n"
     assert not (tmp_path / "report.html").exists()
 
 
@@ -386,4 +432,4 @@ def test_train_plots_its_cost(run: Run, small_hdf5: Path, tmp_path: Path) -> Non
     )
     refused = run(*args, "model.npz")
     assert refused.code == 2
-    assert "another file of this run" in refused.stderr
+    assert wording.OTHER_FILE in refused.stderr

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from lazily import labelled
 
 from catclf.errors import DataError
-from catclf.splits import stratified_split
+from catclf.maths import Floats
+from catclf.splits import split, stratified_folds, stratified_sample, stratified_split
 
 
 def alone(count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -101,3 +103,77 @@ def test_a_part_without_images_is_refused_with_what_to_try(share: float) -> None
 def test_images_that_are_all_duplicates_cannot_be_divided() -> None:
     with pytest.raises(DataError, match="cannot be divided"):
         stratified_split(np.arange(10) % 2, np.zeros(10, np.int64), 0.5, 0)
+
+
+# Folds and held-out images
+
+
+def labels_of(negatives: int, positives: int) -> Floats:
+    """Y (1, m), in random order."""
+    Y = (np.arange(negatives + positives) < positives).astype(np.float64)[None]
+    return np.random.default_rng(7).permutation(Y, axis=1)
+
+
+@pytest.mark.parametrize("level", [False, True])
+@pytest.mark.parametrize(("counts", "folds"), [((23, 14), 5), ((10, 10), 5), ((7, 3), 2)])
+def test_folds_hold_each_class_evenly_in_each_repeat(
+    counts: tuple[int, int], folds: int, level: bool
+) -> None:
+    Y = labels_of(*counts)
+    fold_of = stratified_folds(Y, folds, 1, repeats=3, level=level)
+    assert fold_of.shape == (3, sum(counts))
+    for repeat in fold_of:
+        positives = [int(Y[0, repeat == f].sum()) for f in range(folds)]
+        negatives = [int((1 - Y[0, repeat == f]).sum()) for f in range(folds)]
+        sizes = [negatives, positives]
+        for found, count in zip(sizes, counts, strict=True):
+            assert sorted(set(found)) == sorted({count // folds, -(-count // folds)})
+        totals = np.sum(sizes, axis=0)
+        if level:  # the images left over of both classes fill different folds first
+            assert totals.max() - totals.min() <= 1
+    assert (fold_of[0] != fold_of[1]).any()
+
+
+def test_folds_are_the_shuffled_rows_of_a_class_dealt_in_turn() -> None:
+    Y = labels_of(11, 9)
+    rng = np.random.default_rng(3)
+    expected = np.empty((2, 20), np.int64)
+    for label in (0.0, 1.0):
+        rows = np.flatnonzero(Y[0] == label)
+        for repeat in range(2):
+            for place, row in enumerate(rng.permutation(rows).tolist()):
+                expected[repeat, row] = place % 4
+    np.testing.assert_array_equal(stratified_folds(Y, 4, 3, 2), expected)
+    np.testing.assert_array_equal(stratified_folds(Y, 4, 3, 2), stratified_folds(Y, 4, 3, 2))
+    assert (stratified_folds(Y, 4, 3) != stratified_folds(Y, 4, 4)).any()
+
+
+def test_a_class_with_fewer_images_than_folds_is_refused_with_what_to_try() -> None:
+    with pytest.raises(DataError, match="needs 5 images of each class, one has 4: try `folds=2`"):
+        stratified_folds(labels_of(20, 4), 5, 0)
+    with pytest.raises(DataError, match="one has 4: take more"):
+        stratified_folds(labels_of(20, 4), 5, 0, advice="take more")
+
+
+def test_a_sample_is_as_large_as_allowed_and_sorted() -> None:
+    Y = labels_of(750, 250)
+    rows = stratified_sample(Y, 100, 0)
+    assert len(rows) == 100
+    assert Y[0, rows].sum() == 25
+    assert (np.diff(rows) > 0).all()
+    np.testing.assert_array_equal(stratified_sample(Y, 1000, 0), np.arange(1000))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.9])
+def test_a_validation_split_takes_its_part_of_each_class(share: float) -> None:
+    data = labelled(60, size=2)
+    rest, held = split(data, share, 5)
+    for label in (0.0, 1.0):
+        whole, left, taken = (int(np.sum(label == Y)) for Y in (data.Y, rest.Y, held.Y))
+        assert taken == round(share * whole)
+        assert left == whole - taken
+    both = np.concatenate([rest.images[:], held.images[:]])
+    assert sorted(map(bytes, both)) == sorted(map(bytes, data.images))
+    assert rest.fingerprint != held.fingerprint
+    with pytest.raises(DataError, match="cannot be held out"):
+        split(data, 0.001, 5)

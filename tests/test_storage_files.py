@@ -298,6 +298,23 @@ def test_a_device_is_refused_and_survives(device: str) -> None:
     assert stat.S_ISCHR(Path(device).stat().st_mode)
 
 
+@pytest.mark.parametrize(
+    "name", ["/proc/none/m.npz", "/dev/none", "/dev/shm/../none", "/dev/./m.npz", "/proc/m.npz"]
+)
+def test_no_file_is_made_among_devices_and_processes(name: str) -> None:
+    with pytest.raises(OutputError, match="is not a place for a file"):
+        require_writable(Path(name))
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs a /dev/shm to write in")
+def test_shared_memory_is_a_place_for_files() -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        require_writable(Path(folder) / "m.npz")
+        write(Path(folder) / "m.npz")
+        assert names(Path(folder)) == ["m.npz"]
+    require_writable(Path(f"/dev/shm/catclf-{os.getpid()}.npz"))
+
+
 @pytest.mark.parametrize("name", ["", ".", "/"])
 def test_a_path_without_a_name_is_refused(name: str) -> None:
     with pytest.raises(OutputError, match="is not a file name"):

@@ -156,7 +156,7 @@ def test_the_clock_is_for_people(seconds: float, text: str) -> None:
 
 def test_plain_lines_come_at_every_so_many_steps_and_at_the_last() -> None:
     stream = io.StringIO()
-    with PlainDisplay(stream, total=250, every=100) as shown:
+    with PlainDisplay(stream, every=100) as shown:
         for step in range(251):
             shown.update(step, 0.6931471 / (step + 1))
     assert stream.getvalue() == (
@@ -169,7 +169,7 @@ def test_plain_lines_come_at_every_so_many_steps_and_at_the_last() -> None:
 
 def test_a_plain_line_is_out_before_the_next_step() -> None:
     pipe = io.BytesIO()
-    with PlainDisplay(io.TextIOWrapper(pipe, newline=""), total=5, every=1) as shown:
+    with PlainDisplay(io.TextIOWrapper(pipe, newline=""), every=1) as shown:
         shown.update(0, 0.5)
         assert pipe.getvalue() == b"step 0  cost 0.500000\n"
 
@@ -190,7 +190,7 @@ def cut_short(shown: Display, error: BaseException) -> None:
 
 @pytest.mark.parametrize("kind", [SilentDisplay, PlainDisplay, LiveDisplay])
 def test_a_display_lets_errors_through(kind: type, terminal: Terminal) -> None:
-    arguments = {SilentDisplay: (), PlainDisplay: (terminal, 10, 1), LiveDisplay: (terminal, 10)}
+    arguments = {SilentDisplay: (), PlainDisplay: (terminal, 1), LiveDisplay: (terminal, 10)}
     shown = kind(*arguments[kind])
     with pytest.raises(ValueError, match="boom"):
         cut_short(shown, ValueError("boom"))
@@ -211,6 +211,21 @@ def test_the_last_live_frame_has_step_and_cost(
     assert last[5].startswith("     0 │████")
     assert re.search(r"steps/s .* gone .*0\.00 s left", last[6])
     assert capfd.readouterr() == ("", "")  # it writes to its stream only
+
+
+def test_the_rate_of_a_resumed_run_counts_its_own_steps(terminal: Terminal, time: Clock) -> None:
+    with LiveDisplay(terminal, total=1_000_400) as shown:
+        shown.update(1_000_000, 0.5)
+        time.now += 50.0
+        shown.update(1_000_100, 0.5)
+        assert re.search(r"\b2 steps/s +50 s gone +2:30 left", terminal.text)
+
+
+def test_a_run_that_ends_early_has_no_time_left(terminal: Terminal) -> None:
+    with LiveDisplay(terminal, total=50) as shown:
+        for step in range(8):
+            shown.update(step, 0.5)
+    assert "left" not in terminal.text.splitlines()[-1]
 
 
 def test_a_live_display_that_is_cut_short_shows_where_and_gives_the_cursor_back(
@@ -283,6 +298,7 @@ def test_the_first_frame_does_not_promise_an_immediate_end(terminal: Terminal, t
 
 def test_the_time_left_follows_from_the_rate(terminal: Terminal, time: Clock) -> None:
     with LiveDisplay(terminal, total=400) as shown:
+        shown.update(0, 0.69)
         time.now += 50.0
         shown.update(100, 0.5)
         assert re.search(r"2 steps/s +50 s gone +2:30 left", terminal.text)

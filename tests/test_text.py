@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import GREEN, Run, paint
 
-from catclf.text import counted
+from catclf.text import aligned, counted, setting_rows
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 images"), (1, "1 image"), (2, "2 images")])
@@ -29,3 +29,39 @@ def test_commands_say_one_image_and_one_step(run: Run, tmp_path: Path) -> None:
     packed = run("data", "pack", "photos", "-o", "p.h5", "--size", "8", "--skip-bad")
     assert "p.h5: train 2 images, " in packed.stdout
     assert "which repeats another" in run("compare", "p.h5", "--folds", "2").stderr
+
+
+def test_columns_stand_under_each_other_and_colour_takes_no_room() -> None:
+    rows = [("name", "value"), ("a", "\x1b[1m-1.5\x1b[0m"), ("longer", "22"), ("only",)]
+    assert aligned(rows, "<>") == [
+        "name    value",
+        "a        \x1b[1m-1.5\x1b[0m",
+        "longer     22",
+        "only",
+    ]
+    assert aligned([("a", ""), ("bc", "d")], "><", gap=" | ") == [" a |", "bc | d"]
+    assert aligned([], "<") == []
+
+
+def test_settings_that_hold_several_values_have_a_row_for_each() -> None:
+    counts = {"tp": 3, "fp": 1, "tn": 5, "fn": 1}
+    deep: list[object] = []
+    for _ in range(10000):
+        deep = [deep]
+    settings = {
+        "l2": 0.1,
+        "flip": True,
+        "chosen": {"names": ["l2", "threshold"], "folds": 5, "pictures": 10, "counts": counts},
+        "odd\n": {"a b": [1, {"c": None}]},
+        "deep": deep,
+    }
+    assert setting_rows(settings) == [
+        ("l2", "0.1"),
+        ("flip", "yes"),
+        ("selected by cross-validation", "l2, threshold"),
+        ("cross-validation folds", "5"),
+        ("cross-validation images", "10"),
+        ("cross-validation accuracy", "80.00 %, 8 of 10"),
+        ("odd\\n a b", "1, c none"),
+        ("deep", "…"),
+    ]

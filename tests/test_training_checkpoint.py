@@ -8,6 +8,7 @@ import json
 import os
 import zipfile
 from dataclasses import replace
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def test_going_on_is_as_if_never_stopped(case: str, stop: int, tmp_path: Path) -
         workers=3,
         checkpoints=going_on,
     )
-    assert going_on.resumed_at == steps[0] == stop
+    assert steps[0] == stop
     assert result(second) == result(whole)
 
 
@@ -142,8 +143,14 @@ def test_what_auto_chose_for_a_run_is_kept(method: str, tmp_path: Path) -> None:
     settings, path = Settings(method=method, iterations=40, print_every=7), tmp_path / "c"
     solve(sources(False), replace(settings, iterations=20), checkpoints=Checkpoints(path, every=20))
     found = Checkpoints(path, resume=True)
-    longer = solve(sources(False), replace(settings, method="auto"), checkpoints=found)
-    assert found.resumed_at == 20
+    steps: list[int] = []
+    longer = solve(
+        sources(False),
+        replace(settings, method="auto"),
+        on_step=lambda step, _: steps.append(step),
+        checkpoints=found,
+    )
+    assert steps[0] == 20
     assert longer.settings.method == method
     assert result(longer) == result(solve(sources(False), settings))
 
@@ -154,7 +161,6 @@ def test_without_a_checkpoint_a_run_begins_anew(tmp_path: Path) -> None:
     assert result(solve(sources(False), settings, checkpoints=found)) == result(
         solve(sources(False), settings)
     )
-    assert found.resumed_at is None
 
 
 def dataset(seed: int = 0) -> Dataset:
@@ -199,9 +205,13 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
         )
 
 
-def test_lbfgs_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="checkpoints are for `solver=gd`"):
-        solve(dataset(), Settings(solver="lbfgs"), checkpoints=Checkpoints(tmp_path / "c", 5))
+def test_newton_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="checkpoints are not for `solver=newton`"):
+        solve(
+            dataset(),
+            Settings(solver="newton", l2=1.0),
+            checkpoints=Checkpoints(tmp_path / "c", 5),
+        )
 
 
 def a_checkpoint(path: Path) -> Checkpoints:
@@ -277,6 +287,11 @@ def meta(**changes: Any) -> str:
         ({"coordinates": np.array([[{}]] * 3, dtype=object)}, "pickled objects in coordinates"),
         ({"numbers": np.zeros(3)}, "numbers"),
         ({"cost_steps": np.zeros(4, np.int64)}, r"cost_steps of <i8 \(4,\), not"),
+        ({"vectors": np.zeros((2, 4))}, "do not belong together"),
+        ({"vectors": np.zeros((0, 4))}, "do not belong together"),
+        ({"vectors": np.zeros((3, 3))}, "do not belong together"),
+        ({"vectors": np.zeros((99, 4))}, r"vectors of <f8 \(99, 4\)"),
+        ({"vectors": np.full((3, 4), np.inf)}, "not finite"),
     ],
 )
 def test_an_unsound_checkpoint_is_refused(
@@ -341,10 +356,42 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(
         solve(sources(False), settings, checkpoints=Checkpoints(path, every=10))
     monkeypatch.undo()
     assert list(tmp_path.iterdir()) == [path]
-    going_on = Checkpoints(path, resume=True)
-    fit = solve(sources(False), settings, checkpoints=going_on)
-    assert going_on.resumed_at == 20
+    going_on, steps = Checkpoints(path, resume=True), list[int]()
+    fit = solve(sources(False), settings, lambda step, _: steps.append(step), checkpoints=going_on)
+    assert steps[0] == 20
     assert result(fit) == result(solve(sources(False), settings))
+
+
+@pytest.mark.parametrize("limit", [8, 9])
+@pytest.mark.parametrize("iterations", [60, 61, 64])
+def test_a_long_curve_is_thinned_alike_with_and_without_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, iterations: int
+) -> None:
+    for module in ("state", "checkpoint"):  # saving keeps to the limit of loading
+        monkeypatch.setattr(f"catclf.training.{module}.KEPT_LIMIT", limit)
+    path = tmp_path / "c"
+    settings = Settings(
+        method="gram", iterations=iterations, print_every=2, validation=0.2, patience=10**6
+    )
+    whole = solve(sources(False), settings)
+    for step in (17, 41):
+        asked = count()
+        solve(
+            sources(False),
+            settings,
+            should_stop=lambda: next(asked) == step,  # noqa: B023  called in this round alone
+            checkpoints=Checkpoints(path, resume=True),
+        )
+    resumed = solve(sources(False), settings, checkpoints=Checkpoints(path, resume=True))
+    assert result(resumed) == result(whole)
+    assert whole.validation is not None
+    assert resumed.validation is not None
+    assert resumed.validation.cost_steps == whole.validation.cost_steps
+    for steps in (whole.cost_steps, whole.validation.cost_steps):
+        assert limit // 2 <= len(steps) <= limit
+    *even, last = whole.cost_steps
+    assert (even[0], last) == (0, iterations)
+    assert len({b - a for a, b in pairwise(even)}) == 1
 
 
 def test_it_lies_beside_the_model() -> None:

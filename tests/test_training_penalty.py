@@ -7,10 +7,11 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from catclf.errors import SettingsError
-from catclf.objective import class_weights, spread
+from catclf.errors import DataError
+from catclf.objective import class_weights, sample_weights
+from catclf.splits import stratified_folds, stratified_sample
 from catclf.training.newton import optimum as newton
-from catclf.training.penalty import FOLDS, best_threshold, sample, select, stratified_folds
+from catclf.training.penalty import FOLDS, best_threshold, select
 
 Array = NDArray[np.float64]
 
@@ -34,7 +35,7 @@ def reference(X: Array, Y: Array, l2: float, weights: Array) -> tuple[Array, flo
 @pytest.mark.parametrize("l2", [0.003, 0.1, 10.0])
 def test_newton_finds_the_weights_of_scikit_learn(l2: float, balanced: bool) -> None:
     X, Y, K = problem()
-    v = spread(class_weights(Y, "balanced" if balanced else "none"), Y)
+    v = sample_weights(class_weights(Y, "balanced" if balanced else "none"), Y)
     a, b = newton(K, Y, v, l2)
     w, bias = reference(X, Y, l2, v)
     np.testing.assert_allclose(X @ a, w, rtol=1e-4, atol=1e-5)
@@ -60,9 +61,9 @@ def test_newton_is_not_thrown_off_by_a_bad_start_or_by_twins() -> None:
 def test_the_choice_is_that_of_a_loop_over_folds_and_penalties(workers: int) -> None:
     X, Y, K = problem()
     weights = class_weights(Y, "balanced")
-    v = spread(weights, Y)
+    v = sample_weights(weights, Y)
     choice = select(K, Y, weights, 3, workers=workers)
-    folds = stratified_folds(Y, FOLDS, 3)
+    folds = stratified_folds(Y, FOLDS, 3)[0]
     losses = []
     for l2 in choice.tried:
         Z = np.zeros(Y.shape)
@@ -91,34 +92,34 @@ def test_choices_follow_the_scale_of_the_features() -> None:
 
 def test_folds_hold_each_class_evenly_and_at_random() -> None:
     Y = (np.arange(103) < 37).astype(float)[None]
-    folds = stratified_folds(Y, 5, 0)
+    folds = stratified_folds(Y, 5, 0)[0]
     for fold in range(5):
         assert int(Y[0, folds == fold].sum()) in (7, 8)
         assert int((1 - Y[0, folds == fold]).sum()) in (13, 14)
-    np.testing.assert_array_equal(folds, stratified_folds(Y, 5, 0))
-    assert (folds != stratified_folds(Y, 5, 1)).any()
+    np.testing.assert_array_equal(folds, stratified_folds(Y, 5, 0)[0])
+    assert (folds != stratified_folds(Y, 5, 1)[0]).any()
 
 
 def test_too_few_images_of_a_class_are_refused() -> None:
     Y = (np.arange(30) < 4).astype(float)[None]
-    with pytest.raises(SettingsError, match="5 images of each class, one has 4"):
+    with pytest.raises(DataError, match="5 images of each class, one has 4"):
         select(np.eye(30), Y)
 
 
 def test_a_sample_keeps_the_proportion_of_classes() -> None:
     Y = (np.arange(1000) < 250).astype(float)[None]
-    rows = sample(Y, 0, most=100)
+    rows = stratified_sample(Y, 100, 0)
     assert len(rows) == 100
     assert int(Y[0, rows].sum()) == 25
     np.testing.assert_array_equal(rows, np.sort(rows))
-    np.testing.assert_array_equal(sample(Y, 0, most=1000), np.arange(1000))
+    np.testing.assert_array_equal(stratified_sample(Y, 1000, 0), np.arange(1000))
 
 
 def test_balanced_weights_give_classes_equal_sums() -> None:
     Y = np.array([[1.0, 0.0, 0.0, 0.0]])
     assert class_weights(Y, "balanced") == (2 / 3, 2.0)
     assert class_weights(Y, "none") == class_weights(np.zeros((1, 3)), "balanced") == (1.0, 1.0)
-    np.testing.assert_array_equal(spread((2 / 3, 2.0), Y), [[2.0, 2 / 3, 2 / 3, 2 / 3]])
+    np.testing.assert_array_equal(sample_weights((2 / 3, 2.0), Y), [[2.0, 2 / 3, 2 / 3, 2 / 3]])
 
 
 @pytest.mark.parametrize("seed", range(5))

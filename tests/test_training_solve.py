@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,11 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from catclf.datasets import Dataset, open_dataset
+from catclf.datasets import Dataset, bundled, open_dataset
 from catclf.errors import DivergedError, SettingsError
 from catclf.maths import Floats, cost_and_gradient
-from catclf.objective import StreamProblem
 from catclf.parallel import blas_threads
 from catclf.training import Fit, Settings, solve
-from catclf.training.solve import descend
 
 every_method = pytest.mark.parametrize("method", ["stream", "gram", FUSED])
 with_and_without_l2 = pytest.mark.parametrize("l2", [0.0, 2.0])
@@ -33,6 +32,9 @@ GOLDEN = (
     "0.214820 0.203078 0.192544 0.183033 0.174399 0.166521 0.159305 0.152667 0.146542 0.140872 "
     "0.135608"
 )
+
+
+FEW = Settings(iterations=100, print_every=10)  # steps: in float64 they take long
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +62,10 @@ def test_stream_and_gram_find_the_same_weights(
 ) -> None:
     gram, stream = course_fits["gram"], course_fits["stream"]
     assert np.linalg.norm(gram.w - stream.w) <= 1e-5 * np.linalg.norm(gram.w)  # float32 products
-    with blas_threads(1):
-        exact = descend(StreamProblem(open_dataset(course[0]), dtype=np.float64), Settings())
-    assert np.linalg.norm(gram.w - exact.w) <= 1e-12 * np.linalg.norm(gram.w)
-    assert gram.b == pytest.approx(exact.b, rel=1e-12)
+    gram = solve(open_dataset(course[0]), replace(FEW, method="gram"))
+    w, b, _ = plain_descent(open_dataset(course[0]), FEW)
+    assert np.linalg.norm(gram.w - w) <= 1e-11 * np.linalg.norm(gram.w)
+    assert gram.b == pytest.approx(b, rel=1e-11)
 
 
 def test_the_courses_data_give_the_courses_accuracy(
@@ -130,16 +132,41 @@ def test_the_thread_limit_ends_with_its_block() -> None:
         assert threads() == before
 
 
-def plain_descent(data: Dataset, settings: Settings) -> tuple[Floats, float]:
-    """The course's notebook, with the penalty: the formulas as they are written down."""
-    X, m = data.X / 255, data.m
+def plain_descent(data: Dataset, settings: Settings) -> tuple[Floats, float, list[float]]:
+    """The course's notebook, with the penalty: the formulas as they are written down.
+
+    w, b, and the costs at every ``print_every`` steps and at the last.
+    """
+    X, m, costs = data.X / 255, data.m, []
     w, b = np.zeros((len(X), 1)), 0.0
-    for _ in range(settings.iterations):
+    for step in range(settings.iterations + 1):
         A = 1 / (1 + np.exp(-(w.T @ X + b)))
+        if step % settings.print_every == 0 or step == settings.iterations:
+            loss = -np.mean(data.Y * np.log(A) + (1 - data.Y) * np.log(1 - A))
+            costs.append(float(loss + settings.l2 / (2 * m) * np.sum(w * w)))
+        if step == settings.iterations:
+            break
         dw = X @ (A - data.Y).T / m + settings.l2 / m * w
         db = float(np.mean(A - data.Y))
         w, b = w - settings.learning_rate * dw, b - settings.learning_rate * db
-    return w, b
+    return w, b, costs
+
+
+@pytest.fixture(scope="module")
+def bundled_costs() -> list[float]:
+    """The costs of the bundled data with the course's settings, by the plain loop in float64."""
+    return plain_descent(open_dataset(bundled()[0]), FEW)[2]
+
+
+@every_method
+def test_the_bundled_data_give_the_costs_of_the_plain_loop(
+    bundled_costs: list[float], method: str
+) -> None:
+    """Every form prints the digits of the formulas, on any machine."""
+    fit = solve(open_dataset(bundled()[0]), replace(FEW, method=method))
+    assert [f"{cost:.6f}" for cost in fit.costs] == [f"{cost:.6f}" for cost in bundled_costs]
+    close = 1e-12 if method == "gram" else 1e-6  # products in float32
+    assert fit.costs == pytest.approx(bundled_costs, rel=close)
 
 
 @every_method
@@ -147,10 +174,11 @@ def plain_descent(data: Dataset, settings: Settings) -> tuple[Floats, float]:
 def test_descent_is_the_plain_loop(data: Dataset, method: str, l2: float) -> None:
     settings = Settings(learning_rate=0.1, iterations=200, l2=l2, method=method)
     fit = solve(data, settings)
-    w, b = plain_descent(data, settings)
+    w, b, costs = plain_descent(data, settings)
     close = 1e-10 if method == "gram" else 1e-5  # products in float32
     np.testing.assert_allclose(fit.w, w, rtol=close, atol=close * np.abs(w).max())
     assert fit.b == pytest.approx(b, rel=close)
+    assert fit.costs == pytest.approx(costs, rel=close)
     assert (fit.steps, fit.settings, fit.interrupted) == (200, settings, False)
 
 
@@ -243,7 +271,9 @@ def test_divergence_on_the_courses_data_names_step_and_rate(
 ) -> None:
     with pytest.raises(DivergedError) as failure:
         solve(open_dataset(course[0]), Settings(learning_rate=1e3, method=method))
-    assert re.search(r"at step 1 with learning rate 1000: try .*rate 100$", str(failure.value))
+    assert re.search(
+        r"at step 1 with learning rate 1000: try `learning_rate=100`$", str(failure.value)
+    )
 
 
 @every_method

@@ -4,9 +4,9 @@ import gc
 import os
 import signal
 
-# What is imported and what NumPy and Typer set up lives as long as the process. Looking for garbage
-# in it takes 10 ms of a short run, and once more as long when the process ends.
-GARBAGE_THRESHOLD = 50_000  # objects; Python's own is 700
+# Modules, and the objects that NumPy and Typer set up, live as long as the process. Looking for
+# garbage among them takes 10 ms of a short run, and once more as long when the process ends.
+GARBAGE_THRESHOLD = 50_000  # objects; Python's default is 700
 
 
 def main() -> None:
@@ -16,13 +16,13 @@ def main() -> None:
     # threads where they help.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Ctrl-C while the program is being loaded just ends it: an exception then is a traceback.
-    usual = signal.getsignal(signal.SIGINT)
-    if usual is signal.default_int_handler:
+    default = signal.getsignal(signal.SIGINT)
+    if default is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from catclf.cli.app import main as run
 
-    if usual is signal.default_int_handler:
-        signal.signal(signal.SIGINT, usual)
+    if default is signal.default_int_handler:
+        signal.signal(signal.SIGINT, default)
     try:
         run()
     finally:

@@ -10,9 +10,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from catclf.cli.exit_codes import ExitCode
 from catclf.cli.options import paragraphs
-from catclf.cli.signals import Stopped
+from catclf.cli.signals import ExitCode, Stopped
 from catclf.cli.stdout import abandon_stdout, put, settle_stderr, warn
 from catclf.cli.typer_classes import Command, Group, put_help
 from catclf.errors import CatclfError
@@ -29,6 +28,7 @@ COMMANDS = (
     "report",
     "inspect",
     "data",
+    "help",
 )
 _debug = False
 
@@ -50,7 +50,7 @@ class Program(Group):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in COMMANDS:
-            for name in COMMANDS:  # one of them may be what was meant
+            for name in COMMANDS:  # so that the error can suggest one
                 self.get_command(ctx, name)
         return super().resolve_command(ctx, args)
 
@@ -87,7 +87,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Train logistic regression on images, and score images with it.",
-    epilog="Start with: catclf train && catclf predict image.jpg",
+    epilog="Start with: catclf train && catclf predict image.jpg. More: catclf help",
 )
 
 
@@ -125,28 +125,28 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 def _built(name: str) -> Any:
     """The command or the group of commands of this name."""
-    found = getattr(import_module(f"catclf.cli.{name}"), name)
-    if isinstance(found, typer.Typer):
-        built: Any = typer.main.get_group(found)
+    command = getattr(import_module(f"catclf.cli.{name}"), name)
+    if isinstance(command, typer.Typer):
+        built: Any = typer.main.get_group(command)
     else:
         alone = typer.Typer(add_completion=False)
-        alone.command(name, cls=Command, help=paragraphs(found))(found)
+        alone.command(name, cls=Command, help=paragraphs(command))(command)
         built = typer.main.get_command(alone)
     built.name = name
     return built
 
 
 def _report(error: Exception) -> None:
-    """One line that says what went wrong, where, and what to try."""
+    """Print one line on stderr: the failure, its place, and a remedy."""
     if isinstance(error, CatclfError):
         line = str(error)
     elif isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "catclf"
-        told = [error.format_message().rstrip(".") + ".", *getattr(error, "__notes__", [])]
-        line = " ".join([*told, f"See '{command} --help'."])
+        sentences = [error.format_message().rstrip(".") + ".", *getattr(error, "__notes__", [])]
+        line = " ".join([*sentences, f"See '{command} --help'."])
     elif isinstance(error, OSError) and error.filename is None and error.strerror:
-        line = f"{error.strerror}: the system refused what this needs"
+        line = f"{error.strerror}: the system refused a resource that this needs"
     elif isinstance(error, MemoryError):
         line = "not enough memory: try a smaller data set or --size"
     else:

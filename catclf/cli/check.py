@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from catclf.cli.exit_codes import ExitCode
 from catclf.cli.json_text import json_line
 from catclf.cli.open_data import reading_of_options, warn_of_idle_fit
-from catclf.cli.options import Data, FitOption, JsonOrText, Positive, Size, SkipBad, finite, reads_sources
+from catclf.cli.options import (
+    Data,
+    FitOption,
+    JsonOrText,
+    Positive,
+    Size,
+    SkipBad,
+    finite,
+    reads_sources,
+)
+from catclf.cli.signals import ExitCode
 from catclf.cli.stdout import put
 from catclf.terminal.style import stdout_styling
-from catclf.text import counted
+from catclf.text import aligned, counted, printable
 
 if TYPE_CHECKING:
     from catclf.datasets import Dataset
@@ -41,7 +50,7 @@ def check(
     seed: Annotated[int, typer.Option(min=0, help="For the point and the directions.")] = 0,
     format: JsonOrText = "text",
 ) -> None:
-    """Prove the mathematics: the gradient in five forms, and the course's worked examples.
+    """Prove the mathematics: the gradient in five forms, and the worked examples of the course.
 
     Exit code 0 only if all agree, else 1. Times are of this run, on one core.
 
@@ -56,9 +65,9 @@ def check(
     gradient = gradient_check.check_gradient(at, directions, seed)
     agrees = gradient.agrees and all(example.agrees for example in worked)
     if format == "json":
-        put(json_line(_facts(worked, gradient, agrees)))
+        put(json_line(_to_dict(worked, gradient, agrees)))
     else:
-        put(_text(worked, gradient, batch.source, agrees, stdout_styling()))
+        put(_format_text(worked, gradient, batch.source, agrees, stdout_styling()))
     if not agrees:
         raise typer.Exit(ExitCode.NO)
 
@@ -83,7 +92,7 @@ def _batch(
     return to_dataset(rows_of(source, evenly(len(source.labels), examples)), reading)
 
 
-def _facts(worked: list[Example], gradient: GradientCheck, agrees: bool) -> dict[str, Any]:
+def _to_dict(worked: list[Example], gradient: GradientCheck, agrees: bool) -> dict[str, Any]:
     return {
         "agrees": agrees,
         "pictures": gradient.images,
@@ -103,7 +112,7 @@ def _facts(worked: list[Example], gradient: GradientCheck, agrees: bool) -> dict
         "examples": [
             {
                 "name": example.name,
-                "found": example.found,
+                "found": example.result,
                 "expected": example.expected,
                 "agrees": example.agrees,
             }
@@ -112,33 +121,21 @@ def _facts(worked: list[Example], gradient: GradientCheck, agrees: bool) -> dict
     }
 
 
-def _text(
+def _format_text(
     worked: list[Example], gradient: GradientCheck, source: str, agrees: bool, style: Styling
 ) -> str:
     from catclf.maths import graph
-    from catclf.text import printable
     from catclf.training import gradient_check
 
     lines = [style.bold("J = 3(a + bc): forward values, then derivatives back from J"), ""]
     lines += graph.table(gradient_check.course_graph()).splitlines()
-    lines += ["", style.bold("the course's examples")]
-    for example in worked:
-        found = "  ".join(f"{value:.9g}" for value in example.found)
-        lines.append(f"{_mark(example.agrees, style)}  {example.name:<24} {found}")
+    lines += ["", style.bold("the course's examples"), *_example_lines(worked, style)]
     head = (
         f"the gradient at a random point: {counted(gradient.images, 'image')} of "
         f"{printable(source)}, {gradient.features} features, λ = {gradient.l2:g}"
     )
-    lines += ["", style.bold(head), "", style.dim(f"{'form':<20}{'milliseconds':>14}")]
-    for form in gradient.forms:
-        ratio = form.seconds / gradient.forms[0].seconds
-        lines.append(f"{form.name:<20}{1000 * form.seconds:>14.3f}{ratio:>11,.1f} x")
-    title = f"    {'pair':<36}{'relative difference':>19}   allowed"
-    lines += ["", style.dim(title)]
-    for pair in gradient.pairs:
-        names = f"{pair.first} = {pair.second}"
-        numbers = f"{pair.difference:>19.1e}   {pair.allowed:.0e}"
-        lines.append(f"{_mark(pair.agrees, style)}  {names:<36}{numbers}")
+    lines += ["", style.bold(head), "", *_time_lines(gradient, style)]
+    lines += ["", *_pair_lines(gradient, style)]
     end = "all agree" if agrees else "they do not agree"
     lines += [
         "",
@@ -146,6 +143,31 @@ def _text(
         f"{gradient.speedup:.0f}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _example_lines(worked: list[Example], style: Styling) -> list[str]:
+    rows = []
+    for example in worked:
+        values = "  ".join(f"{value:z.9g}" for value in example.result)
+        rows.append((_mark(example.agrees, style), example.name, values))
+    return aligned(rows, "<<<")
+
+
+def _time_lines(gradient: GradientCheck, style: Styling) -> list[str]:
+    rows = [tuple(map(style.dim, ("form", "milliseconds", "")))]
+    for form in gradient.forms:
+        ratio = form.seconds / gradient.forms[0].seconds
+        rows.append((form.name, f"{1000 * form.seconds:.3f}", f"{ratio:,.1f} x"))
+    return aligned(rows, "<>>")
+
+
+def _pair_lines(gradient: GradientCheck, style: Styling) -> list[str]:
+    rows = [("", *map(style.dim, ("pair", "relative difference", "allowed")))]
+    for pair in gradient.pairs:
+        names = f"{pair.first} = {pair.second}"
+        mark = _mark(pair.agrees, style)
+        rows.append((mark, names, f"{pair.difference:.1e}", f"{pair.allowed:.0e}"))
+    return aligned(rows, "<<>>")
 
 
 def _mark(good: bool, style: Styling) -> str:

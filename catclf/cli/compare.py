@@ -23,9 +23,9 @@ from catclf.cli.options import (
     SkipBad,
     reads_sources,
 )
-from catclf.cli.stdout import put, warn
+from catclf.cli.stdout import options_of, put, warn
 from catclf.terminal.style import stdout_styling
-from catclf.text import counted, printable
+from catclf.text import aligned, counted, printable
 
 if TYPE_CHECKING:
     from catclf.datasets import Dataset, Reading
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from catclf.evaluation.crossval import Progress
     from catclf.samples import Labelled
     from catclf.terminal.style import Styling
+
+PIXEL_DEFAULTS = "0.01,0.001,0.0001", "0"  # learning rates and penalties
+FEATURE_DEFAULTS = "1.9", "0.01,0.03,0.1,0.3"
 
 
 @reads_sources
@@ -59,7 +62,7 @@ def compare(
     features: Annotated[
         Features,
         typer.Option(
-            help="What is weighed. Patches are learned from all images, without their labels.",
+            help="Input features. Patches are learned from all images, without their labels.",
             rich_help_panel=TRAINING,
         ),
     ] = "pixels",
@@ -69,7 +72,7 @@ def compare(
             "--learning-rate",
             "--lr",
             help="Rates.",
-            show_default="0.01,0.001,0.0001; 1.9 for hog and patches",
+            show_default="0.01,0.001,0.0001; 1.9 for other features",
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -78,7 +81,7 @@ def compare(
         typer.Option(
             "--l2",
             help="Penalties λ, each with each rate.",
-            show_default="0; 0.01,0.03,0.1,0.3 for hog and patches",
+            show_default="0; 0.01,0.03,0.1,0.3 for other features",
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -90,7 +93,7 @@ def compare(
     seed: Annotated[int, typer.Option(help="Of the divisions.")] = 0,
     by: Annotated[
         Literal["balanced-accuracy", "accuracy", "roc-auc", "log-loss"],
-        typer.Option(help="What decides."),
+        typer.Option(help="The measure that decides."),
     ] = "balanced-accuracy",
     format: JsonOrText = "text",
     quiet: Quiet = False,
@@ -104,13 +107,11 @@ def compare(
     from catclf.evaluation import compare, crossval
     from catclf.terminal.progress import live_text, phases
 
-    usual = ("0.01,0.001,0.0001", "0") if features == "pixels" else ("1.9", "0.01,0.03,0.1,0.3")
-    plan = replace(
-        _plan(learning_rate or usual[0], l2 or usual[1], iterations, folds, repeats, seed),
-        features=features,
-    )
+    plan = _plan(learning_rate, l2, iterations, folds, repeats, seed, features)
     warn_of_idle_fit(fit, data or [])
-    with reading_with_progress(size, fit, skip_bad, quiet, positive=positive) as reading:
+    with reading_with_progress(
+        size, fit, skip_bad, quiet, positive=positive, features=features
+    ) as reading:
         pooled, dropped = _pooled(data, reading, distinct)
     if dropped and not quiet:
         which = "which repeats another" if dropped == 1 else "which repeat others"
@@ -118,10 +119,12 @@ def compare(
     rows: Labelled = pooled
     if features != "pixels":
         from catclf.features.prepare import prepare
+        from catclf.training.options import TrainOptions
 
-        rows = prepare(pooled, features, seed=seed, phase=phases(quiet))[1]
+        flip = TrainOptions(features).mirrors
+        rows = prepare(pooled, features, flip=flip, seed=seed, phase=phases(quiet))[1]
     with live_text(quiet) as show:
-        found = crossval.compare(
+        comparison = crossval.compare(
             rows,
             plan,
             pooled.source,
@@ -129,23 +132,33 @@ def compare(
             dropped,
             lambda progress: show(_live(plan, progress)),
         )
-    found.require_sound()
+    comparison.require_sound()
     measure = by.replace("-", "_")
     if format == "json":
-        put(json_line(compare.facts(found, measure)))
+        put(json_line(compare.to_dict(comparison, measure)))
     elif not quiet:
-        put(format_text(found, measure, stdout_styling()))
+        put(format_text(comparison, measure, stdout_styling()))
 
 
-def _plan(rates: str, l2: str, iterations: int, folds: int, repeats: int, seed: int) -> Plan:
+def _plan(
+    rates: str | None,
+    l2: str | None,
+    iterations: int,
+    folds: int,
+    repeats: int,
+    seed: int,
+    features: Features,
+) -> Plan:
+    """Each penalty with each rate; without them the defaults that suit the features."""
     from catclf.evaluation.compare import Candidate, Plan
 
+    defaults = PIXEL_DEFAULTS if features == "pixels" else FEATURE_DEFAULTS
     candidates = tuple(
         Candidate(rate, penalty)
-        for penalty in _numbers("--l2", l2)
-        for rate in _numbers("--learning-rate", rates)
+        for penalty in _numbers("--l2", l2 or defaults[1])
+        for rate in _numbers("--learning-rate", rates or defaults[0])
     )
-    return Plan(candidates, iterations, folds, repeats, seed)
+    return Plan(candidates, iterations, folds, repeats, seed, features)
 
 
 def _numbers(option: str, text: str) -> list[float]:
@@ -179,63 +192,68 @@ def _pooled(paths: list[Path] | None, reading: Reading, distinct: bool) -> tuple
 
 
 def _live(plan: Plan, progress: Progress) -> str:
-    lines = [f"{'':<20}  training cost  held-out log loss"]
-    for candidate, trained, out in zip(
-        plan.candidates, progress.trained.tolist(), progress.held_out.tolist(), strict=True
-    ):
-        lines.append(f"{candidate!s:<20}  {trained:>13.6f}  {out:>17.6f}")
-    return "\n".join([*lines, f"step {progress.step} of {progress.total}"])
+    rows = [("", "training cost", "held-out log loss")]
+    means = zip(progress.trained.tolist(), progress.held_out.tolist(), strict=True)
+    for candidate, (trained, out) in zip(plan.candidates, means, strict=True):
+        rows.append((f"{candidate!s:<20}", f"{trained:z.6f}", f"{out:z.6f}"))
+    return "\n".join([*aligned(rows, "<>>"), f"step {progress.step} of {progress.total}"])
 
 
-def format_text(found: Comparison, measure: str, style: Styling) -> str:
-    """The table and what to take, for people, in 80 columns but for long names."""
-    from catclf.evaluation.compare import COLUMNS
-
-    plan, positive = found.plan, printable(found.classes[1])
+def format_text(comparison: Comparison, measure: str, style: Styling) -> str:
+    """The table and the best candidate for people, in 80 columns but for long names."""
+    plan, positive = comparison.plan, printable(comparison.classes[1])
     head = (
-        f"{printable(found.source)}: {counted(found.images, 'image')}, "
-        f"{found.positives} {positive} ({100 * found.positives / found.images:.1f} %)"
+        f"{printable(comparison.source)}: {counted(comparison.images, 'image')}, "
+        f"{comparison.positives} {positive} "
+        f"({100 * comparison.positives / comparison.images:.1f} %)"
     )
     repeats = f" x {plan.repeats} repeats" if plan.repeats > 1 else ""
+    sign = "+-" if style.ascii_only else "±"
     how = (
         f"{plan.folds} folds{repeats}, seed {plan.seed}, {counted(plan.iterations, 'step')}; "
-        "mean and standard deviation on held-out folds"
+        f"mean {sign} std over held-out folds"
     )
-    names = ("balanced acc.", "accuracy", "ROC AUC", "log loss")
-    headings = "".join(f"{name:>16}" for name in names)
-    lines = [style.bold(head), *wrap(how, 80), "", style.dim(f"{'rate':<8}{'λ':>6}{headings}")]
-    best = found.best(measure)
-    for result in found.results:
-        line = f"{result.candidate.learning_rate:<8g}{result.candidate.l2:>6g}"
+    lines = [style.bold(head), *wrap(how, 80), "", *_table(comparison, measure, style)]
+    return "\n".join([*lines, "", *_advice(comparison, measure, style)]) + "\n"
+
+
+def _table(comparison: Comparison, measure: str, style: Styling) -> list[str]:
+    """A row for each candidate, the best one in bold."""
+    from catclf.evaluation.compare import COLUMNS
+
+    names = ("rate", "λ", "balanced acc.", "accuracy", "ROC AUC", "log loss")
+    rows = [tuple(map(style.dim, names))]
+    best = comparison.best(measure)
+    for result in comparison.results:
+        cells = [f"{result.candidate.learning_rate:g}", f"{result.candidate.l2:g}"]
         if result.diverged is None:
-            line += "".join(f"{_cell(result, name, style):>16}" for name in COLUMNS)
-        else:
-            line += f"   diverged at step {result.diverged}"
-        lines.append(style.bold(line) if result is best else line)
-    return "\n".join([*lines, "", *_advice(found, measure, style)]) + "\n"
+            cells += [_cell(result, name, style) for name in COLUMNS]
+        rows.append(tuple(map(style.bold, cells)) if result is best else tuple(cells))
+    lines = aligned(rows, "<>" + ">" * len(COLUMNS))
+    for i, result in enumerate(comparison.results, 1):
+        if result.diverged is not None:
+            lines[i] += f"  diverged at step {result.diverged}"
+    return lines
 
 
 def _cell(result: Result, name: str, style: Styling) -> str:
     sign = "+-" if style.ascii_only else "±"
-    mean, spread = result.mean(name), result.spread(name)
+    mean, std = result.mean(name), result.std(name)
     if name in ("accuracy", "balanced_accuracy"):
-        return f"{100 * mean:.1f} {sign} {100 * spread:.1f} %"
-    return f"{mean:.3f} {sign} {spread:.3f}"
+        return f"{100 * mean:z.1f} {sign} {100 * std:.1f} %"
+    return f"{mean:z.3f} {sign} {std:.3f}"
 
 
-def _advice(found: Comparison, measure: str, style: Styling) -> list[str]:
+def _advice(comparison: Comparison, measure: str, style: Styling) -> list[str]:
     from catclf.evaluation.compare import NAMES
-    from catclf.report.sections import train_options
 
-    best = found.best(measure)
+    best = comparison.best(measure)
     assert best is not None
-    lines = [
-        style.bold(f"take {train_options(best.candidate, found.plan.features)}")
-        + f": the best {NAMES[measure]}"
-    ]
-    alike = found.as_good(measure)
+    options = options_of(comparison.settings(best.candidate))
+    lines = [style.bold(f"take {options}") + f": the best {NAMES[measure]}"]
+    alike = comparison.as_good(measure)
     if alike:
         others = ", ".join(str(result.candidate) for result in alike)
-        lines += wrap(f"within the spread of these folds, as good: {others}", 80)
+        lines += wrap(f"within two standard errors, as good: {others}", 80)
     lines.append("no test set was used: keep yours for the one model that you train with this")
     return lines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,10 +22,10 @@ from catclf.cli.options import (
 )
 from catclf.cli.stdout import put, warn
 from catclf.terminal.style import stdout_styling
-from catclf.text import counted, printable
+from catclf.text import aligned, counted, printable
 
 if TYPE_CHECKING:
-    from catclf.evaluation.evaluate import Answer, Evaluation
+    from catclf.evaluation.evaluate import Evaluation, Measure
     from catclf.terminal.style import Styling
 
 
@@ -51,72 +50,69 @@ def evaluate(
     ] = 5,
     format: JsonOrText = "text",
 ) -> None:
-    """Judge a model on labelled images that it has not seen.
+    """Evaluate a model on labelled images that it was not trained on.
 
-    The column "blind" is what the best answer that ignores the image would get. Warnings, such as
-    class shares unlike those in training, go to stderr.
+    The column "baseline" is the best result of a prediction that ignores the image: always the
+    majority class. Warnings, as of another class balance than in training, go to stderr.
 
     Example: catclf evaluate test_catvnoncat.h5 -m model.npz --format json
     """
     from catclf.evaluation import evaluate
-    from catclf.model.file import load
+    from catclf.model.file import load, naming
 
     trained = load(model)
     labelled = open_labelled(trained, data, part, positive, skip_bad=skip_bad)
-    found = evaluate.evaluate(trained, labelled, threshold)
-    for warning in found.warnings():
+    with naming(model):
+        result = evaluate.evaluate(trained, labelled, threshold)
+    for warning in result.warnings():
         warn(warning)
     if format == "json":
-        put(json_line(evaluate.facts(found, mistakes)))
+        put(json_line(evaluate.to_dict(result, mistakes)))
     else:
-        put(format_text(found, mistakes, stdout_styling()))
+        put(format_text(result, mistakes, stdout_styling()))
 
 
-def format_text(found: Evaluation, mistakes: int, style: Styling) -> str:
-    """Everything for people, in 80 columns but for long names."""
+def format_text(result: Evaluation, mistakes: int, style: Styling) -> str:
+    """All results for people, in 80 columns but for long names."""
     from catclf.evaluation.evaluate import measures
 
-    counts = found.counts
-    negative, positive = (printable(name) for name in found.classes)
+    counts = result.counts
+    negative, positive = (printable(name) for name in result.classes)
     head = (
-        f"{printable(found.source)}: {counted(counts.total, 'image')}, "
-        f"{counts.positives} {positive} ({100 * found.share:.1f} %), {counts.negatives} {negative}"
+        f"{printable(result.source)}: {counted(counts.total, 'image')}, {counts.positives} "
+        f"{positive} ({100 * result.positive_fraction:.1f} %), {counts.negatives} {negative}"
     )
-    lines = [style.bold(head), "", style.dim(f"{'':<19}{'model':>9}  {'blind':>9}")]
-    for m in measures(found):
-        blind = "" if m.blind is None else m.show(m.blind)
-        value = style.bold(f"{m.show(m.value):>9}")
-        lines.append(f"{m.name:<19}{value}  {blind:>9}   {m.note}".rstrip())
-    lines += ["", *_confusion_lines(found, style)]
-    wrong = found.answers(False, mistakes)
-    if wrong:
-        lines += ["", *_answer_lines("most confident mistakes", wrong, positive, style)]
+    lines = [style.bold(head), "", *_measure_lines(measures(result), style)]
+    lines += ["", *_confusion_lines(result, style)]
+    if mistakes and counts.correct < counts.total:
+        lines += ["", style.bold("most confident mistakes")]
+        lines += _mistake_lines(result, mistakes, style)
     return "\n".join(lines) + "\n"
 
 
-def _confusion_lines(found: Evaluation, style: Styling) -> list[str]:
-    counts = found.counts
-    negative, positive = (printable(name) for name in found.classes)
-    width = max(8, len(f"said {negative}"), len(f"said {positive}"))
-    side = max(len(f"is {negative}"), len(f"is {positive}"), 16)
+def _measure_lines(measures: list[Measure], style: Styling) -> list[str]:
+    rows = [("", style.dim("model"), style.dim("baseline"), "")]
+    for m in measures:
+        baseline = "" if m.baseline is None else m.show(m.baseline)
+        rows.append((m.name, style.bold(m.show(m.value)), baseline, m.note))
+    return aligned(rows, "<>><")
+
+
+def _confusion_lines(result: Evaluation, style: Styling) -> list[str]:
+    counts = result.counts
+    negative, positive = (printable(name) for name in result.classes)
     rows = [
-        (f"is {negative}", f"{counts.tn}", f"{counts.fp}"),
-        (f"is {positive}", f"{counts.fn}", f"{counts.tp}"),
+        ("", style.dim(f"predicted {negative}"), style.dim(f"predicted {positive}")),
+        (f"actual {negative}", f"{counts.tn}", f"{counts.fp}"),
+        (f"actual {positive}", f"{counts.fn}", f"{counts.tp}"),
     ]
-    head = f"{'':<{side}}  {'said ' + negative:>{width}}  {'said ' + positive:>{width}}"
-    body = [f"{name:<{side}}  {a:>{width}}  {b:>{width}}" for name, a, b in rows]
-    return [style.dim(head), *body]
+    return aligned(rows, "<>>")
 
 
-def _answer_lines(
-    title: str, answers: Sequence[Answer], positive: str, style: Styling
-) -> list[str]:
-    labels = [printable(answer.label) for answer in answers]
-    said = [printable(answer.answer) for answer in answers]
-    a, b = max(5, *map(len, labels)), max(5, *map(len, said))
-    head = f"{f'P({positive})':>9}  {'is':<{a}}  {'said':<{b}}  image"
-    lines = [style.bold(title), style.dim(head)]
-    for answer, label, answered in zip(answers, labels, said, strict=True):
-        share = f"{100 * answer.probability:.2f} %"
-        lines.append(f"{share:>9}  {label:<{a}}  {answered:<{b}}  {answer.shown}")
-    return lines
+def _mistake_lines(result: Evaluation, count: int, style: Styling) -> list[str]:
+    head = (f"P({printable(result.classes[1])})", "actual", "predicted", "image")
+    rows = [tuple(map(style.dim, head))]
+    for wrong in result.predictions(False, count):
+        names = printable(wrong.label), printable(wrong.predicted), wrong.shown
+        rows.append((f"{100 * wrong.probability:.2f} %", *names))
+    return aligned(rows, "><<<")

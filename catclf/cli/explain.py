@@ -1,4 +1,4 @@
-"""``catclf explain``: why one image got its answer."""
+"""``catclf explain``: why one image got its prediction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from catclf.cli.stdout import put
 from catclf.errors import DataError, ImageError, SettingsError
 from catclf.storage.files import replacing
 from catclf.terminal.style import stdout_styling
-from catclf.text import counted, printable
+from catclf.text import aligned, counted, printable
 
 if TYPE_CHECKING:
     from catclf.datasets import Part
@@ -42,7 +42,7 @@ def explain(
         str | None,
         typer.Option(
             help="The true class, for the loss.",
-            show_default="that in the data set, else the answer given",
+            show_default="that in the data set, else the predicted class",
         ),
     ] = None,
     image_file: Annotated[
@@ -55,37 +55,38 @@ def explain(
     ] = None,
     format: JsonOrText = "text",
 ) -> None:
-    """Show how one image's answer came about: z as a sum of parts, and the graph of its loss.
+    """Explain the prediction for one image: z as a sum of parts, and the graph of its loss.
 
     Example: catclf explain cat.jpg --label cat --image evidence.png
     """
     from catclf import explain as explaining
     from catclf.images import png
-    from catclf.model.file import load
+    from catclf.model.file import load, naming
 
     trained = load(model)
     if image_file is not None:
         require_output(image_file, [image, model])
-    shown, pixels, known = _image(trained, image, index, part)
-    found = explaining.explain(trained, pixels)
-    label = label or known or found.answer
-    if label not in found.classes:
-        names = " or ".join(printable(name) for name in found.classes)
+    shown, pixels, actual = _image(trained, image, index, part)
+    with naming(model):
+        result = explaining.explain(trained, pixels)
+    label = label or actual or result.prediction
+    if label not in result.classes:
+        names = " or ".join(printable(name) for name in result.classes)
         raise SettingsError(f"--label {printable(label)} is no class of the model: use {names}")
-    rows = explaining.loss_graph(found, found.classes.index(label))
+    rows = explaining.loss_graph(result, result.classes.index(label))
     if image_file is not None:
         with replacing(image_file) as file:
-            file.write(png.encode(explaining.side_by_side(found)))
+            file.write(png.encode(explaining.side_by_side(result)))
     if format == "json":
-        put(json_line(_facts(shown, found, label, rows)))
+        put(json_line(_to_dict(shown, result, label, rows)))
     else:
-        put(_text(shown, found, label, rows, image_file, stdout_styling()))
+        put(_format_text(shown, result, label, rows, image_file, stdout_styling()))
 
 
 def _image(
     model: Model, path: Path, index: int | None, part: Part | None
 ) -> tuple[str, Pixels, str | None]:
-    """What the image is called, its pixels, and its label where that is known."""
+    """The name of the image, its pixels, and its label, or None where it has none."""
     from catclf.images import decode
 
     if index is None:
@@ -96,7 +97,7 @@ def _image(
         except ImageError as error:
             hint = ": of a data set say which image, as --index 0" if _is_data_set(path) else ""
             raise DataError(f"{printable(path)}: {error}{hint}") from error
-    data = open_labelled(model, path, part)
+    data = open_labelled(model, path, part, encodes=False)
     if index >= data.m:
         raise SettingsError(
             f"--index {index}: {printable(path)} has {counted(data.m, 'image')}, 0 to {data.m - 1}"
@@ -112,48 +113,49 @@ def _is_data_set(path: Path) -> bool:
     return path.is_dir() or (path.is_file() and path.suffix.lower() in ENDINGS)
 
 
-def _facts(shown: str, found: Explanation, label: str, rows: list[Row]) -> dict[str, Any]:
+def _to_dict(shown: str, result: Explanation, label: str, rows: list[Row]) -> dict[str, Any]:
     from catclf.explain.contributions import COLUMNS, ROWS
 
     return {
         "picture": shown,
-        "answer": found.answer,
-        "probability": found.probability,
-        "z": found.z,
-        "bias": found.bias,
-        "channels": found.channels,
+        "answer": result.prediction,
+        "probability": result.probability,
+        "z": result.z,
+        "bias": result.bias,
+        "channels": result.channels,
         "regions": {
             f"{ROWS[i]} {COLUMNS[j]}": value
-            for i, row in enumerate(found.regions.tolist())
+            for i, row in enumerate(result.regions.tolist())
             for j, value in enumerate(row)
         },
         "label": label,
         "graph": [
-            {"node": row.node, "is": row.made, "value": row.value, "grad": row.grad} for row in rows
+            {"node": row.node, "is": row.formula, "value": row.value, "grad": row.grad}
+            for row in rows
         ],
     }
 
 
-def _text(
+def _format_text(
     shown: str,
-    found: Explanation,
+    result: Explanation,
     label: str,
     rows: list[Row],
     image_file: Path | None,
     style: Styling,
 ) -> str:
-    positive = printable(found.classes[1])
+    positive = printable(result.classes[1])
     head = (
-        f"{shown}: {printable(found.answer)}, P({positive}) {100 * found.probability:.2f} %, "
-        f"z = {found.z:+.6f}"
+        f"{shown}: {printable(result.prediction)}, P({positive}) {100 * result.probability:.2f} %, "
+        f"z = {result.z:+z.6f}"
     )
-    lines = [style.bold(head), "", *_part_lines(found, style), "", *_region_lines(found, style)]
+    lines = [style.bold(head), "", *_part_lines(result, style), "", *_region_lines(result, style)]
     title = f"the graph of the loss if the label is {printable(label)}"
     lines += ["", style.bold(title), "", *_graph_lines(rows, style)]
     if image_file is not None:
         from catclf.images.colormap import full_colour
 
-        full = full_colour(found.per_pixel)
+        full = full_colour(result.per_pixel)
         lines += [
             "",
             f"{printable(image_file)}: the image, and its evidence: orange for {positive}, blue "
@@ -163,36 +165,37 @@ def _text(
     return "\n".join(lines) + "\n"
 
 
-def _part_lines(found: Explanation, style: Styling) -> list[str]:
-    """z as bias and three channels, with bars to one scale."""
-    parts = {"bias": found.bias, **found.channels}
-    most = max(map(abs, (*parts.values(), found.z)))
-    lines = [style.bold(found.parts_title)]
-    for name, value in (*parts.items(), ("z", found.z)):
-        number = style.signed(value, f"{value:+12.6f}")
-        lines.append(f"  {name:<6}{number}  {style.bar(value, most, BAR)}".rstrip())
-    return lines
+def _part_lines(result: Explanation, style: Styling) -> list[str]:
+    """The parts of z, and z itself, with bars to one scale."""
+    parts = {"bias": result.bias, **result.channels, "z": result.z}
+    largest = max(map(abs, parts.values()))
+    rows = [
+        (f"  {name}", _signed(value, "+z.6f", style), style.bar(value, largest, BAR))
+        for name, value in parts.items()
+    ]
+    return [style.bold(result.parts_title), *aligned(rows, "<><")]
 
 
-def _region_lines(found: Explanation, style: Styling) -> list[str]:
+def _region_lines(result: Explanation, style: Styling) -> list[str]:
     """The 3x3 regions where they lie in the image."""
-    most = float(abs(found.regions).max())
-    positive = printable(found.classes[1])
-    lines = [style.bold(f"{found.regions_title}: + speaks for {positive}, - against")]
-    for row in found.regions.tolist():
-        cells = [f"{style.signed(v, f'{v:+9.4f}')} {style.bar(v, most, BAR // 3 + 1)}" for v in row]
-        lines.append("  " + "   ".join(cells).rstrip())
-    return lines
+    largest = float(abs(result.regions).max())
+    title = f"{result.regions_title}: + speaks for {printable(result.classes[1])}, - against"
+    rows = []
+    for values in result.regions.tolist():
+        row = [" "]
+        for value in values:
+            row += [_signed(value, "+z.4f", style), style.bar(value, largest, BAR // 3 + 1)]
+        rows.append(row)
+    return [style.bold(title), *aligned(rows, "<><><><")]
 
 
 def _graph_lines(rows: list[Row], style: Styling) -> list[str]:
-    width = max(len(row.node) for row in rows)
-    made = max(len(row.made) for row in rows)
-    head = f"{'node':<{width}}  {'is':<{made}}  {'value':>13}  {'dL / d node':>13}"
-    return [
-        style.dim(head),
-        *(
-            f"{row.node:<{width}}  {row.made:<{made}}  {row.value:>13.6g}  {row.grad:>13.6g}"
-            for row in rows
-        ),
-    ]
+    head = tuple(map(style.dim, ("node", "is", "value", "dL / d node")))
+    cells = [(row.node, row.formula, f"{row.value:z.6g}", f"{row.grad:z.6g}") for row in rows]
+    return aligned([head, *cells], "<<>>")
+
+
+def _signed(value: float, spec: str, style: Styling) -> str:
+    """A number in the colour of its sign, or in none if it is shown as zero."""
+    text = format(value, spec)
+    return style.signed(float(text), text)

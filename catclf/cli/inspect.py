@@ -1,12 +1,11 @@
-"""``catclf inspect``: what is inside a model file."""
+"""``catclf inspect``: the contents of a model file."""
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +13,7 @@ from catclf.cli.json_text import json_line
 from catclf.cli.options import OUTPUT, JsonOrText
 from catclf.cli.stdout import put
 from catclf.storage.files import replacing, require_writable
-from catclf.text import counted, printable
+from catclf.text import aligned, counted, printable, setting_rows
 
 if TYPE_CHECKING:
     from catclf.metrics import Counts
@@ -35,7 +34,7 @@ def inspect(
     ] = None,
     format: JsonOrText = "text",
 ) -> None:
-    """Show all that a model file holds: settings, origin, accuracy, cost curve, weights.
+    """Show all that a model file holds: settings, training data, accuracy, cost curve, weights.
 
     Example: catclf inspect model.npz --image weights.png
     """
@@ -50,11 +49,11 @@ def inspect(
 
         with replacing(image_file) as file:
             file.write(encode(model_image(trained)))
-    put(_as_json(model, trained) if format == "json" else _as_text(model, trained))
+    put(_json_text(model, trained) if format == "json" else _format_text(model, trained))
 
 
-def _as_json(path: Path, model: Model) -> str:
-    """One line of strict JSON; costs are pairs of a step and the cost after it."""
+def _json_text(path: Path, model: Model) -> str:
+    """One line of strict JSON: ``costs`` are pairs of a step and the cost after it."""
     training = asdict(model.training)
     for part, counts in (("train", model.training.train), ("test", model.training.test)):
         if counts is not None and counts.total:
@@ -87,11 +86,11 @@ def _weights(model: Model) -> dict[str, float]:
     }
 
 
-def _as_text(path: Path, model: Model) -> str:
-    """Aligned facts, one a line, and the cost curve."""
+def _format_text(path: Path, model: Model) -> str:
+    """Names and values, one pair a line, and the cost curve."""
     from catclf.terminal.chart import curve
 
-    lines = [f"{name:<15} {value}" for name, value in _facts(path, model)]
+    lines = aligned(_rows(path, model), "<<")
     if model.costs:
         encoding = getattr(sys.stdout, "encoding", None) or "ascii"
         ascii_only = "utf" not in encoding.lower()
@@ -99,59 +98,63 @@ def _as_text(path: Path, model: Model) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _facts(path: Path, model: Model) -> list[tuple[str, str]]:
-    image, training, weights = model.preprocess, model.training, _weights(model)
+def _rows(path: Path, model: Model) -> list[tuple[str, str]]:
+    """The model, its features and its training as names and values."""
+    image, weights = model.preprocess, _weights(model)
     background = " ".join(map(str, image.background))
-    ended = ", interrupted" if training.interrupted else ""
-    facts = [
+    return [
         ("model", f"{printable(path)}: {counted(path.stat().st_size, 'byte', ',')}"),
         ("fingerprint", model.fingerprint),
         ("classes", f"{printable(model.classes[0])}, {printable(model.classes[1])} (positive)"),
         ("threshold", f"{model.threshold!r}"),
         (
-            "picture",
+            "image",
             f"{image.size}x{image.size} RGB / 255, {image.fit}, {image.resampling}, "
             f"background {background}",
         ),
         (
             "weights",
-            f"{model.n:,} from {weights['least']:.4g} to {weights['greatest']:.4g}, "
+            f"{model.n:,} from {weights['least']:z.4g} to {weights['greatest']:z.4g}, "
             f"norm {weights['norm']:.4g}",
         ),
-        *_feature_facts(model),
+        *_feature_rows(model),
         ("bias", f"{model.b!r}"),
-        (
-            "trained on",
-            f"{printable(training.source) or 'unknown'}: "
-            f"{counted(training.images, 'image', ',')}, "
-            f"{training.positives:,} of them {printable(model.classes[1])}",
-        ),
+        *_training_rows(model),
+    ]
+
+
+def _training_rows(model: Model) -> list[tuple[str, str]]:
+    training = model.training
+    images = (
+        f"{counted(training.images, 'image', ',')}, "
+        f"{training.positives:,} of them {printable(model.classes[1])}"
+    )
+    rows = [
+        ("trained on", f"{printable(training.source) or 'unknown'}: {images}"),
         ("data", f"SHA-256 {printable(training.fingerprint) or 'unknown'}"),
-        ("steps", f"{training.steps:,}{ended}"),
-        *((f"  {printable(name)}", _shown(value)) for name, value in training.settings.items()),
+        ("steps", f"{training.steps:,}{', interrupted' if training.interrupted else ''}"),
+        *_indented(setting_rows(training.settings)),
         ("train accuracy", _accuracy(training.train)),
         ("test accuracy", _accuracy(training.test)),
         ("made by", f"catclf {printable(training.catclf)}"),
     ]
     if model.costs:
-        first, last = model.cost_steps[0], model.cost_steps[-1]
-        facts.append(
-            ("cost", f"{model.costs[0]:.6f} at step {first}, {model.costs[-1]:.6f} at step {last}")
-        )
-    return facts
+        first, last = (f"{model.costs[i]:z.6f} at step {model.cost_steps[i]}" for i in (0, -1))
+        rows.append(("cost", f"{first}, {last}"))
+    return rows
 
 
-def _feature_facts(model: Model) -> list[tuple[str, str]]:
+def _feature_rows(model: Model) -> list[tuple[str, str]]:
     """The kind of features and their settings, unless they are pixels."""
     if model.features is None:
         return []
     settings = model.features.settings
-    rest = [(f"  {name}", _shown(value)) for name, value in settings.items() if name != "kind"]
-    return [("features", model.features.kind), *rest]
+    rest = {name: value for name, value in settings.items() if name != "kind"}
+    return [("features", model.features.kind), *_indented(setting_rows(rest))]
 
 
-def _shown(value: Any) -> str:
-    return printable(value if isinstance(value, str) else json.dumps(value))
+def _indented(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(f"  {name}", value) for name, value in rows]
 
 
 def _accuracy(counts: Counts | None) -> str:

@@ -22,17 +22,17 @@ def json_line(fields: Mapping[str, object]) -> str:
 
 def unicode_fields(fields: Mapping[str, object]) -> dict[str, object]:
     """These fields with every text in Unicode, at any depth."""
-    found: dict[str, object] = {}
+    converted: dict[str, object] = {}
     for name, value in fields.items():
         key = name if is_unicode(name) else printable(name)
         if isinstance(value, str):
-            found |= text_fields(key, value)
+            converted |= text_fields(key, value)
             continue
-        found[key] = _unicode(value)
+        converted[key] = _unicode(value)
         texts = _texts(value)
         if not all(map(is_unicode, texts)):
-            found[f"{key}_base64"] = [_base64(text) for text in texts]
-    return found
+            converted[f"{key}_base64"] = [_base64(text) for text in texts]
+    return converted
 
 
 def text_fields(key: str, text: str) -> dict[str, object]:
@@ -43,7 +43,7 @@ def text_fields(key: str, text: str) -> dict[str, object]:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether no byte of the name that this text was is left undecoded."""
+    """True if every byte of the name that this text was made from is decoded."""
     if text.isascii():
         return True
     try:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from catclf.cli.options import SOURCE_OPTIONS
+from catclf.cli.photographs import encoder_of
 from catclf.cli.stdout import warn
 from catclf.errors import DataError
 from catclf.text import printable
 
 if TYPE_CHECKING:
     from catclf.datasets import Dataset, Part, Reading
+    from catclf.datasets.dataset import EncoderOf
     from catclf.datasets.sources import Source
     from catclf.model import Model
 
@@ -29,8 +31,15 @@ def reading_with_progress(
     positive: str | None = None,
     workers: int | None = None,
     stream: bool = False,
+    features: str = "pixels",
+    encoder: EncoderOf | None = None,
 ) -> Iterator[Reading]:
-    """How to read a source, with a progress bar on a terminal while images are decoded."""
+    """How to read a source, with a progress bar on a terminal while images are decoded.
+
+    ``features`` decide the default size of image files.
+    """
+    from catclf.datasets import Reading
+    from catclf.features.base import DEFAULT_SIZES
     from catclf.terminal.progress import counting
 
     with counting("reading images", quiet) as on_progress:
@@ -43,6 +52,8 @@ def reading_with_progress(
             workers=workers,
             on_progress=on_progress,
             stream=stream,
+            default_size=DEFAULT_SIZES.get(features, Reading.default_size),
+            encoder=encoder,
         )
 
 
@@ -142,7 +153,9 @@ def open_all_parts(path: Path, reading: Reading) -> dict[Part, Source]:
 
     order: tuple[Part, ...] = ("train", "validation", "test")
     held = parts_of(path, reading) if path.exists() else set()
-    parts = [part for part in order if part in held] if {"train", "test"} <= held else ["train"]
+    parts = order[:1]
+    if {"train", "test"} <= held:
+        parts = tuple(part for part in order if part in held)
     return {part: open_source(path, part, reading) for part in parts}
 
 
@@ -154,15 +167,22 @@ def open_labelled(
     *,
     skip_bad: bool = False,
     quiet: bool = False,
+    encodes: bool = True,
 ) -> Dataset:
-    """A source as the model sees it, its notes on stderr; without a path the bundled data."""
+    """A source as the model sees it, its notes on stderr; without a path the bundled data.
+
+    Photographs that a network makes features of are not held; ``encodes`` makes them at once.
+    """
     from catclf.datasets import bundled, open_for
 
     if path is None:
         path = bundled()[part != "train"]
     elif part is not None:
         _require_part(path, part)
-    with reading_with_progress(None, None, skip_bad, quiet, positive=positive) as reading:
+    encoder = encoder_of(model, encodes)
+    with reading_with_progress(
+        None, None, skip_bad, quiet, positive=positive, encoder=encoder
+    ) as reading:
         data = open_for(model.classes, model.preprocess, path, part or "test", reading)
     for note in data.notes:
         warn(note)

@@ -49,7 +49,7 @@ Data = Annotated[
     Path | None,
     typer.Option(help=SOURCE_HELP, show_default="the bundled data set", rich_help_panel=DATA),
 ]
-Features = Literal["pixels", "hog", "patches"]
+Features = Literal["pixels", "hog", "patches", "stacked", "network"]
 JsonOrText = Annotated[
     Literal["text", "json"], typer.Option("--format", help="How to print.", rich_help_panel=OUTPUT)
 ]
@@ -59,7 +59,8 @@ Size = Annotated[
         min=1,
         max=1024,
         help="Height and width of the images.",
-        show_default="that of stored images, else 64",
+        show_default="that of stored images; else 64, or if they have more 128 for stacked and "
+        "224 for network",
         rich_help_panel=DATA,
     ),
 ]
@@ -133,9 +134,7 @@ class SourceOptions(NamedTuple):
     ] = None
     max_pixels: Annotated[
         int | None,
-        typer.Option(
-            min=1, help=MAX_PIXELS_HELP, show_default="250 million", rich_help_panel=DATA
-        ),
+        typer.Option(min=1, help=MAX_PIXELS_HELP, show_default="250 million", rich_help_panel=DATA),
     ] = None
     truncated: Annotated[
         bool, typer.Option("--truncated", help=TRUNCATED_HELP, rich_help_panel=DATA)
@@ -152,7 +151,7 @@ class SourceOptions(NamedTuple):
         return names[0], names[1]
 
 
-SOURCE_OPTIONS: ContextVar[SourceOptions] = ContextVar("source_options", default=SourceOptions())
+SOURCE_OPTIONS: ContextVar[SourceOptions] = ContextVar("source_options", default=SourceOptions())  # noqa: B039  # a tuple
 
 
 def reads_sources(command: Callable[..., None]) -> Callable[..., None]:
@@ -188,8 +187,8 @@ def reads_sources(command: Callable[..., None]) -> Callable[..., None]:
 
 def paragraphs(command: Callable[..., None]) -> str:
     """A docstring with its paragraphs as lines: help breaks them where the terminal ends."""
-    found = inspect.cleandoc(command.__doc__ or "").split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in found)
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def finite(value: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Places for what a command writes, checked before its work: nothing that it reads is replaced."""
+"""Output files of a command, checked before its work: none replaces a file that it reads."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from catclf.text import printable
 
 
 def require_output(output: Path, inputs: Sequence[Path]) -> None:
-    """Raise OutputError unless a file can be put there that is neither an input nor part of one."""
+    """Raise OutputError unless ``output`` can be written and is no input or image of an input."""
     require_writable(output, inputs)
     require_no_image(output, inputs)
 
 
 def require_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path]) -> None:
-    """The same for those of several that are given, which must differ, too."""
+    """Check several outputs, None for one that is not wanted: they must also differ."""
     taken = list(inputs)
     for output in outputs:
         if output is not None:
@@ -28,7 +28,7 @@ def require_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path]) -> N
 
 def require_no_image(output: Path, sources: Sequence[Path]) -> None:
     """Raise OutputError for an image in a class folder or of a table."""
-    if not output.is_file():  # as is usual: then nothing of a source needs to be looked at
+    if not output.is_file():  # the common case, in which no source needs to be opened
         return
     from catclf.datasets.open import holds
 

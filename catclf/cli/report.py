@@ -21,6 +21,7 @@ from catclf.cli.options import (
 )
 from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put, warn
+from catclf.errors import SettingsError
 from catclf.storage.files import replacing
 from catclf.text import printable, reason
 
@@ -34,7 +35,7 @@ def report(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Labelled images to judge the model on.",
+            help="Labelled images to evaluate the model on.",
             show_default="none: no results",
             rich_help_panel=DATA,
         ),
@@ -46,7 +47,7 @@ def report(
     compare: Annotated[
         Path | None,
         typer.Option(
-            help="What catclf compare --format json printed.",
+            help="Output of catclf compare --format json.",
             show_default="none",
             rich_help_panel=DATA,
         ),
@@ -54,7 +55,10 @@ def report(
     gallery: Annotated[
         int,
         typer.Option(
-            min=0, max=500, help="Most confident rights and wrongs to show.", rich_help_panel=OUTPUT
+            min=0,
+            max=500,
+            help="Most confident correct and wrong predictions to show.",
+            rich_help_panel=OUTPUT,
         ),
     ] = 6,
     output: Annotated[
@@ -62,7 +66,7 @@ def report(
     ] = Path("report.html"),
     quiet: Quiet = False,
 ) -> None:
-    """Write a page about a model: results, curves, weights, and answers with their evidence.
+    """Write a page about a model: results, curves, weights, and predictions with their evidence.
 
     One file that needs no network and no scripts, for screens, phones and paper.
 
@@ -72,20 +76,32 @@ def report(
     from catclf.model.file import load
     from catclf.report import page
 
+    if data is None:
+        _require_data(part=part, positive=positive, threshold=threshold, skip_bad=skip_bad)
     trained = load(model)
     require_output(output, [path for path in (model, data, compare) if path is not None])
     compared = None if compare is None else _comparison(compare)
-    judged = None
+    evaluated = None
     if data is not None:
         labelled = open_labelled(trained, data, part, positive, skip_bad=skip_bad, quiet=quiet)
-        judged = evaluate.evaluate(trained, labelled, threshold), labelled
-        for warning in judged[0].warnings():
+        evaluated = evaluate.evaluate(trained, labelled, threshold), labelled
+        for warning in evaluated[0].warnings():
             warn(warning)
-    text = page(trained, model.name, judged, compared, gallery)
+    content = page(trained, model.name, evaluated, compared, gallery).encode("utf-8")
     with replacing(output) as file:
-        file.write(text.encode("utf-8"))
+        file.write(content)
     if not quiet:
-        put(f"{printable(output)}: {len(text.encode('utf-8')) / 1000:.0f} kB\n")
+        put(f"{printable(output)}: {len(content) / 1000:.0f} kB\n")
+
+
+def _require_data(**options: object) -> None:
+    """Raise SettingsError for options that only say how to read or evaluate the data."""
+    given = [f"`{name}`" for name, value in options.items() if value not in (None, False)]
+    if given:
+        verb = "is" if len(given) == 1 else "are"
+        raise SettingsError(
+            f"{', '.join(given)} {verb} of no use without labelled images: give `data`"
+        )
 
 
 def _comparison(path: Path) -> tuple[Comparison, str]:

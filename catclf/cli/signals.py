@@ -1,15 +1,29 @@
-"""Signals that ask for the end of a run."""
+"""Exit codes, and the signals that ask for the end of a run."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 from types import FrameType
 
 import typer
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class ExitCode(IntEnum):
+    """The exit codes that shell scripts may rely on."""
+
+    DONE = 0
+    NO = 1  # the result is no, as grep and diff say it
+    FAILED = 2  # could not do the job: usage, unreadable model or data, diverged
+    PARTIAL = 3  # did the job, but some inputs failed
+    HUNG_UP = 129
+    INTERRUPTED = 130
+    TERMINATED = 143
+    CLOSED_PIPE = 141
 
 
 class Stopped(BaseException):
@@ -21,10 +35,10 @@ class Stopped(BaseException):
 
 
 class Signals:
-    """Within its block SIGINT, SIGTERM and SIGHUP raise Stopped, but only where ``pause`` allows.
+    """A block in which SIGINT, SIGTERM and SIGHUP raise Stopped, but only where ``pause`` allows.
 
     An exception at any other place could cut a line, leave a file behind or a lock taken. A second
-    signal ends the process at once; one that is ignored, as under nohup, stays so.
+    signal ends the process at once; an ignored one, as under nohup, stays ignored.
     """
 
     def __init__(self) -> None:
@@ -52,7 +66,7 @@ class Signals:
 
 
 class Pause:
-    """A block in which nothing is done but waiting, so that a signal may end it."""
+    """A block that only waits, so that a signal may end it."""
 
     def __init__(self, signals: Signals) -> None:
         self._signals = signals
@@ -67,7 +81,7 @@ class Pause:
 
 
 class Stop:
-    """Whether a signal has asked for the end, and which."""
+    """The signal that has asked for the end, or None."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -78,9 +92,9 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Within the block signals that ask for the end only set a flag; a second one stops at once.
+    """A block in which the first signal only sets a flag; a second one raises KeyboardInterrupt.
 
-    One that is ignored, as under nohup, stays so.
+    A signal that is ignored, as under nohup, stays so.
     """
     stop = Stop()
 
@@ -89,8 +103,8 @@ def stop_on_signals() -> Iterator[Stop]:
             raise KeyboardInterrupt
         stop.signal = number
 
-    heard = [n for n in SIGNALS if signal.getsignal(n) not in (signal.SIG_IGN, None)]
-    previous = {number: signal.signal(number, note) for number in heard}
+    active = [n for n in SIGNALS if signal.getsignal(n) not in (signal.SIG_IGN, None)]
+    previous = {number: signal.signal(number, note) for number in active}
     try:
         yield stop
     finally:

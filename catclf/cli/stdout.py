@@ -1,17 +1,19 @@
-"""stdout for results, stderr for everything else, and the signals that end a run."""
+"""stdout for results, stderr for everything else, where settings are shown as options."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from catclf.cli.flags import as_options
 from catclf.errors import OutputError
 
 Write = Callable[[bytes], object]
+
+_SETTING = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`\s]*))?`")
 
 
 def put(text: str) -> None:
@@ -28,7 +30,7 @@ def put(text: str) -> None:
 
 
 def put_bytes(content: bytes) -> None:
-    """The same for bytes, which are written as they are."""
+    """Write bytes to stdout as they are; raises as ``put`` does."""
     if sys.stdout is None:
         put("")
     with _delivering():
@@ -44,13 +46,34 @@ def warn(message: str) -> None:
             sys.stderr.flush()
 
 
+def as_options(message: str) -> str:
+    """A message of the library with each setting in backticks as an option.
+
+    `l2=0.1` becomes --l2 0.1 and `skip_bad` becomes --skip-bad: the library speaks to callers in
+    Python, and knows no option.
+    """
+    return _SETTING.sub(lambda match: _option(*match.groups()), message)
+
+
+def options_of(settings: Mapping[str, str | float]) -> str:
+    """Settings with their values as options: --learning-rate 0.01 --l2 1."""
+    return " ".join(
+        _option(name, value if isinstance(value, str) else f"{value:g}")
+        for name, value in settings.items()
+    )
+
+
+def _option(name: str, value: str | None) -> str:
+    return f"--{name.replace('_', '-')}" + (f" {value}" if value is not None else "")
+
+
 def abandon_stdout() -> None:
     """Point stdout at nothing, so that Python's own flush at exit stays quiet."""
     _abandon(1)
 
 
 def settle_stderr() -> None:
-    """The same for stderr if it cannot be written: exit codes speak of the work alone."""
+    """Point stderr at nothing if it cannot be written: exit codes speak of the work alone."""
     try:
         if sys.stderr is not None:
             sys.stderr.flush()
@@ -66,9 +89,9 @@ def _abandon(descriptor: int) -> None:
 
 @contextmanager
 def results(output: Path | None, taken: Sequence[Path]) -> Iterator[Write]:
-    """A function that writes results: to stdout, or to a file that is there when all is well.
+    """A function that writes results: to stdout, or to a file that appears when all is well.
 
-    Raises OutputError, also when the file is one of ``taken``.
+    Raises OutputError, also for a file that is one of ``taken``.
     """
     if output is None:
         put("")  # refuses a closed stdout before there is anything to lose

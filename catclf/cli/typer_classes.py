@@ -1,4 +1,4 @@
-"""Commands that name mistakes of usage before anything is done, and whose help is a result."""
+"""Commands that refuse mistakes of usage first, and whose help is written as a result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from catclf.cli.exit_codes import ExitCode
+from catclf.cli.signals import ExitCode
 from catclf.cli.stdout import abandon_stdout, put
 from catclf.errors import OutputError
 from catclf.text import printable
@@ -19,7 +19,7 @@ from catclf.text import printable
 
 @contextmanager
 def printing_help() -> Iterator[None]:
-    """Around what may print help, which ends as results do where stdout cannot be written."""
+    """A block that may print help, and that fails as results do if stdout cannot be written."""
     try:
         try:
             yield
@@ -35,7 +35,7 @@ def printing_help() -> Iterator[None]:
 
 
 def put_help(ctx: typer.Context) -> None:
-    """What a group shows when it is called without a command."""
+    """Print the help of a group that is called without a command."""
     with printing_help():
         put(ctx.get_help() + "\n")
 
@@ -52,7 +52,7 @@ class Group(TyperGroup):
 
 
 class Command(TyperCommand):
-    """Refuses empty values, and says how to name a file that looks like an option."""
+    """Refuses empty values, and says how to give a file whose name looks like an option."""
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
         with printing_help():
@@ -70,10 +70,10 @@ class Command(TyperCommand):
             raise
 
     def _refuse_empty(self, ctx: Any, args: list[str]) -> None:
-        """No option or argument has a use for nothing, and as a path it would be this folder.
+        """Raise BadParameter for an empty value, which as a path would be this folder.
 
-        It comes from a variable of a script that is not set. Among several inputs of which each
-        has its record it is one that fails.
+        It comes from a variable of a script that is not set. Among several inputs, each with a
+        record of its own, it is one that fails.
         """
         values, _, _ = self.make_parser(ctx).parse_args(args=list(args))
         for parameter in self.get_params(ctx):

@@ -72,9 +72,7 @@ def require_numbers(dtype: np.dtype[Any], shown: str) -> None:
         )
 
 
-def _four_axes(
-    values: NDArray[Any], m: int, shown: str, notes: list[str]
-) -> NDArray[Any]:
+def _four_axes(values: NDArray[Any], m: int, shown: str, notes: list[str]) -> NDArray[Any]:
     """The images as (m, height, width, channels)."""
     shape = values.shape
     if values.ndim == 2:
@@ -93,13 +91,13 @@ def _four_axes(
         hint = ""
         if m in shape:
             hint = f": x = np.moveaxis(x, {shape.index(m)}, 0)"
-        raise DataError(f"{shown} has {counted(len(values), 'image')}, but {counted(m, 'label')}{hint}")
+        raise DataError(
+            f"{shown} has {counted(len(values), 'image')}, but {counted(m, 'label')}{hint}"
+        )
     return values
 
 
-def _from_flat(
-    values: NDArray[Any], m: int, shown: str, notes: list[str]
-) -> NDArray[Any]:
+def _from_flat(values: NDArray[Any], m: int, shown: str, notes: list[str]) -> NDArray[Any]:
     """Flat images, one a row, or one a column as in the course's X (n, m)."""
     shape = values.shape
     if shape[0] != m and shape[1] == m:
@@ -161,12 +159,12 @@ def _scale(values: NDArray[Any], shown: str, notes: list[str]) -> float:
         raise DataError(
             f"{shown} holds numbers that are not finite: x = np.nan_to_num(x) makes them 0"
         )
-    if kind == "f" and 0 <= low and high <= 1:
+    if kind == "f" and low >= 0 and high <= 1:
         if high == 0:
             return 1.0
         notes.append(f"is {values.dtype} of 0 to 1, taken x 255")
         return 255.0
-    if 0 <= low and high <= 255 and (kind in "iu" or high > 16):
+    if low >= 0 and high <= 255 and (kind in "iu" or high > 16):
         notes.append(f"is {values.dtype} of 0 to 255, taken as it is")
         return 1.0
     raise DataError(

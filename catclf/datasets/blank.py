@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from catclf.errors import DataError
-from catclf.maths import Pixels
 from catclf.text import counted
 
 _AT_ONCE = 256
 _LOOKED_AT = 256  # images of those that stay on disk
 
 
-def blank_notes(pixels: Pixels, shown: str, unwritten: int = 0) -> list[str]:
+def blank_notes(pixels: Any, shown: str, unwritten: int = 0) -> list[str]:
     """Notes on images that show nothing, of all in memory, and of some on disk.
 
     Raises DataError where every pixel is 0 or 1, and not all are 0.
@@ -29,7 +30,9 @@ def blank_notes(pixels: Pixels, shown: str, unwritten: int = 0) -> list[str]:
             "0 to 1 must be multiplied before they are cast: x = (x * 255).round().astype('uint8')"
         )
     if unwritten:
-        return [f"{counted(unwritten, 'image')} of {m} were never written and are empty: cut them off"]
+        return [
+            f"{counted(unwritten, 'image')} of {m} were never written and are empty: cut them off"
+        ]
     if not len(constant):
         return []
     where = f"the first is image {constant[0]}"
@@ -41,7 +44,7 @@ def blank_notes(pixels: Pixels, shown: str, unwritten: int = 0) -> list[str]:
     ]
 
 
-def _range(pixels: Pixels, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _range(pixels: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The smallest and the largest number of each image."""
     low = np.empty(len(rows), dtype=np.uint8)
     high = np.empty(len(rows), dtype=np.uint8)

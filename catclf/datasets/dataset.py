@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,18 @@ HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".he5")
 TABLE_ENDINGS = (".csv", ".tsv")
 ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS, ".npz")
 SOURCE_PIXELS = 250_000_000  # limit of one image: phones make 200 million
-_AT_ONCE = 1024  # images hashed at a time
+_AT_ONCE = 1 << 24  # bytes of images hashed at a time
+
+
+class BlockEncoder(Protocol):
+    """Makes rows of features of images, block by block."""
+
+    def encode_blocks(self, blocks: Iterable[Pixels]) -> Iterator[NDArray[np.float32]]:
+        """Rows (k, n) of blocks of images, in their order, whatever the length of each."""
+
+
+# What makes rows of images of that size; None where they are only to be decoded when needed.
+EncoderOf = Callable[[int], BlockEncoder | None]
 
 
 @dataclass(frozen=True)
@@ -32,15 +43,16 @@ class Reading:
     """How to read a source.
 
     ``positive`` names the class of label 1 (default: cat where there is one). ``size`` is the
-    height and width wanted (default: those of stored images, 64 for image files). ``fit`` is
-    how image files are brought to that shape. ``skip_bad`` leaves unreadable images out instead
-    of refusing the source; ``every_class`` refuses one of which a class cannot be read at all.
-    ``stream`` leaves the pixels of HDF5 files on disk however few they are.
-    ``on_progress(done, total)`` is called with the number of images decoded. ``label_from`` is
-    where labels of files in folders are: "folder" or the file's "name". ``classes`` name labels
-    0, 1, … of a source that does not name them. ``columns`` are those of path and label in a
-    table, ``keys`` those of images and labels in HDF5 and ``.npz``. ``limits`` are those of image
-    files.
+    height and width wanted (default: those of stored images; for image files ``default_size``,
+    or 64 if most of them have no more pixels). ``fit`` is how image files are brought to that
+    shape. ``skip_bad`` leaves unreadable images out instead of refusing the source;
+    ``every_class`` refuses one of which a class cannot be read at all. ``stream`` leaves the
+    pixels of HDF5 files on disk however few they are. ``on_progress(done, total)`` receives the
+    number of decoded images. ``encoder`` makes rows of images (see ``decoded``).
+    ``label_from`` is where labels of files in folders are: "folder" or the file's "name".
+    ``classes`` name labels 0, 1, … of a source that does not name them. ``columns`` are those of
+    path and label in a table, ``keys`` those of images and labels in HDF5 and ``.npz``.
+    ``limits`` are those of image files.
     """
 
     positive: str | None = None
@@ -51,6 +63,8 @@ class Reading:
     on_progress: Callable[[int, int], None] | None = None
     every_class: bool = True
     stream: bool = False
+    default_size: int = 64
+    encoder: EncoderOf | None = None
     label_from: Literal["folder", "name"] = "folder"
     classes: tuple[str, ...] = ()
     columns: tuple[str, str] | None = None
@@ -101,11 +115,14 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of shape, classes, pixels and labels: equal for equal data, wherever kept."""
-        digest = hashlib.sha256(repr((self.images.shape, self.classes)).encode())
-        for start in range(0, self.m, _AT_ONCE):
-            digest.update(np.ascontiguousarray(self.images[start : start + _AT_ONCE]).data)
+        known = getattr(self.images, "digest", None)  # of those that were hashed as they came
+        digest = known.copy() if known else pixel_digest(self.images.shape, self.classes)
+        if not known:
+            count = max(1, _AT_ONCE // self.preprocess.n)
+            for start in range(0, self.m, count):
+                digest.update(np.ascontiguousarray(self.images[start : start + count]).data)
         digest.update(self.Y.astype(np.uint8).data)
-        return digest.hexdigest()
+        return str(digest.hexdigest())
 
     def require_both_classes(self) -> None:
         """Raise DataError when all labels are the same: there is nothing to tell apart."""
@@ -115,3 +132,8 @@ class Dataset:
                 f"{printable(self.source)}: every image is {printable(only)}: "
                 "training needs both classes"
             )
+
+
+def pixel_digest(shape: tuple[int, ...], classes: tuple[str, str]) -> Any:
+    """The start of the hash that is a data set's fingerprint: its pixels are to follow."""
+    return hashlib.sha256(repr((shape, classes)).encode())

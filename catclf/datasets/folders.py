@@ -24,7 +24,7 @@ from catclf.datasets.parts import (
     seen_through,
     system_folders,
 )
-from catclf.datasets.sources import FileSource
+from catclf.datasets.sources import FileSource, size_of_files
 from catclf.errors import DataError
 from catclf.images.formats import ENDINGS
 from catclf.images.preprocess import Preprocess
@@ -69,7 +69,7 @@ def parts(root: Path, reading: Reading | None = None) -> set[Part]:
     """The parts that hold class folders, or with labels in names those that hold named files."""
     if reading is not None and reading.label_from == "name":
         return set(_named_parts(root))
-    held: set[Part] = {kind for kind in find_layout(root).parts if kind != "other"}  # type: ignore[misc]
+    held: set[Part] = {kind for kind in find_layout(root).parts if kind != "other"}
     return _with_test(held)
 
 
@@ -135,7 +135,9 @@ def _beside(folder: Path, left_out: LeftOut) -> list[str]:
             left_out.add(name)
     system = system_folders(folder)
     notes = [f"passed over system folders: {', '.join(map(printable, system))}"] if system else []
-    return notes + [f"left out {counted(images, 'loose image')} beside the class folders"] if images else notes
+    if images:
+        notes.append(f"left out {counted(images, 'loose image')} beside the class folders")
+    return notes
 
 
 def _source(
@@ -147,7 +149,7 @@ def _source(
     reading: Reading,
     notes: list[str],
 ) -> FileSource:
-    preprocess = Preprocess(reading.size or 64, reading.fit or "squash")
+    preprocess = Preprocess(size_of_files(folder, files, reading), reading.fit or "squash")
     shown, name = printable(folder), root.resolve().name
     return FileSource(
         shown, name, names, labels, preprocess, folder, files, reading, notes=tuple(notes)

@@ -209,7 +209,8 @@ def unwritten_rows(images: Any) -> int:
         return 0
     missing = _chunk_count(images) - int(images.id.get_num_chunks())
     across = _chunk_count(images) // -(-images.shape[0] // images.chunks[0])
-    return min(images.shape[0], missing // across * images.chunks[0])
+    rows: int = missing // across * images.chunks[0]
+    return min(int(images.shape[0]), rows)
 
 
 def _require_filters(dataset: Any, shown: str) -> None:
@@ -298,7 +299,7 @@ def _images(
         contents = _fetch(images, shown)
         if len(contents) != m:
             raise DataError(f"{shown} has {len(contents)} images, but {m} labels")
-        return decode_contents(contents, reading, shown)
+        return decode_contents(contents.reshape(-1).tolist(), reading, shown)
     if is_plain(images.shape, images.dtype) and not matlab:
         if images.shape[0] != m:
             raise DataError(

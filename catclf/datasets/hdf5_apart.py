@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from catclf.errors import DataError
@@ -27,8 +28,10 @@ Place = tuple[str, str | None]  # a data set or a group, and the name of its att
 def read_apart(filename: str | bytes, places: Sequence[Place]) -> list[list[Any]]:
     """The values of each place in order, as texts (str) or bytes. Raises DataError."""
     name = os.fsdecode(filename)
-    shown = f"{printable(name)}: {printable(', '.join((a or key).lstrip('/') for key, a in places))}"
-    size = os.stat(name).st_size
+    shown = (
+        f"{printable(name)}: {printable(', '.join((a or key).lstrip('/') for key, a in places))}"
+    )
+    size = Path(name).stat().st_size
     code = f"import sys; sys.path[:] = {sys.path!r}\n"
     code += "from catclf.datasets.hdf5_apart import main; main()"
     arguments = [word for key, attribute in places for word in (key, attribute or "")]
@@ -57,7 +60,7 @@ def main() -> None:
     import numpy as np
 
     name, *words = sys.argv[1:]
-    room = _MEMORY + 4 * os.stat(name).st_size
+    room = _MEMORY + 4 * Path(name).stat().st_size
     resource.setrlimit(resource.RLIMIT_AS, (room, room))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with h5py.File(os.fsencode(name), "r") as file:
@@ -107,7 +110,10 @@ def _unpacked(content: bytes) -> list[list[Any]]:
         values: list[Any] = []
         for _ in range(number()):
             length = number()
-            kind, value = content[position : position + 1], content[position + 1 : position + length]
+            kind, value = (
+                content[position : position + 1],
+                content[position + 1 : position + length],
+            )
             values.append(os.fsdecode(value) if kind == b"t" else value)
             position += length
         lists.append(values)

@@ -30,7 +30,9 @@ def check_shape(shape: tuple[int, ...], dtype: np.dtype[Any], shown: str) -> Non
         raise DataError(f"{shown} is {dtype}: labels must be integers, 0 or 1, or names")
     sides = [side for side in shape if side != 1]
     if len(sides) > 2 or len(shape) == 0 or (len(sides) == 2 and min(sides) > CLASSES_LIMIT):
-        raise DataError(f"{shown} has shape {shape}: labels must have shape (m,): y = y.reshape(-1)")
+        raise DataError(
+            f"{shown} has shape {shape}: labels must have shape (m,): y = y.reshape(-1)"
+        )
 
 
 def as_labels(
@@ -67,7 +69,8 @@ def _from_one_hot(values: NDArray[Any], shown: str, notes: list[str]) -> NDArray
             "y = y.argmax(axis=1)"
         )
     notes.append(f"is one-hot: the {values.shape[1]} columns are taken as labels 0, 1, …")
-    return values.argmax(axis=1)
+    columns: NDArray[Any] = values.argmax(axis=1)
+    return columns
 
 
 def _from_names(values: NDArray[Any], classes: tuple[str, ...], shown: str) -> Named:
@@ -97,16 +100,19 @@ def _whole(values: NDArray[Any], shown: str) -> NDArray[Any]:
     return values
 
 
-def _numbered(
-    values: Labels, classes: tuple[str, ...], shown: str, notes: list[str]
-) -> Labels:
+def _numbered(values: Labels, classes: tuple[str, ...], shown: str, notes: list[str]) -> Labels:
     """Labels counted from 0: -1 and 1, and labels counted from 1, are moved, with a note."""
     held = set(np.unique(values[:1000000]).tolist()) if len(values) else set()
     count = len(classes) or 2
     if held == {-1, 1} and count == 2:
         notes.append("holds -1 and 1, taken as labels 0 and 1")
         return (values + 1) // 2
-    if held and min(held) == 1 and max(held) == count and values.min() == 1 == values.max() - count + 1:
+    if (
+        held
+        and min(held) == 1
+        and max(held) == count
+        and values.min() == 1 == values.max() - count + 1
+    ):
         notes.append(f"holds labels from 1 to {count}, taken as 0 to {count - 1}")
         return values - 1
     outside = np.flatnonzero((values < 0) | (values >= count))

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from catclf.errors import DataError
 from catclf.text import printable
@@ -87,7 +88,7 @@ def _alike(place: Path, part: str, *, last: bool) -> list[str]:
 class _Listing:
     """The names of one folder by their keys; the last few folders are kept."""
 
-    _kept: dict[str, _Listing] = {}
+    _kept: ClassVar[dict[str, _Listing]] = {}
 
     def __init__(self, place: Path) -> None:
         self.by_key: dict[str, list[str]] = {}

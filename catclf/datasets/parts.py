@@ -31,11 +31,36 @@ _PARTS = {
     for kind, words in _WORDS.items()
 }
 # Folders that data sets keep beside each other, and that are no classes.
-_IMAGES = frozenset("images image img imgs jpegimages pictures photos pics data raw".split())
+_IMAGES = frozenset(
+    ["images", "image", "img", "imgs", "jpegimages", "pictures", "photos", "pics", "data", "raw"]
+)
 _ABOUT = frozenset(
-    "annotations annotation labels label masks mask trimaps xmls xml bbox bboxes boxes "
-    "segmentations segmentation groundtruth ground_truth gt meta metadata imagesets lists "
-    "splits thumbnails thumbs".split()
+    [
+        "annotations",
+        "annotation",
+        "labels",
+        "label",
+        "masks",
+        "mask",
+        "trimaps",
+        "xmls",
+        "xml",
+        "bbox",
+        "bboxes",
+        "boxes",
+        "segmentations",
+        "segmentation",
+        "groundtruth",
+        "ground_truth",
+        "gt",
+        "meta",
+        "metadata",
+        "imagesets",
+        "lists",
+        "splits",
+        "thumbnails",
+        "thumbs",
+    ]
 )
 
 

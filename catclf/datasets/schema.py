@@ -22,10 +22,28 @@ _ORDER: dict[Part, tuple[Part | None, ...]] = {
     "test": ("test", None, "validation", "train"),
 }
 _IMAGES = frozenset(
-    "x image images img imgs data pixels pixel picture pictures photo photos jpeg jpegs input "
-    "inputs".split()
+    [
+        "x",
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "data",
+        "pixels",
+        "pixel",
+        "picture",
+        "pictures",
+        "photo",
+        "photos",
+        "jpeg",
+        "jpegs",
+        "input",
+        "inputs",
+    ]
 )
-_LABELS = frozenset("y label labels target targets lab labs class category".split())
+_LABELS = frozenset(
+    ["y", "label", "labels", "target", "targets", "lab", "labs", "class", "category"]
+)
 CLASS_NAMES = (
     "list_classes", "classes", "class_names", "classnames", "label_names", "target_names",
     "category_names",
@@ -67,14 +85,14 @@ def parts(listed: Iterable[str]) -> set[Part]:
 
 
 def role(key: str) -> tuple[Part | None, Role | None]:
-    """The part that a key names, and whether it is of images or labels: ``X_train`` and the like."""
+    """The part that a key such as ``X_train`` names, and whether it is of images or labels."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[XY])(?=[a-zA-Z])", "_", key)
     part: Part | None = None
     rest = []
     for word in re.split(r"[/_\s.-]+", words.casefold()):
         kind = part_kind(word) if word else None
         if kind in ("train", "validation", "test"):
-            part = kind  # type: ignore[assignment]  # narrowed by the comparison
+            part = kind
         elif word and word != "set":
             rest.append(word)
     name = "_".join(rest)
@@ -98,8 +116,7 @@ def require_size(size: int, wanted: int | None, shown: str) -> None:
     """Raise DataError where stored images have another size than the one wanted."""
     if wanted is not None and size != wanted:
         raise DataError(
-            f"{shown} has images of {size}x{size}, not {wanted}x{wanted}: "
-            f"train with `size={size}`"
+            f"{shown} has images of {size}x{size}, not {wanted}x{wanted}: train with `size={size}`"
         )
 
 
@@ -112,7 +129,7 @@ def _pairs(listed: Iterable[str]) -> dict[Part | None, tuple[str, str]]:
             found.setdefault((part, kind), []).append(key)
     pairs = {}
     for part in ("train", "validation", "test", None):
-        x, y = found.get((part, "x"), []), found.get((part, "y"), [])  # type: ignore[arg-type]
+        x, y = found.get((part, "x"), []), found.get((part, "y"), [])
         if len(x) == 1 and len(y) == 1:
             pairs[part] = (x[0], y[0])
-    return pairs  # type: ignore[return-value]
+    return pairs

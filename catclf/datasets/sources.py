@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from catclf.datasets.dataset import Dataset, Labels, Reading
 from catclf.datasets.names import CAT, key, match, negated
-from catclf.errors import DataError
+from catclf.errors import DataError, ImageError
 from catclf.images.pool import decode_all
 from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
@@ -22,6 +23,25 @@ if TYPE_CHECKING:
 
 BLOCK = 64  # images
 LISTED = 10  # unreadable images named in an error
+SAMPLED = 25  # images whose dimensions are looked at
+SMALL = 64  # height and width of images that are brought to no other size
+
+
+def size_of_files(root: Path, files: Sequence[str], reading: Reading) -> int:
+    """Height and width that image files are brought to: the size wanted, or the default.
+
+    A default above SMALL is for images with more pixels than that: for those whose shorter side
+    has, in the median of some of them spread over the list.
+    """
+    from catclf.images.decode import dimensions
+
+    if reading.size or reading.default_size <= SMALL:
+        return reading.size or reading.default_size
+    sides = []
+    for place in np.unique(np.linspace(0, len(files) - 1, SAMPLED).astype(int)).tolist():
+        with suppress(ImageError):  # decoding says what is wrong with a file
+            sides.append(min(dimensions(root / files[place])))
+    return reading.default_size if sides and np.median(sides) > SMALL else SMALL
 
 
 class Source(Protocol):
@@ -174,7 +194,7 @@ def to_dataset(source: Source, reading: Reading) -> Dataset:
     positive, note = choose_positive(source, reading.positive)
     classes = two_classes(source.classes, positive)
     positive_index = source.classes.index(positive) if source.classes else 1
-    rows, images = _gather(source)
+    rows, images = _gather(source, reading, classes)
     names = source.names()
     kept = names if names is None or len(rows) == len(names) else [names[row] for row in rows]
     notes = [*source.notes, *([note] if note else [])]
@@ -239,11 +259,15 @@ def two_classes(classes: tuple[str, ...], positive: str) -> tuple[str, str]:
     return (others[0] if len(others) == 1 else f"non-{positive}"), positive
 
 
-def _gather(source: Source) -> tuple[Labels, Pixels]:
+def _gather(source: Source, reading: Reading, classes: tuple[str, str]) -> tuple[Labels, Pixels]:
     """All rows that can be read and their images; decoded blocks go straight to their place."""
     m = len(source.labels)
     if isinstance(source, ArraySource):
         return np.arange(m), source.pixels
+    if isinstance(source, FileSource) and reading.encoder is not None:
+        from catclf.datasets.decoded import encode_files
+
+        return encode_files(source, classes, reading.encoder(source.preprocess.size))
     from catclf.machine import require_memory
 
     size = source.preprocess.size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from catclf.datasets.dataset import Labels, Part, Reading
 from catclf.datasets.names import forget_folders, other_spelling, require_distinct
 from catclf.datasets.parts import folders_in, part_kind
-from catclf.datasets.sources import FileSource
+from catclf.datasets.sources import FileSource, size_of_files
 from catclf.datasets.table_format import Columns, Format, find_columns, find_format
 from catclf.errors import DataError
 from catclf.images.preprocess import Preprocess
@@ -33,9 +34,10 @@ class _Rows:
 
     def of(self, wanted: list[bool]) -> _Rows:
         """Only the rows wanted."""
-        columns = (self.files, self.texts, self.splits, self.lines)
-        kept = [[x for x, w in zip(column, wanted, strict=False) if w] for column in columns]
-        return _Rows(*kept, self.notes)  # type: ignore[arg-type]
+        files, texts, splits = (
+            list(compress(column, wanted)) for column in (self.files, self.texts, self.splits)
+        )
+        return _Rows(files, texts, splits, list(compress(self.lines, wanted)), self.notes)
 
 
 def read(path: Path, part: Part, reading: Reading) -> FileSource:
@@ -54,7 +56,7 @@ def read(path: Path, part: Part, reading: Reading) -> FileSource:
     classes, labels = _labels(rows.texts, every, shown)
     if not classes and reading.classes:
         classes = reading.classes
-    preprocess = Preprocess(reading.size or 64, reading.fit or "squash")
+    preprocess = Preprocess(size_of_files(path.parent, files, reading), reading.fit or "squash")
     return FileSource(
         shown,
         path.name,
@@ -124,9 +126,7 @@ def _cells(
             if not any(cell.strip() for cell in row):
                 continue
             if len(row) <= max(columns.path, columns.label):
-                raise DataError(
-                    f"{shown}: line {line}: has {len(row)} of {columns.count} columns"
-                )
+                raise DataError(f"{shown}: line {line}: has {len(row)} of {columns.count} columns")
             name, label = row[columns.path], row[columns.label].strip()
             if not name.strip() or not label:
                 raise DataError(f"{shown}: line {line}: the path or the label is empty")
@@ -165,9 +165,7 @@ def _of_part(rows: _Rows, part: Part, shown: str) -> _Rows:
     return rows.of([kind == wanted for kind in kinds])
 
 
-def _labels(
-    texts: list[str], every: list[str], shown: str
-) -> tuple[tuple[str, ...], Labels]:
+def _labels(texts: list[str], every: list[str], shown: str) -> tuple[tuple[str, ...], Labels]:
     """Class names and labels; no names where labels are 0 and 1. Names are those of all parts."""
     names = sorted(set(texts))
     require_distinct(sorted(set(every)), shown)

@@ -69,7 +69,7 @@ def find_format(path: Path) -> Format:
         text = start.decode(encoding, "surrogateescape")
     else:
         text = start[: len(start) & ~1].decode(encoding, "replace")
-    first, _, rest = text.partition("\n")
+    first, _, _ = text.partition("\n")
     default = "\t" if path.suffix.lower() == ".tsv" else ","
     if stated := re.fullmatch(r"sep=(.)\r?", first):
         return Format(encoding, stated[1], 1, tuple(notes))

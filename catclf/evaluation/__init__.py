@@ -1,1 +1,1 @@
-"""Judging models: one on labelled images, or many settings by cross-validation."""
+"""How good a model is on labelled images, or many settings by cross-validation."""

@@ -1,4 +1,4 @@
-"""What is compared, on which folds, and what came out: the plan, the results, and which to take."""
+"""A comparison of settings: the plan, the results on each fold, and the best candidate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from catclf.errors import DataError, DivergedError, SettingsError
 from catclf.maths import Floats
 from catclf.text import printable
 
-_LARGEST = 10**9  # believed of a number in a file
+_LARGEST = 10**9  # the largest number that a file may hold
 FORMAT = "catclf-comparison"
 MEASURES = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss")
 COLUMNS = ("balanced_accuracy", "accuracy", "roc_auc", "log_loss")  # as shown
@@ -39,7 +39,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is compared and how."""
+    """The candidates, the folds, and the steps of each run. Raises SettingsError."""
 
     candidates: tuple[Candidate, ...]
     iterations: int = 2000
@@ -57,22 +57,23 @@ class Plan:
                 raise SettingsError(
                     f"rate {rate:g} with l2 {l2:g}: rates are > 0, penalties are >= 0"
                 )
-        for name, value, least in (
+        for name, value, minimum in (
             ("iterations", self.iterations, 1),
             ("folds", self.folds, 2),
             ("repeats", self.repeats, 1),
             ("seed", self.seed, 0),
         ):
-            if value < least:
-                raise SettingsError(f"{name} {value} is too small: {least} or more is needed")
+            if value < minimum:
+                raise SettingsError(f"{name} {value} is too small: {minimum} or more is needed")
 
 
 @dataclass(frozen=True)
 class Result:
     """One candidate: its measures on each held-out fold, and its curves.
 
-    ``scores`` maps each of MEASURES to (folds * repeats,) values; ``diverged`` is the step at which
-    a run of it left the finite, or None.
+    ``scores`` maps each of MEASURES to (folds * repeats,) values; ``trained`` and ``held_out`` are
+    the cost on training folds and the log loss on held-out folds at the comparison's ``steps``,
+    in nats per image; ``diverged`` is the step at which the cost of a run left the finite, or None.
     """
 
     candidate: Candidate
@@ -82,11 +83,11 @@ class Result:
     diverged: int | None = None
 
     def mean(self, measure: str) -> float:
-        """Over the folds; NaN for a diverged candidate."""
+        """The mean over folds; NaN for a diverged candidate."""
         return float("nan") if self.diverged is not None else float(self.scores[measure].mean())
 
-    def spread(self, measure: str) -> float:
-        """The standard deviation between folds."""
+    def std(self, measure: str) -> float:
+        """The standard deviation between folds; NaN for a diverged candidate."""
         return (
             float("nan") if self.diverged is not None else float(self.scores[measure].std(ddof=1))
         )
@@ -112,16 +113,16 @@ class Comparison:
         return min(sound, key=lambda result: sign * result.mean(measure), default=None)
 
     def require_sound(self) -> None:
-        """Raise DivergedError when there is nothing to take."""
+        """Raise DivergedError if every candidate diverged."""
         if all(result.diverged is not None for result in self.results):
-            least = min(result.candidate.learning_rate for result in self.results)
+            smallest = min(result.candidate.learning_rate for result in self.results)
             raise DivergedError(
                 f"{printable(self.source)}: every candidate diverged: try smaller learning rates, "
-                f"as `learning_rate={least / 10:g}`"
+                f"as `learning_rate={smallest / 10:g}`"
             )
 
     def as_good(self, measure: str) -> list[Result]:
-        """Those that these folds cannot tell from the best.
+        """The candidates that these folds cannot tell from the best.
 
         The differences on the same folds, with the variance corrected for training sets that
         overlap: (1/k + held out / trained) s² (Nadeau and Bengio, Machine Learning 52, 2003);
@@ -131,36 +132,47 @@ class Comparison:
         others = [r for r in self.results if r is not best and r.diverged is None]
         return [r for r in others if best and _alike(r.scores[measure], best.scores[measure], self)]
 
+    def settings(self, candidate: Candidate) -> dict[str, str | float]:
+        """The settings of ``catclf.train`` that train as this candidate did, without defaults."""
+        settings: dict[str, str | float] = {"learning_rate": candidate.learning_rate}
+        if self.plan.features != "pixels":  # where a penalty is selected unless one is given
+            first = {"features": self.plan.features, "solver": "gd"}
+            return {**first, **settings, "l2": candidate.l2}
+        return {**settings, "l2": candidate.l2} if candidate.l2 else settings
 
-def facts(found: Comparison, measure: str) -> dict[str, Any]:
-    """Everything as plain values for JSON; None for what is not defined."""
-    best = found.best(measure)
-    plan = found.plan
+
+def to_dict(comparison: Comparison, measure: str) -> dict[str, Any]:
+    """A comparison as plain values for JSON, None where undefined; ``measure`` decides.
+
+    The keys are those of the first version, on which scripts rely.
+    """
+    best = comparison.best(measure)
+    plan = comparison.plan
     return {
         "format": FORMAT,
-        "source": found.source,
-        "classes": list(found.classes),
-        "pictures": found.images,
-        "positives": found.positives,
-        "dropped": found.dropped,
+        "source": comparison.source,
+        "classes": list(comparison.classes),
+        "pictures": comparison.images,
+        "positives": comparison.positives,
+        "dropped": comparison.dropped,
         "iterations": plan.iterations,
         "folds": plan.folds,
         "repeats": plan.repeats,
         "seed": plan.seed,
         "features": plan.features,
         "by": measure,
-        "take": found.results.index(best) if best else None,
-        "as_good": [found.results.index(result) for result in found.as_good(measure)],
-        "steps": list(found.steps),
-        "candidates": [_candidate_facts(result) for result in found.results],
+        "take": comparison.results.index(best) if best else None,
+        "as_good": [comparison.results.index(result) for result in comparison.as_good(measure)],
+        "steps": list(comparison.steps),
+        "candidates": [_result_to_dict(result) for result in comparison.results],
     }
 
 
-def _candidate_facts(result: Result) -> dict[str, Any]:
+def _result_to_dict(result: Result) -> dict[str, Any]:
     measured = {
         name: {
             "mean": _number(result.mean(name)),
-            "spread": _number(result.spread(name)),
+            "spread": _number(result.std(name)),
             "folds": [_number(value) for value in result.scores[name].tolist()],
         }
         for name in MEASURES
@@ -175,10 +187,10 @@ def _candidate_facts(result: Result) -> dict[str, Any]:
     }
 
 
-def _alike(scores: Floats, best: Floats, found: Comparison) -> bool:
+def _alike(scores: Floats, best: Floats, comparison: Comparison) -> bool:
     differences = scores - best
     k = len(differences)
-    held_to_trained = 1 / (found.plan.folds - 1)
+    held_to_trained = 1 / (comparison.plan.folds - 1)
     error = math.sqrt((1 / k + held_to_trained) * float(differences.var(ddof=1)))
     return abs(float(differences.mean())) <= 2 * error
 
@@ -188,40 +200,40 @@ def _number(value: float) -> float | None:
 
 
 def from_json(content: bytes) -> tuple[Comparison, str]:
-    """A comparison and what decides, as ``facts`` gave them. Raises DataError for anything else."""
+    """A comparison and the measure that decides, from the JSON of ``to_dict``.
+
+    Raises DataError for any other content.
+    """
     try:
-        found = json.loads(content)
-        if found["format"] != FORMAT or found["by"] not in MEASURES:
+        values = json.loads(content)
+        if values["format"] != FORMAT or values["by"] not in MEASURES:
             raise ValueError
-        results = tuple(_result(entry) for entry in found["candidates"])
-        iterations, folds, repeats, seed = (
-            int(found[name]) for name in ("iterations", "folds", "repeats", "seed")
-        )
-        plan = Plan(
-            tuple(result.candidate for result in results),
-            iterations,
-            folds,
-            repeats,
-            seed,
-            str(found.get("features", "pixels")),
-        )
-        negative, positive = map(str, found["classes"])
-        m, positives, dropped = (int(found[name]) for name in ("pictures", "positives", "dropped"))
-        steps = tuple(map(int, found["steps"]))
-        for result in results:
-            lengths = {len(scores) for scores in result.scores.values()}
-            curves = {len(result.trained), len(result.held_out)}
-            if lengths != {plan.folds * plan.repeats} or curves != {len(steps)} or not steps:
-                raise ValueError
-        sound = 0 <= positives <= m and 0 < m <= _LARGEST and plan.iterations <= _LARGEST
-        if not sound or min(steps) < 0 or max(steps) > plan.iterations:
-            raise ValueError
-        source = str(found["source"])
-        classes = (negative, positive)
-        comparison = Comparison(plan, source, classes, m, positives, dropped, steps, results)
-        return comparison, str(found["by"])
+        return _comparison(values), str(values["by"])
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError, SettingsError) as error:
-        raise DataError("is not what catclf compare --format json prints") from error
+        raise DataError("is not the JSON that catclf compare prints") from error
+
+
+def _comparison(values: dict[str, Any]) -> Comparison:
+    """Raises ValueError, TypeError, KeyError, OverflowError or SettingsError for odd values."""
+    results = tuple(_result(entry) for entry in values["candidates"])
+    plan = Plan(
+        tuple(result.candidate for result in results),
+        **{name: int(values[name]) for name in ("iterations", "folds", "repeats", "seed")},
+        features=str(values.get("features", "pixels")),
+    )
+    negative, positive = map(str, values["classes"])
+    m, positives, dropped = (int(values[name]) for name in ("pictures", "positives", "dropped"))
+    steps = tuple(map(int, values["steps"]))
+    for result in results:
+        lengths = {len(scores) for scores in result.scores.values()}
+        curves = {len(result.trained), len(result.held_out)}
+        if lengths != {plan.folds * plan.repeats} or curves != {len(steps)} or not steps:
+            raise ValueError
+    sound = 0 <= positives <= m and 0 < m <= _LARGEST and plan.iterations <= _LARGEST
+    if not sound or min(steps) < 0 or max(steps) > plan.iterations:
+        raise ValueError
+    source = str(values["source"])
+    return Comparison(plan, source, (negative, positive), m, positives, dropped, steps, results)
 
 
 def _result(entry: dict[str, Any]) -> Result:
@@ -235,7 +247,7 @@ def _result(entry: dict[str, Any]) -> Result:
 
 
 def _floats(values: list[float | None]) -> Floats:
-    found = np.array([math.nan if value is None else float(value) for value in values])
-    if (np.abs(found) > _LARGEST).any():
+    array = np.array([math.nan if value is None else float(value) for value in values])
+    if (np.abs(array) > _LARGEST).any():
         raise ValueError
-    return found
+    return array

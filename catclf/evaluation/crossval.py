@@ -1,6 +1,6 @@
 """Cross-validation of many settings at once: all of them, on the same folds, in one descent.
 
-On the Gram matrix K = XᵀX descent moves a column a of coordinates, w = Xa (see ``problems``). Each
+On the Gram matrix K = XᵀX descent moves a column a of coordinates, w = Xa (see ``objective``). Each
 pair of a fold and a candidate is such a column, all side by side in A (m, c), so one product K A is
 a step of every run, K is made once, and it gives the scores of the held-out images as well:
 
@@ -29,17 +29,18 @@ from catclf.objective.forms import GRAM_LIMIT
 from catclf.objective.gram import gram
 from catclf.parallel import Team, blas_threads
 from catclf.samples import Indices, Labelled
-from catclf.text import counted, printable
+from catclf.splits import stratified_folds
+from catclf.text import printable
 from catclf.training.descent import DIVERGED_COST
 
 POINTS = 50  # of the curves
 
-OnPoint = Callable[["Progress"], None]
+OnProgress = Callable[["Progress"], None]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the descent stands: for each candidate the means over folds."""
+    """The progress of the descent: after ``step`` of ``total``, means over folds."""
 
     step: int
     total: int
@@ -47,30 +48,8 @@ class Progress:
     held_out: Floats  # (candidates,) log loss on the held-out folds
 
 
-def stratified_folds(labels: Floats, folds: int, repeats: int, seed: int) -> Indices:
-    """The fold of each image in each repeat, (repeats, m), classes shared out evenly.
-
-    ``labels`` are Y (1, m). Raises DataError when a class has fewer images than there are folds.
-    """
-    truth = labels[0] > 0.5
-    rng = np.random.default_rng(seed)
-    found = np.empty((repeats, len(truth)), dtype=np.int64)
-    for label in (False, True):
-        rows = np.flatnonzero(truth == label)
-        if len(rows) < folds:
-            raise DataError(
-                f"a class has {counted(len(rows), 'image')}, too few for {folds} folds: "
-                "try `folds=2` or more images"
-            )
-        for repeat in range(repeats):
-            # The larger folds of one class are the smaller of the other.
-            places = np.arange(len(rows)) % folds
-            found[repeat, rng.permutation(rows)] = folds - 1 - places if label else places
-    return found
-
-
 def distinct(data: Labelled) -> Indices:
-    """The rows of images that are not, pixel by pixel, those of an earlier row."""
+    """The rows whose images do not repeat an earlier row, pixel by pixel, (k,) int64."""
     seen: set[bytes] = set()
     rows = []
     for start in range(0, len(data.images), 64):
@@ -82,9 +61,11 @@ def distinct(data: Labelled) -> Indices:
 
 
 def pool(parts: Sequence[Dataset]) -> Dataset:
-    """Several data sets as one. Raises DataError when classes or sizes differ, or it is too large.
+    """Several data sets as one.
+
 
     Cross-validation holds all pixels in memory, so the number of images is checked first.
+    Raises DataError if classes or sizes differ, or for too many images.
     """
     first, m = parts[0], sum(part.m for part in parts)
     if m > GRAM_LIMIT:
@@ -120,26 +101,27 @@ def compare(
     source: str = "",
     classes: tuple[str, str] = ("non-cat", "cat"),
     dropped: int = 0,
-    on_point: OnPoint | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Comparison:
-    """Cross-validate all candidates of a plan; ``on_point`` is told now and then.
+    """Cross-validate all candidates of a plan.
 
-    ``dropped`` is only passed on. Raises DataError when a class has too few images.
+    ``on_progress`` is called with the curves' next point, POINTS times or so. ``source``,
+    ``classes`` and ``dropped`` are only passed on. Raises DataError if a class has too few images.
     """
     m = len(data.images)
-    fold_of = stratified_folds(data.Y, plan.folds, plan.repeats, plan.seed)
+    fold_of = stratified_folds(data.Y, plan.folds, plan.seed, plan.repeats, level=True)
     held = np.concatenate([fold == np.arange(plan.folds)[:, None] for fold in fold_of])  # (k, m)
     with blas_threads(1):
         K = gram(np.asarray(data.images[:]).reshape(m, -1), Team(cores()))
         descent = _Descent(K, data.Y, held, plan)
-        results = descent.run(on_point)
+        results = descent.run(on_progress)
     return Comparison(
         plan, source, classes, m, int(data.Y.sum()), dropped, tuple(descent.steps), results
     )
 
 
 class _Descent:
-    """All runs side by side; column f * candidates + c is candidate c without fold f."""
+    """All runs side by side: column f * candidates + c is candidate c without fold f."""
 
     def __init__(self, K: Floats, Y: Floats, held: NDArray[np.bool_], plan: Plan) -> None:
         self.K, self.Y, self.held, self.plan = K, Y, held, plan
@@ -156,18 +138,18 @@ class _Descent:
         self.steps: list[int] = []
         self.curves: list[tuple[Floats, Floats]] = []
 
-    def run(self, on_point: OnPoint | None) -> tuple[Result, ...]:
+    def run(self, on_progress: OnProgress | None) -> tuple[Result, ...]:
         total = self.plan.iterations
         every = max(1, total // POINTS)
         y = self.Y.T  # (m, 1)
-        with np.errstate(over="ignore", invalid="ignore"):  # divergence is found by its cost
+        with np.errstate(over="ignore", invalid="ignore"):  # divergence shows in the cost
             for step in range(total + 1):
                 Z, KA = self._scores()
                 losses, dZ = losses_and_errors(Z, y)
                 costs = self._costs(losses, KA)
                 self._stop_diverged(costs, step)
                 if step % every == 0 or step == total:
-                    self._note(step, costs, losses, on_point)
+                    self._note(step, costs, losses, on_progress)
                 if step < total:
                     self._move(dZ)
         return tuple(
@@ -181,13 +163,13 @@ class _Descent:
 
     def _costs(self, losses: Floats, KA: Floats) -> Floats:
         """J of each column on its training images, (1, c); ‖w‖² = aᵀK a."""
-        found: Floats = np.einsum("ij,ij->j", losses, self.mask)[None] / self.trained
+        costs: Floats = np.einsum("ij,ij->j", losses, self.mask)[None] / self.trained
         if self.l2.any():
-            found += self.l2 / (2 * self.trained) * np.einsum("ij,ij->j", self.A, KA)[None]
-        return found
+            costs += self.l2 / (2 * self.trained) * np.einsum("ij,ij->j", self.A, KA)[None]
+        return costs
 
     def _stop_diverged(self, costs: Floats, step: int) -> None:
-        """A column whose cost has left the finite starts from zero and stands still."""
+        """Set columns whose cost has left the finite to zero, for good."""
         lost = ~(costs[0] <= DIVERGED_COST)
         if lost.any():
             self.diverged[lost & (self.diverged < 0)] = step
@@ -202,13 +184,15 @@ class _Descent:
         self.A -= dZ
         self.b -= dZ.sum(axis=0, keepdims=True)
 
-    def _note(self, step: int, costs: Floats, losses: Floats, on_point: OnPoint | None) -> None:
+    def _note(
+        self, step: int, costs: Floats, losses: Floats, on_progress: OnProgress | None
+    ) -> None:
         held_out = np.einsum("ij,ij->j", losses, 1.0 - self.mask)[None] / self.out
         means = tuple(self._over_folds(values) for values in (costs, held_out))
         self.steps.append(step)
         self.curves.append((means[0], means[1]))
-        if on_point:
-            on_point(Progress(step, self.plan.iterations, *means))
+        if on_progress:
+            on_progress(Progress(step, self.plan.iterations, *means))
 
     def _over_folds(self, values: Floats) -> Floats:
         """Means over folds for each candidate; NaN for those that have diverged."""
@@ -220,18 +204,7 @@ class _Descent:
         """``Z`` (m, k): the candidate's scores of all images in each of its runs."""
         scores: dict[str, list[float]] = {name: [] for name in MEASURES}
         for fold, held in enumerate(self.held):
-            z, y = Z[held, fold][None], self.Y[:, held]
-            counts = Counts.of(z > 0, y > 0.5)
-            for name, value in zip(
-                MEASURES,
-                (
-                    counts.accuracy,
-                    counts.balanced_accuracy,
-                    curves.roc(z, y).auc,
-                    curves.log_loss(z, y),
-                ),
-                strict=True,
-            ):
+            for name, value in _measured(Z[held, fold][None], self.Y[:, held]).items():
                 scores[name].append(value)
         lost = self.diverged[c :: len(self.plan.candidates)]
         return Result(
@@ -241,6 +214,17 @@ class _Descent:
             held_out=tuple(float(held_out[c]) for _, held_out in self.curves),
             diverged=int(lost[lost >= 0].min()) if (lost >= 0).any() else None,
         )
+
+
+def _measured(Z: Floats, Y: Floats) -> dict[str, float]:
+    """MEASURES of scores Z (1, k) of the held-out images with labels Y (1, k)."""
+    counts = Counts.of(Z > 0, Y > 0.5)
+    return {
+        "accuracy": counts.accuracy,
+        "balanced_accuracy": counts.balanced_accuracy,
+        "roc_auc": curves.roc(Z, Y).auc,
+        "log_loss": curves.log_loss(Z, Y),
+    }
 
 
 def _kind(data: Dataset) -> str:

@@ -1,4 +1,4 @@
-"""A model against a labelled data set: one object that prints as text and JSON and fills a page."""
+"""One model on labelled images: scores, and every measure derived from them."""
 
 from __future__ import annotations
 
@@ -11,27 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.datasets import Dataset
-from catclf.errors import ModelError
-from catclf.maths import Floats, sigmoid
+from catclf.maths import Floats, logit, sigmoid
 from catclf.metrics import curves
-from catclf.metrics.counts import (
-    Counts,
-    fractions_differ,
-    wilson,
-)
+from catclf.metrics.counts import Counts, fractions_differ, wilson
 from catclf.model import Model
 from catclf.text import printable
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One image's answer: its row, its name where it has one, its class and what was said."""
+class Prediction:
+    """One image with its label and the predicted class.
+
+    ``index`` is its row, ``name`` its file name, or None where images have none; ``probability``
+    is that of the positive class.
+    """
 
     index: int
     name: str | None
     label: str
-    answer: str
-    probability: float  # of the positive class
+    predicted: str
+    probability: float
 
     @property
     def shown(self) -> str:
@@ -41,10 +40,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores Z (1, m) of labelled images Y (1, m), and everything derived from them.
+    """Scores Z (1, m) of images with labels Y (1, m), both float64, and all that follows from them.
 
     ``trained`` holds the numbers of positive and of all images that the model was trained on;
-    ``seen`` tells that it was trained on just these.
+    ``seen`` is True if those were exactly these images.
     """
 
     source: str
@@ -55,6 +54,7 @@ class Evaluation:
     names: tuple[str, ...] | None = None
     trained: tuple[int, int] = (0, 0)
     seen: bool = False
+    boundary: float | None = None  # the score above which an image is positive, if not by threshold
 
     @cached_property
     def A(self) -> Floats:
@@ -62,14 +62,16 @@ class Evaluation:
         return sigmoid(self.Z)
 
     @cached_property
-    def said(self) -> NDArray[np.bool_]:
-        """Whether the answer is positive, (1, m)."""
+    def predicted(self) -> NDArray[np.bool_]:
+        """True where the predicted class is the positive one, (1, m)."""
+        if self.boundary is not None:
+            return np.greater(self.Z, self.boundary)
         return np.greater(self.A, self.threshold)
 
     @cached_property
     def counts(self) -> Counts:
         """The confusion matrix at the threshold."""
-        return Counts.of(self.said, self.Y > 0.5)
+        return Counts.of(self.predicted, self.Y > 0.5)
 
     @cached_property
     def roc(self) -> curves.Roc:
@@ -85,7 +87,7 @@ class Evaluation:
 
     @cached_property
     def intervals(self) -> dict[str, tuple[float, float]]:
-        """95 % intervals by key: Wilson's of the shares, DeLong's of the area under the ROC."""
+        """95 % intervals by key: Wilson's of fractions, DeLong's of the area under the ROC."""
         counts = self.counts
         return {
             "accuracy": wilson(counts.correct, counts.total),
@@ -95,8 +97,8 @@ class Evaluation:
         }
 
     @property
-    def share(self) -> float:
-        """The share of positive images."""
+    def positive_fraction(self) -> float:
+        """The fraction of images whose label is the positive class."""
         return self.counts.positives / self.counts.total
 
     @property
@@ -104,162 +106,162 @@ class Evaluation:
         """The name of the more frequent class."""
         return self.classes[int(self.counts.positives > self.counts.negatives)]
 
-    def answers(self, right: bool, count: int) -> list[Answer]:
-        """The ``count`` most confident right or wrong answers, the most confident first.
+    def predictions(self, correct: bool, count: int) -> list[Prediction]:
+        """The ``count`` most confident correct or wrong predictions, the most confident first.
 
-        Confidence is the distance of z from the threshold's z; equal ones keep their order.
+        Confidence is the distance of z from the boundary; equal ones keep their order.
         """
-        said, truth = self.said[0], self.Y[0] > 0.5
-        rows = np.flatnonzero((said == truth) == right)
-        order = np.argsort(-np.abs(self.Z[0, rows] - _logit(self.threshold)), kind="stable")
+        predicted, actual = self.predicted[0], self.Y[0] > 0.5
+        rows = np.flatnonzero((predicted == actual) == correct)
+        boundary = logit(self.threshold) if self.boundary is None else self.boundary
+        boundary = min(max(boundary, -1000.0), 1000.0)  # those of 0 and 1 are infinite
+        order = np.argsort(-np.abs(self.Z[0, rows] - boundary), kind="stable")
         return [
-            Answer(
+            Prediction(
                 index=row,
                 name=self.names[row] if self.names else None,
-                label=self.classes[int(truth[row])],
-                answer=self.classes[int(said[row])],
+                label=self.classes[int(actual[row])],
+                predicted=self.classes[int(predicted[row])],
                 probability=float(self.A[0, row]),
             )
             for row in rows[order[:count]].tolist()
         ]
 
     def warnings(self) -> list[str]:
-        """What makes the numbers less than they seem."""
-        found = []
+        """Reasons to trust the numbers less, each as one line."""
+        lines = []
         if self.seen:
-            found.append(
+            lines.append(
                 f"{printable(self.source)}: the model was trained on these very images: "
                 "the numbers say nothing about others"
             )
         if self.counts.positives == 0 or self.counts.negatives == 0:
             only = printable(self.majority)
-            found.append(
+            lines.append(
                 f"{printable(self.source)}: every image is {only}: most numbers need both classes"
             )
         positives, images = self.trained
         if images and fractions_differ(positives, images, self.counts):
             name = printable(self.classes[1])
-            found.append(
-                f"class shares differ: {name} was {100 * positives / images:.1f} % in training "
-                f"and is {100 * self.share:.1f} % here: prefer balanced accuracy and ROC AUC"
+            before, now = 100 * positives / images, 100 * self.positive_fraction
+            lines.append(
+                f"class balance differs: {name} was {before:.1f} % in training and is {now:.1f} % "
+                "here: prefer balanced accuracy and ROC AUC"
             )
-        return found
+        return lines
 
 
 def evaluate(model: Model, data: Dataset, threshold: float | None = None) -> Evaluation:
-    """Score all images of a data set, in blocks, and compare with its labels.
+    """Score all images of a data set, in blocks, and compare the predictions with its labels.
 
-    ``threshold`` is the probability above which the answer is positive (default: the model's).
+    ``threshold`` is the probability above which the positive class is predicted (default: the
+    model's).
     Raises ShapeError when the images do not have the model's size, and ModelError when scores
     are not finite.
     """
     training = model.training
-    with np.errstate(over="ignore", invalid="ignore"):
-        Z = model.scores(data.images)
-    if not np.isfinite(Z).all():
-        raise ModelError("the model's weights are so large that its scores are not finite")
     return Evaluation(
         source=data.source,
         classes=model.classes,
         threshold=model.threshold if threshold is None else threshold,
-        Z=Z,
+        Z=model.scores(data.images),
         Y=data.Y,
         names=data.names,
         trained=(training.positives, training.images),
         seen=data.m == training.images and data.fingerprint == training.fingerprint,
+        boundary=model.boundary if threshold is None else None,
     )
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One number: its key in JSON, its name for people, and what answering blindly would give."""
+    """One number: its key in JSON, its name for people, its value, and the majority baseline's.
+
+    ``percent`` numbers are shown as such; ``note`` holds counts and the interval.
+    """
 
     key: str
     name: str
     value: float
-    blind: float | None = None
+    baseline: float | None = None
     percent: bool = True
     note: str = ""
 
     def show(self, value: float | None) -> str:
-        """As text; a dash for what is not defined."""
+        """The value as text; a dash for one that is not defined."""
         if value is None or math.isnan(value):
             return "–"
-        return f"{100 * value:.2f} %" if self.percent else f"{value:.4f}"
+        return f"{100 * value:z.2f} %" if self.percent else f"{value:z.4f}"
 
 
-def measures(found: Evaluation) -> list[Measure]:
+def measures(result: Evaluation) -> list[Measure]:
     """All measures in the order in which they are shown.
 
-    ``blind`` is the best that an answer which ignores the image could get: always the more
-    frequent class, or for probabilities always the class share of these very images.
+    The majority baseline is the best that a prediction which ignores the image can get: always the
+    more frequent class, or as a probability always the fraction of positives in these very images.
     """
-    counts, p = found.counts, found.share
-    entropy = -sum(q * math.log(q) for q in (p, 1 - p) if q > 0)
-    correct = _of(counts.correct, counts.total, found.intervals["accuracy"])
-    of_positive = _of(counts.tp, counts.positives, found.intervals["recall"])
-    of_answers = _of(counts.tp, counts.tp + counts.fp, found.intervals["precision"])
-    low, high = found.intervals["roc_auc"]
+    counts, p = result.counts, result.positive_fraction
+    entropy = sum(q * math.log(1 / q) for q in (p, 1 - p) if q > 0)
+    correct = _of(counts.correct, counts.total, result.intervals["accuracy"])
+    of_positive = _of(counts.tp, counts.positives, result.intervals["recall"])
+    of_predicted = _of(counts.tp, counts.tp + counts.fp, result.intervals["precision"])
+    low, high = result.intervals["roc_auc"]
     area = "" if math.isnan(low) else f"95 % interval {low:.4f} to {high:.4f}"
     return [
         Measure("accuracy", "accuracy", counts.accuracy, counts.majority, note=correct),
         Measure("balanced_accuracy", "balanced accuracy", counts.balanced_accuracy, 0.5),
-        Measure("precision", "precision", counts.precision, p, note=of_answers),
+        Measure("precision", "precision", counts.precision, p, note=of_predicted),
         Measure("recall", "recall", counts.recall, note=of_positive),
         Measure("f1", "F1", counts.f1),
-        Measure("roc_auc", "ROC AUC", found.roc.auc, 0.5, percent=False, note=area),
+        Measure("roc_auc", "ROC AUC", result.roc.auc, 0.5, percent=False, note=area),
         Measure(
-            "average_precision", "average precision", found.roc.average_precision, p, percent=False
+            "average_precision", "average precision", result.roc.average_precision, p, percent=False
         ),
-        Measure("log_loss", "log loss", found.log_loss, entropy, percent=False),
-        Measure("brier", "Brier score", found.brier, p * (1 - p), percent=False),
+        Measure("log_loss", "log loss", result.log_loss, entropy, percent=False),
+        Measure("brier", "Brier score", result.brier, p * (1 - p), percent=False),
     ]
 
 
 def _of(count: int, total: int, interval: tuple[float, float]) -> str:
-    """A share's numbers and its interval."""
+    """A fraction's counts and its interval."""
     if not total:
         return "0 of 0"
     low, high = interval
     return f"{count} of {total}, 95 % interval {100 * low:.1f} to {100 * high:.1f} %"
 
 
-def facts(found: Evaluation, mistakes: int = 0) -> dict[str, Any]:
-    """Everything as plain values for JSON; None for what is not defined."""
-    counts = found.counts
-    positives, images = found.trained
+def to_dict(result: Evaluation, mistakes: int = 0) -> dict[str, Any]:
+    """All results as plain values for JSON, None where undefined, and so many mistakes.
+
+    The keys are those of the first version, on which scripts rely.
+    """
+    counts = result.counts
+    positives, images = result.trained
     return {
-        "source": found.source,
-        "classes": list(found.classes),
-        "threshold": found.threshold,
+        "source": result.source,
+        "classes": list(result.classes),
+        "threshold": result.threshold,
         "pictures": counts.total,
         "positives": counts.positives,
-        "share": found.share,
-        "trained_on_these": found.seen,
+        "share": result.positive_fraction,
+        "trained_on_these": result.seen,
         "training_share": positives / images if images else None,
         "confusion": {"tp": counts.tp, "fp": counts.fp, "tn": counts.tn, "fn": counts.fn},
         "intervals": {
             key: [None if math.isnan(end) else end for end in interval]
-            for key, interval in found.intervals.items()
+            for key, interval in result.intervals.items()
         },
         "majority": counts.majority,
-        **{m.key: None if math.isnan(m.value) else m.value for m in measures(found)},
+        **{m.key: None if math.isnan(m.value) else m.value for m in measures(result)},
         "mistakes": [
             {
-                "index": answer.index,
-                "name": answer.name,
-                "label": answer.label,
-                "answer": answer.answer,
-                "probability": answer.probability,
+                "index": wrong.index,
+                "name": wrong.name,
+                "label": wrong.label,
+                "answer": wrong.predicted,
+                "probability": wrong.probability,
             }
-            for answer in found.answers(False, mistakes)
+            for wrong in result.predictions(False, mistakes)
         ],
-        "warnings": found.warnings(),
+        "warnings": result.warnings(),
     }
-
-
-def _logit(p: float) -> float:
-    """The z of a probability; thresholds 0 and 1 lie beyond the scores."""
-    if p <= 0.0 or p >= 1.0:
-        return math.copysign(1000.0, p - 0.5)
-    return math.log(p / (1 - p))

@@ -1,4 +1,4 @@
-"""Why one image got its prediction: the parts of z, as text, as a graph and as a map."""
+"""The prediction for one image explained: the parts of z, the graph of its loss, and a map."""
 
 from catclf.explain.contributions import Explanation as Explanation
 from catclf.explain.contributions import Row as Row

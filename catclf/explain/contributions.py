@@ -1,10 +1,10 @@
-"""Why one image got its answer: z as a sum of parts, and the graph of its loss.
+"""The prediction for one image explained: z as a sum of parts, and the graph of its loss.
 
     z = b + Σ w_i x_i,  x = pixels / 255
 
-so w_i x_i is the evidence that value i gives: above zero it speaks for the positive class, below
-against it. Sums are correctly rounded (Shewchuk, Discrete Comput. Geom. 18, 1997, as math.fsum),
-so that the parts of an image add up to its z whichever way it is divided.
+so w_i x_i is the evidence of value i: above zero it speaks for the positive class, below against
+it. Sums are correctly rounded (Shewchuk, Discrete Comput. Geom. 18, 1997, as math.fsum),
+so the parts of an image add up to its z whichever way it is divided.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ COLUMNS = ("left", "centre", "right")
 class Explanation:
     """The parts of one image's z.
 
-    ``evidence`` float64 (size, size, 3) holds w_i x_i, ``pixels`` uint8 of the same shape the
-    image, ``weights`` the w_i.
+    ``pixels`` uint8 (size, size, 3) are the image, ``weights`` and ``evidence`` float64 of the same
+    shape the w_i and the w_i x_i.
     """
 
     pixels: Pixels
@@ -38,7 +38,7 @@ class Explanation:
     evidence: Floats
     bias: float
     classes: tuple[str, str]
-    threshold: float
+    boundary: float  # the score above which an image is positive
 
     parts_title: ClassVar[str] = "z is the bias and the evidence w x of each channel"
     regions_title: ClassVar[str] = "evidence by region"
@@ -54,9 +54,9 @@ class Explanation:
         return float(sigmoid(np.array(self.z)))
 
     @property
-    def answer(self) -> str:
-        """The name of the class that the image is given."""
-        return self.classes[int(self.probability > self.threshold)]
+    def prediction(self) -> str:
+        """The name of the predicted class."""
+        return self.classes[int(self.z > self.boundary)]
 
     @property
     def channels(self) -> dict[str, float]:
@@ -74,7 +74,7 @@ class Explanation:
         return np.asarray(self.evidence.sum(axis=2))
 
     def region_of(self, row: int, column: int) -> tuple[int, int]:
-        """Which of the 3x3 regions a pixel lies in."""
+        """The row and the column, 0 to 2, of the region that holds a pixel."""
         a, b = (
             next(i for i, third in enumerate(self._thirds) if place < third.stop)
             for place in (row, column)
@@ -84,8 +84,8 @@ class Explanation:
     def strongest(self, count: int) -> list[tuple[int, int, int]]:
         """Row, column and channel of the values with the most evidence either way."""
         order = np.argsort(-np.abs(self.evidence), axis=None, kind="stable")[:count]
-        size = self.evidence.shape[1]
-        return [(i // (size * 3), i // 3 % size, i % 3) for i in order.tolist()]
+        rows, columns, channels = np.unravel_index(order, self.evidence.shape)
+        return list(zip(rows.tolist(), columns.tolist(), channels.tolist(), strict=True))
 
     @property
     def _thirds(self) -> Sequence[slice]:
@@ -116,34 +116,36 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the graph's table: a node or many of them, the value, and dL by it."""
+    """A line of the graph's table: a node or a sum of nodes, its value, and dL by it."""
 
     node: str
-    made: str
+    formula: str
     value: float
     grad: float
 
 
-def loss_rows(b: Node, z: Node, loss: Node, label: int, made_of: str) -> list[Row]:
+def loss_rows(b: Node, z: Node, loss: Node, label: int, formula: str) -> list[Row]:
     """The last rows of every graph: b, z, a and L, after the backward pass."""
-    rows = [Row("b", "input", b.value, b.grad), Row("z", made_of, z.value, z.grad)]
+    rows = [Row("b", "input", b.value, b.grad), Row("z", formula, z.value, z.grad)]
     chance = next((n for n in graph.topological(loss) if n.name in ("a", "1 - a")), None)
     if chance is not None:  # where σ underflows the loss is |z| itself
-        made = "σ(z)" if label else "σ(-z)"
-        rows.append(Row(chance.name, made, chance.value, chance.grad))
+        sigma = "σ(z)" if label else "σ(-z)"
+        rows.append(Row(chance.name, sigma, chance.value, chance.grad))
     rows.append(Row("L", f"-log({'a' if label else '1 - a'})", loss.value, loss.grad))
     return rows
 
 
-def _region_sums(found: Explanation) -> tuple[dict[tuple[int, int, int], Node], list[list[Node]]]:
+def _region_sums(
+    explanation: Explanation,
+) -> tuple[dict[tuple[int, int, int], Node], list[list[Node]]]:
     """A node for each weight, by row, column and channel, and for each region its sum."""
-    weights, x = found.weights.tolist(), (found.pixels / PIXEL_MAX).tolist()
+    weights, x = explanation.weights.tolist(), (explanation.pixels / PIXEL_MAX).tolist()
     sums = [[Node(0.0) for _ in COLUMNS] for _ in ROWS]
     w: dict[tuple[int, int, int], Node] = {}
     size = len(weights)
     for r in range(size):
         for c in range(size):
-            a, b = found.region_of(r, c)
+            a, b = explanation.region_of(r, c)
             for channel in range(3):
                 node = w[r, c, channel] = Node(weights[r][c][channel])
                 sums[a][b] = sums[a][b] + node * x[r][c][channel]

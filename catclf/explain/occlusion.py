@@ -1,9 +1,10 @@
-"""Why one image got its answer, for models of features: what happens when parts are covered.
+"""The prediction for one image explained by occlusion, for models of features.
 
-Features mix the pixels of a patch, so no weight belongs to one pixel. What a square of the image
-gives is the fall of z when the square is covered with the image's mean colour (M. Zeiler and
-R. Fergus, "Visualizing and understanding convolutional networks", ECCV 2014). These falls need not
-add up to z; the sums of w x over kinds of features, and the bias, do.
+Features mix the pixels of a patch, so no weight belongs to one pixel. The evidence of
+a square of the image is its score drop: how much lower z is when the square is covered with the
+image's mean colour (M. Zeiler and R. Fergus, "Visualizing and understanding convolutional
+networks", ECCV 2014). Score drops need not add up to z; the sums of w x over kinds of features,
+and the bias, do.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ SQUARES = 8  # along each side of the map
 
 
 @dataclass(frozen=True)
-class CoveredExplanation(Explanation):
+class OcclusionExplanation(Explanation):
     """As ``Explanation``, with ``weights`` (n, 1) and ``x`` (n,) of ``features``.
 
-    ``evidence`` (size, size, 3) spreads the fall of z over the pixels of each covered square;
-    ``falls`` (3, 3) are those of the regions, each covered as a whole.
+    ``evidence`` (size, size, 3) divides the score drop of each square evenly among its values;
+    ``score_drops`` (3, 3) are those of the regions, each covered as a whole.
     """
 
     features: Features
     x: Floats
-    falls: Floats
+    score_drops: Floats
 
     parts_title = "z is the bias and the evidence w x of each kind of features"
-    regions_title = "fall of z when a region is covered"
+    regions_title = "score drop when a region is covered"
 
     @property
     def z(self) -> float:
@@ -55,7 +56,7 @@ class CoveredExplanation(Explanation):
 
     @property
     def regions(self) -> Floats:
-        return self.falls
+        return self.score_drops
 
     @property
     def _products(self) -> Floats:
@@ -87,8 +88,8 @@ class CoveredExplanation(Explanation):
         return [*rows, *loss_rows(b, z, loss, label, "Σ kinds + b")]
 
 
-def explain_by_covering(model: Model, pixels: Pixels) -> CoveredExplanation:
-    """Take the answer to one image uint8 (size, size, 3) apart. Raises ModelError."""
+def explain_by_occlusion(model: Model, pixels: Pixels) -> OcclusionExplanation:
+    """Explain the prediction for one image uint8 (size, size, 3). Raises ModelError."""
     features = model.features
     if features is None:
         raise ModelError("has no features: its pixels speak for themselves")
@@ -97,27 +98,27 @@ def explain_by_covering(model: Model, pixels: Pixels) -> CoveredExplanation:
     if not math.isfinite(float(np.abs(model.w).max()) * float(np.abs(x).sum()) + abs(model.b)):
         raise ModelError("the model's weights are so large that sums of them are not finite")
     size = len(pixels)
-    squares = _falls(model, pixels, min(SQUARES, size))
+    squares = _score_drops(model, pixels, min(SQUARES, size))
     edges = _edges(size, len(squares))
-    spread = np.empty((size, size))
+    per_pixel = np.empty((size, size))
     for row, (a, b) in zip(squares, pairwise(edges), strict=True):
-        for fall, (c, d) in zip(row.tolist(), pairwise(edges), strict=True):
-            spread[a:b, c:d] = fall / ((b - a) * (d - c))
-    return CoveredExplanation(
+        for drop, (c, d) in zip(row.tolist(), pairwise(edges), strict=True):
+            per_pixel[a:b, c:d] = drop / ((b - a) * (d - c))
+    return OcclusionExplanation(
         pixels=pixels,
         weights=model.w,
-        evidence=np.repeat(spread[:, :, None] / 3.0, 3, axis=2),
+        evidence=np.repeat(per_pixel[:, :, None] / 3.0, 3, axis=2),
         bias=model.b,
         classes=model.classes,
-        threshold=model.threshold,
+        boundary=model.boundary,
         features=features,
         x=x,
-        falls=_falls(model, pixels, 3),
+        score_drops=_score_drops(model, pixels, 3),
     )
 
 
-def _falls(model: Model, pixels: Pixels, count: int) -> Floats:
-    """How much z falls when each square of a count x count division is covered, (count, count)."""
+def _score_drops(model: Model, pixels: Pixels, count: int) -> Floats:
+    """The score drops of the squares of a ``count`` by ``count`` division, (count, count)."""
     edges = _edges(len(pixels), count)
     colour = np.rint(pixels.mean(axis=(0, 1))).astype(np.uint8)
     covered = np.repeat(pixels[None], count * count, axis=0)

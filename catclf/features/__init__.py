@@ -1,4 +1,4 @@
-"""What turns images into rows of numbers: pixels, oriented gradients, or learned patches.
+"""What turns images into rows of numbers: pixels, oriented gradients, or layers of learned patches.
 
 Every kind is learned from training images without their labels, and then maps each image by
 itself to n float32 numbers: the row does not depend on other images, on the block it is in or on

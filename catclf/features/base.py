@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -12,8 +13,11 @@ if TYPE_CHECKING:
     from catclf.maths import Pixels
 
 Rows = NDArray[np.float32]
-KINDS = ("pixels", "hog", "patches")
+KINDS = ("pixels", "hog", "patches", "stacked", "network")
+DEFAULT_SIZES = {"stacked": 128, "network": 224}  # of larger image files; 64 for other kinds
 OnProgress = Callable[[int, int], None]
+# Progress of a named phase of the work.
+Phase = Callable[[str], AbstractContextManager[OnProgress]]
 # The array of that name in a model file, which must have this dtype and shape.
 Read = Callable[[str, str, tuple[int, ...]], NDArray[Any]]
 NUMBERS_LIMIT = 1_000_000  # features of an image; 1024x1024 pixels are no more than 3 million
@@ -41,7 +45,7 @@ class Features(Protocol):
     def name_of(self, number: int) -> str:
         """What one number of a row is, for people."""
 
-    def arrays(self) -> dict[str, NDArray[np.float32]]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """What was learned, by name; empty for kinds that learn nothing."""
 
     def transform(self, images: Pixels) -> Rows:
@@ -59,3 +63,8 @@ def require_images(images: Pixels, size: int) -> None:
         raise ShapeError(
             f"images {images.dtype} {images.shape} do not fit uint8 (k, {size}, {size}, 3)"
         )
+
+
+def silent(what: str) -> AbstractContextManager[OnProgress]:
+    """A phase without progress."""
+    return nullcontext(lambda done, total: None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,16 +9,15 @@ from typing import Protocol
 import numpy as np
 
 from catclf.features import learn
-from catclf.features.base import Features, OnProgress
+from catclf.features.base import Features, Phase, silent
 from catclf.features.cache import key_of, open_cache, write_cache
 from catclf.features.encoding import encode, encoded
 from catclf.features.pixels import PixelFeatures
 from catclf.features.standardize import Standard, StandardRows
+from catclf.machine import require_memory
 from catclf.maths import Floats
 from catclf.samples import Images, Labelled
-
-# What is told while a named phase of the work goes on.
-Phase = Callable[[str], AbstractContextManager[OnProgress]]
+from catclf.text import counted
 
 
 class Sourced(Labelled, Protocol):
@@ -82,8 +79,7 @@ def prepare(
     Raises what ``learn`` raises, DataError, and OutputError for a cache that cannot be used.
     """
     phase = phase or silent
-    with phase("learning features") as told:
-        features = learn(kind, data.images, seed, flip=flip, workers=workers, on_progress=told)
+    features = learn(kind, data.images, seed, flip=flip, workers=workers, phase=phase)
     key = key_of(features, data.fingerprint)
     rows = _rows(features, data.images, key, workers, cache, phase)
     if isinstance(features, PixelFeatures):
@@ -106,6 +102,9 @@ def _rows(
     """Rows as they were learned, not standardised."""
     m, n = len(images), features.n
     if cache is None:
+        require_memory(
+            4 * m * n, f"the features of {counted(m, 'image')}, unless a cache keeps them,"
+        )
         with phase("encoding images") as told:
             return encode(features, images, workers, told)
     found = open_cache(cache, key, m, n)
@@ -115,8 +114,3 @@ def _rows(
         found = open_cache(cache, key, m, n)
         assert found is not None, "a cache is read as it was written"
     return found
-
-
-def silent(what: str) -> AbstractContextManager[OnProgress]:
-    """A phase that nobody is told of."""
-    return nullcontext(lambda done, total: None)

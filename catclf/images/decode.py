@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from catclf.errors import ImageError
 from catclf.images.formats import sniff
@@ -75,7 +75,7 @@ def _decoded(file: BinaryIO, preprocess: Preprocess, limits: Limits) -> Image.Im
     """An open file as the image wanted. May raise whatever Pillow raises."""
     try:
         return _once(file, preprocess, limits)
-    except _Stumbled as stumbled:
+    except _StumbledError as stumbled:
         cause = stumbled.cause
     except (OSError, ValueError, SyntaxError) as error:
         cause = error
@@ -87,7 +87,7 @@ def _decoded(file: BinaryIO, preprocess: Preprocess, limits: Limits) -> Image.Im
     raise _explained(content, cause)
 
 
-class _Stumbled(Exception):
+class _StumbledError(Exception):
     """A reader does not take a file that begins like one of its format."""
 
     def __init__(self, format: str, cause: Exception) -> None:
@@ -105,7 +105,7 @@ def _mended(
         if "truncated" in str(cause) and (ended := ended_jpeg(content)):
             one, other = (_once(BytesIO(each), preprocess, limits) for each in ended)
             return one if one.tobytes() == other.tobytes() else None
-    except (_Stumbled, OSError, ValueError, SyntaxError):
+    except (_StumbledError, OSError, ValueError, SyntaxError):
         pass
     return None
 
@@ -196,7 +196,7 @@ def _identified(file: BinaryIO) -> Image.Image:
             raise SyntaxError
         image: Image.Image = factory(file, "")
     except (SyntaxError, IndexError, TypeError, struct.error) as error:  # as Image.open does
-        raise _Stumbled(format, error) from None
+        raise _StumbledError(format, error) from None
     return image
 
 

@@ -51,9 +51,9 @@ def eight_bits(image: Image.Image) -> Image.Image:
 def with_eight_bit_transparency(image: Image.Image) -> None:
     """Make the transparent colour of a PNG of 16 bits a channel one of 8, as its pixels are."""
     clear = image.info.get("transparency")
-    if image.format == "PNG" and image.mode == "RGB" and isinstance(clear, tuple):
-        if any("16" in str(tile[3]) for tile in getattr(image, "tile", ())):
-            image.info["transparency"] = tuple(value >> 8 for value in clear)
+    deep = any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+    if deep and image.format == "PNG" and image.mode == "RGB" and isinstance(clear, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
 
 
 def _range(image: Image.Image, values: Any) -> tuple[Any, float, float]:

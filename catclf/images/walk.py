@@ -12,7 +12,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from catclf.errors import ImageError
-from catclf.images.formats import ENDINGS, HEIF_ENDINGS, NOT_SNIFFED, heif_is_there, looks_like_image
+from catclf.images.formats import (
+    ENDINGS,
+    HEIF_ENDINGS,
+    NOT_SNIFFED,
+    heif_is_there,
+    looks_like_image,
+)
 from catclf.text import counted, printable, reason
 
 Failed = tuple[str, ImageError]
@@ -41,7 +47,7 @@ class LeftOut:
 
     def add(self, name: str) -> None:
         """Count one file."""
-        self.endings[os.path.splitext(name)[1].lower()] += 1  # noqa: PTH122
+        self.endings[os.path.splitext(name)[1].lower()] += 1
 
     def __bool__(self) -> bool:
         return bool(self.endings or self.links)
@@ -131,7 +137,7 @@ class Walk:
 
     def _is_image(self, entry: os.DirEntry[str]) -> bool:
         """By its ending, else by its first bytes; one that cannot be looked at fails later."""
-        ending = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122  # a Path costs 3 µs
+        ending = os.path.splitext(entry.name)[1].lower()  # a Path costs 3 µs
         if ending in ENDINGS:
             return True
         if ending in HEIF_ENDINGS:

@@ -1,7 +1,7 @@
 """A scalar computation graph with a backward pass, and a derivative check along random directions.
 
-The graph is the second opinion on the vectorized mathematics and what ``explain`` and ``check``
-print; it is not used in training. Derivatives by reverse accumulation (Griewank and Walther,
+The graph checks the vectorized mathematics independently, and ``explain`` and ``check`` print it;
+training does not use it. Derivatives by reverse accumulation (Griewank and Walther,
 "Evaluating Derivatives", 2nd edition, 2008, chapter 3).
 """
 
@@ -14,10 +14,11 @@ import numpy as np
 
 from catclf.errors import ShapeError
 from catclf.maths import Floats
+from catclf.text import aligned
 
 
 class Node:
-    """A number that remembers how it was made.
+    """A number that remembers the operation and the numbers that made it.
 
     ``value`` is the forward value, ``grad`` the derivative of the root with respect to this node,
     filled by ``backward``. Arithmetic with plain numbers makes constants.
@@ -84,12 +85,6 @@ class Node:
         return _node(other) / self
 
 
-def exp(x: Node) -> Node:
-    """e^x; its derivative is itself."""
-    value = math.exp(x.value)
-    return Node(value, "", "exp", ((x, value),))
-
-
 def log(x: Node) -> Node:
     """The natural logarithm of x > 0."""
     return Node(math.log(x.value), "", "log", ((x, 1.0 / x.value),))
@@ -152,13 +147,9 @@ def table(root: Node) -> str:
     for node in order:
         parents = (labels.get(id(p), f"{p.value:g}") for p, _ in node.parents)
         rows.append(
-            (labels[id(node)], _formula(node, parents), f"{node.value:.6g}", f"{node.grad:.6g}")
+            (labels[id(node)], _formula(node, parents), f"{node.value:z.6g}", f"{node.grad:z.6g}")
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    return "\n".join(
-        f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}".rstrip()
-        for a, b, c, d in rows
-    )
+    return "\n".join(aligned(rows, "<<>>"))
 
 
 def _formula(node: Node, parents: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""How good the answers are: counts that add up, and ratios derived from them."""
+"""How good predictions are: confusion counts, and ratios derived from them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from numpy.typing import NDArray
 
 from catclf.errors import ShapeError
 
-SHARE_DIFFERENCE = 0.05  # of a class, between parts, and …
+SHARE_DIFFERENCE = 0.05  # of a class, between two splits, and …
 SHARE_DEVIATIONS = 3.0  # … this many standard errors
-
-
 NORMAL_975 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 
 
 @dataclass(frozen=True)
 class Counts:
-    """The confusion matrix of a two-class classifier. Counts of parts add with ``+``.
+    """The confusion matrix of a two-class classifier.
 
     tp, fp, tn, fn: true and false positives and negatives, in images.
     """
@@ -30,20 +28,15 @@ class Counts:
     fn: int = 0
 
     @classmethod
-    def of(cls, predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Counts:
+    def of(cls, predicted: NDArray[np.bool_], actual: NDArray[np.bool_]) -> Counts:
         """Count two boolean arrays of one shape; True is the positive class."""
-        if predicted.shape != truth.shape:
-            raise ShapeError(f"shapes {predicted.shape} and {truth.shape} differ")
+        if predicted.shape != actual.shape:
+            raise ShapeError(f"shapes {predicted.shape} and {actual.shape} differ")
         return cls(
-            tp=int(np.sum(predicted & truth)),
-            fp=int(np.sum(predicted & ~truth)),
-            tn=int(np.sum(~predicted & ~truth)),
-            fn=int(np.sum(~predicted & truth)),
-        )
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.tp + other.tp, self.fp + other.fp, self.tn + other.tn, self.fn + other.fn
+            tp=int(np.sum(predicted & actual)),
+            fp=int(np.sum(predicted & ~actual)),
+            tn=int(np.sum(~predicted & ~actual)),
+            fn=int(np.sum(~predicted & actual)),
         )
 
     @property
@@ -66,27 +59,27 @@ class Counts:
 
     @property
     def accuracy(self) -> float:
-        """Correct answers over all; NaN when there are none, as with every ratio here."""
+        """Correct predictions over all; NaN when there are none, as with every ratio here."""
         return _ratio(self.correct, self.total)
 
     @property
     def precision(self) -> float:
-        """Of the images answered positive, the share that is."""
+        """The fraction of the images predicted positive that are."""
         return _ratio(self.tp, self.tp + self.fp)
 
     @property
     def recall(self) -> float:
-        """Of the positive images, the share that was found."""
+        """The fraction of the positive images that are predicted positive."""
         return _ratio(self.tp, self.positives)
 
     @property
     def specificity(self) -> float:
-        """Of the negative images, the share that was answered negative."""
+        """The fraction of the negative images that are predicted negative."""
         return _ratio(self.tn, self.negatives)
 
     @property
     def balanced_accuracy(self) -> float:
-        """The mean of recall and specificity: 1/2 for any answer that ignores the image."""
+        """The mean of recall and specificity: 1/2 for any prediction that ignores the image."""
         return (self.recall + self.specificity) / 2
 
     @property
@@ -96,24 +89,24 @@ class Counts:
 
     @property
     def majority(self) -> float:
-        """The accuracy of always giving the more frequent class's name: the baseline to beat."""
+        """The majority baseline: the accuracy of always predicting the more frequent class."""
         return _ratio(max(self.positives, self.negatives), self.total)
 
 
 def wilson(successes: int, total: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a share, within 0 … 1; (NaN, NaN) of nothing.
+    """The 95 % Wilson score interval of a fraction, within 0 … 1; (NaN, NaN) of nothing.
 
-    The shares p that differ from the observed one by at most 1.96 standard errors of p itself
-    (Wilson, J. Amer. Statist. Assoc. 22, 1927); it holds for few images and for shares near 0
+    The fractions p that differ from the observed one by at most 1.96 standard errors of p itself
+    (Wilson, J. Amer. Statist. Assoc. 22, 1927); it holds for few images and for fractions near 0
     and 1, where p ± 1.96 s does not. Images are taken to be independent draws.
     """
     if not total:
         return float("nan"), float("nan")
     z2 = NORMAL_975**2
     centre = (successes + z2 / 2) / (total + z2)
-    spread = sqrt(successes * (total - successes) / total + z2 / 4) * NORMAL_975 / (total + z2)
-    low = 0.0 if successes == 0 else centre - spread
-    high = 1.0 if successes == total else centre + spread
+    half_width = sqrt(successes * (total - successes) / total + z2 / 4) * NORMAL_975 / (total + z2)
+    low = 0.0 if successes == 0 else centre - half_width
+    high = 1.0 if successes == total else centre + half_width
     return low, high
 
 
@@ -122,7 +115,7 @@ def _ratio(part: int, whole: int) -> float:
 
 
 def fractions_differ(positives: int, images: int, counts: Counts) -> bool:
-    """Whether two shares differ by more than chance makes likely (test of two proportions)."""
+    """Whether two fractions differ by more than chance makes likely (test of two proportions)."""
     difference = abs(positives / images - counts.positives / counts.total)
     pooled = (positives + counts.positives) / (images + counts.total)
     error = sqrt(pooled * (1 - pooled) * (1 / images + 1 / counts.total))

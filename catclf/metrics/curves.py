@@ -18,7 +18,7 @@ from catclf.metrics.counts import NORMAL_975, wilson
 
 @dataclass(frozen=True)
 class Roc:
-    """What each threshold gives, from the highest, where nothing is positive, to the lowest.
+    """The counts at each threshold, from the highest, where nothing is positive, to the lowest.
 
     ``false``, ``true`` int64 (k,): negatives and positives at or above the threshold, from 0 to all
     of them; one entry for each distinct score and one before, so that ties are decided together.
@@ -73,19 +73,19 @@ def roc(Z: Floats, Y: Floats) -> Roc:
 def auc_interval(Z: Floats, Y: Floats) -> tuple[float, float]:
     """A 95 % interval of the area under the ROC curve, within 0 … 1.
 
-    The area is the mean over positives of the share of negatives that score below, a tie counting
-    half, and likewise over negatives; their variances add up (DeLong, DeLong and Clarke-Pearson,
-    Biometrics 44, 1988, equation 5). NaN with fewer than two images of a class.
+    The area is the mean over positives of the fraction of negatives that score below, a tie
+    counting half, and likewise over negatives; their variances add up (DeLong, DeLong
+    and Clarke-Pearson, Biometrics 44, 1988, equation 5). NaN with fewer than two images of a class.
     """
     _require_rows(Z, Y)
     positive, negative = (np.sort(Z[Y > 0.5]), np.sort(Z[Y <= 0.5]))
     if min(len(positive), len(negative)) < 2:
         return float("nan"), float("nan")
-    over = _share_below(positive, negative)
-    under = _share_below(negative, positive)
+    over = _fraction_below(positive, negative)
+    under = _fraction_below(negative, positive)
     variance = over.var(ddof=1) / len(over) + under.var(ddof=1) / len(under)
-    area, spread = float(over.mean()), NORMAL_975 * float(np.sqrt(variance))
-    return max(0.0, area - spread), min(1.0, area + spread)
+    area, half_width = float(over.mean()), NORMAL_975 * float(np.sqrt(variance))
+    return max(0.0, area - half_width), min(1.0, area + half_width)
 
 
 def log_loss(Z: Floats, Y: Floats) -> float:
@@ -101,7 +101,7 @@ def brier(A: Floats, Y: Floats) -> float:
 
 @dataclass(frozen=True)
 class Bin:
-    """Images of similar probability: how many, their mean probability, how many are positive."""
+    """The images of similar probability: their number, mean probability and positives."""
 
     low: float
     high: float
@@ -111,7 +111,7 @@ class Bin:
 
     @property
     def observed(self) -> float:
-        """The share that is positive; a calibrated model's equals ``mean``."""
+        """The fraction that is positive; a calibrated model's equals ``mean``."""
         return self.positives / self.total
 
     @property
@@ -128,19 +128,19 @@ def calibration(A: Floats, Y: Floats, bins: int = 10) -> list[Bin]:
     _require_rows(A, Y)
     edges = np.arange(bins + 1) / bins
     place = np.clip(np.searchsorted(edges, A[0], side="left") - 1, 0, bins - 1)
-    found = []
+    result = []
     for i in range(bins):
         inside = place == i
         total = int(inside.sum())
         if total:
             positives = int(Y[0, inside].sum())
             mean = float(A[0, inside].mean())
-            found.append(Bin(float(edges[i]), float(edges[i + 1]), total, positives, mean))
-    return found
+            result.append(Bin(float(edges[i]), float(edges[i + 1]), total, positives, mean))
+    return result
 
 
-def _share_below(scores: Floats, others: Floats) -> Floats:
-    """For each score the share of the sorted ``others`` below it; ties count half."""
+def _fraction_below(scores: Floats, others: Floats) -> Floats:
+    """For each score the fraction of the sorted ``others`` below it; ties count half."""
     below = np.searchsorted(others, scores, side="left")
     not_above = np.searchsorted(others, scores, side="right")
     return np.asarray((below + not_above) / (2 * len(others)))

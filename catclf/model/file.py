@@ -1,25 +1,30 @@
-"""The signed model file: a zip of arrays in NumPy's own format, readable with ``numpy.load``.
+"""The model file: a zip of arrays in NumPy's own format, readable with ``numpy.load``.
 
-``w`` (n, 1), ``b`` (), ``costs``, ``cost_steps``, and ``meta``, a JSON text; where images are not
-weighed by their pixels also what their features have learned. ``catclf.storage.npz``
-reads it without trusting it; here its meaning is checked.
+``w`` (n, 1), ``b`` (), ``costs``, ``cost_steps``, and ``meta``, a JSON text; with features other
+than pixels also the arrays that they learned. ``catclf.storage.npz`` reads the file without
+trusting it; this module checks its meaning. ``save`` keeps to the limits of ``load``: a curve of
+more than ``COSTS_LIMIT`` points is thinned (see ``kept_points``).
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from catclf.errors import ModelError
+from catclf.errors import ModelError, OutputError
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.maths import PIXEL_MAX
 from catclf.metrics import Counts
 from catclf.model import Model, Training
+from catclf.samples import Indices
 from catclf.storage import npz
 from catclf.storage.npz import ArrayFile, NotAnArchiveError, UnsoundError
 from catclf.text import printable, reason
@@ -28,33 +33,89 @@ if TYPE_CHECKING:
     from catclf.features.base import Features
 
 FORMAT = "catclf-model"
-VERSION = 2  # the first with features; models of pixels are still written as version 1
+# A file has the lowest version that can hold its model; long validation curves need the newest.
+VERSION = 3
+VERSIONS = {"pixels": 1, "hog": 2, "patches": 2, "stacked": 3, "network": 3}
 FILE_LIMIT = 64 * 1024 * 1024  # bytes; a model of 1024x1024 images has 25 MB of weights
 SIZE_LIMIT = 1024  # pixels
 META_LIMIT = 1024 * 1024  # characters
 COSTS_LIMIT = 1_000_000
+SHORT_CURVE = 10_000  # validation costs that fit into meta, where versions 1 and 2 have them
+COUNT_LIMIT = 2**53  # of images and steps: whole numbers that a float64 holds
 LEARNED_LIMIT = 1e6  # of numbers in filters, which are some tens: sums of them stay finite
 MEMBERS = ("w", "b", "costs", "cost_steps", "meta")
-LEARNED = {"pixels": (), "hog": (), "patches": ("filters", "offsets")}  # by kind of features
+VALIDATION = ("validation_costs", "validation_steps")
+# By kind of features, the arrays of what they have learned, and their types.
+LEARNED: dict[str, dict[str, str]] = {
+    "pixels": {},
+    "hog": {},
+    "patches": {"filters": "<f4", "offsets": "<f4"},
+    "stacked": {
+        "filters": "<f4",
+        "offsets": "<f4",
+        "channels": "<f4",
+        "channel_means": "<f4",
+        "directions": "<f4",
+        "direction_means": "<f4",
+        "atoms": "<f4",
+    },
+    "network": {"weights": "|i1", "scales": "<f4", "biases": "<f4"},
+}
 
 
 def save(model: Model, path: str | Path) -> None:
     """Write the model file: wholly or not at all, the same bytes for the same model.
 
-    Raises OutputError.
+    ``load`` reads what is written here: cost curves are thinned to ``COSTS_LIMIT`` points. Raises
+    OutputError, before anything is written, for a model that is too large for a file.
     """
     learned = model.features.arrays() if model.features else {}
-    npz.write(
-        Path(path),
-        {
-            "w": model.w.astype("<f8"),
-            "b": np.array(model.b, dtype="<f8"),
-            "costs": np.array(model.costs, dtype="<f8"),
-            "cost_steps": np.array(model.cost_steps, dtype="<i8"),
-            "meta": np.array(json.dumps(_meta(model), sort_keys=True, ensure_ascii=True)),
-            **{name: array.astype("<f4") for name, array in learned.items()},
-        },
-    )
+    meta = _meta(model)
+    kept = kept_points(len(model.costs), COSTS_LIMIT)
+    arrays = {
+        "w": model.w.astype("<f8"),
+        "b": np.array(model.b, dtype="<f8"),
+        "costs": np.array(model.costs, dtype="<f8")[kept],
+        "cost_steps": np.array(model.cost_steps, dtype="<i8")[kept],
+        **_long_validation(meta),
+    }
+    text = json.dumps(meta, sort_keys=True, ensure_ascii=True)
+    arrays["meta"] = np.array(text)
+    types = LEARNED[_kind_of(model)]
+    arrays |= {name: array.astype(types[name]) for name, array in learned.items()}
+    size = sum(array.nbytes for array in arrays.values())
+    if len(text) > META_LIMIT or size > FILE_LIMIT - npz.MEMBERS_LIMIT * 1024:
+        raise OutputError(
+            f"{printable(path)}: the model is too large for a file: {size} bytes, of which "
+            f"{len(text)} characters say what it is made of"
+        )
+    npz.write(Path(path), arrays)
+
+
+def kept_points(count: int, limit: int) -> Indices:
+    """The numbers of the points of a curve that are kept where it has more than ``limit``.
+
+    They are every k-th from the first on, with the smallest k that leaves ``limit`` or fewer, and
+    the last.
+    """
+    if count <= limit:
+        return np.arange(count)
+    stride = -(-(count - 1) // (limit - 1))
+    return np.append(np.arange(0, count - 1, stride), count - 1)
+
+
+def _long_validation(meta: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """The validation costs of ``meta`` as arrays where they are many; then meta loses them."""
+    validation = meta["training"]["validation"]
+    costs, steps = validation.get("costs", ()), validation.get("cost_steps", ())
+    if len(costs) <= SHORT_CURVE:
+        return {}
+    meta["version"] = VERSION
+    names = ("costs", "cost_steps")
+    meta["training"]["validation"] = {k: v for k, v in validation.items() if k not in names}
+    kept = kept_points(len(costs), COSTS_LIMIT)
+    curve = np.array(costs, dtype="<f8")[kept], np.array(steps, dtype="<i8")[kept]
+    return dict(zip(VALIDATION, curve, strict=True))
 
 
 def load(path: str | Path) -> Model:
@@ -73,45 +134,69 @@ def load(path: str | Path) -> Model:
         raise ModelError(f"{shown}: is damaged and cannot be read as a model") from error
 
 
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Put the file's name before a ModelError of the model that was read from it."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{printable(path)}: {error}") from error
+
+
 def _parse(file: ArrayFile) -> Model:
     if "meta" not in file:
         raise ModelError("is not a catclf model: it has no member meta")
     file.check()
     meta = _read_meta(file.text("meta", META_LIMIT))
-    file.require((*MEMBERS, *LEARNED[_kind(meta)]))
+    apart = meta["version"] >= VERSION and any(name in file for name in VALIDATION)
+    long_validation = VALIDATION if apart else ()
+    file.require((*MEMBERS, *long_validation, *LEARNED[_kind(meta)]))
     preprocess = _preprocess(meta)
     features = _features(meta, preprocess, file)
     n = features.n if features else preprocess.n
-    costs = file.array("costs", "<f8", (COSTS_LIMIT,), at_most=True)
-    cost_steps = file.array("cost_steps", "<i8", costs.shape)
-    if (cost_steps < 0).any() or (cost_steps[1:] <= cost_steps[:-1]).any():
-        raise ModelError("has cost_steps that do not go up")
+    costs, cost_steps = _curve(file, "costs", "cost_steps")
+    training = _training(meta)
+    if long_validation:
+        held_costs, held_steps = _curve(file, *VALIDATION)
+        curve = {"costs": held_costs, "cost_steps": held_steps}
+        training = replace(training, validation=training.validation | curve)
     return Model(
         w=file.array("w", "<f8", (n, 1)),
         b=float(file.array("b", "<f8", ())),
         preprocess=preprocess,
         classes=_classes(meta),
         threshold=_number(meta, "threshold", 0.0, 1.0),
-        costs=tuple(costs.tolist()),
-        cost_steps=tuple(cost_steps.tolist()),
-        training=_training(meta),
+        z_threshold=_z_threshold(meta),
+        costs=tuple(costs),
+        cost_steps=tuple(cost_steps),
+        training=training,
         features=features,
     )
 
 
+def _curve(file: ArrayFile, costs: str, steps: str) -> tuple[list[float], list[int]]:
+    """Costs and the steps at which they were seen."""
+    values = file.array(costs, "<f8", (COSTS_LIMIT,), at_most=True)
+    at = file.array(steps, "<i8", values.shape)
+    if (at < 0).any() or (at[1:] <= at[:-1]).any():
+        raise ModelError(f"has {steps} that do not go up")
+    return values.tolist(), at.tolist()
+
+
 def _kind(meta: dict[str, Any]) -> str:
-    """The kind of features; version 1 knows pixels alone, and they are a bare name."""
+    """The kind of features; pixels, which version 1 has alone, are a bare name."""
     named = meta.get("features")
     if named == "pixels":
         return "pixels"
-    kind = named.get("kind") if isinstance(named, dict) and meta["version"] >= 2 else None
-    if not isinstance(kind, str) or kind not in LEARNED or kind == "pixels":
+    kind = named.get("kind") if isinstance(named, dict) else None
+    known = kind if isinstance(kind, str) and kind in LEARNED else "pixels"
+    if known == "pixels" or meta["version"] < VERSIONS[known]:
         raise ModelError("has features that this catclf does not know")
-    return kind
+    return known
 
 
 def _features(meta: dict[str, Any], preprocess: Preprocess, file: ArrayFile) -> Features | None:
-    """What turns images into rows; None for pixels."""
+    """The features of the model; None for pixels."""
     if meta["features"] == "pixels":
         return None
     from catclf.features import restore
@@ -150,13 +235,17 @@ def _no_number(constant: str) -> None:
     raise ModelError(f"has {constant} in its meta, which is not a number of JSON")
 
 
+def _kind_of(model: Model) -> str:
+    return model.features.kind if model.features else "pixels"
+
+
 def _meta(model: Model) -> dict[str, Any]:
     """Everything but the arrays, as JSON values. No time and no path: equal runs, equal bytes."""
     training = asdict(model.training)
     training["pictures"] = training.pop("images")  # the file's own name, since version 1
-    return {
+    meta = {
         "format": FORMAT,
-        "version": VERSION if model.features else 1,
+        "version": VERSIONS[_kind_of(model)],
         "picture": asdict(model.preprocess) | {"scale": PIXEL_MAX},
         "features": model.features.settings if model.features else "pixels",
         "classes": list(model.classes),
@@ -164,6 +253,19 @@ def _meta(model: Model) -> dict[str, Any]:
         "threshold": model.threshold,
         "training": training,
     }
+    if model.z_threshold is not None:  # a key that older versions do not look at
+        meta["z_threshold"] = model.z_threshold
+    return meta
+
+
+def _z_threshold(meta: dict[str, Any]) -> float | None:
+    """The threshold as a score, a finite number, where the file has one."""
+    if "z_threshold" not in meta:
+        return None
+    value = meta["z_threshold"]
+    if type(value) is not float or not math.isfinite(value):
+        raise ModelError("has a z_threshold that is not a finite number")
+    return value
 
 
 def _preprocess(meta: dict[str, Any]) -> Preprocess:
@@ -197,14 +299,14 @@ def _classes(meta: dict[str, Any]) -> tuple[str, str]:
 
 def _training(meta: dict[str, Any]) -> Training:
     """The provenance, with every field of the type that it is declared with."""
-    found = _object(meta, "training").copy()
+    stored = _object(meta, "training").copy()
     try:
-        found["images"] = found.pop("pictures")
+        stored["images"] = stored.pop("pictures")
         counts = {
-            part: None if found[part] is None else Counts(**_integers(found[part]))
+            part: None if stored[part] is None else Counts(**_integers(stored[part]))
             for part in ("train", "test")
         }
-        training = Training(**(found | counts))
+        training = Training(**(stored | counts))
     except (TypeError, KeyError) as error:
         raise ModelError("has training facts that this catclf does not know") from error
     for name, default in asdict(Training()).items():
@@ -213,13 +315,25 @@ def _training(meta: dict[str, Any]) -> Training:
             raise ModelError(f"has training.{name} of a wrong type")
     if training.train is None:
         raise ModelError("has no training counts")
+    _require_possible(training)
     return training
 
 
+def _require_possible(training: Training) -> None:
+    """Raise ModelError for numbers of images or steps that no training has."""
+    if not 0 <= training.steps <= COUNT_LIMIT or not 0 <= training.images <= COUNT_LIMIT:
+        raise ModelError("has numbers of steps or images that are not possible")
+    if not 0 <= training.positives <= training.images:
+        raise ModelError(f"has {training.positives} positives in {training.images} training images")
+
+
 def _integers(counts: Any) -> dict[str, int]:
-    if not isinstance(counts, dict) or not all(type(v) is int and v >= 0 for v in counts.values()):
+    sound = isinstance(counts, dict) and all(
+        type(value) is int and 0 <= value <= COUNT_LIMIT for value in counts.values()
+    )
+    if not sound:
         raise ModelError("has counts that are not whole numbers")
-    return counts
+    return dict(counts)
 
 
 def _object(meta: dict[str, Any], name: str) -> dict[str, Any]:
@@ -229,8 +343,8 @@ def _object(meta: dict[str, Any], name: str) -> dict[str, Any]:
     return value
 
 
-def _number(meta: dict[str, Any], name: str, least: float, most: float) -> float:
+def _number(meta: dict[str, Any], name: str, low: float, high: float) -> float:
     value = meta.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise ModelError(f"has no {name} between {least:g} and {most:g}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ModelError(f"has no {name} between {low:g} and {high:g}")
     return float(value)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from catclf.errors import ShapeError
+from catclf.errors import ModelError, ShapeError
 from catclf.images.preprocess import Preprocess
 from catclf.maths import PIXEL_MAX, Floats, logit, sigmoid
 from catclf.metrics import Counts
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from catclf.features.base import Features
     from catclf.samples import Images
 
-_SCORED_AT_ONCE = 16  # images: 1.5 MB of float64, which the next ones find again; 6 MB would be new
+_SCORED_AT_ONCE = 16  # images: 1.5 MB of float64, memory that the next ones use again
 
 
 @dataclass(frozen=True)
 class Training:
-    """Where a model came from; kept for people, not used in scoring."""
+    """The provenance of a model; kept for people, not used in scoring."""
 
     source: str = ""
     fingerprint: str = ""
@@ -64,7 +64,7 @@ class Model:
 
     @property
     def n(self) -> int:
-        """How many numbers of an image are weighed."""
+        """The number of features of an image."""
         return self.features.n if self.features else self.preprocess.n
 
     @property
@@ -74,11 +74,16 @@ class Model:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve digits that differ where scores may differ: of weights and preprocessing."""
+        """Twelve digits that differ where scores or a ``z_threshold`` differ.
+
+        They are of the weights, the preprocessing and the features.
+        """
         from hashlib import sha256
 
         digest = sha256(repr(self.preprocess).encode())
         digest.update(self.w.astype("<f8").tobytes() + np.float64(self.b).tobytes())
+        if self.z_threshold is not None:
+            digest.update(np.float64(self.z_threshold).tobytes())
         if self.features:
             digest.update(repr(sorted(self.features.settings.items())).encode())
             for _, array in sorted(self.features.arrays().items()):
@@ -89,18 +94,26 @@ class Model:
         """Z (1, m) of images uint8 (m, size, size, 3).
 
         Each image is summed by itself in a fixed order, without BLAS, so that its score does not
-        depend on its neighbours, on the batch or on the number of threads. Raises ShapeError.
+        depend on its neighbours, on the batch or on the number of threads. Raises ShapeError, and
+        ModelError for weights so large that a score is not finite.
         """
         size = self.preprocess.size
         if images.shape[1:] != (size, size, 3):
             raise ShapeError(f"images {images.shape} do not fit (m, {size}, {size}, 3)")
+        with np.errstate(over="ignore", invalid="ignore"):
+            Z = self._scores(images)
+        if not np.isfinite(Z).all():
+            raise ModelError("the model's weights are so large that its scores are not finite")
+        return Z
+
+    def _scores(self, images: Images) -> Floats:
         if self.features is None:
             return score_rows(images, self.w / PIXEL_MAX, self.b)
         from catclf.features.encoding import encoded
 
-        found = [np.empty((1, 0))]
-        found += [score_rows(rows, self.w, self.b) for rows in encoded(self.features, images)]
-        return np.concatenate(found, axis=1)
+        parts = [np.empty((1, 0))]
+        parts += [score_rows(rows, self.w, self.b) for rows in encoded(self.features, images)]
+        return np.concatenate(parts, axis=1)
 
     def probabilities(self, images: Images) -> Floats:
         """A = σ(Z), shape (1, m): the probability of class 1."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from catclf import machine
 from catclf.errors import SettingsError
 from catclf.objective.base import EQUAL, ClassWeights
-from catclf.objective.gram import FactorProblem, GramProblem
+from catclf.objective.gram import FactorProblem, GramProblem, Solve
 from catclf.objective.numba_pass import missing, require
 from catclf.objective.streamed import StreamProblem
 from catclf.samples import Labelled, in_memory, measured
@@ -72,11 +74,12 @@ def build_euclidean(
     method: str = "auto",
     workers: int = 1,
     weights: ClassWeights = EQUAL,
+    solve: Solve = np.linalg.solve,
 ) -> StreamProblem | FactorProblem:
-    """As ``build``, in coordinates with the lengths and angles of w."""
+    """As ``build``, in coordinates with the lengths and angles of w; ``solve`` see there."""
     method = _resolved(data, evaluations, method, factor=True)
     if method == "gram":
-        return FactorProblem(data, l2, workers, weights)
+        return FactorProblem(data, l2, workers, weights, solve)
     return StreamProblem(data, l2, workers, weights=weights, fused=method == "fused")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catclf.maths import PIXEL_MAX, Floats, Pixels
-from catclf.objective.base import EQUAL, ClassWeights, Point, judged
+from catclf.objective.base import EQUAL, ClassWeights, Point, weighted_losses
 from catclf.parallel import Team, blas_threads
 from catclf.samples import Labelled, cut, measured, read_rows, scale_of
 
@@ -16,6 +17,9 @@ READ = 512  # images read at a time
 SLAB = 512  # rows of K that are a worker's unit of work
 WEIGHED = 16  # images summed into w at a time: new memory for more takes longer than the sums
 WAKE = 2e9  # products from which on K is worth a second BLAS thread: some 400 images
+
+
+Solve = Callable[[Floats, Floats], Any]  # (R, u) -> a with R a = u, for R (m, m), u (m, 1)
 
 
 class GramProblem:
@@ -60,7 +64,7 @@ class GramProblem:
     def evaluate(self, point: Point) -> tuple[float, Point]:
         a, m = point.coordinates, self.m
         Ka = self._product(a)
-        losses, dZ = judged(Ka.T + point.b, self._Y, self.class_weights)
+        losses, dZ = weighted_losses(Ka.T + point.b, self._Y, self.class_weights)
         loss = _sum(losses) / m
         da = dZ.T / m
         if self.l2:
@@ -94,7 +98,7 @@ class FactorProblem(GramProblem):
     With K = L Lᵀ (Cholesky) and u = Lᵀ a: Z = (L u)ᵀ + b and ‖w‖² = aᵀK a = ‖u‖², as if L were
     the images and u the weights. Equal images make K singular; so 1e-13 of its trace is added
     to its diagonal, 1e-7 where K is made of float32 rows, which changes z by less than the rounding
-    of K does.
+    of K does. ``solve`` is given the upper triangular matrix Lᵀ, which a faster solver may use.
     """
 
     def __init__(
@@ -103,8 +107,10 @@ class FactorProblem(GramProblem):
         l2: float = 0.0,
         workers: int = 1,
         weights: ClassWeights = EQUAL,
+        solve: Solve = np.linalg.solve,
     ) -> None:
         super().__init__(data, l2, workers, weights)
+        self._solve = solve
         rounding = 1e-13 if self._images.dtype == np.uint8 else 1e-7
         self._K[np.diag_indices(self.m)] += rounding * float(np.trace(self._K)) + 1e-300
         with blas_threads(1):  # unlike K, a factor is rounded, by the order of its sums
@@ -112,7 +118,7 @@ class FactorProblem(GramProblem):
 
     def evaluate(self, point: Point) -> tuple[float, Point]:
         u, m = point.coordinates, self.m
-        losses, dZ = judged(self._product(u).T + point.b, self._Y, self.class_weights)
+        losses, dZ = weighted_losses(self._product(u).T + point.b, self._Y, self.class_weights)
         loss = _sum(losses) / m
         du = self._K.T @ (dZ.T / m)
         if self.l2:
@@ -124,7 +130,7 @@ class FactorProblem(GramProblem):
         return np.asarray(self._K.sum(axis=0).reshape(-1, 1) / self.m)
 
     def weights(self, point: Point) -> Floats:
-        a = np.asarray(np.linalg.solve(self._K.T, point.coordinates), np.float64)
+        a = np.asarray(self._solve(self._K.T, point.coordinates), np.float64)
         return super().weights(Point(a, point.b))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.maths import Floats
-from catclf.objective.base import ClassWeights, judged
+from catclf.objective.base import ClassWeights, weighted_losses
 
 Real = NDArray[np.floating[Any]]
 Values = NDArray[Any]  # pixels uint8, or features float32
@@ -19,7 +19,7 @@ Values = NDArray[Any]  # pixels uint8, or features float32
 BLOCK = 128  # images converted to floating point at a time
 # One float32 sum of 12288 products is off by 5e-7 in z, sums of 512 added in float64 by 1.5e-7, in
 # the same time; sums of 128 by 0.9e-7, in 1.3 times the time.
-RUN = 512  # products that are summed in ``dtype`` before the sum goes on in float64
+RUN = 512  # products that are summed in float32 before the sum goes on in float64
 
 
 @dataclass
@@ -47,22 +47,22 @@ class Products(Protocol):
 
 
 class Converted:
-    """A block is converted to ``dtype`` in a buffer, and multiplied by BLAS while in the cache.
+    """A block is converted to float32 in a buffer, and multiplied by BLAS while in the cache.
 
     float32 moves half the bytes and makes two times the products of float64 in a second; over 2000
     steps on the course's data the printed costs are the same digits.
     """
 
-    def __init__(self, k: int, n: int, dtype: type[np.float32] | type[np.float64]) -> None:
-        self._buffer, self._product = np.empty((k, n), dtype), np.empty((n, 1), dtype)
+    def __init__(self, k: int, n: int) -> None:
+        self._buffer, self._product = np.empty((k, n), np.float32), np.empty((n, 1), np.float32)
 
     def loss(self, rows: Values, w: Real, b: float, Y: Floats, weights: ClassWeights) -> float:
-        losses, _ = judged(_times(self._load(rows), w) + b, Y, weights)
+        losses, _ = weighted_losses(_times(self._load(rows), w) + b, Y, weights)
         return float(losses.sum())
 
     def sums(self, rows: Values, w: Real, b: float, Y: Floats, weights: ClassWeights) -> Sums:
         P = self._load(rows)
-        losses, dZ = judged(_times(P, w) + b, Y, weights)
+        losses, dZ = weighted_losses(_times(P, w) + b, Y, weights)
         return Sums(float(losses.sum()), float(dZ.sum()), self._transposed_times(P, dZ))
 
     def total(self, rows: Values) -> Real:

@@ -29,9 +29,9 @@ class StreamProblem:
 
         P (k, n) a block of Xᵀ,  Z = P w / 255 + b,  dw += Pᵀ dZᵀ / 255
 
-    The products of a block are made by NumPy in ``dtype``, or by compiled code in float32 where
-    ``fused`` says so. Everything that is summed over blocks, w itself and all of Z's functions are
-    float64; over 2000 steps on the course's data all print the same digits.
+    The products of a block are float32, made by NumPy or, with ``fused``, by compiled code. Sums
+    over blocks, w itself and all functions of Z are float64; over 2000 steps on the
+    course's data the printed costs have the digits of float64.
 
     Workers take parts of ``PART`` images, fewer where that leaves less than 16 parts. How the
     images are cut depends on their number alone, and the sums of parts are added in the order of
@@ -46,13 +46,12 @@ class StreamProblem:
         data: Labelled,
         l2: float = 0.0,
         workers: int = 1,
-        dtype: type[np.float32] | type[np.float64] = np.float32,
         weights: ClassWeights = EQUAL,
         *,
         fused: bool = False,
     ) -> None:
         self.m, self.n = measured(data)
-        self.l2, self.dtype, self.class_weights = l2, dtype, weights
+        self.l2, self.class_weights = l2, weights
         self.fused, self._block = fused, FUSED_BLOCK if fused else BLOCK
         self._scale = scale_of(data.images)
         self._images, self._Y = data.images, data.Y
@@ -100,7 +99,7 @@ class StreamProblem:
 
     def _sums(self, images: Images, Y: Floats, point: Point, *, forward_only: bool = False) -> Sums:
         with np.errstate(over="ignore"):  # a w beyond float32 shows as an infinite cost
-            scaled: Real = (point.coordinates / self._scale).astype(self.dtype)  # not every pixel
+            scaled: Real = (point.coordinates / self._scale).astype(np.float32)  # not every pixel
         total = Sums(0.0, 0.0, np.zeros((self.n, 1)))
 
         def part(rows: slice, read: Callable[[slice], Values]) -> Sums:
@@ -120,7 +119,7 @@ class StreamProblem:
     ) -> Sums:
         sums, weights = Sums(0.0, 0.0, np.zeros((self.n, 1))), self.class_weights
         products = self._products()
-        with np.errstate(over="ignore", invalid="ignore"):  # divergence is found by its cost
+        with np.errstate(over="ignore", invalid="ignore"):  # divergence shows in the cost
             for block in cut(rows, self._block):
                 given = read(block), scaled, b, Y[:, block], weights
                 if forward_only:
@@ -131,7 +130,7 @@ class StreamProblem:
 
     def _total(self, rows: slice, read: Callable[[slice], Values]) -> Floats:
         """The sum of some images, (n, 1)."""
-        total, products = np.zeros((self.n, 1)), Converted(BLOCK, self.n, np.float32)
+        total, products = np.zeros((self.n, 1)), Converted(BLOCK, self.n)
         for block in cut(rows, BLOCK):
             total += products.total(read(block))
         return total
@@ -161,7 +160,7 @@ class StreamProblem:
         """This thread's own."""
         if not hasattr(self._local, "products"):
             k = min(self._block, self.m)
-            self._local.products = Fused(self.n) if self.fused else Converted(k, self.n, self.dtype)
+            self._local.products = Fused(self.n) if self.fused else Converted(k, self.n)
         products: Products = self._local.products
         return products
 

@@ -9,15 +9,23 @@ from pathlib import Path
 from catclf.evaluation.compare import Comparison
 from catclf.evaluation.evaluate import Evaluation
 from catclf.metrics.curves import Roc, calibration
-from catclf.report.svg import SERIES, Axis, Chart, Points, round_up, spread_out, standalone
+from catclf.model import Model
+from catclf.report.svg import SERIES, Axis, Chart, Points, move_apart, round_up, standalone
 from catclf.storage.files import replacing
 from catclf.text import counted, printable
 
-MOST_POINTS = 400  # of a line: more than there are pixels
+POINTS_MAX = 400  # of a line: more than there are pixels
 
 
-def cost_curve(costs: Sequence[float], steps: Sequence[int]) -> Chart:
-    """The cost J against the steps of training; the axis starts at zero."""
+STEPS = {
+    "gd": "steps of gradient descent",
+    "newton": "steps of Newton's method",
+    "lbfgs": "iterations of L-BFGS",
+}  # by solver
+
+
+def cost_curve(costs: Sequence[float], steps: Sequence[int], solver: str = "gd") -> Chart:
+    """The cost J against the steps of the solver; the axis starts at zero."""
     first, last = costs[0], costs[-1]
     top = round_up(min(max(costs), 1e300) * 1.05)
     chart = Chart(
@@ -26,13 +34,13 @@ def cost_curve(costs: Sequence[float], steps: Sequence[int]) -> Chart:
         f"The cost falls from {first:.4f} at step {steps[0]} to {last:.4f} at step {steps[-1]}."
         if last < first
         else f"The cost goes from {first:.4f} to {last:.4f} in {counted(steps[-1], 'step')}.",
-        Axis(0, max(steps[-1], 1), "steps of gradient descent", _thousands, most=5),
+        Axis(0, max(steps[-1], 1), STEPS.get(solver, "steps"), _thousands, ticks_max=5),
         Axis(0, top, "cost J (nats per image)"),
     )
     points = thinned(list(zip(map(float, steps), costs, strict=True)))
     if math.log(2) < top:
         chart.line([(0, math.log(2)), (chart.x.high, math.log(2))], "ref")
-        chart.note(chart.x.high, math.log(2), "ln 2: knowing nothing", "end", (0, -6), "")
+        chart.note(chart.x.high, math.log(2), "ln 2: zero weights", "end", (0, -6), "")
     chart.area(points, "f0")
     chart.line(points, "line s0")
     chart.dot(*points[-1], "f0")
@@ -40,24 +48,25 @@ def cost_curve(costs: Sequence[float], steps: Sequence[int]) -> Chart:
     return chart
 
 
-def save_cost_curve(path: Path, costs: Sequence[float], steps: Sequence[int]) -> None:
+def save_cost_curve(path: Path, model: Model) -> None:
     """Write ``cost_curve`` as an SVG file of its own. Raises OutputError."""
+    chart = cost_curve(model.costs, model.cost_steps, model.training.settings["solver"])
     with replacing(path) as file:
-        file.write(standalone(cost_curve(costs, steps)).encode("utf-8"))
+        file.write(standalone(chart).encode("utf-8"))
 
 
-def roc_curve(found: Evaluation) -> Chart:
+def roc_curve(result: Evaluation) -> Chart:
     """True against false positive rate, with the threshold in use marked."""
-    counts, roc = found.counts, found.roc
-    share = "{:.0f}".format
+    counts, roc = result.counts, result.roc
+    whole = "{:.0f}".format
     chart = Chart(
         "roc",
         "ROC curve",
         f"The area under the curve is {roc.auc:.4f}; 0.5 would be chance. At the threshold "
-        f"{found.threshold:g} the model finds {100 * counts.recall:.1f} % of the positives and "
-        f"wrongly answers positive for {100 * (1 - counts.specificity):.1f} % of the negatives.",
-        Axis(0, 100, "false positives, % of negatives", share, most=5),
-        Axis(0, 100, "true positives, % of positives", share, most=5),
+        f"{result.threshold:g} the model predicts positive for {100 * counts.recall:.1f} % of the "
+        f"positives and {100 * (1 - counts.specificity):.1f} % of the negatives.",
+        Axis(0, 100, "false positives, % of negatives", whole, ticks_max=5),
+        Axis(0, 100, "true positives, % of positives", whole, ticks_max=5),
         height=330,
     )
     points = thinned(roc_points(roc))
@@ -68,7 +77,7 @@ def roc_curve(found: Evaluation) -> Chart:
     x, y = 100 * (1 - counts.specificity), 100 * counts.recall
     chart.dot(x, y, "f1", 5.5)
     right = x < 55
-    label = f"threshold {found.threshold:g}"
+    label = f"threshold {result.threshold:g}"
     chart.note(x, y, label, "start" if right else "end", (10 if right else -10, 16))
     return chart
 
@@ -87,21 +96,21 @@ def roc_points(roc: Roc) -> list[tuple[float, float]]:
     ]
 
 
-def calibration_chart(found: Evaluation) -> Chart:
-    """The share that is positive among images of similar probability, with intervals."""
-    positive = printable(found.classes[1])
+def calibration_chart(result: Evaluation) -> Chart:
+    """The fraction of positives among images of similar probability, with intervals."""
+    positive = printable(result.classes[1])
     chart = Chart(
         "calibration",
         "Calibration",
-        f"Of the images given a probability of {positive} within each tenth, the share that is "
-        f"{positive}, with 95 % intervals; on the diagonal the probabilities can be trusted.",
-        Axis(0, 100, f"probability of {positive} given, %", "{:.0f}".format, most=5),
-        Axis(0, 100, f"share that is {positive}, %", "{:.0f}".format, most=5),
+        f"The fraction of images that are {positive} among those with a predicted probability "
+        "within each tenth, with 95 % intervals; on the diagonal the two are equal.",
+        Axis(0, 100, f"predicted probability of {positive}, %", "{:.0f}".format, ticks_max=5),
+        Axis(0, 100, f"fraction that is {positive}, %", "{:.0f}".format, ticks_max=5),
         height=330,
         top=36,
     )
     chart.line([(0, 0), (100, 100)], "ref")
-    bins = calibration(found.A, found.Y)
+    bins = calibration(result.A, result.Y)
     for part in bins:
         low, high = part.interval
         chart.bar(100 * part.mean, 100 * low, 100 * high, "s0")
@@ -109,13 +118,13 @@ def calibration_chart(found: Evaluation) -> Chart:
         chart.dot(100 * part.mean, 100 * part.observed, "f0")
         middle = 50 * (part.low + part.high)
         chart.note(middle, 100, str(part.total), "middle", (0, -13), "")
-    chart.note(0, 100, "pictures", "end", (-2, -13), "")
+    chart.note(0, 100, "images", "end", (-2, -13), "")
     return chart
 
 
-def comparison_chart(found: Comparison) -> Chart:
-    """Held-out log loss of each candidate against steps, and the training cost thin below it."""
-    sound = [result for result in found.results if result.diverged is None]
+def comparison_chart(comparison: Comparison) -> Chart:
+    """Held-out log loss of each candidate against steps, and the training cost as a thin line."""
+    sound = [result for result in comparison.results if result.diverged is None]
     values = [v for r in sound for v in (*r.trained, *r.held_out) if math.isfinite(v)]
     top = round_up(min(max(values, default=1.0), 3.0) * 1.02)
     chart = Chart(
@@ -125,29 +134,29 @@ def comparison_chart(found: Comparison) -> Chart:
             f"{r.candidate}: held-out {r.held_out[-1]:.4f}, training {r.trained[-1]:.4f}"
             for r in sound
         ),
-        Axis(0, max(found.steps[-1], 1), "steps of gradient descent", _thousands, most=4),
+        Axis(0, max(comparison.steps[-1], 1), "steps of gradient descent", _thousands, ticks_max=4),
         Axis(0, top, "log loss (nats per image)"),
         right=92,
         height=280,
     )
     ends = [chart.at(0, min(r.held_out[-1], top))[1] for r in sound]
-    places = spread_out(ends, 14)
+    places = move_apart(ends, 14)
     for i, (result, end, place) in enumerate(zip(sound, ends, places, strict=True)):
         css = f"s{i % SERIES}"
-        chart.line(list(zip(found.steps, result.trained, strict=True)), f"thin {css}")
-        chart.line(list(zip(found.steps, result.held_out, strict=True)), f"line {css}")
+        chart.line(list(zip(comparison.steps, result.trained, strict=True)), f"thin {css}")
+        chart.line(list(zip(comparison.steps, result.held_out, strict=True)), f"line {css}")
         y = min(result.held_out[-1], top)
-        chart.dot(found.steps[-1], y, f"f{i % SERIES}", 3.5)
+        chart.dot(comparison.steps[-1], y, f"f{i % SERIES}", 3.5)
         chart.note(chart.x.high, y, str(result.candidate), "start", (8, 4 + place - end))
     return chart
 
 
 def thinned(points: Points) -> list[tuple[float, float]]:
-    """At most MOST_POINTS of them, evenly, with both ends."""
-    if len(points) <= MOST_POINTS:
+    """At most POINTS_MAX of them, evenly, with both ends."""
+    if len(points) <= POINTS_MAX:
         return list(points)
     last = len(points) - 1
-    return [points[round(i * last / (MOST_POINTS - 1))] for i in range(MOST_POINTS)]
+    return [points[round(i * last / (POINTS_MAX - 1))] for i in range(POINTS_MAX)]
 
 
 def _straight(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> bool:

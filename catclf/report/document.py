@@ -19,22 +19,22 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 def page(
     model: Model,
     name: str,
-    judged: tuple[Evaluation, Dataset] | None = None,
+    evaluated: tuple[Evaluation, Dataset] | None = None,
     compared: tuple[Comparison, str] | None = None,
     gallery: int = 6,
 ) -> str:
     """The page for a model file called ``name``.
 
-    ``judged``: an evaluation and the data it was made on, for results and gallery; ``compared``: a
-    comparison and the measure that decides; ``gallery`` images are shown of each kind.
+    ``evaluated`` holds an evaluation and its data, for results and gallery, ``compared`` a
+    comparison and the measure that decides; ``gallery`` is the number of images of each kind.
     """
-    found = judged[0] if judged else None
-    body = [sections.data_section(model, found), sections.training_section(model)]
-    if judged:
-        body.insert(0, sections.results_section(judged[0]))
+    result = evaluated[0] if evaluated else None
+    body = [sections.data_section(model, result), sections.training_section(model)]
+    if result:
+        body.insert(0, sections.results_section(result))
     body.append(sections.weights_section(model))
-    if judged and gallery:
-        body.append(sections.gallery_section(model, judged[1], judged[0], gallery))
+    if evaluated and gallery:
+        body.append(sections.gallery_section(model, evaluated[1], evaluated[0], gallery))
     if compared:
         body.append(sections.compare_section(*compared))
     return (
@@ -43,7 +43,7 @@ def page(
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
         f"<title>{_title(model)}: catclf report</title><style>{CSS}</style></head><body>"
-        f"{_header(model, name, found)}<main>{''.join(body)}</main>{_footer(model, name)}"
+        f"{_header(model, name, result)}<main>{''.join(body)}</main>{_footer(model, name)}"
         "</body></html>\n"
     )
 
@@ -53,17 +53,17 @@ def _title(model: Model) -> str:
     return f"{shown(positive)} or {shown(negative)}"
 
 
-def _header(model: Model, name: str, found: Evaluation | None) -> str:
+def _header(model: Model, name: str, result: Evaluation | None) -> str:
     training, size = model.training, model.preprocess.size
     trained = ""
     if training.images:
         images, steps = counted(training.images, "image"), counted(training.steps, "step")
         trained = f", trained on {images} in {steps}"
-    warnings = sections.warning(found.warnings()) if found else ""
+    warnings = sections.warning(result.warnings()) if result else ""
     return (
         f'<header><p class="kicker">Report on {shown(name)}</p><h1>{_title(model)}?</h1>'
         f'<p class="lead">Logistic regression on images of {size}×{size} pixels{trained}.</p>'
-        f"{sections.tiles(model, found)}{warnings}</header>"
+        f"{sections.tiles(model, result)}{warnings}</header>"
     )
 
 
@@ -71,5 +71,5 @@ def _footer(model: Model, name: str) -> str:
     return (
         f"<footer><p>Made by catclf {__version__} from {shown(name)}, which catclf "
         f"{shown(model.training.catclf)} trained.</p><p>z = wᵀx + b, P = σ(z); evidence is w·x. "
-        "Intervals of shares are Wilson's, of areas DeLong's.</p></footer>"
+        "Intervals of fractions are Wilson's, of areas DeLong's.</p></footer>"
     )

@@ -1,4 +1,4 @@
-"""Images inside the page: the weights, and single answers with the map of their evidence."""
+"""Images inside the page: the weights, and single predictions with the map of their evidence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from html import escape
 import numpy as np
 
 from catclf.datasets import Dataset
-from catclf.evaluation.evaluate import Answer
+from catclf.evaluation.evaluate import Prediction
 from catclf.explain import explain
 from catclf.explain.contributions import CHANNELS
 from catclf.images import png
@@ -47,7 +47,7 @@ def weight_maps(model: Model) -> str:
 
 
 def atoms(model: Model) -> str:
-    """The learned filters as a figure; nothing for features that have no image."""
+    """The learned filters as a figure, or no text for features that have no image."""
     from catclf.explain.pictures import atoms_image
     from catclf.features.patches import PatchFeatures
 
@@ -55,7 +55,9 @@ def atoms(model: Model) -> str:
         return ""
     sheet = atoms_image(model.features, model.w)
     positive = escape(printable(model.classes[1]))
-    caption = f"<b>what patches are compared with</b><br>first what speaks for {positive}"
+    caption = (
+        f"<b>filters that patches are compared with</b><br>first those that speak for {positive}"
+    )
     return f'<div class="maps">{_figure(sheet, "the learned filters", caption)}</div>'
 
 
@@ -65,21 +67,21 @@ def as_image(weights: Floats, full: float) -> Pixels:
     return np.rint(127.5 + 127.5 * np.clip(scaled, -1.0, 1.0)).astype(np.uint8)
 
 
-def gallery(model: Model, data: Dataset, answers: Sequence[Answer]) -> str:
-    """A figure for each answer: the image, its evidence, and what was said of it."""
+def gallery(model: Model, data: Dataset, predictions: Sequence[Prediction]) -> str:
+    """A figure for each prediction: the image, its evidence, the actual and the predicted class."""
     positive = printable(model.classes[1])
     figures = []
-    for answer in answers:
-        pixels = data.images[answer.index : answer.index + 1][0]
+    for each in predictions:
+        pixels = data.images[each.index : each.index + 1][0]
         values = explain(model, pixels).per_pixel
         evidence = colours(values, full_colour(values), alpha=True)
-        shown, label = escape(answer.shown), escape(printable(answer.label))
-        said = escape(printable(answer.answer))
+        name, label = escape(each.shown), escape(printable(each.label))
+        predicted = escape(printable(each.predicted))
         figures.append(
-            f'<figure><div class="duo">{_image(pixels, f"{answer.shown}: {answer.label}")}'
-            f"{_image(evidence, f'evidence of {answer.shown}', 'map')}"
-            f"</div><figcaption><b>{shown}</b><br>is {label}, said {said} · "
-            f"P({escape(positive)}) {100 * answer.probability:.2f}&nbsp;%</figcaption></figure>"
+            f'<figure><div class="duo">{_image(pixels, f"{each.shown}: {each.label}")}'
+            f"{_image(evidence, f'evidence of {each.shown}', 'map')}"
+            f"</div><figcaption><b>{name}</b><br>actual {label}, predicted {predicted} · "
+            f"P({escape(positive)}) {100 * each.probability:.2f}&nbsp;%</figcaption></figure>"
         )
     return f'<div class="gallery">{"".join(figures)}</div>'
 

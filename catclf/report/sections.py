@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from html import escape
 
 from catclf.datasets import Dataset
-from catclf.evaluation.compare import COLUMNS, NAMES, Candidate, Comparison, Result
+from catclf.evaluation.compare import COLUMNS, NAMES, Comparison, Result
 from catclf.evaluation.evaluate import Evaluation, measures
 from catclf.metrics import Counts, wilson
 from catclf.model import Model
 from catclf.report import charts, pictures
 from catclf.report.svg import Chart
-from catclf.text import counted, printable
+from catclf.text import counted, printable, setting_rows
 
 
 def shown(text: str) -> str:
@@ -20,9 +20,9 @@ def shown(text: str) -> str:
     return escape(printable(text))
 
 
-def tiles(model: Model, found: Evaluation | None) -> str:
+def tiles(model: Model, result: Evaluation | None) -> str:
     """The few numbers to see first."""
-    if found is None:
+    if result is None:
         parts = [("training", model.training.train), ("test", model.training.test)]
         cells = [
             _tile(f"{name} accuracy", f"{100 * counts.accuracy:.1f} %", _interval(counts))
@@ -34,9 +34,9 @@ def tiles(model: Model, found: Evaluation | None) -> str:
                 _tile("final cost", f"{model.costs[-1]:.4f}", "ln 2 = 0.6931 at the start")
             )
         return f'<dl class="tiles">{"".join(cells)}</dl>' if cells else ""
-    known = {measure.key: measure for measure in measures(found)}
+    known = {measure.key: measure for measure in measures(result)}
     cells = [
-        _tile("accuracy", known["accuracy"].show(found.counts.accuracy), _interval(found.counts))
+        _tile("accuracy", known["accuracy"].show(result.counts.accuracy), _interval(result.counts))
     ]
     for key in ("balanced_accuracy", "roc_auc", "log_loss"):
         measure = known[key]
@@ -44,27 +44,27 @@ def tiles(model: Model, found: Evaluation | None) -> str:
             _tile(
                 measure.name,
                 measure.show(measure.value),
-                f"answering blindly: {measure.show(measure.blind)}",
+                f"majority baseline: {measure.show(measure.baseline)}",
             )
         )
     return f'<dl class="tiles">{"".join(cells)}</dl>'
 
 
-def data_section(model: Model, found: Evaluation | None) -> str:
-    """How many images of which class the model was trained and judged on."""
+def data_section(model: Model, result: Evaluation | None) -> str:
+    """The class balance of the images that the model was trained and evaluated on."""
     training = model.training
     bars = []
     if training.images:
         name = f"trained on {shown(training.source)}"
-        bars.append(_share(name, training.positives, training.images, model.classes))
-    if found is not None:
-        name = f"judged on {shown(found.source)}"
-        bars.append(_share(name, found.counts.positives, found.counts.total, model.classes))
+        bars.append(_balance(name, training.positives, training.images, model.classes))
+    if result is not None:
+        name = f"evaluated on {shown(result.source)}"
+        bars.append(_balance(name, result.counts.positives, result.counts.total, model.classes))
     size = model.preprocess.size
     return _section(
         "Data",
         f"<p>An image is {size}×{size} pixels of red, green and blue: {model.preprocess.n} "
-        f"numbers, {_made(model)}. Files are fitted by <code>"
+        f"numbers, {_inputs(model)}. Files are fitted by <code>"
         f"{shown(model.preprocess.fit)}</code>.</p>"
         f'<div class="pair">{"".join(bars)}</div>',
     )
@@ -73,52 +73,61 @@ def data_section(model: Model, found: Evaluation | None) -> str:
 def training_section(model: Model) -> str:
     """Settings beside the cost curve."""
     training = model.training
-    facts = {name.replace("_", " "): str(value) for name, value in training.settings.items()}
+    facts = {name.replace("_", " "): value for name, value in setting_rows(training.settings)}
     facts["steps done"] = f"{training.steps}{' (interrupted)' if training.interrupted else ''}"
-    facts["bias b"] = f"{model.b:+.6f}"
+    facts["bias b"] = f"{model.b:+z.6f}"
     facts["threshold"] = f"{model.threshold:g}"
     if training.fingerprint:
         facts["data fingerprint"] = f"{training.fingerprint[:16]}…"
     chart = ""
     if model.costs:
         caption = "Mean loss over the training images, with the penalty if there is one."
-        chart = figure(charts.cost_curve(model.costs, model.cost_steps), caption)
+        chart = figure(
+            charts.cost_curve(
+                model.costs, model.cost_steps, str(model.training.settings.get("solver", "gd"))
+            ),
+            caption,
+        )
     return _section("Training", f'<div class="pair">{chart}<div>{_facts(facts)}</div></div>')
 
 
-def results_section(found: Evaluation) -> str:
+def results_section(result: Evaluation) -> str:
     """All measures, the confusion matrix, and the two curves."""
     rows = []
-    for measure in measures(found):
-        blind = "" if measure.blind is None else measure.show(measure.blind)
+    for measure in measures(result):
+        baseline = "" if measure.baseline is None else measure.show(measure.baseline)
         note = f'<span class="note">{_kept(measure.note)}</span>' if measure.note else ""
         rows.append(
             f'<tr><th scope="row">{escape(measure.name)}{note}</th>'
-            f'<td class="num">{measure.show(measure.value)}</td><td class="num">{blind}</td></tr>'
+            f'<td class="num">{measure.show(measure.value)}</td>'
+            f'<td class="num">{baseline}</td></tr>'
         )
     table = (
         '<table><thead><tr><th scope="col">measure</th><th scope="col" class="num">model</th>'
-        f'<th scope="col" class="num">blind</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
-        '<p class="hint">Blind: the best that an answer which ignores the image could get.</p>'
+        f'<th scope="col" class="num">baseline</th></tr></thead><tbody>{"".join(rows)}</tbody>'
+        '</table><p class="hint">Majority baseline: the best result of a prediction that ignores '
+        "the image.</p>"
     )
     curves = []
-    if found.counts.positives and found.counts.negatives:
+    if result.counts.positives and result.counts.negatives:
         curves.append(
-            figure(charts.roc_curve(found), "Each point is a threshold; the dot is the one in use.")
+            figure(
+                charts.roc_curve(result), "Each point is a threshold; the dot is the one in use."
+            )
         )
     caption = "Numbers on top: images in each tenth. Bars: 95 % intervals."
-    curves.append(figure(charts.calibration_chart(found), caption))
+    curves.append(figure(charts.calibration_chart(result), caption))
     return _section(
         "Results",
-        f"<p>On {shown(found.source)}, at threshold {found.threshold:g}.</p>"
-        f'<div class="pair"><div>{table}</div>{confusion(found)}</div>'
+        f"<p>On {shown(result.source)}, at threshold {result.threshold:g}.</p>"
+        f'<div class="pair"><div>{table}</div>{confusion(result)}</div>'
         f'<div class="pair">{"".join(curves)}</div>',
     )
 
 
-def confusion(found: Evaluation) -> str:
-    """The confusion matrix, shaded by the share of its row."""
-    counts, (negative, positive) = found.counts, map(shown, found.classes)
+def confusion(result: Evaluation) -> str:
+    """The confusion matrix, shaded by the fraction of its row."""
+    counts, (negative, positive) = result.counts, map(shown, result.classes)
     rows = (
         (negative, counts.negatives, (("right", counts.tn), ("wrong", counts.fp))),
         (positive, counts.positives, (("wrong", counts.fn), ("right", counts.tp))),
@@ -127,90 +136,103 @@ def confusion(found: Evaluation) -> str:
     for name, total, cells in rows:
         shaded = []
         for css, count in cells:
-            share = 100 * count / total if total else 0.0
+            percent = 100 * count / total if total else 0.0
             shaded.append(
-                f'<td class="{css}" style="--share:{0.42 * share:.0f}%"><b>{count}</b>'
-                f'<span class="note">{share:.1f} % of {name}</span></td>'
+                f'<td class="{css}" style="--shade:{0.42 * percent:.0f}%"><b>{count}</b>'
+                f'<span class="note">{percent:.1f} % of {name}</span></td>'
             )
-        body.append(f'<tr><th scope="row">is {name}</th>{"".join(shaded)}</tr>')
+        body.append(f'<tr><th scope="row">actual {name}</th>{"".join(shaded)}</tr>')
     return (
         '<figure><table class="confusion"><thead><tr><td></td>'
-        f'<th scope="col">said {negative}</th><th scope="col">said {positive}</th></tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table><figcaption>Confusion matrix: {counts.correct} of "
-        f"{counted(counts.total, 'image')} answered rightly.</figcaption></figure>"
+        f'<th scope="col">predicted {negative}</th><th scope="col">predicted {positive}</th></tr>'
+        f"</thead><tbody>{''.join(body)}</tbody></table><figcaption>Confusion matrix: "
+        f"{counts.correct} of {counted(counts.total, 'image')} predicted correctly.</figcaption>"
+        "</figure>"
     )
 
 
-def _made(model: Model) -> str:
-    """What becomes of the pixels."""
+def _inputs(model: Model) -> str:
+    """How pixels become the model's input features."""
     if model.features is None:
         return "each divided by 255"
     return f"turned into {model.n} by <code>{model.features.kind}</code>"
 
 
 def _evidence(model: Model) -> str:
-    """What the maps show."""
+    """The meaning of the maps."""
     if model.features is None:
         return "weight times value, added up over the channels"
-    return "how much z falls when a square is covered with the image's mean colour"
+    return "the score drop when a square is covered with the image's mean colour"
 
 
 def weights_section(model: Model) -> str:
-    """What the model looks for."""
+    """The weights: as maps, or the filters of learned features."""
     if model.features is not None:
         return _section(
             "Weights",
             f"<p>{model.n} weights, one for each number that <code>{model.features.kind}</code> "
-            f"make of an image.</p>{pictures.atoms(model)}",
+            f"makes of an image.</p>{pictures.atoms(model)}",
         )
     return _section(
         "Weights",
-        "<p>One weight for each number of an image. Times the pixel's value it is the evidence "
-        f"that this value gives. {_key(model)}</p>{pictures.weight_maps(model)}",
+        "<p>One weight for each number of an image. The evidence of a pixel's value is the weight "
+        f"times the value. {_key(model)}</p>{pictures.weight_maps(model)}",
     )
 
 
-def gallery_section(model: Model, data: Dataset, found: Evaluation, count: int) -> str:
-    """The most confident wrong and right answers."""
+def gallery_section(model: Model, data: Dataset, result: Evaluation, count: int) -> str:
+    """The most confident wrong and correct predictions."""
     parts = []
-    for title, right in (("Wrong", False), ("Right", True)):
-        answers = found.answers(right, count)
-        if answers:
-            parts.append(f"<h3>{title}</h3>{pictures.gallery(model, data, answers)}")
+    for title, correct in (("Wrong", False), ("Correct", True)):
+        predictions = result.predictions(correct, count)
+        if predictions:
+            parts.append(f"<h3>{title}</h3>{pictures.gallery(model, data, predictions)}")
     return _section(
-        "Most confident answers",
+        "Most confident predictions",
         f"<p>Each image beside its evidence, {_evidence(model)}. "
         f"{_key(model)} Each map has its own scale.</p>{''.join(parts)}",
     )
 
 
-def compare_section(found: Comparison, measure: str) -> str:
+def compare_section(comparison: Comparison, measure: str) -> str:
     """The table and the curves of a comparison."""
-    best = found.best(measure)
-    rows = "".join(_candidate(result, result is best) for result in found.results)
-    heads = "".join(f'<th scope="col" class="num">{escape(NAMES[name])}</th>' for name in COLUMNS)
-    plan = found.plan
+    best, plan = comparison.best(measure), comparison.plan
     repeats = f", {plan.repeats} times" if plan.repeats > 1 else ""
-    said = "Every candidate diverged."
-    if best is not None:
-        taken = escape(train_options(best.candidate, found.plan.features))
-        said = f"Best {NAMES[measure]}: <code>{taken}</code>."
-        alike = ", ".join(escape(str(result.candidate)) for result in found.as_good(measure))
-        if alike:
-            said += f" Within the spread of these folds as good: {alike}."
     chart = ""
     if best is not None:
         caption = "Held-out folds as thick lines, training folds as thin dotted ones."
-        chart = figure(charts.comparison_chart(found), caption)
+        chart = figure(charts.comparison_chart(comparison), caption)
     return _section(
         "Comparison of settings",
         f"<p>{plan.folds}-fold cross-validation{repeats} on "
-        f"{counted(found.images, 'image')} of {shown(found.source)}, "
-        f"{counted(plan.iterations, 'step')} each; no test set was used. {said}</p>"
+        f"{counted(comparison.images, 'image')} of {shown(comparison.source)}, "
+        f"{counted(plan.iterations, 'step')} each; no test set was used. "
+        f"{_best_settings(comparison, measure)}</p>"
         '<div class="scroll" tabindex="0" role="region" aria-label="compared settings">'
+        f"{_candidates(comparison, best)}</div>"
+        '<p class="hint">Mean ± standard deviation over held-out folds.</p>'
+        f'<div class="pair">{chart}</div>',
+    )
+
+
+def _best_settings(comparison: Comparison, measure: str) -> str:
+    best = comparison.best(measure)
+    if best is None:
+        return "Every candidate diverged."
+    settings = comparison.settings(best.candidate).items()
+    values = (f"{value:g}" if isinstance(value, float) else value for _, value in settings)
+    taken = ", ".join(f"{name} {value}" for (name, _), value in zip(settings, values, strict=True))
+    text = f"Best {NAMES[measure]}: <code>{shown(taken)}</code>."
+    alike = ", ".join(escape(str(result.candidate)) for result in comparison.as_good(measure))
+    return text + (f" Within two standard errors, as good: {alike}." if alike else "")
+
+
+def _candidates(comparison: Comparison, best: Result | None) -> str:
+    heads = "".join(f'<th scope="col" class="num">{escape(NAMES[name])}</th>' for name in COLUMNS)
+    rows = "".join(_candidate(result, result is best) for result in comparison.results)
+    return (
         f'<table><thead><tr><th scope="col">settings</th>{heads}</tr></thead>'
-        f'<tbody>{rows}</tbody></table></div><p class="hint">Mean ± standard deviation over '
-        f'held-out folds.</p><div class="pair">{chart}</div>',
+        f"<tbody>{rows}</tbody></table>"
     )
 
 
@@ -223,7 +245,7 @@ def figure(chart: Chart, caption: str) -> str:
 
 
 def warning(lines: Sequence[str]) -> str:
-    """What the reader should know before believing the numbers."""
+    """Reasons to trust the numbers less, each as a paragraph."""
     return "".join(f'<p class="warn">{shown(line)}</p>' for line in lines)
 
 
@@ -238,21 +260,21 @@ def _candidate(result: Result, best: bool) -> str:
 
 
 def _mean(result: Result, name: str) -> str:
-    mean, spread = result.mean(name), result.spread(name)
+    mean, std = result.mean(name), result.std(name)
     if name in ("accuracy", "balanced_accuracy"):
-        return f"{100 * mean:.1f} ± {100 * spread:.1f} %"
-    return f"{mean:.3f} ± {spread:.3f}"
+        return f"{100 * mean:z.1f} ± {100 * std:.1f} %"
+    return f"{mean:z.3f} ± {std:.3f}"
 
 
-def _share(name: str, positives: int, total: int, classes: tuple[str, str]) -> str:
-    """A bar of two parts with their names and numbers."""
-    share = 100 * positives / total
+def _balance(name: str, positives: int, total: int, classes: tuple[str, str]) -> str:
+    """The class balance as a bar of two parts with their names and numbers."""
+    percent = 100 * positives / total
     negative, positive = map(shown, classes)
     return (
-        f'<figure><h3>{name}</h3><div class="share" role="img" aria-label="{share:.1f} % '
-        f'{positive}, {100 - share:.1f} % {negative}"><span style="width:{share:.2f}%"></span>'
-        f'<span style="flex:1"></span></div><figcaption>{positives} {positive} ({share:.1f} %), '
-        f"{total - positives} {negative} ({100 - share:.1f} %)</figcaption></figure>"
+        f'<figure><h3>{name}</h3><div class="balance" role="img" aria-label="{percent:.1f} % '
+        f'{positive}, {100 - percent:.1f} % {negative}"><span style="width:{percent:.2f}%"></span>'
+        f'<span style="flex:1"></span></div><figcaption>{positives} {positive} ({percent:.1f} %), '
+        f"{total - positives} {negative} ({100 - percent:.1f} %)</figcaption></figure>"
     )
 
 
@@ -292,12 +314,3 @@ def _key(model: Model) -> str:
 
 def _section(title: str, body: str) -> str:
     return f"<section><h2>{title}</h2>{body}</section>"
-
-
-def train_options(candidate: Candidate, features: str = "pixels") -> str:
-    """A candidate as options of ``catclf train``."""
-    penalty = f" --l2 {candidate.l2:g}" if candidate.l2 else ""
-    rate = f"--learning-rate {candidate.learning_rate:g}"
-    if features == "pixels":
-        return f"{rate}{penalty}"
-    return f"--features {features} --solver gd {rate}{penalty or ' --l2 0'}"

@@ -53,7 +53,7 @@ td.num:last-child,th.num:last-child{{padding-right:0}}
 tr.best th,tr.best td{{font-weight:680}}
 .note{{color:var(--muted);font-size:.8125rem;display:block;font-weight:400}}
 .confusion td{{text-align:center;width:33%;padding:.9rem .5rem;border:2px solid var(--page);
-background:color-mix(in srgb,var(--tone) var(--share),var(--soft));border-radius:.375rem}}
+background:color-mix(in srgb,var(--tone) var(--shade),var(--soft));border-radius:.375rem}}
 .confusion td b{{display:block;font-size:1.5rem;line-height:1.2;font-weight:650}}
 .confusion td.right{{--tone:var(--s0)}}
 .confusion td.wrong{{--tone:var(--s1)}}
@@ -64,10 +64,10 @@ background:color-mix(in srgb,var(--tone) var(--share),var(--soft));border-radius
 font-size:.9375rem}}
 .facts dt{{color:var(--muted)}}
 .facts dd{{margin:0;overflow-wrap:anywhere}}
-.share{{display:flex;height:1.75rem;border-radius:.375rem;overflow:hidden;gap:2px;
+.balance{{display:flex;height:1.75rem;border-radius:.375rem;overflow:hidden;gap:2px;
 margin:.25rem 0 .35rem}}
-.share span{{background:var(--s0);min-width:2px}}
-.share span+span{{background:var(--rule)}}
+.balance span{{background:var(--s0);min-width:2px}}
+.balance span+span{{background:var(--rule)}}
 .maps{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(45%,9rem),1fr));
 gap:1.25rem;margin-top:1.5rem}}
 .gallery{{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,17.5rem),1fr));
@@ -106,7 +106,7 @@ figure,tr,.tiles,.facts{{break-inside:avoid}}
 h2,h3{{break-after:avoid}}
 th,td{{padding-top:.25rem;padding-bottom:.25rem}}
 img.map,.key{{filter:none}}
-.share span,.confusion td,.key,.tiles,.warn,img{{-webkit-print-color-adjust:exact;
+.balance span,.confusion td,.key,.tiles,.warn,img{{-webkit-print-color-adjust:exact;
 print-color-adjust:exact}}
 .tiles{{grid-template-columns:repeat(4,1fr)}}
 .tiles .big{{font-size:1.35rem}}

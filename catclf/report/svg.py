@@ -1,4 +1,4 @@
-"""Line charts as SVG text: axes with ticks, units and labels, and what is drawn between them.
+"""Line charts as SVG text: axes with ticks, units and labels, and marks between them.
 
 Colours are CSS classes, so that a page can show a chart in its own light and dark schemes; a chart
 that stands alone carries the same rules. Coordinates have two decimals: equal data, equal bytes.
@@ -45,19 +45,19 @@ SERIES = 6
 
 @dataclass(frozen=True)
 class Axis:
-    """From ``low`` to ``high``, with ticks at round values, and what is measured in which unit."""
+    """An axis from ``low`` to ``high``, with ticks at round values; ``label`` names the unit."""
 
     low: float
     high: float
     label: str
     show: Callable[[float], str] = "{:g}".format
-    most: int = 6  # ticks
+    ticks_max: int = 6
 
     def ticks(self) -> list[float]:
         """Multiples of 1, 2 or 5 times a power of ten, within the axis."""
         span = self.high - self.low
-        power = 10.0 ** math.floor(math.log10(span / self.most))
-        step = next(power * k for k in (1, 2, 5, 10, 20) if span / (power * k) <= self.most)
+        power = 10.0 ** math.floor(math.log10(span / self.ticks_max))
+        step = next(power * k for k in (1, 2, 5, 10, 20) if span / (power * k) <= self.ticks_max)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [i * step for i in range(first, last + 1)]
@@ -193,7 +193,7 @@ def standalone(chart: Chart) -> str:
     return f"{opened}{size}<style>{rules}</style>{rest}\n"
 
 
-def spread_out(places: Sequence[float], gap: float) -> list[float]:
+def move_apart(places: Sequence[float], gap: float) -> list[float]:
     """The places in ascending groups moved apart until none are nearer than ``gap``.
 
     Each group that collides stays centred where it was; the order is kept.

@@ -17,7 +17,7 @@ from catclf.text import printable, reason
 def require_writable(path: Path, taken: Iterable[Path] = ()) -> None:
     """Raise OutputError unless a file can be put at ``path``, without touching it.
 
-    Call it before the work that fills the file. ``taken`` are files that must not be replaced.
+    For use before the work that fills the file. ``taken`` are files that must not be replaced.
     """
     shown = printable(path)
     if not path.name:
@@ -35,7 +35,7 @@ def require_writable(path: Path, taken: Iterable[Path] = ()) -> None:
             raise OutputError(f"{shown}: is not a regular file, and saving would replace it")
     if any(_same(path, other) for other in taken):
         raise OutputError(f"{shown}: is another file of this run: give another output name")
-    if path.is_absolute() and path.parts[1] in ("dev", "proc"):
+    if _is_device(path):
         raise OutputError(f"{shown}: is not a place for a file: leave the option out for stdout")
     if str(path) == "-":
         raise OutputError("-: is not a file name: leave the option out for stdout")
@@ -105,6 +105,12 @@ _DISK_ERRORS = {
     errno.ENAMETOOLONG,
     errno.ENOENT,
 }
+
+
+def _is_device(path: Path) -> bool:
+    """Whether a path lies where devices and processes are: /dev/shm, alone there, holds files."""
+    parts = Path(os.path.abspath(path)).parts  # noqa: PTH100  a link stays as it is named
+    return parts[1:2] in (("dev",), ("proc",)) and parts[1:3] != ("dev", "shm")
 
 
 def _same(path: Path, other: Path) -> bool:

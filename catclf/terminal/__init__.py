@@ -1,1 +1,1 @@
-"""What people see on a terminal: streams, style, progress and small charts; the door to rich."""
+"""What people see on a terminal: streams, style, progress, charts and pages; the door to rich."""

@@ -1,4 +1,4 @@
-"""Progress on stderr: live on a terminal, plain lines elsewhere, or silent; the one door to rich.
+"""Progress on stderr: live on a terminal, plain lines elsewhere, or silent; drawn by rich.
 
 A display is a callback with a start and an end. It may not slow training down: a live display
 looks at the clock once a step, and waits after each frame for 60 times as long as drawing it took.
@@ -60,10 +60,11 @@ class SilentDisplay:
 
 
 class PlainDisplay(SilentDisplay):
-    """A line for every ``every`` steps and for the last one."""
+    """A line for every ``every`` steps and for the last one, whichever that is."""
 
-    def __init__(self, stream: TextIO, total: int, every: int) -> None:
-        self._stream, self._total, self._every = stream, total, every
+    def __init__(self, stream: TextIO, every: int) -> None:
+        self._stream, self._every = stream, every
+        self._pending = ""  # the line of the last step, while it is not written
 
     def __exit__(
         self,
@@ -71,24 +72,33 @@ class PlainDisplay(SilentDisplay):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._stream.write(self._pending)
         self._stream.flush()
 
     def update(self, step: int, cost: float) -> None:
-        if step % self._every == 0 or step == self._total:
-            self._stream.write(f"step {step}  cost {cost:.6f}\n")
+        self._pending = ""
+        if step % self._every == 0:
+            self._stream.write(_line(step, cost))
             self._stream.flush()
+        else:
+            self._pending = _line(step, cost)
 
 
 class LiveDisplay:
-    """A progress bar, the cost and its curve, steps a second and the time left, drawn by rich."""
+    """A progress bar, the cost and its curve, steps a second and the time left, drawn by rich.
+
+    The rate is that of the steps of this run: a resumed one begins at its first step.
+    """
 
     def __init__(self, stream: TextIO, total: int) -> None:
         self._stream, self._total = stream, total
+        self._first: int | None = None
         self._steps: list[int] = []
         self._costs: list[float] = []
         self._stride = 1
         self._step, self._cost = 0, float("nan")
-        self._began = self._next = 0.0
+        self._began = self._since = self._next = 0.0
+        self._ended = False
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -110,11 +120,14 @@ class LiveDisplay:
     ) -> None:
         if self._live is not None:
             self._keep(self._step, self._cost)
+            self._ended = True
             self._live.update(self._frame(perf_counter()), refresh=True)
             self._live.stop()
 
     def update(self, step: int, cost: float) -> None:
         self._step, self._cost = step, cost
+        if self._first is None:
+            self._first, self._since = step, perf_counter()
         if step % self._stride == 0:
             self._keep(step, cost)
         now = perf_counter()
@@ -137,9 +150,10 @@ class LiveDisplay:
         from rich.table import Table  # noqa: TID251
         from rich.text import Text  # noqa: TID251
 
-        seconds = max(now - self._began, 1e-9)
-        rate = self._step / seconds
-        left = f"   {clock((self._total - self._step) / rate)} left" if rate else ""
+        seconds = now - self._began
+        rate = (self._step - (self._first or 0)) / max(now - self._since, 1e-9)
+        waiting = rate and not (self._ended and self._step < self._total)
+        left = f"   {clock((self._total - self._step) / rate)} left" if waiting else ""
         head = Table.grid(padding=(0, 2))
         head.add_row(
             ProgressBar(total=max(self._total, 1), completed=self._step or 0, width=24),
@@ -158,7 +172,11 @@ def training_display(total: int, every: int, quiet: bool) -> Display:
         return SilentDisplay()
     if is_terminal(stream):
         return LiveDisplay(stream, total)
-    return PlainDisplay(stream, total, every)
+    return PlainDisplay(stream, every)
+
+
+def _line(step: int, cost: float) -> str:
+    return f"step {step}  cost {cost:.6f}\n"
 
 
 @contextmanager

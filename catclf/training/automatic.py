@@ -16,6 +16,7 @@ from catclf.objective import class_weights
 from catclf.objective.gram import gram
 from catclf.parallel import Team
 from catclf.samples import Labelled, take
+from catclf.splits import stratified_sample
 from catclf.training import penalty
 from catclf.training.options import TrainOptions
 from catclf.training.settings import Settings
@@ -27,7 +28,7 @@ Phase = Callable[[str], AbstractContextManager[OnProgress]]  # progress of a nam
 
 
 class Resolved(NamedTuple):
-    """What was selected: settings and threshold, and the facts for the model to remember.
+    """What was selected: settings and threshold, and what the model remembers of it.
 
     ``z_threshold`` is the score above which an image is positive, where cross-validation selected
     it; ``out_of_fold`` are the counts of the models that did it.
@@ -36,7 +37,7 @@ class Resolved(NamedTuple):
     settings: Settings
     threshold: float
     z_threshold: float | None
-    facts: dict[str, Any]
+    recorded: dict[str, Any]
     out_of_fold: Counts | None = None
 
 
@@ -52,43 +53,53 @@ def resolve(
     """Select what ``options`` leave open, by cross-validation on the training images alone.
 
     ``data`` are the images, or rows of features, that are trained on. ``keeps_state`` says that
-    checkpoints are wanted, which only descent has. Raises SettingsError and DataError.
+    checkpoints are wanted, which Newton's method has not. Raises SettingsError and DataError.
     """
     l2, threshold = options.fixed_l2, options.fixed_threshold
-    facts: dict[str, Any] = {"flip": True} if options.plain and options.mirrors else {}
+    recorded: dict[str, Any] = {"flip": True} if options.plain and options.mirrors else {}
     z_threshold, counts = None, None
     if l2 is None or threshold is None:
-        selection, Y = _cross_validate(settings, data, l2, workers, phase)
+        selection, Y = _cross_validate(options, settings, data, workers, phase)
         l2 = selection.l2
         if threshold is None:
             z_threshold = penalty.best_threshold(selection.Z, Y)
             threshold = float(sigmoid(np.array(z_threshold)))
         cut = logit(threshold) if z_threshold is None else z_threshold
         counts = Counts.of(cut < selection.Z, Y > 0.5)
-        facts["chosen"] = _facts(options, selection, counts)
+        recorded["chosen"] = _recorded(options, selection, counts)
     solver = options.solver or _solver(options, settings, l2, len(data.images), keeps_state)
     final = replace(settings, l2=l2, solver=solver)
-    return Resolved(final, threshold, z_threshold, facts, counts)
+    return Resolved(final, threshold, z_threshold, recorded, counts)
 
 
 def _cross_validate(
+    options: TrainOptions,
     settings: Settings,
     data: Labelled,
-    l2: float | None,
     workers: int | None,
     phase: Phase | None,
 ) -> tuple[penalty.Selection, Floats]:
-    """The selection, and the labels (1, k) of the images that it was made with."""
-    rows = penalty.sample(data.Y, settings.seed)
-    Y = np.ascontiguousarray(data.Y[:, rows])
-    K = gram(take(data.images, rows).reshape(len(rows), -1), Team(workers or cores()))
-    weights = class_weights(Y, settings.class_weight)
+    """The selection, and the labels (1, k) of the images that it was made with.
 
-    def select(on_progress: OnProgress | None) -> penalty.Selection:
-        return penalty.select(
-            K, Y, weights, settings.seed, l2=l2, workers=workers, on_progress=on_progress
-        )
+    All rows of features where they are too many for Newton's method; a sample on K else.
+    """
+    l2, seed, kind = options.fixed_l2, settings.seed, settings.class_weight
 
+    def on_all(on_progress: OnProgress | None) -> penalty.Selection:
+        from catclf.training.fold_path import select
+
+        weights = class_weights(data.Y, kind)
+        return select(data, weights, seed, l2=l2, workers=workers, on_progress=on_progress)
+
+    def on_sample(on_progress: OnProgress | None) -> penalty.Selection:
+        K = gram(take(data.images, rows).reshape(len(rows), -1), Team(workers or cores()))
+        weights = class_weights(Y, kind)
+        return penalty.select(K, Y, weights, seed, l2=l2, workers=workers, on_progress=on_progress)
+
+    select, Y = on_all, data.Y
+    if options.plain or len(data.images) <= NEWTON_LIMIT:
+        rows = stratified_sample(data.Y, penalty.IMAGES_LIMIT, seed)
+        select, Y = on_sample, np.ascontiguousarray(data.Y[:, rows])
     if phase is None:
         return select(None), Y
     with phase("choosing the penalty") as on_progress:
@@ -96,14 +107,22 @@ def _cross_validate(
 
 
 def _solver(options: TrainOptions, settings: Settings, l2: float, m: int, keeps_state: bool) -> str:
-    """Newton's method where penalties suit the optimum and K is small, else descent."""
-    suits = (options.fixed_l2 is None or not options.plain) and l2 > 0 and m <= NEWTON_LIMIT
-    descends = settings.batch_size or settings.method in ("stream", "fused") or keeps_state
-    descends = descends or settings.schedule != "constant"
-    return "newton" if suits and not descends else "gd"
+    """Newton's method or L-BFGS where penalties suit the optimum, else descent.
+
+    Newton's where K is small, and L-BFGS for more rows of features.
+    """
+    suits = (options.fixed_l2 is None or not options.plain) and l2 > 0
+    if not suits or settings.batch_size or settings.schedule != "constant":
+        return "gd"
+    if m > NEWTON_LIMIT:
+        return "gd" if options.plain else "lbfgs"
+    on_k = settings.method not in ("stream", "fused")
+    return "newton" if on_k and not keeps_state else "gd"
 
 
-def _facts(options: TrainOptions, selection: penalty.Selection, counts: Counts) -> dict[str, Any]:
+def _recorded(
+    options: TrainOptions, selection: penalty.Selection, counts: Counts
+) -> dict[str, Any]:
     fixed = {"l2": options.fixed_l2, "threshold": options.fixed_threshold}
     return {
         "names": [name for name, value in fixed.items() if value is None],

@@ -1,4 +1,4 @@
-"""The state of an unfinished training in a file, from which it goes on as if never stopped."""
+"""The state of an unfinished training run in a file, from which it goes on as if never stopped."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from catclf.objective import Point
 from catclf.storage import npz
 from catclf.storage.npz import ArrayFile, UnsoundError
 from catclf.text import printable, reason
-from catclf.training.state import State, Watch
+from catclf.training.quasi_newton import PAIRS
+from catclf.training.state import KEPT_LIMIT, State, Watch
 
 FORMAT = "catclf-checkpoint"
 VERSION = 1
 FILE_LIMIT = 256 * 1024 * 1024  # bytes; the two points of 1024x1024 images have 50 MB
 COORDINATES_LIMIT = FILE_LIMIT // 8
-COSTS_LIMIT = 1_000_000
+VECTORS_LIMIT = 1 + 2 * PAIRS
 META_LIMIT = 1024 * 1024  # characters
 
 
 def beside(output: Path) -> Path:
-    """Where the checkpoint of a model file is kept."""
+    """The path of a model file's checkpoint."""
     return output.with_name(output.name + ".checkpoint")
 
 
 @dataclass
 class Checkpoints:
-    """Where a run keeps its state, and every how many steps (0: only when it is stopped).
+    """The file in which a run keeps its state every so many steps (0: only when it is stopped).
 
-    With ``resume`` a run begins from the state that is kept, if there is one. A checkpoint is
+    With ``resume`` a run begins from the state in the file, if there is one. A checkpoint is
     replaced wholly or not at all, so that a kill at any moment leaves the last one.
     """
 
     path: Path
     every: int = 0
     resume: bool = False
-    resumed_at: int | None = None  # the step that the run went on from
     _identity: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -50,7 +50,7 @@ class Checkpoints:
             raise SettingsError(f"checkpoint-every {self.every} is too small: give 1 or more")
 
     def method(self) -> str | None:
-        """How the run that is gone on from was computed, if there is one."""
+        """The ``method`` of the run in the file, if there is one."""
         if not (self.resume and self.path.exists()):
             return None
         try:
@@ -63,9 +63,9 @@ class Checkpoints:
         return method if isinstance(method, str) else None
 
     def begin(self, identity: dict[str, Any], fresh: State) -> State:
-        """The state to begin with: ``fresh``, or the one that is kept.
+        """The state to begin with: ``fresh``, or the one in the file.
 
-        ``identity`` is what a run must share with that of the checkpoint. Raises CheckpointError.
+        ``identity`` is what a run and that of the file have in common. Raises CheckpointError.
         """
         self._identity = identity
         if not (self.resume and self.path.exists()):
@@ -78,11 +78,10 @@ class Checkpoints:
             ) from error
         except OSError as error:
             raise CheckpointError(f"{printable(self.path)}: {reason(error)}") from error
-        self.resumed_at = state.step
         return state
 
     def save(self, state: State) -> None:
-        """Keep the state in the place of the last one. Raises OutputError; then that one stays."""
+        """Replace the file by one of this state. Raises OutputError; then the old one stays."""
         watch = state.watch
         meta = {
             "format": FORMAT,
@@ -108,6 +107,7 @@ class Checkpoints:
                 "watch_costs": np.array(watch.costs, "<f8"),
                 "watch_steps": np.array(watch.cost_steps, "<i8"),
                 "meta": np.array(json.dumps(meta, sort_keys=True)),
+                **({} if state.vectors is None else {"vectors": state.vectors.astype("<f8")}),
             },
         )
 
@@ -121,22 +121,27 @@ def _state(path: Path, identity: dict[str, Any], k: int) -> State:
     file = ArrayFile(path, FILE_LIMIT)
     file.check()
     # Any number of coordinates is read, so that a run on other images is refused by that name.
-    most = {
+    shapes = {
         "coordinates": (COORDINATES_LIMIT, 1),
         "best": (COORDINATES_LIMIT, 1),
-        "costs": (COSTS_LIMIT,),
-        "watch_costs": (COSTS_LIMIT,),
+        "costs": (KEPT_LIMIT,),
+        "watch_costs": (KEPT_LIMIT,),
     }
     steps = {"cost_steps": "costs", "watch_steps": "watch_costs"}
-    file.require([*most, *steps, "numbers", "meta"])
+    if "vectors" in file:  # of L-BFGS alone
+        shapes["vectors"] = (VECTORS_LIMIT, COORDINATES_LIMIT)
+    file.require([*shapes, *steps, "numbers", "meta"])
     meta = _meta(file.text("meta", META_LIMIT))
     _require_same(meta.get("identity"), identity)
-    found = {name: file.array(name, "<f8", shape, at_most=True) for name, shape in most.items()}
-    found |= {name: file.array(name, "<i8", found[other].shape) for name, other in steps.items()}
-    found["numbers"] = file.array("numbers", "<f8", (4,))
-    if len(found["coordinates"]) != k or len(found["best"]) not in (0, k):
+    arrays = {name: file.array(name, "<f8", shape, at_most=True) for name, shape in shapes.items()}
+    arrays |= {name: file.array(name, "<i8", arrays[other].shape) for name, other in steps.items()}
+    arrays["numbers"] = file.array("numbers", "<f8", (4,))
+    if len(arrays["coordinates"]) != k or len(arrays["best"]) not in (0, k):
         raise UnsoundError("is damaged: its arrays do not belong together")
-    return _assembled(found, meta)
+    vectors = arrays.get("vectors", np.zeros((1, k + 1)))
+    if vectors.shape[1] != k + 1 or len(vectors) % 2 == 0:
+        raise UnsoundError("is damaged: its arrays do not belong together")
+    return _assembled(arrays, meta)
 
 
 def _assembled(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> State:
@@ -154,6 +159,7 @@ def _assembled(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> State:
         batch_costs,
         _count(meta, "batches"),
         watch,
+        np.asarray(arrays["vectors"], np.float64) if "vectors" in arrays else None,
     )
 
 
@@ -180,14 +186,14 @@ def _count(meta: dict[str, Any], name: str) -> int:
     return value
 
 
-def _require_same(found: Any, wanted: dict[str, Any]) -> None:
+def _require_same(stored: Any, required: dict[str, Any]) -> None:
     """Raise UnsoundError, naming the first difference between two runs."""
-    if not isinstance(found, dict):
+    if not isinstance(stored, dict):
         raise UnsoundError("has no settings")
-    found = {"schedule": "constant"} | found  # runs were kept before there were schedules
-    found = {name.replace("pictures", "images"): value for name, value in found.items()}
-    for name, value in wanted.items():
-        other = found.get(name)
+    stored = {"schedule": "constant"} | stored  # older checkpoints have no schedules
+    stored = {name.replace("pictures", "images"): value for name, value in stored.items()}
+    for name, value in required.items():
+        other = stored.get(name)
         if other == value and type(other) is type(value):
             continue
         if "images" in name:

@@ -12,10 +12,10 @@ from catclf.errors import DivergedError
 from catclf.objective import Point, Problem
 from catclf.objective.minibatches import BatchProblem
 from catclf.training.settings import Settings
-from catclf.training.state import HeldOut, State
+from catclf.training.state import PATIENCE, Ending, HeldOut, State
 
-# At 1000 times the cost of knowing nothing, ln 2, the mean |z| of the wrong answers passes 693 and
-# e^-|z| is about to underflow: nothing that descent does from there is worth waiting for.
+# At 1000 times the cost at zero weights, ln 2, the mean |z| of the wrong predictions passes 693 and
+# e^-|z| is about to underflow: descent does not come back from there in a useful time.
 DIVERGED_COST = 1000 * math.log(2)
 
 OnStep = Callable[[int, float], None]
@@ -26,10 +26,10 @@ ShouldStop = Callable[[], bool]
 class Descent:
     """w := w - α dw, b := b - α db on a problem, from a state to the end of the iterations.
 
-    With ``batches`` each update follows the gradient of its batch, and the cost shown at a step is
-    the mean of the costs of the batches since the last cost that was kept, each before its update;
-    the last one is the cost of all images. ``save(state)`` is called every ``save_every`` steps
-    and when training is stopped; going on from a state that was saved leads to the same result.
+    With ``batches`` each update follows the gradient of its batch. The cost of a step is then the
+    mean of the batches' costs since the last cost that was kept, each before its update; that of
+    the last step is the cost of all images. ``save(state)`` is called every ``save_every`` steps
+    and when training is stopped; going on from a saved state leads to the same result.
     """
 
     problem: Problem
@@ -41,11 +41,11 @@ class Descent:
 
     def run(
         self, state: State, on_step: OnStep | None = None, should_stop: ShouldStop | None = None
-    ) -> tuple[bool, str]:
-        """Go on from the state, in place; whether it was interrupted, and why it ended early."""
+    ) -> Ending:
+        """Go on from the state, in place."""
         total, every = self.settings.iterations, self.settings.print_every
         began = state.step
-        with np.errstate(over="ignore", invalid="ignore"):  # divergence is found by its cost
+        with np.errstate(over="ignore", invalid="ignore"):  # divergence shows in the cost
             while True:
                 self._save_if_due(state, began)
                 cost, gradient = self._evaluate(state)
@@ -55,15 +55,16 @@ class Descent:
                     self.save(state)
                 last = state.step >= total or interrupted
                 kept = last or state.step % every == 0
-                enough = kept and self.held_out is not None and self.held_out.look(state)
-                cost = self._shown(state, cost, last or enough)
+                watch = self.held_out if kept else None
+                enough = watch is not None and watch.look(state, last=last)
+                cost = self._reported(state, cost, last or enough)
                 if kept:
-                    state.keep(cost)
+                    state.keep(cost, last=last or enough)
                 if on_step:
                     on_step(state.step, cost)
                 if last or enough:
                     early = enough and state.step < total and not interrupted
-                    return interrupted, "patience" if early else ""
+                    return Ending(interrupted, PATIENCE if early else "")
                 state.point = state.point.moved(gradient, -self.settings.rate(state.step))
                 state.step += 1
 
@@ -72,7 +73,7 @@ class Descent:
             return self.problem.evaluate(state.point)
         return self.batches.evaluate(state.point, state.step)
 
-    def _shown(self, state: State, cost: float, last: bool) -> float:
+    def _reported(self, state: State, cost: float, last: bool) -> float:
         """The cost to report at a step, from that of its batch."""
         if self.batches is None:
             return cost
@@ -94,7 +95,7 @@ class Descent:
 
 
 def require_convergence(cost: float, step: int, settings: Settings) -> None:
-    """Raise DivergedError for a cost that is not finite or far above that of knowing nothing."""
+    """Raise DivergedError for a cost that is not finite or far above that at zero weights."""
     if cost <= DIVERGED_COST:  # False for NaN, too
         return
     what = f"the cost grew to {cost:.3g}" if math.isfinite(cost) else f"the cost became {cost}"

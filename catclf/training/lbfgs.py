@@ -1,44 +1,29 @@
-"""The regularised optimum in tens of passes: L-BFGS, the one door to SciPy."""
+"""The regularised optimum in tens of passes: L-BFGS on a problem whose coordinates measure as w."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.errors import SettingsError
 from catclf.objective import Euclidean, Point
 from catclf.training.descent import OnStep, ShouldStop, require_convergence
+from catclf.training.quasi_newton import Iterate, Memory, converged, evaluated, iterate
 from catclf.training.settings import Settings
-from catclf.training.state import HeldOut, State
+from catclf.training.state import (
+    CONVERGED,
+    LIMIT,
+    LINE_SEARCH,
+    PATIENCE,
+    Ending,
+    HeldOut,
+    State,
+)
 
-OPTIONS = {
-    "ftol": 1e-9,  # smaller parts of the cost are lost in the rounding of float32 products
-    "gtol": 1e-6,  # of any coordinate of the gradient, features being in [0, 1]
-    "maxcor": 20,  # pairs of steps and gradient changes that are remembered
-}
-
-
-@dataclass
-class Ended:
-    """Whether and why iterations end before their number."""
-
-    interrupted: bool = False
-    reason: str = ""
-
-
-def require_scipy() -> None:
-    """Raise SettingsError, with what to install, when SciPy is missing."""
-    try:
-        import scipy.optimize  # noqa: F401, TID251
-    except ImportError as error:
-        raise SettingsError(
-            "`solver=lbfgs` needs SciPy: install it with: "
-            f"{sys.executable} -m pip install 'catclf[lbfgs]'"
-        ) from error
+TOLERANCE = 1e-9  # of the cost: smaller parts are lost in the rounding of float32 products
+FLAT = 1e-6  # length of the gradient where it ends
 
 
 class Centred:
@@ -71,65 +56,74 @@ class Centred:
 
 @dataclass
 class LBFGS:
-    """SciPy's L-BFGS-B without bounds, on a problem whose coordinates are as long as w.
+    """L-BFGS (see ``quasi_newton``) from a state to the optimum, or to the last iteration.
 
-    One iteration looks at all images once, rarely twice. (Byrd, Lu, Nocedal and Zhu, SIAM Journal
-    on Scientific Computing 16, 1995.)
+    One iteration looks at all images once, rarely twice. ``save(state)`` is called every
+    ``save_every`` iterations and when training is stopped; going on from a state that was saved
+    leads to the same result, for it holds the vector and the pairs of the iterations before.
     """
 
     problem: Euclidean
     settings: Settings
     held_out: HeldOut | None = None
+    save: Callable[[State], None] | None = None
+    save_every: int = 0
 
     def run(
         self, state: State, on_step: OnStep | None = None, should_stop: ShouldStop | None = None
-    ) -> tuple[bool, str]:
-        """Go on from the state, in place; whether it was interrupted, and why it ended early."""
-        from scipy.optimize import minimize  # noqa: TID251
-
+    ) -> Ending:
+        """Go on from the state, in place; every iteration is reported and its cost kept."""
         total, function = self.settings.iterations, Centred(self.problem)
-        ended = Ended()
-
-        def iterated(intermediate_result: Any) -> None:
+        x, memory = _begun(state, function)
+        here = Iterate(x, *function(x))
+        require_convergence(here.cost, state.step, self.settings)
+        enough = False
+        if state.vectors is None:
+            enough = self._note(state, here.cost, on_step)
+        elif on_step:
+            on_step(state.step, here.cost)
+        while not enough and state.step < total:
+            if should_stop and should_stop():
+                self._save(state, here, memory)
+                return Ending(interrupted=True)
+            result = evaluated(iterate(here, memory), function)
+            if result is None:
+                return Ending(reason=LINE_SEARCH)
+            last = converged(here, result, TOLERANCE) or _flat(result)
+            here = result
             state.step += 1
-            state.point = function.point(intermediate_result.x)
-            self._note(state, float(intermediate_result.fun), ended, on_step, should_stop)
-            if ended.interrupted or ended.reason:
-                raise StopIteration
+            state.point = function.point(here.x)
+            require_convergence(here.cost, state.step, self.settings)
+            enough = self._note(state, here.cost, on_step)
+            if last:
+                return Ending(reason=CONVERGED)
+            if self.save_every and state.step % self.save_every == 0:
+                self._save(state, here, memory)
+        return Ending(reason=PATIENCE if enough else LIMIT if total else "")
 
-        cost = self.problem.evaluate(state.point)[0]
-        self._note(state, cost, ended, on_step, should_stop)
-        if total and not (ended.interrupted or ended.reason):
-            result = minimize(
-                function,
-                function.vector(state.point),
-                jac=True,
-                method="L-BFGS-B",
-                callback=iterated,
-                options=OPTIONS | {"maxiter": total, "maxfun": 20 * total},
-            )
-            cost = float(result.fun)
-        if state.cost_steps[-1:] != [state.step]:
-            state.keep(cost)
-        if not (ended.interrupted or ended.reason) and state.step < total:
-            ended.reason = "converged"
-        return ended.interrupted, ended.reason
-
-    def _note(
-        self,
-        state: State,
-        cost: float,
-        ended: Ended,
-        on_step: OnStep | None,
-        should_stop: ShouldStop | None,
-    ) -> None:
-        """Look at the state after an iteration, and say in ``ended`` whether it was the last."""
-        require_convergence(cost, state.step, self.settings)
-        if state.step % self.settings.print_every == 0:
-            state.keep(cost)
-        if self.held_out is not None and self.held_out.look(state):
-            ended.reason = "patience"
+    def _note(self, state: State, cost: float, on_step: OnStep | None) -> bool:
+        """Report the state after an iteration; True where validation costs have not fallen."""
+        state.keep(cost)
+        enough = self.held_out is not None and self.held_out.look(state)
         if on_step:
             on_step(state.step, cost)
-        if state.step < self.settings.iterations and not ended.reason and should_stop:
-            ended.interrupted = should_stop()
+        return enough
+
+    def _save(self, state: State, here: Iterate, memory: Memory) -> None:
+        if self.save is not None:
+            state.vectors = np.stack([here.x, *memory.steps, *memory.changes])
+            self.save(state)
+
+
+def _begun(state: State, function: Centred) -> tuple[NDArray[np.float64], Memory]:
+    """The vector and the pairs that a state goes on from."""
+    if state.vectors is None:
+        return function.vector(state.point), Memory()
+    memory, half = Memory(), len(state.vectors) // 2
+    for step, change in zip(state.vectors[1 : half + 1], state.vectors[half + 1 :], strict=True):
+        memory.add(step, change)
+    return state.vectors[0], memory
+
+
+def _flat(here: Iterate) -> bool:
+    return float(np.linalg.norm(here.gradient)) <= FLAT

@@ -7,18 +7,18 @@ With w = Xa logistic regression is a problem of m numbers, whatever n. (Rasmusse
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from catclf.maths import Floats, losses_and_errors, sigmoid
-from catclf.objective import GramProblem, Point, spread
+from catclf.objective import GramProblem, Point, sample_weights
 from catclf.training.descent import OnStep, ShouldStop
 from catclf.training.settings import NEWTON_STEPS, Settings
-from catclf.training.state import HeldOut, State
+from catclf.training.state import CONVERGED, LIMIT, PATIENCE, Ending, HeldOut, State
 
 EXACT = 1e-8  # where it stops: the largest change of a score
-SMALLEST = 1e-6  # share of a step that is still tried
+SMALLEST = 1e-6  # the smallest fraction of a step that is tried
 
 
 @dataclass
@@ -31,24 +31,24 @@ class Newton:
 
     def run(
         self, state: State, on_step: OnStep | None = None, should_stop: ShouldStop | None = None
-    ) -> tuple[bool, str]:
-        """Go on from the state, in place; whether it was interrupted, and why it ended early."""
+    ) -> Ending:
+        """Go on from the state, in place."""
         problem, total = self.problem, self.settings.iterations
-        weights = spread(problem.class_weights, problem.Y)
+        weights = sample_weights(problem.class_weights, problem.Y)
         if total == 0:
             self._note(state, problem.evaluate(state.point)[0], on_step)
-            return False, ""
+            return Ending()
         for step in steps(problem.K, problem.Y, weights, self.settings.l2):
             state.point = Point(step.a, step.b)
             enough = self._note(state, step.objective / problem.m, on_step)
-            if step.last or enough:
-                return False, "converged" if step.last else "patience"
+            if step.converged or enough:
+                return Ending(reason=CONVERGED if step.converged else PATIENCE)
             if state.step >= total:
-                return False, ""
+                break
             if should_stop and should_stop():
-                return True, ""
+                return Ending(interrupted=True)
             state.step += 1
-        return False, ""
+        return Ending(reason=LIMIT)
 
     def _note(self, state: State, cost: float, on_step: OnStep | None) -> bool:
         state.keep(cost)
@@ -59,13 +59,16 @@ class Newton:
 
 @dataclass(frozen=True)
 class Step:
-    """Where a step led: a (m, 1), b, scores z (m, 1), m J there, and whether it was the last."""
+    """The point after a step: a (m, 1), b, scores z (m, 1), and m J there.
+
+    ``converged`` is True where the scores have stopped to change.
+    """
 
     a: Floats
     b: float
     z: Floats
     objective: float
-    last: bool = False
+    converged: bool = False
 
 
 def optimum(
@@ -77,9 +80,8 @@ def optimum(
     tolerance: float = EXACT,
 ) -> tuple[Floats, float]:
     """The a (m, 1) and b where ``steps`` end."""
-    for step in steps(K, Y, weights, l2, start, tolerance):
-        found = step
-    return found.a, found.b
+    *_, last = steps(K, Y, weights, l2, start, tolerance)
+    return last.a, last.b
 
 
 def steps(
@@ -90,7 +92,7 @@ def steps(
     start: tuple[Floats, float] | None = None,
     tolerance: float = EXACT,
 ) -> Iterator[Step]:
-    """Where Newton's method begins, and each of its steps, to the minimum of
+    """The start of Newton's method and up to ``NEWTON_STEPS`` steps of it, to the minimum of
 
         m J = Σ v [log(1 + e^z) - y z] + (λ/2) aᵀKa,   z = Ka + b,  λ = ``l2`` > 0
 
@@ -103,33 +105,33 @@ def steps(
         there = _at(*start, K @ start[0] + start[1], y, v, l2)
         here = min(here, there, key=lambda step: step.objective)
     yield here
-    for number in range(NEWTON_STEPS):
+    for _ in range(NEWTON_STEPS):
         a, b = _target(K, here.z, y, v, l2)
-        z, share = K @ a + b, 1.0
+        z, fraction = K @ a + b, 1.0
         while True:
             tried = _at(
-                here.a + share * (a - here.a),
-                here.b + share * (b - here.b),
-                here.z + share * (z - here.z),
+                here.a + fraction * (a - here.a),
+                here.b + fraction * (b - here.b),
+                here.z + fraction * (z - here.z),
                 y,
                 v,
                 l2,
             )
             worse = tried.objective > here.objective * (1.0 + 1e-12)
-            if not worse or share < SMALLEST:
+            if not worse or fraction < SMALLEST:
                 break
-            share /= 2.0
+            fraction /= 2.0
         if worse:  # the rounding of the objective is all that is left
             tried = here
-        last = number == NEWTON_STEPS - 1 or float(np.abs(tried.z - here.z).max()) < tolerance
-        here = tried
-        yield Step(here.a, here.b, here.z, here.objective, last)
-        if last:
+        converged = float(np.abs(tried.z - here.z).max()) < tolerance
+        here = replace(tried, converged=converged)
+        yield here
+        if converged:
             return
 
 
 def _target(K: Floats, z: Floats, y: Floats, v: Floats, l2: float) -> tuple[Floats, float]:
-    """Where a full step from scores z leads: a (m, 1) and b.
+    """The point a (m, 1) and b to which a full step from scores z leads.
 
     With the diagonal D = v σ(z) (1 - σ(z)) it solves (K + λ/D) a + b = z + v (y - σ(z)) / D and
     Σ a = 0, through the symmetric matrix I + S K S, S = √(D/λ), whose eigenvalues are at least 1.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from catclf.training.settings import Settings
 
 AUTO: Literal["auto"] = "auto"
-FEATURES = ("pixels", "hog", "patches")
+FEATURES = ("pixels", "hog", "patches", "stacked", "network")
 PIXEL_RATE = 0.005  # the course's
 # Rows of other features have length 1 on average, so that the cost curves by at most 1/4 along w
 # and along b, and descent converges for rates below 4; with weighted classes below 2 at worst.
@@ -27,8 +27,8 @@ class TrainOptions:
     """What to train with; None stands for the default, "auto" for cross-validation.
 
     ``features`` is one of FEATURES. ``flip`` gives an image and its mirror image the same row
-    (default: for all but pixels). ``l2`` is the penalty λ >= 0 (default: 0 for pixels, else
-    "auto"). ``threshold`` is the probability above which an image is positive (default: 0.5;
+    (default: for hog, patches and stacked). ``l2`` is the penalty λ >= 0 (default: 0 for pixels,
+    else "auto"). ``threshold`` is the probability above which an image is positive (default: 0.5;
     "auto": where balanced accuracy is best). ``solver`` is "gd", "newton" or "lbfgs".
     ``learning_rate`` is α of descent. ``cache`` is a file that keeps the rows of features.
     Raises SettingsError.
@@ -49,7 +49,7 @@ class TrainOptions:
             )
         if self.cache is not None and not self.encodes:
             raise SettingsError(
-                "`cache` keeps features: give `features=hog` or `features=patches`, or `flip`"
+                "`cache` keeps features: give other `features` than pixels, or `flip`"
             )
         threshold = self.fixed_threshold
         if threshold is not None and not 0.0 <= threshold <= 1.0:
@@ -68,7 +68,7 @@ class TrainOptions:
     @property
     def mirrors(self) -> bool:
         """Whether an image and its mirror image get the same row."""
-        return not self.plain if self.flip is None else self.flip
+        return self.features in ("hog", "patches", "stacked") if self.flip is None else self.flip
 
     @property
     def encodes(self) -> bool:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trained:
-    """A model, how it was found, and how long solving took in seconds.
+    """A model, how it was trained, and how long solving took in seconds.
 
     ``out_of_fold`` counts the predictions of cross-validation, where there was one.
     """
@@ -60,7 +60,7 @@ def train(
 
     ``settings`` hold what is seldom changed (iterations, seed, mini-batches, …); the keywords
     ``l2``, ``solver`` and ``learning_rate`` go before theirs, and so do their defaults for features
-    other than pixels. ``features``: "pixels", "hog" or "patches"; ``flip``: an image and its mirror
+    other than pixels. ``features``: one of ``options.FEATURES``; ``flip``: an image and its mirror
     image get the same row; ``l2``: the penalty λ or "auto", which selects it by 5-fold
     cross-validation; ``threshold``: a probability or "auto"; ``cache``: a file that keeps the rows.
     The cost on ``validation``, or on the fraction ``settings.validation`` of each class, selects
@@ -211,7 +211,7 @@ def build_model(
         positives=int(seen.Y.sum()),
         steps=fit.steps,
         interrupted=fit.interrupted,
-        settings=fit.settings.facts() | (resolved.facts if resolved else {}),
+        settings=fit.settings.to_dict() | (resolved.recorded if resolved else {}),
         train=_counts(fit, seen, bare.boundary),
         test=bare.counts(test.images, test.Y) if test else None,
         validation=_validated(fit, held, bare.boundary) if held else {},

@@ -1,4 +1,4 @@
-"""What training is told, and what it found."""
+"""The settings of training, and its result."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ SCHEDULES = ("constant", "linear", "cosine")
 class Settings:
     """How to train. The defaults are the course's; a model file remembers all of them.
 
-    ``iterations`` are updates of w: steps of descent, of which each looks at ``batch_size``
-    images (0: at all of them), or iterations of L-BFGS or of Newton's method, which end earlier
-    where the gradient vanishes. ``validation`` is the part of the images that is held out (0:
-    none), chosen by ``seed`` from each class; its cost is looked at every ``print_every`` steps,
-    with L-BFGS and Newton at each iteration; the weights with the lowest are kept, and training
-    ends after ``patience`` looks without a lower one. With ``class_weight`` "balanced" the errors
-    of a class count m / (2 m_class) times. ``schedule`` says how descent's learning rate falls from
-    ``learning_rate`` to 0 over ``iterations``, if it does.
+    ``iterations`` are updates of w: steps of descent, of which each uses ``batch_size`` images
+    (0: all of them), or iterations of L-BFGS or of Newton's method, which end earlier where the
+    gradient vanishes. Costs are kept every ``print_every`` steps, with L-BFGS and Newton at each
+    iteration. ``validation`` is the fraction of the images that is held out (0: none), drawn by
+    ``seed`` from each class; its cost is computed at the same steps; the weights with the lowest
+    are kept, and training ends after ``patience`` of them without a lower one. With
+    ``class_weight`` "balanced" the errors of a class count m / (2 m_class) times. ``schedule``
+    says how descent's learning rate falls from ``learning_rate`` to 0 over ``iterations``.
     """
 
     learning_rate: float = 0.005
     iterations: int = 2000
     l2: float = 0.0
-    print_every: int = 100  # steps between the costs that are kept
+    print_every: int = 100  # steps of descent between the costs that are kept
     seed: int = 0  # for random choices; full-batch descent from zero makes none
     method: str = "auto"
     solver: str = "gd"
@@ -53,17 +53,17 @@ class Settings:
             raise SettingsError(f"l2 {self.l2:g} is not a number >= 0: try 0 or 1")
         if not 0 <= self.validation < 1:
             raise SettingsError(
-                f"validation {self.validation:g} is not a part of the images: try 0.2"
+                f"validation {self.validation:g} is not a fraction of the images: try 0.2"
             )
-        for name, value, least in (
+        for name, value, low in (
             ("iterations", self.iterations, 0),
             ("print-every", self.print_every, 1),
             ("seed", self.seed, 0),
             ("batch-size", self.batch_size, 0),
             ("patience", self.patience, 1),
         ):
-            if value < least:
-                raise SettingsError(f"{name} {value} is too small: {least} or more is needed")
+            if value < low:
+                raise SettingsError(f"{name} {value} is too small: {low} or more is needed")
         self._require_known("method", self.method, METHODS)
         self._require_known("solver", self.solver, SOLVERS)
         self._require_known("class-weight", self.class_weight, CLASS_WEIGHTS)
@@ -90,22 +90,22 @@ class Settings:
 
     @property
     def expected_steps(self) -> tuple[int, int]:
-        """How many updates there may be, and after how many of them the cost is worth a line."""
+        """The number of updates there may be, and of those between two costs that are kept."""
         if self.solver == "newton":
             return min(self.iterations, NEWTON_STEPS), 1
-        return self.iterations, self.print_every
+        return self.iterations, 1 if self.solver == "lbfgs" else self.print_every
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The settings as a model file remembers them.
 
-        Those that came later are left out where they say nothing, so that files stay as they were.
+        Those of later versions are left out where they are the default, so that files stay equal.
         """
-        facts = asdict(self)
+        values = asdict(self)
         if self.class_weight == "none":
-            del facts["class_weight"]
+            del values["class_weight"]
         if self.schedule == "constant":
-            del facts["schedule"]
-        return facts
+            del values["schedule"]
+        return values
 
     def rate(self, step: int) -> float:
         """The learning rate α of the update that follows ``step`` updates.
@@ -120,11 +120,9 @@ class Settings:
         return self.learning_rate * left
 
     def require_resumable(self) -> None:
-        """Raise SettingsError for a solver whose state cannot be kept in a checkpoint."""
-        if self.solver != "gd":
-            raise SettingsError(
-                f"checkpoints are for `solver=gd`: {self.solver} is done in tens of passes"
-            )
+        """Raise SettingsError for a run whose state cannot be kept in a checkpoint."""
+        if self.solver == "newton":
+            raise SettingsError("checkpoints are not for `solver=newton`: it is done in ten steps")
 
     @staticmethod
     def _require_known(name: str, value: str, known: tuple[str, ...]) -> None:
@@ -134,7 +132,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Validation:
-    """What the held-out images said: their ``costs`` at ``cost_steps``, and the best of them.
+    """The costs of the held-out images at ``cost_steps``, and the lowest of them.
 
     ``trained`` and ``held_out`` are the images that were trained on and those that were not.
     """
@@ -149,11 +147,12 @@ class Validation:
 
 @dataclass(frozen=True)
 class Fit:
-    """What training found.
+    """The result of training.
 
     w (n, 1) and b; ``costs`` at ``cost_steps`` updates, first and last included; ``steps`` updates
-    done with ``settings``; ``interrupted`` when it was stopped before all iterations; ``reason``
-    says why it ended earlier by itself. With ``validation`` w and b are those of its best step.
+    done with ``settings``; ``interrupted`` when it was stopped before all iterations. ``reason``
+    is why it ended by itself (see ``catclf.training.state``), empty when descent did all steps.
+    With ``validation`` w and b are those of its best step.
     """
 
     w: Floats

@@ -26,12 +26,12 @@ from catclf.training.descent import Descent, OnStep, ShouldStop
 from catclf.training.settings import Fit as Fit
 from catclf.training.settings import Settings as Settings
 from catclf.training.settings import Validation as Validation
-from catclf.training.state import HeldOut, State
+from catclf.training.state import Ending, HeldOut, State
 
 if TYPE_CHECKING:
     from catclf.training.checkpoint import Checkpoints
 
-Solver = Callable[[State, OnStep | None, ShouldStop | None], tuple[bool, str]]
+Solver = Callable[[State, OnStep | None, ShouldStop | None], Ending]
 
 LBFGS_EVALUATIONS = 100  # expected; the cost model needs a guess
 
@@ -49,10 +49,10 @@ def solve(
     """Train logistic regression on a data set, from zero.
 
     ``on_step(k, cost)`` is called with the cost after k updates, for k = 0 … iterations.
-    ``should_stop()`` is asked before each update; True ends training with what there is.
-    ``validation`` are images to choose the step by, in the place of a part of ``data``.
+    ``should_stop()`` is called before each update; True ends training with the weights of then.
+    ``validation`` are images to select the step by, in the place of a part of ``data``.
     ``workers`` threads compute (default: one for each core); the result does not depend on them.
-    ``checkpoints`` keeps the state of the run in a file, and begins from it if it is told so.
+    ``checkpoints`` keeps the state of the run in a file, and can begin from it.
     Raises DivergedError, DataError, SettingsError, and what ``checkpoints`` raises.
     """
     settings, workers = settings or Settings(), workers or cores()
@@ -65,40 +65,25 @@ def solve(
     problem = _problem(trained, settings, workers)
     settings = replace(settings, method=_method(problem))  # "auto" may depend on free memory
     with blas_threads(1):
-        state, judge = State(problem.start()), None
+        state, watch = State(problem.start()), None
         if held_out is not None:
             fused = isinstance(problem, StreamProblem) and problem.fused
-            judged = StreamProblem(
+            others = StreamProblem(
                 held_out, 0.0, workers, weights=problem.class_weights, fused=fused
             )
-            judge = HeldOut(judged, problem, settings.patience)
+            watch = HeldOut(others, problem, settings.patience)
         if checkpoints is not None:
             state = checkpoints.begin(_identity(data, validation, settings), state)
-        run = _solver(problem, settings, trained, judge, checkpoints)
-        interrupted, reason = run(state, on_step, should_stop)
-        if judge is not None:
-            judge.last_look(state)
-        return _fit(problem, settings, state, trained, held_out, interrupted, reason)
-
-
-def descend(
-    problem: Problem,
-    settings: Settings,
-    on_step: OnStep | None = None,
-    should_stop: ShouldStop | None = None,
-) -> Fit:
-    """Full-batch descent on any problem; arguments as in ``train``."""
-    state = State(problem.start())
-    interrupted, reason = Descent(problem, settings).run(state, on_step, should_stop)
-    return _fit(problem, settings, state, None, None, interrupted, reason)
+        run = _solver(problem, settings, trained, watch, checkpoints)
+        ending = run(state, on_step, should_stop)
+        if watch is not None:
+            watch.last_look(state)
+        return _fit(problem, settings, state, trained, held_out, ending)
 
 
 def _problem(data: Labelled, settings: Settings, workers: int) -> StreamProblem | GramProblem:
     weights = class_weights(data.Y, settings.class_weight)
     if settings.solver == "lbfgs":
-        from catclf.training.lbfgs import require_scipy
-
-        require_scipy()  # before the pixels are read
         passes = min(LBFGS_EVALUATIONS, settings.iterations)
         return build_euclidean(data, settings.l2, passes, settings.method, workers, weights)
     method = "gram" if settings.solver == "newton" else settings.method
@@ -117,29 +102,29 @@ def _solver(
     problem: StreamProblem | GramProblem,
     settings: Settings,
     data: Labelled,
-    judge: HeldOut | None,
+    watch: HeldOut | None,
     checkpoints: Checkpoints | None,
 ) -> Solver:
-    """What takes a state to the end, in place, and says whether and why it ended early."""
+    """The function that takes a state to the end, in place."""
+    save, every = (checkpoints.save, checkpoints.every) if checkpoints else (None, 0)
     if settings.solver == "lbfgs" and isinstance(problem, StreamProblem | FactorProblem):
         from catclf.training.lbfgs import LBFGS
 
-        return LBFGS(problem, settings, judge).run
+        return LBFGS(problem, settings, watch, save, every).run
     if settings.solver == "newton" and isinstance(problem, GramProblem):
         from catclf.training.newton import Newton
 
-        return Newton(problem, settings, judge).run
+        return Newton(problem, settings, watch).run
     batches = None
     if settings.batch_size and isinstance(problem, StreamProblem):
         batches = BatchProblem(problem, Batches(data, settings.batch_size, settings.seed))
-    save, every = (checkpoints.save, checkpoints.every) if checkpoints else (None, 0)
-    return Descent(problem, settings, batches, judge, save, every).run
+    return Descent(problem, settings, batches, watch, save, every).run
 
 
 def _as_before(settings: Settings, checkpoints: Checkpoints) -> Settings:
-    """With the method of the run that is gone on from: "auto" might say another one today."""
+    """Settings with the method of the earlier run: "auto" might select another one today."""
     if settings.method == "auto" and (method := checkpoints.method()):
-        with suppress(SettingsError):  # of another run altogether, which will be said
+        with suppress(SettingsError):  # the checkpoint of another run, which ``begin`` refuses
             return replace(settings, method=method)
     return settings
 
@@ -151,9 +136,9 @@ def _method(problem: Problem) -> str:
 
 
 def _identity(data: Labelled, validation: Labelled | None, settings: Settings) -> dict[str, Any]:
-    """What a run must share with the one that it goes on from: all but the number of updates.
+    """The settings and images that are the same in a run and the one that it goes on from.
 
-    That too, where the learning rates follow from it.
+    The number of updates may differ, unless the learning rates follow from it.
     """
     identity: dict[str, Any] = {"schedule": settings.schedule}  # the first to be compared
     identity |= {name.replace("_", "-"): value for name, value in asdict(settings).items()}
@@ -170,8 +155,7 @@ def _fit(
     state: State,
     trained: Labelled | None,
     held_out: Labelled | None,
-    interrupted: bool,
-    reason: str,
+    ending: Ending,
 ) -> Fit:
     point, watch, validation = state.point, state.watch, None
     if trained is not None and held_out is not None and watch.best is not None:
@@ -191,7 +175,7 @@ def _fit(
         tuple(state.cost_steps),
         state.step,
         settings,
-        interrupted,
-        reason,
+        ending.interrupted,
+        ending.reason,
         validation,
     )

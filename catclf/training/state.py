@@ -1,11 +1,50 @@
-"""All that a run of training has to remember between two updates."""
+"""The state of a training run between two updates, and how a run ends."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from catclf.maths import Floats
 from catclf.objective import Point, Problem
 from catclf.objective.streamed import StreamProblem
+
+# Why a solver ended by itself, where it did not do all iterations of descent.
+CONVERGED = "converged"  # the gradient, or the change of the scores, is as good as zero
+PATIENCE = "patience"  # the cost on validation images has not fallen for a while
+LIMIT = "limit"  # all iterations that were allowed, short of the optimum
+LINE_SEARCH = "line search"  # no step lowers the cost: its rounding is reached
+
+
+@dataclass
+class Ending:
+    """How a solver ended: stopped by the caller, or by itself for a ``reason``; true if either."""
+
+    interrupted: bool = False
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.interrupted or bool(self.reason)
+
+
+KEPT_LIMIT = 1_000_000  # costs of a curve
+
+
+def keep(steps: list[int], costs: list[float], step: int, cost: float, *, last: bool) -> None:
+    """Append a cost to a curve of up to ``KEPT_LIMIT`` of them, at even distances.
+
+    A full curve loses every other point, and from then on only steps at the new distance are
+    appended, and the last one. The curve itself says what the distance is, so that a resumed run
+    keeps the steps of one that was never stopped.
+    """
+    distance = steps[1] - steps[0] if len(steps) > 1 else 1
+    if not last and steps and (step - steps[0]) % distance:
+        return
+    if len(steps) >= KEPT_LIMIT:
+        del steps[1::2], costs[1::2]
+        keep(steps, costs, step, cost, last=last)
+        return
+    steps.append(step)
+    costs.append(cost)
 
 
 @dataclass
@@ -19,10 +58,9 @@ class Watch:
     best_cost: float = float("inf")
     waited: int = 0  # looks since the best one
 
-    def look(self, step: int, point: Point, cost: float) -> None:
+    def look(self, step: int, point: Point, cost: float, *, last: bool = False) -> None:
         """Note a cost; points are never changed in place, so that the best can be kept as it is."""
-        self.costs.append(cost)
-        self.cost_steps.append(step)
+        keep(self.cost_steps, self.costs, step, cost, last=last)
         self.waited += 1
         if cost < self.best_cost:
             self.best, self.best_step, self.best_cost, self.waited = point, step, cost, 0
@@ -30,9 +68,11 @@ class Watch:
 
 @dataclass
 class State:
-    """Where a run is: ``point`` after ``step`` updates, and what it has seen on its way.
+    """The ``point`` after ``step`` updates, and the costs on the way to it.
 
     ``batch_costs`` is the sum of ``batches`` costs of batches since the last cost that was kept.
+    ``vectors`` (1 + 2 p, k + 1) is what L-BFGS goes on from: its vector, p steps, p changes of the
+    gradient.
     """
 
     point: Point
@@ -42,35 +82,36 @@ class State:
     batch_costs: float = 0.0
     batches: int = 0
     watch: Watch = field(default_factory=Watch)
+    vectors: Floats | None = None
 
-    def keep(self, cost: float) -> None:
-        """Remember the cost of this step."""
-        self.costs.append(cost)
-        self.cost_steps.append(self.step)
+    def keep(self, cost: float, *, last: bool = False) -> None:
+        """Append the cost of this step to the curve, unless that is thinned by now."""
+        keep(self.cost_steps, self.costs, self.step, cost, last=last)
 
 
 class HeldOut:
-    """The held-out images as a judge of points: a pass over them for each look."""
+    """The held-out images, whose cost selects a point: a pass over them for each look."""
 
     def __init__(self, held_out: StreamProblem, problem: Problem, patience: int) -> None:
         self._held_out, self._problem, self._patience = held_out, problem, patience
 
-    def look(self, state: State) -> bool:
-        """Look at a state; True when no better one is to be waited for.
+    def look(self, state: State, *, last: bool = False) -> bool:
+        """Note the cost at a state; True when ``patience`` looks have found no lower one.
 
-        The start is passed over. It knows nothing, and yet would often be the best by its cost, for
-        few images make a model sure of its mistakes long before it stops learning.
+        The start is passed over. Its weights are zero, and yet it would often have the lowest cost,
+        for few images make a model sure of its mistakes long before it stops learning.
         """
         if state.step == 0:
             return False
-        self._judge(state)
+        self._evaluate(state, last=last)
         return state.watch.waited >= self._patience
 
     def last_look(self, state: State) -> None:
         """Make sure that some state is the best one."""
         if state.watch.best is None:
-            self._judge(state)
+            self._evaluate(state, last=True)
 
-    def _judge(self, state: State) -> None:
+    def _evaluate(self, state: State, *, last: bool) -> None:
         w = self._problem.weights(state.point)
-        state.watch.look(state.step, state.point, self._held_out.loss(Point(w, state.point.b)))
+        cost = self._held_out.loss(Point(w, state.point.b))
+        state.watch.look(state.step, state.point, cost, last=last)

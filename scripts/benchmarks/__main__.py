@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from scripts.benchmarks.measure import machine
 from scripts.benchmarks.optimum import optimum
 from scripts.benchmarks.starting import starting
 from scripts.benchmarks.step import step
+from scripts.lib.readme import put_between_marks
 
 Table = Callable[[Path, int, bool], str]
 TABLES: dict[str, Table] = {
@@ -27,8 +27,7 @@ TABLES: dict[str, Table] = {
     "starting": starting,
     "folder": folder,
 }
-README = Path(__file__).parents[2] / "README.md"
-MARKED = re.compile(r"(<!-- bench -->\n).*?(<!-- /bench -->)", re.DOTALL)
+PAGE = Path(__file__).parents[2] / "catclf" / "docs" / "benchmarks.md"
 
 
 def main() -> None:
@@ -37,7 +36,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="3 runs, less data: under 2 minutes")
     parser.add_argument("--only", choices=TABLES, action="append", help="this table; repeatable")
     parser.add_argument(
-        "--readme", action="store_true", help="put the tables into README.md, between its marks"
+        "--docs", action="store_true", help="put the tables into catclf/docs/benchmarks.md"
     )
     parser.add_argument("--bare", choices=TABLES, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -55,8 +54,8 @@ def main() -> None:
     for name in options.only or TABLES:
         parts.append(_apart(name, options.repeats, options.quick))
         print("\n" + parts[-1], flush=True)
-    if options.readme:
-        _renew("\n\n".join(parts))
+    if options.docs:
+        put_between_marks(PAGE, "bench", "\n\n".join(parts))
 
 
 def _apart(name: str, repeats: int, quick: bool) -> str:
@@ -68,14 +67,6 @@ def _apart(name: str, repeats: int, quick: bool) -> str:
     command = [sys.executable, "-m", "scripts.benchmarks", "--bare", name]
     command += ["--repeats", str(repeats), *(["--quick"] if quick else [])]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-
-
-def _renew(text: str) -> None:
-    readme = README.read_text(encoding="utf-8")
-    found, count = MARKED.subn(lambda match: f"{match[1]}\n{text}\n\n{match[2]}", readme)
-    if count != 1:
-        raise SystemExit("bench: README.md needs one block <!-- bench --> … <!-- /bench -->")
-    README.write_text(found, encoding="utf-8")
 
 
 main()

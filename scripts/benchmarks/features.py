@@ -1,4 +1,4 @@
-"""What features are worth: pixels, hog and patches on the course's images and on cats and dogs.
+"""What features are worth: all kinds, on the course's images and on cats and dogs.
 
 Everything is chosen by cross-validation on training images: inside each fold the dictionary is
 learned, the standardisation measured and the penalty chosen without the images held out. The
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import process_time
@@ -18,15 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 import catclf
-from catclf.datasets import Dataset, open_dataset
+from catclf.datasets import Dataset, Reading, open_dataset
 from catclf.evaluation import crossval
+from catclf.features import learn
+from catclf.features.base import DEFAULT_SIZES
 from catclf.maths import Floats
 from catclf.metrics import curves, wilson
 from catclf.model import Model
+from catclf.parallel import blas_threads
+from catclf.splits import stratified_folds
 from catclf.training import Settings
 from scripts.benchmarks.measure import BIN, run, table
+from scripts.benchmarks.network import Encodings, learning_curve
+from scripts.lib.readme import DOCS, put_between_marks
 
-KINDS = ("pixels", "hog", "patches")
+KINDS = ("pixels", "hog", "patches", "stacked", "network")
 FOLDS = 5
 
 
@@ -54,23 +61,34 @@ class Scored:
         return curves.roc(self.Z, self.Y).auc
 
 
-def out_of_fold(data: Dataset, kind: str, fold_of: NDArray[np.int64], seed: int) -> Scored:
+def out_of_fold(
+    data: Dataset,
+    kind: str,
+    fold_of: NDArray[np.int64],
+    seed: int,
+    encodings: Encodings | None = None,
+) -> Scored:
     """Every image scored by the model of the other folds."""
     Z = np.empty(data.Y.shape)
     for fold in range(FOLDS):
         held = np.flatnonzero(fold_of == fold)
         rest = np.flatnonzero(fold_of != fold)
+        if encodings is not None:
+            Z[:, held] = encodings.scores(rest, held, seed * FOLDS + fold)
+            continue
         model = train(crossval.rows_of(data, rest), kind, seed * FOLDS + fold)
         Z[:, held] = model.scores(data.images[held])
     return Scored(Z, data.Y)
 
 
-def repeated(data: Dataset, kind: str, repeats: int) -> list[str]:
+def repeated(
+    data: Dataset, kind: str, repeats: int, encodings: Encodings | None = None
+) -> list[str]:
     """Accuracy with the interval of one round, and AUC: means of ``repeats`` rounds of folds."""
-    folds = crossval.stratified_folds(data.Y, FOLDS, repeats, 0)
+    folds = stratified_folds(data.Y, FOLDS, 0, repeats, level=True)
     rounds = []
     for seed, fold_of in enumerate(folds):
-        rounds.append(out_of_fold(data, kind, fold_of, seed))
+        rounds.append(out_of_fold(data, kind, fold_of, seed, encodings))
         print(f"{data.source} {kind} {seed}: {rounds[-1].accuracy()}", file=sys.stderr, flush=True)
     m = data.Y.shape[1]
     mean = float(np.mean([((r.Z > 0) == (r.Y > 0.5)).mean() for r in rounds]))
@@ -79,34 +97,43 @@ def repeated(data: Dataset, kind: str, repeats: int) -> list[str]:
     return [f"{100 * mean:.1f} % ({100 * low:.0f} to {100 * high:.0f})", f"{auc:.3f}"]
 
 
-def milliseconds(model: Model, data: Dataset) -> float:
-    """Of computing, for one image: median of several passes over 64 of them on one thread."""
-    from catclf.features.encoding import encoded
-    from catclf.parallel import blas_threads
+def milliseconds(kind: str, model: Model, data: Dataset) -> float:
+    """Of computing, for one image: median of several passes over 64 of them on one thread.
 
+    Layers of patches are learned from ``data``, whose number and size decide how much there is to
+    compute; else it is ``model`` that encodes or scores.
+    """
+    features = learn(kind, data.images) if kind in ("patches", "stacked") else model.features
     images, times = data.images[:64], []
     for _ in range(7):
         began = process_time()
-        if model.features is None:
+        if features is None:
             model.scores(images)
         else:
             with blas_threads(1):
-                for _block in encoded(model.features, images, 1):
-                    pass
+                features.transform(images)
         times.append((process_time() - began) / 64)
     return 1000 * float(np.median(times))
 
 
-def features(folder: Path, repeats: int) -> str:
-    """The table; ``folder`` holds the course's files and the cats and dogs."""
-    course, pets = folder / "catvnoncat", folder / "pets-sample"
+def of_folder(folder: Path, kind: str) -> Dataset:
+    """Image files at the size that ``catclf train --features KIND`` brings them to."""
+    size = DEFAULT_SIZES.get(kind, Reading.default_size)
+    return open_dataset(folder, reading=Reading(default_size=size))
+
+
+def features(
+    folder: Path, repeats: int, kinds: Sequence[str] = KINDS, pets: Path | None = None
+) -> str:
+    """The tables; ``folder`` holds the course's files, and cats and dogs unless ``pets`` does."""
+    course, pets = folder / "catvnoncat", pets or folder / "pets-sample"
     files = [course / "train_catvnoncat.h5", course / "test_catvnoncat.h5"]
     trained, tested = open_dataset(files[0]), open_dataset(files[1], "test")
     pooled = crossval.pool([trained, tested])
     distinct = crossval.rows_of(pooled, crossval.distinct(pooled))
-    animals = open_dataset(pets)
-    rows = []
-    for kind in KINDS:
+    rows, curve = [], ""
+    for kind in kinds:
+        animals = of_folder(pets, kind)
         model = train(trained, kind)
         test = Scored(model.scores(tested.images), tested.Y)
         with tempfile.TemporaryDirectory() as scratch:
@@ -123,20 +150,35 @@ def features(folder: Path, repeats: int) -> str:
             command += ["--data", files[0], "--test", files[1]]
             seconds = min(run(command).seconds for _ in range(3))
             size = output.stat().st_size
-        cells = [kind, test.accuracy(), f"{test.auc:.3f}", *repeated(distinct, kind, repeats)]
-        cells += [*repeated(animals, kind, 1), f"{seconds:.1f} s"]
-        rows.append([*cells, f"{milliseconds(model, animals):.2f} ms", f"{size / 1000:.0f} kB"])
+        known, encodings = None, None
+        if kind == "network":
+            animals = open_dataset(pets, reading=Reading(size=224))
+            known, encodings = Encodings.of(distinct), Encodings.of(animals)
+            curve = f"\n\n{learning_curve(encodings)}"
+        cells = [kind, test.accuracy(), f"{test.auc:.3f}"]
+        cells += repeated(distinct, kind, repeats, known)
+        cells += [*repeated(animals, kind, 1, encodings), f"{seconds:.1f} s"]
+        speed = milliseconds(kind, model, trained if kind == "network" else animals)
+        rows.append([*cells, f"{speed:.2f} ms", f"{size / 1000:.0f} kB"])
     head = ["features", "course test", "AUC", f"{distinct.m} distinct, {FOLDS} folds", "AUC"]
     head += [f"{animals.m} cats and dogs, {FOLDS} folds", "AUC", "training", "an image", "model"]
-    return table(head, rows)
+    return table(head, rows) + curve
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/features", description=__doc__)
     parser.add_argument("folder", type=Path, help="holds catvnoncat/ and pets-sample/")
     parser.add_argument("--repeats", type=int, default=5, help="of folds on the course's images")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--pets", type=Path, help="another folder of cats and dogs, of any size")
+    parser.add_argument(
+        "--docs", action="store_true", help="put the table into catclf/docs/features.md, too"
+    )
     options = parser.parse_args()
-    print(features(options.folder, options.repeats))
+    result = features(options.folder, options.repeats, options.kinds, options.pets)
+    print(result)
+    if options.docs:
+        put_between_marks(DOCS / "features.md", "features", result)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from scripts.benchmarks.images import write_jpegs
-
 from scripts.benchmarks.measure import BIN, compare, run, table
 
 

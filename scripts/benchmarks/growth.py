@@ -6,7 +6,6 @@ from pathlib import Path
 from statistics import median
 
 from scripts.benchmarks.images import write_hdf5
-
 from scripts.benchmarks.measure import BIN, run, table
 
 FEW = 2  # steps; the difference to more of them leaves out everything but steps

@@ -12,7 +12,6 @@ from pathlib import Path
 from statistics import median
 
 from scripts.benchmarks.images import write_hdf5
-
 from scripts.benchmarks.measure import table
 
 L2 = 100.0

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scripts.benchmarks.images import write_hdf5
 
+from scripts.benchmarks.images import write_hdf5
 from scripts.benchmarks.measure import table
 
 Run = Callable[[], Any]

@@ -8,8 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catclf.cli.json_text import json_line
-from catclf.cli.open_data import open_all_parts, reading_with_progress, warn_of_idle_fit, warn_of_notes
-from catclf.cli.options import OUTPUT, FitOption, JsonOrText, Size, SkipBad, SourcePath, reads_sources
+from catclf.cli.open_data import (
+    open_all_parts,
+    reading_with_progress,
+    warn_of_idle_fit,
+    warn_of_notes,
+)
+from catclf.cli.options import (
+    OUTPUT,
+    FitOption,
+    JsonOrText,
+    Size,
+    SkipBad,
+    SourcePath,
+    reads_sources,
+)
 from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put
 from catclf.storage.files import replacing

@@ -15,7 +15,16 @@ from catclf.cli.open_data import (
     warn_of_left_out,
     warn_of_notes,
 )
-from catclf.cli.options import DATA, OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath, reads_sources
+from catclf.cli.options import (
+    DATA,
+    OUTPUT,
+    FitOption,
+    Quiet,
+    Size,
+    SkipBad,
+    SourcePath,
+    reads_sources,
+)
 from catclf.cli.output_paths import require_no_image
 from catclf.cli.stdout import put
 from catclf.text import counted, printable

@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-from catclf.cli.open_data import reading_with_progress, warn_of_idle_fit, warn_of_left_out
+from catclf.cli.open_data import (
+    reading_with_progress,
+    warn_of_idle_fit,
+    warn_of_left_out,
+    warn_of_notes,
+)
 from catclf.cli.options import OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath, reads_sources
 from catclf.cli.output_paths import require_no_image
 from catclf.cli.stdout import put

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catclf.cli.exit_codes import ExitCode
 from catclf.cli.json_text import json_line
 from catclf.cli.open_data import open_all_parts, reading_with_progress, warn_of_notes
 from catclf.cli.options import JsonOrText, Size, reads_sources
+from catclf.cli.signals import ExitCode
 from catclf.cli.stdout import put
 from catclf.text import counted, printable
 

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catclf.cli.exit_codes import ExitCode
-from catclf.cli.flags import as_options
 from catclf.cli.options import OUTPUT, TRUNCATED_HELP, ModelPath, Threshold
-from catclf.cli.signals import Signals, Stopped
-from catclf.cli.stdout import Write, results, warn
+from catclf.cli.signals import ExitCode, Signals, Stopped
+from catclf.cli.stdout import Write, as_options, results, warn
 from catclf.errors import ImageError, OutputError, SettingsError
 from catclf.terminal.stream import is_file, is_terminal, use_colour
 from catclf.text import printable
@@ -27,11 +25,13 @@ if TYPE_CHECKING:
 
     from catclf.cli.predict.inputs import Input
     from catclf.cli.predict.records import Line, Record
+    from catclf.images.pool import Outcome
     from catclf.images.preprocess import Limits
     from catclf.images.worker_handle import Decoder
     from catclf.model import Model
 
 INPUT, LIMITS = "Input", "Limits"
+SLOW_AT_ONCE = 32  # images between records where one takes tens of milliseconds
 
 
 class Format(StrEnum):
@@ -121,7 +121,7 @@ def predict(
         bool, typer.Option("--truncated", help=TRUNCATED_HELP, rich_help_panel=LIMITS)
     ] = False,
 ) -> None:
-    """Score images: path, answer, and probability of the positive class.
+    """Score images: path, predicted class, and probability of the positive class.
 
     One record an input, in order, as soon as it is known. An image that cannot be read is named
     on stderr; the others are scored, and the exit code is 3.
@@ -150,7 +150,7 @@ def predict(
                 getting_ready(inputs) as started,
                 results(output, [model, *_files(paths)]) as write,
             ):
-                from catclf.model.file import load
+                from catclf.model.file import load, naming
 
                 trained = load(model)
                 head, line = _writer(trained, format, only, print0)
@@ -158,10 +158,14 @@ def predict(
                     head, line = b"", _nothing
                 write(head)
                 scored = _scored(inputs, trained, threshold, limits, signals.pause, started)
-                with _progress(output, quiet, inputs) as told, closing(scored) as batches:
+                with (
+                    _progress(output, quiet, inputs) as on_progress,
+                    closing(scored) as batches,
+                    naming(model),
+                ):
                     for batch in batches:
                         tally.show(batch, write, line)
-                        told(tally.done)
+                        on_progress(tally.done)
                 if left_out:
                     warn(str(left_out))
                 with signals.pause:
@@ -175,13 +179,13 @@ def predict(
 
 
 class Tally:
-    """Shows records and remembers what the exit code must say."""
+    """The records written so far, counted for the exit code."""
 
     def __init__(self, output: Path | None) -> None:
         self._output = output
         self._replaced: os.stat_result | None = None
         if output is not None:
-            with suppress(OSError):  # as is usual: there is none yet
+            with suppress(OSError):  # there is none yet, the common case
                 self._replaced = output.stat()
         self.done = self.failed = self.negative = 0
 
@@ -198,10 +202,10 @@ class Tally:
         self.done += len(batch)
 
     def _require_kept(self, record: Record) -> None:
-        """Refuse to replace a scored image, of which a folder or a list has told only now."""
+        """Raise OutputError if the output is this image, found only in a folder or a list."""
         if self._output is None or self._replaced is None:
             return
-        with suppress(OSError):  # gone since
+        with suppress(OSError, ValueError):  # gone since, or a name that no file can have
             if os.path.samestat(Path(record.path).stat(), self._replaced):
                 raise OutputError(
                     f"{printable(self._output)}: is an image to be scored, and saving would "
@@ -212,7 +216,7 @@ class Tally:
 def _writer(
     model: Model, format: Format | None, only: str | None, print0: bool
 ) -> tuple[bytes, Line]:
-    """What is written first, and how a record is written."""
+    """The header, and the function that makes a record's line."""
     from catclf.cli.predict.records import path_line, writer
 
     if only is not None:
@@ -239,7 +243,7 @@ def _writer(
 def _progress(
     output: Path | None, quiet: bool, inputs: Iterable[Input]
 ) -> Iterator[Callable[[int], None]]:
-    """A callback that shows on a terminal how many are done, while results go to a file.
+    """A callback that shows the number of scored images on a terminal, for results in a file.
 
     Results that arrive on the terminal, by themselves or from the program that a pipe leads to,
     show it better, and would be mixed with it.
@@ -248,8 +252,8 @@ def _progress(
 
     total = len(inputs) if isinstance(inputs, Sized) else None
     seen = output is None and not is_file(sys.stdout)
-    with counting_results("scoring images", quiet or seen) as told:
-        yield lambda done: told(done, total)
+    with counting_results("scoring images", quiet or seen) as on_progress:
+        yield lambda done: on_progress(done, total)
 
 
 def _nothing(record: Record) -> bytes:
@@ -264,8 +268,8 @@ def _files(paths: list[str]) -> Iterator[Path]:
 def _limits(max_pixels: int | None, max_bytes: int | None, truncated: bool) -> Limits:
     from catclf.images.preprocess import Limits
 
-    usual = Limits()
-    return Limits(max_pixels or usual.pixels, max_bytes or usual.file_bytes, truncated)
+    default = Limits()
+    return Limits(max_pixels or default.pixels, max_bytes or default.file_bytes, truncated)
 
 
 def _scored(
@@ -276,27 +280,35 @@ def _scored(
     pause: AbstractContextManager[None],
     started: list[Decoder],
 ) -> Generator[list[Record], None, None]:
-    """The records of all inputs in order, in lists of what is ready; one product for each list."""
+    """The records of all inputs in order, in lists as they are ready, one product for each list."""
     import numpy as np
 
     from catclf.cli.predict.records import Record
     from catclf.images.pool import decode_batches
     from catclf.maths import sigmoid
 
-    limit = model.threshold if threshold is None else threshold
     decoded = decode_batches(inputs, model.preprocess, limits, pause=pause, started=started)
     with closing(decoded) as batches:
-        for batch in batches:
-            images = [found for _, found in batch if not isinstance(found, ImageError)]
+        for batch in _parts(batches, model):
+            images = [result for _, result in batch if not isinstance(result, ImageError)]
             Z = model.scores(np.stack(images)) if images else np.empty((1, 0))
             pairs = zip(sigmoid(Z)[0].tolist(), Z[0].tolist(), strict=True)
             records = []
-            for path, found in batch:
-                if isinstance(found, ImageError):
-                    records.append(Record(path, error=as_options(str(found)), kind=found.kind))
+            for path, result in batch:
+                if isinstance(result, ImageError):
+                    records.append(Record(path, error=as_options(str(result)), kind=result.kind))
                     continue
                 probability, z = next(pairs)
-                positive = probability > limit
+                positive = z > model.boundary if threshold is None else probability > threshold
                 label = model.classes[positive]
                 records.append(Record(path, label, probability, z, positive))
             yield records
+
+
+def _parts(batches: Iterable[list[Outcome]], model: Model) -> Iterator[list[Outcome]]:
+    """Lists that are soon scored: where that takes long, many images would wait for the last."""
+    slow = model.features is not None and model.features.kind == "network"
+    for batch in batches:
+        length = SLOW_AT_ONCE if slow else max(1, len(batch))
+        for start in range(0, len(batch), length):
+            yield batch[start : start + length]

@@ -1,4 +1,4 @@
-"""What a command is asked to read: files, folders, and lists of names, one after the other.
+"""Inputs of a command: files, folders, and lists of names, one after the other.
 
 Names are bytes to the system; here they are text that keeps every byte (``os.fsdecode``). A list
 is read as it arrives, and no more of it is held than one name and one block.
@@ -114,8 +114,8 @@ def _expanded(arguments: Sequence[str], separator: bytes, walk: _FolderWalk) -> 
             for name in split_names(blocks, separator):
                 if not isinstance(name, str):
                     yield name
-                elif found := name if separator == b"\0" else _without_return(name):
-                    yield from walk.inputs(found)
+                elif path := name if separator == b"\0" else _without_return(name):
+                    yield from walk.inputs(path)
         except OSError as error:
             yield argument, ImageError("unreadable", f"cannot be read: {reason(error)}")
 

@@ -11,7 +11,7 @@ from catclf.text import printable
 
 
 class Record:
-    """What is known of one input: label, probability and z, or the error and its kind."""
+    """One input with its predicted label, probability and z, or with the error and its kind."""
 
     __slots__ = ("error", "kind", "label", "path", "positive", "probability", "z")
 
@@ -49,7 +49,7 @@ def writer(
         )
         return head.encode(encoding, "backslashreplace"), line
     if format == "csv":
-        return b"path,label,probability,error\n", _csv_line
+        return b"path,label,probability,error\n", _csv_line()
     return b"", partial(_json_line, fingerprint=fingerprint) if format == "jsonl" else _tsv_line
 
 
@@ -78,10 +78,23 @@ def _tsv_line(record: Record) -> bytes:
     return _bytes(f"{_escaped(record.path)}\t{_escaped(record.label)}\t{probability}\n")
 
 
-def _csv_line(record: Record) -> bytes:
-    probability = "" if record.error is not None else repr(record.probability)
-    row = [record.path, record.label, probability, record.error or ""]
-    return _bytes(",".join(map(_quoted, row)) + "\n")
+def _csv_line() -> Line:
+    """A function that makes lines quoted as RFC 4180 says, which end with a newline alone."""
+    import csv
+    import io
+
+    out = io.StringIO(newline="")
+    # The module quotes only the line ends that are in its own: so both, and CR is cut off again.
+    row = csv.writer(out, lineterminator="\r\n")
+
+    def line(record: Record) -> bytes:
+        out.seek(0)
+        out.truncate()
+        probability = "" if record.error is not None else repr(record.probability)
+        row.writerow((record.path, record.label, probability, record.error or ""))
+        return _bytes(out.getvalue()[:-2] + "\n")
+
+    return line
 
 
 def _json_line(record: Record, fingerprint: str) -> bytes:
@@ -112,10 +125,3 @@ def _escaped(text: str) -> str:
     for raw, escape in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
         text = text.replace(raw, escape)
     return text
-
-
-def _quoted(field: str) -> str:
-    """As RFC 4180 says: in double quotes where it holds a comma, a quote or a line end."""
-    if any(mark in field for mark in ',"\r\n'):
-        return '"' + field.replace('"', '""') + '"'
-    return field

@@ -1,6 +1,7 @@
-"""``catclf train``: read data, train with the cost in sight, judge, save."""
+"""``catclf train``: read data, train with the cost in sight, evaluate, save."""
 
 # Without "from __future__ import annotations": Typer would take 2 ms to compile them from strings.
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,9 +23,15 @@ from catclf.cli.options import (
     reads_sources,
 )
 from catclf.cli.output_paths import require_outputs
+from catclf.cli.photographs import encoder_for_training
 from catclf.cli.signals import exit_if_stopped
-from catclf.cli.train.log import logging_steps
-from catclf.cli.train.resume import checkpoints_beside, number_or_auto, part_or_path
+from catclf.cli.train.log import StepLog
+from catclf.cli.train.resume import (
+    checkpoints_beside,
+    number_or_auto,
+    part_or_path,
+    warn_of_checkpoint,
+)
 from catclf.cli.train.run import Run
 from catclf.cli.train.summary import show_summary
 
@@ -35,7 +42,7 @@ def train(
     test: Annotated[
         Path | None,
         typer.Option(
-            help="The same, to judge the model with.",
+            help="The same, to evaluate the model with.",
             show_default="the test part of --data, if any",
             rich_help_panel=DATA,
         ),
@@ -47,8 +54,9 @@ def train(
     features: Annotated[
         Features,
         typer.Option(
-            help="Input features: pixels, histograms of oriented gradients and colours, or "
-            "patches of a dictionary that is learned first: slower, and far more often right.",
+            help="Input features: pixels, histograms of oriented gradients and colours, one layer "
+            "or two stacked layers of learned patches: slower, and far more often right; or, for "
+            "photographs, a network that has seen a million of them, from catclf[photos].",
             rich_help_panel=FEATURES,
         ),
     ] = "pixels",
@@ -57,7 +65,7 @@ def train(
         typer.Option(
             "--flip/--no-flip",
             help="Train on mirror images, too.",
-            show_default="only hog and patches",
+            show_default="all but pixels and network",
             rich_help_panel=FEATURES,
         ),
     ] = None,
@@ -75,7 +83,7 @@ def train(
             "--learning-rate",
             "--lr",
             help="Learning rate α.",
-            show_default="0.005; 1.9 for hog and patches",
+            show_default="0.005; 1.9 for other features",
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -87,7 +95,10 @@ def train(
         ),
     ] = "constant",
     iterations: Annotated[
-        int, typer.Option(help="Steps of gradient descent.", rich_help_panel=TRAINING)
+        int,
+        typer.Option(
+            help="Steps of gradient descent; the limit for other solvers.", rich_help_panel=TRAINING
+        ),
     ] = 2000,
     l2: Annotated[
         str | None,
@@ -95,7 +106,7 @@ def train(
             "--l2",
             metavar="NUMBER|auto",
             help="Penalty λ: adds (λ/2m)‖w‖²; auto: by cross-validation.",
-            show_default="0; auto for hog and patches",
+            show_default="0; auto for other features",
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -120,8 +131,8 @@ def train(
         Literal["gd", "newton", "lbfgs"] | None,
         typer.Option(
             help="gd (gradient descent); newton: the optimum of a penalised cost in ten steps, up "
-            "to a few thousand images; lbfgs: in tens of passes, needs SciPy.",
-            show_default="gd; newton with hog, patches or --l2 auto",
+            "to a few thousand images; lbfgs: in tens of passes, for many.",
+            show_default="gd; with other features or --l2 auto newton, lbfgs above 4000 images",
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -207,12 +218,16 @@ def train(
         Path, typer.Option("--output", "-o", help="Model file to write.", rich_help_panel=OUTPUT)
     ] = Path("model.npz"),
     print_every: Annotated[
-        int, typer.Option(help="Steps between printed costs.", rich_help_panel=OUTPUT)
+        int,
+        typer.Option(
+            help="Steps between printed costs; other solvers print each.", rich_help_panel=OUTPUT
+        ),
     ] = 100,
     log: Annotated[
         Path | None,
         typer.Option(
-            help="Write step, cost and seconds as JSON lines here.", rich_help_panel=OUTPUT
+            help="Write step, cost and seconds as JSON lines here; --resume goes on in it.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     plot: Annotated[
@@ -257,19 +272,29 @@ def train(
         data, bundled_test = bundled()
         test = test or bundled_test
     inputs = [path for path in (data, test, judged_by) if path is not None]
-    require_outputs([output, cache, log, plot], inputs)
-    checkpoints = checkpoints_beside(output, checkpoint_every, resume, inputs, settings)
-    with logging_steps(log, print_every, iterations) as record:
+    checkpoints = checkpoints_beside(output, checkpoint_every, resume, settings)
+    kept = checkpoints.path if checkpoints else None
+    require_outputs([output, kept, cache, log, plot], inputs)
+    warn_of_checkpoint(checkpoints)
+    with StepLog(log) if log else nullcontext() as step_log:
         warn_of_idle_fit(fit, inputs)
         with reading_with_progress(
-            size, fit, skip_bad, quiet, positive=positive, workers=workers, stream=stream
+            size,
+            fit,
+            skip_bad,
+            quiet,
+            positive=positive,
+            workers=workers,
+            stream=stream,
+            features=features,
+            encoder=encoder_for_training(options, workers),
         ) as reading:
             opened = open_for_training(data, test, judged_by, reading, held_out=held_out)
         run = Run(opened, options, settings, checkpoints, workers, quiet)
-        trained, stop = run.to_model(output, record)
+        trained, stop = run.to_model(output, step_log)
     if plot is not None:
         from catclf.report.charts import save_cost_curve
 
-        save_cost_curve(plot, trained.model.costs, trained.model.cost_steps)
+        save_cost_curve(plot, trained.model)
     show_summary(trained, output, quiet)
     exit_if_stopped(stop)

@@ -1,4 +1,4 @@
-"""What ``catclf train`` may be given beside data and settings: held-out images, a checkpoint."""
+"""Options of ``catclf train`` beside data and settings: held-out images, a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 from catclf.cli.stdout import warn
 from catclf.errors import DataError, SettingsError
-from catclf.storage.files import require_writable
 from catclf.text import printable
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def part_or_path(text: str | None, patience: int | None) -> tuple[float, Path | None]:
-    """The part of the images to hold out, or where others are, from the text of an option."""
+    """The fraction of the images to hold out, or the path of others, from the text of an option."""
     if text is None:
         if patience is not None:
             raise SettingsError("--patience waits for --validation: give both, as --validation 0.2")
@@ -45,7 +44,7 @@ def number_or_auto(name: str, text: str | None) -> float | Literal["auto"] | Non
 def open_validation(
     path: Path | None, trained: Dataset, others: Sequence[Path | None], reading: Reading
 ) -> Dataset | None:
-    """The images to choose the step by, which must be neither trained on nor the test set."""
+    """The images to select the step by, which must be neither trained on nor the test set."""
     from catclf.datasets import open_like
 
     if path is None:
@@ -59,21 +58,26 @@ def open_validation(
 
 
 def checkpoints_beside(
-    output: Path, every: int, resume: bool, taken: Sequence[Path], settings: Settings
+    output: Path, every: int, resume: bool, settings: Settings
 ) -> Checkpoints | None:
-    """The checkpoint of an output file, if one is to be kept or gone on from."""
+    """The checkpoint of an output file, if the run keeps one or goes on from one."""
     if not (every or resume):
         return None
     settings.require_resumable()
     from catclf.training.checkpoint import Checkpoints, beside
 
-    path = beside(output)
-    require_writable(path, taken)
+    return Checkpoints(beside(output), every, resume)
+
+
+def warn_of_checkpoint(checkpoints: Checkpoints | None) -> None:
+    """Say on stderr that there is nothing to resume, or that a checkpoint is in the way."""
+    if checkpoints is None:
+        return
+    path, resume = checkpoints.path, checkpoints.resume
     if resume and not path.exists():
         warn(f"{printable(path)}: there is no checkpoint: training begins anew")
     if not resume and path.exists():
         warn(f"{printable(path)}: the checkpoint of another run will be replaced")
-    return Checkpoints(path, every, resume)
 
 
 def _same(path: Path, other: Path) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from catclf.cli.signals import Stop, exit_if_stopped, stop_on_signals
 from catclf.cli.stdout import warn
-from catclf.cli.train.log import OnStep, both_of
+from catclf.cli.train.log import StepLog, both_of
 
 if TYPE_CHECKING:
     from catclf.cli.open_data import Opened
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Run(NamedTuple):
-    """What to train on, and how."""
+    """The data, options and settings of a run."""
 
     opened: Opened
     options: TrainOptions
@@ -26,11 +26,11 @@ class Run(NamedTuple):
     workers: int | None
     quiet: bool
 
-    def to_model(self, output: Path, record: OnStep | None) -> tuple[Trained, Stop]:
-        """Select what is left open, train with the cost in sight, and save.
+    def to_model(self, output: Path, log: StepLog | None) -> tuple[Trained, Stop]:
+        """Select what the options leave open, train with the cost in sight, and save.
 
-        From the first step on a signal ends training with what there is. ``record`` is called
-        with each step.
+        From the first step on a signal ends training with the weights of then. The solver says
+        which steps are printed and which go to ``log``.
         """
         from catclf.model.file import save
         from catclf.terminal.progress import phases, training_display
@@ -46,11 +46,13 @@ class Run(NamedTuple):
             keeps_state=self.checkpoints is not None,
         )
         with stop_on_signals() as stop:
-            expected = job.resolved.settings.expected_steps
-            with training_display(*expected, self.quiet) as display:
+            total, every = job.resolved.settings.expected_steps
+            if log is not None:
+                log.every = every
+            with training_display(total, every, self.quiet) as display:
                 trained = job.run(
                     test=self.opened.tested,
-                    on_step=both_of(display.update, record),
+                    on_step=both_of(display.update, log.record if log else None),
                     should_stop=stop.requested,
                     checkpoints=self.checkpoints,
                 )

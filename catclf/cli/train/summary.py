@@ -1,4 +1,4 @@
-"""What ``catclf train`` says at its end."""
+"""The summary at the end of ``catclf train``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from catclf.text import counted, printable
 
 if TYPE_CHECKING:
     from catclf.metrics import Counts
+    from catclf.training import Fit
     from catclf.training.pipeline import Trained
 
 
 def show_summary(trained: Trained, output: Path, quiet: bool) -> None:
-    """Print the accuracies, the steps and the cost; warn of a cost that rose."""
+    """Print accuracies, steps, cost and why training ended; warn of a cost that rose."""
     from catclf.metrics import Counts
     from catclf.terminal.chart import clock
 
@@ -35,15 +36,30 @@ def show_summary(trained: Trained, output: Path, quiet: bool) -> None:
             f"{'model':<15} {printable(output)}: {steps} in {clock(trained.seconds)}, "
             f"cost {final:.6f}{kept}\n"
         )
-    if final > model.costs[0]:
+        if trained.fit.reason:
+            put(f"{'ended':<15} {_why(trained.fit)}\n")
+    if final > model.costs[0] and trained.fit.settings.solver == "gd":
         rate = training.settings["learning_rate"]
         warn(
             f"the cost rose from {model.costs[0]:.3g} to {final:.3g}: "
             f"try --learning-rate {rate / 10:g}"
         )
     if training.interrupted:
-        planned = training.settings["iterations"]
+        planned, _ = trained.fit.settings.expected_steps
         warn(f"interrupted after {training.steps} of {planned} steps; the model was saved")
+
+
+def _why(fit: Fit) -> str:
+    """The reason why a solver ended by itself."""
+    from catclf.training.state import CONVERGED, LIMIT, LINE_SEARCH, PATIENCE
+
+    steps = counted(fit.steps, "step")
+    return {
+        CONVERGED: "at the optimum: another step changes nothing",
+        PATIENCE: f"early: {fit.settings.patience} costs on validation images without a lower one",
+        LIMIT: f"at the limit of {steps}, short of the optimum: try more --iterations",
+        LINE_SEARCH: "where rounding hides whether another step lowers the cost",
+    }[fit.reason]
 
 
 def _accuracy(label: str, counts: Counts, classes: tuple[str, str]) -> str:

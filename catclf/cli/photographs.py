@@ -1,0 +1,47 @@
+"""How image files are read for a network: larger, and made into features while they are decoded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from catclf.datasets.dataset import EncoderOf
+    from catclf.features.base import Features
+    from catclf.features.encoding import StreamEncoder
+    from catclf.model import Model
+    from catclf.training import TrainOptions
+
+
+def encoder_for_training(options: TrainOptions, workers: int | None) -> EncoderOf | None:
+    """What makes features of photographs as they come; None for features of other kinds.
+
+    With --cache they are only decoded, to know whether it holds their features. Raises
+    SettingsError where the network's weights are not installed, before anything is read.
+    """
+    if options.features != "network":
+        return None
+    from catclf.features.network.embedding import NetworkFeatures
+    from catclf.features.network.pretrained import pretrained
+
+    pretrained()
+
+    def encoder(size: int) -> StreamEncoder | None:
+        if options.cache is not None:
+            return None
+        return _encoder(NetworkFeatures.pretrained(size, options.mirrors), workers)
+
+    return encoder
+
+
+def encoder_of(model: Model, encodes: bool) -> EncoderOf | None:
+    """The same for the photographs of a trained model; they are only decoded unless ``encodes``."""
+    features = model.features
+    if features is None or features.kind != "network":
+        return None
+    return lambda size: _encoder(features, None) if encodes else None
+
+
+def _encoder(features: Features, workers: int | None) -> StreamEncoder:
+    from catclf.features.encoding import StreamEncoder
+
+    return StreamEncoder(features, workers)

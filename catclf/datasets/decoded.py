@@ -1,0 +1,87 @@
+"""Picture files whose pixels are not held: made into rows as they are decoded, and decoded anew.
+
+Photographs of 224 pixels take 150 kB each, so that a few thousand would fill the memory. Features
+that learn nothing from them can be made of a block at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf.datasets.dataset import BlockEncoder, Labels, pixel_digest
+from catclf.errors import DataError, ImageError
+from catclf.images import decode
+from catclf.maths import Pixels
+from catclf.text import printable
+
+if TYPE_CHECKING:
+    from catclf.datasets.sources import FileSource
+
+
+class DecodedImages:
+    """Images uint8 (m, size, size, 3) of files, decoded in the calling thread when sliced.
+
+    ``encoder`` is what made ``rows`` float32 (m, n) of them as they were read first, or None.
+    ``digest`` is the hash of their pixels with which a fingerprint begins, where it is known.
+    """
+
+    def __init__(
+        self,
+        source: FileSource,
+        numbers: Labels,
+        encoder: BlockEncoder | None,
+        rows: NDArray[np.float32] | None,
+        digest: Any,
+    ) -> None:
+        self._source, self._numbers = source, numbers
+        self.encoder, self.rows, self.digest = encoder, rows, digest
+        size = source.preprocess.size
+        self.shape = (len(numbers), size, size, 3)
+        self.dtype, self.ndim = np.dtype(np.uint8), 4
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, which: slice | NDArray[np.integer[Any]]) -> Pixels:
+        """Raises DataError for a file that can no longer be read."""
+        numbers = self._numbers[which].tolist()
+        images = np.empty((len(numbers), *self.shape[1:]), np.uint8)
+        for image, number in zip(images, numbers, strict=True):
+            path = self._source.root / self._source.files[number]
+            try:
+                image[...] = decode.read(path, self._source.preprocess)
+            except ImageError as error:
+                raise DataError(f"{printable(path)}: can no longer be read: {error}") from error
+        return images
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:].astype(dtype or np.uint8, copy=False)
+
+
+def encode_files(
+    source: FileSource, classes: tuple[str, str], encoder: BlockEncoder | None
+) -> tuple[Labels, Any]:
+    """The numbers of the files that can be read, and their images, with their rows."""
+    size, expected = source.preprocess.size, len(source.labels)
+    digest = pixel_digest((expected, size, size, 3), classes)
+    numbers: list[Labels] = [np.empty(0, np.int64)]
+
+    def blocks() -> Iterator[Pixels]:
+        for found, block in source.blocks():
+            numbers.append(found)
+            digest.update(np.ascontiguousarray(block).data)
+            yield block
+
+    rows = None
+    if encoder is None:
+        for _ in blocks():
+            pass
+    else:
+        rows = np.concatenate(list(encoder.encode_blocks(blocks())))
+    read = np.concatenate(numbers)
+    known = digest if len(read) == expected else None  # the hash begins with their number
+    return read, DecodedImages(source, read, encoder, rows, known)

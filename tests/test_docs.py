@@ -1,0 +1,175 @@
+"""The pages of catclf/docs are true, name what exists, and come with the program."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from conftest import ROOT
+
+import catclf
+from catclf.cli.signals import ExitCode
+from catclf.training.options import FEATURES
+from scripts.lib import readme
+
+PAGES = pytest.mark.parametrize("page", readme.PAGES, ids=lambda page: page.stem)
+TOPICS = pytest.mark.parametrize("page", readme.PAGES[1:], ids=lambda page: page.stem)
+FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+COMMANDS = readme.program_commands()
+OTHERS = {"--docs", "--sshlogin"}  # options of scripts/ and of GNU parallel
+
+
+def prose(text: str) -> str:
+    """A page without its blocks and code."""
+    return re.sub(r"`[^`]*`", "", FENCED.sub("", text))
+
+
+def spans(text: str) -> list[str]:
+    """What stands between backticks in the prose of a page."""
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", FENCED.sub("", text))]
+
+
+def calls(text: str) -> list[list[str]]:
+    """The arguments of each ``catclf …`` in the code of a page."""
+    code = spans(text)
+    for kind, block in FENCED.findall(text):
+        if kind == "console":
+            code += [command for command, _ in readme.commands(block)]
+        elif kind == "sh":
+            code.append(block)
+    found = [each for part in code for each in re.findall(r"\bcatclf ([^|;&<>)'\n]*)", part)]
+    return [shlex.split(each) for each in found]
+
+
+def options(name: str) -> set[str]:
+    """The options of a command."""
+    known = {"--help", "-h"}
+    for parameter in COMMANDS[name].params:
+        known |= {each for each in (*parameter.opts, *parameter.secondary_opts) if each[0] == "-"}
+    return known
+
+
+@TOPICS
+def test_the_commands_print_what_is_shown(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    text = page.read_text()
+    real = readme.needs_datasets(text)
+    readme.prepare(tmp_path, request.getfixturevalue("datasets") if real else None)
+    readme.require_true(text, tmp_path)
+
+
+@TOPICS
+def test_the_python_examples_run(page: Path, tmp_path: Path) -> None:
+    readme.prepare(tmp_path)
+    for kind, block in FENCED.findall(page.read_text()):
+        if kind == "python":
+            assert set(re.findall(r"\bcatclf\.(\w+)", block)) <= set(catclf.__all__)
+            subprocess.run([sys.executable, "-c", block], cwd=tmp_path, check=True, timeout=60)
+
+
+def test_the_page_on_python_has_a_row_for_each_public_name() -> None:
+    rows = re.findall(r"^\| (`.*?`) \|", (readme.DOCS / "python.md").read_text(), re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`(\w+)", row)]
+    assert sorted(named) == sorted(set(catclf.__all__) - {"__version__"})
+
+
+@PAGES
+def test_every_call_is_of_a_command_with_its_own_options(page: Path) -> None:
+    for args in calls(page.read_text()):
+        plain = [arg for arg in args if not arg.startswith("-")]
+        if not plain or plain[0].isupper():  # catclf COMMAND
+            continue
+        name = next((n for n in (" ".join(plain[:2]), plain[0]) if n in COMMANDS), None)
+        assert name, args
+        used = {arg.partition("=")[0] for arg in args if re.match("-+[a-z0-9]", arg)}
+        assert used - {"--debug"} <= options(name), args
+
+
+@PAGES
+def test_every_option_that_is_named_exists(page: Path) -> None:
+    known = set().union(*map(options, COMMANDS)) | {"--debug", "--version"} | OTHERS
+    for span in spans(page.read_text()):
+        for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", span):
+            assert option in known, span
+
+
+def test_the_calls_are_seen() -> None:
+    sample = (
+        "`catclf predict -0 --nope=3`\n```console\n$ catclf data pack a -o b | catclf help\n```\n"
+    )
+    assert calls(sample) == [
+        ["predict", "-0", "--nope=3"],
+        ["data", "pack", "a", "-o", "b"],
+        ["help"],
+    ]
+    assert "--nope" not in options("predict")
+    assert {"-0", "--null", "--model", "-m"} <= options("predict")
+    pages = [call for page in readme.PAGES for call in calls(page.read_text())]
+    assert {" ".join(call[:1]) for call in pages} >= {name.split()[0] for name in COMMANDS}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_says_what_it_does(name: str) -> None:
+    for parameter in COMMANDS[name].params:
+        assert parameter.help, parameter.name
+
+
+@PAGES
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", prose(page.read_text())):
+        name, _, anchor = target.partition("#")
+        linked = (page.parent / name).read_text()
+        heads = re.findall(r"^#+ (.*)$", FENCED.sub("", linked), re.MULTILINE)
+        assert not anchor or anchor in [head.lower().replace(" ", "-") for head in heads], target
+
+
+@PAGES
+def test_the_words_are_those_of_the_field(page: Path) -> None:
+    written = readme.MARKED.sub("", page.read_text())  # tables speak with the words of the program
+    words = r"\b(pictures?|step lengths?|blind|class shares?|judged?)\b"
+    assert not re.findall(words, prose(written), re.IGNORECASE)
+
+
+@TOPICS
+def test_a_page_begins_with_its_title_and_a_line_on_what_it_is_about(page: Path) -> None:
+    title, empty, about, below = page.read_text().split("\n", 4)[:4]
+    assert title == f"# {page.stem.replace('-', ' ').capitalize()}"
+    assert (empty, below) == ("", "")
+    assert re.fullmatch(r"[A-Z].{10,90}\.", about)
+
+
+def test_the_page_on_features_has_a_row_for_each_in_both_tables() -> None:
+    text = (readme.DOCS / "features.md").read_text()
+    accuracies = next(part for part in text.split("\n\n") if part.startswith("| features |"))
+    described = re.findall(r"^\| `(\w+)` \| .* \| \d+ \|$", text, re.MULTILINE)
+    measured = re.findall(r"^\| (\w+) \| \d+\.\d % ", accuracies, re.MULTILINE)
+    assert described == measured == list(FEATURES)
+
+
+def test_the_page_on_exit_codes_has_a_row_for_each() -> None:
+    text = (readme.DOCS / "exit-codes.md").read_text()
+    rows = re.findall(r"^\| ([\d, ]+) \| \w", text, re.MULTILINE)
+    assert {int(code) for row in rows for code in row.split(",")} == set(ExitCode)
+
+
+def test_the_wheel_takes_the_pages_along(tmp_path: Path) -> None:
+    from hatchling.builders.wheel import WheelBuilder
+
+    [wheel] = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with ZipFile(wheel) as archive:
+        shipped = {name for name in archive.namelist() if name.startswith("catclf/docs/")}
+        assert shipped == {f"catclf/docs/{page.name}" for page in readme.PAGES[1:]}
+        for page in readme.PAGES[1:]:
+            assert archive.read(f"catclf/docs/{page.name}") == page.read_bytes()
+
+
+def test_the_package_finds_its_pages() -> None:
+    found = {page.name for page in (files("catclf") / "docs").iterdir()}
+    assert found == {page.name for page in readme.PAGES[1:]}

@@ -1,0 +1,187 @@
+"""Learning both layers, the mirror, what a model file gives back, and what is refused of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests_read import reader
+
+from catclf.errors import SettingsError, ShapeError
+from catclf.features import stacked_learn
+from catclf.features.stacked import StackedFeatures, learn_stacked
+from catclf.features.stacked_recipe import Recipe
+
+SMALL = Recipe(first_atoms=8, patch=4, places=7, channels=6, directions=10, second_atoms=12)
+
+
+@pytest.fixture(autouse=True)
+def few_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stacked_learn, "PATCHES", 3000)
+    monkeypatch.setattr(stacked_learn, "WINDOWS", 1000)
+
+
+def images_of(m: int, size: int = 24, seed: int = 5) -> NDArray[np.uint8]:
+    """Images of squares of 4 pixels."""
+    rng = np.random.default_rng(seed)
+    squares = rng.integers(0, 256, (m, size // 4, size // 4, 3), dtype=np.uint8)
+    return squares.repeat(4, 1).repeat(4, 2)
+
+
+def test_the_same_for_any_number_of_workers_and_another_for_another_seed() -> None:
+    first, second, third = (
+        learn_stacked(images_of(12), SMALL, seed, workers=workers).arrays()
+        for seed, workers in ((4, 1), (4, 3), (5, 1))
+    )
+    assert list(first) == list(second)
+    for name, array in first.items():
+        assert array.dtype == np.float32
+        assert array.tobytes() == second[name].tobytes()
+    assert np.abs(first["atoms"] - third["atoms"]).max() > 1e-3
+
+
+def test_an_image_and_its_mirror_image_have_the_same_row() -> None:
+    images = images_of(12)
+    features = learn_stacked(images, SMALL, 0)
+    rows = features.transform(images)
+    assert rows.shape == (12, features.n)
+    np.testing.assert_allclose(features.transform(images[:, :, ::-1]), rows, atol=2e-3)
+    assert np.abs(rows[0] - rows[1]).max() > 0.1
+    np.testing.assert_allclose(np.square(rows).sum(axis=1), features.n, rtol=1e-4)
+
+
+def test_without_flip_the_mirror_image_has_the_same_numbers_elsewhere() -> None:
+    images = images_of(12)
+    recipe = Recipe(**(vars(SMALL) | {"flip": False}))
+    features = learn_stacked(images, recipe, 0)
+    rows, turned = features.transform(images), features.transform(images[:, :, ::-1])
+    shape = 12, 2, 2, 2, 2, 6  # image, region row and column, sign, side, atom
+    np.testing.assert_allclose(
+        turned.reshape(shape)[:, :, ::-1, :, ::-1], rows.reshape(shape), atol=2e-3
+    )
+    assert np.abs(turned - rows).max() > 0.1
+
+
+def test_a_row_does_not_depend_on_the_images_beside_it() -> None:
+    images = images_of(9)
+    features = learn_stacked(images, SMALL, 0)
+    assert features.transform(images)[7].tobytes() == features.transform(images[7:8])[0].tobytes()
+
+
+def test_scores_of_the_second_layer_have_a_standard_deviation_of_one() -> None:
+    images = images_of(40)
+    features = learn_stacked(images, SMALL, 0)
+    scores = []
+    for image in images:
+        windows = features._second.windows(features._first.map(image))
+        arrays = features.arrays()
+        x = windows @ arrays["directions"] - arrays["direction_means"]
+        scores.append(x @ arrays["atoms"])
+    assert float(np.concatenate(scores).std()) == pytest.approx(1.0, rel=0.1)
+
+
+def test_progress_of_each_layer_counts_to_its_end() -> None:
+    seen: dict[str, list[tuple[int, int]]] = {}
+
+    @contextmanager
+    def phase(what: str) -> Iterator[Callable[[int, int], None]]:
+        counts = seen.setdefault(what, [])
+        yield lambda *at: counts.append(at)
+
+    learn_stacked(images_of(6), SMALL, 0, phase=phase)
+    assert list(seen) == ["learning the first layer", "learning the second layer"]
+    for counts in seen.values():
+        total = counts[0][1]
+        assert counts == [(done, total) for done in range(1, total + 1)]
+
+
+def test_images_of_one_colour_teach_finite_features() -> None:
+    flat = np.full((3, 24, 24, 3), 7, dtype=np.uint8)
+    features = learn_stacked(flat, SMALL, 0)
+    for array in features.arrays().values():
+        assert np.isfinite(array).all()
+    assert np.isfinite(features.transform(flat)).all()
+    StackedFeatures.restore(features.settings, 24, reader(features.arrays()))  # is not refused
+
+
+def test_images_that_hardly_differ_teach_features_that_can_be_restored() -> None:
+    images = np.full((6, 24, 24, 3), 90, dtype=np.uint8)
+    images[3:, 5, 5] += 1
+    features = learn_stacked(images, SMALL, 0)
+    again = StackedFeatures.restore(features.settings, 24, reader(features.arrays()))
+    assert np.isfinite(again.transform(images)).all()
+
+
+def test_a_single_image_is_enough() -> None:
+    assert np.isfinite(learn_stacked(images_of(1), SMALL, 0).transform(images_of(1))).all()
+
+
+def test_other_images_are_refused() -> None:
+    features = learn_stacked(images_of(3), SMALL, 0)
+    with pytest.raises(ShapeError):
+        features.transform(images_of(2, 28))
+    with pytest.raises(SettingsError, match="too small for stacked"):
+        learn_stacked(images_of(3, 8), SMALL, 0)
+
+
+def test_parts_and_names_belong_to_regions() -> None:
+    features = learn_stacked(images_of(3), SMALL, 0)
+    each = features.n // 4
+    assert features.parts["region 1,0"] == slice(2 * each, 3 * each)
+    assert sum(part.stop - part.start for part in features.parts.values()) == features.n
+    assert features.name_of(0) == "atom 0+(0,0)"
+    assert features.name_of(2 * each + 6 + 5) == "atom 5-(1,0)"
+    both = learn_stacked(images_of(3), Recipe(**(vars(SMALL) | {"flip": False})), 0)
+    assert len({both.name_of(number) for number in range(both.n)}) == both.n
+
+
+def test_what_was_learned_is_given_back() -> None:
+    images = images_of(4)
+    features = learn_stacked(images, SMALL, 0)
+    again = StackedFeatures.restore(features.settings, 24, reader(features.arrays()))
+    assert again.settings == features.settings
+    assert again.transform(images).tobytes() == features.transform(images).tobytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"energy": 0.0},
+        {"energy": float("inf")},
+        {"energy": 1},
+        {"first_even": 7},
+        {"first_even": -1},
+        {"second_even": 11},
+        {"second_even": 2.0},
+        {"second_even": True},
+        {"grid": "2"},
+        {"patch": None},
+        {"flip": 0},
+        {"more": 1},
+        {"places": 60},
+    ],
+)
+def test_settings_that_learning_does_not_make_are_refused(change: dict[str, Any]) -> None:
+    features = learn_stacked(images_of(3), SMALL, 0)
+    with pytest.raises(SettingsError):
+        StackedFeatures.restore(features.settings | change, 24, reader(features.arrays()))
+
+
+def test_a_missing_setting_is_refused() -> None:
+    features = learn_stacked(images_of(3), SMALL, 0)
+    settings = {k: v for k, v in features.settings.items() if k != "window"}
+    with pytest.raises(SettingsError, match="does not know"):
+        StackedFeatures.restore(settings, 24, reader(features.arrays()))
+
+
+@pytest.mark.parametrize("name", ["directions", "direction_means", "atoms"])
+def test_numbers_whose_sixth_powers_overflow_are_refused(name: str) -> None:
+    features = learn_stacked(images_of(3), SMALL, 0)
+    arrays = features.arrays()
+    arrays[name] = np.full_like(arrays[name], 1e20)
+    with pytest.raises(SettingsError, match="too large"):
+        StackedFeatures.restore(features.settings, 24, reader(arrays))

@@ -1,0 +1,192 @@
+"""Both layers beside loops that follow the definition, place by place and in float64."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from catclf.errors import SettingsError
+from catclf.features.patches import mirror_order, tents
+from catclf.features.stacked_layers import FirstLayer, SecondLayer, all_windows
+from catclf.features.stacked_recipe import Recipe
+from catclf.features.symmetric import even_first
+
+Array = NDArray[np.float64]
+SMALL = Recipe(
+    first_atoms=6, patch=4, places=5, channels=4, window=2, directions=7, second_atoms=10
+)
+
+
+def image_of(size: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
+
+
+def first_layer(size: int, recipe: Recipe, seed: int = 0) -> tuple[FirstLayer, list[Array]]:
+    """A layer with filters drawn at random, each of mean zero as learned ones are."""
+    rng = np.random.default_rng(seed)
+    filters = rng.normal(0, 0.3, (recipe.numbers, recipe.first_atoms // 2))
+    filters -= filters.mean(axis=0)
+    offsets = rng.normal(0, 0.3, recipe.first_atoms // 2)
+    directions = rng.normal(size=(2 * recipe.first_atoms, recipe.channels))
+    arrays = [filters, offsets, directions, rng.normal(size=recipe.channels)]
+    return FirstLayer(size, recipe, *(a.astype(np.float32) for a in arrays)), arrays
+
+
+def map_by_loops(image: NDArray[np.uint8], recipe: Recipe, arrays: list[Array]) -> Array:
+    """The map (G, G, C) as the definition has it."""
+    filters, offsets, directions, mean = arrays
+    both = np.concatenate([filters, filters[mirror_order(recipe.patch)]], axis=1)
+    pixels = image.astype(np.float64)
+    steps = (len(image) - recipe.patch) // recipe.stride + 1
+    z = np.empty((steps, steps, recipe.first_atoms))
+    for row, column in np.ndindex(steps, steps):
+        top, left = row * recipe.stride, column * recipe.stride
+        p = pixels[top : top + recipe.patch, left : left + recipe.patch].reshape(-1)
+        z[row, column] = both.T @ p / np.sqrt(p.var() + recipe.epsilon) - np.tile(offsets, 2)
+    T = tents(steps, recipe.places).astype(np.float64)
+    found = np.empty((recipe.places, recipe.places, recipe.channels))
+    for row, column in np.ndindex(recipe.places, recipe.places):
+        weights = np.outer(T[row], T[column])[:, :, None]
+        positive = (weights * np.maximum(z - recipe.first_threshold, 0)).sum(axis=(0, 1))
+        negative = (weights * np.maximum(-z - recipe.first_threshold, 0)).sum(axis=(0, 1))
+        found[row, column] = np.sqrt(np.concatenate([positive, negative])) @ directions - mean
+    return found
+
+
+@pytest.mark.parametrize(("size", "stride"), [(20, 2), (9, 1), (40, 3)])
+def test_a_map_is_that_of_loops(size: int, stride: int) -> None:
+    recipe = replace(SMALL, stride=stride)
+    layer, arrays = first_layer(size, recipe)
+    image = image_of(size)
+    np.testing.assert_allclose(layer.map(image), map_by_loops(image, recipe, arrays), atol=2e-3)
+
+
+def test_bands_of_patches_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, _ = first_layer(40, SMALL)
+    whole = layer.map(image_of(40))
+    monkeypatch.setattr("catclf.features.stacked_layers.BAND", 50)
+    np.testing.assert_allclose(layer.map(image_of(40)), whole, atol=1e-4)
+
+
+def test_images_twice_the_usual_size_are_reduced_first() -> None:
+    image = image_of(256)
+    reduced = image.reshape(128, 2, 128, 2, 3).astype(np.float64).mean(axis=(1, 3))
+    layer, arrays = first_layer(256, SMALL)
+    expected = map_by_loops(reduced, SMALL, arrays)
+    np.testing.assert_allclose(layer.map(image), expected, atol=5e-3)
+
+
+def test_an_image_of_one_colour_has_a_finite_map() -> None:
+    layer, arrays = first_layer(20, SMALL)
+    flat = np.full((20, 20, 3), 200, np.uint8)
+    np.testing.assert_allclose(layer.map(flat), map_by_loops(flat, SMALL, arrays), atol=2e-3)
+
+
+def second_layer(recipe: Recipe, seed: int = 1) -> tuple[SecondLayer, list[Array], int]:
+    rng = np.random.default_rng(seed)
+    directions = rng.normal(size=(recipe.window_numbers, recipe.directions))
+    mean = rng.normal(size=recipe.directions)
+    atoms = rng.normal(size=(recipe.directions, recipe.second_atoms // 2))
+    arrays = [directions, mean, atoms]
+    small = [a.astype(np.float32) for a in arrays]
+    return SecondLayer(recipe, 0.7, small[0], small[1], 4, small[2]), arrays, 4
+
+
+def row_by_loops(map_: Array, recipe: Recipe, arrays: list[Array], even: int) -> Array:
+    """The row (n,) as the definition has it."""
+    directions, mean, atoms = arrays
+    signs = even_first(even, recipe.directions)[:, None]
+    steps, q, half = recipe.second_steps, recipe.window, recipe.second_atoms // 2
+    z = np.empty((steps, steps, 2, half))  # plain atoms, mirrored atoms
+    for row, column in np.ndindex(steps, steps):
+        window = map_[row : row + q, column : column + q].reshape(-1)
+        window = window / np.sqrt((window**2).mean() + recipe.floor * 0.7)
+        x = window @ directions - mean
+        z[row, column] = x @ atoms, x @ (atoms * signs)
+    T = tents(steps, recipe.grid).astype(np.float64)
+    pooled = np.empty((recipe.grid, recipe.grid, 2, 2, half))
+    for row, column in np.ndindex(recipe.grid, recipe.grid):
+        weights = np.outer(T[row], T[column])[:, :, None, None]
+        for sign, strength in enumerate((np.maximum(z, 0), np.maximum(-z, 0))):
+            pooled[row, column, sign] = (weights * strength**6).sum(axis=(0, 1))
+    if recipe.flip:
+        pooled = (pooled[:, :, :, :1] + pooled[:, ::-1, :, 1:]) / 2.0
+    found = pooled.reshape(-1) ** (1 / 6)
+    return np.asarray(found * np.sqrt(len(found)) / np.linalg.norm(found))
+
+
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("grid", [1, 2, 3])
+def test_a_row_is_that_of_loops(flip: bool, grid: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catclf.features.stacked_layers.ATOMS", 3)
+    recipe = replace(SMALL, flip=flip, grid=grid)
+    layer, arrays, even = second_layer(recipe)
+    map_ = np.random.default_rng(3).normal(size=(5, 5, 4))
+    expected = row_by_loops(map_, recipe, arrays, even)
+    found = layer.row(map_.astype(np.float32))
+    assert found.shape == (recipe.n,)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_windows_are_cut_place_by_place() -> None:
+    map_ = np.arange(4 * 4 * 2, dtype=np.float32).reshape(4, 4, 2)
+    windows = all_windows(map_, 3)
+    assert windows.shape == (4, 18)
+    np.testing.assert_array_equal(windows[1], map_[0:3, 1:4].reshape(-1))
+    np.testing.assert_array_equal(windows[2], map_[1:4, 0:3].reshape(-1))
+
+
+def test_a_flat_map_gives_a_finite_row() -> None:
+    layer, _, _ = second_layer(SMALL)
+    assert np.isfinite(layer.row(np.zeros((5, 5, 4), np.float32))).all()
+
+
+@pytest.mark.parametrize(
+    ("count", "atoms"), [(200, 1600), (1600, 3200), (2000, 3200), (20_000, 6400)]
+)
+def test_more_images_get_more_atoms(count: int, atoms: int) -> None:
+    recipe = Recipe.for_images(count, 128)
+    assert recipe.second_atoms == atoms
+    assert recipe.n == 2 * 2 * atoms
+    assert Recipe.for_images(count, 128, flip=False).n == 2 * recipe.n
+
+
+@pytest.mark.parametrize(("size", "patch"), [(32, 6), (64, 6), (96, 6), (97, 8), (300, 8)])
+def test_small_images_get_small_patches(size: int, patch: int) -> None:
+    recipe = Recipe.for_images(200, size)
+    assert recipe.patch == patch
+    recipe.require_size(size)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"first_atoms": 7},
+        {"second_atoms": 3},
+        {"second_atoms": 10**9},
+        {"patch": True},
+        {"epsilon": 0.0},
+        {"floor": float("nan")},
+        {"floor": 1},
+        {"grid": 14},
+        {"window": 16},
+        {"channels": 300},
+        {"directions": 1000, "channels": 16},
+        {"flip": 1},
+        {"places": 64, "window": 1, "grid": 16, "second_atoms": 65536},
+    ],
+)
+def test_settings_out_of_bounds_are_refused(change: dict[str, float]) -> None:
+    with pytest.raises(SettingsError, match="out of bounds"):
+        replace(Recipe(), **change)  # type: ignore[arg-type]  # what a hostile file may hold
+
+
+def test_images_too_small_or_too_much_work_are_refused() -> None:
+    with pytest.raises(SettingsError, match="images of 35x35 are too small for stacked: 36"):
+        Recipe().require_size(35)
+    Recipe().require_size(36)
+    with pytest.raises(SettingsError, match="take too long"):
+        replace(Recipe(), first_atoms=1024, patch=16, stride=1).require_size(255)

@@ -1,0 +1,157 @@
+"""Thresholds beyond every probability, and selection that does not see held-out images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Run, write_hdf5
+from numpy.typing import NDArray
+from PIL import Image
+
+import catclf
+from catclf.datasets import Dataset
+from catclf.images.preprocess import Preprocess
+from catclf.maths import Floats, Pixels
+from catclf.splits import split
+from catclf.training import Settings, TrainOptions, prepare_job
+
+
+def noise(m: int, size: int, seed: int) -> tuple[Pixels, NDArray[np.int64]]:
+    """Images and labels that have nothing to do with each other."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (m, size, size, 3)).astype(np.uint8)
+    return images, (rng.random(m) < 0.7).astype(np.int64)
+
+
+@pytest.fixture
+def saturated(run: Run, tmp_path: Path) -> catclf.Model:
+    """m.npz, of images in d.h5 and folder images: learned by heart, so that scores are large."""
+    images, labels = noise(40, 4, seed=15)
+    write_hdf5(tmp_path / "d.h5", x=images, y=labels)
+    (tmp_path / "images").mkdir()
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / "images" / f"{i:02}.png")
+    result = run(
+        "train", "--data", "d.h5", "--size", "4", "--threshold", "auto", "--l2", "1e-12",
+        "--solver", "newton", "-o", "m.npz",
+    )  # fmt: skip
+    assert result.code == 0, result.stderr
+    return catclf.load(tmp_path / "m.npz")
+
+
+def test_a_threshold_above_all_probabilities_still_tells_classes_apart(
+    run: Run, tmp_path: Path, saturated: catclf.Model
+) -> None:
+    data = catclf.open_dataset(tmp_path / "d.h5")
+    Z = saturated.scores(data.images)[0]
+    assert saturated.z_threshold is not None
+    assert saturated.z_threshold > 40  # σ(40) is 1.0
+    assert saturated.threshold == 1.0
+    positive = saturated.z_threshold < Z
+    assert 0 < positive.sum() < 40
+    assert positive[Z.argmax()]
+
+    trained = saturated.training.train
+    assert trained.tp + trained.fp == positive.sum()
+    rows = [json.loads(line) for line in predict(run, "images", "--format", "jsonl").splitlines()]
+    assert [row["label"] == "cat" for row in rows] == positive.tolist()
+    evaluated = json.loads(run("evaluate", "d.h5", "-m", "m.npz", "--format", "json").stdout)
+    assert evaluated["confusion"]["tp"] + evaluated["confusion"]["fp"] == positive.sum()
+    for row in (int(Z.argmax()), int(Z.argmin())):
+        args = ("explain", "d.h5", "--index", str(row), "-m", "m.npz", "--format", "json")
+        explained = json.loads(run(*args).stdout)
+        assert (explained["answer"] == "cat") == positive[row]
+
+
+def test_a_threshold_that_is_given_goes_before_that_of_the_model(
+    run: Run, tmp_path: Path, saturated: catclf.Model
+) -> None:
+    A = saturated.probabilities(catclf.open_dataset(tmp_path / "d.h5").images)[0]
+    labels = [
+        line.split("\t")[1] for line in predict(run, "images", "--threshold", "0.5").splitlines()
+    ]
+    assert [label == "cat" for label in labels] == (A > 0.5).tolist()
+    args = ("evaluate", "d.h5", "-m", "m.npz", "--threshold", "0.5", "--format", "json")
+    evaluated = json.loads(run(*args).stdout)
+    assert evaluated["confusion"]["tp"] + evaluated["confusion"]["fp"] == (A > 0.5).sum()
+
+
+def predict(run: Run, *args: str) -> str:
+    result = run("predict", "-m", "m.npz", *args)
+    assert result.code == 0, result.stderr
+    return result.stdout
+
+
+# Images that are held out
+
+
+def dataset(images: Pixels, Y: Floats) -> Dataset:
+    return Dataset(images, Y, ("non-cat", "cat"), "made", Preprocess(images.shape[1]))
+
+
+@pytest.mark.parametrize("features", ["pixels", "hog", "patches"])
+def test_nothing_that_is_selected_sees_the_images_that_are_held_out(features: str) -> None:
+    images, labels = noise(60, 16, seed=2)
+    images = (images // 2 + 60 * labels.reshape(-1, 1, 1, 1)).astype(np.uint8)
+    Y = labels.reshape(1, -1).astype(np.float64)
+    settings = Settings(validation=0.25, iterations=20, class_weight="balanced")
+    options = TrainOptions(features, l2="auto", threshold="auto")
+    held = split(dataset(images, Y), 0.25, settings.seed)[1]
+    rows = held.images.rows  # type: ignore[attr-defined]
+    assert len(rows) == round(0.25 * labels.sum()) + round(0.25 * (60 - labels.sum()))
+
+    other_images = images.copy()
+    other_images[rows] = 255 - other_images[rows][:, ::-1]
+    found = [of_job(options, settings, dataset(some, Y)) for some in (images, other_images)]
+    for one, other in zip(*found, strict=True):
+        assert np.array_equal(one, other)
+
+    seen = images.copy()
+    seen[np.setdiff1d(np.arange(60), rows)[:5]] //= 3  # the same change among the others shows
+    different = of_job(options, settings, dataset(seen, Y))
+    assert any(not np.array_equal(a, b) for a, b in zip(found[0], different, strict=True))
+
+
+def of_job(options: TrainOptions, settings: Settings, data: Dataset) -> list[Any]:
+    """λ, the threshold, what the features learned, and the rows that are trained on."""
+    job = prepare_job(data, options, settings)
+    resolved = job.resolved
+    learned = job.encoder.of_model.arrays() if job.encoder and job.encoder.of_model else {}
+    return [
+        resolved.settings.l2,
+        resolved.z_threshold,
+        resolved.recorded["chosen"],
+        *learned.values(),
+        np.asarray(job.trained.images[:]),
+    ]
+
+
+def test_the_weights_are_those_of_training_without_the_held_out_images() -> None:
+    images, labels = noise(60, 8, seed=3)
+    data = dataset(images, labels.reshape(1, -1).astype(np.float64))
+    settings = Settings(validation=0.25, iterations=30, print_every=30)
+    others = split(data, 0.25, settings.seed)[0]
+    alone = dataset(np.asarray(others.images[:]), others.Y)
+    one = catclf.train(data, settings, l2=1.0)
+    assert np.array_equal(one.w, catclf.train(alone, replace(settings, validation=0.0), l2=1.0).w)
+
+
+def test_notes_of_validation_images_are_warnings(run: Run, tmp_path: Path) -> None:
+    images, labels = noise(30, 8, seed=4)
+    write_hdf5(tmp_path / "d.h5", x=images, y=labels)
+    for name, label in (("cat", 1), ("non-cat", 0)):
+        (tmp_path / "v" / name).mkdir(parents=True)
+        for i in np.flatnonzero(labels == label):
+            Image.fromarray(images[i]).save(tmp_path / "v" / name / f"{i}.png")
+    (tmp_path / "v" / "cat" / "bad.png").write_bytes(b"not an image")
+    args = ("train", "--data", "d.h5", "--size", "8", "--iterations", "2", "-q", "--skip-bad")
+    result = run(*args, "--validation", "v")
+    assert result.code == 0
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("catclf: v: ")
+    assert "bad.png" in result.stderr or "1 image" in result.stderr

@@ -1,0 +1,178 @@
+"""L-BFGS on functions whose minimum is known, and against SciPy and scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import line_search as scipy_line_search
+from scipy.optimize import minimize as scipy_minimize
+from scipy.special import expit
+
+from catclf.training.quasi_newton import (
+    FLAT,
+    PAIRS,
+    SUFFICIENT,
+    Evaluated,
+    Iterate,
+    Memory,
+    Vector,
+    evaluated,
+    iterate,
+    line_search,
+    minimize,
+)
+
+rng = np.random.default_rng(7)
+
+
+class Logistic:
+    """Σ log(1 + e^-yz) / m + λ/2 ‖x‖², in float64, counted."""
+
+    def __init__(self, m: int = 80, k: int = 12, l2: float = 1e-3, scale: float = 1.0) -> None:
+        made = np.random.default_rng(m + k)
+        self.rows, self.l2, self.calls = made.normal(size=(m, k)) * scale, l2, 0
+        self.signs = np.where(made.random(m) < 0.5, -1.0, 1.0)
+        self.start = np.zeros(k)
+
+    def here(self) -> Iterate:
+        return Iterate(self.start, *self(self.start))
+
+    def __call__(self, x: Vector) -> Evaluated:
+        self.calls += 1
+        z = self.signs * (self.rows @ x)
+        cost = float(np.logaddexp(0.0, -z).mean() + self.l2 / 2 * x @ x)
+        errors = -self.signs * expit(-z) / len(z)
+        return cost, np.asarray(self.rows.T @ errors + self.l2 * x)
+
+
+def dense_inverse(memory: Memory, k: int) -> Vector:
+    """H by the BFGS update of whole matrices (Nocedal and Wright, equation 6.17)."""
+    s, y = memory.steps[-1], memory.changes[-1]
+    H = np.eye(k) * (s @ y) / (y @ y)
+    for s, y in zip(memory.steps, memory.changes, strict=True):
+        rho = 1.0 / (s @ y)
+        V = np.eye(k) - rho * np.outer(y, s)
+        H = V.T @ H @ V + rho * np.outer(s, s)
+    return H
+
+
+@pytest.mark.parametrize("count", [1, 3, PAIRS, PAIRS + 4])
+def test_the_direction_is_that_of_the_dense_update(count: int) -> None:
+    memory, k = Memory(), 9
+    A = rng.normal(size=(k, k))
+    A = A @ A.T + np.eye(k)
+    for _ in range(count):
+        step = rng.normal(size=k)
+        memory.add(step, A @ step)
+    assert len(memory.steps) == min(count, PAIRS)
+    g = rng.normal(size=k)
+    np.testing.assert_allclose(memory.direction(g), -dense_inverse(memory, k) @ g, rtol=1e-9)
+
+
+def test_without_pairs_the_direction_is_the_steepest() -> None:
+    np.testing.assert_array_equal(Memory().direction(np.array([1.0, -2.0])), [-1.0, 2.0])
+
+
+def test_a_pair_without_curvature_is_not_remembered() -> None:
+    memory = Memory()
+    memory.add(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+    memory.add(np.array([1.0, 0.0]), np.array([-1.0, 0.0]))
+    assert memory.steps == []
+
+
+def test_long_vectors_are_remembered_in_fewer_pairs() -> None:
+    memory, long = Memory(), np.ones(3 * 1024 * 1024)
+    for _ in range(5):
+        memory.add(long, long)
+    assert len(memory.steps) == 4  # 4 · 2 · 24 MB
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
+@pytest.mark.parametrize("first", [1e-6, 1.0, 1e5])
+def test_steps_meet_the_strong_wolfe_conditions(scale: float, first: float) -> None:
+    function = Logistic(scale=scale)
+    here = function.here()
+    d = -here.gradient
+    there = evaluated(line_search(here, d, first), function)
+    assert there is not None
+    t = float((there.x - here.x) @ d / (d @ d))
+    slope = float(here.gradient @ d)
+    assert there.cost <= here.cost + max(SUFFICIENT * t * slope, 1e-8 * here.cost)
+    assert abs(there.gradient @ d) <= FLAT * abs(slope)
+    found = scipy_line_search(
+        lambda x: function(x)[0], lambda x: function(x)[1], here.x, d, maxiter=100
+    )
+    assert found[0] is not None  # SciPy finds one here, too
+
+
+def test_a_cost_that_overflows_is_stepped_back_from() -> None:
+    def function(x: Vector) -> Evaluated:
+        if x[0] > 3.0:
+            return np.inf, np.full(1, np.nan)
+        return float((x[0] - 1.0) ** 2), 2.0 * (x - 1.0)
+
+    here = Iterate(np.zeros(1), *function(np.zeros(1)))
+    there = evaluated(line_search(here, np.ones(1), 1000.0), function)
+    assert there is not None
+    assert 0.0 < there.x[0] < 2.0
+
+
+@pytest.mark.parametrize("l2", [1e-4, 1e-2, 1.0])
+def test_it_meets_scipys_optimum(l2: float) -> None:
+    function = Logistic(l2=l2)
+    here = evaluated(minimize(function.here(), Memory(), 1e-14, 200), function)
+    other = scipy_minimize(function, function.start, jac=True, method="BFGS", tol=1e-10)
+    assert here.cost == pytest.approx(other.fun, rel=1e-10)
+    np.testing.assert_allclose(here.x, other.x, atol=1e-4)
+    assert np.linalg.norm(here.gradient) < 1e-6
+    assert function.calls < 3 * other.nfev
+
+
+def test_a_quadratic_ends_after_about_as_many_iterations_as_dimensions() -> None:
+    A = np.diag([1.0, 3.0, 10.0, 30.0])
+    target = np.array([1.0, -2.0, 3.0, -4.0])
+    here = Iterate(np.zeros(4), 0.5 * float(target @ A @ target), -A @ target)
+    memory = Memory()
+
+    def function(x: Vector) -> Evaluated:
+        return 0.5 * float((x - target) @ A @ (x - target)), A @ (x - target)
+
+    for _ in range(14):
+        found = evaluated(iterate(here, memory), function)
+        if found is None:
+            break
+        assert found.cost <= here.cost
+        here = found
+    np.testing.assert_allclose(here.x, target, atol=1e-4)
+
+
+def test_no_iterations_leave_the_start() -> None:
+    function = Logistic()
+    here = evaluated(minimize(function.here(), Memory(), 1e-9, 0), function)
+    assert here.x is function.start
+    assert here.cost == pytest.approx(np.log(2.0))
+
+
+def test_at_the_minimum_it_ends() -> None:
+    function = Logistic(l2=1.0)
+    best = evaluated(minimize(function.here(), Memory(), 1e-15, 200), function)
+    again = evaluated(minimize(best, Memory(), 1e-9, 200), function)
+    assert again.cost == pytest.approx(best.cost, rel=1e-12)
+
+
+def test_two_runs_can_be_answered_side_by_side() -> None:
+    functions = Logistic(k=5), Logistic(k=7)
+    runs = [minimize(f.here(), Memory(), 1e-12, 100) for f in functions]
+    asked = [next(run) for run in runs]
+    found: list[Iterate | None] = [None, None]
+    while None in found:
+        for i, (run, function) in enumerate(zip(runs, functions, strict=True)):
+            if found[i] is None:
+                try:
+                    asked[i] = run.send(function(asked[i]))
+                except StopIteration as end:
+                    found[i] = end.value
+    for here, function in zip(found, functions, strict=True):
+        assert here is not None
+        alone = evaluated(minimize(function.here(), Memory(), 1e-12, 100), function)
+        np.testing.assert_array_equal(here.x, alone.x)
