@@ -21,9 +21,7 @@ from catclf import machine
 from catclf.datasets import schema
 from catclf.datasets.arrays import as_pixels, is_plain, require_numbers
 from catclf.datasets.blank import blank_notes
-from catclf.datasets.contents import decode_contents
 from catclf.datasets.dataset import Part, Reading
-from catclf.datasets.hdf5_apart import read_apart
 from catclf.datasets.hdf5_rows import DiskRows
 from catclf.datasets.labels import CLASSES_LIMIT, as_labels, check_classes, check_shape
 from catclf.datasets.sources import ArraySource
@@ -257,15 +255,15 @@ def _read_classes(file: Any, images: Any, labels: Any, shown: str) -> tuple[str,
 
 
 def _attribute(place: Any, name: str) -> str | list[str] | None:
-    """A text or a list of texts that is an attribute; None where there is none."""
-    import h5py  # noqa: TID251
-
+    """A text or a list of texts that is an attribute; None where there is none, "" for no text."""
     if name not in place.attrs:
         return None
     attribute = place.attrs.get_id(name)
-    if attribute.dtype.kind == "O" or h5py.check_string_dtype(attribute.dtype) is None:
-        if attribute.dtype.kind != "O":
-            return None
+    if attribute.dtype.kind not in "SO":
+        return ""
+    if attribute.dtype.kind == "O":
+        from catclf.datasets.hdf5_apart import read_apart
+
         values = read_apart(place.file.filename, [(place.name, name)])[0]
         return values[0] if attribute.shape == () else values
     value = place.attrs[name]
@@ -296,6 +294,8 @@ def _images(
 ) -> tuple[Pixels, list[str]]:
     """The images as pixels (m, size, size, 3), and what was decided about them."""
     if images.dtype.kind == "O":
+        from catclf.datasets.contents import decode_contents
+
         contents = _fetch(images, shown)
         if len(contents) != m:
             raise DataError(f"{shown} has {len(contents)} images, but {m} labels")
@@ -332,6 +332,8 @@ def _fetch(dataset: Any, shown: str) -> NDArray[Any]:
     A damaged chunk becomes a DataError.
     """
     if dataset.dtype.kind == "O":
+        from catclf.datasets.hdf5_apart import read_apart
+
         values = np.empty(dataset.shape, dtype=object)
         values.reshape(-1)[:] = read_apart(dataset.file.filename, [(dataset.name, None)])[0]
         return values

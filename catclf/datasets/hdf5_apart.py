@@ -69,9 +69,9 @@ def main() -> None:
             place = file[key]
             values = place.attrs[attribute] if attribute else place[...]
             lists.append([_encoded(value) for value in np.asarray(values, object).reshape(-1)])
-    sys.stdout.buffer.write(_packed(lists))
-    sys.stdout.buffer.flush()
-    os._exit(0)
+    with os.fdopen(1, "wb", closefd=False) as out:
+        out.write(_packed(lists))
+    os._exit(0)  # the library may crash as it closes a damaged file
 
 
 def _encoded(value: Any) -> bytes:

@@ -1,8 +1,8 @@
 """Deep tones as 8 bits, by what the file itself says of them; nothing is guessed from pixels.
 
 The formats give the meaning: TIFF 6.0 (tags BitsPerSample, SampleFormat, SMinSampleValue,
-SMaxSampleValue and PhotometricInterpretation), Netpbm (PFM: 1.0 is white). Float and 32-bit images
-that do not tell what is white are refused.
+SMaxSampleValue and PhotometricInterpretation), Netpbm (PFM: 1.0 is white). Floats are 0 to 1 unless
+the file says otherwise; those beyond are refused, and integers that fill a corner of their range.
 """
 
 from __future__ import annotations
@@ -61,8 +61,7 @@ def _range(image: Image.Image, values: Any) -> tuple[Any, float, float]:
     if image.format == "TIFF":
         return _range_of_tiff(image, values)
     if image.mode == "F":  # PFM: Netpbm takes 1.0 as white
-        if values.min(initial=0.0) < 0.0 or values.max(initial=0.0) > 1.0:
-            raise _no_scale("float", "0 to 1")
+        _require_unit(values)
         return values, 0.0, 1.0
     return values, 0.0, 65535.0  # 16 bits, to which Pillow brings a PGM of any maximum
 
@@ -77,25 +76,43 @@ def _range_of_tiff(image: Image.Image, values: Any) -> tuple[Any, float, float]:
         values = values.astype(np.int32).view(np.uint32)
     if image.mode == "L":
         values = values.astype(np.uint8).view(np.int8)
-    if format == _FLOAT:
-        if least is None or most is None or not least < most:
-            raise _no_scale("float", "no SMinSampleValue and SMaxSampleValue")
+    if format == _FLOAT and least is not None and most is not None and least < most:
         black, white = float(least), float(most)
+    elif format == _FLOAT:
+        _require_unit(values)
+        black, white = 0.0, 1.0
     elif format == _SIGNED:
         black, white = -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1.0
+        _require_filled(values, white - black, f"signed {bits}-bit")
     else:
         black, white = 0.0, 2.0**bits - 1.0
+        if bits == 32:
+            _require_filled(values, white, "32-bit")
     if _first(tags.get(PHOTOMETRIC), 1) == 0:
         black, white = white, black
     return values, black, white
 
 
-def _no_scale(kind: str, why: str) -> ImageError:
-    return ImageError(
-        "unsupported",
-        f"has {kind} tones and does not say which value is white ({why}): convert it to 8 or 16 "
-        "bits, as with (x * 65535).round().astype('uint16') where 1 is white",
-    )
+def _require_unit(values: Any) -> None:
+    """Raise ImageError for floats beyond 0 to 1, of which the file does not say what is white."""
+    low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
+    if low < 0.0 or high > 1.0:
+        raise ImageError(
+            "unsupported",
+            f"has float tones from {low:g} to {high:g} and does not say which value is white: "
+            "convert it to 8 or 16 bits, as with x.round().astype('uint8') where 255 is white",
+        )
+
+
+def _require_filled(values: Any, range: float, kind: str) -> None:
+    """Raise ImageError for integers so near each other that all become one tone."""
+    low, high = int(values.min()), int(values.max())
+    if high - low < range / 256:
+        raise ImageError(
+            "unsupported",
+            f"has {kind} tones from {low} to {high}, one tone of all that it could have: convert "
+            "it to 8 or 16 bits, as with x.astype('uint8') where 255 is white",
+        )
 
 
 def _is_signed_byte(image: Image.Image) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from catclf.cli.predict.records import Line, Record
     from catclf.images.pool import Outcome
     from catclf.images.preprocess import Limits
+    from catclf.images.walk import LeftOut
     from catclf.images.worker_handle import Decoder
     from catclf.model import Model
 
@@ -132,10 +133,7 @@ def predict(
 
     Example: find . -name '*.jpg' -print0 | catclf predict -0 - --only cat --print0
     """
-    if print0 and only is None:
-        raise SettingsError("--print0 ends the paths of --only: give both")
-    if only is not None and format is not None:
-        raise SettingsError("--only prints bare paths: leave out --format")
+    _require_consistent(print0, only, format)
     tally = Tally(output)
     try:
         with Signals() as signals:
@@ -143,9 +141,8 @@ def predict(
             from catclf.images.pool import getting_ready
             from catclf.images.walk import LeftOut
 
-            left_out = LeftOut()
+            left_out, limits = LeftOut(), _limits(max_pixels, max_bytes, truncated)
             inputs = read_inputs(paths, null=null, recursive=recursive, left_out=left_out)
-            limits = _limits(max_pixels, max_bytes, truncated)
             with (
                 getting_ready(inputs) as started,
                 results(output, [model, *_files(paths)]) as write,
@@ -166,8 +163,7 @@ def predict(
                     for batch in batches:
                         tally.show(batch, write, line)
                         on_progress(tally.done)
-                if left_out:
-                    warn(str(left_out))
+                warn_of_files(left_out)
                 with signals.pause:
                     pass  # the last moment at which a signal leaves the old output
     except Stopped as stopped:
@@ -211,6 +207,19 @@ class Tally:
                     f"{printable(self._output)}: is an image to be scored, and saving would "
                     "replace it: give another output name"
                 )
+
+
+def _require_consistent(print0: bool, only: str | None, format: Format | None) -> None:
+    if print0 and only is None:
+        raise SettingsError("--print0 ends the paths of --only: give both")
+    if only is not None and format is not None:
+        raise SettingsError("--only prints bare paths: leave out --format")
+
+
+def warn_of_files(left_out: LeftOut) -> None:
+    """Count on stderr the files of folders that are no images."""
+    if left_out:
+        warn(str(left_out))
 
 
 def _writer(
