@@ -42,10 +42,9 @@ def as_pixels(values: NDArray[Any], m: int, shown: str, *, matlab: bool = False)
     notes: list[str] = []
     if matlab:
         values = values.T
-        if values.ndim == 4 and values.shape[0] != m and values.shape[3] == m:
-            values = np.moveaxis(values, 3, 0)
-        elif values.ndim == 3 and values.shape[0] != m and values.shape[2] == m:
-            values = np.moveaxis(values, 2, 0)
+        first = values.shape[0] == m and (values.ndim != 4 or values.shape[3] in CHANNELS)
+        if values.ndim in (3, 4) and values.shape[-1] == m and not first:
+            values = np.moveaxis(values, -1, 0)  # MATLAB's own order: height, width, channels, m
         notes.append(f"its axes are MATLAB's and were turned: {values.shape}")
     require_numbers(values.dtype, shown)
     values = _four_axes(values, m, shown, notes)
@@ -83,9 +82,13 @@ def _four_axes(values: NDArray[Any], m: int, shown: str, notes: list[str]) -> ND
         notes.append(f"has its channels first, {shape}, and is taken so")
         values = np.moveaxis(values, 1, 3)
     if values.ndim != 4 or values.shape[3] not in CHANNELS:
+        line = "x.reshape(m, size, size, 3)"
+        if len(shape) == 4 and shape[3] == m and shape[2] in CHANNELS:
+            line = "np.moveaxis(x, 3, 0)"
+        elif len(shape) == 5 and shape[0] == m and 1 in shape[1:]:
+            line = f"x.squeeze({shape.index(1, 1)})"
         raise DataError(
-            f"{shown} has shape {shape}: (m, 64, 64, 3) or another square is needed: "
-            "x = x.reshape(m, size, size, 3)"
+            f"{shown} has shape {shape}: (m, 64, 64, 3) or another square is needed: x = {line}"
         )
     if len(values) != m:
         hint = ""
