@@ -1,4 +1,4 @@
-"""Arrays as people store them: what can be taken in one way is, with a note; else one line says how."""
+"""Arrays as people store them: taken if there is one way to, with a note; else a line converts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Y = np.arange(M) % 2
 
 
 def smooth(count: int = M) -> NDArray[np.uint8]:
-    """Images (count, 8, 8, 3) whose neighbours differ little, as in photos, and no image is flat."""
+    """Images (count, 8, 8, 3) whose neighbours differ little, as in photos."""
     rng = np.random.default_rng(5)
     coarse = rng.integers(0, 256, (count, 3, 3, 3)).astype(np.uint8)
     bicubic = Image.Resampling.BICUBIC
@@ -91,6 +91,7 @@ def test_images_that_can_be_taken_in_one_way_are_and_a_note_says_how(path: Path,
         (X[:, :, :6], "x = x[:, 1:7]"),
         (np.moveaxis(X, 0, 3), "x = np.moveaxis(x, 3, 0)"),
         (X.reshape(M, -1)[:, :-1], "x = x.reshape(m, height, width, 3)"),
+        (X[:, None], "x = x.squeeze(1)"),
         (X * 1j, "x = x.astype('uint8')"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import compress
@@ -93,7 +94,7 @@ def _read_rows(path: Path, reading: Reading) -> _Rows:
         rows.notes += columns.notes
         for line, name, label, split in _cells(path, format, columns, shown):
             rows.files.append(name)
-            rows.texts.append(label)
+            rows.texts.append(_latin(label))
             rows.splits.append(split)
             rows.lines.append(line)
     except OSError as error:
@@ -145,8 +146,14 @@ def _kinds(rows: _Rows) -> list[str] | None:
 def _of_part(rows: _Rows, part: Part, shown: str) -> _Rows:
     kinds = _kinds(rows)
     if kinds is None:
-        others = sorted(set(rows.splits) - {""})
-        if others:
+        others = sorted(text for text in set(rows.splits) if part_kind(text) is None)
+        if others and any(part_kind(text) == "test" for text in rows.splits):
+            listed = ", ".join(f"'{printable(text)}'" for text in others[:5])
+            raise DataError(
+                f"{shown}: its column of parts holds {listed} beside train and test: write train, "
+                "validation or test in each row"
+            )
+        if set(others) - {""}:
             listed = ", ".join(printable(text) for text in others[:5])
             rows.notes.append(
                 f"the parts in its column of parts are not all known ({listed}): all rows are used"
@@ -214,9 +221,18 @@ def _found(root: Path, name: str, where: str, *, refuse: bool) -> str | None:
     if (root / name).exists():  # a folder or a pipe
         return None
     try:
-        return other_spelling(root, name)
-    except OSError:
+        return other_spelling(root, name) or other_spelling(root, _latin(name))
+    except (OSError, ValueError):
         return None
+
+
+def _latin(text: str) -> str:
+    """A text whose bytes are no UTF-8, read as Windows-1252 writes them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(text).decode("cp1252", "replace")
+    return text
 
 
 def _hint(root: Path, name: str) -> str:
