@@ -272,7 +272,7 @@ def test_rows_never_written_are_counted(tmp_path: Path) -> None:
         (b"\n<!DOCTYPE html><html>", "a web page"),
         (b"<html><head>", "a web page"),
         (b"\x1f\x8b\x08\0", "gunzip"),
-        (b"PK\x03\x04", "a zip archive"),
+        (b"PK\x03\x04", "a zip archive, as .npz"),
         (b"\x93NUMPY\x01\0", "np.savez"),
         (b"\x80\x04\x95", "pickle"),
     ],

@@ -27,6 +27,7 @@ from catclf.datasets.labels import CLASSES_LIMIT, as_labels, check_classes, chec
 from catclf.datasets.sources import ArraySource
 from catclf.errors import DataError
 from catclf.maths import Pixels
+from catclf.storage.kinds import kind_of_file
 from catclf.text import counted, printable, reason
 
 MOST_COMPRESSION = 1100  # deflate reaches 1032:1 at best
@@ -131,43 +132,10 @@ def _why(error: OSError, path: Path) -> str:
         had, needed = truncated.groups()
         return f"is truncated: {had} of {needed} bytes are there: copy or download it again"
     if "signature not found" in text:
-        return f"is not an HDF5 file{_kind_of(path)}"
+        return f"is not an HDF5 file{kind_of_file(path)}"
     if "lock" in text:
         return "is open for writing in another program: close it there first"
     return f"cannot be read as HDF5: {reason(error)}".splitlines()[0]
-
-
-def _kind_of(path: Path) -> str:
-    """The kind of file that lies under an HDF5 file's name, and what to do; "" if unknown."""
-    with suppress(OSError), path.open("rb") as file:
-        start = file.read(512)
-        if not start:
-            return ": it is empty: copy or download it again"
-        text = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:60].lower()
-        for beginning, kind in _KINDS:
-            if start.startswith(beginning) or text.startswith(beginning):
-                return f": it is {kind}"
-    return ""
-
-
-_KINDS = (
-    (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with git lfs pull"),
-    (b"<!doctype html", "a web page: download the file itself, not the page that shows it"),
-    (b"<html", "a web page: download the file itself, not the page that shows it"),
-    (b"<?xml", "XML, perhaps the message of a server: download it again"),
-    (b"\x1f\x8b", "packed with gzip: unpack it first with gunzip"),
-    (b"BZh", "packed with bzip2: unpack it first with bunzip2"),
-    (b"\xfd7zXZ", "packed with xz: unpack it first with unxz"),
-    (b"\x28\xb5\x2f\xfd", "packed with zstd: unpack it first with unzstd"),
-    (b"Rar!", "a rar archive: unpack it first"),
-    (b"7z\xbc\xaf", "a 7z archive: unpack it first"),
-    (b"PK\x03\x04", "a zip archive: unpack it, or name it .npz if NumPy wrote it"),
-    (b"MATLAB 5.0", "of MATLAB before 7.3: save it with -v7.3"),
-    (b"CDF\x01", "a netCDF 3 file: convert it to netCDF 4"),
-    (b"\x80\x04", "a Python pickle, which is never loaded"),
-    (b"\x93NUMPY", "a NumPy array: save images x and labels y with np.savez"),
-    (b"{", "JSON"),
-)
 
 
 def _dataset(file: Any, key: str, shown: str) -> Any:

@@ -18,6 +18,7 @@ from catclf.datasets.dataset import Part, Reading
 from catclf.datasets.labels import as_labels, check_classes, check_shape
 from catclf.datasets.sources import ArraySource
 from catclf.errors import DataError
+from catclf.storage.kinds import kind_of_file
 from catclf.text import printable, reason
 
 
@@ -32,7 +33,9 @@ def read(path: Path, part: Part, reading: Reading) -> ArraySource:
     except OSError as error:
         raise DataError(f"{shown}: cannot be read: {reason(error)}") from error
     except zipfile.BadZipFile as error:
-        raise DataError(f"{shown}: is not a sound .npz archive: {error}") from error
+        kind = kind_of_file(path)
+        why = kind if kind and " zip archive" not in kind else f": {error}"
+        raise DataError(f"{shown}: is not a sound .npz archive{why}") from error
     except Exception as error:  # zipfile and the header parser raise anything on hostile bytes
         raise DataError(f"{shown}: is damaged and cannot be read") from error
 

@@ -15,6 +15,7 @@ from catclf.datasets.names import same_classes
 from catclf.datasets.sources import FileSource, to_dataset
 from catclf.errors import DataError
 from catclf.images.formats import ENDINGS as IMAGE_ENDINGS
+from catclf.images.formats import HEIF_ENDINGS, looks_like_image
 from catclf.images.preprocess import Preprocess
 from catclf.text import printable, reason
 
@@ -190,8 +191,9 @@ def holds(source: Path, file: Path) -> bool:
     """Whether a file that is there is an image in class folders or of a table, by any name."""
     status = file.stat()
     linked = file.is_symlink() or status.st_nlink > 1
-    other = source.is_dir() and file.suffix.lower() not in IMAGE_ENDINGS and not linked
-    if stores_pixels(source) or other:  # folders have no images with other endings
+    named = file.suffix.lower() in (*IMAGE_ENDINGS, *HEIF_ENDINGS)
+    other = source.is_dir() and not named and not linked and not looks_like_image(str(file))
+    if stores_pixels(source) or other:  # no image of a folder
         return False
     return any(os.path.samestat(each, status) for each in _statuses(source))
 

@@ -18,6 +18,7 @@ from catclf.datasets.sources import FileSource, size_of_files
 from catclf.datasets.table_format import Columns, Format, find_columns, find_format
 from catclf.errors import DataError
 from catclf.images.preprocess import Preprocess
+from catclf.storage.kinds import kind_of_file
 from catclf.text import counted, printable, reason
 
 FOLDERS_LIMIT = 20  # folders beside a table in which a file is looked for
@@ -88,6 +89,8 @@ def _read_rows(path: Path, reading: Reading) -> _Rows:
     shown = printable(path)
     rows = _Rows()
     try:
+        if kind := kind_of_file(path):
+            raise DataError(f"{shown}: is not a table{kind}")
         format = find_format(path)
         rows.notes += format.notes
         columns = _columns(path, format, reading, shown)

@@ -17,6 +17,8 @@ from catclf.metrics.counts import Counts, fractions_differ, wilson
 from catclf.model import Model
 from catclf.text import printable
 
+SWAPPED = 0.3  # ROC AUC below which labels are probably swapped
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -139,6 +141,13 @@ class Evaluation:
             only = printable(self.majority)
             lines.append(
                 f"{printable(self.source)}: every image is {only}: most numbers need both classes"
+            )
+        high = self.intervals["roc_auc"][1]
+        if self.roc.auc < SWAPPED and high < 0.5:
+            lines.append(
+                f"{printable(self.source)}: ROC AUC {self.roc.auc:.3f} is far below chance: are "
+                f"its labels swapped? {printable(self.classes[1])} is label 1 here "
+                "(`classes` and `positive` name them)"
             )
         positives, images = self.trained
         if images and fractions_differ(positives, images, self.counts):

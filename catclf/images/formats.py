@@ -77,7 +77,10 @@ def sniff(file: BinaryIO) -> tuple[str, str]:
         file.seek(-18, os.SEEK_END)
         if file.read(16) == b"TRUEVISION-XFILE":
             return "TGA", "TgaImagePlugin"
-    raise ImageError("not-a-picture", "is not an image in a format read here")
+    from catclf.storage.kinds import kind_of
+
+    what = "is not an image in a format read here"
+    raise ImageError("not-a-picture", what + kind_of(start))
 
 
 def _unsupported(format: str) -> ImageError:

@@ -305,13 +305,25 @@ def _scored(
             records = []
             for path, result in batch:
                 if isinstance(result, ImageError):
-                    records.append(Record(path, error=as_options(str(result)), kind=result.kind))
+                    records.append(Record(path, error=_explained(path, result), kind=result.kind))
                     continue
                 probability, z = next(pairs)
                 positive = z > model.boundary if threshold is None else probability > threshold
                 label = model.classes[positive]
                 records.append(Record(path, label, probability, z, positive))
             yield records
+
+
+def _explained(path: str, error: ImageError) -> str:
+    """The error, and for data sets and lists the way to read them."""
+    text = as_options(str(error))
+    if error.kind == "not-a-picture":
+        ending = os.path.splitext(path)[1].lower()  # noqa: PTH122
+        if ending in (".h5", ".hdf5", ".npz", ".csv", ".tsv"):
+            return f"{text.partition(': it is ')[0]}: catclf evaluate takes data sets"
+        if ending in (".txt", ".lst", ".list"):
+            return f"{text}: @{printable(path)} reads a list of names"
+    return text
 
 
 def _parts(batches: Iterable[list[Outcome]], model: Model) -> Iterator[list[Outcome]]:
