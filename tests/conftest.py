@@ -104,6 +104,19 @@ def drop_powers() -> None:
                 raise OSError(ctypes.get_errno(), "capabilities cannot be dropped")
 
 
+def in_python_without_powers(code: str, *args: str | Path) -> str:
+    """What Python code prints in a process that may not pass over permissions."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=drop_powers,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
 def command() -> str:
     """The path of the installed ``catclf``."""
     return str(Path(sys.executable).parent / "catclf")

@@ -100,7 +100,9 @@ def test_a_folder_is_its_images_by_name(run: Run, model: Path, tmp_path: Path) -
     paths = [line.split("\t")[0] for line in result.stdout.splitlines()]
     assert paths == ["photos/a.jpg", "photos/b.PNG", "empty"]
     assert result.code == 3
-    assert result.stderr == "catclf: empty: the folder holds no images (-r descends)\n"
+    assert result.stderr == (
+        "catclf: empty: the folder holds no images (-r descends)\ncatclf: left out 1 file: 1 .txt\n"
+    )
 
 
 @pytest.mark.parametrize(("threshold", "label"), [("0.98", "cat"), ("0.99", "non-cat")])

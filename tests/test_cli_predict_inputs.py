@@ -143,7 +143,9 @@ def test_a_thousand_inputs_with_broken_ones_have_one_record_each_in_order(
     labels = {"g.png": "cat", "r.png": "non-cat"}
     assert all(record.get("label") == labels.get(Path(record["path"]).name) for record in found)
     assert result.code == 3
-    assert len(result.stderr.splitlines()) == sum("error" in record for record in found) == 28
+    *failures, left_out = result.stderr.splitlines()
+    assert len(failures) == sum("error" in record for record in found) == 28
+    assert left_out == "catclf: left out 4 files: 4 .npz"  # the model, four times
 
 
 def test_limits_can_be_moved(run: Run, model: Path, tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ def test_limits_can_be_moved(run: Run, model: Path, tmp_path: Path) -> None:
     refused = run("predict", "g.png", "--max-pixels", "199")
     assert (refused.code, refused.stderr) == (
         3,
-        "catclf: g.png: has 20x10 pixels, more than the limit of 199\n",
+        "catclf: g.png: has 20x10 pixels, more than the limit of 199: --max-pixels 200 reads it\n",
     )
     size = (tmp_path / "g.png").stat().st_size
     assert run("predict", "g.png", "--max-bytes", str(size)).code == 0

@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import make_images, write_hdf5
+from conftest import in_python_without_powers, make_images, write_hdf5
 from numpy.typing import NDArray
 
 from catclf.datasets import Dataset, Part, Reading, open_dataset, open_parts
@@ -343,10 +343,12 @@ def test_a_truncated_file_is_refused(path: Path, share: float, libver: str) -> N
     refused(path, "" if share < 0.1 else f"truncated: {int(len(whole) * share)} of {len(whole)}")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_permission_is_refused(path: Path) -> None:
     write_hdf5(path, x=X, y=Y).chmod(0)
-    refused(path, "may not be read: check its permissions")
+    code = "import sys\nfrom catclf.datasets import open_dataset\n"
+    code += "try: open_dataset(sys.argv[1])\nexcept Exception as e: print(e)"
+    shown = in_python_without_powers(code, path)
+    assert shown == f"{path}: may not be read: check its permissions\n"
 
 
 def test_a_refused_permission_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,7 +365,7 @@ def test_a_refused_permission_is_named(path: Path, monkeypatch: pytest.MonkeyPat
     [
         ([], "it holds nothing"),
         (["train_set_x", "other"], "it holds other, train_set_x"),
-        (["x", "labels"], "it holds labels, x"),
+        (["x", "other"], "it holds other, x"),
         (["a\nb"], r"it holds a\nb"),
     ],
 )
@@ -382,31 +384,21 @@ def test_missing_keys_are_refused_with_those_wanted_and_found(
 @pytest.mark.parametrize(
     ("images", "labels", "why"),
     [
-        (X[0], Y, "x has shape (4, 4, 3)"),
-        (X.reshape(6, 48), Y, "x has shape (6, 48)"),
-        (X[:, :3], Y, "x has shape (6, 3, 4, 3)"),
-        (X[..., :1], Y, "x has shape (6, 4, 4, 1)"),
-        (X.repeat(2, axis=3)[..., :4], Y, "x has shape (6, 4, 4, 4)"),
-        (X.transpose(0, 3, 1, 2), Y, "x has shape (6, 3, 4, 4)"),
+        (X[0], Y, "x has 4 images, but 6 labels"),
+        (X[:, :3], Y, "x has images of 3x4"),
         (X[:, :0, :0], Y, "x "),
         (np.uint8(3), Y, "x has shape ()"),
-        (X / 255, Y, "x is float64: pixels must be uint8"),
-        (X.astype(np.int64), Y, "x is int64: pixels must be uint8"),
-        (X.astype(np.int8), Y, "x is int8: pixels must be uint8"),
-        (X.astype(bool), Y, "x is bool: pixels must be uint8"),
+        (X.astype(np.int8), Y, "x is int8 from "),
         (X[:5], Y, "x has 5 images, but 6 labels"),
         (X, Y[:1], "x has 6 images, but 1 label"),
         (X, Y[:0], "x has 6 images, but 0 labels"),
-        (X[:0], Y[:0], "x has no images"),
-        (X, Y + 1, "y has label 2 at image"),
+        (X[:0], Y[:0], "it has no images"),
+        (X, Y + 2, "y has label 3 at image"),
         (X, -Y, "y has label -1 at image"),
         (X, np.array([0, 1, 0, 1, 255, 0], np.uint8), "y has label 255 at image 4"),
         (X, np.array([0, 1, 0, 1, 2**64 - 1, 0], np.uint64), "y has label"),
-        (X, Y.astype(np.float64), "y is float64: labels must be integers"),
-        (X, Y.astype("S1"), "labels must be integers"),
         (X, np.int64(1), "y has shape ()"),
         (X, Y.reshape(2, 3), "y has shape (2, 3)"),
-        (X, Y.reshape(1, 6, 1), "y has shape (1, 6, 1)"),
     ],
 )
 def test_images_and_labels_that_do_not_fit_are_refused_by_key(
@@ -609,7 +601,7 @@ from catclf.errors import DataError
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 path, rng = Path(sys.argv[1]), random.Random(0)
 whole = path.read_bytes()
-for position in rng.sample(range(len(whole)), 250):
+for position in rng.sample(range(len(whole)), int(sys.argv[2])):
     damaged = bytearray(whole)
     damaged[position] ^= rng.choice([1, 128, 255])
     path.write_bytes(damaged)
@@ -630,14 +622,17 @@ for position in rng.sample(range(len(whole)), 250):
 """
 
 
-def test_a_flipped_byte_gives_a_data_set_or_a_data_error_and_nothing_else(path: Path) -> None:
+@pytest.mark.parametrize(("text", "count"), [("S", 250), ("variable", 10)])
+def test_a_flipped_byte_gives_a_data_set_or_a_data_error_and_nothing_else(
+    path: Path, text: str, count: int
+) -> None:
     with h5py.File(path, "w") as file:
         for part in ("train", "test"):
             file.create_dataset(f"{part}_set_x", data=X, chunks=(2, 4, 4, 3), compression="gzip")
             file[f"{part}_set_y"] = Y
-        file["list_classes"] = NAMES
+        file["list_classes"] = np.array(NAMES) if text == "S" else NAMES
     done = subprocess.run(
-        [sys.executable, "-c", FLIP, path], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", FLIP, path, str(count)], capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stdout) == (0, "")
 
@@ -711,7 +706,9 @@ def test_parts_of_different_sizes_are_refused(path: Path, small_hdf5: Path) -> N
 def test_parts_with_different_classes_are_refused(path: Path) -> None:
     write_hdf5(path, x=X, y=Y, list_classes=[b"dog", b"cat"])
     other = write_hdf5(path.with_name("test.h5"), x=X, y=Y, list_classes=[b"cow", b"cat"])
-    with pytest.raises(DataError, match=r"test\.h5: its classes are cow and cat, .* dog and cat"):
+    with pytest.raises(
+        DataError, match=r"test\.h5: the classes of the test part are cow and cat, .* dog and cat"
+    ):
         open_parts(path, other)
 
 

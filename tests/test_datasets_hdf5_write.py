@@ -71,8 +71,8 @@ def test_the_file_is_in_the_course_schema_with_names_and_settings(
         assert x.dtype == np.uint8
         assert x.chunks == (64, SIZE, SIZE, 3)
         assert x.compression == (None if compression == "none" else compression)
-        assert x.attrs["catclf_fit"] == "pad"
-        assert x.attrs["catclf_resampling"] == "bicubic"
+        assert x.attrs["catclf_fit"] == b"pad"
+        assert x.attrs["catclf_resampling"] == b"bicubic"
         assert file["train_set_y"][:].tolist() == LABELS.tolist()
         assert file["test_set_y"][:].tolist() == (1 - LABELS).tolist()
         assert file["list_classes"][:].tolist() == [b"non-cat", b"cat"]

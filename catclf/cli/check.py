@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from catclf.cli.json_text import json_line
-from catclf.cli.open_data import warn_of_idle_fit
-from catclf.cli.options import Data, FitOption, JsonOrText, Positive, Size, SkipBad, finite
+from catclf.cli.open_data import reading_of_options, warn_of_idle_fit
+from catclf.cli.options import (
+    Data,
+    FitOption,
+    JsonOrText,
+    Positive,
+    Size,
+    SkipBad,
+    finite,
+    reads_sources,
+)
 from catclf.cli.signals import ExitCode
 from catclf.cli.stdout import put
 from catclf.terminal.style import stdout_styling
@@ -21,6 +31,7 @@ if TYPE_CHECKING:
     from catclf.training.gradient_check import Example, GradientCheck
 
 
+@reads_sources
 def check(
     data: Data = None,
     size: Size = None,
@@ -70,11 +81,13 @@ def _batch(
     examples: int,
 ) -> Dataset:
     """A few images, evenly chosen; only they are read."""
-    from catclf.datasets import Reading, bundled, open_source
+    from catclf.datasets import bundled, open_source
     from catclf.datasets.sources import rows_of, to_dataset
     from catclf.training.gradient_check import evenly
 
-    reading = Reading(positive, size, fit, skip_bad)
+    reading = replace(
+        reading_of_options(), positive=positive, size=size, fit=fit, skip_bad=skip_bad
+    )
     source = open_source(path or bundled()[0], "train", reading)
     return to_dataset(rows_of(source, evenly(len(source.labels), examples)), reading)
 

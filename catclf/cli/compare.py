@@ -21,6 +21,7 @@ from catclf.cli.options import (
     Quiet,
     Size,
     SkipBad,
+    reads_sources,
 )
 from catclf.cli.stdout import options_of, put, warn
 from catclf.terminal.style import stdout_styling
@@ -37,6 +38,7 @@ PIXEL_DEFAULTS = "0.01,0.001,0.0001", "0"  # learning rates and penalties
 FEATURE_DEFAULTS = "1.9", "0.01,0.03,0.1,0.3"
 
 
+@reads_sources
 def compare(
     data: Annotated[
         list[Path] | None,

@@ -18,6 +18,7 @@ from catclf.cli.options import (
     PositiveName,
     SkipBad,
     Threshold,
+    reads_sources,
 )
 from catclf.cli.stdout import put, warn
 from catclf.terminal.style import stdout_styling
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from catclf.terminal.style import Styling
 
 
+@reads_sources
 def evaluate(
     data: Annotated[
         Path | None,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from catclf.cli.options import SOURCE_OPTIONS
 from catclf.cli.photographs import encoder_of
 from catclf.cli.stdout import warn
 from catclf.errors import DataError
@@ -41,17 +43,40 @@ def reading_with_progress(
     from catclf.terminal.progress import counting
 
     with counting("reading images", quiet) as on_progress:
-        yield Reading(
-            positive,
-            size,
-            fit,
-            skip_bad,
-            workers,
-            on_progress,
+        yield replace(
+            reading_of_options(),
+            positive=positive,
+            size=size,
+            fit=fit,
+            skip_bad=skip_bad,
+            workers=workers,
+            on_progress=on_progress,
             stream=stream,
             default_size=DEFAULT_SIZES.get(features, Reading.default_size),
             encoder=encoder,
         )
+
+
+def reading_of_options() -> Reading:
+    """How the options of a command that reads sources say that they are to be read."""
+    from catclf.datasets.dataset import SOURCE_PIXELS, Reading
+    from catclf.images.preprocess import Limits
+
+    chosen = SOURCE_OPTIONS.get()
+    limits = Limits(chosen.max_pixels or SOURCE_PIXELS, truncated=chosen.truncated)
+    return Reading(
+        label_from=chosen.label_from,
+        classes=chosen.pair("classes") or (),
+        columns=chosen.pair("columns"),
+        keys=chosen.pair("keys"),
+        limits=limits,
+    )
+
+
+def warn_of_notes(sources: Iterable[Source]) -> None:
+    """The notes of sources on stderr, each once."""
+    for line in dict.fromkeys(f"{each.shown}: {note}" for each in sources for note in each.notes):
+        warn(line)
 
 
 class Opened(NamedTuple):
@@ -63,18 +88,33 @@ class Opened(NamedTuple):
 
 
 def open_for_training(
-    data: Path, test: Path | None, validation: Path | None, reading: Reading
+    data: Path,
+    test: Path | None,
+    validation: Path | None,
+    reading: Reading,
+    *,
+    held_out: float = 0.0,
 ) -> Opened:
-    """What training needs of its sources; doubts go to stderr."""
+    """What training needs of its sources; doubts go to stderr.
+
+    A validation part of ``data`` is used where neither ``validation`` nor a fraction
+    ``held_out`` is given.
+    """
     from catclf.cli.train.resume import open_validation
-    from catclf.datasets import open_parts
+    from catclf.datasets import open_like, open_parts, parts_of
     from catclf.samples import in_memory
 
     trained, tested = open_parts(data, test, reading)
-    held_out = open_validation(validation, trained, [data, test], reading)
-    for data_set in (trained, tested, held_out):
-        for note in data_set.notes if data_set else ():
-            warn(note)
+    judging = open_validation(validation, trained, [data, test], reading)
+    if judging is None and not held_out and "validation" in parts_of(data, reading):
+        judging = open_like(trained, data, "validation", reading)
+        warn(
+            f"{printable(data)}: the {judging.m} images of its validation part select the weights "
+            "that are kept (`validation` names others)"
+        )
+    opened = [each for each in (trained, tested, judging) if each is not None]
+    for note in dict.fromkeys(note for each in opened for note in each.notes):
+        warn(note)
     if tested is not None and tested.fingerprint == trained.fingerprint:
         warn(f"{tested.source}: is what the model is trained on: its accuracy there says little")
     if reading.stream and in_memory(trained.images):
@@ -83,7 +123,7 @@ def open_for_training(
             "make one of it with catclf data pack"
         )
     trained.require_both_classes()
-    return Opened(trained, tested, held_out)
+    return Opened(trained, tested, judging)
 
 
 def warn_of_idle_fit(fit: str | None, paths: Sequence[Path | None]) -> None:
@@ -108,12 +148,14 @@ def warn_of_left_out(source: Source) -> None:
 
 
 def open_all_parts(path: Path, reading: Reading) -> dict[Part, Source]:
-    """The training and the test part of a source that has both, else what it has, as training."""
-    from catclf.datasets import has_both_parts, open_source
+    """The parts of a source with a training and a test part, else what it has, as training."""
+    from catclf.datasets import open_source, parts_of
 
-    parts: tuple[Part, ...] = ("train",)
-    if path.exists() and has_both_parts(path):
-        parts = ("train", "test")
+    order: tuple[Part, ...] = ("train", "validation", "test")
+    held = parts_of(path, reading) if path.exists() else set()
+    parts = order[:1]
+    if {"train", "test"} <= held:
+        parts = tuple(part for part in order if part in held)
     return {part: open_source(path, part, reading) for part in parts}
 
 

@@ -1,14 +1,17 @@
 """Options that several commands share."""
 
-from __future__ import annotations
-
+# Without "from __future__ import annotations": the options of SourceOptions are taken as they are.
 import inspect
 import math
 from collections.abc import Callable
+from contextvars import ContextVar
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
+
+from catclf.errors import SettingsError
 
 DATA, FEATURES, TRAINING, OUTPUT = "Data", "Features", "Training", "Output"
 
@@ -86,6 +89,100 @@ Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=OUTPUT),
 ]
+
+
+MAX_PIXELS_HELP = "Refuse larger images before decoding them."
+TRUNCATED_HELP = "Read what is there of image files that are cut short."
+
+
+class SourceOptions(NamedTuple):
+    """How the sources of a command are to be read, as its options say."""
+
+    label_from: Annotated[
+        Literal["folder", "name"],
+        typer.Option(
+            help="Where labels of files in folders are; name: cat.0.jpg is of cat.",
+            rich_help_panel=DATA,
+        ),
+    ] = "folder"
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="Names of labels 0 and 1 where the data do not name them.",
+            show_default="non-cat,cat",
+            rich_help_panel=DATA,
+        ),
+    ] = None
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH,LABEL",
+            help="Columns of a table, by name or number.",
+            show_default="path and label, or the like",
+            rich_help_panel=DATA,
+        ),
+    ] = None
+    keys: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IMAGES,LABELS",
+            help="Keys in an HDF5 file or .npz.",
+            show_default="x and y, or the like",
+            rich_help_panel=DATA,
+        ),
+    ] = None
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(min=1, help=MAX_PIXELS_HELP, show_default="250 million", rich_help_panel=DATA),
+    ] = None
+    truncated: Annotated[
+        bool, typer.Option("--truncated", help=TRUNCATED_HELP, rich_help_panel=DATA)
+    ] = False
+
+    def pair(self, name: str) -> tuple[str, str] | None:
+        """Two names from the text of an option, separated by a comma."""
+        text = getattr(self, name)
+        if text is None:
+            return None
+        names = [each.strip() for each in text.split(",")]
+        if len(names) != 2 or not all(names) or names[0] == names[1]:
+            raise SettingsError(f"--{name} {text}: two different names are needed, as in A,B")
+        return names[0], names[1]
+
+
+SOURCE_OPTIONS: ContextVar[SourceOptions] = ContextVar("source_options", default=SourceOptions())  # noqa: B039  # a tuple
+
+
+def reads_sources(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options of ``SourceOptions``, which are in force while it runs."""
+    hints = SourceOptions.__annotations__
+    added = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=SourceOptions._field_defaults[name],
+            annotation=hints[name],
+        )
+        for name in SourceOptions._fields
+    ]
+    own = inspect.signature(command, eval_str=True)
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        chosen = SourceOptions(*(given.pop(name) for name in SourceOptions._fields))
+        token = SOURCE_OPTIONS.set(chosen)
+        try:
+            command(**given)
+        finally:
+            SOURCE_OPTIONS.reset(token)
+
+    parameters = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own.parameters.values()
+    ]
+    with_options.__signature__ = own.replace(parameters=[*parameters, *added])  # type: ignore[attr-defined]
+    with_options.__annotations__ = {each.name: each.annotation for each in [*parameters, *added]}
+    return with_options
 
 
 def paragraphs(command: Callable[..., None]) -> str:

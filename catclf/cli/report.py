@@ -17,6 +17,7 @@ from catclf.cli.options import (
     Quiet,
     SkipBad,
     Threshold,
+    reads_sources,
 )
 from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put, warn
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from catclf.evaluation.compare import Comparison
 
 
+@reads_sources
 def report(
     model: ModelPath = Path("model.npz"),
     data: Annotated[

@@ -12,17 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import DataError
-from catclf.images.preprocess import Preprocess
+from catclf.images.preprocess import Limits, Preprocess
 from catclf.maths import Floats, Pixels, flatten
 from catclf.text import printable
 
 Labels = NDArray[np.int64]
 
 
-Part = Literal["train", "test"]
+Part = Literal["train", "validation", "test"]
 HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".he5")
 TABLE_ENDINGS = (".csv", ".tsv")
 ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS, ".npz")
+SOURCE_PIXELS = 250_000_000  # limit of one image: phones make 200 million
 _AT_ONCE = 1 << 24  # bytes of images hashed at a time
 
 
@@ -48,6 +49,10 @@ class Reading:
     ``every_class`` refuses one of which a class cannot be read at all. ``stream`` leaves the
     pixels of HDF5 files on disk however few they are. ``on_progress(done, total)`` receives the
     number of decoded images. ``encoder`` makes rows of images (see ``decoded``).
+    ``label_from`` is where labels of files in folders are: "folder" or the file's "name".
+    ``classes`` name labels 0, 1, … of a source that does not name them. ``columns`` are those of
+    path and label in a table, ``keys`` those of images and labels in HDF5 and ``.npz``.
+    ``limits`` are those of image files.
     """
 
     positive: str | None = None
@@ -60,6 +65,11 @@ class Reading:
     stream: bool = False
     default_size: int = 64
     encoder: EncoderOf | None = None
+    label_from: Literal["folder", "name"] = "folder"
+    classes: tuple[str, ...] = ()
+    columns: tuple[str, str] | None = None
+    keys: tuple[str, str] | None = None
+    limits: Limits = field(default_factory=lambda: Limits(SOURCE_PIXELS))
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,13 @@ from catclf.maths import Floats, Pixels
 
 Hashes = NDArray[np.uint64]
 Pair = tuple[int, int]
+Indices = NDArray[np.int64]
 
 DISTANCE = 4  # bits of 64 in which the hashes of near-duplicates may differ
 LEVELS = 8.0  # mean difference of their 16x16 grey thumbnails, of 255
 _BANDS = ((0, 13), (13, 13), (26, 13), (39, 13), (52, 12))  # first bit and width
 _LARGEST_GROUP = 2000
+_COMPARED = 8192  # pairs of thumbnails compared at a time
 
 
 def grey(images: Pixels, size: int) -> Floats:
@@ -64,59 +66,103 @@ def digests(images: Pixels) -> list[bytes]:
 
 
 def near_pairs(hashes: Hashes, small: Pixels) -> list[Pair]:
-    """Pairs (i < j) whose hashes differ in at most DISTANCE bits and thumbnails by under LEVELS.
+    """Pairs (i < j) that join near-duplicates into groups: fewer than there are images.
 
-    If at most 4 bits of 64 differ, one of five bands of bits is equal, so only images that share
-    a band are compared: a few for each image, not all.
+    Two images are near if their hashes differ in at most DISTANCE bits and their thumbnails by
+    under LEVELS. Of the pairs in a group only those that join its members are given: a crowd of
+    k frames has k - 1, not k²/2. If at most 4 bits of 64 differ, one of five bands of bits is
+    equal, so only images that share a band are compared, and only while they are in two groups.
     """
+    joined = _Groups(len(hashes))
+    means = small.mean(axis=(1, 2)) if len(small) else np.zeros(0)
     found: list[Pair] = []
     masks = [np.uint64(((1 << width) - 1) << (64 - first - width)) for first, width in _BANDS]
-    for band, mask in enumerate(masks):
-        for i, j in _sharing(hashes & mask, hashes):
-            differing = hashes[i] ^ hashes[j]
-            close = np.bitwise_count(differing) <= DISTANCE
-            for earlier in masks[:band]:  # pairs that share an earlier band are found already
-                close &= (differing & earlier) != 0
+    for mask in masks:
+        for i, j in _sharing(hashes & mask, hashes, joined):
+            close = np.bitwise_count(hashes[i] ^ hashes[j]) <= DISTANCE
+            close &= np.abs(means[i] - means[j]) < LEVELS  # no more than the mean difference
             i, j = i[close], j[close]
-            difference = np.abs(small[i].astype(np.int16) - small[j]).mean(axis=(1, 2))
-            alike = difference < LEVELS
-            low, high = np.minimum(i, j)[alike], np.maximum(i, j)[alike]
-            found.extend(zip(low.tolist(), high.tolist(), strict=True))
-    return sorted(found)
+            for start in range(0, len(i), _COMPARED):
+                some = slice(start, start + _COMPARED)
+                alike = _alike(small, i[some], j[some])
+                found += joined.join(i[some][alike], j[some][alike])
+    return sorted((min(pair), max(pair)) for pair in found)
 
 
-def groups(count: int, pairs: Iterable[Pair]) -> NDArray[np.int64]:
-    """The group of each of ``count`` items, named by its first member, where pairs belong together.
-
-    Disjoint sets with path halving (Tarjan and van Leeuwen, J. ACM 31, 1984).
-    """
-    parent = np.arange(count)
-
-    def root(item: int) -> int:
-        while parent[item] != item:
-            parent[item] = parent[parent[item]]
-            item = int(parent[item])
-        return item
-
-    for i, j in pairs:
-        a, b = root(i), root(j)
-        parent[max(a, b)] = min(a, b)
-    return np.array([root(item) for item in range(count)], dtype=np.int64)
+def _alike(small: Pixels, i: Indices, j: Indices) -> NDArray[np.bool_]:
+    difference = np.abs(small[i].astype(np.int16) - small[j])
+    return np.asarray(difference.mean(axis=(1, 2)) < LEVELS)
 
 
-def _sharing(keys: Hashes, hashes: Hashes) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Arrays of pairs with equal keys: in sorted order each with the next, the one after, …
+class _Groups:
+    """Disjoint sets: ``roots`` is the first member of each item's group, always up to date."""
+
+    def __init__(self, count: int) -> None:
+        self.roots: Indices = np.arange(count)
+
+    def join(self, i: Indices, j: Indices) -> list[Pair]:
+        """Join pairs; those that joined two groups.
+
+        Only groups with pairs between them are looked at one by one, with path halving (Tarjan and
+        van Leeuwen, J. ACM 31, 1984).
+        """
+        apart = self.roots[i] != self.roots[j]
+        parent: dict[int, int] = {}
+
+        def root(item: int) -> int:
+            while (above := parent.get(item, item)) != item:
+                parent[item] = parent.get(above, above)
+                item = parent[item]
+            return item
+
+        joining = []
+        for a, b in zip(i[apart].tolist(), j[apart].tolist(), strict=True):
+            first, second = root(int(self.roots[a])), root(int(self.roots[b]))
+            if first != second:
+                parent[max(first, second)] = min(first, second)
+                joining.append((a, b))
+        if parent:
+            new = np.arange(len(self.roots))
+            for item in parent:
+                new[item] = root(item)
+            self.roots = new[self.roots]
+        return joining
+
+
+def groups(count: int, pairs: Iterable[Pair]) -> Indices:
+    """The group of each of ``count`` items, named by its first member, where pairs join them."""
+    joined = _Groups(count)
+    both = np.array(list(pairs), dtype=np.int64).reshape(-1, 2)
+    joined.join(both[:, 0], both[:, 1])
+    return joined.roots
+
+
+def _sharing(keys: Hashes, hashes: Hashes, joined: _Groups) -> Iterator[tuple[Indices, Indices]]:
+    """Arrays of pairs with equal keys in two groups: each with the next, the one after, …
 
     A key shared by very many (plain skies, white borders) is narrowed by the whole hash, so that
     the work stays near linear; of such crowds only those of nearest hashes are compared.
     """
     order = np.lexsort((hashes, keys))
-    ordered = keys[order]
+    ordered, roots = keys[order], joined.roots[order]
     for step in range(1, min(len(order), _LARGEST_GROUP)):
-        same = np.flatnonzero(ordered[step:] == ordered[:-step])
-        if not len(same):
+        same = ordered[step:] == ordered[:-step]
+        if not same.any():
             return
-        yield order[same], order[same + step]
+        pairs = np.flatnonzero(same & (roots[step:] != roots[:-step]))
+        if len(pairs):
+            before = joined.roots
+            yield order[pairs], order[pairs + step]
+            if joined.roots is not before:
+                roots = joined.roots[order]
+        elif _settled(ordered, roots):
+            return
+
+
+def _settled(ordered: Hashes, roots: Indices) -> bool:
+    """Whether all items of each key are in one group: then no further pair can join any."""
+    neighbours = ordered[1:] == ordered[:-1]
+    return bool((roots[1:][neighbours] == roots[:-1][neighbours]).all())
 
 
 @lru_cache

@@ -1,96 +1,197 @@
-"""Class folders: ``photos/cat/*.jpg`` and ``photos/non-cat/*.png``, below part folders or not."""
+"""Class folders: ``photos/cat/*.jpg`` and ``photos/non-cat/*.png``, below part folders or not.
+
+With ``label_from="name"`` the class is the beginning of a file's name: ``cat.0.jpg``.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from catclf.datasets.dataset import Part, Reading
+from catclf.datasets.names import require_distinct
+from catclf.datasets.parts import (
+    Layout,
+    find_layout,
+    folders_in,
+    loose_files,
+    named_after_classes,
+    part_kind,
+    seen_through,
+    system_folders,
+)
 from catclf.datasets.sources import FileSource, size_of_files
 from catclf.errors import DataError
 from catclf.images.formats import ENDINGS
 from catclf.images.preprocess import Preprocess
-from catclf.text import printable, reason
+from catclf.images.walk import LeftOut, Walk
+from catclf.text import counted, printable
 
-PARTS: dict[Part, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "test": ("test", "testing", "val", "valid", "validation"),
-}
+Classes = Sequence[tuple[str, Path]]
 
 
 def read(root: Path, part: Part, reading: Reading) -> FileSource:
     """List the images of each class, by name. Raises DataError when there are not two classes."""
-    divided = _parts(root)
-    folder = root
-    if divided:
-        if part not in divided:
-            other = printable(next(iter(divided.values())).name)
-            raise DataError(f"{printable(root)}: has no {part} folder beside {other}")
-        folder = divided[part]
+    if reading.label_from == "name":
+        return _read_names(root, part, reading)
+    layout = find_layout(root)
+    classes, folder = _of_part(root, layout, part)
     shown = printable(folder)
-    classes = tuple(path.name for path in _folders(folder))
-    if len(classes) < 2:
-        found = f"one class folder, {printable(classes[0])}" if classes else "no class folders"
+    notes = list(layout.notes)
+    require_distinct((name for name, _ in classes), shown)
+    _require_two(classes, folder)
+    walk = Walk()
+    for path in (root, folder, *(path for _, path in classes)):
+        walk.mark(str(path))
+    listed = {name: _images(walk, folder, path) for name, path in classes}
+    empty = [name for name, files in listed.items() if not files]
+    if empty and len(listed) - len(empty) < 2:
+        others = f": {walk.left_out}" if walk.left_out else ""
         raise DataError(
-            f"{shown}: holds {found}: two are needed, such as {shown}/cat and {shown}/non-cat"
+            f"{shown}: class folder {printable(empty[0])} holds no images "
+            f"({' '.join(sorted(ENDINGS))}){others}"
         )
-    files: list[str] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        found_files = list(_images(folder, name))
-        if not found_files:
-            raise DataError(
-                f"{shown}: class folder {printable(name)} holds no images "
-                f"({' '.join(sorted(ENDINGS))})"
-            )
-        files += found_files
-        labels += [label] * len(found_files)
-    preprocess = Preprocess(size_of_files(folder, files, reading), reading.fit or "squash")
-    name = root.resolve().name
-    return FileSource(shown, name, classes, np.array(labels), preprocess, folder, files, reading)
+    notes += [f"class folder {printable(name)} is empty and left out" for name in empty]
+    notes += _beside(folder, walk.left_out) if folder == layout.folder or layout.parts else []
+    names = tuple(name for name in listed if listed[name])
+    files = [file for name in names for file in listed[name]]
+    labels = np.repeat(np.arange(len(names)), [len(listed[name]) for name in names])
+    if walk.left_out:
+        notes.append(str(walk.left_out))
+    return _source(root, folder, names, labels, files, reading, notes)
 
 
-def parts(root: Path) -> set[Part]:
-    """Whether there is a train and a test folder, each with class folders."""
-    return set(_parts(root))
+def parts(root: Path, reading: Reading | None = None) -> set[Part]:
+    """The parts that hold class folders, or with labels in names those that hold named files."""
+    if reading is not None and reading.label_from == "name":
+        return set(_named_parts(root))
+    held: set[Part] = {kind for kind in find_layout(root).parts if kind != "other"}
+    return _with_test(held)
 
 
-def _parts(root: Path) -> dict[Part, Path]:
-    """The part folders, if the folders of ``root`` are parts rather than classes."""
-    found: dict[Part, Path] = {}
-    there = {path.name.lower(): path for path in _folders(root)}
-    for part, names in PARTS.items():
-        paths = (there[name] for name in names if name in there)
-        path = next((path for path in paths if _folders(path)), None)
-        if path is not None:
-            found[part] = path
-    return found
+def label_in_name(name: str) -> str:
+    """The class that a file's name begins with: cat for cat.0.jpg; "" for a name without one."""
+    stem = Path(name).stem
+    found = re.match(r"(.*?[^\W\d_])[\s._-]*(?:\(?\d+\)?[\s._-]*)+\D?$", stem)
+    label = found[1] if found else stem
+    return label.strip(" ._-") if re.search(r"[^\W\d_]", label) else ""
 
 
-def _folders(folder: Path) -> list[Path]:
-    try:
-        paths = sorted(path for path in folder.iterdir() if path.is_dir())
-    except OSError as error:
-        raise DataError(f"{printable(folder)}: cannot be listed: {reason(error)}") from error
-    return [path for path in paths if not path.name.startswith(".")]
+def _with_test(held: set[Part]) -> set[Part]:
+    """The parts, where validation images are the test part if there is no other."""
+    if "validation" in held and "test" not in held:
+        return (held - {"validation"}) | {"test"}
+    return held
 
 
-def _images(folder: Path, name: str) -> Iterator[str]:
+def _of_part(root: Path, layout: Layout, part: Part) -> tuple[Classes, Path]:
+    if not layout.parts:
+        return layout.whole, layout.folder
+    kind = part
+    if part == "test" and "test" not in layout.parts:
+        kind = "validation"
+    if kind not in layout.parts:
+        other = printable(next(iter(layout.places.values())).name)
+        raise DataError(f"{printable(root)}: has no {part} folder beside {other}")
+    return layout.parts[kind], layout.places[kind]
+
+
+def _require_two(classes: Classes, folder: Path) -> None:
+    if len(classes) >= 2:
+        return
+    shown = printable(folder)
+    held = f"one class folder, {printable(classes[0][0])}" if classes else "no class folders"
+    hint = named_after_classes([folder, *(path for _, path in classes)])
+    raise DataError(
+        f"{shown}: holds {held}: two are needed, such as {shown}/cat and {shown}/non-cat{hint}"
+    )
+
+
+def _images(walk: Walk, folder: Path, path: Path) -> list[str]:
     """Image files of a class and of folders in it, relative to ``folder``, in a fixed order.
 
-    Links to folders are not followed, so that a loop of links ends. Raises DataError for a folder
-    that cannot be listed: leaving out what is in it would change the result unseen.
+    Raises DataError for a folder that cannot be listed: leaving out what is in it would change
+    the result unseen.
     """
+    files = []
+    for file in walk.images(str(path), recursive=True):
+        if not isinstance(file, str):
+            raise DataError(f"{printable(file[0])}: {file[1]}")
+        files.append(os.path.relpath(file, folder))
+    return files
 
-    def refuse(error: OSError) -> None:
-        raise DataError(f"{printable(error.filename)}: cannot be listed: {reason(error)}")
 
-    for place, inner, files in os.walk(folder / name, onerror=refuse):
-        inner[:] = sorted(n for n in inner if not n.startswith("."))
-        below = os.path.relpath(place, folder)
-        for file in sorted(files):
-            if not file.startswith(".") and Path(file).suffix.lower() in ENDINGS:
-                yield str(Path(below) / file)
+def _beside(folder: Path, left_out: LeftOut) -> list[str]:
+    """A note on images beside the class folders; other files are counted with those in them."""
+    images = 0
+    for name in loose_files(folder):
+        if Path(name).suffix.lower() in ENDINGS:
+            images += 1
+        else:
+            left_out.add(name)
+    system = system_folders(folder)
+    notes = [f"passed over system folders: {', '.join(map(printable, system))}"] if system else []
+    if images:
+        notes.append(f"left out {counted(images, 'loose image')} beside the class folders")
+    return notes
+
+
+def _source(
+    root: Path,
+    folder: Path,
+    names: tuple[str, ...],
+    labels: np.ndarray,
+    files: list[str],
+    reading: Reading,
+    notes: list[str],
+) -> FileSource:
+    preprocess = Preprocess(size_of_files(folder, files, reading), reading.fit or "squash")
+    shown, name = printable(folder), root.resolve().name
+    return FileSource(
+        shown, name, names, labels, preprocess, folder, files, reading, notes=tuple(notes)
+    )
+
+
+def _read_names(root: Path, part: Part, reading: Reading) -> FileSource:
+    """The images of a part, each labelled by the beginning of its name."""
+    divided = _named_parts(root)
+    if divided and part not in divided:
+        other = printable(next(iter(divided.values())).name)
+        raise DataError(f"{printable(root)}: has no {part} folder beside {other}")
+    folder = divided.get(part, seen_through(root))
+    shown = printable(folder)
+    walk = Walk()
+    files, texts, nameless = [], [], 0
+    for file in _images(walk, folder, folder):
+        label = label_in_name(Path(file).name)
+        if label:
+            files.append(file)
+            texts.append(label)
+        else:
+            nameless += 1
+    classes = tuple(sorted(set(texts)))
+    require_distinct(classes, shown)
+    if len(classes) < 2:
+        held = f"one class, {printable(classes[0])}" if classes else "no class"
+        raise DataError(f"{shown}: the names of its files tell {held}: two are needed")
+    notes = [f"left out {counted(nameless, 'image')} whose names tell no class"] if nameless else []
+    notes += [str(walk.left_out)] if walk.left_out else []
+    index = {name: number for number, name in enumerate(classes)}
+    labels = np.array([index[text] for text in texts], dtype=np.int64)
+    return _source(root, folder, classes, labels, files, reading, notes)
+
+
+def _named_parts(root: Path) -> dict[Part, Path]:
+    """The part folders whose files are named after classes."""
+    found: dict[Part, Path] = {}
+    for path in sorted(folders_in(seen_through(root)), key=lambda path: len(path.name)):
+        kind = part_kind(path.name)
+        if kind is not None and kind != "other" and named_after_classes([path]):
+            found.setdefault(kind, path)
+    if "validation" in found and "test" not in found:
+        found["test"] = found.pop("validation")
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,14 @@ def require_output(output: Path, taken: Iterable[Path]) -> None:
 
 
 def write(
-    output: Path, parts: Mapping[Part, Source], compression: str = "none"
+    output: Path,
+    parts: Mapping[Part, Source],
+    compression: str = "none",
+    on_part: Callable[[Part], None] | None = None,
 ) -> dict[Part, Labels]:
     """Write the parts to one file, wholly or not at all; the labels that were written, by part.
+
+    ``on_part`` is called as each part is done.
 
     Images lie in chunks of 64, so that reading them in order touches each byte once. Their names
     and how they were made are kept beside them. Raises DataError and OutputError.
@@ -45,10 +50,12 @@ def write(
             with h5py.File(os.fsencode(temporary), "w") as file:
                 if classes:
                     file.create_dataset("list_classes", data=_bytes(classes), track_times=False)
-                return {
-                    part: _write_part(file, part, source, compression)
-                    for part, source in parts.items()
-                }
+                written = {}
+                for part, source in parts.items():
+                    written[part] = _write_part(file, part, source, compression)
+                    if on_part:
+                        on_part(part)
+                return written
         except (OSError, RuntimeError) as error:  # h5py's, when closing a file on a full disk
             raise OutputError(f"{printable(output)}: cannot be written: {_why(error)}") from error
 
@@ -64,8 +71,8 @@ def _write_part(file: Any, part: Part, source: Source, compression: str) -> Labe
         compression=None if compression == "none" else compression,
         track_times=False,
     )
-    images.attrs[FIT] = source.preprocess.fit
-    images.attrs[RESAMPLING] = source.preprocess.resampling
+    images.attrs[FIT] = np.bytes_(source.preprocess.fit)
+    images.attrs[RESAMPLING] = np.bytes_(source.preprocess.resampling)
     rows: list[Labels] = []
     count = 0
     for block_rows, block in source.blocks():

@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from catclf import machine
 from catclf.datasets import schema
+from catclf.datasets.arrays import as_pixels, require_numbers
+from catclf.datasets.blank import blank_notes
 from catclf.datasets.dataset import Part, Reading
+from catclf.datasets.labels import as_labels, check_classes, check_shape
 from catclf.datasets.sources import ArraySource
 from catclf.errors import DataError
 from catclf.text import printable, reason
@@ -39,30 +42,47 @@ def _read(archive: zipfile.ZipFile, path: Path, part: Part, reading: Reading) ->
     keys = [name.removesuffix(".npy") for name in archive.namelist()]
     if len(set(keys)) < len(keys):
         raise DataError(f"{shown}: holds a name twice")
-    x_key, y_key = schema.find_keys(keys, keys, part, shown)
-    classes: tuple[str, ...] = ()
-    if "list_classes" in keys:
-        with _Member(archive, "list_classes", shown) as member:
-            if member.dtype.kind not in "SU" or len(member.shape) != 1 or member.nbytes > 1 << 20:
-                raise DataError(f"{shown}: list_classes must be a list of names")
-            raw = member.array()
-        names = [n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in raw]
-        classes = schema.check_classes(names, shown)
+    x_key, y_key = schema.find_keys(keys, part, shown, reading.keys)
+    classes = _read_classes(archive, [key for key in keys if key not in (x_key, y_key)], shown)
     with _Member(archive, y_key, shown) as member:
-        schema.check_labels(member.shape, member.dtype, f"{shown}: {y_key}")
-        labels = schema.check_values(member.array(), classes, f"{shown}: {y_key}")
+        where = f"{shown}: {y_key}"
+        check_shape(member.shape, member.dtype, where)
+        named = as_labels(member.array(), classes or reading.classes, where)
     with _Member(archive, x_key, shown) as member:
         where = f"{shown}: {x_key}"
-        schema.check_images(member.shape, member.dtype, len(labels), reading.size, where)
-        pixels = member.array()
-    preprocess = schema.recorded(None, None, pixels.shape[1], reading, shown)
-    return ArraySource(shown, path.name, classes, labels, preprocess, pixels)
+        require_numbers(member.dtype, where)
+        taken = as_pixels(member.array(), len(named.labels), where)
+    schema.require_size(taken.pixels.shape[1], reading.size, where)
+    preprocess = schema.recorded(None, None, taken.pixels.shape[1], reading, shown)
+    notes = [f"{y_key} {note}" for note in named.notes]
+    notes += [f"{x_key} {note}" for note in taken.notes]
+    notes += blank_notes(taken.pixels, where)
+    return ArraySource(
+        shown, path.name, named.classes, named.labels, preprocess, taken.pixels, None, tuple(notes)
+    )
+
+
+def _read_classes(archive: zipfile.ZipFile, keys: list[str], shown: str) -> tuple[str, ...]:
+    """The class names under the first of the known keys that holds text."""
+    for key in schema.CLASS_NAMES:
+        if key not in keys:
+            continue
+        with _Member(archive, key, shown) as member:
+            plain = member.dtype.kind in "SU" and len(member.shape) == 1
+            if not plain or member.nbytes > 1 << 20:
+                if key == schema.CLASS_NAMES[0]:
+                    raise DataError(f"{shown}: list_classes must be a list of names")
+                continue
+            raw = member.array()
+        names = [n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in raw]
+        return check_classes(names, f"{shown}: {key}")
+    return ()
 
 
 def parts(path: Path) -> set[Part]:
     """Which of a training and a test part one archive has."""
     with suppress(Exception), zipfile.ZipFile(path) as archive:  # reading it will say what is wrong
-        return schema.parts({name.removesuffix(".npy") for name in archive.namelist()})
+        return schema.parts(name.removesuffix(".npy") for name in archive.namelist())
     return set()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catclf.datasets.dataset import ENDINGS, HDF5_ENDINGS, TABLE_ENDINGS, Dataset, Part, Reading
+from catclf.datasets.names import same_classes
 from catclf.datasets.sources import FileSource, to_dataset
 from catclf.errors import DataError
 from catclf.images.formats import ENDINGS as IMAGE_ENDINGS
@@ -39,7 +40,7 @@ def open_parts(
     """
     reading = reading or Reading()
     train = open_dataset(data, "train", reading)
-    if test is None and has_both_parts(data):
+    if test is None and has_both_parts(data, reading):
         test = data
     return train, None if test is None else open_like(train, test, "test", reading)
 
@@ -55,14 +56,23 @@ def open_like(train: Dataset, path: Path, part: Part, reading: Reading) -> Datas
         size=train.size,
         fit=train.preprocess.fit,
     )
-    data = open_dataset(path, part, same)
-    if data.classes != train.classes:
+    source = open_source(path, part, same)
+    data = to_dataset(source, same)
+    if not _fits(data.classes, train.classes, source.classes):
         raise DataError(
-            f"{printable(data.source)}: its classes are "
-            f"{printable(' and '.join(data.classes))}, those of {printable(train.source)} are "
-            f"{printable(' and '.join(train.classes))}"
+            f"{source.shown}: the classes of the {part} part are "
+            f"{printable(' and '.join(data.classes))}, those of {printable(train.source)} "
+            f"{printable(' and '.join(train.classes))}: give both parts the same classes"
         )
-    return data
+    return replace(data, classes=train.classes)
+
+
+def _fits(classes: tuple[str, str], trained: tuple[str, str], held: tuple[str, ...]) -> bool:
+    """Whether a part's classes are those of training: its negatives may be some of many."""
+    if same_classes(classes, trained):
+        return True
+    rest = trained[0] == f"non-{trained[1]}"
+    return bool(held) and rest and same_classes(classes[1:], trained[1:])
 
 
 def open_source(path: str | Path, part: Part, reading: Reading) -> Source:
@@ -84,7 +94,7 @@ def open_source(path: str | Path, part: Part, reading: Reading) -> Source:
     if ending in TABLE_ENDINGS:
         from catclf.datasets import table
 
-        return table.read(path, reading)
+        return table.read(path, part, reading)
     if ending == ".npz":
         from catclf.datasets import npz
 
@@ -99,12 +109,16 @@ def open_source(path: str | Path, part: Part, reading: Reading) -> Source:
     )
 
 
-def parts_of(path: Path) -> set[Part]:
+def parts_of(path: Path, reading: Reading | None = None) -> set[Part]:
     """Which parts a source holds under their names; none where it is not divided."""
     if path.is_dir():
         from catclf.datasets import folders
 
-        return folders.parts(path)
+        return folders.parts(path, reading)
+    if path.suffix.lower() in TABLE_ENDINGS and path.is_file():
+        from catclf.datasets import table
+
+        return table.parts(path, reading)
     if path.suffix.lower() in HDF5_ENDINGS:
         from catclf.datasets import hdf5
 
@@ -116,9 +130,9 @@ def parts_of(path: Path) -> set[Part]:
     return set()
 
 
-def has_both_parts(path: Path) -> bool:
+def has_both_parts(path: Path, reading: Reading | None = None) -> bool:
     """Whether a source holds a training and a test part."""
-    return len(parts_of(path)) == 2
+    return {"train", "test"} <= parts_of(path, reading)
 
 
 def stores_pixels(path: Path) -> bool:
@@ -163,7 +177,7 @@ def open_for(
     data = to_dataset(source, same)
     if not data.m:
         raise DataError(f"{printable(path)}: holds no images")
-    if source.classes and data.classes[0] != negative:
+    if source.classes and not same_classes(data.classes[:1], [negative]):
         note = (
             f"{printable(path)}: negatives are {printable(data.classes[0])} here and were "
             f"{printable(negative)} in training"

@@ -1,88 +1,104 @@
-"""Checks that stored arrays are labelled images, the same for HDF5 and ``.npz``."""
+"""The keys under which images, labels and class names are stored, for HDF5 and ``.npz``."""
 
 from __future__ import annotations
 
-from collections.abc import Container
-from typing import Any
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from catclf.datasets.dataset import Labels, Part, Reading
+from catclf.datasets.dataset import Part, Reading
+from catclf.datasets.parts import part_kind
 from catclf.errors import DataError
 from catclf.images.preprocess import FITS, Preprocess
-from catclf.text import counted, printable
+from catclf.text import printable
 
+Role = Literal["x", "y"]
 PLAIN = (("x", "y"), ("images", "labels"))
-KEYS: dict[Part, tuple[tuple[str, str], ...]] = {
-    "train": (("train_set_x", "train_set_y"), *PLAIN, ("test_set_x", "test_set_y")),
-    "test": (("test_set_x", "test_set_y"), *PLAIN, ("train_set_x", "train_set_y")),
+# The course's schema, and the order in which other parts are taken where the one wanted is not
+# there. What is written here goes before what is recognised by pattern.
+_ORDER: dict[Part, tuple[Part | None, ...]] = {
+    "train": ("train", None, "test"),
+    "validation": ("validation", None),
+    "test": ("test", None, "validation", "train"),
 }
-MOST_CLASSES = 1000
+_IMAGES = frozenset(
+    [
+        "x",
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "data",
+        "pixels",
+        "pixel",
+        "picture",
+        "pictures",
+        "photo",
+        "photos",
+        "jpeg",
+        "jpegs",
+        "input",
+        "inputs",
+    ]
+)
+_LABELS = frozenset(
+    ["y", "label", "labels", "target", "targets", "lab", "labs", "class", "category"]
+)
+CLASS_NAMES = (
+    "list_classes", "classes", "class_names", "classnames", "label_names", "target_names",
+    "category_names",
+)  # fmt: skip
 
 
-def find_keys(keys: Container[str], listed: list[str], part: Part, shown: str) -> tuple[str, str]:
+def find_keys(
+    listed: Sequence[str], part: Part, shown: str, wanted: tuple[str, str] | None = None
+) -> tuple[str, str]:
     """The keys of images and labels. Raises DataError that lists those found."""
-    for x_key, y_key in KEYS[part]:
-        if x_key in keys and y_key in keys:
-            return x_key, y_key
-    found = ", ".join(printable(key) for key in listed[:20]) or "nothing"
-    wanted = ", ".join(f"{x} and {y}" for x, y in KEYS[part])
-    raise DataError(f"{shown}: has none of the keys {wanted}; it holds {found}")
+    held = ", ".join(printable(key) for key in list(listed)[:20]) or "nothing"
+    if wanted is not None:
+        for key in wanted:
+            if key not in listed:
+                raise DataError(f"{shown}: has no key {printable(key)}; it holds {held}")
+        return wanted
+    there = set(listed)
+    if part != "validation":
+        course = ((f"{part}_set_x", f"{part}_set_y"), *PLAIN)
+        for pair in course:
+            if there.issuperset(pair):
+                return pair
+    pairs = _pairs(listed)
+    for kind in _ORDER[part]:
+        if kind in pairs:
+            return pairs[kind]
+    raise DataError(
+        f"{shown}: has none of the keys {part}_set_x and {part}_set_y, x and y, images and labels, "
+        f"or the like; it holds {held}: `keys=images,labels` names others"
+    )
 
 
-def parts(keys: Container[str]) -> set[Part]:
+def parts(listed: Iterable[str]) -> set[Part]:
     """Those parts of which images and labels are among the keys."""
-    named: tuple[Part, ...] = ("train", "test")
-    return {part for part in named if f"{part}_set_x" in keys and f"{part}_set_y" in keys}
+    held: set[Part] = {kind for kind in _pairs(listed) if kind is not None}
+    if "validation" in held and "test" not in held:
+        held = (held - {"validation"}) | {"test"}
+    return held
 
 
-def check_labels(shape: tuple[int, ...], dtype: np.dtype[Any], shown: str) -> None:
-    """Labels are integers of shape (m,), (1, m) or (m, 1)."""
-    if dtype.kind not in "biu":
-        raise DataError(f"{shown} is {dtype}: labels must be integers, 0 or 1")
-    if len(shape) not in (1, 2) or (len(shape) == 2 and 1 not in shape):
-        raise DataError(f"{shown} has shape {shape}: labels must have shape (m,)")
-
-
-def check_values(labels: NDArray[Any], classes: tuple[str, ...], shown: str) -> Labels:
-    """Labels (m,) int64, each the index of a class."""
-    values = labels.reshape(-1)
-    count = len(classes) or 2
-    outside = np.flatnonzero((values < 0) | (values >= count))
-    if len(outside):
-        allowed = "0 or 1" if count == 2 else f"0 to {count - 1}"
-        raise DataError(
-            f"{shown} has label {values[outside[0]]} at image {outside[0]}: "
-            f"labels must be {allowed}"
-        )
-    return values.astype(np.int64)
-
-
-def check_classes(names: list[str], shown: str) -> tuple[str, ...]:
-    """Two or more different names."""
-    if not 2 <= len(names) <= MOST_CLASSES or len(set(names)) < len(names) or not all(names):
-        raise DataError(f"{shown}: list_classes must be two or more different names")
-    return tuple(names)
-
-
-def check_images(
-    shape: tuple[int, ...], dtype: np.dtype[Any], m: int, size: int | None, shown: str
-) -> None:
-    """Images are uint8 (m, size, size, 3), as many as there are labels."""
-    if dtype != np.uint8:
-        raise DataError(f"{shown} is {dtype}: pixels must be uint8, 0 to 255")
-    if len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2] or shape[1] == 0:
-        raise DataError(f"{shown} has shape {shape}: (m, 64, 64, 3) or another square is needed")
-    if shape[0] != m:
-        raise DataError(f"{shown} has {counted(shape[0], 'image')}, but {counted(m, 'label')}")
-    if m == 0:
-        raise DataError(f"{shown} has no images")
-    if size is not None and shape[1] != size:
-        raise DataError(
-            f"{shown} has images of {shape[1]}x{shape[1]}, not {size}x{size}: "
-            f"train with `size={shape[1]}`"
-        )
+def role(key: str) -> tuple[Part | None, Role | None]:
+    """The part that a key such as ``X_train`` names, and whether it is of images or labels."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[XY])(?=[a-zA-Z])", "_", key)
+    part: Part | None = None
+    rest = []
+    for word in re.split(r"[/_\s.-]+", words.casefold()):
+        kind = part_kind(word) if word else None
+        if kind in ("train", "validation", "test"):
+            part = kind
+        elif word and word != "set":
+            rest.append(word)
+    name = "_".join(rest)
+    if name in _IMAGES:
+        return part, "x"
+    return part, "y" if name in _LABELS else None
 
 
 def recorded(fit: Any, resampling: Any, size: int, reading: Reading, shown: str) -> Preprocess:
@@ -94,3 +110,26 @@ def recorded(fit: Any, resampling: Any, size: int, reading: Reading, shown: str)
     if reading.fit not in (None, fit):
         raise DataError(f"{shown}: was packed with `fit={fit}`, not {reading.fit}")
     return Preprocess(size, fit, resampling)
+
+
+def require_size(size: int, wanted: int | None, shown: str) -> None:
+    """Raise DataError where stored images have another size than the one wanted."""
+    if wanted is not None and size != wanted:
+        raise DataError(
+            f"{shown} has images of {size}x{size}, not {wanted}x{wanted}: train with `size={size}`"
+        )
+
+
+def _pairs(listed: Iterable[str]) -> dict[Part | None, tuple[str, str]]:
+    """The keys of images and labels of each part that has exactly one of each."""
+    found: dict[tuple[Part | None, Role], list[str]] = {}
+    for key in listed:
+        part, kind = role(key)
+        if kind is not None:
+            found.setdefault((part, kind), []).append(key)
+    pairs = {}
+    for part in ("train", "validation", "test", None):
+        x, y = found.get((part, "x"), []), found.get((part, "y"), [])
+        if len(x) == 1 and len(y) == 1:
+            pairs[part] = (x[0], y[0])
+    return pairs

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from catclf.datasets.dataset import Dataset, Labels, Reading
+from catclf.datasets.names import CAT, key, match, negated
 from catclf.errors import DataError, ImageError
 from catclf.images.pool import decode_all
 from catclf.images.preprocess import Preprocess
@@ -24,7 +25,6 @@ BLOCK = 64  # images
 LISTED = 10  # unreadable images named in an error
 SAMPLED = 25  # images whose dimensions are looked at
 SMALL = 64  # height and width of images that are brought to no other size
-CAT = "cat"
 
 
 def size_of_files(root: Path, files: Sequence[str], reading: Reading) -> int:
@@ -48,7 +48,8 @@ class Source(Protocol):
     """Labelled images that are read block by block.
 
     ``labels`` (m,) index ``classes``, which is empty when the source does not name them and the
-    labels are 0 and 1; ``shown`` names the source in messages, ``name`` in a model.
+    labels are 0 and 1; ``shown`` names the source in messages, ``name`` in a model; ``notes``
+    say what the reader decided.
     """
 
     shown: str
@@ -56,6 +57,7 @@ class Source(Protocol):
     classes: tuple[str, ...]
     labels: Labels
     preprocess: Preprocess
+    notes: tuple[str, ...]
 
     def blocks(self) -> Iterator[tuple[Labels, Pixels]]:
         """Row numbers (k,) and images (k, size, size, 3), in order, of all that can be read."""
@@ -75,6 +77,7 @@ class ArraySource:
     preprocess: Preprocess
     pixels: Pixels
     stored_names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def blocks(self) -> Iterator[tuple[Labels, Pixels]]:
         for start in range(0, len(self.labels), BLOCK):
@@ -99,10 +102,13 @@ class FileSource:
     reading: Reading
     lines: Sequence[int] | None = None
     skipped: list[tuple[int, str]] = field(default_factory=list)  # rows and reasons
+    notes: tuple[str, ...] = ()
 
     def blocks(self) -> Iterator[tuple[Labels, Pixels]]:
         paths = (str(self.root / file) for file in self.files)
-        decoded = decode_all(paths, self.preprocess, workers=self.reading.workers)
+        decoded = decode_all(
+            paths, self.preprocess, self.reading.limits, workers=self.reading.workers
+        )
         rows: list[int] = []
         images: list[Pixels] = []
         self.skipped.clear()
@@ -191,7 +197,7 @@ def to_dataset(source: Source, reading: Reading) -> Dataset:
     rows, images = _gather(source, reading, classes)
     names = source.names()
     kept = names if names is None or len(rows) == len(names) else [names[row] for row in rows]
-    notes = [note] if note else []
+    notes = [*source.notes, *([note] if note else [])]
     if isinstance(source, FileSource) and source.skipped:
         notes.append(source.left_out())
     return Dataset(
@@ -208,27 +214,43 @@ def to_dataset(source: Source, reading: Reading) -> Dataset:
 def choose_positive(source: Source, wanted: str | None) -> tuple[str, str]:
     """The name of the positive class, and a note where the choice should be known.
 
-    ``wanted``, else cat where there is one, else, of two, the one that the other negates (dog and
-    non-dog) or the second. Raises DataError when it is not among them or must be given.
+    ``wanted``, else cat where there is one (in any case, or as cats), else, of two, the one that
+    the other negates (dog and non-dog) or the second. Raises DataError when it is not among them
+    or must be given.
     """
     classes = source.classes
     if not classes:
-        return wanted or CAT, ""
-    shown = ", ".join(printable(name) for name in classes[:20])
-    if wanted is not None and wanted not in classes:
-        raise DataError(
-            f"{source.shown}: no class is named {printable(wanted)}: choose from {shown}"
+        name = wanted or CAT
+        return name, (
+            f"labels have no names: label 1 is taken as {printable(name)} "
+            "(`classes=dog,cat` names 0 and 1)"
         )
-    if wanted is None and CAT not in classes and len(classes) > 2:
+    shown = ", ".join(printable(name) for name in classes[:20])
+    if wanted is not None:
+        meant = match(wanted, classes)
+        if meant is None:
+            raise DataError(
+                f"{source.shown}: no class is named {printable(wanted)}: choose from {shown}"
+            )
+        note = "" if meant == wanted else f"{printable(meant)} is the class that is meant"
+        if len(classes) > 2:
+            note = _of_many(meant, classes)
+        return meant, note
+    cat = match(CAT, classes)
+    if cat is None and len(classes) > 2:
         raise DataError(f"{source.shown}: say which class to find with `positive`: {shown}")
-    negated = [name for name in classes[:2] if f"non-{name}" in classes]
-    positive = wanted or (CAT if CAT in classes else (negated or classes[1:])[0])
-    name = printable(positive)
+    keys = [negated(name) for name in classes]
+    positive = cat or next((name for name in classes[:2] if key(name) in keys), classes[1])
     if len(classes) > 2:
-        return positive, f"{name} is positive, the other {len(classes) - 1} classes are not"
-    if wanted is None and positive != CAT:
-        return positive, f"{name} is the positive class (`positive` chooses another)"
+        return positive, _of_many(positive, classes)
+    if cat is None:
+        note = f"{printable(positive)} is the positive class (`positive` chooses another)"
+        return positive, note
     return positive, ""
+
+
+def _of_many(positive: str, classes: tuple[str, ...]) -> str:
+    return f"{printable(positive)} is positive, the other {len(classes) - 1} classes are not"
 
 
 def two_classes(classes: tuple[str, ...], positive: str) -> tuple[str, str]:

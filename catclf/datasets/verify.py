@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from catclf.datasets import duplicates
 from catclf.datasets.dataset import Labels
-from catclf.datasets.sources import CAT, FileSource, Source, choose_positive
+from catclf.datasets.names import CAT
+from catclf.datasets.sources import FileSource, Source, choose_positive
 from catclf.maths import Floats, Pixels
 from catclf.metrics.counts import SHARE_DEVIATIONS, SHARE_DIFFERENCE
 from catclf.parallel import blas_threads

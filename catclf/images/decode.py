@@ -7,14 +7,22 @@ import stat
 import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from catclf.errors import ImageError
 from catclf.images.formats import sniff
 from catclf.images.preprocess import Limits, Preprocess
+from catclf.images.repair import PNG, cleaned_png, damaged_chunk, ended_jpeg
+from catclf.images.tones import (
+    eight_bits,
+    is_deep,
+    tiff_kind,
+    with_eight_bit_transparency,
+)
 from catclf.text import counted, reason
 
 if TYPE_CHECKING:  # NumPy is loaded by the functions that need it: decoding a JPEG does not
@@ -65,6 +73,63 @@ def _image(path: str | Path, preprocess: Preprocess, limits: Limits) -> Image.Im
 
 def _decoded(file: BinaryIO, preprocess: Preprocess, limits: Limits) -> Image.Image:
     """An open file as the image wanted. May raise whatever Pillow raises."""
+    try:
+        return _once(file, preprocess, limits)
+    except _StumbledError as stumbled:
+        cause = stumbled.cause
+    except (OSError, ValueError, SyntaxError) as error:
+        cause = error
+    file.seek(0)
+    content = file.read(limits.file_bytes)
+    mended = _mended(content, preprocess, limits, cause)
+    if mended is not None:
+        return mended
+    raise _explained(content, cause)
+
+
+class _StumbledError(Exception):
+    """A reader does not take a file that begins like one of its format."""
+
+    def __init__(self, format: str, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.format, self.cause = format, cause
+
+
+def _mended(
+    content: bytes, preprocess: Preprocess, limits: Limits, cause: Exception
+) -> Image.Image | None:
+    """The image, if all its pixels are there and only what is beside them is damaged."""
+    try:
+        if cleaned := cleaned_png(content):
+            return _once(BytesIO(cleaned), preprocess, limits)
+        if "truncated" in str(cause) and (ended := ended_jpeg(content)):
+            one, other = (_once(BytesIO(each), preprocess, limits) for each in ended)
+            return one if one.tobytes() == other.tobytes() else None
+    except (_StumbledError, OSError, ValueError, SyntaxError):
+        pass
+    return None
+
+
+def _explained(content: bytes, cause: Exception) -> Exception:
+    """The failure of a reader as what it means: damage, a kind not read, or no image at all."""
+    if (chunk := damaged_chunk(content)) and content.startswith(PNG):
+        return ImageError("damaged", f"is damaged: the checksum of its {chunk} is wrong")
+    if content[:4] in _TIFF and isinstance(cause, SyntaxError) and "unknown" in str(cause):
+        return ImageError(
+            "unsupported",
+            f"is a TIFF image of a kind that is not read here{tiff_kind(content)}: convert it to "
+            "8 or 16 bits of grey or RGB",
+        )
+    if isinstance(cause, SyntaxError | IndexError | TypeError | struct.error):
+        format = sniff(BytesIO(content))[0]
+        return ImageError("not-a-picture", f"begins like a {format} image, but is none")
+    return cause
+
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def _once(file: BinaryIO, preprocess: Preprocess, limits: Limits) -> Image.Image:
     image = _identified(file)
     _check_size(image, limits)
     with silent_stderr() if image.format == "TIFF" else nullcontext():
@@ -74,16 +139,33 @@ def _decoded(file: BinaryIO, preprocess: Preprocess, limits: Limits) -> Image.Im
 def _loaded(image: Image.Image, preprocess: Preprocess, limits: Limits) -> Image.Image:
     # A JPEG decoded at 1/2, 1/4 or 1/8, but not below the size wanted, is decoded much faster.
     image.draft("RGB", (preprocess.size, preprocess.size))
-    image.load()
+    if image.format == "PNG":
+        with_eight_bit_transparency(image)
+    with _reading_truncated() if limits.truncated else nullcontext():
+        image.load()
     _check_size(image, limits)  # an icon may hold more than it declares
     return _fitted(_rgb(_upright(image), preprocess), preprocess)
+
+
+@contextmanager
+def _reading_truncated() -> Iterator[None]:
+    """A block in which files that are cut short give what there is of them."""
+    from PIL import ImageFile  # noqa: TID251
+
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _check_size(image: Image.Image, limits: Limits) -> None:
     width, height = image.size
     if width * height > limits.pixels:
         raise ImageError(
-            "too-large", f"has {width}x{height} pixels, more than the limit of {limits.pixels}"
+            "too-large",
+            f"has {width}x{height} pixels, more than the limit of {limits.pixels}: "
+            f"`max_pixels={width * height}` reads it",
         )
 
 
@@ -96,7 +178,12 @@ def _identified(file: BinaryIO) -> Image.Image:
     from PIL import Image  # noqa: TID251
 
     format, module = sniff(file)
-    import_module(f"PIL.{module}")
+    if format == "HEIF":
+        import pillow_heif  # noqa: TID251
+
+        pillow_heif.register_heif_opener(thumbnails=False)
+    else:
+        import_module(f"PIL.{module}")
     silence_pillow()
     factory, accept = Image.OPEN[format]
     file.seek(0)
@@ -108,8 +195,8 @@ def _identified(file: BinaryIO) -> Image.Image:
         if not accepted:
             raise SyntaxError
         image: Image.Image = factory(file, "")
-    except (SyntaxError, IndexError, TypeError, struct.error):  # as Image.open understands them
-        raise ImageError("not-a-picture", f"begins like a {format} image, but is none") from None
+    except (SyntaxError, IndexError, TypeError, struct.error) as error:  # as Image.open does
+        raise _StumbledError(format, error) from None
     return image
 
 
@@ -134,19 +221,13 @@ def _opened(path: str | Path, limits: Limits) -> BinaryIO:
 
 def _upright(image: Image.Image) -> Image.Image:
     """Turned as its EXIF orientation says; EXIF that cannot be read says nothing."""
-    from PIL import Image  # noqa: TID251
-
     if image.format != "TIFF" and not _EXIF_KEYS & image.info.keys():
         return image
-    turn = Image.Transpose
-    methods = {2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM}
-    methods |= {5: turn.TRANSPOSE, 6: turn.ROTATE_270, 7: turn.TRANSVERSE, 8: turn.ROTATE_90}
-    try:
-        orientation: Any = image.getexif().get(0x0112)
-        method = methods.get(orientation)
-    except Exception:  # the reader of EXIF raises anything at all
-        return image
-    return image if method is None else image.transpose(method)
+    from PIL import ImageOps  # noqa: TID251
+
+    with suppress(Exception):  # the reader of EXIF raises anything at all
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 _EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
@@ -156,8 +237,8 @@ def _rgb(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     """Any mode as RGB; transparency over the background, deep grey scaled to 8 bits."""
     from PIL import Image  # noqa: TID251
 
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _eight_bits(image)
+    if is_deep(image):
+        image = eight_bits(image)
     if image.mode == "LAB":
         return _from_lab(image)
     if image.has_transparency_data:
@@ -165,32 +246,6 @@ def _rgb(image: Image.Image, preprocess: Preprocess) -> Image.Image:
         base = Image.new("RGBA", image.size, (*preprocess.background, 255))
         image = Image.alpha_composite(base, image)
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit, 32-bit or float grey as 8-bit grey.
-
-    16-bit values are divided by 257. 32-bit and float values carry no scale of their own: values
-    within 0 … 1 (float only), 0 … 255 and 0 … 65535 are taken as such, in this order.
-    """
-    import numpy as np
-    from PIL import Image  # noqa: TID251
-
-    values: Any = np.asarray(image)
-    if not np.isfinite(values).all():
-        raise ImageError("damaged", "has pixels that are not finite numbers")
-    top = float(values.max(initial=0.0))
-    if image.mode.startswith("I;16"):
-        scale = 257.0
-    elif image.mode == "F" and top <= 1.0:
-        scale = 1.0 / 255.0
-    else:
-        scale = 1.0 if top <= 255.0 else 257.0
-    grey = np.empty(values.shape, dtype=np.uint8)
-    for start in range(0, len(values), 64):  # in float64 a large image would take 8 times as much
-        rows = values[start : start + 64].astype(np.float64)
-        grey[start : start + 64] = np.clip(np.rint(rows / scale), 0, 255)
-    return Image.fromarray(grey)
 
 
 def _from_lab(image: Image.Image) -> Image.Image:
@@ -238,8 +293,10 @@ def _from_os(error: OSError) -> ImageError:
         return ImageError("forbidden", "may not be read: check its permissions")
     if error.errno is not None:
         return ImageError("unreadable", f"cannot be read: {reason(error)}")
-    kind = "truncated" if "truncated" in str(error) else "damaged"
-    return ImageError(kind, f"cannot be decoded: {_first_line(error)}")
+    if "truncated" in str(error):
+        message = f"cannot be decoded: {_first_line(error)}: `truncated` reads what is there"
+        return ImageError("truncated", message)
+    return ImageError("damaged", f"cannot be decoded: {_first_line(error)}")
 
 
 def _first_line(error: BaseException) -> str:

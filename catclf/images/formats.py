@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from functools import cache
+from importlib.util import find_spec
 from typing import BinaryIO
 
 from catclf.errors import ImageError
@@ -12,6 +14,16 @@ ENDINGS = frozenset(
     | {".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".tga", ".ico"}
 )
 
+
+HEIF_ENDINGS = frozenset({".heic", ".heif", ".hif"})
+# Files that begin like an image and are none: raw data of cameras, whose first image is a
+# thumbnail, and downloads that are not complete.
+NOT_SNIFFED = frozenset(
+    {".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2"}
+    | {".pef", ".srw", ".raf", ".3fr", ".erf", ".kdc", ".mrw", ".raw", ".x3f", ".iiq", ".mos"}
+    | {".part", ".partial", ".crdownload", ".download", ".tmp", ".temp", ".filepart", ".bak"}
+    | {".orig"}
+)
 
 # What a file begins with, and Pillow's module that reads it. EPS
 # starts another program; the rest of Pillow's readers are seldom met and seldom tested against
@@ -52,7 +64,12 @@ def sniff(file: BinaryIO) -> tuple[str, str]:
         if brands & {b"avif", b"avis"}:
             return "AVIF", "AvifImagePlugin"
         if brands & (_HEIC | {b"mif1", b"msf1"}):
-            raise _unsupported("HEIC")
+            if heif_is_there():
+                return "HEIF", "HEIF"
+            raise ImageError(
+                "unsupported",
+                "is a HEIC image: install the extra catclf[heif], or convert it to JPEG or PNG",
+            )
     for magic, format in _FOREIGN:
         if start.startswith(magic):
             raise _unsupported(format)
@@ -69,8 +86,31 @@ def _unsupported(format: str) -> ImageError:
     )
 
 
-def is_image(entry: os.DirEntry[str], endings: frozenset[str] = ENDINGS) -> bool:
-    """Whether an entry of a folder looks like an image: not hidden, and with a known ending."""
-    name = entry.name
-    known = os.path.splitext(name)[1].lower() in endings  # noqa: PTH122  # a Path costs 3 µs
-    return known and not name.startswith(".") and not entry.is_dir()
+def looks_like_image(path: str) -> bool:
+    """Whether a file whose ending is not an image's begins like one that is read here.
+
+    Formats with a short mark are looked at more closely: many texts begin with BM or P5.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            start = file.read(64)
+            file.seek(0)
+            format, _ = sniff(file)
+    except (OSError, ImageError):
+        return False
+    if format == "BMP":
+        return start[14:18] in _BMP_HEADERS
+    if format == "PPM":
+        return start[1:2].isdigit() and start[2:3].isspace() and start[3:4] in _AFTER_PPM
+    return format != "ICO"
+
+
+_BMP_HEADERS = {size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124)}
+_AFTER_PPM = {bytes([byte]) for byte in b"#0123456789"}
+
+
+@cache
+def heif_is_there() -> bool:
+    """Whether the optional library that decodes HEIC is installed."""
+    return find_spec("pillow_heif") is not None

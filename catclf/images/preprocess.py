@@ -28,7 +28,8 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class Limits:
-    """What is refused before it is decoded."""
+    """What is refused before it is decoded; ``truncated`` reads what is there of cut files."""
 
     pixels: int = 100_000_000  # 400 MB while decoding RGBA
     file_bytes: int = 256 * 1024 * 1024
+    truncated: bool = False

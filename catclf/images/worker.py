@@ -29,7 +29,7 @@ def settings(preprocess: Preprocess, limits: Limits) -> str:
     return json.dumps(
         [
             [preprocess.size, preprocess.fit, preprocess.resampling, preprocess.background],
-            [limits.pixels, limits.file_bytes],
+            [limits.pixels, limits.file_bytes, limits.truncated],
         ]
     )
 

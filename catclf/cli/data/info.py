@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from catclf.cli.json_text import json_line
-from catclf.cli.open_data import open_all_parts, reading_with_progress, warn_of_idle_fit
-from catclf.cli.options import OUTPUT, FitOption, JsonOrText, Size, SkipBad, SourcePath
+from catclf.cli.open_data import (
+    open_all_parts,
+    reading_with_progress,
+    warn_of_idle_fit,
+    warn_of_left_out,
+    warn_of_notes,
+)
+from catclf.cli.options import (
+    OUTPUT,
+    FitOption,
+    JsonOrText,
+    Size,
+    SkipBad,
+    SourcePath,
+    reads_sources,
+)
 from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put
+from catclf.errors import DataError
 from catclf.storage.files import replacing
 from catclf.text import counted, printable
 
 if TYPE_CHECKING:
     from catclf.datasets import Part
     from catclf.datasets.sources import Source
+    from catclf.maths import Pixels
 
 SHEET = 96  # images on a contact sheet: 12 by 8
 
 
+@reads_sources
 def info(
     source: SourcePath,
     image_file: Annotated[
@@ -42,6 +60,7 @@ def info(
     warn_of_idle_fit(fit, [source])
     with reading_with_progress(size, fit, skip_bad, quiet=False) as reading:
         parts = open_all_parts(source, reading)
+        warn_of_notes(parts.values())
         if image_file is not None:
             _write_sheet(image_file, parts)
     facts = {part: _facts(found) for part, found in parts.items()}
@@ -80,20 +99,38 @@ def _text(part: str, fact: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _require_one_size(parts: dict[Part, Source]) -> None:
+    sizes = {part: source.preprocess.size for part, source in parts.items()}
+    if len(set(sizes.values())) > 1:
+        shown = next(iter(parts.values())).shown
+        each = ", ".join(f"{part} {size}x{size}" for part, size in sizes.items())
+        raise DataError(
+            f"{shown}: its parts have images of different sizes ({each}): "
+            "a contact sheet needs one size"
+        )
+
+
 def _write_sheet(image_file: Path, parts: dict[Part, Source]) -> None:
     """Images of all parts, evenly chosen, each class's in a frame of its own colour."""
     import numpy as np
 
+    from catclf.datasets.sources import FileSource, rows_of
     from catclf.images.png import contact_sheet
 
-    images, labels = [], []
+    _require_one_size(parts)
+    images: list[Pixels] = []
+    labels: list[int] = []
     for source in parts.values():
         m = len(source.labels)
-        wanted = set(np.linspace(0, m - 1, min(m, SHEET // len(parts))).round().astype(int))
-        for rows, block in source.blocks():
-            for row, image in zip(rows.tolist(), block, strict=True):
-                if row in wanted:
-                    images.append(image)
-                    labels.append(int(source.labels[row]))
+        rows = np.linspace(0, m - 1, min(m, SHEET // len(parts))).round().astype(np.int64)
+        chosen = rows_of(source, rows)
+        if isinstance(chosen, FileSource):
+            chosen.reading = replace(chosen.reading, every_class=False)
+        for shown, block in chosen.blocks():
+            images += list(block)
+            labels += chosen.labels[shown].tolist()
+        warn_of_left_out(chosen)
+    if not images:
+        raise DataError(f"{next(iter(parts.values())).shown}: no image can be read for the sheet")
     with replacing(image_file) as file:
         file.write(contact_sheet(np.stack(images), labels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Literal
@@ -13,13 +14,24 @@ from catclf.cli.open_data import (
     reading_with_progress,
     warn_of_idle_fit,
     warn_of_left_out,
+    warn_of_notes,
 )
-from catclf.cli.options import DATA, OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath
+from catclf.cli.options import (
+    DATA,
+    OUTPUT,
+    FitOption,
+    Quiet,
+    Size,
+    SkipBad,
+    SourcePath,
+    reads_sources,
+)
 from catclf.cli.output_paths import require_no_image
 from catclf.cli.stdout import put
 from catclf.text import counted, printable
 
 
+@reads_sources
 def pack(
     source: SourcePath,
     output: Annotated[
@@ -53,14 +65,15 @@ def pack(
 
     require_output(output, [source])
     require_no_image(output, [source])
-    began = perf_counter()
     warn_of_idle_fit(fit, [source])
     with reading_with_progress(size, fit, skip_bad, quiet, workers=workers) as reading:
         parts = open_all_parts(source, reading)
-        written = write(output, parts, compress)
-    for part, labels in written.items():
+        warn_of_notes(parts.values())
+        times = [perf_counter()]
+        written = write(output, parts, compress, lambda _: times.append(perf_counter()))
+    for (part, labels), (began, ended) in zip(written.items(), pairwise(times), strict=True):
         warn_of_left_out(parts[part])
         if not quiet:
-            rate = len(labels) / max(perf_counter() - began, 1e-9)
+            rate = len(labels) / max(ended - began, 1e-9)
             images = counted(len(labels), "image")
             put(f"{printable(output)}: {part} {images}, {rate:,.0f} a second\n")

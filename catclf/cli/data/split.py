@@ -7,14 +7,20 @@ from typing import Annotated
 
 import typer
 
-from catclf.cli.open_data import reading_with_progress, warn_of_idle_fit, warn_of_left_out
-from catclf.cli.options import OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath
+from catclf.cli.open_data import (
+    reading_with_progress,
+    warn_of_idle_fit,
+    warn_of_left_out,
+    warn_of_notes,
+)
+from catclf.cli.options import OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath, reads_sources
 from catclf.cli.output_paths import require_no_image
 from catclf.cli.stdout import put
 from catclf.errors import DataError
 from catclf.text import counted, printable
 
 
+@reads_sources
 def split(
     source: SourcePath,
     output: Annotated[
@@ -47,7 +53,8 @@ def split(
     warn_of_idle_fit(fit, [source])
     with reading_with_progress(size, fit, skip_bad, quiet) as reading:
         whole = open_source(source, "train", reading)
-        if has_both_parts(source):
+        warn_of_notes([whole])
+        if has_both_parts(source, reading):
             raise DataError(f"{whole.shown}: has a training and a test part already")
         measured = measure(whole.name, whole)
         warn_of_left_out(whole)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from catclf.cli.json_text import json_line
-from catclf.cli.open_data import open_all_parts, reading_with_progress
-from catclf.cli.options import JsonOrText, Size
+from catclf.cli.open_data import open_all_parts, reading_with_progress, warn_of_notes
+from catclf.cli.options import JsonOrText, Size, reads_sources
 from catclf.cli.signals import ExitCode
 from catclf.cli.stdout import put
 from catclf.text import counted, printable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from catclf.datasets.verify import Finding, Part
 
 
+@reads_sources
 def verify(
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Data sets.")],
     size: Size = None,
@@ -38,6 +39,7 @@ def verify(
     with reading_with_progress(size, None, skip_bad=True, quiet=False) as reading:
         for source, name in zip(sources, names, strict=True):
             parts = open_all_parts(source, replace(reading, every_class=False))
+            warn_of_notes(parts.values())
             for part, found in parts.items():
                 label = printable(name if names.count(name) == 1 else source)
                 label += f" {part}" if len(parts) > 1 else ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catclf.cli.options import OUTPUT, ModelPath, Threshold
+from catclf.cli.options import OUTPUT, TRUNCATED_HELP, ModelPath, Threshold
 from catclf.cli.signals import ExitCode, Signals, Stopped
 from catclf.cli.stdout import Write, as_options, results, warn
 from catclf.errors import ImageError, OutputError, SettingsError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from catclf.cli.predict.records import Line, Record
     from catclf.images.pool import Outcome
     from catclf.images.preprocess import Limits
+    from catclf.images.walk import LeftOut
     from catclf.images.worker_handle import Decoder
     from catclf.model import Model
 
@@ -117,6 +118,9 @@ def predict(
             rich_help_panel=LIMITS,
         ),
     ] = None,
+    truncated: Annotated[
+        bool, typer.Option("--truncated", help=TRUNCATED_HELP, rich_help_panel=LIMITS)
+    ] = False,
 ) -> None:
     """Score images: path, predicted class, and probability of the positive class.
 
@@ -129,18 +133,16 @@ def predict(
 
     Example: find . -name '*.jpg' -print0 | catclf predict -0 - --only cat --print0
     """
-    if print0 and only is None:
-        raise SettingsError("--print0 ends the paths of --only: give both")
-    if only is not None and format is not None:
-        raise SettingsError("--only prints bare paths: leave out --format")
+    _require_consistent(print0, only, format)
     tally = Tally(output)
     try:
         with Signals() as signals:
             from catclf.cli.predict.inputs import read_inputs
             from catclf.images.pool import getting_ready
+            from catclf.images.walk import LeftOut
 
-            inputs = read_inputs(paths, null=null, recursive=recursive)
-            limits = _limits(max_pixels, max_bytes)
+            left_out, limits = LeftOut(), _limits(max_pixels, max_bytes, truncated)
+            inputs = read_inputs(paths, null=null, recursive=recursive, left_out=left_out)
             with (
                 getting_ready(inputs) as started,
                 results(output, [model, *_files(paths)]) as write,
@@ -161,6 +163,7 @@ def predict(
                     for batch in batches:
                         tally.show(batch, write, line)
                         on_progress(tally.done)
+                warn_of_files(left_out)
                 with signals.pause:
                     pass  # the last moment at which a signal leaves the old output
     except Stopped as stopped:
@@ -206,6 +209,19 @@ class Tally:
                 )
 
 
+def _require_consistent(print0: bool, only: str | None, format: Format | None) -> None:
+    if print0 and only is None:
+        raise SettingsError("--print0 ends the paths of --only: give both")
+    if only is not None and format is not None:
+        raise SettingsError("--only prints bare paths: leave out --format")
+
+
+def warn_of_files(left_out: LeftOut) -> None:
+    """Count on stderr the files of folders that are no images."""
+    if left_out:
+        warn(str(left_out))
+
+
 def _writer(
     model: Model, format: Format | None, only: str | None, print0: bool
 ) -> tuple[bytes, Line]:
@@ -213,10 +229,15 @@ def _writer(
     from catclf.cli.predict.records import path_line, writer
 
     if only is not None:
+        meant: str | None = only
         if only not in model.classes:
+            from catclf.datasets.names import match
+
+            meant = match(only, model.classes)
+        if meant is None:
             names = " or ".join(map(printable, model.classes))
             raise SettingsError(f"--only {printable(only)}: the model's classes are {names}")
-        return b"", partial(path_line, label=only, end=b"\0" if print0 else b"\n")
+        return b"", partial(path_line, label=meant, end=b"\0" if print0 else b"\n")
     colour = False
     if format in (None, Format.TABLE):
         format = format or (Format.TABLE if is_terminal(sys.stdout) else Format.TSV)
@@ -253,11 +274,11 @@ def _files(paths: list[str]) -> Iterator[Path]:
     return (Path(path.removeprefix("@")) for path in paths if path not in ("-", "@", ""))
 
 
-def _limits(max_pixels: int | None, max_bytes: int | None) -> Limits:
+def _limits(max_pixels: int | None, max_bytes: int | None, truncated: bool) -> Limits:
     from catclf.images.preprocess import Limits
 
     default = Limits()
-    return Limits(max_pixels or default.pixels, max_bytes or default.file_bytes)
+    return Limits(max_pixels or default.pixels, max_bytes or default.file_bytes, truncated)
 
 
 def _scored(

@@ -6,16 +6,15 @@ is read as it arrives, and no more of it is held than one name and one block.
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from catclf.errors import ImageError, InputError
-from catclf.images.formats import ENDINGS, is_image
+from catclf.images.walk import LeftOut, Walk
 from catclf.text import printable, reason
 
-# Phones write HEIC. It is not read here, but a folder that holds some should not hide them.
-ENDINGS_SEEN = ENDINGS | {".heic", ".heif"}
 NAME_LIMIT = 65536  # bytes; the system takes 4096
 _BLOCK = 65536
 
@@ -24,7 +23,11 @@ _NAMELESS: Input = "", ImageError("missing", "its name is empty: is a variable n
 
 
 def read_inputs(
-    arguments: Sequence[str], *, null: bool = False, recursive: bool = False
+    arguments: Sequence[str],
+    *,
+    null: bool = False,
+    recursive: bool = False,
+    left_out: LeftOut | None = None,
 ) -> Iterable[Input]:
     """Each image's path, or a path with the reason why there is no image, in order.
 
@@ -32,8 +35,8 @@ def read_inputs(
     too), ``-`` (a list of names on stdin), ``@name`` (a list in a file) or ``@@name`` (the file
     ``@name``). A list holds names of files and folders, nothing else; lines end with a newline (or
     CR and newline), or with NUL if ``null``; empty ones are left out. The result is a sequence
-    where it is as long as the arguments, so that its length is known. Raises InputError where no
-    list can be read.
+    where it is as long as the arguments, so that its length is known. Files of folders that are
+    no images are counted in ``left_out``. Raises InputError where no list can be read.
     """
     lists = [argument for argument in arguments if _is_list(argument)]
     if len(arguments) == 1 and lists:
@@ -42,7 +45,8 @@ def read_inputs(
         raise InputError("- is given twice: standard input can be read once")
     if len(arguments) < 1000 and not lists and not any(map(os.path.isdir, arguments)):
         return [_plain(argument) if argument else _NAMELESS for argument in arguments]
-    return _expanded(arguments, b"\0" if null else b"\n", recursive)
+    walk = _FolderWalk(LeftOut() if left_out is None else left_out, recursive)
+    return _expanded(arguments, b"\0" if null else b"\n", walk)
 
 
 def split_names(blocks: Iterable[bytes], separator: bytes) -> Iterator[Input]:
@@ -62,6 +66,32 @@ def split_names(blocks: Iterable[bytes], separator: bytes) -> Iterator[Input]:
         yield _name(rest)
 
 
+def plain_text(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The bytes of a list without the mark that Windows puts first; UTF-16 as UTF-8.
+
+    Waits for more than the first bytes only while they may be the beginning of a mark.
+    """
+    start = b""
+    for block in blocks:
+        start += block
+        if not any(mark.startswith(start) for mark in (codecs.BOM_UTF8, *_UTF16)):
+            break
+        if start in (codecs.BOM_UTF8, *_UTF16):
+            break
+    if not start.startswith(_UTF16):
+        yield start.removeprefix(codecs.BOM_UTF8)
+        yield from blocks
+        return
+    decoder = codecs.getincrementaldecoder("utf-16")("replace")
+    yield decoder.decode(start).encode("utf-8", "surrogatepass")
+    for block in blocks:
+        yield decoder.decode(block).encode("utf-8", "surrogatepass")
+    yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
+
+
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
 def _name(raw: bytes) -> Input:
     if len(raw) <= NAME_LIMIT:
         return os.fsdecode(raw)
@@ -69,20 +99,23 @@ def _name(raw: bytes) -> Input:
     return os.fsdecode(raw[:100]) + "...", ImageError("missing", message)
 
 
-def _expanded(arguments: Sequence[str], separator: bytes, recursive: bool) -> Iterator[Input]:
+def _expanded(arguments: Sequence[str], separator: bytes, walk: _FolderWalk) -> Iterator[Input]:
     for argument in arguments:
         if not argument:
             yield _NAMELESS
             continue
         if not _is_list(argument):
-            yield from _file_or_folder(_plain(argument), recursive)
+            yield from walk.inputs(_plain(argument))
             continue
         try:
-            for name in split_names(_blocks(argument), separator):
+            blocks = _blocks(argument)
+            if separator == b"\n":
+                blocks = plain_text(blocks)
+            for name in split_names(blocks, separator):
                 if not isinstance(name, str):
                     yield name
                 elif path := name if separator == b"\0" else _without_return(name):
-                    yield from _file_or_folder(path, recursive)
+                    yield from walk.inputs(path)
         except OSError as error:
             yield argument, ImageError("unreadable", f"cannot be read: {reason(error)}")
 
@@ -138,53 +171,22 @@ def _blocks(argument: str) -> Iterator[bytes]:
         os.close(descriptor)
 
 
-def _file_or_folder(path: str, recursive: bool) -> Iterator[Input]:
-    if not os.path.isdir(path):
-        yield path
-        return
-    empty = True
-    for image in _images(path, recursive):
-        empty = False
-        yield image
-    if empty:
-        yield (
-            path,
-            ImageError(
-                "no-images",
-                "the folder holds no images" + ("" if recursive else " (-r descends)"),
-            ),
-        )
+class _FolderWalk:
+    """Files as they are, and folders as their images."""
 
+    def __init__(self, left_out: LeftOut, recursive: bool) -> None:
+        self._left_out, self._recursive = left_out, recursive
 
-def _images(folder: str, recursive: bool) -> Iterator[Input]:
-    """The images in a folder by name, then those of its folders.
-
-    Hidden files and folders, and links to folders, are left out: so no loop can be walked.
-    """
-    waiting = [folder]
-    while waiting:
-        folder = waiting.pop()
-        images, folders = [], []
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if _is_input(entry):
-                        images.append(entry.name)
-                    elif recursive and _is_visible_folder(entry):
-                        folders.append(entry.name)
-        except OSError as error:
-            yield folder, ImageError("forbidden", f"cannot be listed: {reason(error)}")
-        yield from (os.path.join(folder, name) for name in sorted(images))
-        waiting += (os.path.join(folder, name) for name in sorted(folders, reverse=True))
-
-
-def _is_input(entry: os.DirEntry[str]) -> bool:
-    """True for an image, and for an entry that cannot be looked at: reading it says why."""
-    try:
-        return is_image(entry, ENDINGS_SEEN)
-    except OSError:  # such as a link to itself
-        return True
-
-
-def _is_visible_folder(entry: os.DirEntry[str]) -> bool:
-    return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+    def inputs(self, path: str) -> Iterator[Input]:
+        """A path that is no folder, or the images of a folder in order."""
+        if not os.path.isdir(path):
+            yield path
+            return
+        empty = True
+        walk = Walk(self._left_out, name_heif=True)
+        for found in walk.images(path, self._recursive):
+            empty = False
+            yield found
+        if empty:
+            why = "the folder holds no images" + ("" if self._recursive else " (-r descends)")
+            yield path, ImageError("no-images", why)

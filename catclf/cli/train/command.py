@@ -20,6 +20,7 @@ from catclf.cli.options import (
     Quiet,
     Size,
     SkipBad,
+    reads_sources,
 )
 from catclf.cli.output_paths import require_outputs
 from catclf.cli.photographs import encoder_for_training
@@ -35,6 +36,7 @@ from catclf.cli.train.run import Run
 from catclf.cli.train.summary import show_summary
 
 
+@reads_sources
 def train(
     data: Data = None,
     test: Annotated[
@@ -287,7 +289,7 @@ def train(
             features=features,
             encoder=encoder_for_training(options, workers),
         ) as reading:
-            opened = open_for_training(data, test, judged_by, reading)
+            opened = open_for_training(data, test, judged_by, reading, held_out=held_out)
         run = Run(opened, options, settings, checkpoints, workers, quiet)
         trained, stop = run.to_model(output, step_log)
     if plot is not None:

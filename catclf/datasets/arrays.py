@@ -1,0 +1,201 @@
+"""Layouts of stored arrays: those that can be taken in one way only become uint8 (m, s, s, 3).
+
+What was taken is said in a note. What stays refused is refused with the line of NumPy that
+converts it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf.errors import DataError
+from catclf.maths import Pixels
+from catclf.text import counted
+
+CHANNELS = (1, 3, 4)
+_AT_ONCE = 256  # images converted at a time: floats take eight times the memory
+_TRIED = 64  # images by which the order of flat rows is recognised
+_CLEARLY = 0.6  # of the differences between neighbours in the other order
+
+
+class Taken(NamedTuple):
+    """Images as they are used, and what was decided about them."""
+
+    pixels: Pixels
+    notes: list[str]
+
+
+def is_plain(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Whether an array needs no conversion: uint8 (m, size, size, 3)."""
+    square = len(shape) == 4 and shape[1] == shape[2] and shape[3] == 3
+    return square and dtype == np.uint8 and 0 not in shape
+
+
+def as_pixels(values: NDArray[Any], m: int, shown: str, *, matlab: bool = False) -> Taken:
+    """Images uint8 (m, size, size, 3) from any array that can be taken in one way only.
+
+    ``m`` is the number of labels. ``matlab`` arrays have their axes in reverse. Raises DataError.
+    """
+    notes: list[str] = []
+    if matlab:
+        values = values.T
+        first = values.shape[0] == m and (values.ndim != 4 or values.shape[3] in CHANNELS)
+        if values.ndim in (3, 4) and values.shape[-1] == m and not first:
+            values = np.moveaxis(values, -1, 0)  # MATLAB's own order: height, width, channels, m
+        notes.append(f"its axes are MATLAB's and were turned: {values.shape}")
+    require_numbers(values.dtype, shown)
+    values = _four_axes(values, m, shown, notes)
+    if 0 in values.shape:
+        raise DataError(f"{shown} has shape {values.shape}: it has no images")
+    _require_square(values.shape, shown)
+    scale = _scale(values, shown, notes)
+    pixels = np.empty((*values.shape[:3], 3), dtype=np.uint8)
+    for start in range(0, len(values), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        pixels[rows] = _colours(_scaled(values[rows], scale))
+    if values.shape[3] == 4:
+        notes.append("its fourth channel is taken as opacity, over white")
+    elif values.shape[3] == 1:
+        notes.append("is taken as grey")
+    return Taken(pixels, notes)
+
+
+def require_numbers(dtype: np.dtype[Any], shown: str) -> None:
+    """Raise DataError for anything but booleans, integers and floats."""
+    if dtype.kind not in "biuf":
+        raise DataError(
+            f"{shown} is {dtype}: pixels must be uint8, 0 to 255: x = x.astype('uint8')"
+        )
+
+
+def _four_axes(values: NDArray[Any], m: int, shown: str, notes: list[str]) -> NDArray[Any]:
+    """The images as (m, height, width, channels)."""
+    shape = values.shape
+    if values.ndim == 2:
+        values = _from_flat(values, m, shown, notes)
+    elif values.ndim == 3:
+        values = values[..., None]
+    elif values.ndim == 4 and shape[3] not in CHANNELS and shape[1] in CHANNELS:
+        notes.append(f"has its channels first, {shape}, and is taken so")
+        values = np.moveaxis(values, 1, 3)
+    if values.ndim != 4 or values.shape[3] not in CHANNELS:
+        line = "x.reshape(m, size, size, 3)"
+        if len(shape) == 4 and shape[3] == m and shape[2] in CHANNELS:
+            line = "np.moveaxis(x, 3, 0)"
+        elif len(shape) == 5 and shape[0] == m and 1 in shape[1:]:
+            line = f"x.squeeze({shape.index(1, 1)})"
+        raise DataError(
+            f"{shown} has shape {shape}: (m, 64, 64, 3) or another square is needed: x = {line}"
+        )
+    if len(values) != m:
+        hint = ""
+        if m in shape:
+            hint = f": x = np.moveaxis(x, {shape.index(m)}, 0)"
+        raise DataError(
+            f"{shown} has {counted(len(values), 'image')}, but {counted(m, 'label')}{hint}"
+        )
+    return values
+
+
+def _from_flat(values: NDArray[Any], m: int, shown: str, notes: list[str]) -> NDArray[Any]:
+    """Flat images, one a row, or one a column as in the course's X (n, m)."""
+    shape = values.shape
+    if shape[0] != m and shape[1] == m:
+        values = values.T
+        notes.append(f"has one image a column, {shape}, and is taken so")
+    n = values.shape[1]
+    for channels in CHANNELS:
+        size = round((n / channels) ** 0.5)
+        if size * size * channels == n and size > 1:
+            break
+    else:
+        raise DataError(
+            f"{shown} has shape {shape}: rows of {n} numbers are no square images: "
+            "x = x.reshape(m, height, width, 3)"
+        )
+    if channels == 1:
+        notes.append(f"has flat rows, taken as grey images of {size}x{size}")
+        return values.reshape(-1, size, size, 1)
+    planes = values.reshape(-1, channels, size, size)
+    mixed = values.reshape(-1, size, size, channels)
+    if _roughness(np.moveaxis(planes[:_TRIED], 1, 3)) < _CLEARLY * _roughness(mixed[:_TRIED]):
+        notes.append(f"has flat rows, taken as {channels} planes of {size}x{size}")
+        return np.moveaxis(planes, 1, 3)
+    notes.append(f"has flat rows, taken as {size}x{size} pixels of {channels} numbers")
+    return mixed
+
+
+def _roughness(images: NDArray[Any]) -> float:
+    """The mean difference of neighbouring pixels: small for images in their right order."""
+    x = images.astype(np.float64)
+    return float(np.abs(np.diff(x, axis=1)).mean() + np.abs(np.diff(x, axis=2)).mean())
+
+
+def _require_square(shape: tuple[int, ...], shown: str) -> None:
+    _, height, width, _ = shape
+    if height == width:
+        return
+    side, skip = min(height, width), abs(height - width) // 2
+    rows = f"{skip}:{skip + side}"
+    line = f"x = x[:, {rows}]" if height > width else f"x = x[:, :, {rows}]"
+    raise DataError(
+        f"{shown} has images of {height}x{width}, which are no squares: their middle is {line}"
+    )
+
+
+def _scale(values: NDArray[Any], shown: str, notes: list[str]) -> float:
+    """The number that makes values 0 … 255. Raises DataError where there are several.
+
+    It is told by all images together, and floats must be 0 … 1 or go well beyond.
+    """
+    kind = values.dtype.kind
+    if values.dtype == np.uint8:
+        return 1.0
+    if kind == "b":
+        notes.append("holds booleans, taken as black and white")
+        return 255.0
+    low, high = float(values.min()), float(values.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise DataError(
+            f"{shown} holds numbers that are not finite: x = np.nan_to_num(x) makes them 0"
+        )
+    if kind == "f" and low >= 0 and high <= 1:
+        if high == 0:
+            return 1.0
+        notes.append(f"is {values.dtype} of 0 to 1, taken x 255")
+        return 255.0
+    if low >= 0 and high <= 255 and (kind in "iu" or high > 16):
+        notes.append(f"is {values.dtype} of 0 to 255, taken as it is")
+        return 1.0
+    raise DataError(
+        f"{shown} is {values.dtype} from {low:g} to {high:g}: pixels must be 0 to 255 "
+        f"(uint8), or floats from 0 to 1: x = {_line(low, high)}"
+    )
+
+
+def _line(low: float, high: float) -> str:
+    """NumPy that brings values to 0 … 255, as uint8."""
+    if low >= 0 and high > 255:
+        return "(x / 65535 * 255).round().astype('uint8'), if 65535 is white"
+    if low >= -1 and high <= 1:
+        return "((x + 1) * 127.5).round().astype('uint8'), if -1 is black and 1 white"
+    return "((x - x.min()) / (x.max() - x.min()) * 255).round().astype('uint8')"
+
+
+def _scaled(values: NDArray[Any], scale: float) -> Pixels:
+    if values.dtype == np.uint8 and scale == 1.0:
+        return values
+    return np.rint(values.astype(np.float64) * scale).astype(np.uint8)
+
+
+def _colours(values: Pixels) -> Pixels:
+    """Three channels from one, three or four, where the fourth is opacity over white."""
+    channels = values.shape[3]
+    if channels == 4:
+        opacity = values[..., 3:].astype(np.float64) / 255.0
+        mixed = values[..., :3] * opacity + 255.0 * (1.0 - opacity)
+        return np.rint(mixed).astype(np.uint8)
+    return values if channels == 3 else np.repeat(values, 3, axis=3)

@@ -1,0 +1,299 @@
+"""Arrays as people store them: taken if there is one way to, with a note; else a line converts."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from catclf.datasets import Dataset, Reading, open_dataset, parts_of
+from catclf.errors import DataError
+
+M, SIZE = 8, 8
+Y = np.arange(M) % 2
+
+
+def smooth(count: int = M) -> NDArray[np.uint8]:
+    """Images (count, 8, 8, 3) whose neighbours differ little, as in photos."""
+    rng = np.random.default_rng(5)
+    coarse = rng.integers(0, 256, (count, 3, 3, 3)).astype(np.uint8)
+    bicubic = Image.Resampling.BICUBIC
+    return np.stack([np.asarray(Image.fromarray(c).resize((SIZE, SIZE), bicubic)) for c in coarse])
+
+
+X = smooth()
+GREY = X.mean(axis=3).round().astype(np.uint8)
+
+
+def stored(path: Path, **arrays: Any) -> Path:
+    """The arrays under these keys; two underscores are a slash."""
+    if path.suffix == ".npz":
+        np.savez(path, **arrays)
+        return path
+    with h5py.File(path, "w") as file:
+        for key, value in arrays.items():
+            file[key.replace("__", "/")] = value
+    return path
+
+
+def opened(path: Path, **reading: Any) -> Dataset:
+    return open_dataset(path, reading=Reading(**reading))
+
+
+@pytest.fixture(params=["d.h5", "d.npz"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return tmp_path / str(request.param)
+
+
+FORMS: dict[str, tuple[Any, NDArray[np.uint8], str]] = {
+    "int64": (X.astype(np.int64), X, "is int64 of 0 to 255"),
+    "uint16 within 255": (X.astype(np.uint16), X, "is uint16 of 0 to 255"),
+    "float 0..255": (X.astype(np.float32), X, "is float32 of 0 to 255"),
+    "float 0..1": (X / 255.0, X, "taken x 255"),
+    "float32 0..1": ((X / 255.0).astype(np.float32), X, "taken x 255"),
+    "grey": (GREY, np.repeat(GREY[..., None], 3, 3), "is taken as grey"),
+    "grey channel": (GREY[..., None], np.repeat(GREY[..., None], 3, 3), "is taken as grey"),
+    "opaque RGBA": (np.concatenate([X, np.full_like(X[..., :1], 255)], 3), X, "opacity"),
+    "clear RGBA": (np.concatenate([X, 0 * X[..., :1]], 3), np.full_like(X, 255), "opacity"),
+    "channels first": (np.moveaxis(X, 3, 1), X, "channels first"),
+    "flat rows": (X.reshape(M, -1), X, "flat rows"),
+    "flat planes": (np.moveaxis(X, 3, 1).reshape(M, -1), X, "planes"),
+    "the course's X": (X.reshape(M, -1).T, X, "one image a column"),
+    "booleans": (GREY > 128, np.repeat(255 * (GREY > 128)[..., None], 3, 3), "booleans"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_images_that_can_be_taken_in_one_way_are_and_a_note_says_how(path: Path, form: str) -> None:
+    images, expected, note = FORMS[form]
+    if form == "clear RGBA":  # all white is empty, which is another note
+        expected = np.full_like(X, 255)
+    data = opened(stored(path, x=images, y=Y))
+    np.testing.assert_array_equal(data.images, expected)
+    assert any(note in text for text in data.notes)
+
+
+@pytest.mark.parametrize(
+    ("images", "line"),
+    [
+        (X / 127.5 - 1, "(x + 1) * 127.5"),
+        (X.astype(np.uint16) * 257, "(x / 65535 * 255)"),
+        (X / 25.5, "x.min()"),
+        (X.astype(np.int64) - 128, "x.min()"),
+        (np.where(X > 128, np.nan, 0.5), "x = np.nan_to_num(x)"),
+        (X[:, :6], "x = x[:, :, 1:7]"),
+        (X[:, :, :6], "x = x[:, 1:7]"),
+        (np.moveaxis(X, 0, 3), "x = np.moveaxis(x, 3, 0)"),
+        (X.reshape(M, -1)[:, :-1], "x = x.reshape(m, height, width, 3)"),
+        (X[:, None], "x = x.squeeze(1)"),
+        (X * 1j, "x = x.astype('uint8')"),
+    ],
+)
+def test_images_that_are_refused_are_with_the_line_that_converts_them(
+    path: Path, images: Any, line: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        opened(stored(path, x=images, y=Y))
+    assert line in str(caught.value)
+
+
+ONE_HOT = np.eye(2)[Y]
+NAMES = np.array(["dog", "cat"])[Y]
+
+
+@pytest.mark.parametrize(
+    ("labels", "note"),
+    [
+        (Y.astype(np.float64), ""),
+        (Y.astype(bool), ""),
+        (Y.reshape(1, M), ""),
+        (Y.reshape(M, 1, 1), ""),
+        (ONE_HOT, "one-hot"),
+        (ONE_HOT.astype(np.int64), "one-hot"),
+        (2 * Y - 1, "-1 and 1"),
+        (Y + 1, "from 1 to 2"),
+        ((Y + 1).astype(np.float32), "from 1 to 2"),
+    ],
+)
+def test_labels_that_can_be_taken_in_one_way_are(path: Path, labels: Any, note: str) -> None:
+    data = opened(stored(path, x=X, y=labels))
+    assert data.Y.tolist() == [Y.tolist()]
+    assert not note or any(note in text for text in data.notes)
+
+
+def test_labels_may_be_names(path: Path) -> None:
+    labels = NAMES if path.suffix == ".npz" else NAMES.astype("S3")
+    data = opened(stored(path, x=X, y=labels))
+    assert (data.classes, data.Y.tolist()) == (("dog", "cat"), [Y.tolist()])
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        (Y * 0.5, "y = (y > 0.5)"),
+        (Y * 7, "y = (y == LABEL)"),
+        (np.ones((M, 2)), "y = y.argmax(axis=1)"),
+    ],
+)
+def test_labels_that_are_refused_are_with_the_line_that_converts_them(
+    path: Path, labels: Any, why: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        opened(stored(path, x=X, y=labels))
+    assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("x_key", "y_key"),
+    [
+        ("X", "Y"),
+        ("data", "label"),
+        ("images", "targets"),
+        ("image", "label"),
+        ("x_train", "y_train"),
+    ],
+)
+def test_keys_that_are_plain_are_recognised(path: Path, x_key: str, y_key: str) -> None:
+    data = opened(stored(path, **{x_key: X, y_key: Y}))
+    np.testing.assert_array_equal(data.images, X)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("x_train", "y_train", "x_test", "y_test"),
+        ("X_train", "Y_train", "X_test", "Y_test"),
+        ("trainX", "trainY", "testX", "testY"),
+        ("train_images", "train_labels", "test_images", "test_labels"),
+        ("train_images", "train_labels", "val_images", "val_labels"),
+    ],
+)
+def test_keys_of_parts_are_recognised(path: Path, keys: tuple[str, str, str, str]) -> None:
+    stored(path, **dict(zip(keys, (X[:6], Y[:6], X[6:], Y[6:]), strict=True)))
+    assert parts_of(path) == {"train", "test"}
+    np.testing.assert_array_equal(open_dataset(path, "train").images, X[:6])
+    np.testing.assert_array_equal(open_dataset(path, "test").images, X[6:])
+
+
+def test_other_keys_are_named_with_the_setting(path: Path) -> None:
+    stored(path, pics=X, ans=Y, other=Y)
+    with pytest.raises(DataError, match=r"it holds .*ans.*`keys=images,labels` names others"):
+        opened(path)
+    assert opened(path, keys=("pics", "ans")).Y.tolist() == [Y.tolist()]
+    with pytest.raises(DataError, match="has no key none"):
+        opened(path, keys=("pics", "none"))
+
+
+@pytest.mark.parametrize("key", ["list_classes", "classes", "class_names"])
+def test_class_names_are_read_under_their_usual_keys(path: Path, key: str) -> None:
+    data = opened(stored(path, x=X, y=Y, **{key: np.array([b"dog", b"cat"])}))
+    assert data.classes == ("dog", "cat")
+    assert data.notes == ()
+
+
+@pytest.mark.parametrize("place", ["/", "x", "y"])
+@pytest.mark.parametrize("text", [np.array([b"dog", b"cat"]), ["dog", "cat"]])
+def test_class_names_may_be_an_attribute(tmp_path: Path, place: str, text: Any) -> None:
+    stored(tmp_path / "d.h5", x=X, y=Y)
+    with h5py.File(tmp_path / "d.h5", "a") as file:
+        file[place].attrs["class_names"] = text
+    assert opened(tmp_path / "d.h5").classes == ("dog", "cat")
+
+
+def test_labels_without_names_are_said_to_be_and_can_be_named(path: Path) -> None:
+    stored(path, x=X, y=Y)
+    data = opened(path)
+    assert data.classes == ("non-cat", "cat")
+    assert any("label 1 is taken as cat" in note for note in data.notes)
+    named = opened(path, classes=("cat", "dog"))
+    assert (named.classes, named.Y.tolist()) == (("dog", "cat"), [(1 - Y).tolist()])
+    assert opened(path, classes=("cat", "dog"), positive="dog").Y.tolist() == [Y.tolist()]
+
+
+def test_encoded_images_are_decoded(tmp_path: Path) -> None:
+    contents = []
+    for image in X:
+        stream = io.BytesIO()
+        Image.fromarray(image).save(stream, "PNG")
+        contents.append(np.frombuffer(stream.getvalue(), np.uint8))
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        data = file.create_dataset("x", (M,), dtype=h5py.vlen_dtype(np.uint8))
+        for row, content in enumerate(contents):
+            data[row] = content
+        file["y"] = Y
+    np.testing.assert_array_equal(opened(tmp_path / "d.h5", size=SIZE).images, X)
+
+
+def test_axes_of_matlab_are_turned_by_its_attribute_and_never_by_shape(tmp_path: Path) -> None:
+    # MATLAB's X(m, 8, 8, 3), and X(8, 8, 3, m), are stored with their axes in reverse.
+    for name, axes in (("first", (3, 2, 1, 0)), ("last", (0, 3, 2, 1))):
+        path = stored(tmp_path / f"{name}.mat.h5", x=np.transpose(X, axes), y=Y.reshape(1, M))
+        with h5py.File(path, "a") as file:
+            file["x"].attrs["MATLAB_class"] = np.bytes_("uint8")
+        data = opened(path)
+        np.testing.assert_array_equal(data.images, X)
+        assert any("MATLAB" in note for note in data.notes)
+    plain = stored(tmp_path / "plain.h5", x=np.transpose(X, (0, 2, 1, 3)), y=Y)
+    np.testing.assert_array_equal(opened(plain).images, np.transpose(X, (0, 2, 1, 3)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_floats_cut_to_0_and_1_are_refused_with_what_to_do(path: Path, dtype: Any) -> None:
+    with pytest.raises(DataError, match=r"\(x \* 255\)\.round\(\)\.astype\('uint8'\)"):
+        opened(stored(path, x=(X / 255.0).round().astype(dtype), y=Y))
+
+
+def test_empty_images_are_counted(path: Path) -> None:
+    images = X.copy()
+    images[5:] = 0
+    data = opened(stored(path, x=images, y=Y))
+    assert any("3 images of 8 are empty (black): the first is image 5" in n for n in data.notes)
+
+
+def test_rows_never_written_are_counted(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        x = file.create_dataset("x", X.shape, np.uint8, chunks=(2, SIZE, SIZE, 3))
+        x[:4] = X[:4]
+        file["y"] = Y
+    assert any("4 images of 8 were never written" in n for n in opened(tmp_path / "d.h5").notes)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html><html>", "a web page"),
+        (b"<html><head>", "a web page"),
+        (b"\x1f\x8b\x08\0", "gunzip"),
+        (b"PK\x03\x04", "a zip archive"),
+        (b"\x93NUMPY\x01\0", "np.savez"),
+        (b"\x80\x04\x95", "pickle"),
+    ],
+)
+def test_what_lies_under_the_name_of_an_hdf5_file_is_told(
+    tmp_path: Path, content: bytes, why: str
+) -> None:
+    (tmp_path / "d.h5").write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        opened(tmp_path / "d.h5")
+    assert why in str(caught.value)
+
+
+def test_a_filter_that_is_not_installed_is_named_and_not_called_damage(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        settings.set_chunk(X.shape)
+        settings.set_filter(32015, h5py.h5z.FLAG_OPTIONAL, (3,))
+        space = h5py.h5s.create_simple(X.shape)
+        data = h5py.h5d.create(file.id, b"x", h5py.h5t.NATIVE_UINT8, space, settings)
+        data.write_direct_chunk((0, 0, 0, 0), X.tobytes())
+        file["y"] = Y
+    with pytest.raises(DataError, match=r"packed with zstd, a filter that is not installed"):
+        opened(tmp_path / "d.h5")
