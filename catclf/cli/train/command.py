@@ -54,9 +54,9 @@ def train(
     features: Annotated[
         Features,
         typer.Option(
-            help="Input features: pixels, histograms of oriented gradients and colours, one layer "
-            "or two stacked layers of learned patches: slower, and far more often right; or, for "
-            "photographs, a network that has seen a million of them, from catclf[photos].",
+            help="Input features: pixels; hog, histograms of oriented gradients; patches, learned "
+            "from the images, or two layers of them, stacked: slower, and far more often right; "
+            "for photographs a pretrained network. See catclf help features.",
             rich_help_panel=FEATURES,
         ),
     ] = "pixels",
