@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from catclf.cli.options import OUTPUT, TRUNCATED_HELP, ModelPath, Threshold
-from catclf.cli.predict.run import Format, Job, Tally
+from catclf.cli.predict.run import Format, Job, Shard, Tally
 from catclf.cli.signals import ExitCode, Signals, Stopped
 from catclf.errors import SettingsError
 
@@ -140,11 +140,10 @@ def predict(
         with Signals() as signals:
             limits = _limits(max_pixels, max_bytes, truncated)
             given = expanded(paths)
-            if output_dir is None:
-                job.run(given, output, limits, signals, tally)
-            else:
-                for path, file in pending(given, output_dir, job.ending, part):
-                    job.run([path], file, limits, signals, tally)
+            shards: list[Shard] = [(given, output)]
+            if output_dir is not None:
+                shards = pending(given, output_dir, job.ending, part)
+            job.run(shards, limits, signals, tally)
     except Stopped as stopped:
         raise typer.Exit(stopped.code) from None
     if tally.failed:

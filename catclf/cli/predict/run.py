@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from catclf.cli.stdout import Write, as_options, results, warn
-from catclf.errors import ImageError, OutputError, SettingsError
+from catclf.errors import ImageError, InputError, OutputError, SettingsError
 from catclf.terminal.stream import is_file, is_terminal, use_colour
 from catclf.text import printable
 
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     from catclf.cli.signals import Signals
     from catclf.images.pool import Outcome
     from catclf.images.preprocess import Limits
+    from catclf.images.walk import LeftOut
     from catclf.images.worker_handle import Decoder
     from catclf.model import Model
 
+Shard = tuple[list[str], Path | None]  # arguments, and the file of their records or None for stdout
 SLOW_AT_ONCE = 32  # images between records where one takes tens of milliseconds
 
 
@@ -52,40 +55,33 @@ class Job:
     only: str | None
     print0: bool
     quiet: bool
-    trained: Model | None = None  # once it is needed: the decoders get ready meanwhile
 
     @property
     def ending(self) -> str:
         """Of the names of outputs in a folder."""
         return ".txt" if self.only is not None else f".{self.format or Format.TSV}"
 
-    def run(
-        self,
-        paths: list[str],
-        output: Path | None,
-        limits: Limits,
-        signals: Signals,
-        tally: Tally,
-    ) -> None:
-        """Score the inputs that arguments name, and write their records to stdout or a file."""
-        from catclf.cli.predict.inputs import read_inputs
+    def run(self, shards: list[Shard], limits: Limits, signals: Signals, tally: Tally) -> None:
+        """Score the inputs of each shard, and write their records to its output."""
         from catclf.images.pool import getting_ready
         from catclf.images.walk import LeftOut
 
-        left_out = LeftOut()
-        inputs = read_inputs(paths, null=self.null, recursive=self.recursive, left_out=left_out)
-        tally.begin(output)
+        if not shards:
+            return
+        left_out, ends = LeftOut(), deque[int]()
+        inputs = self._inputs(shards, left_out, ends)
+        output = shards[0][1]
         with (
             getting_ready(inputs) as started,
-            results(output, [self.model, *_files(paths)]) as write,
+            Outputs(shards, self.model, tally, signals.pause) as outputs,
         ):
             from catclf.model.file import load, naming
 
-            trained = self.trained = self.trained or load(self.model)
+            trained = load(self.model)
             head, line = _writer(trained, self.format, self.only, self.print0, output)
             if self.quiet and output is None:
                 head, line = b"", _nothing
-            write(head)
+            outputs.begin(head, line)
             scored = _scored(inputs, trained, self.threshold, limits, signals.pause, started)
             with (
                 _progress(output, self.quiet, inputs) as on_progress,
@@ -93,12 +89,82 @@ class Job:
                 naming(self.model),
             ):
                 for batch in batches:
-                    tally.show(batch, write, line)
+                    outputs.write(batch, ends)
                     on_progress(tally.done)
             if left_out:
                 warn(str(left_out))
-            with signals.pause:
-                pass  # the last moment at which a signal leaves the old output
+            outputs.end()
+
+    def _inputs(self, shards: list[Shard], left_out: LeftOut, ends: deque[int]) -> Iterable[Input]:
+        """The inputs of all shards; of several, ``ends`` gets the number up to each one's last."""
+        from catclf.cli.predict.inputs import read_inputs
+
+        def of(paths: list[str]) -> Iterable[Input]:
+            return read_inputs(paths, null=self.null, recursive=self.recursive, left_out=left_out)
+
+        def of_all() -> Iterator[Input]:
+            total = 0
+            for paths, _ in shards:
+                try:
+                    for each in of(paths):
+                        total += 1
+                        yield each
+                except InputError as error:
+                    total += 1
+                    yield paths[0], ImageError("unreadable", str(error))
+                ends.append(total)
+
+        return of(shards[0][0]) if len(shards) == 1 else of_all()
+
+
+class Outputs:
+    """The outputs of shards, one after the other; each file appears when its shard is done."""
+
+    def __init__(
+        self, shards: list[Shard], model: Path, tally: Tally, pause: AbstractContextManager[None]
+    ) -> None:
+        self._shards, self._model, self._tally, self._pause = deque(shards), model, tally, pause
+        self._head = b""
+        self._line: Line = _nothing
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Outputs:
+        self._open()
+        return self
+
+    def __exit__(self, *failure: Any) -> bool | None:
+        return self._stack.__exit__(*failure)
+
+    def begin(self, head: bytes, line: Line) -> None:
+        """Say how records are written."""
+        self._head, self._line = head, line
+        self._write(head)
+
+    def write(self, records: list[Record], ends: deque[int]) -> None:
+        """Write records; ``ends`` are the numbers of records up to the ends of shards."""
+        while records:
+            while ends and ends[0] == self._tally.done:
+                ends.popleft()
+                self.end()
+            stop = ends[0] - self._tally.done if ends else len(records)
+            self._tally.show(records[:stop], self._write, self._line)
+            records = records[stop:]
+
+    def end(self) -> None:
+        """Finish the output of a shard, and open the next one's."""
+        with self._pause:
+            pass  # the last moment at which a signal leaves the old output
+        self._stack.close()
+        self._shards.popleft()
+        if self._shards:
+            self._open()
+            self._write(self._head)
+
+    def _open(self) -> None:
+        paths, output = self._shards[0]
+        self._tally.begin(output)
+        taken = [self._model, *_files(paths)]
+        self._write: Write = self._stack.enter_context(results(output, taken))
 
 
 class Tally:
@@ -110,8 +176,8 @@ class Tally:
         self.done = self.failed = self.negative = 0
 
     def begin(self, output: Path | None) -> None:
-        """Count the records of one output anew; failures and negatives are those of all."""
-        self._output, self._replaced, self.done = output, None, 0
+        """Note the output that the next records are for."""
+        self._output, self._replaced = output, None
         if output is not None:
             with suppress(OSError):  # there is none yet, the common case
                 self._replaced = output.stat()

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from glob import glob
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -35,9 +34,14 @@ def expanded(arguments: Sequence[str]) -> list[str]:
             names.append(argument)
             continue
         for name in _without_ranges(argument):
-            found = sorted(glob(name, recursive=True)) if _MAGIC.search(name) else []  # noqa: PTH207
-            names += found or [name]
+            names += _matching(name) or [name]
     return names
+
+
+def _matching(name: str) -> list[str]:
+    from glob import glob
+
+    return sorted(glob(name, recursive=True)) if _MAGIC.search(name) else []  # noqa: PTH207
 
 
 def _without_ranges(argument: str) -> list[str]:
@@ -68,7 +72,7 @@ def part_of(text: str) -> tuple[int, int]:
 
 def pending(
     arguments: Sequence[str], folder: Path, ending: str, part: str | None
-) -> Iterator[tuple[str, Path]]:
+) -> list[tuple[list[str], Path | None]]:
     """Each argument of a part whose output is not there, with the name of its output.
 
     Raises SettingsError for arguments that would have the same output, and OutputError where the
@@ -90,9 +94,8 @@ def pending(
         raise OutputError(
             f"{printable(folder)}: is no folder and cannot be made one: {error.strerror}"
         ) from error
-    for name, argument in list(outputs.items())[k - 1 :: n]:
-        if not (folder / name).is_file():
-            yield argument, folder / name
+    taken = list(outputs.items())[k - 1 :: n]
+    return [([each], folder / name) for name, each in taken if not (folder / name).is_file()]
 
 
 def _name(argument: str) -> str:
