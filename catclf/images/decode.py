@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from catclf.errors import ImageError
 from catclf.images.formats import sniff
+from catclf.images.member import Member
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.images.repair import PNG, cleaned_png, damaged_chunk, ended_jpeg
 from catclf.images.tones import (
@@ -202,6 +203,8 @@ def _identified(file: BinaryIO) -> Image.Image:
 
 def _opened(path: str | Path, limits: Limits) -> BinaryIO:
     """The file, if it is a regular one of bearable size; never waits for a pipe to be written."""
+    if isinstance(path, Member):
+        return path.open(limits)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and 0 < status.st_size <= limits.file_bytes:
