@@ -24,6 +24,7 @@ DOORS = {
     "numba": ("objective/numba_kernels.py",),
     "rich": ("terminal/progress.py",),
     "scipy": ("training/lbfgs.py",),
+    "sklearn": ("sklearn.py",),
     "threadpoolctl": ("parallel.py",),
 }
 # A package's face hands names on, but for these.
