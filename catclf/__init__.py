@@ -17,6 +17,7 @@ The rooms, in the order in which data pass through them:
     model       weights with what they mean, and their file
     evaluation  how good a model is, or many settings by cross-validation
     explain     why one image got its prediction
+    export      a model as other programs take it
     sklearn     the same as a classifier of scikit-learn
     cli, report what people see
 
@@ -27,7 +28,7 @@ drawn on stderr, and ``parallel``, ``machine``, ``text``, ``errors`` and ``versi
 Imports point downwards, from the command line to the ground, and never back or to the side:
 
     cli
-    report sklearn
+    report sklearn export
     evaluation explain
     training
     objective datasets model

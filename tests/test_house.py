@@ -22,6 +22,7 @@ DOORS = {
     "PIL": ("images/decode.py", "images/png.py"),
     "h5py": ("datasets/hdf5.py", "datasets/hdf5_write.py"),
     "numba": ("objective/numba_kernels.py",),
+    "onnx": ("export/graph.py",),
     "rich": ("terminal/progress.py",),
     "scipy": ("training/lbfgs.py",),
     "sklearn": ("sklearn.py",),

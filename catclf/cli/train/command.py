@@ -54,7 +54,7 @@ def train(
         typer.Option(
             help="Input features: pixels, histograms of oriented gradients and colours, one layer "
             "or two stacked layers of learned patches: slower, and far more often right; or, for "
-            "photographs, a network that has seen a million of them, from catclf[photos].",
+            "photographs, a network that has seen a million of them, from the extra photos.",
             rich_help_panel=FEATURES,
         ),
     ] = "pixels",
