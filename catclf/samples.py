@@ -130,15 +130,15 @@ def read_rows(images: Images, rows: slice, buffer: NDArray[Any] | None = None) -
         if read_into is not None and buffer is not None:
             read_into(rows.start, buffer[:count].reshape(count, *images.shape[1:]))
             return buffer[:count]
-        found = images[rows]
+        pixels = images[rows]
     except (OSError, RuntimeError, ValueError) as error:
         cause = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"the images can no longer be read ({cause})") from error
-    if len(found) != count:
+    if len(pixels) != count:
         raise DataError(
-            f"the images can no longer be read: {len(found)} of {count} came at {rows.start}"
+            f"the images can no longer be read: {len(pixels)} of {count} came at {rows.start}"
         )
-    return found.reshape(count, -1)
+    return pixels.reshape(count, -1)
 
 
 def cut(rows: slice, length: int) -> Iterator[slice]:

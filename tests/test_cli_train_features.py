@@ -39,7 +39,7 @@ def test_every_command_takes_a_model_of_features(run: Run, data: Path, kind: str
     trained = run("train", "--data", data, "--features", kind)
     assert trained.code == 0, trained.stderr
     said = lines(trained.stdout)
-    assert list(said) == ["train accuracy", "out of fold", "test accuracy", "model"]
+    assert list(said) == ["train accuracy", "out of fold", "test accuracy", "model", "ended"]
     assert "of 40" in said["out of fold"]
     assert trained.stderr.startswith("step 0  cost 0.693147\nstep 1  cost ")
 
@@ -191,7 +191,7 @@ def test_compare_takes_features(run: Run, data: Path) -> None:
     assert json.loads(found.stdout)["features"] == "hog"
     assert run("train", "--data", data, "-q").code == 0
     assert run("report", "--compare", "c.json").code == 0
-    assert "--features hog" in (data.parent / "report.html").read_text()
+    assert "features hog" in (data.parent / "report.html").read_text()
 
 
 def test_images_of_atoms(run: Run, data: Path) -> None:

@@ -292,7 +292,7 @@ def stacked_model() -> catclf.Model:
     images = rng.integers(0, 256, (6, 24, 24, 3), dtype=np.uint8)
     features = learn_stacked(images, recipe, 0, workers=1)
     w = rng.normal(size=(features.n, 1))
-    return catclf.Model(w, 0.5, catclf.Preprocess(24), features=features)
+    return catclf.Model(w, 0.5, Preprocess(24), features=features)
 
 
 @pytest.mark.parametrize("mended", [False, True])
@@ -326,7 +326,7 @@ def test_damaged_models_of_a_network_are_refused_or_score(tmp_path: Path, tell: 
     rng = np.random.default_rng(3)
     features = NetworkFeatures(size, random_weights())
     w = rng.normal(size=(features.n, 1))
-    model = catclf.Model(w, 0.1, catclf.Preprocess(size), features=features)
+    model = catclf.Model(w, 0.1, Preprocess(size), features=features)
     catclf.save(model, tmp_path / "model.npz")
     Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(
         tmp_path / "good.png"

@@ -21,10 +21,9 @@ LINES_MAX, BODY_MAX = 350, 40
 DOORS = {
     "PIL": ("images/decode.py", "images/png.py"),
     "h5py": ("datasets/hdf5.py", "datasets/hdf5_write.py"),
-    "numba": ("objective/numba_kernels.py",),
+    "numba": ("features/network/numba_kernels.py", "objective/numba_kernels.py"),
     "onnx": ("export/graph.py",),
-    "rich": ("terminal/progress.py",),
-    "scipy": ("training/lbfgs.py",),
+    "rich": ("terminal/markdown.py", "terminal/progress.py"),
     "sklearn": ("sklearn.py",),
     "threadpoolctl": ("parallel.py",),
 }
@@ -189,7 +188,7 @@ def test_a_face_only_hands_names_on() -> None:
 
 def test_only_the_command_line_speaks_of_options_and_prints() -> None:
     # Two dashes before a letter, but for the custom properties of CSS: --ink:… and var(--ink).
-    option = re.compile(r"(?<!var\()(?<![\w-])--[a-z][\w-]*(?![\w-]*:)")
+    option = re.compile(r"(?<!var\()(?<!pip install )(?<![\w-])--[a-z][\w-]*(?![\w-]*:)")
     for path in sources():
         if shown(path).startswith("cli/"):
             continue

@@ -180,5 +180,5 @@ def test_settings_that_do_not_go_together_are_refused(
 
 
 def test_facts_leave_out_what_says_nothing() -> None:
-    assert "class_weight" not in Settings().facts()
-    assert Settings(class_weight="balanced").facts()["class_weight"] == "balanced"
+    assert "class_weight" not in Settings().to_dict()
+    assert Settings(class_weight="balanced").to_dict()["class_weight"] == "balanced"

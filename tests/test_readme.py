@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from catclf.cli.signals import ExitCode
 from conftest import ROOT
 
 import catclf
+from catclf.cli.signals import ExitCode
 from catclf.training.options import FEATURES
 from scripts.lib import readme
 

@@ -123,9 +123,9 @@ def test_folds_hold_each_class_evenly_in_each_repeat(
     fold_of = stratified_folds(Y, folds, 1, repeats=3, level=level)
     assert fold_of.shape == (3, sum(counts))
     for repeat in fold_of:
-        sizes = [
-            [int((Y[0, repeat == f] == label).sum()) for f in range(folds)] for label in (0, 1)
-        ]
+        positives = [int(Y[0, repeat == f].sum()) for f in range(folds)]
+        negatives = [int((1 - Y[0, repeat == f]).sum()) for f in range(folds)]
+        sizes = [negatives, positives]
         for found, count in zip(sizes, counts, strict=True):
             assert sorted(set(found)) == sorted({count // folds, -(-count // folds)})
         totals = np.sum(sizes, axis=0)
@@ -169,9 +169,9 @@ def test_a_validation_split_takes_its_part_of_each_class(share: float) -> None:
     data = labelled(60, size=2)
     rest, held = split(data, share, 5)
     for label in (0.0, 1.0):
-        count = int(np.sum(label == data.Y))
-        assert int(np.sum(label == held.Y)) == round(share * count)
-        assert int(np.sum(label == rest.Y)) == count - round(share * count)
+        whole, left, taken = (int(np.sum(label == Y)) for Y in (data.Y, rest.Y, held.Y))
+        assert taken == round(share * whole)
+        assert left == whole - taken
     both = np.concatenate([rest.images[:], held.images[:]])
     assert sorted(map(bytes, both)) == sorted(map(bytes, data.images))
     assert rest.fingerprint != held.fingerprint

@@ -125,7 +125,7 @@ def of_job(options: TrainOptions, settings: Settings, data: Dataset) -> list[Any
     return [
         resolved.settings.l2,
         resolved.z_threshold,
-        resolved.facts["chosen"],
+        resolved.recorded["chosen"],
         *learned.values(),
         np.asarray(job.trained.images[:]),
     ]

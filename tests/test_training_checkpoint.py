@@ -8,6 +8,7 @@ import json
 import os
 import zipfile
 from dataclasses import replace
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -361,11 +362,36 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(
     assert result(fit) == result(solve(sources(False), settings))
 
 
-def test_more_costs_than_a_checkpoint_holds_are_refused_before_the_run(tmp_path: Path) -> None:
-    settings = Settings(iterations=3_000_000, print_every=1)
-    with pytest.raises(SettingsError, match="give `print_every=4` or more"):
-        solve(sources(False), settings, checkpoints=Checkpoints(tmp_path / "c", every=10))
-    replace(settings, print_every=4).require_resumable()
+@pytest.mark.parametrize("limit", [8, 9])
+@pytest.mark.parametrize("iterations", [60, 61, 64])
+def test_a_long_curve_is_thinned_alike_with_and_without_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, iterations: int
+) -> None:
+    for module in ("state", "checkpoint"):  # saving keeps to the limit of loading
+        monkeypatch.setattr(f"catclf.training.{module}.KEPT_LIMIT", limit)
+    path = tmp_path / "c"
+    settings = Settings(
+        method="gram", iterations=iterations, print_every=2, validation=0.2, patience=10**6
+    )
+    whole = solve(sources(False), settings)
+    for step in (17, 41):
+        asked = count()
+        solve(
+            sources(False),
+            settings,
+            should_stop=lambda: next(asked) == step,  # noqa: B023  called in this round alone
+            checkpoints=Checkpoints(path, resume=True),
+        )
+    resumed = solve(sources(False), settings, checkpoints=Checkpoints(path, resume=True))
+    assert result(resumed) == result(whole)
+    assert whole.validation is not None
+    assert resumed.validation is not None
+    assert resumed.validation.cost_steps == whole.validation.cost_steps
+    for steps in (whole.cost_steps, whole.validation.cost_steps):
+        assert limit // 2 <= len(steps) <= limit
+    *even, last = whole.cost_steps
+    assert (even[0], last) == (0, iterations)
+    assert len({b - a for a, b in pairwise(even)}) == 1
 
 
 def test_it_lies_beside_the_model() -> None:

@@ -8,9 +8,9 @@ from lazily import Labels, on_disk
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from catclf.errors import SettingsError
+from catclf.errors import DataError
 from catclf.maths import Floats, cost_and_gradient
-from catclf.objective import class_weights, spread
+from catclf.objective import class_weights, sample_weights
 from catclf.splits import stratified_folds
 from catclf.training import fold_path, penalty
 from catclf.training.fold_path import FoldProblem, out_of_fold, with_more
@@ -26,7 +26,7 @@ def rows_of(m: int = 700, n: int = 40) -> Labels:
 
 
 def problem_of(data: Labels, *, balanced: bool = False, workers: int = 1) -> FoldProblem:
-    v = spread(class_weights(data.Y, "balanced" if balanced else "none"), data.Y)
+    v = sample_weights(class_weights(data.Y, "balanced" if balanced else "none"), data.Y)
     return FoldProblem(data, stratified_folds(data.Y, 5, 3)[0], v, workers)
 
 
@@ -55,14 +55,14 @@ def test_bytes_count_as_pixels() -> None:
     vectors = rng.normal(size=(49, 1))
     first, second = (problem_of(data).evaluate(np.array([1]), vectors) for data in (pixels, rows))
     np.testing.assert_allclose(first.gradients, second.gradients, rtol=1e-4, atol=1e-6)
-    assert problem_of(pixels).spread() == pytest.approx(problem_of(rows).spread(), rel=1e-4)
+    assert problem_of(pixels).variance() == pytest.approx(problem_of(rows).variance(), rel=1e-4)
 
 
 def test_the_spread_is_the_scale_that_the_choice_on_k_uses() -> None:
     data = rows_of(90)
     K = data.images.astype(np.float64) @ data.images.T.astype(np.float64)
     expected = float(np.trace(K) / 90 - K.mean())
-    assert problem_of(data).spread() == pytest.approx(expected, rel=1e-5)
+    assert problem_of(data).variance() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -72,7 +72,7 @@ def test_out_of_fold_scores_are_those_of_scikit_learn(
     monkeypatch.setattr(fold_path, "TOLERANCE", 1e-7)
     data, penalties = rows_of(), (3.0, 0.3, 0.03)
     problem = problem_of(data, balanced=balanced)
-    v = spread(class_weights(data.Y, "balanced" if balanced else "none"), data.Y)
+    v = sample_weights(class_weights(data.Y, "balanced" if balanced else "none"), data.Y)
     found = list(out_of_fold(problem, penalties))
     assert tuple(scored.l2 for scored in found) == penalties
     for scored in found:
@@ -159,5 +159,5 @@ def test_too_few_of_a_class_are_refused() -> None:
     data = rows_of(40)
     data.Y[:] = 0.0
     data.Y[0, :3] = 1.0
-    with pytest.raises(SettingsError, match="needs 5 images of each class, one has 3"):
+    with pytest.raises(DataError, match="needs 5 images of each class, one has 3"):
         fold_path.select(data)

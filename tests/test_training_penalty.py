@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from catclf.errors import DataError
-from catclf.objective import class_weights, spread
+from catclf.objective import class_weights, sample_weights
 from catclf.splits import stratified_folds, stratified_sample
 from catclf.training.newton import optimum as newton
 from catclf.training.penalty import FOLDS, best_threshold, select
@@ -35,7 +35,7 @@ def reference(X: Array, Y: Array, l2: float, weights: Array) -> tuple[Array, flo
 @pytest.mark.parametrize("l2", [0.003, 0.1, 10.0])
 def test_newton_finds_the_weights_of_scikit_learn(l2: float, balanced: bool) -> None:
     X, Y, K = problem()
-    v = spread(class_weights(Y, "balanced" if balanced else "none"), Y)
+    v = sample_weights(class_weights(Y, "balanced" if balanced else "none"), Y)
     a, b = newton(K, Y, v, l2)
     w, bias = reference(X, Y, l2, v)
     np.testing.assert_allclose(X @ a, w, rtol=1e-4, atol=1e-5)
@@ -61,7 +61,7 @@ def test_newton_is_not_thrown_off_by_a_bad_start_or_by_twins() -> None:
 def test_the_choice_is_that_of_a_loop_over_folds_and_penalties(workers: int) -> None:
     X, Y, K = problem()
     weights = class_weights(Y, "balanced")
-    v = spread(weights, Y)
+    v = sample_weights(weights, Y)
     choice = select(K, Y, weights, 3, workers=workers)
     folds = stratified_folds(Y, FOLDS, 3)[0]
     losses = []
@@ -119,7 +119,7 @@ def test_balanced_weights_give_classes_equal_sums() -> None:
     Y = np.array([[1.0, 0.0, 0.0, 0.0]])
     assert class_weights(Y, "balanced") == (2 / 3, 2.0)
     assert class_weights(Y, "none") == class_weights(np.zeros((1, 3)), "balanced") == (1.0, 1.0)
-    np.testing.assert_array_equal(spread((2 / 3, 2.0), Y), [[2.0, 2 / 3, 2 / 3, 2 / 3]])
+    np.testing.assert_array_equal(sample_weights((2 / 3, 2.0), Y), [[2.0, 2 / 3, 2 / 3, 2 / 3]])
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -99,7 +99,7 @@ def _to_dict(worked: list[Example], gradient: GradientCheck, agrees: bool) -> di
         "examples": [
             {
                 "name": example.name,
-                "found": example.found,
+                "found": example.result,
                 "expected": example.expected,
                 "agrees": example.agrees,
             }
@@ -135,7 +135,7 @@ def _format_text(
 def _example_lines(worked: list[Example], style: Styling) -> list[str]:
     rows = []
     for example in worked:
-        values = "  ".join(f"{value:z.9g}" for value in example.found)
+        values = "  ".join(f"{value:z.9g}" for value in example.result)
         rows.append((_mark(example.agrees, style), example.name, values))
     return aligned(rows, "<<<")
 

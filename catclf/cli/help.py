@@ -46,10 +46,10 @@ def read_pages() -> dict[str, str]:
     """The text of each page in Markdown, by topic, in alphabetical order."""
     from importlib.resources import files
 
-    found = files("catclf") / "docs"
+    folder = files("catclf") / "docs"
     pages = {
         page.name.removesuffix(".md"): page.read_text(encoding="utf-8")
-        for page in found.iterdir()
+        for page in folder.iterdir()
         if page.name.endswith(".md")
     }
     return dict(sorted(pages.items()))

@@ -90,8 +90,8 @@ Quiet = Annotated[
 
 def paragraphs(command: Callable[..., None]) -> str:
     """A docstring with its paragraphs as lines: help breaks them where the terminal ends."""
-    found = inspect.cleandoc(command.__doc__ or "").split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in found)
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def finite(value: float | None) -> float | None:

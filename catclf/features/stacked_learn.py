@@ -103,22 +103,13 @@ def learn_second(
     on_progress: OnProgress,
 ) -> Second:
     """Directions and atoms of the second layer; the same for any number of workers."""
-    rng, size = np.random.default_rng((seed, 2)), int(images.shape[1])
+    rng = np.random.default_rng((seed, 2))
     chosen = _some(rng, len(images), WINDOW_IMAGES)
     total = len(chosen) + SECOND_ROUNDS
-    layer = FirstLayer(size, recipe, *first[:4])
-    places = recipe.second_steps**2
-    each = min(-(-WINDOWS // len(chosen)), places)
-    wanted = [(number, rng.choice(places, each, replace=False)) for number in chosen.tolist()]
-    windows = np.empty((len(chosen) * each, recipe.window_numbers), np.float32)
-
-    def drawn(number_and_places: tuple[int, Indices]) -> Rows:
-        number, picked = number_and_places
-        return np.asarray(all_windows(layer.map(_image(images, number)), recipe.window)[picked])
-
-    for done, found in enumerate(team.in_order(drawn, wanted), 1):
-        windows[(done - 1) * each : done * each] = found
-        on_progress(done, total)
+    layer = FirstLayer(int(images.shape[1]), recipe, *first[:4])
+    windows = _windows(
+        images, chosen, layer, recipe, rng, team, lambda done: on_progress(done, total)
+    )
     mirror = window_mirror(
         recipe.window,
         Mirror(np.arange(recipe.channels), even_first(first.even, recipe.channels)),
@@ -144,6 +135,31 @@ def learn_second(
     # Scores get a standard deviation of 1, so that one threshold suits all data.
     spread = float((white[:2000] @ atoms.T).std(dtype=np.float64))
     return Second(energy, directions, center, basis.even, _f32(atoms.T / max(spread, LEAST_SPREAD)))
+
+
+def _windows(
+    images: Images,
+    chosen: Indices,
+    layer: FirstLayer,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    team: Team,
+    on_progress: Callable[[int], None],
+) -> Rows:
+    """About ``WINDOWS`` random windows of the maps of the chosen images, as float32 rows."""
+    places = recipe.second_steps**2
+    each = min(-(-WINDOWS // len(chosen)), places)
+    wanted = [(number, rng.choice(places, each, replace=False)) for number in chosen.tolist()]
+    windows = np.empty((len(chosen) * each, recipe.window_numbers), np.float32)
+
+    def drawn(number_and_places: tuple[int, Indices]) -> Rows:
+        number, picked = number_and_places
+        return np.asarray(all_windows(layer.map(_image(images, number)), recipe.window)[picked])
+
+    for done, rows in enumerate(team.in_order(drawn, wanted), 1):
+        windows[(done - 1) * each : done * each] = rows
+        on_progress(done)
+    return windows
 
 
 def _filters(

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from catclf.features.base import Features
 
 FORMAT = "catclf-model"
-# A file has the lowest version that can hold its model, so that an older catclf reads it too. Files
-# with long validation curves, which are arrays, are of the newest.
+# A file has the lowest version that can hold its model; long validation curves need the newest.
 VERSION = 3
 VERSIONS = {"pixels": 1, "hog": 2, "patches": 2, "stacked": 3, "network": 3}
 FILE_LIMIT = 64 * 1024 * 1024  # bytes; a model of 1024x1024 images has 25 MB of weights
@@ -149,7 +148,8 @@ def _parse(file: ArrayFile) -> Model:
         raise ModelError("is not a catclf model: it has no member meta")
     file.check()
     meta = _read_meta(file.text("meta", META_LIMIT))
-    long_validation = VALIDATION if meta["version"] >= 3 else ()
+    apart = meta["version"] >= VERSION and any(name in file for name in VALIDATION)
+    long_validation = VALIDATION if apart else ()
     file.require((*MEMBERS, *long_validation, *LEARNED[_kind(meta)]))
     preprocess = _preprocess(meta)
     features = _features(meta, preprocess, file)

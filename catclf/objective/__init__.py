@@ -17,7 +17,7 @@ from catclf.objective.base import Euclidean as Euclidean
 from catclf.objective.base import Point as Point
 from catclf.objective.base import Problem as Problem
 from catclf.objective.base import class_weights as class_weights
-from catclf.objective.base import spread as spread
+from catclf.objective.base import sample_weights as sample_weights
 from catclf.objective.forms import GRAM_LIMIT as GRAM_LIMIT
 from catclf.objective.forms import METHODS as METHODS
 from catclf.objective.forms import build as build

@@ -66,16 +66,16 @@ def class_weights(Y: Floats, kind: str) -> ClassWeights:
     return m / (2.0 * (m - positives)), m / (2.0 * positives)
 
 
-def spread(weights: ClassWeights, Y: Floats) -> Floats:
+def sample_weights(weights: ClassWeights, Y: Floats) -> Floats:
     """The weight of each image, for labels Y (1, m)."""
     return np.asarray(np.where(Y > 0.5, weights[1], weights[0]), np.float64)
 
 
-def judged(Z: Floats, Y: Floats, weights: ClassWeights) -> tuple[Floats, Floats]:
+def weighted_losses(Z: Floats, Y: Floats, weights: ClassWeights) -> tuple[Floats, Floats]:
     """The losses of images and their errors dZ, (1, m), times the weights of their classes."""
     losses, dZ = losses_and_errors(Z, Y)
     if weights != EQUAL:
-        v = spread(weights, Y)
+        v = sample_weights(weights, Y)
         losses *= v
         dZ *= v
     return losses, dZ

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.maths import PIXEL_MAX, Floats, Pixels
-from catclf.objective.base import EQUAL, ClassWeights, Point, judged
+from catclf.objective.base import EQUAL, ClassWeights, Point, weighted_losses
 from catclf.parallel import Team, blas_threads
 from catclf.samples import Labelled, cut, measured, read_rows, scale_of
 
@@ -64,7 +64,7 @@ class GramProblem:
     def evaluate(self, point: Point) -> tuple[float, Point]:
         a, m = point.coordinates, self.m
         Ka = self._product(a)
-        losses, dZ = judged(Ka.T + point.b, self._Y, self.class_weights)
+        losses, dZ = weighted_losses(Ka.T + point.b, self._Y, self.class_weights)
         loss = _sum(losses) / m
         da = dZ.T / m
         if self.l2:
@@ -118,7 +118,7 @@ class FactorProblem(GramProblem):
 
     def evaluate(self, point: Point) -> tuple[float, Point]:
         u, m = point.coordinates, self.m
-        losses, dZ = judged(self._product(u).T + point.b, self._Y, self.class_weights)
+        losses, dZ = weighted_losses(self._product(u).T + point.b, self._Y, self.class_weights)
         loss = _sum(losses) / m
         du = self._K.T @ (dZ.T / m)
         if self.l2:

@@ -108,8 +108,8 @@ class Windows:
         edges = [0, *(np.flatnonzero(np.diff(rows) > 1) + 1).tolist(), len(rows)]
         pixels = np.empty((len(rows), *self._images.shape[1:]), self._images.dtype)
         for a, b in pairwise(edges):
-            found = read_rows(self._images, slice(int(rows[a]), int(rows[b - 1]) + 1))
-            pixels[a:b] = found.reshape(b - a, *self._images.shape[1:])
+            block = read_rows(self._images, slice(int(rows[a]), int(rows[b - 1]) + 1))
+            pixels[a:b] = block.reshape(b - a, *self._images.shape[1:])
         return pixels
 
 

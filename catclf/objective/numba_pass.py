@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
 from catclf.maths import Floats
-from catclf.objective.base import ClassWeights, judged, spread
+from catclf.objective.base import ClassWeights, sample_weights, weighted_losses
 from catclf.objective.numpy_pass import Real, Sums, Values
 
 BLOCK = 256  # images at a time: 3 MB of pixels
@@ -28,15 +28,15 @@ class Fused:
 
         rows, Z = np.ascontiguousarray(rows), np.empty((1, len(rows)))
         numba_kernels.scores(rows, w[:, 0], b, Z[0])
-        return float(judged(Z, Y, weights)[0].sum())
+        return float(weighted_losses(Z, Y, weights)[0].sum())
 
     def sums(self, rows: Values, w: Real, b: float, Y: Floats, weights: ClassWeights) -> Sums:
         from catclf.objective import numba_kernels
 
         rows = np.ascontiguousarray(rows)  # another layout would be summed in another order
-        Z, v = np.empty((1, len(rows))), spread(weights, Y)
+        Z, v = np.empty((1, len(rows))), sample_weights(weights, Y)
         numba_kernels.pass_over(rows, w[:, 0], b, Y[0], v[0], Z[0], self._product[:, 0])
-        losses, dZ = judged(Z, Y, weights)
+        losses, dZ = weighted_losses(Z, Y, weights)
         return Sums(float(losses.sum()), float(dZ.sum()), self._product)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.maths import Floats
-from catclf.objective.base import ClassWeights, judged
+from catclf.objective.base import ClassWeights, weighted_losses
 
 Real = NDArray[np.floating[Any]]
 Values = NDArray[Any]  # pixels uint8, or features float32
@@ -57,12 +57,12 @@ class Converted:
         self._buffer, self._product = np.empty((k, n), np.float32), np.empty((n, 1), np.float32)
 
     def loss(self, rows: Values, w: Real, b: float, Y: Floats, weights: ClassWeights) -> float:
-        losses, _ = judged(_times(self._load(rows), w) + b, Y, weights)
+        losses, _ = weighted_losses(_times(self._load(rows), w) + b, Y, weights)
         return float(losses.sum())
 
     def sums(self, rows: Values, w: Real, b: float, Y: Floats, weights: ClassWeights) -> Sums:
         P = self._load(rows)
-        losses, dZ = judged(_times(P, w) + b, Y, weights)
+        losses, dZ = weighted_losses(_times(P, w) + b, Y, weights)
         return Sums(float(losses.sum()), float(dZ.sum()), self._transposed_times(P, dZ))
 
     def total(self, rows: Values) -> Real:

@@ -119,7 +119,7 @@ class StreamProblem:
     ) -> Sums:
         sums, weights = Sums(0.0, 0.0, np.zeros((self.n, 1))), self.class_weights
         products = self._products()
-        with np.errstate(over="ignore", invalid="ignore"):  # divergence is found by its cost
+        with np.errstate(over="ignore", invalid="ignore"):  # divergence shows in the cost
             for block in cut(rows, self._block):
                 given = read(block), scaled, b, Y[:, block], weights
                 if forward_only:

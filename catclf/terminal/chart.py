@@ -9,7 +9,7 @@ BARS = " ▁▂▃▄▅▆▇█"
 
 
 def curve(costs: list[float], width: int, height: int, *, ascii_only: bool = False) -> list[str]:
-    """A small chart as text lines, top first: each column is the mean of its share of ``costs``.
+    """A small chart as text lines, top first: each column is the mean of its part of ``costs``.
 
     The axis starts at zero, so that the fall is shown as large as it is.
     """

@@ -31,12 +31,12 @@ class Styling:
         """Green when good, else bold magenta."""
         return self._wrap("32" if good else "1;35", text)
 
-    def bar(self, value: float, most: float, width: int) -> str:
+    def bar(self, value: float, largest: float, width: int) -> str:
         """A bar to the right of zero for value > 0, to the left below: 2 * width + 1 characters.
 
-        ``most`` is the value that fills a side.
+        ``largest`` is the value that fills a side.
         """
-        filled = round(min(abs(value) / most, 1.0) * width) if most > 0 else 0
+        filled = round(min(abs(value) / largest, 1.0) * width) if largest > 0 else 0
         block, zero = ("#", "|") if self.ascii_only else ("█", "│")
         left = (block * filled if value < 0 else "").rjust(width)
         right = (block * filled if value > 0 else "").ljust(width)

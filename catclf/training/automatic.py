@@ -28,7 +28,7 @@ Phase = Callable[[str], AbstractContextManager[OnProgress]]  # progress of a nam
 
 
 class Resolved(NamedTuple):
-    """What was selected: settings and threshold, and the facts for the model to remember.
+    """What was selected: settings and threshold, and what the model remembers of it.
 
     ``z_threshold`` is the score above which an image is positive, where cross-validation selected
     it; ``out_of_fold`` are the counts of the models that did it.
@@ -37,7 +37,7 @@ class Resolved(NamedTuple):
     settings: Settings
     threshold: float
     z_threshold: float | None
-    facts: dict[str, Any]
+    recorded: dict[str, Any]
     out_of_fold: Counts | None = None
 
 
@@ -56,7 +56,7 @@ def resolve(
     checkpoints are wanted, which Newton's method has not. Raises SettingsError and DataError.
     """
     l2, threshold = options.fixed_l2, options.fixed_threshold
-    facts: dict[str, Any] = {"flip": True} if options.plain and options.mirrors else {}
+    recorded: dict[str, Any] = {"flip": True} if options.plain and options.mirrors else {}
     z_threshold, counts = None, None
     if l2 is None or threshold is None:
         selection, Y = _cross_validate(options, settings, data, workers, phase)
@@ -66,10 +66,10 @@ def resolve(
             threshold = float(sigmoid(np.array(z_threshold)))
         cut = logit(threshold) if z_threshold is None else z_threshold
         counts = Counts.of(cut < selection.Z, Y > 0.5)
-        facts["chosen"] = _facts(options, selection, counts)
+        recorded["chosen"] = _recorded(options, selection, counts)
     solver = options.solver or _solver(options, settings, l2, len(data.images), keeps_state)
     final = replace(settings, l2=l2, solver=solver)
-    return Resolved(final, threshold, z_threshold, facts, counts)
+    return Resolved(final, threshold, z_threshold, recorded, counts)
 
 
 def _cross_validate(
@@ -120,7 +120,9 @@ def _solver(options: TrainOptions, settings: Settings, l2: float, m: int, keeps_
     return "newton" if on_k and not keeps_state else "gd"
 
 
-def _facts(options: TrainOptions, selection: penalty.Selection, counts: Counts) -> dict[str, Any]:
+def _recorded(
+    options: TrainOptions, selection: penalty.Selection, counts: Counts
+) -> dict[str, Any]:
     fixed = {"l2": options.fixed_l2, "threshold": options.fixed_threshold}
     return {
         "names": [name for name, value in fixed.items() if value is None],

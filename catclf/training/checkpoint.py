@@ -17,8 +17,7 @@ from catclf.storage import npz
 from catclf.storage.npz import ArrayFile, UnsoundError
 from catclf.text import printable, reason
 from catclf.training.quasi_newton import PAIRS
-from catclf.training.settings import KEPT_LIMIT
-from catclf.training.state import State, Watch
+from catclf.training.state import KEPT_LIMIT, State, Watch
 
 FORMAT = "catclf-checkpoint"
 VERSION = 1
@@ -66,7 +65,7 @@ class Checkpoints:
     def begin(self, identity: dict[str, Any], fresh: State) -> State:
         """The state to begin with: ``fresh``, or the one in the file.
 
-        ``identity`` are facts that a run must share with that of the file. Raises CheckpointError.
+        ``identity`` is what a run and that of the file have in common. Raises CheckpointError.
         """
         self._identity = identity
         if not (self.resume and self.path.exists()):

@@ -45,7 +45,7 @@ class Descent:
         """Go on from the state, in place."""
         total, every = self.settings.iterations, self.settings.print_every
         began = state.step
-        with np.errstate(over="ignore", invalid="ignore"):  # divergence is found by its cost
+        with np.errstate(over="ignore", invalid="ignore"):  # divergence shows in the cost
             while True:
                 self._save_if_due(state, began)
                 cost, gradient = self._evaluate(state)
@@ -55,10 +55,11 @@ class Descent:
                     self.save(state)
                 last = state.step >= total or interrupted
                 kept = last or state.step % every == 0
-                enough = kept and self.held_out is not None and self.held_out.look(state)
+                watch = self.held_out if kept else None
+                enough = watch is not None and watch.look(state, last=last)
                 cost = self._reported(state, cost, last or enough)
                 if kept:
-                    state.keep(cost)
+                    state.keep(cost, last=last or enough)
                 if on_step:
                     on_step(state.step, cost)
                 if last or enough:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from catclf.machine import cores
 from catclf.maths import Floats, losses_and_errors
-from catclf.objective import EQUAL, ClassWeights, spread
+from catclf.objective import EQUAL, ClassWeights, sample_weights
 from catclf.parallel import Team, blas_threads
 from catclf.samples import Labelled, cut, measured, read_rows, scale_of
 from catclf.splits import stratified_folds
@@ -41,7 +41,7 @@ class Pass(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """A part's share of a pass, before means are taken."""
+    """The sums over a part of the rows, before means are taken."""
 
     rows: slice
     losses: Floats
@@ -66,7 +66,7 @@ class FoldProblem:
         self.folds = int(fold_of.max()) + 1
         self.trained = np.array([float((fold_of != fold).sum()) for fold in range(self.folds)])
 
-    def spread(self) -> float:
+    def variance(self) -> float:
         """The mean squared distance of the rows from their mean."""
         total, squares = np.zeros(self.n), 0.0
         for rows in cut(slice(self.m), PART):
@@ -125,9 +125,11 @@ class Scored(NamedTuple):
 def out_of_fold(problem: FoldProblem, penalties: tuple[float, ...]) -> Iterator[Scored]:
     """Each of the penalties, which must fall, with out-of-fold scores of all rows."""
     everyone = np.arange(problem.folds)
-    found = problem.evaluate(everyone, np.zeros((problem.n + 1, problem.folds)))
+    at_zero = problem.evaluate(everyone, np.zeros((problem.n + 1, problem.folds)))
     here = [
-        Iterate(np.zeros(problem.n + 1), float(found.losses[fold]), found.gradients[:, fold].copy())
+        Iterate(
+            np.zeros(problem.n + 1), float(at_zero.losses[fold]), at_zero.gradients[:, fold].copy()
+        )
         for fold in everyone
     ]
     memories = [Memory(bytes=PAIRS_BYTES // problem.folds) for _ in everyone]
@@ -145,7 +147,7 @@ def _all_minimized(
     problem: FoldProblem, here: list[Iterate], memories: list[Memory], l2: float, Z: Floats
 ) -> list[Iterate]:
     """The optimum of each fold; Z (1, m) receives the scores of the rows that it leaves out."""
-    found = list(here)
+    results = list(here)
     runs: dict[int, Run[Iterate]] = {}
     asked: dict[int, Vector] = {}
 
@@ -153,7 +155,7 @@ def _all_minimized(
         try:
             asked[fold] = step()
         except StopIteration as end:
-            found[fold] = end.value
+            results[fold] = end.value
             asked.pop(fold, None)
 
     for fold, (at, memory) in enumerate(zip(here, memories, strict=True)):
@@ -174,7 +176,7 @@ def _all_minimized(
                 l2 / problem.trained[fold],
             )
             go_on(fold, lambda run=run, answer=answer: run.send(answer))  # type: ignore[misc]
-    return found
+    return results
 
 
 def penalized(cost: float, gradient: Vector, x: Vector, strength: float) -> tuple[float, Vector]:
@@ -209,12 +211,12 @@ def select(
     Penalties after the first with a larger loss than the one before are not tried. The result does
     not depend on ``workers``. Raises SettingsError when there are too few rows of a class.
     """
-    fold_of, v = stratified_folds(data.Y, FOLDS, seed)[0], spread(weights, data.Y)
+    fold_of, v = stratified_folds(data.Y, FOLDS, seed)[0], sample_weights(weights, data.Y)
     tried: list[float] = []
     losses: list[float] = []
     with blas_threads(1):
         problem = FoldProblem(data, fold_of, v, workers or cores())
-        scale = max(problem.spread(), SMALLEST) if l2 is None else 1.0
+        scale = max(problem.variance(), SMALLEST) if l2 is None else 1.0
         penalties = tuple(scale * s for s in STRENGTHS) if l2 is None else (l2,)
         best = Scored(penalties[0], np.zeros(data.Y.shape))
         for scored in out_of_fold(problem, penalties):

@@ -1,7 +1,8 @@
 """Proof by computing twice: the gradient in every form, and the course's worked examples.
 
-The forms share nothing but the formula: array products, a plain loop over images and features, a
-scalar computation graph, the sample Gram matrix that training uses, and slopes of the cost itself.
+The forms have nothing in common but the formula: array products, a plain loop over images and
+features, a scalar computation graph, the sample Gram matrix that training uses, and slopes of the
+cost itself.
 """
 
 from __future__ import annotations
@@ -176,9 +177,9 @@ def check_gradient(
         worst = _worst_slope(at, runs[0][2], directions, seed)
         seconds = perf_counter() - began
     pairs = [
-        Pair(name, other, difference(found, other_found), EXACT)
-        for i, (name, _, found) in enumerate(runs)
-        for other, _, other_found in runs[i + 1 :]
+        Pair(name, other, difference(result, other_result), EXACT)
+        for i, (name, _, result) in enumerate(runs)
+        for other, _, other_result in runs[i + 1 :]
     ]
     pairs.append(Pair(runs[0][0], SLOPES, worst, ALLOWED_SLOPES))
     timed = [Timed(name, took) for name, took, _ in runs]
@@ -193,8 +194,8 @@ def difference(first: Gradient, second: Gradient) -> float:
         a, b = np.asarray(one), np.asarray(other)
         if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
             return float("nan")
-        most = max(np.abs(a).max(), np.abs(b).max(), np.finfo(float).tiny)
-        worst = max(worst, float(np.abs(a - b).max() / most))
+        largest = max(np.abs(a).max(), np.abs(b).max(), np.finfo(float).tiny)
+        worst = max(worst, float(np.abs(a - b).max() / largest))
     return worst
 
 
@@ -203,13 +204,13 @@ class Example:
     """A worked example: what was computed, what it must be, to which absolute difference."""
 
     name: str
-    found: tuple[float, ...]
+    result: tuple[float, ...]
     expected: tuple[float, ...]
     allowed: float = 5e-9
 
     @property
     def agrees(self) -> bool:
-        pairs = zip(self.found, self.expected, strict=True)
+        pairs = zip(self.result, self.expected, strict=True)
         return all(abs(a - b) <= self.allowed for a, b in pairs)
 
 
@@ -274,20 +275,20 @@ def _backward(root: Node, w: list[Node], dw: Floats) -> float:
 
 
 def _timed(form: Form, at: Place) -> tuple[float, Gradient]:
-    """The shortest of up to 20 runs within a tenth of a second, and what the form found."""
+    """The shortest of up to 20 runs within a tenth of a second, and the result of the form."""
     shortest, spent, runs = float("inf"), 0.0, 0
     while runs == 0 or (spent < 0.1 and runs < 20):
         began = perf_counter()
-        found = form(at)
+        result = form(at)
         once = perf_counter() - began
         shortest, spent, runs = min(shortest, once), spent + once, runs + 1
-    return shortest, found
+    return shortest, result
 
 
-def _worst_slope(at: Place, found: Gradient, directions: int, seed: int) -> float:
+def _worst_slope(at: Place, result: Gradient, directions: int, seed: int) -> float:
     """The largest directional error over (w, b) together; NaN if any is."""
     X, Y, n = at.X, at.Y, len(at.w)
-    gradient = np.vstack([found[1], [[found[2]]]])
+    gradient = np.vstack([result[1], [[result[2]]]])
     point = np.vstack([at.w, [[at.b]]])
     rng = np.random.default_rng(seed + 1)
 

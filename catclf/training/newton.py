@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from catclf.maths import Floats, losses_and_errors, sigmoid
-from catclf.objective import GramProblem, Point, spread
+from catclf.objective import GramProblem, Point, sample_weights
 from catclf.training.descent import OnStep, ShouldStop
 from catclf.training.settings import NEWTON_STEPS, Settings
 from catclf.training.state import CONVERGED, LIMIT, PATIENCE, Ending, HeldOut, State
@@ -34,7 +34,7 @@ class Newton:
     ) -> Ending:
         """Go on from the state, in place."""
         problem, total = self.problem, self.settings.iterations
-        weights = spread(problem.class_weights, problem.Y)
+        weights = sample_weights(problem.class_weights, problem.Y)
         if total == 0:
             self._note(state, problem.evaluate(state.point)[0], on_step)
             return Ending()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from catclf.machine import cores
 from catclf.maths import Floats, losses_and_errors
-from catclf.objective import EQUAL, ClassWeights, spread
+from catclf.objective import EQUAL, ClassWeights, sample_weights
 from catclf.parallel import Team, blas_threads
 from catclf.splits import stratified_folds
 from catclf.training.newton import optimum
@@ -63,7 +63,7 @@ def select(
     folds = stratified_folds(
         Y, FOLDS, seed, advice="give `l2` and `threshold` as numbers, or use more images"
     )[0]
-    v = spread(weights, Y)
+    v = sample_weights(weights, Y)
     Z = np.zeros((len(strengths), m))
     team = Team(min(workers or cores(), FOLDS))
 

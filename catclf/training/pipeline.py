@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trained:
-    """A model, how it was found, and how long solving took in seconds.
+    """A model, how it was trained, and how long solving took in seconds.
 
     ``out_of_fold`` counts the predictions of cross-validation, where there was one.
     """
@@ -211,7 +211,7 @@ def build_model(
         positives=int(seen.Y.sum()),
         steps=fit.steps,
         interrupted=fit.interrupted,
-        settings=fit.settings.facts() | (resolved.facts if resolved else {}),
+        settings=fit.settings.to_dict() | (resolved.recorded if resolved else {}),
         train=_counts(fit, seen, bare.boundary),
         test=bare.counts(test.images, test.Y) if test else None,
         validation=_validated(fit, held, bare.boundary) if held else {},

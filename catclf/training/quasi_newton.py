@@ -60,14 +60,14 @@ class Memory:
         if not self.steps:
             return d
         inverses = [1.0 / float(s @ y) for s, y in self._pairs()]
-        shares = []
+        alphas = []
         for (s, y), rho in zip(reversed(self._pairs()), reversed(inverses), strict=True):
-            shares.append(rho * float(s @ d))
-            d -= shares[-1] * y
+            alphas.append(rho * float(s @ d))
+            d -= alphas[-1] * y
         s, y = self.steps[-1], self.changes[-1]
         d *= float(s @ y) / float(y @ y)
-        for (s, y), rho, share in zip(self._pairs(), inverses, reversed(shares), strict=True):
-            d += (share - rho * float(y @ d)) * s
+        for (s, y), rho, alpha in zip(self._pairs(), inverses, reversed(alphas), strict=True):
+            d += (alpha - rho * float(y @ d)) * s
         return d
 
     def _pairs(self) -> list[tuple[Vector, Vector]]:
@@ -85,16 +85,16 @@ def iterate(here: Iterate, memory: Memory) -> Run[Iterate | None]:
         memory.changes.clear()
         d = -here.gradient
     first = 1.0 if memory.steps else 1.0 / max(float(np.linalg.norm(d)), 1e-300)
-    found = yield from line_search(here, d, first)
-    if found is not None:
-        memory.add(found.x - here.x, found.gradient - here.gradient)
-    return found
+    result = yield from line_search(here, d, first)
+    if result is not None:
+        memory.add(result.x - here.x, result.gradient - here.gradient)
+    return result
 
 
 def line_search(here: Iterate, d: Vector, first: float) -> Run[Iterate | None]:
     """A point here.x + t d that meets the strong Wolfe conditions, with t = ``first`` tried first.
 
-    The slope gᵀd of a convex function grows with t, so its zero is found between a t where it is
+    The slope gᵀd of a convex function grows with t, so its zero is result between a t where it is
     negative and one where it is positive, by secants. Where the decrease is below the rounding of
     the cost, the slope alone decides (W. Hager and H. Zhang, SIAM Journal on Optimization 16,
     2005). None when there is no such point in ``TRIALS`` evaluations.
@@ -132,14 +132,14 @@ def _between(low: float, low_slope: float, high: float, high_slope: float, befor
     return min(max(t, low + 0.1 * width), high - 0.1 * width)
 
 
-def minimize(here: Iterate, memory: Memory, tolerance: float, most: int) -> Run[Iterate]:
-    """At most ``most`` iterations, until the cost falls by less than ``tolerance`` of itself."""
-    for _ in range(most):
-        found = yield from iterate(here, memory)
-        if found is None:
+def minimize(here: Iterate, memory: Memory, tolerance: float, limit: int) -> Run[Iterate]:
+    """At most ``limit`` iterations, until the cost falls by less than ``tolerance`` of itself."""
+    for _ in range(limit):
+        result = yield from iterate(here, memory)
+        if result is None:
             break
-        last = converged(here, found, tolerance)
-        here = found
+        last = converged(here, result, tolerance)
+        here = result
         if last:
             break
     return here

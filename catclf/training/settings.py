@@ -15,7 +15,6 @@ SOLVERS = ("gd", "lbfgs", "newton")
 NEWTON_STEPS = 50  # at most; about ten are needed
 CLASS_WEIGHTS = ("none", "balanced")
 SCHEDULES = ("constant", "linear", "cosine")
-KEPT_LIMIT = 1_000_000  # costs in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -96,17 +95,17 @@ class Settings:
             return min(self.iterations, NEWTON_STEPS), 1
         return self.iterations, 1 if self.solver == "lbfgs" else self.print_every
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The settings as a model file remembers them.
 
         Those of later versions are left out where they are the default, so that files stay equal.
         """
-        facts = asdict(self)
+        values = asdict(self)
         if self.class_weight == "none":
-            del facts["class_weight"]
+            del values["class_weight"]
         if self.schedule == "constant":
-            del facts["schedule"]
-        return facts
+            del values["schedule"]
+        return values
 
     def rate(self, step: int) -> float:
         """The learning rate α of the update that follows ``step`` updates.
@@ -124,11 +123,6 @@ class Settings:
         """Raise SettingsError for a run whose state cannot be kept in a checkpoint."""
         if self.solver == "newton":
             raise SettingsError("checkpoints are not for `solver=newton`: it is done in ten steps")
-        if self.iterations // self.print_every + 2 > KEPT_LIMIT:
-            raise SettingsError(
-                f"a checkpoint keeps up to {KEPT_LIMIT} costs: "
-                f"give `print_every={self.iterations // (KEPT_LIMIT - 2) + 1}` or more"
-            )
 
     @staticmethod
     def _require_known(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -136,7 +136,7 @@ def _method(problem: Problem) -> str:
 
 
 def _identity(data: Labelled, validation: Labelled | None, settings: Settings) -> dict[str, Any]:
-    """The settings and images that a run must share with the one that it goes on from.
+    """The settings and images that are the same in a run and the one that it goes on from.
 
     The number of updates may differ, unless the learning rates follow from it.
     """

@@ -26,6 +26,27 @@ class Ending:
         return self.interrupted or bool(self.reason)
 
 
+KEPT_LIMIT = 1_000_000  # costs of a curve
+
+
+def keep(steps: list[int], costs: list[float], step: int, cost: float, *, last: bool) -> None:
+    """Append a cost to a curve of up to ``KEPT_LIMIT`` of them, at even distances.
+
+    A full curve loses every other point, and from then on only steps at the new distance are
+    appended, and the last one. The curve itself says what the distance is, so that a resumed run
+    keeps the steps of one that was never stopped.
+    """
+    distance = steps[1] - steps[0] if len(steps) > 1 else 1
+    if not last and steps and (step - steps[0]) % distance:
+        return
+    if len(steps) >= KEPT_LIMIT:
+        del steps[1::2], costs[1::2]
+        keep(steps, costs, step, cost, last=last)
+        return
+    steps.append(step)
+    costs.append(cost)
+
+
 @dataclass
 class Watch:
     """The costs of the held-out images, and the point where they were lowest."""
@@ -37,10 +58,9 @@ class Watch:
     best_cost: float = float("inf")
     waited: int = 0  # looks since the best one
 
-    def look(self, step: int, point: Point, cost: float) -> None:
+    def look(self, step: int, point: Point, cost: float, *, last: bool = False) -> None:
         """Note a cost; points are never changed in place, so that the best can be kept as it is."""
-        self.costs.append(cost)
-        self.cost_steps.append(step)
+        keep(self.cost_steps, self.costs, step, cost, last=last)
         self.waited += 1
         if cost < self.best_cost:
             self.best, self.best_step, self.best_cost, self.waited = point, step, cost, 0
@@ -64,10 +84,9 @@ class State:
     watch: Watch = field(default_factory=Watch)
     vectors: Floats | None = None
 
-    def keep(self, cost: float) -> None:
-        """Remember the cost of this step."""
-        self.costs.append(cost)
-        self.cost_steps.append(self.step)
+    def keep(self, cost: float, *, last: bool = False) -> None:
+        """Append the cost of this step to the curve, unless that is thinned by now."""
+        keep(self.cost_steps, self.costs, self.step, cost, last=last)
 
 
 class HeldOut:
@@ -76,7 +95,7 @@ class HeldOut:
     def __init__(self, held_out: StreamProblem, problem: Problem, patience: int) -> None:
         self._held_out, self._problem, self._patience = held_out, problem, patience
 
-    def look(self, state: State) -> bool:
+    def look(self, state: State, *, last: bool = False) -> bool:
         """Note the cost at a state; True when ``patience`` looks have found no lower one.
 
         The start is passed over. Its weights are zero, and yet it would often have the lowest cost,
@@ -84,14 +103,15 @@ class HeldOut:
         """
         if state.step == 0:
             return False
-        self._evaluate(state)
+        self._evaluate(state, last=last)
         return state.watch.waited >= self._patience
 
     def last_look(self, state: State) -> None:
         """Make sure that some state is the best one."""
         if state.watch.best is None:
-            self._evaluate(state)
+            self._evaluate(state, last=True)
 
-    def _evaluate(self, state: State) -> None:
+    def _evaluate(self, state: State, *, last: bool) -> None:
         w = self._problem.weights(state.point)
-        state.watch.look(state.step, state.point, self._held_out.loss(Point(w, state.point.b)))
+        cost = self._held_out.loss(Point(w, state.point.b))
+        state.watch.look(state.step, state.point, cost, last=last)

@@ -170,10 +170,15 @@ def accuracy_lines() -> str:
     """The columns of the table of features that hold accuracies with their intervals."""
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
-        for line in _marked("features").splitlines()
+        for line in _marked("features").split("\n\n")[0].splitlines()
     ]
     kept = [i for i in range(len(rows[0])) if i == 0 or all("%" in row[i] for row in rows[2:])]
     return "\n".join(f"| {' | '.join(row[i] for i in kept)} |" for row in rows)
+
+
+def curve_lines() -> str:
+    """The table of accuracies by the number of labelled images."""
+    return _marked("features").split("\n\n")[1]
 
 
 def speed_lines() -> str:
@@ -185,6 +190,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "commands": command_lines,
     "topics": topic_lines,
     "accuracy": accuracy_lines,
+    "curve": curve_lines,
     "speed": speed_lines,
 }
 
