@@ -58,6 +58,7 @@ _HOMES = {
     "Settings": "training.Settings",
     "load": "model.file.load",
     "open_dataset": "datasets.open_dataset",
+    "predict": "model.predict.predict",
     "read_image": "images.decode.read",
     "save": "model.file.save",
     "train": "training.train",
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from catclf.model import Model as Model
     from catclf.model.file import load as load
     from catclf.model.file import save as save
+    from catclf.model.predict import predict as predict
     from catclf.training import Settings as Settings
     from catclf.training import train as train
 
