@@ -44,6 +44,14 @@ def read_bytes(path: str | Path, preprocess: Preprocess, limits: Limits) -> byte
     return _image(path, preprocess, limits).tobytes()
 
 
+def resized(pixels: Pixels, preprocess: Preprocess) -> Pixels:
+    """Pixels uint8 (h, w, 3) at (size, size, 3), as those of an image file."""
+    import numpy as np
+    from PIL import Image  # noqa: TID251
+
+    return np.asarray(_fitted(Image.fromarray(pixels), preprocess), dtype=np.uint8)
+
+
 def dimensions(path: str | Path) -> tuple[int, int]:
     """Width and height in pixels of an image file that can be read, from its header alone."""
     with _opened(path, Limits()) as file, warnings.catch_warnings():

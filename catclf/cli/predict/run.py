@@ -22,16 +22,15 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from catclf.cli.predict.inputs import Input
-    from catclf.cli.predict.records import Line, Record
+    from catclf.cli.predict.records import Line
     from catclf.cli.signals import Signals
-    from catclf.images.pool import Outcome
     from catclf.images.preprocess import Limits
     from catclf.images.walk import LeftOut
     from catclf.images.worker_handle import Decoder
     from catclf.model import Model
+    from catclf.model.predict import Prediction
 
 Shard = tuple[list[str], Path | None]  # arguments, and the file of their records or None for stdout
-SLOW_AT_ONCE = 32  # images between records where one takes tens of milliseconds
 
 
 class Format(StrEnum):
@@ -140,7 +139,7 @@ class Outputs:
         self._head, self._line = head, line
         self._write(head)
 
-    def write(self, records: list[Record], ends: deque[int]) -> None:
+    def write(self, records: list[Prediction], ends: deque[int]) -> None:
         """Write records; ``ends`` are the numbers of records up to the ends of shards."""
         while records:
             while ends and ends[0] == self._tally.done:
@@ -182,7 +181,7 @@ class Tally:
             with suppress(OSError):  # there is none yet, the common case
                 self._replaced = output.stat()
 
-    def show(self, batch: list[Record], write: Write, line: Line) -> None:
+    def show(self, batch: list[Prediction], write: Write, line: Line) -> None:
         """Write a batch's lines, and name its failures on stderr."""
         for record in batch:
             self._require_kept(record)
@@ -194,7 +193,7 @@ class Tally:
         write(b"".join(map(line, batch)))
         self.done += len(batch)
 
-    def _require_kept(self, record: Record) -> None:
+    def _require_kept(self, record: Prediction) -> None:
         """Raise OutputError if the output is this image, found only in a folder or a list."""
         if self._output is None or self._replaced is None:
             return
@@ -251,7 +250,7 @@ def _progress(
         yield lambda done: on_progress(done, total)
 
 
-def _nothing(record: Record) -> bytes:
+def _nothing(record: Prediction) -> bytes:
     return b""
 
 
@@ -267,36 +266,15 @@ def _scored(
     limits: Limits,
     pause: AbstractContextManager[None],
     started: list[Decoder],
-) -> Generator[list[Record], None, None]:
-    """The records of all inputs in order, in lists as they are ready, one product for each list."""
-    import numpy as np
-
-    from catclf.cli.predict.records import Record
+) -> Generator[list[Prediction], None, None]:
+    """The predictions of all inputs in order, in lists as they are ready."""
     from catclf.images.pool import decode_batches
-    from catclf.maths import sigmoid
+    from catclf.model.predict import predict_batches
 
     decoded = decode_batches(inputs, model.preprocess, limits, pause=pause, started=started)
-    with closing(decoded) as batches:
-        for batch in _parts(batches, model):
-            images = [result for _, result in batch if not isinstance(result, ImageError)]
-            Z = model.scores(np.stack(images)) if images else np.empty((1, 0))
-            pairs = zip(sigmoid(Z)[0].tolist(), Z[0].tolist(), strict=True)
-            records = []
-            for path, result in batch:
-                if isinstance(result, ImageError):
-                    records.append(Record(path, error=as_options(str(result)), kind=result.kind))
-                    continue
-                probability, z = next(pairs)
-                positive = z > model.boundary if threshold is None else probability > threshold
-                label = model.classes[positive]
-                records.append(Record(path, label, probability, z, positive))
-            yield records
-
-
-def _parts(batches: Iterable[list[Outcome]], model: Model) -> Iterator[list[Outcome]]:
-    """Lists that are soon scored: where that takes long, many images would wait for the last."""
-    slow = model.features is not None and model.features.kind == "network"
-    for batch in batches:
-        length = SLOW_AT_ONCE if slow else max(1, len(batch))
-        for start in range(0, len(batch), length):
-            yield batch[start : start + length]
+    with closing(predict_batches(decoded, model, threshold)) as batches:
+        for batch in batches:
+            for prediction in batch:
+                if prediction.error is not None:
+                    prediction.error = as_options(prediction.error)
+            yield batch
