@@ -17,6 +17,8 @@ The rooms, in the order in which data pass through them:
     model       weights with what they mean, and their file
     evaluation  how good a model is, or many settings by cross-validation
     explain     why one image got its prediction
+    export      a model as other programs take it
+    sklearn     the same as a classifier of scikit-learn
     cli, report what people see
 
 ``docs`` holds the pages that ``catclf help`` shows.
@@ -26,7 +28,7 @@ drawn on stderr, and ``parallel``, ``machine``, ``text``, ``errors`` and ``versi
 Imports point downwards, from the command line to the ground, and never back or to the side:
 
     cli
-    report
+    report sklearn export
     evaluation explain
     training
     objective datasets model
@@ -56,6 +58,7 @@ _HOMES = {
     "Settings": "training.Settings",
     "load": "model.file.load",
     "open_dataset": "datasets.open_dataset",
+    "predict": "model.predict.predict",
     "read_image": "images.decode.read",
     "save": "model.file.save",
     "train": "training.train",
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     from catclf.model import Model as Model
     from catclf.model.file import load as load
     from catclf.model.file import save as save
+    from catclf.model.predict import predict as predict
     from catclf.training import Settings as Settings
     from catclf.training import train as train
 

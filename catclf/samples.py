@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from hashlib import sha256
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -73,6 +72,8 @@ class Subset:
     source = ""
 
     def __init__(self, data: Labelled, rows: Indices) -> None:
+        from hashlib import sha256  # takes 4 ms to load, and predict does without
+
         self.images: Images = IndexedImages(data.images, rows)
         self.Y: Floats = data.Y[:, rows]
         whole = getattr(data, "fingerprint", "")

@@ -20,6 +20,7 @@ from PIL import Image
 import catclf
 
 ROOT = Path(__file__).parents[1]
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else ONNX Runtime writes files to the home folder
 # For parametrize: the method that needs an extra which not every Python has.
 FUSED = pytest.param(
     "fused", marks=pytest.mark.skipif(find_spec("numba") is None, reason="no Numba")

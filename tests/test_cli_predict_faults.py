@@ -167,6 +167,13 @@ def runs(number: int) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
+def wait_until_loading(process: subprocess.Popen[str]) -> None:
+    """Wait until Python itself has started, which an interrupt ends with a traceback."""
+    libraries = Path(f"/proc/{process.pid}/maps")
+    while process.poll() is None and "numpy" not in libraries.read_text():
+        time.sleep(0.01)
+
+
 def test_interrupts_at_any_moment_leave_whole_lines_and_no_process(work: Path) -> None:
     for tenths in (0, 1, 2, 3, 5, 8):
         process = subprocess.Popen(
@@ -177,7 +184,8 @@ def test_interrupts_at_any_moment_leave_whole_lines_and_no_process(work: Path) -
             cwd=work,
             start_new_session=True,
         )
-        time.sleep(0.15 + tenths / 10)
+        wait_until_loading(process)
+        time.sleep(tenths / 10)
         sent = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
         printed, errors = process.communicate(timeout=30)

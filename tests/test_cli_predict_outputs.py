@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import catclf
-from catclf.cli.predict.records import Record, path_line, writer
+from catclf.cli.predict.records import path_line, writer
 from catclf.images.preprocess import Preprocess
+from catclf.model.predict import Prediction
 
 CLASSES = ("non-cat", "cat")
 # What a file may be called: any bytes but NUL, as text that keeps them.
@@ -25,12 +26,12 @@ file_names = st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in
 paths = file_names.map(os.fsdecode)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 records = st.one_of(
-    st.builds(Record, paths, st.sampled_from(CLASSES), numbers, numbers),
-    st.builds(Record, paths, error=st.text(min_size=1), kind=st.just("damaged")),
+    st.builds(Prediction, paths, st.sampled_from(CLASSES), numbers, numbers),
+    st.builds(Prediction, paths, error=st.text(min_size=1), kind=st.just("damaged")),
 )
 
 
-def written(record: Record, format: str) -> bytes:
+def written(record: Prediction, format: str) -> bytes:
     _, line = writer(format, CLASSES, fingerprint="f", colour=False, encoding="utf-8")
     return line(record)
 
@@ -44,7 +45,7 @@ def unescaped(field: str) -> str:
 
 
 @given(records)
-def test_a_tsv_line_gives_back_path_label_and_number(record: Record) -> None:
+def test_a_tsv_line_gives_back_path_label_and_number(record: Prediction) -> None:
     line = written(record, "tsv")
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
@@ -57,7 +58,7 @@ def test_a_tsv_line_gives_back_path_label_and_number(record: Record) -> None:
 
 
 @given(st.lists(records))
-def test_csv_gives_back_every_field(items: list[Record]) -> None:
+def test_csv_gives_back_every_field(items: list[Prediction]) -> None:
     content = b"".join(written(record, "csv") for record in items)
     text = content.decode("utf-8", "surrogateescape")
     rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
@@ -76,7 +77,7 @@ def no_constants(name: str) -> float:
 
 
 @given(records)
-def test_a_json_line_gives_back_every_field_in_strict_json(record: Record) -> None:
+def test_a_json_line_gives_back_every_field_in_strict_json(record: Prediction) -> None:
     line = written(record, "jsonl")
     assert line.isascii()
     assert line.count(b"\n") == 1
@@ -99,7 +100,7 @@ def test_a_json_line_gives_back_every_field_in_strict_json(record: Record) -> No
 
 
 @given(records)
-def test_a_table_line_is_one_printable_line(record: Record) -> None:
+def test_a_table_line_is_one_printable_line(record: Prediction) -> None:
     for encoding in ("utf-8", "ascii", "latin-1"):
         _, line = writer("table", CLASSES, fingerprint="", colour=False, encoding=encoding)
         text = line(record).decode(encoding)
@@ -109,9 +110,9 @@ def test_a_table_line_is_one_printable_line(record: Record) -> None:
 
 @given(paths, st.sampled_from([b"\0", b"\n"]))
 def test_a_bare_path_is_its_bytes(path: str, end: bytes) -> None:
-    assert path_line(Record(path, "cat"), "cat", end) == os.fsencode(path) + end
-    assert path_line(Record(path, "non-cat"), "cat", end) == b""
-    assert path_line(Record(path, error="bad"), "cat", end) == b""
+    assert path_line(Prediction(path, "cat"), "cat", end) == os.fsencode(path) + end
+    assert path_line(Prediction(path, "non-cat"), "cat", end) == b""
+    assert path_line(Prediction(path, error="bad"), "cat", end) == b""
 
 
 @pytest.fixture

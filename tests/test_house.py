@@ -23,7 +23,9 @@ DOORS = {
     "h5py": ("datasets/hdf5.py", "datasets/hdf5_apart.py", "datasets/hdf5_write.py"),
     "numba": ("features/network/numba_kernels.py", "objective/numba_kernels.py"),
     "pillow_heif": ("images/decode.py",),
+    "onnx": ("export/graph.py",),
     "rich": ("terminal/markdown.py", "terminal/progress.py"),
+    "sklearn": ("sklearn.py",),
     "threadpoolctl": ("parallel.py",),
 }
 # A package's face hands names on, but for these.

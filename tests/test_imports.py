@@ -13,7 +13,18 @@ from PIL import Image
 
 import catclf
 
-HEAVY = {"numpy", "h5py", "PIL", "rich", "threadpoolctl", "scipy", "numba", "pydantic"}
+HEAVY = {
+    "numpy",
+    "h5py",
+    "PIL",
+    "rich",
+    "threadpoolctl",
+    "scipy",
+    "numba",
+    "pydantic",
+    "sklearn",
+    "onnx",
+}
 
 
 def loaded(*args: str, cwd: Path) -> set[str]:

@@ -58,8 +58,8 @@ def photos(model: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_there_are_five_recipes_and_the_readme_shows_one() -> None:
-    assert len(RECIPES) == 5
+def test_there_are_six_recipes_and_the_readme_shows_one() -> None:
+    assert len(RECIPES) == 6
     [shown] = re.findall(r"```sh\n(.*?)```", readme.README.read_text(), re.DOTALL)
     assert shown == recipe("xargs -0 -r")
 
@@ -143,3 +143,17 @@ def test_a_watched_folder_gives_up_its_cats_as_they_arrive(model: Path, tmp_path
         assert process.stderr.read() == b""
         process.stderr.close()
         process.wait()
+
+
+def test_jobs_of_an_array_score_each_shard_once(photos: Path, tmp_path: Path) -> None:
+    script = recipe("SLURM").replace("{000..119}", "{0..11}")
+    (tmp_path / "shards").mkdir()
+    for number in range(12):
+        shutil.make_archive(str(tmp_path / "shards" / str(number)), "tar", photos, "more")
+    for task in range(1, 11):
+        done = sh(f"SLURM_ARRAY_TASK_ID={task}\n{script}", tmp_path)
+        assert done.returncode == 3  # each holds the broken image
+    for number in range(12):
+        lines = (tmp_path / "scores" / f"{number}.tar.tsv").read_text().splitlines()
+        assert len(lines) == 4
+        assert all(line.startswith(f"shards/{number}.tar:more/") for line in lines)

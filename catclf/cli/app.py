@@ -27,6 +27,7 @@ COMMANDS = (
     "check",
     "report",
     "inspect",
+    "export",
     "data",
     "help",
 )

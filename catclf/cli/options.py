@@ -205,7 +205,7 @@ Threshold = Annotated[
         max=1.0,
         callback=finite,
         help="Probability above which the answer is the positive class.",
-        show_default="the model's, usually 0.5",
+        show_default="the model's, 0.5 unless chosen",
         rich_help_panel=OUTPUT,
     ),
 ]

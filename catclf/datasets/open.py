@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from catclf.datasets.dataset import ENDINGS, HDF5_ENDINGS, TABLE_ENDINGS, Dataset, Part, Reading
 from catclf.datasets.names import same_classes
@@ -20,16 +20,37 @@ from catclf.images.preprocess import Preprocess
 from catclf.text import printable, reason
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from catclf.datasets.sources import Source
 
 
-def open_dataset(path: str | Path, part: Part = "train", reading: Reading | None = None) -> Dataset:
+def open_dataset(
+    source: Any,
+    part: Part = "train",
+    reading: Reading | None = None,
+    *,
+    labels: ArrayLike | None = None,
+) -> Dataset:
     """Read one part of a data set: HDF5, class folders, a CSV or TSV manifest, or ``.npz``.
 
-    ``part`` is the part taken where a source holds both. Raises DataError.
+    ``source`` is its path; ``part`` is the part taken where it holds both. Or it is what Python
+    holds: images uint8 (m, h, w, 3), paths of image files, or a table with a column of paths, such
+    as a pandas ``DataFrame``; ``labels`` (m,) are then class names, or 0 and 1, and may be left
+    out where the table has a column of them. Raises DataError.
+
+    >>> import numpy as np
+    >>> images = np.zeros((4, 32, 32, 3), np.uint8)
+    >>> data = open_dataset(images, labels=["cat", "dog", "dog", "cat"])
+    >>> data.m, data.size, data.classes, data.Y
+    (4, 32, ('dog', 'cat'), array([[1., 0., 0., 1.]]))
     """
     reading = reading or Reading()
-    return to_dataset(open_source(path, part, reading), reading)
+    if labels is None and isinstance(source, str | os.PathLike):
+        return to_dataset(open_source(source, part, reading), reading)
+    from catclf.datasets import in_memory
+
+    return to_dataset(in_memory.read(source, labels, reading), reading)
 
 
 def open_parts(
@@ -76,7 +97,7 @@ def _fits(classes: tuple[str, str], trained: tuple[str, str], held: tuple[str, .
     return bool(held) and rest and same_classes(classes[1:], trained[1:])
 
 
-def open_source(path: str | Path, part: Part, reading: Reading) -> Source:
+def open_source(path: str | os.PathLike[str], part: Part, reading: Reading) -> Source:
     """The reader for what is at ``path``, with its labels read and its images not yet."""
     path = Path(path)
     shown, ending = printable(path), path.suffix.lower()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from catclf.errors import ImageError
 from catclf.images.formats import sniff
+from catclf.images.member import Member
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.images.repair import PNG, cleaned_png, damaged_chunk, ended_jpeg
 from catclf.images.tones import (
@@ -41,6 +42,14 @@ def read(path: str | Path, preprocess: Preprocess, limits: Limits | None = None)
 def read_bytes(path: str | Path, preprocess: Preprocess, limits: Limits) -> bytes:
     """The same pixels as bytes, row by row, without NumPy. Raises ImageError."""
     return _image(path, preprocess, limits).tobytes()
+
+
+def resized(pixels: Pixels, preprocess: Preprocess) -> Pixels:
+    """Pixels uint8 (h, w, 3) at (size, size, 3), as those of an image file."""
+    import numpy as np
+    from PIL import Image  # noqa: TID251
+
+    return np.asarray(_fitted(Image.fromarray(pixels), preprocess), dtype=np.uint8)
 
 
 def dimensions(path: str | Path) -> tuple[int, int]:
@@ -202,6 +211,8 @@ def _identified(file: BinaryIO) -> Image.Image:
 
 def _opened(path: str | Path, limits: Limits) -> BinaryIO:
     """The file, if it is a regular one of bearable size; never waits for a pipe to be written."""
+    if isinstance(path, Member):
+        return path.open(limits)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and 0 < status.st_size <= limits.file_bytes:

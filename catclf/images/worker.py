@@ -17,11 +17,27 @@ from typing import BinaryIO
 
 from catclf.errors import ImageError
 from catclf.images import decode
+from catclf.images.member import Member
 from catclf.images.preprocess import Limits, Preprocess
 
 NAME = struct.Struct("<I")  # bytes of what follows: the settings, then names
 ANSWER = struct.Struct("<?I")  # whether it succeeded; bytes of pixels or of the JSON reason
 READY = b"+"  # sent once, when names can be taken
+
+
+_FILE, _MEMBER = b"/", b":"  # what a place begins with
+
+
+def place_of(path: str) -> bytes:
+    """Where an image is, as a worker is told: a file's name, or a place in an archive."""
+    if isinstance(path, Member):
+        return _MEMBER + path.packed()
+    return _FILE + os.fsencode(path)
+
+
+def _path(place: bytes) -> str:
+    content = place[1:]
+    return Member.unpacked(content) if place.startswith(_MEMBER) else os.fsdecode(content)
 
 
 def settings(preprocess: Preprocess, limits: Limits) -> str:
@@ -50,10 +66,9 @@ def main() -> None:
         (size, fit, resampling, background), limit = json.loads(told)
         preprocess = Preprocess(size, fit, resampling, tuple(background))
         limits = Limits(*limit)
-        while (encoded := _next(source)) is not None:
-            name = os.fsdecode(encoded)
+        while (place := _next(source)) is not None:
             try:
-                good, content = True, decode.read_bytes(name, preprocess, limits)
+                good, content = True, decode.read_bytes(_path(place), preprocess, limits)
             except ImageError as error:
                 good, content = False, json.dumps([error.kind, str(error)]).encode()
             _send(answers, ANSWER.pack(good, len(content)) + content)

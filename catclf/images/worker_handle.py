@@ -27,7 +27,7 @@ class Job:
 
     def __init__(self, path: str, result: Pixels | ImageError | None) -> None:
         self.path, self.result = path, result
-        self.name = os.fsencode(path)
+        self.name = worker.place_of(path)
 
 
 class Decoder:

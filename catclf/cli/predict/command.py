@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sized
-from contextlib import closing, contextmanager, suppress
-from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from catclf.cli.options import OUTPUT, TRUNCATED_HELP, ModelPath, Threshold
+from catclf.cli.predict.run import Format, Job, Shard, Tally
 from catclf.cli.signals import ExitCode, Signals, Stopped
-from catclf.cli.stdout import Write, as_options, results, warn
-from catclf.errors import ImageError, OutputError, SettingsError
-from catclf.terminal.stream import is_file, is_terminal, use_colour
-from catclf.text import printable
+from catclf.errors import SettingsError
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from catclf.cli.predict.inputs import Input
-    from catclf.cli.predict.records import Line, Record
-    from catclf.images.pool import Outcome
     from catclf.images.preprocess import Limits
-    from catclf.images.walk import LeftOut
-    from catclf.images.worker_handle import Decoder
-    from catclf.model import Model
 
 INPUT, LIMITS = "Input", "Limits"
-SLOW_AT_ONCE = 32  # images between records where one takes tens of milliseconds
-
-
-class Format(StrEnum):
-    """How records are written."""
-
-    TABLE = "table"
-    TSV = "tsv"
-    CSV = "csv"
-    JSONL = "jsonl"
 
 
 def predict(
@@ -49,8 +23,9 @@ def predict(
         list[str],
         typer.Argument(
             metavar="PATH...",
-            help="Images, folders of images, - for a list on stdin, @FILE for a list in a "
-            "file; an image whose name begins with @ is @@NAME or ./@NAME.",
+            help="Images, folders of images, tar and zip archives of them, - for a list on stdin, "
+            "@FILE for a list in a file; an image whose name begins with @ is @@NAME or ./@NAME. "
+            "Patterns in quotes, such as 'shards/{000..099}.tar', are matched, too.",
         ),
     ],
     model: ModelPath = Path("model.npz"),
@@ -89,6 +64,22 @@ def predict(
         Path | None,
         typer.Option(
             "--output", "-o", help="Write to this file, when all is done.", rich_help_panel=OUTPUT
+        ),
+    ] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write one file for each argument in this folder, and make none that is there.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="With --output-dir: every N-th argument from the K-th on, for N jobs.",
+            show_default="all",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     quiet: Annotated[
@@ -134,79 +125,28 @@ def predict(
     Example: find . -name '*.jpg' -print0 | catclf predict -0 - --only cat --print0
     """
     _require_consistent(print0, only, format)
-    tally = Tally(output)
+    if part is not None and output_dir is None:
+        raise SettingsError("--part is a part of the outputs in --output-dir: give both")
+    if output is not None and output_dir is not None:
+        raise SettingsError("--output is one file and --output-dir a folder: give one of them")
+    from catclf.cli.predict.shards import expanded, pending
+
+    job = Job(model, null, recursive, threshold, format, only, print0, quiet)
+    tally = Tally()
     try:
         with Signals() as signals:
-            from catclf.cli.predict.inputs import read_inputs
-            from catclf.images.pool import getting_ready
-            from catclf.images.walk import LeftOut
-
-            left_out, limits = LeftOut(), _limits(max_pixels, max_bytes, truncated)
-            inputs = read_inputs(paths, null=null, recursive=recursive, left_out=left_out)
-            with (
-                getting_ready(inputs) as started,
-                results(output, [model, *_files(paths)]) as write,
-            ):
-                from catclf.model.file import load, naming
-
-                trained = load(model)
-                head, line = _writer(trained, format, only, print0)
-                if quiet and output is None:
-                    head, line = b"", _nothing
-                write(head)
-                scored = _scored(inputs, trained, threshold, limits, signals.pause, started)
-                with (
-                    _progress(output, quiet, inputs) as on_progress,
-                    closing(scored) as batches,
-                    naming(model),
-                ):
-                    for batch in batches:
-                        tally.show(batch, write, line)
-                        on_progress(tally.done)
-                warn_of_files(left_out)
-                with signals.pause:
-                    pass  # the last moment at which a signal leaves the old output
+            limits = _limits(max_pixels, max_bytes, truncated)
+            given = expanded(paths)
+            shards: list[Shard] = [(given, output)]
+            if output_dir is not None:
+                shards = pending(given, output_dir, job.ending, part)
+            job.run(shards, limits, signals, tally)
     except Stopped as stopped:
         raise typer.Exit(stopped.code) from None
     if tally.failed:
         raise typer.Exit(ExitCode.PARTIAL)
     if quiet and tally.negative:
         raise typer.Exit(ExitCode.NO)
-
-
-class Tally:
-    """The records written so far, counted for the exit code."""
-
-    def __init__(self, output: Path | None) -> None:
-        self._output = output
-        self._replaced: os.stat_result | None = None
-        if output is not None:
-            with suppress(OSError):  # there is none yet, the common case
-                self._replaced = output.stat()
-        self.done = self.failed = self.negative = 0
-
-    def show(self, batch: list[Record], write: Write, line: Line) -> None:
-        """Write a batch's lines, and name its failures on stderr."""
-        for record in batch:
-            self._require_kept(record)
-            if record.error is not None:
-                self.failed += 1
-                warn(f"{printable(record.path)}: {record.error}")
-            elif not record.positive:
-                self.negative += 1
-        write(b"".join(map(line, batch)))
-        self.done += len(batch)
-
-    def _require_kept(self, record: Record) -> None:
-        """Raise OutputError if the output is this image, found only in a folder or a list."""
-        if self._output is None or self._replaced is None:
-            return
-        with suppress(OSError, ValueError):  # gone since, or a name that no file can have
-            if os.path.samestat(Path(record.path).stat(), self._replaced):
-                raise OutputError(
-                    f"{printable(self._output)}: is an image to be scored, and saving would "
-                    "replace it: give another output name"
-                )
 
 
 def _require_consistent(print0: bool, only: str | None, format: Format | None) -> None:
@@ -216,120 +156,8 @@ def _require_consistent(print0: bool, only: str | None, format: Format | None) -
         raise SettingsError("--only prints bare paths: leave out --format")
 
 
-def warn_of_files(left_out: LeftOut) -> None:
-    """Count on stderr the files of folders that are no images."""
-    if left_out:
-        warn(str(left_out))
-
-
-def _writer(
-    model: Model, format: Format | None, only: str | None, print0: bool
-) -> tuple[bytes, Line]:
-    """The header, and the function that makes a record's line."""
-    from catclf.cli.predict.records import path_line, writer
-
-    if only is not None:
-        meant: str | None = only
-        if only not in model.classes:
-            from catclf.datasets.names import match
-
-            meant = match(only, model.classes)
-        if meant is None:
-            names = " or ".join(map(printable, model.classes))
-            raise SettingsError(f"--only {printable(only)}: the model's classes are {names}")
-        return b"", partial(path_line, label=meant, end=b"\0" if print0 else b"\n")
-    colour = False
-    if format in (None, Format.TABLE):
-        format = format or (Format.TABLE if is_terminal(sys.stdout) else Format.TSV)
-        colour = use_colour(sys.stdout)
-    assert format is not None
-    fingerprint = model.fingerprint if format == Format.JSONL else ""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return writer(format, model.classes, fingerprint=fingerprint, colour=colour, encoding=encoding)
-
-
-@contextmanager
-def _progress(
-    output: Path | None, quiet: bool, inputs: Iterable[Input]
-) -> Iterator[Callable[[int], None]]:
-    """A callback that shows the number of scored images on a terminal, for results in a file.
-
-    Results that arrive on the terminal, by themselves or from the program that a pipe leads to,
-    show it better, and would be mixed with it.
-    """
-    from catclf.terminal.progress import counting_results
-
-    total = len(inputs) if isinstance(inputs, Sized) else None
-    seen = output is None and not is_file(sys.stdout)
-    with counting_results("scoring images", quiet or seen) as on_progress:
-        yield lambda done: on_progress(done, total)
-
-
-def _nothing(record: Record) -> bytes:
-    return b""
-
-
-def _files(paths: list[str]) -> Iterator[Path]:
-    """The files named by the arguments, which no output may replace."""
-    return (Path(path.removeprefix("@")) for path in paths if path not in ("-", "@", ""))
-
-
 def _limits(max_pixels: int | None, max_bytes: int | None, truncated: bool) -> Limits:
     from catclf.images.preprocess import Limits
 
     default = Limits()
     return Limits(max_pixels or default.pixels, max_bytes or default.file_bytes, truncated)
-
-
-def _scored(
-    inputs: Iterable[Input],
-    model: Model,
-    threshold: float | None,
-    limits: Limits,
-    pause: AbstractContextManager[None],
-    started: list[Decoder],
-) -> Generator[list[Record], None, None]:
-    """The records of all inputs in order, in lists as they are ready, one product for each list."""
-    import numpy as np
-
-    from catclf.cli.predict.records import Record
-    from catclf.images.pool import decode_batches
-    from catclf.maths import sigmoid
-
-    decoded = decode_batches(inputs, model.preprocess, limits, pause=pause, started=started)
-    with closing(decoded) as batches:
-        for batch in _parts(batches, model):
-            images = [result for _, result in batch if not isinstance(result, ImageError)]
-            Z = model.scores(np.stack(images)) if images else np.empty((1, 0))
-            pairs = zip(sigmoid(Z)[0].tolist(), Z[0].tolist(), strict=True)
-            records = []
-            for path, result in batch:
-                if isinstance(result, ImageError):
-                    records.append(Record(path, error=_explained(path, result), kind=result.kind))
-                    continue
-                probability, z = next(pairs)
-                positive = z > model.boundary if threshold is None else probability > threshold
-                label = model.classes[positive]
-                records.append(Record(path, label, probability, z, positive))
-            yield records
-
-
-def _explained(path: str, error: ImageError) -> str:
-    """The error, and for data sets and lists the way to read them."""
-    text = as_options(str(error))
-    if error.kind == "not-a-picture":
-        ending = os.path.splitext(path)[1].lower()  # noqa: PTH122
-        if ending in (".h5", ".hdf5", ".npz", ".csv", ".tsv"):
-            return f"{text.partition(': it is ')[0]}: catclf evaluate takes data sets"
-        if ending in (".txt", ".lst", ".list"):
-            return f"{text}: @{printable(path)} reads a list of names"
-    return text
-
-
-def _parts(batches: Iterable[list[Outcome]], model: Model) -> Iterator[list[Outcome]]:
-    """Lists that are soon scored: where that takes long, many images would wait for the last."""
-    slow = model.features is not None and model.features.kind == "network"
-    for batch in batches:
-        length = SLOW_AT_ONCE if slow else max(1, len(batch))
-        for start in range(0, len(batch), length):
-            yield batch[start : start + length]

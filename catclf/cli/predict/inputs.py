@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from catclf.errors import ImageError, InputError
+from catclf.images.archive import is_archive, members
 from catclf.images.walk import LeftOut, Walk
 from catclf.text import printable, reason
 
@@ -32,21 +33,26 @@ def read_inputs(
     """Each image's path, or a path with the reason why there is no image, in order.
 
     An argument is a file, a folder (its images by name, with ``recursive`` those of its folders
-    too), ``-`` (a list of names on stdin), ``@name`` (a list in a file) or ``@@name`` (the file
-    ``@name``). A list holds names of files and folders, nothing else; lines end with a newline (or
-    CR and newline), or with NUL if ``null``; empty ones are left out. The result is a sequence
-    where it is as long as the arguments, so that its length is known. Files of folders that are
-    no images are counted in ``left_out``. Raises InputError where no list can be read.
+    too), an archive (all its images), ``-`` (a list of names on stdin), ``@name`` (a list in a
+    file) or ``@@name`` (the file ``@name``). A list holds names of files, folders and archives,
+    nothing else; lines end with a newline (or CR and newline), or with NUL if ``null``; empty ones
+    are left out. The result is a sequence where it is as long as the arguments, so that its length
+    is known. Files of folders and archives that are no images are counted in ``left_out``. Raises
+    InputError where no list can be read.
     """
     lists = [argument for argument in arguments if _is_list(argument)]
     if len(arguments) == 1 and lists:
         _require_readable(lists[0])
     if lists.count("-") > 1:
         raise InputError("- is given twice: standard input can be read once")
-    if len(arguments) < 1000 and not lists and not any(map(os.path.isdir, arguments)):
+    if len(arguments) < 1000 and not lists and not any(map(_holds_others, arguments)):
         return [_plain(argument) if argument else _NAMELESS for argument in arguments]
     walk = _FolderWalk(LeftOut() if left_out is None else left_out, recursive)
     return _expanded(arguments, b"\0" if null else b"\n", walk)
+
+
+def _holds_others(argument: str) -> bool:
+    return is_archive(argument) or os.path.isdir(argument)
 
 
 def split_names(blocks: Iterable[bytes], separator: bytes) -> Iterator[Input]:
@@ -178,9 +184,13 @@ class _FolderWalk:
         self._left_out, self._recursive = left_out, recursive
 
     def inputs(self, path: str) -> Iterator[Input]:
-        """A path that is no folder, or the images of a folder in order."""
-        if not os.path.isdir(path):
+        """An image's path, or the images of a folder or an archive in order."""
+        folder = os.path.isdir(path)
+        if not folder and not is_archive(path):
             yield path
+            return
+        if not folder:
+            yield from self._members(path)
             return
         empty = True
         walk = Walk(self._left_out, name_heif=True)
@@ -190,3 +200,11 @@ class _FolderWalk:
         if empty:
             why = "the folder holds no images" + ("" if self._recursive else " (-r descends)")
             yield path, ImageError("no-images", why)
+
+    def _members(self, archive: str) -> Iterator[Input]:
+        empty = True
+        for member in members(archive, self._left_out):
+            empty = False
+            yield member
+        if empty:
+            yield archive, ImageError("no-images", "the archive holds no images")

@@ -7,29 +7,10 @@ from collections.abc import Callable
 from functools import partial
 
 from catclf.cli.json_text import json_line
+from catclf.model.predict import Prediction
 from catclf.text import printable
 
-
-class Record:
-    """One input with its predicted label, probability and z, or with the error and its kind."""
-
-    __slots__ = ("error", "kind", "label", "path", "positive", "probability", "z")
-
-    def __init__(
-        self,
-        path: str,
-        label: str = "",
-        probability: float = float("nan"),
-        z: float = float("nan"),
-        positive: bool = False,
-        error: str | None = None,
-        kind: str = "",
-    ) -> None:
-        self.path, self.label, self.probability, self.z = path, label, probability, z
-        self.positive, self.error, self.kind = positive, error, kind
-
-
-Line = Callable[[Record], bytes]
+Line = Callable[[Prediction], bytes]
 
 
 def writer(
@@ -53,14 +34,16 @@ def writer(
     return b"", partial(_json_line, fingerprint=fingerprint) if format == "jsonl" else _tsv_line
 
 
-def path_line(record: Record, label: str, end: bytes) -> bytes:
+def path_line(record: Prediction, label: str, end: bytes) -> bytes:
     """The path alone, as its bytes, if the image has this label; else nothing."""
     if record.error is not None or record.label != label:
         return b""
     return os.fsencode(record.path) + end
 
 
-def _table_line(record: Record, width: int, positive: str, colour: bool, encoding: str) -> bytes:
+def _table_line(
+    record: Prediction, width: int, positive: str, colour: bool, encoding: str
+) -> bytes:
     label = f"{printable(record.label) or '-':<{width}}"
     percent = "-" if record.error is not None else f"{100 * record.probability:.2f} %"
     if colour:
@@ -71,7 +54,7 @@ def _table_line(record: Record, width: int, positive: str, colour: bool, encodin
     return line.encode(encoding, "backslashreplace")
 
 
-def _tsv_line(record: Record) -> bytes:
+def _tsv_line(record: Prediction) -> bytes:
     """Three fields. The last two are empty where the image failed, so that no script that asks
     for a class or a number finds one, and the lines still match the inputs one to one."""
     probability = "" if record.error is not None else repr(record.probability)
@@ -87,7 +70,7 @@ def _csv_line() -> Line:
     # The module quotes only the line ends that are in its own: so both, and CR is cut off again.
     row = csv.writer(out, lineterminator="\r\n")
 
-    def line(record: Record) -> bytes:
+    def line(record: Prediction) -> bytes:
         out.seek(0)
         out.truncate()
         probability = "" if record.error is not None else repr(record.probability)
@@ -97,7 +80,7 @@ def _csv_line() -> Line:
     return line
 
 
-def _json_line(record: Record, fingerprint: str) -> bytes:
+def _json_line(record: Prediction, fingerprint: str) -> bytes:
     """Strict JSON in ASCII."""
     fields: dict[str, object] = {"path": record.path}
     if record.error is not None:

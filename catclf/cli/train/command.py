@@ -25,6 +25,8 @@ from catclf.cli.options import (
 from catclf.cli.output_paths import require_outputs
 from catclf.cli.photographs import encoder_for_training
 from catclf.cli.signals import exit_if_stopped
+from catclf.cli.stdout import put
+from catclf.cli.train.config import ConfigFile, PrintConfig, recorded, to_toml
 from catclf.cli.train.log import StepLog
 from catclf.cli.train.resume import (
     checkpoints_beside,
@@ -38,6 +40,9 @@ from catclf.cli.train.summary import show_summary
 
 @reads_sources
 def train(
+    ctx: typer.Context,
+    config: ConfigFile = None,
+    print_config: PrintConfig = False,
     data: Data = None,
     test: Annotated[
         Path | None,
@@ -54,9 +59,9 @@ def train(
     features: Annotated[
         Features,
         typer.Option(
-            help="Input features: pixels, histograms of oriented gradients and colours, one layer "
-            "or two stacked layers of learned patches: slower, and far more often right; or, for "
-            "photographs, a network that has seen a million of them, from catclf[photos].",
+            help="Input features: pixels; hog, histograms of oriented gradients; patches, learned "
+            "from the images, or two layers of them, stacked: slower, and far more often right; "
+            "for photographs a pretrained network. See catclf help features.",
             rich_help_panel=FEATURES,
         ),
     ] = "pixels",
@@ -242,6 +247,9 @@ def train(
 
     Example: catclf train --data train_catvnoncat.h5 --test test_catvnoncat.h5 -o model.npz
     """
+    if print_config:
+        put(to_toml(ctx))
+        return
     from catclf.datasets import bundled
     from catclf.training import Settings, TrainOptions
 
@@ -271,7 +279,7 @@ def train(
     if data is None:
         data, bundled_test = bundled()
         test = test or bundled_test
-    inputs = [path for path in (data, test, judged_by) if path is not None]
+    inputs = [path for path in (data, test, judged_by, config) if path is not None]
     checkpoints = checkpoints_beside(output, checkpoint_every, resume, settings)
     kept = checkpoints.path if checkpoints else None
     require_outputs([output, kept, cache, log, plot], inputs)
@@ -290,7 +298,7 @@ def train(
             encoder=encoder_for_training(options, workers),
         ) as reading:
             opened = open_for_training(data, test, judged_by, reading, held_out=held_out)
-        run = Run(opened, options, settings, checkpoints, workers, quiet)
+        run = Run(opened, options, settings, checkpoints, workers, quiet, recorded(ctx))
         trained, stop = run.to_model(output, step_log)
     if plot is not None:
         from catclf.report.charts import save_cost_curve

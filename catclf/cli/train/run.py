@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from catclf.cli.signals import Stop, exit_if_stopped, stop_on_signals
 from catclf.cli.stdout import warn
@@ -11,13 +13,14 @@ from catclf.cli.train.log import StepLog, both_of
 
 if TYPE_CHECKING:
     from catclf.cli.open_data import Opened
+    from catclf.model import Model
     from catclf.training import Settings, TrainOptions
     from catclf.training.checkpoint import Checkpoints
     from catclf.training.pipeline import Trained
 
 
 class Run(NamedTuple):
-    """The data, options and settings of a run."""
+    """The data, options and settings of a run; ``config`` is what a file said of them."""
 
     opened: Opened
     options: TrainOptions
@@ -25,6 +28,7 @@ class Run(NamedTuple):
     checkpoints: Checkpoints | None
     workers: int | None
     quiet: bool
+    config: Mapping[str, Any]
 
     def to_model(self, output: Path, log: StepLog | None) -> tuple[Trained, Stop]:
         """Select what the options leave open, train with the cost in sight, and save.
@@ -59,7 +63,16 @@ class Run(NamedTuple):
             if trained.fit.interrupted and trained.fit.steps == 0:
                 warn("interrupted before the first step: nothing was saved")
                 exit_if_stopped(stop)
+            trained = replace(trained, model=self._remembered(trained.model))
             save(trained.model, output)
         if self.checkpoints is not None and not trained.fit.interrupted:
             self.checkpoints.remove()
         return trained, stop
+
+    def _remembered(self, model: Model) -> Model:
+        """The model with the options of the file beside the settings."""
+        if not self.config:
+            return model
+        training = model.training
+        settings = training.settings | {"config": dict(self.config)}
+        return model.with_training(replace(training, settings=settings))

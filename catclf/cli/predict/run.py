@@ -1,0 +1,292 @@
+"""Scoring what one call of ``catclf predict`` names, and writing its records."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from catclf.cli.stdout import Write, as_options, results, warn
+from catclf.errors import ImageError, InputError, OutputError, SettingsError
+from catclf.terminal.stream import is_file, is_terminal, use_colour
+from catclf.text import printable
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from catclf.cli.predict.inputs import Input
+    from catclf.cli.predict.records import Line
+    from catclf.cli.signals import Signals
+    from catclf.images.preprocess import Limits
+    from catclf.images.walk import LeftOut
+    from catclf.images.worker_handle import Decoder
+    from catclf.model import Model
+    from catclf.model.predict import Prediction
+
+Shard = tuple[list[str], Path | None]  # arguments, and the file of their records or None for stdout
+
+
+class Format(StrEnum):
+    """How records are written."""
+
+    TABLE = "table"
+    TSV = "tsv"
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+@dataclass
+class Job:
+    """What is done with each list of inputs, and how it is written."""
+
+    model: Path
+    null: bool
+    recursive: bool
+    threshold: float | None
+    format: Format | None
+    only: str | None
+    print0: bool
+    quiet: bool
+
+    @property
+    def ending(self) -> str:
+        """Of the names of outputs in a folder."""
+        return ".txt" if self.only is not None else f".{self.format or Format.TSV}"
+
+    def run(self, shards: list[Shard], limits: Limits, signals: Signals, tally: Tally) -> None:
+        """Score the inputs of each shard, and write their records to its output."""
+        from catclf.images.pool import getting_ready
+        from catclf.images.walk import LeftOut
+
+        if not shards:
+            return
+        left_out, ends = LeftOut(), deque[int]()
+        inputs = self._inputs(shards, left_out, ends)
+        output = shards[0][1]
+        with (
+            getting_ready(inputs) as started,
+            Outputs(shards, self.model, tally, signals.pause) as outputs,
+        ):
+            from catclf.model.file import load, naming
+
+            trained = load(self.model)
+            head, line = _writer(trained, self.format, self.only, self.print0, output)
+            if self.quiet and output is None:
+                head, line = b"", _nothing
+            outputs.begin(head, line)
+            scored = _scored(inputs, trained, self.threshold, limits, signals.pause, started)
+            with (
+                _progress(output, self.quiet, inputs) as on_progress,
+                closing(scored) as batches,
+                naming(self.model),
+            ):
+                for batch in batches:
+                    outputs.write(batch, ends)
+                    on_progress(tally.done)
+            if left_out:
+                warn(str(left_out))
+            outputs.end()
+
+    def _inputs(self, shards: list[Shard], left_out: LeftOut, ends: deque[int]) -> Iterable[Input]:
+        """The inputs of all shards; of several, ``ends`` gets the number up to each one's last."""
+        from catclf.cli.predict.inputs import read_inputs
+
+        def of(paths: list[str]) -> Iterable[Input]:
+            return read_inputs(paths, null=self.null, recursive=self.recursive, left_out=left_out)
+
+        def of_all() -> Iterator[Input]:
+            total = 0
+            for paths, _ in shards:
+                try:
+                    for each in of(paths):
+                        total += 1
+                        yield each
+                except InputError as error:
+                    total += 1
+                    yield paths[0], ImageError("unreadable", str(error))
+                ends.append(total)
+
+        return of(shards[0][0]) if len(shards) == 1 else of_all()
+
+
+class Outputs:
+    """The outputs of shards, one after the other; each file appears when its shard is done."""
+
+    def __init__(
+        self, shards: list[Shard], model: Path, tally: Tally, pause: AbstractContextManager[None]
+    ) -> None:
+        self._shards, self._model, self._tally, self._pause = deque(shards), model, tally, pause
+        self._head = b""
+        self._line: Line = _nothing
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Outputs:
+        self._open()
+        return self
+
+    def __exit__(self, *failure: Any) -> bool | None:
+        return self._stack.__exit__(*failure)
+
+    def begin(self, head: bytes, line: Line) -> None:
+        """Say how records are written."""
+        self._head, self._line = head, line
+        self._write(head)
+
+    def write(self, records: list[Prediction], ends: deque[int]) -> None:
+        """Write records; ``ends`` are the numbers of records up to the ends of shards."""
+        while records:
+            while ends and ends[0] == self._tally.done:
+                ends.popleft()
+                self.end()
+            stop = ends[0] - self._tally.done if ends else len(records)
+            self._tally.show(records[:stop], self._write, self._line)
+            records = records[stop:]
+
+    def end(self) -> None:
+        """Finish the output of a shard, and open the next one's."""
+        with self._pause:
+            pass  # the last moment at which a signal leaves the old output
+        self._stack.close()
+        self._shards.popleft()
+        if self._shards:
+            self._open()
+            self._write(self._head)
+
+    def _open(self) -> None:
+        paths, output = self._shards[0]
+        self._tally.begin(output)
+        taken = [self._model, *_files(paths)]
+        self._write: Write = self._stack.enter_context(results(output, taken))
+
+
+class Tally:
+    """The records written so far, counted for the exit code."""
+
+    def __init__(self) -> None:
+        self._output: Path | None = None
+        self._replaced: os.stat_result | None = None
+        self.done = self.failed = self.negative = 0
+
+    def begin(self, output: Path | None) -> None:
+        """Note the output that the next records are for."""
+        self._output, self._replaced = output, None
+        if output is not None:
+            with suppress(OSError):  # there is none yet, the common case
+                self._replaced = output.stat()
+
+    def show(self, batch: list[Prediction], write: Write, line: Line) -> None:
+        """Write a batch's lines, and name its failures on stderr."""
+        for record in batch:
+            self._require_kept(record)
+            if record.error is not None:
+                self.failed += 1
+                warn(f"{printable(record.path)}: {record.error}")
+            elif not record.positive:
+                self.negative += 1
+        write(b"".join(map(line, batch)))
+        self.done += len(batch)
+
+    def _require_kept(self, record: Prediction) -> None:
+        """Raise OutputError if the output is this image, found only in a folder or a list."""
+        if self._output is None or self._replaced is None:
+            return
+        with suppress(OSError, ValueError):  # gone since, or a name that no file can have
+            if os.path.samestat(Path(record.path).stat(), self._replaced):
+                raise OutputError(
+                    f"{printable(self._output)}: is an image to be scored, and saving would "
+                    "replace it: give another output name"
+                )
+
+
+def _writer(
+    model: Model, format: Format | None, only: str | None, print0: bool, output: Path | None
+) -> tuple[bytes, Line]:
+    """The header, and the function that makes a record's line."""
+    from catclf.cli.predict.records import path_line, writer
+
+    if only is not None:
+        meant: str | None = only
+        if only not in model.classes:
+            from catclf.datasets.names import match
+
+            meant = match(only, model.classes)
+        if meant is None:
+            names = " or ".join(map(printable, model.classes))
+            raise SettingsError(f"--only {printable(only)}: the model's classes are {names}")
+        return b"", partial(path_line, label=meant, end=b"\0" if print0 else b"\n")
+    colour = False
+    if format in (None, Format.TABLE):
+        format = format or (
+            Format.TABLE if output is None and is_terminal(sys.stdout) else Format.TSV
+        )
+        colour = use_colour(sys.stdout)
+    assert format is not None
+    fingerprint = model.fingerprint if format == Format.JSONL else ""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return writer(format, model.classes, fingerprint=fingerprint, colour=colour, encoding=encoding)
+
+
+@contextmanager
+def _progress(
+    output: Path | None, quiet: bool, inputs: Iterable[Input]
+) -> Iterator[Callable[[int], None]]:
+    """A callback that shows the number of scored images on a terminal, for results in a file.
+
+    Results that arrive on the terminal, by themselves or from the program that a pipe leads to,
+    show it better, and would be mixed with it.
+    """
+    from catclf.terminal.progress import counting_results
+
+    total = len(inputs) if isinstance(inputs, Sized) else None
+    seen = output is None and not is_file(sys.stdout)
+    with counting_results("scoring images", quiet or seen) as on_progress:
+        yield lambda done: on_progress(done, total)
+
+
+def _nothing(record: Prediction) -> bytes:
+    return b""
+
+
+def _files(paths: list[str]) -> Iterator[Path]:
+    """The files named by the arguments, which no output may replace."""
+    return (Path(path.removeprefix("@")) for path in paths if path not in ("-", "@", ""))
+
+
+def _scored(
+    inputs: Iterable[Input],
+    model: Model,
+    threshold: float | None,
+    limits: Limits,
+    pause: AbstractContextManager[None],
+    started: list[Decoder],
+) -> Generator[list[Prediction], None, None]:
+    """The predictions of all inputs in order, in lists as they are ready."""
+    from catclf.images.pool import decode_batches
+    from catclf.model.predict import predict_batches
+
+    decoded = decode_batches(inputs, model.preprocess, limits, pause=pause, started=started)
+    with closing(predict_batches(decoded, model, threshold)) as batches:
+        for batch in batches:
+            for prediction in batch:
+                if prediction.error is not None:
+                    prediction.error = _explained(prediction)
+            yield batch
+
+
+def _explained(failed: Prediction) -> str:
+    """The error, and for data sets and lists the way to read them."""
+    text = as_options(str(failed.error))
+    if failed.kind == "not-a-picture":
+        ending = os.path.splitext(failed.path)[1].lower()  # noqa: PTH122
+        if ending in (".h5", ".hdf5", ".npz", ".csv", ".tsv"):
+            return f"{text.partition(': it is ')[0]}: catclf evaluate takes data sets"
+        if ending in (".txt", ".lst", ".list"):
+            return f"{text}: @{printable(failed.path)} reads a list of names"
+    return text

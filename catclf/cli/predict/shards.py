@@ -1,0 +1,108 @@
+"""Outputs of ``catclf predict --output-dir``: one for each argument, its name a function of that.
+
+A complete output is never made again, so that a run that was stopped at any moment, or one part of
+many, goes on where it was.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+from catclf.errors import OutputError, SettingsError
+from catclf.text import printable
+
+PATTERNS_LIMIT = 1_000_000  # names that a range in braces may stand for
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_PART = re.compile(r"([1-9]\d{0,8})/([1-9]\d{0,8})")
+_MAGIC = re.compile(r"[*?\[]")
+
+
+def expanded(arguments: Sequence[str]) -> list[str]:
+    """The arguments with patterns as the names that they stand for, in order.
+
+    ``{000..123}`` is every number of that range, with its zeros; ``*``, ``?`` and ``[…]`` are
+    matched with files. An argument that is a file, or that matches nothing, stays as it is.
+    Raises SettingsError for a range of more than ``PATTERNS_LIMIT`` numbers.
+    """
+    names: list[str] = []
+    for argument in arguments:
+        if not (_RANGE.search(argument) or _MAGIC.search(argument)) or os.path.lexists(argument):
+            names.append(argument)
+            continue
+        for name in _without_ranges(argument):
+            names += _matching(name) or [name]
+    return names
+
+
+def _matching(name: str) -> list[str]:
+    from glob import glob
+
+    return sorted(glob(name, recursive=True)) if _MAGIC.search(name) else []  # noqa: PTH207
+
+
+def _without_ranges(argument: str) -> list[str]:
+    texts = _RANGE.split(argument)
+    ranges = list(zip(map(int, texts[1::3]), map(int, texts[2::3]), strict=True))
+    total = 1
+    for low, high in ranges:
+        total *= max(0, high - low + 1)
+    if total > PATTERNS_LIMIT:
+        raise SettingsError(f"{printable(argument)}: stands for {total} names: give fewer")
+    numbers = (
+        [f"{number:0{len(width)}}" for number in range(low, high + 1)]
+        for (low, high), width in zip(ranges, texts[1::3], strict=True)
+    )
+    return [
+        "".join(text + number for text, number in zip(texts[::3], (*chosen, ""), strict=True))
+        for chosen in product(*numbers)
+    ]
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """K and N of "K/N". Raises SettingsError unless 1 <= K <= N."""
+    match = _PART.fullmatch(text)
+    if match is None or int(match[1]) > int(match[2]):
+        raise SettingsError(f"--part {printable(text)}: give K/N with 1 <= K <= N, such as 3/10")
+    return int(match[1]), int(match[2])
+
+
+def pending(
+    arguments: Sequence[str], folder: Path, ending: str, part: str | None
+) -> list[tuple[list[str], Path | None]]:
+    """Each argument of a part whose output is not there, with the name of its output.
+
+    Raises SettingsError for arguments that would have the same output, and OutputError where the
+    folder cannot be made.
+    """
+    k, n = part_of(part) if part is not None else (1, 1)
+    outputs: dict[str, str] = {}
+    for argument in arguments:
+        name = f"{_name(argument)}{ending}"
+        if name in outputs:
+            raise SettingsError(
+                f"{printable(outputs[name])} and {printable(argument)} would both be written to "
+                f"{printable(folder / name)}: give them in two runs, to two folders"
+            )
+        outputs[name] = argument
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{printable(folder)}: is no folder and cannot be made one: {error.strerror}"
+        ) from error
+    taken = list(outputs.items())[k - 1 :: n]
+    return [([each], folder / name) for name, each in taken if not (folder / name).is_file()]
+
+
+def _name(argument: str) -> str:
+    name = Path(argument.removeprefix("@")).resolve().name
+    if argument in ("", "-", "@") or not name:
+        raise SettingsError(
+            f"{printable(argument)!r} has no name for an output in --output-dir: give files, "
+            "folders or archives"
+        )
+    return name

@@ -1,0 +1,96 @@
+"""A model as one ONNX graph: from images uint8 (N, size, size, 3) to label and probability."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from catclf.export.graph import Graph
+from catclf.images.preprocess import Preprocess
+from catclf.maths import PIXEL_MAX
+from catclf.model import Model
+from catclf.version import __version__
+
+if TYPE_CHECKING:
+    from catclf.features.base import Features
+
+IMAGES = "images"
+
+
+def to_onnx(model: Model) -> bytes:
+    """The file. Input ``images``; outputs ``label`` (N,), ``probability`` (N,) and ``z`` (N,).
+
+    z is summed in float64 from features in float32, as the model does. What the caller must do
+    to an image first stands in the file's ``preprocessing_text``; other facts are classes,
+    threshold, preprocessing and fingerprint. Raises SettingsError where onnx is not installed.
+    """
+    graph, size = Graph(), model.preprocess.size
+    if model.features is None:
+        pixels = graph.cast(IMAGES, np.float64)
+        rows, w = graph.reshape(pixels, 0, -1), model.w / PIXEL_MAX
+    else:
+        rows, w = graph.cast(_rows(graph, model.features, size), np.float64), model.w
+    Z = graph.add("Add", graph.add("MatMul", rows, graph.constant(w)), graph.constant(model.b))
+    z = graph.add("Reshape", Z, graph.constant([-1]), name="z")
+    graph.add("Sigmoid", z, name="probability")
+    positive = graph.cast(graph.add("Greater", z, graph.constant(model.boundary)), np.int64)
+    graph.add("Gather", graph.constant(list(model.classes)), positive, name="label")
+    return graph.to_bytes(
+        {IMAGES: (np.uint8, ("N", size, size, 3))},
+        {"label": (str, ("N",)), "probability": (np.float64, ("N",)), "z": (np.float64, ("N",))},
+        facts_of(model),
+        f"{model.classes[1]} or {model.classes[0]}: {preprocessing_text(model.preprocess)}",
+    )
+
+
+def _rows(graph: Graph, features: Features, size: int) -> str:
+    """The name of rows float32 (N, n) of the images."""
+    from catclf.export import hog, network, patches, stacked
+    from catclf.features.hog import HogFeatures
+    from catclf.features.network.embedding import NetworkFeatures
+    from catclf.features.patches import PatchFeatures
+    from catclf.features.stacked import StackedFeatures
+
+    if isinstance(features, HogFeatures):
+        return hog.rows(graph, IMAGES, features, size)
+    if isinstance(features, PatchFeatures):
+        return patches.rows(graph, IMAGES, features, size)
+    if isinstance(features, StackedFeatures):
+        return stacked.rows(graph, IMAGES, features, size)
+    assert isinstance(features, NetworkFeatures), "these are all kinds that a file may hold"
+    return network.rows(graph, IMAGES, features, size)
+
+
+def facts_of(model: Model) -> dict[str, str]:
+    """What the file says of the model beside the graph, as text or JSON."""
+    settings = model.features.settings if model.features else {"kind": "pixels"}
+    return {
+        "catclf": __version__,
+        "classes": json.dumps(list(model.classes)),
+        "positive": model.classes[1],
+        "threshold": repr(float(model.threshold)),
+        "z_threshold": repr(float(model.boundary)),
+        "preprocessing": json.dumps(asdict(model.preprocess)),
+        "preprocessing_text": preprocessing_text(model.preprocess),
+        "features": json.dumps(settings),
+        "fingerprint": model.fingerprint,
+    }
+
+
+def preprocessing_text(preprocess: Preprocess) -> str:
+    """What the caller must do to an image before the graph, in words."""
+    size = preprocess.size
+    fit = {
+        "squash": f"resized to {size}x{size} whatever its shape",
+        "crop": f"cut to the largest square in its middle and resized to {size}x{size}",
+        "pad": f"resized to fit into {size}x{size} and centred on the background",
+    }[preprocess.fit]
+    background = ", ".join(map(str, preprocess.background))
+    return (
+        "decode the image, turn it as its EXIF orientation says, put transparent pixels on the "
+        f"background ({background}), convert it to RGB; it is {fit}, with {preprocess.resampling} "
+        "resampling as Pillow does it; give pixels as uint8 from 0 to 255."
+    )

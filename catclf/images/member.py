@@ -1,0 +1,84 @@
+"""An image inside a tar or zip archive, read as bytes by the process that decodes it."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from io import BytesIO
+from typing import TYPE_CHECKING, BinaryIO
+
+from catclf.errors import ImageError
+from catclf.text import counted
+
+if TYPE_CHECKING:
+    from catclf.images.preprocess import Limits
+
+Place = tuple[int, int, int, int, int]  # offset, bytes there, bytes, checksum, kind
+_PLACE = struct.Struct("<QQQIB")
+TAR, STORED, DEFLATED = range(3)
+_LOCAL = struct.Struct("<4s22xHH")  # of a zip: mark, then the lengths of name and extra field
+
+
+class Member(str):
+    """An image in an archive: shown as ``archive.tar:member.jpg``, and where its bytes are."""
+
+    __slots__ = ("archive", "place")
+
+    archive: str
+    place: Place
+
+    @classmethod
+    def of(cls, archive: str, name: str, place: Place) -> Member:
+        """The member ``name`` at an offset of the archive."""
+        member = cls(f"{archive}:{name}")
+        member.archive, member.place = archive, place
+        return member
+
+    def packed(self) -> bytes:
+        """What another process needs to read it."""
+        return _PLACE.pack(*self.place) + os.fsencode(self.archive)
+
+    @classmethod
+    def unpacked(cls, content: bytes) -> Member:
+        """The member that ``packed`` describes, without its own name."""
+        return cls.of(os.fsdecode(content[_PLACE.size :]), "", _PLACE.unpack_from(content))
+
+    def open(self, limits: Limits) -> BytesIO:
+        """Its bytes. Raises ImageError; OSError where the archive cannot be read."""
+        offset, stored, size, checksum, kind = self.place
+        if not size:
+            raise ImageError("empty", "is empty")
+        if max(size, stored) > limits.file_bytes:
+            raise ImageError(
+                "too-large", f"has {counted(size, 'byte')}, more than {limits.file_bytes}"
+            )
+        descriptor = os.open(self.archive, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if kind != TAR:
+                offset = _start(file, offset)
+            file.seek(offset)
+            content = file.read(stored)
+        if kind == DEFLATED:
+            content = _inflated(content, size)
+        if len(content) != size or (kind != TAR and zlib.crc32(content) != checksum):
+            raise ImageError("damaged", "is damaged in its archive: bytes are missing or changed")
+        return BytesIO(content)
+
+
+def _start(file: BinaryIO, offset: int) -> int:
+    """Where the bytes of a zip's member begin, behind its own header."""
+    file.seek(offset)
+    header = file.read(_LOCAL.size)
+    if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
+        raise ImageError("damaged", "is damaged in its archive: its header is missing")
+    _, name, extra = _LOCAL.unpack(header)
+    return offset + _LOCAL.size + int(name) + int(extra)
+
+
+def _inflated(content: bytes, size: int) -> bytes:
+    """The bytes that were deflated; no more than one beyond their size is made of them."""
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, size + 1)
+    except zlib.error:
+        raise ImageError("damaged", "is damaged in its archive") from None

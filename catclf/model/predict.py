@@ -1,0 +1,110 @@
+"""Image files to predictions: one for each path, in order, as soon as it is known."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from catclf.errors import ImageError
+from catclf.images.pool import decode_batches
+from catclf.images.preprocess import Limits
+from catclf.maths import sigmoid
+from catclf.model.model import Model
+
+if TYPE_CHECKING:
+    from catclf.images.pool import Outcome
+
+SLOW_AT_ONCE = 32  # images between records where one takes tens of milliseconds
+
+
+@dataclass(slots=True)
+class Prediction:
+    """One input with its predicted label, probability and z, or with the error and its kind.
+
+    ``probability`` is that of the positive class, ``positive`` whether that is predicted. Where an
+    image cannot be read ``error`` is a line that says why, and ``label`` is empty.
+    """
+
+    path: str
+    label: str = ""
+    probability: float = float("nan")
+    z: float = float("nan")
+    positive: bool = False
+    error: str | None = None
+    kind: str = ""
+
+
+def predict(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    model: Model | str | os.PathLike[str],
+    threshold: float | None = None,
+    *,
+    limits: Limits | None = None,
+    workers: int | None = None,
+) -> Iterator[Prediction]:
+    """Score image files: a ``Prediction`` for each path, in order, also for those that fail.
+
+    ``model`` is a model or the path of its file; ``threshold`` (default: the model's) is the
+    probability above which an image is positive. Paths are read as they are needed, so that they
+    may come from an endless iterator. ``limits`` are what is refused before it is decoded,
+    ``workers`` the processes that decode. Raises ModelError.
+
+    >>> import numpy as np
+    >>> for image in predict(["none.png"], Model(np.zeros((12288, 1)), 0.0)):
+    ...     print(image.path, image.label or image.error)
+    none.png there is no such file
+    """
+    if not isinstance(model, Model):
+        from catclf.model.file import load
+
+        model = load(Path(model))
+    named = [paths] if isinstance(paths, str | os.PathLike) else paths
+    inputs: Iterable[str] = (os.fspath(path) for path in named)
+    if isinstance(named, list | tuple):
+        inputs = list(inputs)  # few are decoded without any other process
+    decoded = decode_batches(inputs, model.preprocess, limits, workers)
+    return _each(predict_batches(decoded, model, threshold))
+
+
+def predict_batches(
+    decoded: Generator[list[Outcome], None, None], model: Model, threshold: float | None = None
+) -> Generator[list[Prediction], None, None]:
+    """Predictions of decoded images in lists as they are ready, one product for each list."""
+    with closing(decoded) as batches:
+        for batch in _parts(batches, model):
+            images = [result for _, result in batch if not isinstance(result, ImageError)]
+            Z = model.scores(np.stack(images)) if images else np.empty((1, 0))
+            pairs = zip(sigmoid(Z)[0].tolist(), Z[0].tolist(), strict=True)
+            predictions = []
+            for path, result in batch:
+                if isinstance(result, ImageError):
+                    predictions.append(Prediction(path, error=str(result), kind=result.kind))
+                    continue
+                probability, z = next(pairs)
+                positive = z > model.boundary if threshold is None else probability > threshold
+                label = model.classes[positive]
+                predictions.append(Prediction(path, label, probability, z, positive))
+            yield predictions
+
+
+def _each(
+    batches: Generator[list[Prediction], None, None],
+) -> Generator[Prediction, None, None]:
+    with closing(batches):
+        for batch in batches:
+            yield from batch
+
+
+def _parts(batches: Iterable[list[Outcome]], model: Model) -> Iterator[list[Outcome]]:
+    """Lists that are soon scored: where that takes long, many images would wait for the last."""
+    slow = model.features is not None and model.features.kind == "network"
+    for batch in batches:
+        length = SLOW_AT_ONCE if slow else max(1, len(batch))
+        for start in range(0, len(batch), length):
+            yield batch[start : start + length]

@@ -1,0 +1,92 @@
+"""``catclf export``: a graph, a table of weights, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run, make_images, paint
+
+import catclf
+
+
+def test_a_table_of_weights_scores_as_the_model(model: Path, run: Run, tmp_path: Path) -> None:
+    trained = catclf.load(model)
+    rng = np.random.default_rng(0)
+    w = rng.normal(size=(12288, 1))
+    catclf.save(catclf.Model(w, 0.25, trained.preprocess), model)
+    result = run("export", model, "-o", "weights.csv")
+    assert (result.code, result.stderr) == (0, "")
+    assert result.stdout.startswith("weights.csv: weights-csv, ")
+    with (tmp_path / "weights.csv").open(newline="") as file:
+        header, bias, *rows = csv.reader(file)
+    assert header == ["row", "column", "channel", "weight"]
+    image, _ = make_images(1, size=64)
+    z = float(bias[3])
+    for row, column, channel, weight in rows:
+        place = ("red", "green", "blue").index(channel)
+        z += float(weight) * image[0, int(row), int(column), place] / 255
+    assert bias[:3] == ["", "", "bias"]
+    np.testing.assert_allclose(z, catclf.load(model).scores(image)[0, 0], rtol=1e-12)
+
+
+def test_a_graph_scores_as_predict(model: Path, run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    result = run("export", model, "-o", "model.onnx")
+    assert (result.code, result.stderr) == (0, "")
+    assert result.stdout.endswith(" bytes, for images uint8 (N, 64, 64, 3)\n")
+    paths = [paint(tmp_path / "green.png", (0, 255, 0)), paint(tmp_path / "red.png", (255, 0, 0))]
+    trained = catclf.load(model)
+    images = np.stack([catclf.read_image(path, trained.preprocess) for path in paths])
+    session = onnxruntime.InferenceSession(
+        tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
+    )
+    labels, probabilities = session.run(["label", "probability"], {"images": images})
+    assert labels.tolist() == ["cat", "non-cat"]
+    lines = run("predict", "-m", model, *paths, "--format", "tsv").stdout.splitlines()
+    printed = [float(line.split("\t")[2]) for line in lines]
+    np.testing.assert_allclose(probabilities, printed, rtol=0, atol=1e-6)
+
+
+def test_the_format_goes_before_the_ending_and_quiet_is_silent(model: Path, run: Run) -> None:
+    result = run("export", model, "-o", "weights.txt", "--format", "weights-csv", "-q")
+    assert (result.code, result.stdout, result.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("model.npz", "-o", "model.txt"), "cannot tell the format: end it in .onnx or .csv"),
+        (("none.npz",), "none.npz: no such file or directory: train one first"),
+        (("model.npz", "-o", "model.npz", "--format", "onnx"), "is another file of this run"),
+        (("hog.npz", "-o", "weights.csv"), "this model has features hog"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_in_one_line(
+    args: tuple[str, ...], message: str, model: Path, run: Run, tmp_path: Path
+) -> None:
+    from catclf.features.hog import HogFeatures
+
+    features = HogFeatures(64)
+    catclf.save(catclf.Model(np.zeros((1956, 1)), 0.0, features=features), tmp_path / "hog.npz")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    result = run("export", *args)
+    assert result.code == 2
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_without_onnx_the_line_says_how_to_install_it(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from catclf.errors import SettingsError
+    from catclf.export import to_onnx
+
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(SettingsError, match=r"pip install 'catclf\[onnx\]'"):
+        to_onnx(catclf.load(model))

@@ -1,0 +1,133 @@
+"""``catclf predict --output-dir``: one output for each shard, whatever stops a run."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Run, command
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catclf.cli.predict.shards import expanded, part_of, pending
+from catclf.errors import SettingsError
+
+SHARDS, EACH = 40, 12
+KILLS = int(os.environ.get("CATCLF_KILLS", "8"))
+
+
+@pytest.fixture
+def shards(run: Run, tmp_path: Path) -> list[str]:
+    """Forty archives of twelve images, and a model to score them with."""
+    assert run("train", "--iterations", "20", "-q").code == 0
+    example = Path(__file__).parents[1] / "data" / "examples" / "fox.png"
+    names = [f"s-{number:03d}.tar" for number in range(SHARDS)]
+    for name in names:
+        with tarfile.open(tmp_path / name, "w") as archive:
+            for image in range(EACH):
+                archive.add(example, f"{image}.png")
+    return names
+
+
+def test_patterns_stand_for_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a1.png", "a2.png", "b[1].png", "{1..3}"):
+        (tmp_path / name).write_bytes(b"")
+    assert expanded(["x{08..11}.tar"]) == [f"x{number:02d}.tar" for number in (8, 9, 10, 11)]
+    assert expanded(["{1..2}-{0..1}"]) == ["1-0", "1-1", "2-0", "2-1"]
+    assert expanded(["{3..1}"]) == []
+    assert expanded(["a*.png", "none*"]) == ["a1.png", "a2.png", "none*"]
+    assert expanded(["b[1].png", "{1..3}", "plain"]) == ["b[1].png", "{1..3}", "plain"]
+    assert expanded(["a{1..2}.p?g"]) == ["a1.png", "a2.png"]
+    with pytest.raises(SettingsError, match="stands for 1000000000000 names"):
+        expanded(["{1..1000000}{1..1000000}"])
+
+
+@given(st.integers(1, 30), st.integers(0, 60))
+def test_the_parts_are_all_once(tmp_path_factory: pytest.TempPathFactory, n: int, m: int) -> None:
+    folder = tmp_path_factory.getbasetemp() / "empty"
+    names = [f"{number}.tar" for number in range(m)]
+    taken = [
+        name for k in range(1, n + 1) for (name,), _ in pending(names, folder, ".tsv", f"{k}/{n}")
+    ]
+    assert sorted(taken) == sorted(names)
+
+
+@pytest.mark.parametrize("part", ["0/3", "4/3", "1", "a/b", "1/0", "-1/2", "1/2/3", ""])
+def test_parts_that_are_none_are_refused(part: str) -> None:
+    with pytest.raises(SettingsError, match="give K/N with 1 <= K <= N"):
+        part_of(part)
+
+
+def test_each_shard_has_its_output_and_keeps_it(
+    run: Run, tmp_path: Path, shards: list[str]
+) -> None:
+    assert run("predict", "s-{000..039}.tar", "--output-dir", "out", "--part", "1/2").code == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        f"{name}.tsv" for name in shards[::2]
+    ]
+    (tmp_path / "out" / "s-000.tar.tsv").write_text("kept\n")
+    result = run("predict", "s-*.tar", "--output-dir", "out")
+    assert (result.code, result.stdout, result.stderr) == (0, "", "")
+    assert len(list((tmp_path / "out").iterdir())) == SHARDS
+    assert (tmp_path / "out" / "s-000.tar.tsv").read_text() == "kept\n"
+    direct = run("predict", shards[7]).stdout
+    assert (tmp_path / "out" / f"{shards[7]}.tsv").read_text() == direct
+    assert direct.count("\n") == EACH
+
+
+def test_a_bad_shard_is_a_record_and_the_others_are_scored(
+    run: Run, tmp_path: Path, shards: list[str]
+) -> None:
+    (tmp_path / shards[1]).write_bytes(b"no tar")
+    result = run("predict", *shards[:3], "--output-dir", "out", "--format", "csv")
+    assert result.code == 3
+    assert result.stderr.startswith("catclf: s-001.tar: is damaged, or not a tar archive")
+    lines = [(tmp_path / "out" / f"{name}.csv").read_text().count("\n") for name in shards[:3]]
+    assert lines == [EACH + 1, 2, EACH + 1]  # with their heads
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["a/x.tar", "b/x.tar", "--output-dir", "o"], "would both be written to o/x.tar.tsv"),
+        (["-", "--output-dir", "o"], "has no name for an output in --output-dir"),
+        (["x.tar", "--part", "1/2"], "--part is a part of the outputs in --output-dir"),
+        (["x.tar", "--output-dir", "o", "-o", "y"], "give one of them"),
+        (["x.tar", "--output-dir", "s-000.tar"], "s-000.tar: is no folder"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    run: Run, shards: list[str], args: list[str], message: str
+) -> None:
+    result = run("predict", *args)
+    assert result.code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_killed_at_any_moment_and_run_again_every_image_has_one_record(
+    tmp_path: Path, shards: list[str]
+) -> None:
+    randomly, kills = random.Random(2), 0
+    args = [command(), "predict", "s-*.tar", "--output-dir", "out"]
+    while kills < KILLS:
+        process = subprocess.Popen(args, cwd=tmp_path, start_new_session=True)
+        time.sleep(0.2 + randomly.random() * 0.4)
+        os.killpg(process.pid, signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+        if len(list((tmp_path / "out").glob("s-*.tsv"))) == SHARDS:
+            break
+    subprocess.run(args, cwd=tmp_path, check=True)
+    records = [
+        line.split("\t")[0]
+        for path in (tmp_path / "out").glob("s-*.tsv")
+        for line in path.read_text().splitlines()
+    ]
+    assert sorted(records) == sorted(f"{name}:{i}.png" for name in shards for i in range(EACH))

@@ -1,0 +1,179 @@
+"""Graphs of every kind of features give, in ONNX Runtime, what the model gives."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from networks import random_weights
+
+import catclf
+from catclf.export import to_onnx
+from catclf.features import learn
+from catclf.features.base import Features
+from catclf.features.network.embedding import NetworkFeatures
+from catclf.features.patches import PatchFeatures, Recipe
+from catclf.features.stacked import StackedFeatures, learn_stacked
+from catclf.features.stacked_recipe import Recipe as StackedRecipe
+from catclf.images.preprocess import Preprocess
+
+pytest.importorskip("onnx")
+onnxruntime: Any = pytest.importorskip("onnxruntime")
+
+FIXED = Path(ROOT / "data" / "test.h5")
+
+
+def run_graph(content: bytes, images: Any) -> dict[str, Any]:
+    """The outputs by name, and the facts of the file."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    found = dict(zip(names, session.run(None, {"images": images}), strict=True))
+    return found | {"facts": session.get_modelmeta().custom_metadata_map}
+
+
+def photographs(m: int, size: int) -> Any:
+    """Images with edges, flat parts and noise: drawings, enlarged or cut, beside random ones."""
+    drawn = np.asarray(catclf.open_dataset(FIXED).images[: m - 3])
+    if size > 64:
+        drawn = drawn.repeat(-(-size // 64), axis=1).repeat(-(-size // 64), axis=2)
+    rng = np.random.default_rng(0)
+    others = [
+        rng.integers(0, 256, (1, size, size, 3), dtype=np.uint8),
+        np.zeros((1, size, size, 3), np.uint8),
+        np.full((1, size, size, 3), 255, np.uint8),
+    ]
+    return np.concatenate([drawn[:, :size, :size], *others])
+
+
+def model_of(features: Features | None, size: int, images: Any) -> catclf.Model:
+    """Random weights of a size that make scores of all sizes up to about 10."""
+    rng = np.random.default_rng(1)
+    preprocess = Preprocess(size, "crop")
+    n = features.n if features else preprocess.n
+    w = rng.normal(size=(n, 1))
+    bare = catclf.Model(w, 0.0, preprocess, ('no "dog"', "hönd"), features=features)
+    Z = bare.scores(images)
+    w *= 4.0 / Z.std()
+    b = -4.0 * float(np.median(Z)) / float(Z.std())
+    return catclf.Model(w, b, preprocess, ('no "dog"', "hönd"), 0.6, features=features)
+
+
+def require_equal(model: catclf.Model, images: Any, tolerance: float) -> None:
+    found = run_graph(to_onnx(model), images)
+    Z, A = model.scores(images)[0], model.probabilities(images)[0]
+    assert A.max() > 0.8
+    assert A.min() < 0.2
+    np.testing.assert_allclose(found["probability"], A, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(found["z"], Z, rtol=0, atol=20 * tolerance)
+    sure = np.abs(A - model.threshold) > tolerance
+    expected = np.array(model.classes)[(model.threshold < A).astype(int)]
+    assert found["label"][sure].tolist() == expected[sure].tolist()
+    assert sure.sum() >= len(A) - 1
+
+
+@pytest.mark.parametrize("size", [8, 64])
+def test_pixels(size: int) -> None:
+    images = photographs(30, size)
+    require_equal(model_of(None, size, images), images, 1e-6)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("size", [16, 45, 64])
+def test_hog(size: int, flip: bool) -> None:
+    images = photographs(20, size)
+    require_equal(model_of(learn("hog", images, flip=flip), size, images), images, 1e-4)
+
+
+@pytest.mark.parametrize(("size", "flip"), [(64, True), (64, False), (131, True)])
+def test_patches(size: int, flip: bool) -> None:
+    images = photographs(12, size)
+    rng = np.random.default_rng(2)
+    scales = Recipe.for_size(size).scales
+    recipe = Recipe(atoms=20, scales=scales, flip=flip)
+    filters = rng.normal(0, 0.2, (2, recipe.numbers, 10)).astype(np.float32)
+    filters -= filters.mean(axis=1, keepdims=True)
+    offsets = rng.normal(0, 0.2, (2, 10)).astype(np.float32)
+    features = PatchFeatures(size, recipe, filters, offsets)
+    require_equal(model_of(features, size, images), images, 1e-4)
+
+
+@pytest.mark.parametrize(("size", "flip"), [(40, True), (40, False), (261, True)])
+def test_stacked(size: int, flip: bool) -> None:
+    images = photographs(12, size)
+    recipe = StackedRecipe(
+        first_atoms=16, channels=12, directions=24, second_atoms=20, patch=6, flip=flip
+    )
+    features = learn_stacked(images, recipe, 0, workers=1)
+    assert isinstance(features, StackedFeatures)
+    require_equal(model_of(features, size, images), images, 1e-4)
+
+
+@pytest.mark.parametrize(("size", "flip"), [(128, True), (40, False)])
+def test_network(size: int, flip: bool) -> None:
+    images = photographs(6, size)
+    features = NetworkFeatures(size, random_weights(), flip)
+    require_equal(model_of(features, size, images), images, 1e-4)
+
+
+def test_the_file_says_what_the_model_is() -> None:
+    images = photographs(8, 16)
+    model = model_of(learn("hog", images), 16, images)
+    content = to_onnx(model)
+    assert content == to_onnx(model)  # the same bytes each time
+    facts = run_graph(content, images)["facts"]
+    assert json.loads(facts["classes"]) == ['no "dog"', "hönd"]
+    assert (facts["positive"], float(facts["threshold"])) == ("hönd", 0.6)
+    np.testing.assert_allclose(float(facts["z_threshold"]), np.log(0.6 / 0.4))
+    assert json.loads(facts["preprocessing"]) == {
+        "size": 16,
+        "fit": "crop",
+        "resampling": "bicubic",
+        "background": [255, 255, 255],
+    }
+    assert "largest square in its middle" in facts["preprocessing_text"]
+    assert json.loads(facts["features"])["kind"] == "hog"
+    assert facts["fingerprint"] == model.fingerprint
+    assert facts["catclf"] == catclf.__version__
+
+
+def test_a_selected_threshold_beyond_all_probabilities_is_kept() -> None:
+    images = photographs(8, 16)
+    plain = catclf.Model(np.full((768, 1), 0.5), 0.0, Preprocess(16))
+    z = float(np.median(plain.scores(images)))
+    assert plain.probabilities(images)[0].max() == 1.0
+    model = catclf.Model(plain.w, plain.b, plain.preprocess, threshold=1.0, z_threshold=z)
+    found = run_graph(to_onnx(model), images)
+    assert found["label"].tolist() == [
+        "cat" if score > z else "non-cat" for score in model.scores(images)[0]
+    ]
+    assert set(found["label"]) == {"cat", "non-cat"}
+
+
+def test_the_runtime_leaves_no_file_behind(tmp_path: Path) -> None:
+    content = to_onnx(catclf.Model(np.zeros((192, 1)), 0.0, Preprocess(8)))
+    (tmp_path / "model.onnx").write_bytes(content)
+    code = (
+        "import numpy as np, onnxruntime\n"
+        "session = onnxruntime.InferenceSession('model.onnx', providers=['CPUExecutionProvider'])\n"
+        "print(session.run(['probability'], {'images': np.zeros((2, 8, 8, 3), np.uint8)})[0])\n"
+    )
+    folders = {name: str(tmp_path) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, **folders},  # with ORT_DISABLE_TELEMETRY, see conftest.py
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "[0.5 0.5]\n")
+    assert [path.name for path in tmp_path.rglob("*")] == ["model.onnx"]

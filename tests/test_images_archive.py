@@ -1,0 +1,231 @@
+"""Images in tar and zip archives: the same pixels as of files, and nothing unpacked."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run
+from PIL import Image
+
+from catclf.errors import ImageError
+from catclf.images.archive import is_archive, members
+from catclf.images.decode import read
+from catclf.images.member import Member
+from catclf.images.pool import decode_all
+from catclf.images.preprocess import Limits, Preprocess
+from catclf.images.walk import Failed, LeftOut
+
+SMALL = Preprocess(8)
+
+
+def image_bytes(seed: int, format: str = "PNG") -> bytes:
+    rng = np.random.default_rng(seed)
+    file = io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(file, format)
+    return file.getvalue()
+
+
+def add(archive: tarfile.TarFile, name: str, content: bytes = b"", **facts: object) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    for fact, value in facts.items():
+        setattr(info, fact, value)
+    archive.addfile(info, io.BytesIO(content))
+
+
+def tar(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, content in files.items():
+            add(archive, name, content)
+    return path
+
+
+def stored(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def deflated(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+WRITERS = {"tar": (tar, "a.tar"), "stored": (stored, "a.zip"), "deflated": (deflated, "b.ZIP")}
+Writer = Callable[[Path, dict[str, bytes]], Path]
+every_kind = pytest.mark.parametrize("kind", WRITERS)
+
+
+def made(folder: Path, kind: str, files: dict[str, bytes]) -> Path:
+    writer, name = WRITERS[kind]
+    return writer(folder / name, files)
+
+
+def listed(path: Path) -> tuple[list[Member | Failed], LeftOut]:
+    left_out = LeftOut()
+    return list(members(str(path), left_out)), left_out
+
+
+def only_member(path: Path) -> Member:
+    (member,), _ = listed(path)
+    assert isinstance(member, Member)
+    return member
+
+
+def failure(path: Path, limits: Limits | None = None) -> ImageError:
+    """Why the only image of an archive has no pixels."""
+    with pytest.raises(ImageError) as caught:
+        read(only_member(path), SMALL, limits or Limits())
+    return caught.value
+
+
+@every_kind
+@pytest.mark.parametrize("workers", [1, 2])
+def test_members_have_the_pixels_of_files(tmp_path: Path, kind: str, workers: int) -> None:
+    files = {f"cat/{i} ä.png": image_bytes(i) for i in range(20)}
+    path = made(tmp_path, kind, files)
+    found, left_out = listed(path)
+    assert found == [f"{path}:{name}" for name in files]
+    assert not left_out
+    for (name, content), (shown, pixels) in zip(
+        files.items(), decode_all(found, SMALL, workers=workers), strict=True
+    ):
+        plain = tmp_path / "plain.png"
+        plain.write_bytes(content)
+        assert shown == f"{path}:{name}"
+        np.testing.assert_array_equal(pixels, read(plain, SMALL))
+
+
+@every_kind
+def test_other_files_are_counted_and_hidden_ones_passed_over(tmp_path: Path, kind: str) -> None:
+    files = {"a.jpg": image_bytes(1, "JPEG"), "a.json": b"{}", "b.txt": b"", "__MACOSX/a.jpg": b"x"}
+    found, left_out = listed(made(tmp_path, kind, files | {".hidden/c.png": b"x"}))
+    assert [str(each) for each in found] == [f"{tmp_path / WRITERS[kind][1]}:a.jpg"]
+    assert str(left_out) == "left out 2 files: 1 .json, 1 .txt"
+
+
+@pytest.mark.parametrize("name", ["../../up.png", "/etc/passwd.png", "C:\\x.png", "a\nb.png"])
+@every_kind
+def test_names_are_shown_and_never_followed(tmp_path: Path, kind: str, name: str) -> None:
+    member = only_member(made(tmp_path, kind, {name: image_bytes(2)}))
+    assert read(member, SMALL).shape == (8, 8, 3)
+    assert member.endswith(f":{name}")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("type", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_of_a_tar_are_left_out(tmp_path: Path, type: bytes) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        add(archive, "link.png", type=type, linkname="/etc/passwd")
+        add(archive, "good.png", image_bytes(3))
+    found, left_out = listed(tmp_path / "a.tar")
+    assert [str(each).rpartition(":")[2] for each in found] == ["good.png"]
+    assert str(left_out) == "left out 1 file: 1 .png"
+
+
+def test_a_tar_that_is_cut_gives_what_is_whole_and_one_failure(tmp_path: Path) -> None:
+    path = tar(tmp_path / "a.tar", {f"{i}.png": image_bytes(i) for i in range(5)})
+    content = path.read_bytes()
+    start = content.index(b"3.png")
+    path.write_bytes(content[: start + 700])
+    results = list(decode_all(listed(path)[0], SMALL))
+    assert [isinstance(result, ImageError) for _, result in results[:4]] == [False] * 3 + [True]
+    assert results[-1][0] == str(path)
+    assert "is damaged, or not a tar archive" in str(results[-1][1])
+
+
+def test_sizes_that_lie_cost_nothing(tmp_path: Path) -> None:
+    path = tar(tmp_path / "a.tar", {"big.png": image_bytes(1)})
+    content = bytearray(path.read_bytes())
+    info = tarfile.TarInfo("big.png")
+    info.size = 10 * 1024**3
+    content[:512] = info.tobuf(tarfile.GNU_FORMAT)
+    path.write_bytes(content)
+    found, _ = listed(path)
+    result = dict(decode_all(found, SMALL))[f"{path}:big.png"]
+    assert isinstance(result, ImageError)
+    assert result.kind == "too-large"
+
+
+def test_a_bomb_is_inflated_to_its_declared_size_alone(tmp_path: Path) -> None:
+    path = deflated(tmp_path / "a.zip", {"bomb.png": bytes(50_000_000)})
+    assert failure(path, Limits(file_bytes=1_000_000)).kind == "too-large"
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"PK\1\2") + 24  # its size in the list of members
+    content[at : at + 4] = (1000).to_bytes(4, "little")
+    path.write_bytes(content)
+    assert failure(path, Limits(file_bytes=1_000_000)).kind == "damaged"
+
+
+def test_changed_bytes_are_noticed_in_a_zip(tmp_path: Path) -> None:
+    content = image_bytes(5)
+    path = stored(tmp_path / "a.zip", {"a.png": content})
+    whole = bytearray(path.read_bytes())
+    whole[whole.index(content) + 60] ^= 1
+    path.write_bytes(whole)
+    assert "bytes are missing or changed" in str(failure(path))
+
+
+def test_an_encrypted_member_says_so(tmp_path: Path) -> None:
+    path = stored(tmp_path / "a.zip", {"a.png": image_bytes(6)})
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\1\2") + 8] |= 1
+    path.write_bytes(content)
+    [found], _ = listed(path)
+    assert isinstance(found, tuple)
+    assert "encrypted" in str(found[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.zip", b"PK\3\4 no zip", "not a zip archive"),
+        ("a.tar", b"no tar" * 1000, "not a tar archive"),
+        ("a.tar.gz", b"\x1f\x8b", "compressed as a whole"),
+        ("none.tar", None, "no such file"),
+    ],
+)
+def test_what_is_no_archive_is_one_failure(
+    tmp_path: Path, name: str, content: bytes | None, reason: str
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    assert is_archive(str(path))
+    [found], _ = listed(path)
+    assert isinstance(found, tuple)
+    assert found[0] == str(path)
+    assert reason in str(found[1]).lower()
+
+
+def test_an_archive_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.tar")
+    [found], _ = listed(tmp_path / "a.tar")
+    assert isinstance(found, tuple)
+    assert found[1].kind == "not-a-file"
+
+
+def test_predict_scores_an_archive_as_its_folder(run: Run, tmp_path: Path) -> None:
+    assert run("train", "--iterations", "20", "-q").code == 0
+    files = {f"in/{i}.png": image_bytes(i) for i in range(12)}
+    (tmp_path / "in").mkdir()
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    tar(tmp_path / "a.tar", dict(sorted(files.items())) | {"in/x.cls": b"1"})
+    folder = run("predict", "in", "--format", "csv").stdout
+    result = run("predict", "a.tar", "--format", "csv")
+    assert result.code == 0
+    assert result.stdout.replace("a.tar:", "") == folder
+    assert result.stderr == "catclf: left out 1 file: 1 .cls\n"
+    (tmp_path / "list").write_text("a.tar\nin/3.png\n")
+    assert run("predict", "@list").stdout.count("\n") == 13
