@@ -176,13 +176,17 @@ def test_a_truncated_file_is_refused(run: Run, tmp_path: Path, small_hdf5: Path)
     refused(run, tmp_path, "--data", "cut.h5", says=["cut.h5", "truncated"])
 
 
+TONES = (np.arange(384) % 256).reshape(2, 8, 8, 3).astype(np.uint8)
 BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "keys": ({"pictures": np.zeros((2, 8, 8, 3), np.uint8)}, ["train_set_x", "pictures"]),
-    "rank": ({"x": np.zeros((2, 192), np.uint8), "y": [0, 1]}, ["shape (2, 192)"]),
-    "dtype": ({"x": np.zeros((2, 8, 8, 3)), "y": [0, 1]}, ["float64", "uint8"]),
+    "rank": ({"x": np.zeros((2, 190), np.uint8), "y": [0, 1]}, ["shape (2, 190)"]),
+    "dtype": ({"x": 9.5 * TONES, "y": [0, 1]}, ["float64", "uint8"]),
     "count": ({"x": np.zeros((2, 8, 8, 3), np.uint8), "y": [0, 1, 1]}, ["2 images", "3 labels"]),
     "labels": ({"x": np.zeros((2, 8, 8, 3), np.uint8), "y": [0, 2]}, ["label 2", "0 or 1"]),
-    "one class": ({"x": np.zeros((2, 8, 8, 3), np.uint8), "y": [1, 1]}, ["both classes"]),
+    "one class": (
+        {"x": TONES, "y": [1, 1], "list_classes": [b"non-cat", b"cat"]},
+        ["both classes"],
+    ),
     "no images": (
         {"x": np.zeros((0, 8, 8, 3), np.uint8), "y": np.zeros(0, np.int64)},
         ["no images"],
@@ -346,7 +350,8 @@ def test_streaming_changes_where_the_pixels_are_and_nothing_else(
 
 def test_streaming_what_cannot_be_streamed_is_said(run: Run, tmp_path: Path) -> None:
     images, labels = make_images(20, size=8)
-    np.savez(tmp_path / "d.npz", x=images, y=labels)
+    names = np.array([b"non-cat", b"cat"])
+    np.savez(tmp_path / "d.npz", x=images, y=labels, list_classes=names)
     result = run("train", "--data", "d.npz", "--stream", "--iterations", "5", "-q")
     assert result.code == 0
     assert result.stderr.startswith("catclf: d.npz: --stream reads HDF5 files alone")

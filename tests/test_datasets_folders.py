@@ -189,6 +189,20 @@ def test_the_positive_class_may_be_spelled_otherwise(tmp_path: Path) -> None:
     assert any("Katze is the class that is meant" in note for note in data.notes)
 
 
+def test_a_validation_part_is_the_test_part_where_there_is_no_other(tmp_path: Path) -> None:
+    save(tmp_path, *(f"{part}/{name}/0.png" for part in ("train", "val") for name in ("a", "b")))
+    notes = opened(tmp_path, "test").notes
+    assert any("val is taken as its test part" in note for note in notes)
+    assert not any("test part" in note for note in opened(tmp_path).notes)
+
+
+def test_images_of_one_tone_are_counted(tmp_path: Path) -> None:
+    save(tmp_path, "cat/0.png", "dog/1.png")
+    Image.new("L", (SIZE, SIZE), 7).save(tmp_path / "dog" / "2.png")
+    notes = opened(tmp_path).notes
+    assert any("1 image of 3 show one tone alone, the first dog/2.png" in note for note in notes)
+
+
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     save(tmp_path, "cat/0.png", "dog/1.png", "cat/no_ending", "dog/2.jpg_large", "dog/3.mpo")
     (tmp_path / "cat" / "notes.txt").write_text("x")

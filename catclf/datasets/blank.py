@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catclf.errors import DataError
 from catclf.text import counted
@@ -42,6 +43,12 @@ def blank_notes(pixels: Any, shown: str, unwritten: int = 0) -> list[str]:
         f"{counted(len(constant), 'image')} of {among} are empty ({tone}): {where}; "
         "were rows never written? Cut them off"
     ]
+
+
+def one_tone(pixels: Any) -> NDArray[np.int64]:
+    """The rows of images all of whose numbers are equal."""
+    low, high = _range(pixels, np.arange(len(pixels)))
+    return np.flatnonzero(low == high)
 
 
 def _range(pixels: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

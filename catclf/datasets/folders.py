@@ -92,8 +92,10 @@ def _of_part(root: Path, layout: Layout, part: Part) -> tuple[Classes, Path]:
     if not layout.parts:
         return layout.whole, layout.folder
     kind = part
-    if part == "test" and "test" not in layout.parts:
+    if part == "test" and "test" not in layout.parts and "validation" in layout.parts:
         kind = "validation"
+        name = printable(layout.places[kind].name)
+        layout.notes.append(f"{name} is taken as its test part: there is no other")
     if kind not in layout.parts:
         other = printable(next(iter(layout.places.values())).name)
         raise DataError(f"{printable(root)}: has no {part} folder beside {other}")

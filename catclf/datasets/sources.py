@@ -200,6 +200,8 @@ def to_dataset(source: Source, reading: Reading) -> Dataset:
     notes = [*source.notes, *([note] if note else [])]
     if isinstance(source, FileSource) and source.skipped:
         notes.append(source.left_out())
+    if isinstance(source, FileSource) and isinstance(images, np.ndarray):
+        notes += _one_tone(images, kept or [])
     return Dataset(
         images=images,
         Y=(source.labels[rows] == positive_index).astype(np.float64).reshape(1, -1),
@@ -209,6 +211,17 @@ def to_dataset(source: Source, reading: Reading) -> Dataset:
         names=None if kept is None else tuple(kept),
         notes=tuple(f"{source.shown}: {text}" for text in notes),
     )
+
+
+def _one_tone(images: Pixels, names: Sequence[str]) -> list[str]:
+    """A note on images that show nothing."""
+    from catclf.datasets.blank import one_tone
+
+    rows = one_tone(images)
+    if not len(rows):
+        return []
+    what = counted(len(rows), "image")
+    return [f"{what} of {len(images)} show one tone alone, the first {printable(names[rows[0]])}"]
 
 
 def choose_positive(source: Source, wanted: str | None) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """Deep tones as 8 bits, by what the file itself says of them; nothing is guessed from pixels.
 
 The formats give the meaning: TIFF 6.0 (tags BitsPerSample, SampleFormat, SMinSampleValue,
-SMaxSampleValue and PhotometricInterpretation), Netpbm (PFM: 1.0 is white). Floats are 0 to 1 unless
-the file says otherwise; those beyond are refused, and integers that fill a corner of their range.
+SMaxSampleValue and PhotometricInterpretation), Netpbm (PFM: 1.0 is white). Floats of a TIFF that
+does not say what is white are refused, and integers that fill a corner of their range.
 """
 
 from __future__ import annotations
@@ -79,8 +79,7 @@ def _range_of_tiff(image: Image.Image, values: Any) -> tuple[Any, float, float]:
     if format == _FLOAT and least is not None and most is not None and least < most:
         black, white = float(least), float(most)
     elif format == _FLOAT:
-        _require_unit(values)
-        black, white = 0.0, 1.0
+        raise _no_white(values)
     elif format == _SIGNED:
         black, white = -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1.0
         _require_filled(values, white - black, f"signed {bits}-bit")
@@ -95,13 +94,17 @@ def _range_of_tiff(image: Image.Image, values: Any) -> tuple[Any, float, float]:
 
 def _require_unit(values: Any) -> None:
     """Raise ImageError for floats beyond 0 to 1, of which the file does not say what is white."""
-    low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
-    if low < 0.0 or high > 1.0:
-        raise ImageError(
-            "unsupported",
-            f"has float tones from {low:g} to {high:g} and does not say which value is white: "
-            "convert it to 8 or 16 bits, as with x.round().astype('uint8') where 255 is white",
-        )
+    if values.min(initial=0.0) < 0.0 or values.max(initial=0.0) > 1.0:
+        raise _no_white(values)
+
+
+def _no_white(values: Any) -> ImageError:
+    low, high = float(values.min()), float(values.max())
+    return ImageError(
+        "unsupported",
+        f"has float tones from {low:g} to {high:g} and does not say which value is white: convert "
+        "it to 8 or 16 bits, as with (x * 255).round().astype('uint8') where 1 is white",
+    )
 
 
 def _require_filled(values: Any, range: float, kind: str) -> None:
