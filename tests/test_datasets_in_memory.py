@@ -62,10 +62,33 @@ def test_a_table_has_a_column_of_paths_and_one_of_labels(tmp_path: Path) -> None
     assert np.array_equal(data.images, images)
     assert (data.classes, data.Y.tolist()) == (("dog", "cat"), [y.tolist()])
     assert data.names == tuple(map(str, paths))
+
+
+class Frame:
+    """As much of a table of pandas as is used: names of columns, and a column by its name."""
+
+    def __init__(self, columns: dict[str, Any]) -> None:
+        self._values = columns
+        self.columns = np.array(list(columns), dtype=object)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+
+def pandas_frame(columns: dict[str, Any]) -> Any:
     pandas = pytest.importorskip("pandas", reason="no pandas")
-    frame = pandas.DataFrame({"path": list(map(str, paths)), "label": labels}).iloc[::-1]
+    return pandas.DataFrame(columns, index=[f"row {i}" for i in range(6)])
+
+
+@pytest.mark.parametrize("make", [Frame, pandas_frame])
+def test_a_table_may_be_a_frame(make: Any, tmp_path: Path) -> None:
+    images, y = make_images(6, size=16)
+    labels = ["cat" if label else "dog" for label in y]
+    frame = make({"path": list(map(str, save_all(tmp_path, images))), "label": labels})
+    reading = catclf.Reading(size=16)
     framed = catclf.open_dataset(frame, reading=reading)
-    assert np.array_equal(framed.images, images[::-1])
+    assert np.array_equal(framed.images, images)
+    assert (framed.classes, framed.Y.tolist()) == (("dog", "cat"), [y.tolist()])
     other = catclf.open_dataset(frame, reading=reading, labels=1 - y)
     assert other.Y.tolist() == [(1 - y).tolist()]
     series = catclf.open_dataset(frame["path"], reading=reading, labels=frame["label"])

@@ -177,3 +177,11 @@ def test_the_runtime_leaves_no_file_behind(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (0, "[0.5 0.5]\n")
     assert [path.name for path in tmp_path.rglob("*")] == ["model.onnx"]
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("pixels", 1e-6), ("hog", 1e-4)])
+def test_trained_models_on_photographs(
+    kind: str, tolerance: float, course: tuple[Path, Path]
+) -> None:
+    model = catclf.train(catclf.open_dataset(course[0]), features=kind)
+    require_equal(model, np.asarray(catclf.open_dataset(course[1], "test").images), tolerance)

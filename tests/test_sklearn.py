@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,10 @@ def test_scikit_learn_finds_no_fault_but_the_expected() -> None:
     for result in results:
         status.setdefault(result["status"], set()).add(result["check_name"])
     assert status.pop("xfail") == set(EXPECTED_FAILURES)
-    assert status.pop("skipped", set()) <= {"check_array_api_input"}
+    status.pop("skipped", None)
+    for result in results:
+        if result["status"] == "skipped":  # for want of what is not needed here
+            assert re.search("pandas|SCIPY_ARRAY_API", str(result["exception"])), result
     assert set(status) == {"passed"}
     assert len(status["passed"]) > 40
 
