@@ -163,6 +163,9 @@ def read_terminal(controller: int) -> bytes:
         shown += chunk
 
 
+CLASSES = [b"non-cat", b"cat"]  # without these names a note says what label 1 is taken for
+
+
 def write_hdf5(path: Path, **arrays: NDArray[np.generic] | list[bytes]) -> Path:
     """An HDF5 file with these arrays under these keys."""
     with h5py.File(path, "w") as file:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run, make_images, write_hdf5
+from conftest import CLASSES, Run, make_images, write_hdf5
 from PIL import Image
 
 import catclf
@@ -162,7 +162,7 @@ def test_a_plain_model_says_nothing_of_features(run: Run, data: Path) -> None:
 def test_mistakes_are_one_line(run: Run, data: Path, options: list[str], message: str) -> None:
     (data.parent / "precious").write_text("a letter")
     x, y = make_images(40, size=int(options[3]) if "--size" in options else 16)
-    write_hdf5(data, train_set_x=x, train_set_y=y)
+    write_hdf5(data, train_set_x=x, train_set_y=y, list_classes=CLASSES)
     result = run("train", "--data", data, *options)
     assert result.code == 2
     assert message in result.stderr

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Run, make_images, write_hdf5
+from conftest import CLASSES, Run, make_images, write_hdf5
 
 import catclf
 from catclf.cli.train.log import StepLog
@@ -136,7 +136,7 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images whose labels are partly wrong, so that held-out costs rise after some steps."""
     x, y = make_images(60)
     y = np.where(np.arange(60) % 4 == 0, 1 - y, y)
-    return write_hdf5(tmp_path_factory.mktemp("noisy") / "noisy.h5", x=x, y=y)
+    return write_hdf5(tmp_path_factory.mktemp("noisy") / "noisy.h5", x=x, y=y, list_classes=CLASSES)
 
 
 @pytest.mark.parametrize(("solver", "option"), list(product(SOLVERS, OPTIONS)))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run, command, make_images, write_hdf5
+from conftest import CLASSES, Run, command, make_images, write_hdf5
 
 import catclf
 
@@ -118,7 +118,7 @@ def test_a_file_cut_short_while_it_is_read_is_one_line(
     tmp_path: Path, path: str, fault: str
 ) -> None:
     x, y = make_images(900)
-    file = write_hdf5(tmp_path / "small.h5", x=x, y=y)
+    file = write_hdf5(tmp_path / "small.h5", x=x, y=y, list_classes=CLASSES)
     args = [*PATHS[path], "--checkpoint-every", "1", "--print-every", "100"]
     process = start(tmp_path, *args, from_disk=True)
     wait_for(tmp_path / "model.npz.checkpoint")
@@ -127,7 +127,7 @@ def test_a_file_cut_short_while_it_is_read_is_one_line(
     assert process.returncode == 2
     assert "cut short" in one_line(stderr)
     assert not (tmp_path / "model.npz").exists()
-    write_hdf5(tmp_path / "small.h5", x=x, y=y)
+    write_hdf5(tmp_path / "small.h5", x=x, y=y, list_classes=CLASSES)
     again = start(tmp_path, *PATHS[path], "--resume", "--print-every", "100", from_disk=True)
     assert again.stderr is not None
     again.stderr.readline()
@@ -138,7 +138,7 @@ def test_a_file_cut_short_while_it_is_read_is_one_line(
 
 def test_a_file_that_is_deleted_while_it_is_read_is_read_on(tmp_path: Path) -> None:
     x, y = make_images(900)
-    file = write_hdf5(tmp_path / "small.h5", x=x, y=y)
+    file = write_hdf5(tmp_path / "small.h5", x=x, y=y, list_classes=CLASSES)
     process = start(tmp_path, "--method", "stream", from_disk=True)
     assert process.stderr is not None
     process.stderr.readline()
@@ -188,7 +188,7 @@ def test_the_model_has_the_same_bytes_for_any_workers(
     run: Run, small_hdf5: Path, tmp_path: Path, path: str
 ) -> None:
     x, y = make_images(700)
-    write_hdf5(tmp_path / "data.h5", x=x, y=y)
+    write_hdf5(tmp_path / "data.h5", x=x, y=y, list_classes=CLASSES)
     args = PATHS.get(path, ["--solver", "lbfgs", "--l2", "1"])
     models = set()
     for workers in ("1", "2", "3"):
@@ -201,7 +201,7 @@ def test_the_model_has_the_same_bytes_for_any_workers(
 def test_validation_says_what_was_kept(run: Run, tmp_path: Path) -> None:
     x, y = make_images(60)
     y = np.random.default_rng(8).permutation(y)
-    write_hdf5(tmp_path / "data.h5", x=x, y=y)
+    write_hdf5(tmp_path / "data.h5", x=x, y=y, list_classes=CLASSES)
     result = run("train", "--data", "data.h5", "--validation", "0.3", "--lr", "0.05")
     assert result.code == 0
     training = catclf.load(tmp_path / "model.npz").training
@@ -214,7 +214,7 @@ def test_validation_says_what_was_kept(run: Run, tmp_path: Path) -> None:
 
 def test_a_file_may_validate(run: Run, tmp_path: Path, small_hdf5: Path) -> None:
     x, y = make_images(30, seed=3)
-    write_hdf5(tmp_path / "other.h5", x=x, y=y)
+    write_hdf5(tmp_path / "other.h5", x=x, y=y, list_classes=CLASSES)
     result = run("train", "--data", small_hdf5, "--validation", "other.h5")
     assert result.code == 0
     assert "of 30" in result.stdout
@@ -247,7 +247,7 @@ def test_options_that_make_no_sense_are_refused(
 ) -> None:
     (tmp_path / "cut.checkpoint").mkdir()
     x, y = make_images(10)
-    write_hdf5(tmp_path / "test.h5", x=x, y=y)
+    write_hdf5(tmp_path / "test.h5", x=x, y=y, list_classes=CLASSES)
     result = run("train", "--data", "small.h5", *args)
     assert (result.code, result.stdout) == (2, "")
     assert says in one_line(result.stderr)

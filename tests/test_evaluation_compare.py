@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wording
-from conftest import Run, command, make_images, write_hdf5
+from conftest import CLASSES, Run, command, make_images, write_hdf5
 from sklearn import metrics as sklearn_metrics
 
 import catclf
@@ -230,7 +230,10 @@ def test_the_course_recipe_lands_near_its_known_accuracy(course: tuple[Path, Pat
 def small(tmp_path: Path) -> Path:
     data = make(40)
     return write_hdf5(
-        tmp_path / "x.h5", images=np.asarray(data.images), labels=data.Y[0].astype(int)
+        tmp_path / "x.h5",
+        images=np.asarray(data.images),
+        labels=data.Y[0].astype(int),
+        list_classes=CLASSES,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wording
-from conftest import Run, make_images, write_hdf5
+from conftest import CLASSES, Run, make_images, write_hdf5
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -205,7 +205,7 @@ def test_the_image_shows_the_image_and_the_map(
 
 def test_an_image_of_a_data_set_comes_with_its_label(run: Run, tmp_path: Path) -> None:
     x, y = make_images(5)
-    write_hdf5(tmp_path / "x.h5", images=x, labels=y)
+    write_hdf5(tmp_path / "x.h5", images=x, labels=y, list_classes=CLASSES)
     trained, _ = random_case(8)
     catclf.save(trained, tmp_path / "model.npz")
     for i in range(5):

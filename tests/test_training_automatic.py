@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Run, write_hdf5
+from conftest import CLASSES, Run, write_hdf5
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -32,7 +32,7 @@ def noise(m: int, size: int, seed: int) -> tuple[Pixels, NDArray[np.int64]]:
 def saturated(run: Run, tmp_path: Path) -> catclf.Model:
     """m.npz, of images in d.h5 and folder images: learned by heart, so that scores are large."""
     images, labels = noise(40, 4, seed=15)
-    write_hdf5(tmp_path / "d.h5", x=images, y=labels)
+    write_hdf5(tmp_path / "d.h5", x=images, y=labels, list_classes=CLASSES)
     (tmp_path / "images").mkdir()
     for i, image in enumerate(images):
         Image.fromarray(image).save(tmp_path / "images" / f"{i:02}.png")
@@ -143,7 +143,7 @@ def test_the_weights_are_those_of_training_without_the_held_out_images() -> None
 
 def test_notes_of_validation_images_are_warnings(run: Run, tmp_path: Path) -> None:
     images, labels = noise(30, 8, seed=4)
-    write_hdf5(tmp_path / "d.h5", x=images, y=labels)
+    write_hdf5(tmp_path / "d.h5", x=images, y=labels, list_classes=CLASSES)
     for name, label in (("cat", 1), ("non-cat", 0)):
         (tmp_path / "v" / name).mkdir(parents=True)
         for i in np.flatnonzero(labels == label):

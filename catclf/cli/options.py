@@ -170,7 +170,8 @@ def reads_sources(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def with_options(**given: Any) -> None:
-        chosen = SourceOptions(*(given.pop(name) for name in SourceOptions._fields))
+        names = [name for name in SourceOptions._fields if name in given]
+        chosen = SourceOptions(**{name: given.pop(name) for name in names})
         token = SOURCE_OPTIONS.set(chosen)
         try:
             command(**given)
