@@ -8,6 +8,7 @@ import os
 import pty
 import subprocess
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from catclf.datasets import Dataset
 from catclf.errors import DataError, DivergedError, SettingsError
 from catclf.evaluation import compare, crossval
 from catclf.evaluation.compare import Candidate, Comparison, Plan, Result
+from catclf.features.prepare import prepare, prepare_folds
 from catclf.images.preprocess import Preprocess
 from catclf.splits import stratified_folds
 from catclf.terminal.style import Styling
@@ -85,6 +87,29 @@ def test_side_by_side_is_what_training_alone_gives() -> None:
             assert result.std(name) == pytest.approx(np.std(values, ddof=1), rel=1e-9)
         assert result.trained[-1] == pytest.approx(np.mean(costs), rel=1e-9)
         assert result.held_out[-1] == pytest.approx(np.mean(expected["log_loss"]), rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["hog", "patches"])
+def test_features_are_learned_and_standardised_without_the_fold_held_out(kind: str) -> None:
+    images, labels = make_images(30, size=20, seed=1)
+    labels[::7] ^= 1
+    Y = labels.astype(float).reshape(1, -1)
+    data = Dataset(images, Y, ("non-cat", "cat"), "made", Preprocess(20))
+    plan = Plan((Candidate(1.9, 0.1),), iterations=60, folds=3, seed=4, features=kind)
+    made = partial(prepare_folds, data, kind, seed=5, workers=1)
+    [result] = crossval.compare(data, plan, prepare=made).results
+    losses, costs = [], []
+    for fold in range(3):
+        held = stratified_folds(Y, 3, 4, 1, level=True)[0] == fold
+        rest = replace(data, images=images[~held], Y=Y[:, ~held])
+        encoder, rows = prepare(rest, kind, seed=5, workers=1)
+        fit = solve(rows, catclf.Settings(1.9, 60, 0.1))
+        out = encoder.encode(replace(data, images=images[held], Y=Y[:, held]))
+        Z = np.asarray(out.images[:]) @ fit.w[:, 0] + fit.b
+        losses.append(sklearn_metrics.log_loss(Y[0, held], 1 / (1 + np.exp(-Z)), labels=[0, 1]))
+        costs.append(fit.costs[-1])
+    np.testing.assert_allclose(result.scores["log_loss"], losses, rtol=1e-4)
+    assert result.trained[-1] == pytest.approx(np.mean(costs), rel=1e-4)
 
 
 def test_curves_begin_at_ln_2_and_end_at_the_last_step() -> None:

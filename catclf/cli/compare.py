@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -30,8 +31,7 @@ from catclf.text import aligned, counted, printable
 if TYPE_CHECKING:
     from catclf.datasets import Dataset, Reading
     from catclf.evaluation.compare import Comparison, Plan, Result
-    from catclf.evaluation.crossval import Progress
-    from catclf.samples import Labelled
+    from catclf.evaluation.crossval import Prepare, Progress
     from catclf.terminal.style import Styling
 
 PIXEL_DEFAULTS = "0.01,0.001,0.0001", "0"  # learning rates and penalties
@@ -62,7 +62,7 @@ def compare(
     features: Annotated[
         Features,
         typer.Option(
-            help="Input features. Patches are learned from all images, without their labels.",
+            help="Input features; those that learn do so for each fold from the others.",
             rich_help_panel=TRAINING,
         ),
     ] = "pixels",
@@ -116,21 +116,28 @@ def compare(
     if dropped and not quiet:
         which = "which repeats another" if dropped == 1 else "which repeat others"
         warn(f"left out {dropped} of {pooled.m + dropped} images, {which}")
-    rows: Labelled = pooled
+    prepare: Prepare | None = None
     if features != "pixels":
-        from catclf.features.prepare import prepare
+        from catclf.features.prepare import prepare_folds
         from catclf.training.options import TrainOptions
 
-        flip = TrainOptions(features).mirrors
-        rows = prepare(pooled, features, flip=flip, seed=seed, phase=phases(quiet))[1]
+        prepare = partial(
+            prepare_folds,
+            pooled,
+            features,
+            flip=TrainOptions(features).mirrors,
+            seed=seed,
+            phase=phases(quiet),
+        )
     with live_text(quiet) as show:
         comparison = crossval.compare(
-            rows,
+            pooled,
             plan,
             pooled.source,
             pooled.classes,
             dropped,
             lambda progress: show(_live(plan, progress)),
+            prepare,
         )
     comparison.require_sound()
     measure = by.replace("-", "_")

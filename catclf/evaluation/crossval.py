@@ -12,7 +12,7 @@ stay 0: what a run learns does not depend on them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,7 +22,7 @@ from catclf.datasets import Dataset
 from catclf.datasets.duplicates import digests
 from catclf.errors import DataError
 from catclf.evaluation.compare import MEASURES, Candidate, Comparison, Plan, Result
-from catclf.machine import cores
+from catclf.machine import cores, require_memory
 from catclf.maths import Floats, losses_and_errors
 from catclf.metrics import Counts, curves
 from catclf.objective.forms import GRAM_LIMIT
@@ -36,6 +36,7 @@ from catclf.training.descent import DIVERGED_COST
 POINTS = 50  # of the curves
 
 OnProgress = Callable[["Progress"], None]
+Prepare = Callable[[NDArray[np.bool_]], Iterable[Labelled]]
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,13 @@ def compare(
     classes: tuple[str, str] = ("non-cat", "cat"),
     dropped: int = 0,
     on_progress: OnProgress | None = None,
+    prepare: Prepare | None = None,
 ) -> Comparison:
     """Cross-validate all candidates of a plan.
+
+    ``prepare`` makes the rows of features for each division from those that it holds out (k, m), so
+    that no feature is learned from an image that it is evaluated on; without it the images
+    themselves are the rows of all.
 
     ``on_progress`` is called with the curves' next point, POINTS times or so. ``source``,
     ``classes`` and ``dropped`` are only passed on. Raises DataError if a class has too few images.
@@ -112,7 +118,8 @@ def compare(
     fold_of = stratified_folds(data.Y, plan.folds, plan.seed, plan.repeats, level=True)
     held = np.concatenate([fold == np.arange(plan.folds)[:, None] for fold in fold_of])  # (k, m)
     with blas_threads(1):
-        K = gram(np.asarray(data.images[:]).reshape(m, -1), Team(cores()))
+        sources = [data] if prepare is None else prepare(held)
+        K = _grams(sources, m if prepare is None else m * len(held))
         descent = _Descent(K, data.Y, held, plan)
         results = descent.run(on_progress)
     return Comparison(
@@ -120,15 +127,29 @@ def compare(
     )
 
 
-class _Descent:
-    """All runs side by side: column f * candidates + c is candidate c without fold f."""
+def _grams(sources: Iterable[Labelled], rows: int) -> list[Floats]:
+    """K (m, m) of each source, whose images are ``rows`` together."""
+    team, matrices = Team(cores()), list[Floats]()
+    for data in sources:
+        m = len(data.images)
+        if not matrices:
+            require_memory(8 * m * rows, "the Gram matrices of all folds")
+        matrices.append(gram(np.asarray(data.images[:]).reshape(m, -1), team))
+    return matrices
 
-    def __init__(self, K: Floats, Y: Floats, held: NDArray[np.bool_], plan: Plan) -> None:
+
+class _Descent:
+    """All runs side by side: column f * candidates + c is candidate c without fold f.
+
+    There is one K for all columns, or one for those of each fold.
+    """
+
+    def __init__(self, K: list[Floats], Y: Floats, held: NDArray[np.bool_], plan: Plan) -> None:
         self.K, self.Y, self.held, self.plan = K, Y, held, plan
         count = len(plan.candidates)
         self.mask = np.repeat(~held, count, axis=0).T.astype(np.float64)  # (m, c)
         self.trained = self.mask.sum(axis=0, keepdims=True)  # (1, c) images
-        self.out = len(K) - self.trained
+        self.out = Y.shape[1] - self.trained
         k = len(held)
         self.rates = np.tile([c.learning_rate for c in plan.candidates], k).reshape(1, -1)
         self.l2 = np.tile([c.l2 for c in plan.candidates], k).reshape(1, -1)
@@ -158,7 +179,8 @@ class _Descent:
         )
 
     def _scores(self) -> tuple[Floats, Floats]:
-        KA = self.K @ self.A  # (m, m) @ (m, c) = (m, c)
+        columns = np.split(self.A, len(self.K), axis=1)
+        KA = np.hstack([K @ A for K, A in zip(self.K, columns, strict=True)])  # (m, c)
         return np.asarray(KA + self.b), KA
 
     def _costs(self, losses: Floats, KA: Floats) -> Floats:

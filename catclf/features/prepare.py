@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catclf.features import learn
-from catclf.features.base import Features, Phase, silent
+from catclf.features.base import LEARNED_KINDS, Features, Phase, silent
 from catclf.features.cache import key_of, open_cache, write_cache
 from catclf.features.encoding import encode, encoded
 from catclf.features.pixels import PixelFeatures
 from catclf.features.standardize import Standard, StandardRows
 from catclf.machine import require_memory
 from catclf.maths import Floats
-from catclf.samples import Images, Labelled
+from catclf.samples import Images, Labelled, take
 from catclf.text import counted
 
 
@@ -50,8 +52,8 @@ class Encoder:
 
     def encode(self, data: Sourced, phase: Phase | None = None) -> Encoded:
         """Other images in the same way, in memory."""
-        with (phase or silent)("encoding images") as told:
-            rows = encode(self.features, data.images, self.workers, told)
+        with (phase or silent)("encoding images") as on_progress:
+            rows = encode(self.features, data.images, self.workers, on_progress)
         return Encoded(self.standard.apply(rows), data.Y, data.source, data.fingerprint)
 
     def fold(self, w: Floats, b: float) -> tuple[Floats, float]:
@@ -91,6 +93,31 @@ def prepare(
     return Encoder(features, standard, workers), Encoded(ready, data.Y, data.source, key)
 
 
+def prepare_folds(
+    data: Sourced,
+    kind: str,
+    held: NDArray[np.bool_],
+    *,
+    flip: bool = True,
+    seed: int = 0,
+    workers: int | None = None,
+    phase: Phase | None = None,
+) -> Iterator[Encoded]:
+    """The rows of all images for each division: learned and standardised without those held out.
+
+    ``held`` (k, m) tells which images each of k divisions holds out. Raises as ``prepare`` does.
+    """
+    phase, rows = phase or silent, np.empty((0, 0), np.float32)
+    for out in held:
+        if kind in LEARNED_KINDS or not len(rows):
+            images = take(data.images, np.flatnonzero(~out))
+            features = learn(kind, images, seed, flip=flip, workers=workers, phase=phase)
+            rows = np.asarray(_rows(features, data.images, "", workers, None, phase))
+        standard = Standard.of(rows[~out])
+        ready = standard.apply(rows if kind in LEARNED_KINDS else rows.copy())
+        yield Encoded(ready, data.Y, data.source, "")
+
+
 def _rows(
     features: Features,
     images: Images,
@@ -105,12 +132,12 @@ def _rows(
         require_memory(
             4 * m * n, f"the features of {counted(m, 'image')}, unless a cache keeps them,"
         )
-        with phase("encoding images") as told:
-            return encode(features, images, workers, told)
+        with phase("encoding images") as on_progress:
+            return encode(features, images, workers, on_progress)
     found = open_cache(cache, key, m, n)
     if found is None:
-        with phase("encoding images") as told:
-            write_cache(cache, key, m, n, encoded(features, images, workers, told))
+        with phase("encoding images") as on_progress:
+            write_cache(cache, key, m, n, encoded(features, images, workers, on_progress))
         found = open_cache(cache, key, m, n)
         assert found is not None, "a cache is read as it was written"
     return found

@@ -233,8 +233,16 @@ def live_text(quiet: bool) -> Iterator[Callable[[str], None]]:
         from rich.live import Live  # noqa: TID251
         from rich.text import Text  # noqa: TID251
 
-        with Live(console=Console(file=stream), auto_refresh=False, transient=True) as live:
-            yield lambda text: live.update(Text(text, no_wrap=True), refresh=True)
+        live = Live(console=Console(file=stream), auto_refresh=False, transient=True)
+
+        def show(text: str) -> None:
+            live.start()  # once; until then the terminal is free for the progress of other phases
+            live.update(Text(text, no_wrap=True), refresh=True)
+
+        try:
+            yield show
+        finally:
+            live.stop()
     else:
         lines = _Lines(stream, "")
         yield lambda text: lines.write(text.splitlines()[-1])

@@ -157,7 +157,8 @@ def features(
             curve = f"\n\n{learning_curve(encodings)}"
         cells = [kind, test.accuracy(), f"{test.auc:.3f}"]
         cells += repeated(distinct, kind, repeats, known)
-        cells += [*repeated(animals, kind, 1, encodings), f"{seconds:.1f} s"]
+        rounds = 1 if encodings is None else repeats  # what is encoded once is soon trained again
+        cells += [*repeated(animals, kind, rounds, encodings), f"{seconds:.1f} s"]
         speed = milliseconds(kind, model, trained if kind == "network" else animals)
         rows.append([*cells, f"{speed:.2f} ms", f"{size / 1000:.0f} kB"])
     head = ["features", "course test", "AUC", f"{distinct.m} distinct, {FOLDS} folds", "AUC"]

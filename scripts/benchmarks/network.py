@@ -23,7 +23,7 @@ from catclf.training.options import TrainOptions
 from catclf.training.solve import solve
 from scripts.benchmarks.measure import table
 
-LABELLED = (20, 100, 500)  # images, as many of each class
+LABELLED = (20, 100, 500, 1600)  # images, as many of each class
 DRAWS = 10
 
 
