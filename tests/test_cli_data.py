@@ -279,7 +279,7 @@ def test_verify_of_clean_data_says_what_was_checked(run: Run, tmp_path: Path) ->
     assert lines[0] == "checked 60 images: photos train 40, photos test 20"
     assert lines[-1] == "problems: none"
     said = " ".join(lines[1:-1])
-    for text in ("equal", "near-duplicates", "within 4 of 64 bits", "class shares", "scrambled"):
+    for text in ("equal", "near-duplicates", "within 4 of 64 bits", "class balance", "scrambled"):
         assert text in said
 
 

@@ -157,7 +157,7 @@ def test_class_shares_that_differ_are_found_with_both(turned: bool) -> None:
 def test_the_share_of_cats_is_told_whatever_the_order_of_the_classes() -> None:
     parts = with_cats(200, 60, "train", turned=True), with_cats(100, 70, "test", 1, turned=True)
     ((_, message),) = found(*parts)
-    assert "class shares differ: cat is 30.0 % of train and 70.0 % of test" in message
+    assert "the class balance differs: cat is 30.0 % of train and 70.0 % of test" in message
 
 
 @pytest.mark.parametrize(("a", "b"), [((200, 100), (200, 104)), ((20, 10), (10, 3))])

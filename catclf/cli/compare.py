@@ -105,7 +105,7 @@ def compare(
     Example: catclf compare train.h5 --lr 0.01,0.005,0.001 --l2 0,1 --repeats 3
     """
     from catclf.evaluation import compare, crossval
-    from catclf.terminal.progress import live_text, phases
+    from catclf.terminal.progress import live_text
 
     plan = _plan(learning_rate, l2, iterations, folds, repeats, seed, features)
     warn_of_idle_fit(fit, data or [])
@@ -116,19 +116,6 @@ def compare(
     if dropped and not quiet:
         which = "which repeats another" if dropped == 1 else "which repeat others"
         warn(f"left out {dropped} of {pooled.m + dropped} images, {which}")
-    prepare: Prepare | None = None
-    if features != "pixels":
-        from catclf.features.prepare import prepare_folds
-        from catclf.training.options import TrainOptions
-
-        prepare = partial(
-            prepare_folds,
-            pooled,
-            features,
-            flip=TrainOptions(features).mirrors,
-            seed=seed,
-            phase=phases(quiet),
-        )
     with live_text(quiet) as show:
         comparison = crossval.compare(
             pooled,
@@ -137,7 +124,7 @@ def compare(
             pooled.classes,
             dropped,
             lambda progress: show(_live(plan, progress)),
-            prepare,
+            _prepare(pooled, plan, quiet),
         )
     comparison.require_sound()
     measure = by.replace("-", "_")
@@ -145,6 +132,18 @@ def compare(
         put(json_line(compare.to_dict(comparison, measure)))
     elif not quiet:
         put(format_text(comparison, measure, stdout_styling()))
+
+
+def _prepare(data: Dataset, plan: Plan, quiet: bool) -> Prepare | None:
+    """The rows of features for each fold; None for pixels, which are their own."""
+    if plan.features == "pixels":
+        return None
+    from catclf.features.prepare import prepare_folds
+    from catclf.terminal.progress import phases
+    from catclf.training.options import TrainOptions
+
+    flip, phase = TrainOptions(plan.features).mirrors, phases(quiet)
+    return partial(prepare_folds, data, plan.features, flip=flip, seed=plan.seed, phase=phase)
 
 
 def _plan(

@@ -1,6 +1,6 @@
 """Layouts of stored arrays: those that can be taken in one way only become uint8 (m, s, s, 3).
 
-What was taken is said in a note. What stays refused is refused with the line of NumPy that
+A note says how an array was taken. The refusal of another names the line of NumPy that
 converts it.
 """
 
@@ -149,7 +149,7 @@ def _require_square(shape: tuple[int, ...], shown: str) -> None:
 def _scale(values: NDArray[Any], shown: str, notes: list[str]) -> float:
     """The number that makes values 0 … 255. Raises DataError where there are several.
 
-    It is told by all images together, and floats must be 0 … 1 or go well beyond.
+    All images together decide, and floats must be 0 … 1 or go well beyond.
     """
     kind = values.dtype.kind
     if values.dtype == np.uint8:

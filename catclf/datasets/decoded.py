@@ -1,4 +1,4 @@
-"""Picture files whose pixels are not held: made into rows as they are decoded, and decoded anew.
+"""Image files whose pixels are not kept: made into rows as they are decoded, and decoded anew.
 
 Photographs of 224 pixels take 150 kB each, so that a few thousand would fill the memory. Features
 that learn nothing from them can be made of a block at a time.
@@ -71,8 +71,8 @@ def encode_files(
     numbers: list[Labels] = [np.empty(0, np.int64)]
 
     def blocks() -> Iterator[Pixels]:
-        for found, block in source.blocks():
-            numbers.append(found)
+        for numbers_read, block in source.blocks():
+            numbers.append(numbers_read)
             digest.update(np.ascontiguousarray(block).data)
             yield block
 

@@ -1,4 +1,4 @@
-"""Images that are the same, or nearly: hashes, and pairs found without comparing all."""
+"""Images that are the same, or nearly: hashes, and the pairs of them, without comparing all."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def near_pairs(hashes: Hashes, small: Pixels) -> list[Pair]:
     """
     joined = _Groups(len(hashes))
     means = small.mean(axis=(1, 2)) if len(small) else np.zeros(0)
-    found: list[Pair] = []
+    pairs: list[Pair] = []
     masks = [np.uint64(((1 << width) - 1) << (64 - first - width)) for first, width in _BANDS]
     for mask in masks:
         for i, j in _sharing(hashes & mask, hashes, joined):
@@ -85,8 +85,8 @@ def near_pairs(hashes: Hashes, small: Pixels) -> list[Pair]:
             for start in range(0, len(i), _COMPARED):
                 some = slice(start, start + _COMPARED)
                 alike = _alike(small, i[some], j[some])
-                found += joined.join(i[some][alike], j[some][alike])
-    return sorted((min(pair), max(pair)) for pair in found)
+                pairs += joined.join(i[some][alike], j[some][alike])
+    return sorted((min(pair), max(pair)) for pair in pairs)
 
 
 def _alike(small: Pixels, i: Indices, j: Indices) -> NDArray[np.bool_]:

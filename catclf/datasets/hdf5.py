@@ -149,19 +149,19 @@ def _dataset(file: Any, key: str, shown: str) -> Any:
         if not isinstance(place.get(name, getlink=True), h5py.HardLink):
             raise DataError(f"{shown}: {key} is a link to another place: links are not followed")
         place = place[name]
-    found = place
-    if not isinstance(found, h5py.Dataset) or found.shape is None:
+    dataset = place
+    if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
         raise DataError(f"{shown}: {key} is not a data set")
-    if found.external or found.is_virtual:
+    if dataset.external or dataset.is_virtual:
         raise DataError(f"{shown}: {key} keeps its data in other files: they are not read")
-    _require_filters(found, f"{shown}: {key}")
-    kept = found.id.get_storage_size()
-    if found.nbytes > kept * (MOST_COMPRESSION if found.chunks else 1):
+    _require_filters(dataset, f"{shown}: {key}")
+    kept = dataset.id.get_storage_size()
+    if dataset.nbytes > kept * (MOST_COMPRESSION if dataset.chunks else 1):
         raise DataError(
-            f"{shown}: {key} declares {found.nbytes} bytes and stores {kept}: it is damaged, or "
+            f"{shown}: {key} declares {dataset.nbytes} bytes and stores {kept}: it is damaged, or "
             "was never filled"
         )
-    return found
+    return dataset
 
 
 def _chunk_count(dataset: Any) -> int:
@@ -286,8 +286,8 @@ def _pixels(images: Any, shown: str, stream: bool) -> Pixels:
     Compressed images would be unpacked again in every pass, so they stay on disk only if memory
     cannot hold them.
     """
-    most = IN_MEMORY if images.compression is None else 0.5 * machine.memory()
-    if images.nbytes <= most and not stream:
+    limit = IN_MEMORY if images.compression is None else 0.5 * machine.memory()
+    if images.nbytes <= limit and not stream:
         pixels: Pixels = np.ascontiguousarray(_fetch(images, shown))
         return pixels
     rows: Any = DiskRows(images, shown)  # has what is used of an array

@@ -53,35 +53,35 @@ class DiskRows:
         if len(numbers) and not -len(self) <= numbers.min() <= numbers.max() < len(self):
             raise IndexError(f"{self._shown} has {len(self)} rows")
         numbers = numbers % len(self)
-        found = np.empty((len(numbers), *self.shape[1:]), dtype=np.uint8)
+        pixels = np.empty((len(numbers), *self.shape[1:]), dtype=np.uint8)
         for place, row in enumerate(numbers.tolist()):
-            found[place] = self._between(row, row + 1)[0]
-        return found
+            pixels[place] = self._between(row, row + 1)[0]
+        return pixels
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[:].astype(dtype or np.uint8, copy=False)
 
-    def read_into(self, start: int, found: Pixels) -> None:
+    def read_into(self, start: int, pixels: Pixels) -> None:
         """Fill an array of images with those from ``start`` on.
 
         Saves a new array for each slice, whose fresh pages cost more than the copying.
         """
-        stop = start + len(found)
+        stop = start + len(pixels)
         if self._offsets is None:
-            self._read_packed(found, start)
+            self._read_packed(pixels, start)
             return
         row = start
         while row < stop:
             chunk, inside = divmod(row, self.chunk_rows)
             count = min(stop - row, self.chunk_rows - inside)
-            view = found[row - start : row - start + count].data.cast("B")
+            view = pixels[row - start : row - start + count].data.cast("B")
             self._read_at(view, self._offsets[chunk] + inside * self._row_bytes)
             row += count
 
     def _between(self, start: int, stop: int) -> Pixels:
-        found = np.empty((max(stop - start, 0), *self.shape[1:]), dtype=np.uint8)
-        self.read_into(start, found)
-        return found
+        pixels = np.empty((max(stop - start, 0), *self.shape[1:]), dtype=np.uint8)
+        self.read_into(start, pixels)
+        return pixels
 
     def _read_at(self, view: memoryview, offset: int) -> None:
         while view:
@@ -93,11 +93,11 @@ class DiskRows:
                 raise DataError(f"{self._shown}: the file was cut short while it was read")
             view, offset = view[count:], offset + count
 
-    def _read_packed(self, found: Pixels, start: int) -> None:
+    def _read_packed(self, pixels: Pixels, start: int) -> None:
         try:
             with self._lock:
-                if len(found):
-                    self._dataset.read_direct(found, np.s_[start : start + len(found)])
+                if len(pixels):
+                    self._dataset.read_direct(pixels, np.s_[start : start + len(pixels)])
         except (OSError, ValueError, RuntimeError) as error:
             cause = str(error).splitlines()[0]
             raise DataError(f"{self._shown} is damaged and cannot be read ({cause})") from error

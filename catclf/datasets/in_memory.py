@@ -97,10 +97,10 @@ def fitted(pixels: NDArray[Any], preprocess: Preprocess) -> Pixels:
     size = preprocess.size
     if pixels.shape[1:3] == (size, size):
         return pixels
-    found = np.empty((len(pixels), size, size, 3), np.uint8)
-    for image, each in zip(found, pixels, strict=True):
+    resized = np.empty((len(pixels), size, size, 3), np.uint8)
+    for image, each in zip(resized, pixels, strict=True):
         image[...] = decode.resized(each, preprocess)
-    return found
+    return resized
 
 
 def paths_of(paths: Any) -> list[str]:
@@ -129,8 +129,8 @@ def _column(columns: list[Any], names: tuple[str, ...]) -> Any:
     for name in names:
         if name in there:
             return there[name]
-    found = ", ".join(printable(str(column)) for column in columns[:20]) or "nothing"
-    raise DataError(f"the table has no column {' or '.join(names[:3])}; it has {found}")
+    listed = ", ".join(printable(str(column)) for column in columns[:20]) or "nothing"
+    raise DataError(f"the table has no column {' or '.join(names[:3])}; it has {listed}")
 
 
 def _classes(labels: ArrayLike) -> tuple[tuple[str, ...], Labels]:

@@ -34,8 +34,8 @@ def match(wanted: str, names: Sequence[str]) -> str | None:
 
 def negated(name: str) -> str | None:
     """The key of the class that a name such as non-cat or NOT_CAT negates; None if it does not."""
-    found = _NEGATION.fullmatch(key(name))
-    return found[1] if found else None
+    negated = _NEGATION.fullmatch(key(name))
+    return negated[1] if negated else None
 
 
 def same_classes(a: Sequence[str], b: Sequence[str]) -> bool:
@@ -67,13 +67,13 @@ def other_spelling(root: Path, name: str) -> str | None:
         place = Path("/")
     for number, part in enumerate(parts):
         if part == ".." or (place / part).exists():
-            found = [part]
+            spellings = [part]
         else:
-            found = _alike(place, part, last=number == len(parts) - 1)
-        if len(found) != 1:
+            spellings = _alike(place, part, last=number == len(parts) - 1)
+        if len(spellings) != 1:
             return None
-        place = place / found[0]
-        shown.append(found[0])
+        place = place / spellings[0]
+        shown.append(spellings[0])
     if not shown or not place.is_file():
         return None
     return ("/" if name.startswith("/") else "") + "/".join(shown)

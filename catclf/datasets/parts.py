@@ -84,7 +84,7 @@ class Layout:
 
 
 def find_layout(root: Path) -> Layout:
-    """Where parts and classes are below ``root``. Raises DataError where classes cannot be told."""
+    """Where parts and classes are below ``root``. Raises DataError where there are no classes."""
     folder = seen_through(root)
     layout = Layout(folder)
     inside = folders_in(folder)
@@ -166,12 +166,12 @@ def _classes(folder: Path) -> list[tuple[str, Path]]:
 
 def _parts_of_classes(inside: Sequence[Path]) -> list[tuple[Kind, Path]]:
     """The folders that are parts: named so, and holding class folders."""
-    found = []
+    kinds = []
     for path in sorted(inside, key=lambda path: len(path.name)):
         kind = part_kind(path.name)
         if kind is not None and folders_in(path) and folders_in(seen_through(path)):
-            found.append((kind, path))
-    return found if any(kind != "other" for kind, _ in found) else []
+            kinds.append((kind, path))
+    return kinds if any(kind != "other" for kind, _ in kinds) else []
 
 
 def _hold_parts(inside: Sequence[Path]) -> bool:

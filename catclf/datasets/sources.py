@@ -288,8 +288,8 @@ def _gather(source: Source, reading: Reading, classes: tuple[str, str]) -> tuple
     images = np.empty((m, size, size, 3), dtype=np.uint8)
     rows = np.empty(m, dtype=np.int64)
     count = 0
-    for found, block in source.blocks():
-        rows[count : count + len(found)] = found
-        images[count : count + len(found)] = block
-        count += len(found)
+    for numbers, block in source.blocks():
+        rows[count : count + len(numbers)] = numbers
+        images[count : count + len(numbers)] = block
+        count += len(numbers)
     return rows[:count], images[:count]

@@ -1,4 +1,4 @@
-"""What would spoil a result before training: duplicates, leaks, odd shares, odd images."""
+"""What would spoil a result before training: duplicates, leaks, odd class balance, odd images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from catclf.metrics.counts import SHARE_DEVIATIONS, SHARE_DIFFERENCE
 from catclf.parallel import blas_threads
 from catclf.text import printable
 
-EMPTY_SPREAD = 3.0  # grey levels: an image whose pixels differ less shows nothing
+EMPTY_STD = 3.0  # grey levels: an image whose pixels differ less shows nothing
 SCRAMBLED_CORRELATION = 0.6  # of neighbouring pixels; images have 0.9, scrambled ones under 0.4
 
 
@@ -42,7 +42,7 @@ class Part:
     hashes: duplicates.Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
     small: Pixels = field(default_factory=lambda: np.zeros((0, 16, 16), np.uint8))
     digests: list[bytes] = field(default_factory=list)
-    spread: Floats = field(default_factory=lambda: np.zeros(0))
+    std: Floats = field(default_factory=lambda: np.zeros(0))
     correlation: float = 1.0
 
     @property
@@ -69,18 +69,18 @@ class Part:
 def measure(label: str, source: Source) -> Part:
     """Read all images of a part once, in blocks, and keep a few hundred bytes of each."""
     part = Part(label, source)
-    rows, hashes, small, spread, sums = [], [], [], [], np.zeros(6)
+    rows, hashes, small, std, sums = [], [], [], [], np.zeros(6)
     with blas_threads(1):  # the products are small: waking threads takes ten times as long
         for block_rows, images in source.blocks():
             rows.append(block_rows)
             hashes.append(duplicates.perceptual_hashes(images))
             small.append(duplicates.thumbnails(images))
             part.digests += duplicates.digests(images)
-            spread.append(small[-1].std(axis=(1, 2)))
+            std.append(small[-1].std(axis=(1, 2)))
             sums += _neighbour_sums(images)
     if rows:
         part.rows, part.hashes = np.concatenate(rows), np.concatenate(hashes)
-        part.small, part.spread = np.concatenate(small), np.concatenate(spread)
+        part.small, part.std = np.concatenate(small), np.concatenate(std)
         part.correlation = _correlation(sums)
     return part
 
@@ -93,7 +93,7 @@ def findings(parts: Sequence[Part], smallest: int) -> Iterator[Finding]:
         yield from _empty(part)
         yield from _scrambled(part)
     yield from _repeated(parts)
-    yield from _shares(parts)
+    yield from _balance(parts)
 
 
 def duplicate_groups(parts: Sequence[Part]) -> tuple[NDArray[np.int64], list[tuple[int, int]]]:
@@ -106,7 +106,7 @@ def duplicate_groups(parts: Sequence[Part]) -> tuple[NDArray[np.int64], list[tup
     first: dict[bytes, int] = {}
     exact = [(first.setdefault(digest, i), i) for i, digest in enumerate(digests)]
     telling = np.concatenate(
-        [(part.spread >= EMPTY_SPREAD) & (not _is_scrambled(part)) for part in parts]
+        [(part.std >= EMPTY_STD) & (not _is_scrambled(part)) for part in parts]
     )
     alone = np.array([i for i in first.values() if telling[i]], dtype=np.int64)
     hashes = np.concatenate([part.hashes for part in parts])[alone]
@@ -146,10 +146,10 @@ def _repeat(what: str, members: list[tuple[Part, int]]) -> Finding:
     return Finding(kind, f"{what} image: {shown}")
 
 
-def _shares(parts: Sequence[Part]) -> Iterator[Finding]:
-    """Class shares that differ between parts by more than chance makes likely (two proportions)."""
+def _balance(parts: Sequence[Part]) -> Iterator[Finding]:
+    """Class balances of parts that differ by more than chance makes likely (two proportions)."""
     for a, b in combinations([part for part in parts if len(part.rows)], 2):
-        worst = max(_class_shares(a, b), key=lambda found: abs(found[1] - found[2]), default=None)
+        worst = max(_fractions(a, b), key=lambda found: abs(found[1] - found[2]), default=None)
         if worst is None:
             continue
         name, p, q = worst
@@ -158,13 +158,13 @@ def _shares(parts: Sequence[Part]) -> Iterator[Finding]:
         if abs(p - q) > SHARE_DIFFERENCE and abs(p - q) > SHARE_DEVIATIONS * error:
             yield Finding(
                 "class-shares",
-                f"class shares differ: {name} is {100 * p:.1f} % of {a.label} and "
+                f"the class balance differs: {name} is {100 * p:.1f} % of {a.label} and "
                 f"{100 * q:.1f} % of {b.label}",
             )
 
 
-def _class_shares(a: Part, b: Part) -> Iterator[tuple[str, float, float]]:
-    """Each class, if both parts have the same, with its share in each; of two only the positive."""
+def _fractions(a: Part, b: Part) -> Iterator[tuple[str, float, float]]:
+    """Each class, if both parts have the same, with its fractions; of two only the positive."""
     if set(a.classes) != set(b.classes):
         return
     names = [choose_positive(a.source, None)[0]] if len(a.classes) == 2 else a.classes
@@ -195,7 +195,7 @@ def _too_small(part: Part, smallest: int) -> Iterator[Finding]:
 
 
 def _empty(part: Part) -> Iterator[Finding]:
-    for index in np.flatnonzero(part.spread < EMPTY_SPREAD).tolist():
+    for index in np.flatnonzero(part.std < EMPTY_STD).tolist():
         yield Finding("empty", f"constant or nearly empty image: {part.image(index)}")
 
 
@@ -224,7 +224,7 @@ def _neighbour_sums(images: Pixels) -> Floats:
 
 
 def _correlation(sums: Floats) -> float:
-    """Pearson's r; 1 for images without any spread, which are reported as empty."""
+    """Pearson's r; 1 for images whose pixels are all equal, which are reported as empty."""
     count, x, y, xx, yy, xy = sums.tolist()
-    spread = (xx - x * x / count) * (yy - y * y / count) if count else 0.0
-    return (xy - x * y / count) / sqrt(spread) if spread > 0 else 1.0
+    variance = (xx - x * x / count) * (yy - y * y / count) if count else 0.0
+    return (xy - x * y / count) / sqrt(variance) if variance > 0 else 1.0

@@ -1,4 +1,4 @@
-"""The format of an image file, by its first bytes, and the usual endings of names."""
+"""The format of an image file, by its first bytes, and the endings that names have."""
 
 from __future__ import annotations
 

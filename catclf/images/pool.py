@@ -81,7 +81,7 @@ def decode_batches(
 
 @contextmanager
 def getting_ready(paths: Iterable[str | Failed]) -> Iterator[list[Decoder]]:
-    """Processes for these inputs, if any, which get ready while their settings are found out."""
+    """Processes for these inputs, if any, which get ready while their settings are read."""
     started: list[Decoder] = []
     try:
         if not _are_few(paths):
@@ -217,8 +217,8 @@ class _Pool:
         """Give waiting inputs to the workers, evenly, and start workers while some are left."""
         for _ in range(2):
             for one in self._workers:
-                share = (len(self._waiting) + len(one.jobs)) // (2 * len(self._workers))
-                one.send(self._waiting, min(_DEPTH, max(2, share)))
+                count = (len(self._waiting) + len(one.jobs)) // (2 * len(self._workers))
+                one.send(self._waiting, min(_DEPTH, max(2, count)))
             if not self._waiting or not self._started():
                 return
 

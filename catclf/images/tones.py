@@ -71,13 +71,13 @@ def _range_of_tiff(image: Image.Image, values: Any) -> tuple[Any, float, float]:
 
     tags: Any = image.tag_v2  # type: ignore[attr-defined]
     bits, format = _first(tags.get(BITS), 1), _first(tags.get(SAMPLE_FORMAT), _UNSIGNED)
-    least, most = _first(tags.get(SMALLEST), None), _first(tags.get(LARGEST), None)
+    low, high = _first(tags.get(SMALLEST), None), _first(tags.get(LARGEST), None)
     if format == _UNSIGNED and bits == 32:
         values = values.astype(np.int32).view(np.uint32)
     if image.mode == "L":
         values = values.astype(np.uint8).view(np.int8)
-    if format == _FLOAT and least is not None and most is not None and least < most:
-        black, white = float(least), float(most)
+    if format == _FLOAT and low is not None and high is not None and low < high:
+        black, white = float(low), float(high)
     elif format == _FLOAT:
         raise _no_white(values)
     elif format == _SIGNED:

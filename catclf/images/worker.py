@@ -29,7 +29,7 @@ _FILE, _MEMBER = b"/", b":"  # what a place begins with
 
 
 def place_of(path: str) -> bytes:
-    """Where an image is, as a worker is told: a file's name, or a place in an archive."""
+    """Where an image is, as a worker gets it: a file's name, or a place in an archive."""
     if isinstance(path, Member):
         return _MEMBER + path.packed()
     return _FILE + os.fsencode(path)
@@ -41,7 +41,7 @@ def _path(place: bytes) -> str:
 
 
 def settings(preprocess: Preprocess, limits: Limits) -> str:
-    """How images are to be decoded, which a worker is told first."""
+    """How images are to be decoded, which a worker gets first."""
     return json.dumps(
         [
             [preprocess.size, preprocess.fit, preprocess.resampling, preprocess.background],
@@ -60,10 +60,10 @@ def main() -> None:
     os.dup2(2, 1)  # so that nothing but answers can be written there
     with suppress(BrokenPipeError):
         _send(answers, READY)
-        told = _next(source)
-        if told is None:
+        content = _next(source)
+        if content is None:
             os._exit(0)
-        (size, fit, resampling, background), limit = json.loads(told)
+        (size, fit, resampling, background), limit = json.loads(content)
         preprocess = Preprocess(size, fit, resampling, tuple(background))
         limits = Limits(*limit)
         while (place := _next(source)) is not None:

@@ -103,7 +103,7 @@ class Decoder:
         return bool(content)
 
     def _write(self, content: bytes | bytearray) -> bool:
-        """Whether it was there to be told; its death is dealt with when its answers end."""
+        """False if the worker has died, which is dealt with when its answers end."""
         try:
             self.names.write(content)
         except BrokenPipeError:

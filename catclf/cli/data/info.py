@@ -51,7 +51,7 @@ def info(
     skip_bad: SkipBad = False,
     format: JsonOrText = "text",
 ) -> None:
-    """Show shapes, classes, shares and settings of a data set.
+    """Show shapes, classes, class balance and settings of a data set.
 
     Example: catclf data info train.h5 --image sheet.png
     """
@@ -63,7 +63,7 @@ def info(
         warn_of_notes(parts.values())
         if image_file is not None:
             _write_sheet(image_file, parts)
-    facts = {part: _facts(found) for part, found in parts.items()}
+    facts = {part: _facts(data) for part, data in parts.items()}
     if format == "json":
         put(json_line({"source": str(source), "parts": facts}))
         return
@@ -94,8 +94,8 @@ def _text(part: str, fact: dict[str, Any]) -> str:
     shape = " x ".join(str(axis) for axis in fact["shape"])
     lines = [f"{part}: {counted(fact['pictures'], 'image')}, uint8 {shape}, fit {fact['fit']}"]
     for name, count in fact["classes"].items():
-        share = 100 * count / max(fact["pictures"], 1)
-        lines.append(f"  {printable(name):<20} {count:>8}  {share:5.1f} %")
+        percent = 100 * count / max(fact["pictures"], 1)
+        lines.append(f"  {printable(name):<20} {count:>8}  {percent:5.1f} %")
     return "\n".join(lines) + "\n"
 
 

@@ -37,7 +37,7 @@ def split(
 ) -> None:
     """Divide a data set at random into a training and a test part of one HDF5 file.
 
-    Both parts get the same class shares as far as possible; duplicates and near-duplicates stay
+    Both parts get the same class balance as far as possible; duplicates and near-duplicates stay
     together, so that no test image was seen in training.
 
     Example: catclf data split photos/ -o photos.h5 --test 0.2

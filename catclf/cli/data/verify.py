@@ -26,7 +26,7 @@ def verify(
     size: Size = None,
     format: JsonOrText = "text",
 ) -> None:
-    """Look for duplicates, leaks between parts, odd class shares and bad images.
+    """Look for duplicates, leaks between parts, odd class balance and bad images.
 
     Exits with 1 when it finds any. Several sources are taken as parts of one data set.
 
@@ -40,10 +40,10 @@ def verify(
         for source, name in zip(sources, names, strict=True):
             parts = open_all_parts(source, replace(reading, every_class=False))
             warn_of_notes(parts.values())
-            for part, found in parts.items():
+            for part, data in parts.items():
                 label = printable(name if names.count(name) == 1 else source)
                 label += f" {part}" if len(parts) > 1 else ""
-                measured.append(measure(label, found))
+                measured.append(measure(label, data))
     problems = list(findings(measured, size or 64))
     put(_json(measured, problems) if format == "json" else _text(measured, problems))
     if problems:
@@ -53,7 +53,7 @@ def verify(
 def _json(parts: list[Part], problems: list[Finding]) -> str:
     content = {
         "checked": [{"part": part.label, "pictures": len(part.rows)} for part in parts],
-        "problems": [{"kind": found.kind, "message": found.message} for found in problems],
+        "problems": [{"kind": problem.kind, "message": problem.message} for problem in problems],
     }
     return json_line(content)
 
@@ -65,11 +65,11 @@ def _text(parts: list[Part], problems: list[Finding]) -> str:
     each = ", ".join(f"{part.label} {len(part.rows)}" for part in parts)
     looked_for = (
         f"looked for: equal images; near-duplicates (hashes within {DISTANCE} of 64 bits and "
-        f"thumbnails within {LEVELS:g} grey levels); labels of duplicates; class shares; empty, "
+        f"thumbnails within {LEVELS:g} grey levels); labels of duplicates; class balance; empty, "
         "unreadable, small and scrambled images"
     )
     lines = [
-        *(found.message for found in problems),
+        *(problem.message for problem in problems),
         f"checked {counted(total, 'image')}: {each}",
         textwrap.fill(looked_for, 79, subsequent_indent="  "),
         f"problems: {len(problems) or 'none'}",

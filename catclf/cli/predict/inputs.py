@@ -194,9 +194,9 @@ class _FolderWalk:
             return
         empty = True
         walk = Walk(self._left_out, name_heif=True)
-        for found in walk.images(path, self._recursive):
+        for item in walk.images(path, self._recursive):
             empty = False
-            yield found
+            yield item
         if empty:
             why = "the folder holds no images" + ("" if self._recursive else " (-r descends)")
             yield path, ImageError("no-images", why)
