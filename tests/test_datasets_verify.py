@@ -234,7 +234,7 @@ def test_the_blocks_in_which_images_come_do_not_change_what_is_measured() -> Non
     assert isinstance(source, ArraySource)
     pieces = measure("data", Small(**vars(source)))
     assert pieces.digests == whole.digests
-    for name in ("rows", "hashes", "small", "spread"):
+    for name in ("rows", "hashes", "small", "std"):
         np.testing.assert_array_equal(getattr(pieces, name), getattr(whole, name))
     assert pieces.correlation == pytest.approx(whole.correlation, rel=1e-12)
 
