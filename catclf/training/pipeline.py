@@ -14,6 +14,7 @@ from catclf.maths import Floats
 from catclf.metrics import Counts
 from catclf.model import Model, Training
 from catclf.model.model import score_rows
+from catclf.objective.reduction import RULE, SUMMED
 from catclf.samples import Labelled, Subset, scale_of
 from catclf.splits import split
 from catclf.training.automatic import Phase, Resolved, resolve
@@ -211,12 +212,21 @@ def build_model(
         positives=int(seen.Y.sum()),
         steps=fit.steps,
         interrupted=fit.interrupted,
-        settings=fit.settings.to_dict() | (resolved.recorded if resolved else {}),
+        settings=_recorded(fit.settings, resolved),
         train=_counts(fit, seen, bare.boundary),
         test=bare.counts(test.images, test.Y) if test else None,
         validation=_validated(fit, held, bare.boundary) if held else {},
     )
     return bare.with_training(training)
+
+
+def _recorded(settings: Settings, resolved: Resolved | None) -> dict[str, Any]:
+    """The settings that a model remembers, with the rule by which parts of the data were summed.
+
+    Those solved on the Gram matrix need none: they have no parts.
+    """
+    rule = {"summation": RULE} if settings.method in SUMMED else {}
+    return settings.to_dict() | rule | (resolved.recorded if resolved else {})
 
 
 def _counts(fit: Fit, data: Labelled, boundary: float) -> Counts:
