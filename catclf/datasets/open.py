@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catclf.datasets.dataset import ENDINGS, HDF5_ENDINGS, TABLE_ENDINGS, Dataset, Part, Reading
+from catclf.datasets.manifest import is_packed
 from catclf.datasets.sources import FileSource, to_dataset
 from catclf.errors import DataError
 from catclf.images.formats import ENDINGS as IMAGE_ENDINGS
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def open_dataset(path: str | Path, part: Part = "train", reading: Reading | None = None) -> Dataset:
-    """Read one part of a data set: HDF5, class folders, a CSV or TSV manifest, or ``.npz``.
+    """Read one part of a data set: HDF5, class or packed folders, a CSV or TSV table, or ``.npz``.
 
     ``part`` is the part taken where a source holds both. Raises DataError.
     """
@@ -78,6 +79,10 @@ def open_source(path: str | Path, part: Part, reading: Reading) -> Source:
     if stat.S_ISDIR(mode):
         from catclf.datasets import folders
 
+        if is_packed(path):
+            from catclf.datasets import packed
+
+            return packed.read(path, part, reading)
         return folders.read(path, part, reading)
     if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
         raise DataError(f"{shown}: is not a file: give a file or a folder")
@@ -101,6 +106,10 @@ def open_source(path: str | Path, part: Part, reading: Reading) -> Source:
 
 def parts_of(path: Path) -> set[Part]:
     """Which parts a source holds under their names; none where it is not divided."""
+    if is_packed(path):
+        from catclf.datasets import packed
+
+        return packed.parts(path)
     if path.is_dir():
         from catclf.datasets import folders
 
@@ -123,7 +132,8 @@ def has_both_parts(path: Path) -> bool:
 
 def stores_pixels(path: Path) -> bool:
     """Whether images lie there as pixels of one size, and not as files that are decoded."""
-    return path.suffix.lower() in (*HDF5_ENDINGS, ".npz") and not path.is_dir()
+    stored = path.suffix.lower() in (*HDF5_ENDINGS, ".npz") and not path.is_dir()
+    return stored or is_packed(path)
 
 
 def bundled() -> tuple[Path, Path]:
@@ -173,7 +183,11 @@ def open_for(
 
 
 def holds(source: Path, file: Path) -> bool:
-    """Whether a file that is there is an image in class folders or of a table, by any name."""
+    """Whether a file that is there is an image or a shard of a source, by any name."""
+    if is_packed(source):
+        from catclf.datasets import packed
+
+        return packed.holds(source, file)
     status = file.stat()
     linked = file.is_symlink() or status.st_nlink > 1
     other = source.is_dir() and file.suffix.lower() not in IMAGE_ENDINGS and not linked
