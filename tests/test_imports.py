@@ -13,7 +13,18 @@ from PIL import Image
 
 import catclf
 
-HEAVY = {"numpy", "h5py", "PIL", "rich", "threadpoolctl", "scipy", "numba", "pydantic"}
+HEAVY = {
+    "dask",
+    "distributed",
+    "numpy",
+    "h5py",
+    "PIL",
+    "rich",
+    "threadpoolctl",
+    "scipy",
+    "numba",
+    "pydantic",
+}
 
 
 def loaded(*args: str, cwd: Path) -> set[str]:

@@ -124,6 +124,10 @@ class PackedRows:
             labels[done : done + count] = self._shard(number).labels[begin : begin + count]
         return labels
 
+    def label_of(self, name: str) -> int:
+        """The label of a class; 1 where the source named none."""
+        return self._classes.index(name) if name in self._classes else 1
+
     def names(self) -> tuple[str, ...] | None:
         """The images' names before they were packed; None where they had none, or are too many."""
         if len(self) > NAMED:

@@ -21,7 +21,7 @@ from catclf.training.automatic import Phase, Resolved, resolve
 from catclf.training.descent import OnStep, ShouldStop
 from catclf.training.options import Choice, TrainOptions
 from catclf.training.settings import Fit, Settings, Validation
-from catclf.training.solve import solve
+from catclf.training.solve import Cluster, solve
 
 if TYPE_CHECKING:
     from catclf.features.prepare import Encoded, Encoder
@@ -105,6 +105,7 @@ class Job:
         on_step: OnStep | None = None,
         should_stop: ShouldStop | None = None,
         checkpoints: Checkpoints | None = None,
+        cluster: Cluster | None = None,
     ) -> Trained:
         """Solve, and evaluate on the training images and on ``test``. Raises as ``solve``."""
         began = perf_counter()
@@ -116,10 +117,17 @@ class Job:
             validation=self.held_out,
             workers=self.workers,
             checkpoints=checkpoints,
+            cluster=cluster,
         )
         seconds = perf_counter() - began
         model = build_model(
-            fit, self.data, test, trained=self.trained, encoder=self.encoder, resolved=self.resolved
+            fit,
+            self.data,
+            test,
+            trained=self.trained,
+            encoder=self.encoder,
+            resolved=self.resolved,
+            cluster=cluster,
         )
         return Trained(model, fit, self.resolved.out_of_fold, seconds)
 
@@ -184,11 +192,12 @@ def build_model(
     trained: Labelled | None = None,
     encoder: Encoder | None = None,
     resolved: Resolved | None = None,
+    cluster: Cluster | None = None,
 ) -> Model:
     """The model of a fit on ``data``, with its accuracy there and on ``test``.
 
     ``trained`` (default: ``data``) is what the solver saw; ``encoder`` made rows of the images,
-    where it did not see pixels.
+    where it did not see pixels. ``cluster`` counts on the training images.
     """
     w, b = encoder.fold(fit.w, fit.b) if encoder else (fit.w, fit.b)
     held = fit.validation
@@ -213,7 +222,9 @@ def build_model(
         steps=fit.steps,
         interrupted=fit.interrupted,
         settings=_recorded(fit.settings, resolved),
-        train=_counts(fit, seen, bare.boundary),
+        train=cluster.counts(seen, fit.w, fit.b, bare.boundary)
+        if cluster
+        else _counts(fit, seen, bare.boundary),
         test=bare.counts(test.images, test.Y) if test else None,
         validation=_validated(fit, held, bare.boundary) if held else {},
     )
