@@ -32,7 +32,7 @@ def test_addresses_are_read(text: str, address: Address) -> None:
     [
         *("", "2", "local", "local:", "local:0", "local:-1", "local:٣", "local:9999"),
         *("http://a:1", "tcp://a", "tcp://:1", "tcp://a:b", "tcp://a:99999999", "tls:1"),
-    ),
+    ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="cluster="):

@@ -54,7 +54,7 @@ def parse(text: str, *, insecure: bool = False) -> Address:
 
 
 def _from_file(path: Path) -> str:
-    """The address in the file that ``dask scheduler --scheduler-file`` writes."""
+    """The address in the file that a scheduler of Dask writes for its clients."""
     shown = printable(path)
     try:
         fields = json.loads(path.read_bytes())

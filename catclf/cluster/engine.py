@@ -39,22 +39,20 @@ class Engine:
     ) -> list[Result]:
         """The results of ``function(*task)`` for each task, in order.
 
-        A task whose worker dies is done again by another one. Equal numbers of tasks go to the
-        same workers each time, which have their files open. ``shown`` says what a task works on.
+        A task whose worker dies is done again by another one. No task is bound to a worker, not
+        even loosely: Dask would leave it alone for ever when all workers die and come back under
+        other addresses. ``shown`` says what a task works on.
         Raises what a task raises, and ClusterError: when there is no worker for ``WAIT`` seconds,
         when a task has killed ``DEATHS`` workers, and when the scheduler is gone.
         """
         batch = next(self._batches)
         with self._explained(shown):
-            homes = sorted(self._addresses())
             futures = [
                 self._client.submit(
                     function,
                     *task,
                     key=f"catclf-{self._name}-{batch}-{i}",
                     pure=False,
-                    workers=[homes[i * len(homes) // len(tasks)]] if homes else None,
-                    allow_other_workers=bool(homes),
                 )
                 for i, task in enumerate(tasks)
             ]
