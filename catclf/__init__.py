@@ -14,6 +14,7 @@ The rooms, in the order in which data pass through them:
     features    images to rows of numbers
     objective   cost and gradient over data, in every form
     training    what is selected, solvers, from a data set to a model
+    cluster     the same sums, made by workers on several machines
     model       weights with what they mean, and their file
     evaluation  how good a model is, or many settings by cross-validation
     explain     why one image got its prediction
@@ -30,7 +31,7 @@ Imports point downwards, from the command line to the ground, and never back or 
     cli
     report sklearn export
     evaluation explain
-    training
+    training cluster
     objective datasets model
     features
     images

@@ -29,6 +29,10 @@ class CheckpointError(CatclfError):
     """A checkpoint that is damaged, or of another run than the one that wants to go on from it."""
 
 
+class ClusterError(CatclfError):
+    """A scheduler or workers that cannot be reached, are gone, or do not belong together."""
+
+
 class OutputError(CatclfError):
     """A place that cannot be written."""
 

@@ -19,6 +19,8 @@ LINES_MAX, BODY_MAX = 350, 40
 
 # Each outside library is imported in these modules alone, and each line says so with a noqa.
 DOORS = {
+    "dask": ("cluster/engine.py",),
+    "distributed": ("cluster/engine.py",),
     "PIL": ("images/decode.py", "images/png.py", "images/tones.py"),
     "h5py": ("datasets/hdf5.py", "datasets/hdf5_apart.py", "datasets/hdf5_write.py"),
     "numba": ("features/network/numba_kernels.py", "objective/numba_kernels.py"),

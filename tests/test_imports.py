@@ -14,6 +14,8 @@ from PIL import Image
 import catclf
 
 HEAVY = {
+    "dask",
+    "distributed",
     "numpy",
     "h5py",
     "PIL",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -54,7 +54,7 @@ def inspect(
 
 def _json_text(path: Path, model: Model) -> str:
     """One line of strict JSON: ``costs`` are pairs of a step and the cost after it."""
-    training = asdict(model.training)
+    training = asdict(model.training) | {"settings": _settings(model)}
     for part, counts in (("train", model.training.train), ("test", model.training.test)):
         if counts is not None and counts.total:
             training[part] |= {"accuracy": counts.accuracy}
@@ -73,6 +73,16 @@ def _json_text(path: Path, model: Model) -> str:
         "costs": list(zip(model.cost_steps, model.costs, strict=True)),
     }
     return json_line(fields)
+
+
+def _settings(model: Model) -> dict[str, Any]:
+    """The settings of training; older models do not name the rule by which they were summed."""
+    from catclf.objective.reduction import OLDER_RULE, SUMMED
+
+    settings = model.training.settings
+    if settings.get("method") not in SUMMED or "summation" in settings:
+        return settings
+    return settings | {"summation": OLDER_RULE}
 
 
 def _weights(model: Model) -> dict[str, float]:
@@ -133,7 +143,7 @@ def _training_rows(model: Model) -> list[tuple[str, str]]:
         ("trained on", f"{printable(training.source) or 'unknown'}: {images}"),
         ("data", f"SHA-256 {printable(training.fingerprint) or 'unknown'}"),
         ("steps", f"{training.steps:,}{', interrupted' if training.interrupted else ''}"),
-        *_indented(setting_rows(training.settings)),
+        *_indented(setting_rows(_settings(model))),
         ("train accuracy", _accuracy(training.train)),
         ("test accuracy", _accuracy(training.test)),
         ("made by", f"catclf {printable(training.catclf)}"),

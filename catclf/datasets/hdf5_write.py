@@ -22,7 +22,8 @@ def require_output(output: Path, taken: Iterable[Path]) -> None:
     """Raise OutputError unless a data set can be put there, under a name by which it is read."""
     if output.suffix.lower() not in HDF5_ENDINGS:
         raise OutputError(
-            f"{printable(output)}: would not be known as HDF5: give a name ending in .h5"
+            f"{printable(output)}: would not be known as HDF5: give a name ending in .h5, "
+            "or in / for a folder of shards"
         )
     require_writable(output, taken)
 

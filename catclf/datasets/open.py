@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catclf.datasets.dataset import ENDINGS, HDF5_ENDINGS, TABLE_ENDINGS, Dataset, Part, Reading
+from catclf.datasets.manifest import is_packed
 from catclf.datasets.names import same_classes
 from catclf.datasets.sources import FileSource, to_dataset
 from catclf.errors import DataError
@@ -32,7 +33,7 @@ def open_dataset(
     *,
     labels: ArrayLike | None = None,
 ) -> Dataset:
-    """Read one part of a data set: HDF5, class folders, a CSV or TSV manifest, or ``.npz``.
+    """Read one part of a data set: HDF5, class or packed folders, a table, or ``.npz``.
 
     ``source`` is its path; ``part`` is the part taken where it holds both. Or it is what Python
     holds: images uint8 (m, h, w, 3), paths of image files, or a table with a column of paths, such
@@ -110,6 +111,10 @@ def open_source(path: str | os.PathLike[str], part: Part, reading: Reading) -> S
     if stat.S_ISDIR(mode):
         from catclf.datasets import folders
 
+        if is_packed(path):
+            from catclf.datasets import packed
+
+            return packed.read(path, part, reading)
         return folders.read(path, part, reading)
     if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
         raise DataError(f"{shown}: is not a file: give a file or a folder")
@@ -133,6 +138,10 @@ def open_source(path: str | os.PathLike[str], part: Part, reading: Reading) -> S
 
 def parts_of(path: Path, reading: Reading | None = None) -> set[Part]:
     """Which parts a source holds under their names; none where it is not divided."""
+    if is_packed(path):
+        from catclf.datasets import packed
+
+        return packed.parts(path)
     if path.is_dir():
         from catclf.datasets import folders
 
@@ -159,7 +168,8 @@ def has_both_parts(path: Path, reading: Reading | None = None) -> bool:
 
 def stores_pixels(path: Path) -> bool:
     """Whether images lie there as pixels of one size, and not as files that are decoded."""
-    return path.suffix.lower() in (*HDF5_ENDINGS, ".npz") and not path.is_dir()
+    stored = path.suffix.lower() in (*HDF5_ENDINGS, ".npz") and not path.is_dir()
+    return stored or is_packed(path)
 
 
 def bundled() -> tuple[Path, Path]:
@@ -209,7 +219,11 @@ def open_for(
 
 
 def holds(source: Path, file: Path) -> bool:
-    """Whether a file that is there is an image in class folders or of a table, by any name."""
+    """Whether a file that is there is an image or a shard of a source, by any name."""
+    if is_packed(source):
+        from catclf.datasets import packed
+
+        return packed.holds(source, file)
     status = file.stat()
     linked = file.is_symlink() or status.st_nlink > 1
     named = file.suffix.lower() in (*IMAGE_ENDINGS, *HEIF_ENDINGS)

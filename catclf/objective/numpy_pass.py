@@ -35,6 +35,11 @@ class Sums:
         self.db += others.db
         self.dw += others.dw
 
+    def plus(self, others: Sums) -> Sums:
+        """As ``add``; these sums themselves, for a reduction."""
+        self.add(others)
+        return self
+
 
 class Products(Protocol):
     """Passes over blocks: rows (k, n), w (n, 1) for them, Y (1, k). One thread's own."""

@@ -13,10 +13,9 @@ from catclf.objective.base import EQUAL, ClassWeights, Point
 from catclf.objective.numba_pass import BLOCK as FUSED_BLOCK
 from catclf.objective.numba_pass import Fused
 from catclf.objective.numpy_pass import BLOCK, Converted, Products, Real, Sums, Values
+from catclf.objective.reduction import TreeSum, part_length
 from catclf.parallel import Team
 from catclf.samples import Images, Labelled, cut, in_memory, measured, read_rows, scale_of
-
-PART = 512  # images, or fewer: a worker's unit of work, 6 MB of pixels
 
 T = TypeVar("T")
 
@@ -33,12 +32,14 @@ class StreamProblem:
     over blocks, w itself and all functions of Z are float64; over 2000 steps on the
     course's data the printed costs have the digits of float64.
 
-    Workers take parts of ``PART`` images, fewer where that leaves less than 16 parts. How the
-    images are cut depends on their number alone, and the sums of parts are added in the order of
-    the images, so that the result is the same, bit for bit, for any number of ``workers``, and
-    for images in memory and on disk. Those on disk are read by the thread that uses them, block
-    by block so that they are still in its cache; the system, which sees the file read from start to
-    end, fetches what comes next meanwhile (asking it to, by ``posix_fadvise``, measured slower).
+    Workers take parts of up to 512 images. How the images are cut depends on their number alone,
+    and the sums of parts are added in the canonical tree (see ``reduction``), so that the result is
+    the same, bit for bit, for any number of ``workers``, for images in memory and on disk, and for
+    other problems that each hold an aligned run of the parts. Those on disk are read by the thread
+    that uses them, block by block so that they are still in its cache; the system, which sees the
+    file read from start to end, fetches what comes next meanwhile (asking it to, by
+    ``posix_fadvise``, measured slower).
+    ``part`` is the number of images in a part where these are a run of a larger data set's.
     """
 
     def __init__(
@@ -49,10 +50,12 @@ class StreamProblem:
         weights: ClassWeights = EQUAL,
         *,
         fused: bool = False,
+        part: int = 0,
     ) -> None:
         self.m, self.n = measured(data)
         self.l2, self.class_weights = l2, weights
         self.fused, self._block = fused, FUSED_BLOCK if fused else BLOCK
+        self._part_length = part
         self._scale = scale_of(data.images)
         self._images, self._Y = data.images, data.Y
         self._team = Team(workers)
@@ -62,7 +65,7 @@ class StreamProblem:
         return Point(np.zeros((self.n, 1)), 0.0)
 
     def evaluate(self, point: Point) -> tuple[float, Point]:
-        return self._objective(point, self._sums(self._images, self._Y, point), self.m)
+        return self._objective(point, self.sums(point), self.m)
 
     def evaluate_some(self, point: Point, images: Values, Y: Floats) -> tuple[float, Point]:
         """Cost and gradient with the mean over these images in the place of the mean over all.
@@ -73,17 +76,20 @@ class StreamProblem:
 
     def loss(self, point: Point) -> float:
         """The mean loss at a point: the cost without its penalty."""
-        return self._sums(self._images, self._Y, point, forward_only=True).loss / self.m
+        return self.sums(point, forward_only=True).loss / self.m
+
+    def sums(self, point: Point, *, forward_only: bool = False) -> Sums:
+        """The canonical sums of losses and gradients over all images, which are no means yet."""
+        return self._sums(self._images, self._Y, point, forward_only=forward_only)
+
+    def total(self) -> Floats:
+        """The canonical sum of the images, (n, 1), of pixels and not yet of features."""
+        tree: TreeSum[Floats] = TreeSum(lambda a, b: np.add(a, b, out=a))
+        self._fold(self._images, self._total, tree.take)
+        return tree.total()
 
     def centre(self) -> Floats:
-        total = np.zeros((self.n, 1))
-
-        def take(part: Floats) -> None:
-            np.add(total, part, out=total)
-
-        self._fold(self._images, self._total, take)
-        total /= self._scale * self.m
-        return total
+        return self.total() / (self._scale * self.m)
 
     def weights(self, point: Point) -> Floats:
         return point.coordinates
@@ -100,13 +106,13 @@ class StreamProblem:
     def _sums(self, images: Images, Y: Floats, point: Point, *, forward_only: bool = False) -> Sums:
         with np.errstate(over="ignore"):  # a w beyond float32 shows as an infinite cost
             scaled: Real = (point.coordinates / self._scale).astype(np.float32)  # not every pixel
-        total = Sums(0.0, 0.0, np.zeros((self.n, 1)))
+        tree: TreeSum[Sums] = TreeSum(Sums.plus)
 
         def part(rows: slice, read: Callable[[slice], Values]) -> Sums:
             return self._part(rows, read, Y, scaled, point.b, forward_only)
 
-        self._fold(images, part, total.add)
-        return total
+        self._fold(images, part, tree.take)
+        return tree.total()
 
     def _part(
         self,
@@ -149,7 +155,7 @@ class StreamProblem:
             raw = None if here else self._raw()
             return work(rows, lambda some: read_rows(images, some, raw))
 
-        parts = list(cut(slice(0, m), max(block, min(PART, m // 16 // block * block))))
+        parts = list(cut(slice(0, m), self._part_length or part_length(m, block)))
         if len(parts) > 1 and self._team.workers > 1:
             self._team.fold(on_part, parts, take)
             return

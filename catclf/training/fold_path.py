@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from catclf.machine import cores
 from catclf.maths import Floats, losses_and_errors
 from catclf.objective import EQUAL, ClassWeights, sample_weights
+from catclf.objective.reduction import PART, TreeSum
 from catclf.parallel import Team, blas_threads
 from catclf.samples import Labelled, cut, measured, read_rows, scale_of
 from catclf.splits import stratified_folds
 from catclf.training.penalty import FOLDS, SMALLEST, STRENGTHS, Selection
 from catclf.training.quasi_newton import Iterate, Memory, Run, Vector, minimize
 
-PART = 512  # rows, a worker's unit of work
 BLOCK = 128  # rows multiplied at a time
 ITERATIONS = 100  # for a penalty, at most
 # Of the cost: a smaller decrease ends a penalty. On 2000 images of two layers of patches the same
@@ -49,12 +49,18 @@ class Sums(NamedTuple):
     db: Floats
     Z: Floats
 
+    def plus(self, others: Sums) -> Sums:
+        """With the sums of the next rows added in place; the scores stay these rows' own."""
+        for mine, other in zip(self[1:4], others[1:4], strict=True):
+            np.add(mine, other, out=mine)
+        return self
+
 
 class FoldProblem:
     """The loss of one model for each fold, on the rows of all other folds.
 
     ``fold_of`` (m,) holds the fold of each row, ``v`` (1, m) the weight of its loss. Products are
-    made in float32, and added over blocks in float64, in the order of the rows.
+    made in float32, and added over blocks in float64, in the canonical tree of parts.
     """
 
     def __init__(
@@ -78,23 +84,21 @@ class FoldProblem:
     def evaluate(self, columns: NDArray[np.int64], vectors: Floats) -> Pass:
         """For the models of some folds, ``vectors`` (n + 1, k) with the bias last."""
         scaled = (vectors[:-1] / self._scale).astype(np.float32)
-        losses, gradients = np.zeros(len(columns)), np.zeros(vectors.shape)
+        tree: TreeSum[Sums] = TreeSum(Sums.plus)
         Z = np.empty((len(columns), self.m))
 
         def take(sums: Sums) -> None:
-            np.add(losses, sums.losses, out=losses)
-            np.add(gradients[:-1], sums.dW, out=gradients[:-1])
-            np.add(gradients[-1], sums.db, out=gradients[-1])
             Z[:, sums.rows] = sums.Z
+            tree.take(sums)
 
         self._team.fold(
             lambda rows: self._part(rows, columns, scaled, vectors[-1]),
             list(cut(slice(self.m), PART)),
             take,
         )
-        gradients[:-1] /= self._scale
-        trained = self.trained[columns]
-        return Pass(losses / trained, gradients / trained, Z)
+        sums, trained = tree.total(), self.trained[columns]
+        gradients = np.concatenate([sums.dW / self._scale, sums.db[None]])
+        return Pass(sums.losses / trained, gradients / trained, Z)
 
     def _part(
         self, rows: slice, columns: NDArray[np.int64], scaled: NDArray[np.float32], b: Floats

@@ -14,13 +14,14 @@ from catclf.maths import Floats
 from catclf.metrics import Counts
 from catclf.model import Model, Training
 from catclf.model.model import score_rows
+from catclf.objective.reduction import RULE, SUMMED
 from catclf.samples import Labelled, Subset, scale_of
 from catclf.splits import split
 from catclf.training.automatic import Phase, Resolved, resolve
 from catclf.training.descent import OnStep, ShouldStop
 from catclf.training.options import Choice, TrainOptions
 from catclf.training.settings import Fit, Settings, Validation
-from catclf.training.solve import solve
+from catclf.training.solve import Cluster, solve
 
 if TYPE_CHECKING:
     from catclf.features.prepare import Encoded, Encoder
@@ -104,6 +105,7 @@ class Job:
         on_step: OnStep | None = None,
         should_stop: ShouldStop | None = None,
         checkpoints: Checkpoints | None = None,
+        cluster: Cluster | None = None,
     ) -> Trained:
         """Solve, and evaluate on the training images and on ``test``. Raises as ``solve``."""
         began = perf_counter()
@@ -115,10 +117,17 @@ class Job:
             validation=self.held_out,
             workers=self.workers,
             checkpoints=checkpoints,
+            cluster=cluster,
         )
         seconds = perf_counter() - began
         model = build_model(
-            fit, self.data, test, trained=self.trained, encoder=self.encoder, resolved=self.resolved
+            fit,
+            self.data,
+            test,
+            trained=self.trained,
+            encoder=self.encoder,
+            resolved=self.resolved,
+            cluster=cluster,
         )
         return Trained(model, fit, self.resolved.out_of_fold, seconds)
 
@@ -183,11 +192,12 @@ def build_model(
     trained: Labelled | None = None,
     encoder: Encoder | None = None,
     resolved: Resolved | None = None,
+    cluster: Cluster | None = None,
 ) -> Model:
     """The model of a fit on ``data``, with its accuracy there and on ``test``.
 
     ``trained`` (default: ``data``) is what the solver saw; ``encoder`` made rows of the images,
-    where it did not see pixels.
+    where it did not see pixels. ``cluster`` counts on the training images.
     """
     w, b = encoder.fold(fit.w, fit.b) if encoder else (fit.w, fit.b)
     held = fit.validation
@@ -211,12 +221,23 @@ def build_model(
         positives=int(seen.Y.sum()),
         steps=fit.steps,
         interrupted=fit.interrupted,
-        settings=fit.settings.to_dict() | (resolved.recorded if resolved else {}),
-        train=_counts(fit, seen, bare.boundary),
+        settings=_recorded(fit.settings, resolved),
+        train=cluster.counts(seen, fit.w, fit.b, bare.boundary)
+        if cluster
+        else _counts(fit, seen, bare.boundary),
         test=bare.counts(test.images, test.Y) if test else None,
         validation=_validated(fit, held, bare.boundary) if held else {},
     )
     return bare.with_training(training)
+
+
+def _recorded(settings: Settings, resolved: Resolved | None) -> dict[str, Any]:
+    """The settings that a model remembers, with the rule by which parts of the data were summed.
+
+    Those solved on the Gram matrix need none: they have no parts.
+    """
+    rule = {"summation": RULE} if settings.method in SUMMED else {}
+    return settings.to_dict() | rule | (resolved.recorded if resolved else {})
 
 
 def _counts(fit: Fit, data: Labelled, boundary: float) -> Counts:

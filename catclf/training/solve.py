@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from catclf.errors import SettingsError
 from catclf.machine import cores
+from catclf.maths import Floats
+from catclf.metrics import Counts
 from catclf.objective import (
     FactorProblem,
     GramProblem,
@@ -31,6 +33,17 @@ from catclf.training.state import Ending, HeldOut, State
 if TYPE_CHECKING:
     from catclf.training.checkpoint import Checkpoints
 
+
+class Cluster(Protocol):
+    """Machines that hold the images between them, as ``catclf.cluster`` makes them."""
+
+    def distributed(self, problem: StreamProblem, data: Labelled) -> StreamProblem:
+        """The same problem over all images of ``data``, with its sums made there."""
+
+    def counts(self, data: Labelled, w: Floats, b: float, boundary: float) -> Counts:
+        """The confusion counts of weights w (n, 1) of features on the images of ``data``."""
+
+
 Solver = Callable[[State, OnStep | None, ShouldStop | None], Ending]
 
 LBFGS_EVALUATIONS = 100  # expected; the cost model needs a guess
@@ -45,6 +58,7 @@ def solve(
     validation: Labelled | None = None,
     workers: int | None = None,
     checkpoints: Checkpoints | None = None,
+    cluster: Cluster | None = None,
 ) -> Fit:
     """Train logistic regression on a data set, from zero.
 
@@ -52,8 +66,9 @@ def solve(
     ``should_stop()`` is called before each update; True ends training with the weights of then.
     ``validation`` are images to select the step by, in the place of a part of ``data``.
     ``workers`` threads compute (default: one for each core); the result does not depend on them.
-    ``checkpoints`` keeps the state of the run in a file, and can begin from it.
-    Raises DivergedError, DataError, SettingsError, and what ``checkpoints`` raises.
+    ``checkpoints`` keeps the state of the run in a file, and can begin from it. ``cluster`` makes
+    the sums over the images, to the same bits. Raises DivergedError, DataError, SettingsError, and
+    what ``checkpoints`` and ``cluster`` raise.
     """
     settings, workers = settings or Settings(), workers or cores()
     trained, held_out = data, validation
@@ -63,6 +78,13 @@ def solve(
         settings.require_resumable()
         settings = _as_before(settings, checkpoints)
     problem = _problem(trained, settings, workers)
+    if cluster is not None:
+        if not (isinstance(problem, StreamProblem) and trained is data) or settings.batch_size:
+            raise SettingsError(
+                "`cluster` is for full passes over all images: use `solver=gd` or lbfgs, and "
+                "neither `method=gram`, `batch_size` nor a fraction as `validation`"
+            )
+        problem = cluster.distributed(problem, trained)
     settings = replace(settings, method=_method(problem))  # "auto" may depend on free memory
     with blas_threads(1):
         state, watch = State(problem.start()), None

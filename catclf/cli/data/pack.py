@@ -1,4 +1,4 @@
-"""``catclf data pack``: any source to one HDF5 file."""
+"""``catclf data pack``: any source to one HDF5 file, or to a folder of shards."""
 
 from __future__ import annotations
 
@@ -35,7 +35,14 @@ from catclf.text import counted, printable
 def pack(
     source: SourcePath,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="HDF5 file to write.", rich_help_panel=OUTPUT)
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="HDF5 file to write, or a folder for shards of 65,536 images: a name ending in /.",
+            rich_help_panel=OUTPUT,
+        ),
     ],
     size: Size = None,
     fit: FitOption = None,
@@ -53,27 +60,57 @@ def pack(
             min=1, help="Images decoded at once.", show_default="cores", rich_help_panel=DATA
         ),
     ] = None,
+    shard_images: Annotated[int | None, typer.Option(min=1, hidden=True)] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write a data set as one HDF5 file, in the memory of a few images.
+    """Write a data set as one HDF5 file or as shards, in the memory of a few images.
 
-    The file appears under its name when it is complete, and trains to the same model as its source.
+    A file appears under its name when it is complete, and trains to the same model as its source.
+    Packing to a folder that was stopped goes on with the first shard that is not there.
 
     Example: catclf data pack photos/ -o photos.h5
     """
     from catclf.datasets.hdf5_write import require_output, write
 
-    require_output(output, [source])
-    require_no_image(output, [source])
+    path = Path(output)
+    if output.endswith("/") or path.is_dir():
+        _pack_folder(path, source, (size, fit, skip_bad, quiet), compress, workers, shard_images)
+        return
+    require_output(path, [source])
+    require_no_image(path, [source])
     warn_of_idle_fit(fit, [source])
     with reading_with_progress(size, fit, skip_bad, quiet, workers=workers) as reading:
         parts = open_all_parts(source, reading)
         warn_of_notes(parts.values())
         times = [perf_counter()]
-        written = write(output, parts, compress, lambda _: times.append(perf_counter()))
+        written = write(path, parts, compress, lambda _: times.append(perf_counter()))
     for (part, labels), (began, ended) in zip(written.items(), pairwise(times), strict=True):
         warn_of_left_out(parts[part])
         if not quiet:
             rate = len(labels) / max(ended - began, 1e-9)
             images = counted(len(labels), "image")
-            put(f"{printable(output)}: {part} {images}, {rate:,.0f} a second\n")
+            put(f"{printable(path)}: {part} {images}, {rate:,.0f} a second\n")
+
+
+def _pack_folder(
+    folder: Path,
+    source: Path,
+    how: tuple[int | None, str | None, bool, bool],
+    compress: str,
+    workers: int | None,
+    shard_images: int | None,
+) -> None:
+    from catclf.datasets.packed_write import require_folder, write_folder
+
+    _, fit, _, quiet = how
+    warn_of_idle_fit(fit, [source])
+    with reading_with_progress(*how, workers=workers) as reading:
+        parts = open_all_parts(source, reading)
+        require_folder(folder, [source])
+        packed = write_folder(folder, parts, compress, shard_images=shard_images)
+    for part, result in packed.items():
+        warn_of_left_out(parts[part])
+        if not quiet:
+            images, shards = counted(len(result.labels), "image"), counted(result.shards, "shard")
+            kept = f", {result.kept} of them kept" if result.kept else ""
+            put(f"{printable(folder)}: {part} {images} in {shards}{kept}\n")

@@ -26,6 +26,7 @@ from catclf.cli.output_paths import require_outputs
 from catclf.cli.photographs import encoder_for_training
 from catclf.cli.signals import exit_if_stopped
 from catclf.cli.stdout import put
+from catclf.cli.train.cluster import cluster_address, cluster_at
 from catclf.cli.train.config import ConfigFile, PrintConfig, recorded, to_toml
 from catclf.cli.train.log import StepLog
 from catclf.cli.train.resume import (
@@ -202,6 +203,23 @@ def train(
             rich_help_panel=TRAINING,
         ),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Let Dask's workers read a packed folder: local:N starts N on this machine; or "
+            "tcp://…, tls://…, file:scheduler.json. Same result; needs catclf[cluster].",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure",
+            help="Allow tcp:// to other machines: who reaches a scheduler runs code as you.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = False,
     checkpoint_every: Annotated[
         int,
         typer.Option(
@@ -276,6 +294,7 @@ def train(
             schedule=schedule,
         )
     )
+    address = cluster_address(cluster, insecure, options, settings)
     if data is None:
         data, bundled_test = bundled()
         test = test or bundled_test
@@ -298,8 +317,11 @@ def train(
             encoder=encoder_for_training(options, workers),
         ) as reading:
             opened = open_for_training(data, test, judged_by, reading, held_out=held_out)
-        run = Run(opened, options, settings, checkpoints, workers, quiet, recorded(ctx))
-        trained, stop = run.to_model(output, step_log)
+        with cluster_at(address, workers) as machines:
+            run = Run(
+                opened, options, settings, checkpoints, workers, quiet, recorded(ctx), machines
+            )
+            trained, stop = run.to_model(output, step_log)
     if plot is not None:
         from catclf.report.charts import save_cost_curve
 

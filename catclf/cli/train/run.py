@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from catclf.training import Settings, TrainOptions
     from catclf.training.checkpoint import Checkpoints
     from catclf.training.pipeline import Trained
+    from catclf.training.solve import Cluster
 
 
 class Run(NamedTuple):
@@ -29,6 +30,7 @@ class Run(NamedTuple):
     workers: int | None
     quiet: bool
     config: Mapping[str, Any]
+    cluster: Cluster | None = None
 
     def to_model(self, output: Path, log: StepLog | None) -> tuple[Trained, Stop]:
         """Select what the options leave open, train with the cost in sight, and save.
@@ -59,6 +61,7 @@ class Run(NamedTuple):
                     on_step=both_of(display.update, log.record if log else None),
                     should_stop=stop.requested,
                     checkpoints=self.checkpoints,
+                    cluster=self.cluster,
                 )
             if trained.fit.interrupted and trained.fit.steps == 0:
                 warn("interrupted before the first step: nothing was saved")

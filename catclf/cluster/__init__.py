@@ -1,0 +1,9 @@
+"""Training on several machines: the tasks, their engine Dask, and the problem that is made of them.
+
+Workers read the shards of a packed folder themselves and send sums of aligned runs of parts, so the
+canonical sum has the same bits on any number of them. Weights are arguments of tasks; no pixel is
+ever sent. Nothing here is imported without a cluster, for Dask takes two seconds to load.
+"""
+
+from catclf.cluster.address import Address as Address
+from catclf.cluster.address import parse as parse

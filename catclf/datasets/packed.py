@@ -1,0 +1,208 @@
+"""Packed folders: shards in HDF5 with a manifest, read as one data set that stays on disk.
+
+That every shard is there with its size is checked when the folder is opened; its SHA-256 when its
+first image is read, once in a process, so that opening reads no pixels.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf.datasets import hdf5, schema
+from catclf.datasets.dataset import Labels, Part, Reading
+from catclf.datasets.manifest import (
+    NAME,
+    Manifest,
+    PackedPart,
+    Shard,
+    load,
+    require_complete,
+    sha256_of,
+)
+from catclf.datasets.manifest import is_packed as is_packed
+from catclf.datasets.sources import BLOCK, ArraySource
+from catclf.errors import DataError
+from catclf.maths import Pixels
+from catclf.text import counted, printable, reason
+
+OPEN = 128  # shards open at a time: a process may have 1024 files, and a shard takes two
+NAMED = 10_000_000  # images above which their names are not read: 1 GB
+
+
+def read(folder: Path, part: Part, reading: Reading) -> ArraySource:
+    """Labels, class names and images of one part, or of the one that is there. Raises DataError."""
+    manifest = load(folder)
+    require_complete(manifest, folder)
+    shown = printable(folder)
+    if not manifest.parts:
+        raise DataError(f"{shown}: has no images")
+    found: Part = part if part in manifest.parts else next(iter(manifest.parts))
+    rows = PackedRows(folder, manifest, found)
+    rows.require_files()
+    size = manifest.preprocess.size
+    schema.require_size(size, reading.size, shown)
+    made = manifest.preprocess
+    preprocess = schema.recorded(made.fit, made.resampling, size, reading, shown)
+    labels = rows.labels(0, len(rows))
+    pixels: Any = rows  # has what is used of an array
+    name = folder.resolve().name
+    return ArraySource(shown, name, manifest.classes, labels, preprocess, pixels, rows.names())
+
+
+def parts(folder: Path) -> set[Part]:
+    """The parts that the manifest names."""
+    return set(load(folder).parts)
+
+
+def holds(folder: Path, file: Path) -> bool:
+    """Whether a file that is there is the manifest or a shard of a packed folder."""
+    names = {NAME, *load(folder).files()}
+    return any((folder / name).exists() and file.samefile(folder / name) for name in names)
+
+
+class PackedRows:
+    """The images of one part uint8 (m, size, size, 3), with what is used of an array.
+
+    Shards are opened when they are read, and up to ``OPEN`` of them stay open. Slices may be asked
+    for by several threads. Raises DataError for a shard that is missing, damaged or another one.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, part: Part) -> None:
+        self.folder, self.part = folder, part
+        self._packed: PackedPart = manifest.parts[part]
+        self._classes, self._preprocess = manifest.classes, manifest.preprocess
+        self._ends = np.cumsum([shard.images for shard in self._packed.shards])
+        size = manifest.preprocess.size
+        self.shape: tuple[int, ...] = (self._packed.images, size, size, 3)
+        self.dtype, self.ndim = np.dtype(np.uint8), 4
+        self.nbytes = int(np.prod(self.shape))
+        self.chunk_rows = BLOCK
+        self._open: OrderedDict[int, ArraySource] = OrderedDict()
+        self._verified: set[int] = set()
+        self._lock = threading.Lock()
+        self._each = [threading.Lock() for _ in self._packed.shards]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | NDArray[np.integer[Any]]) -> Pixels:
+        """Rows by a slice, or by an array of row numbers, as a new array."""
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            if step == 1:
+                images = np.empty((max(stop - start, 0), *self.shape[1:]), np.uint8)
+                self.read_into(start, images)
+                return images
+            rows = np.arange(start, stop, step)
+        numbers = np.asarray(rows)
+        if len(numbers) and not -len(self) <= numbers.min() <= numbers.max() < len(self):
+            raise IndexError(f"{printable(self.folder)} has {len(self)} rows")
+        images = np.empty((len(numbers), *self.shape[1:]), np.uint8)
+        for place, row in enumerate((numbers % len(self)).tolist()):
+            self.read_into(row, images[place : place + 1])
+        return images
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:].astype(dtype or np.uint8, copy=False)
+
+    def read_into(self, start: int, images: Pixels) -> None:
+        """Fill an array of images with those from ``start`` on."""
+        for number, begin, count, done in self._pieces(start, start + len(images)):
+            pixels: Any = self._verified_shard(number).pixels
+            pixels.read_into(begin, images[done : done + count])
+
+    def labels(self, start: int, stop: int) -> Labels:
+        """The labels of some images, indices of the classes, int64."""
+        labels = np.empty(stop - start, np.int64)
+        for number, begin, count, done in self._pieces(start, stop):
+            labels[done : done + count] = self._shard(number).labels[begin : begin + count]
+        return labels
+
+    def label_of(self, name: str) -> int:
+        """The label of a class; 1 where the source named none."""
+        return self._classes.index(name) if name in self._classes else 1
+
+    def names(self) -> tuple[str, ...] | None:
+        """The images' names before they were packed; None where they had none, or are too many."""
+        if len(self) > NAMED:
+            return None
+        found = [self._shard(number).stored_names for number in range(len(self._ends))]
+        if any(names is None for names in found):
+            return None
+        return tuple(name for names in found for name in names or ())
+
+    def fingerprint(self, classes: tuple[str, str]) -> str:
+        """The fingerprint that was made while packing, if it is of these two classes; or nothing.
+
+        Making it anew would read all images in one process.
+        """
+        known = self._packed.fingerprint_classes == classes
+        return self._packed.fingerprint if known else ""
+
+    def require_files(self) -> None:
+        """Raise DataError unless every shard is there with its size."""
+        for shard in self._packed.shards:
+            path = self.folder / shard.file
+            try:
+                size = path.stat().st_size
+            except OSError as error:
+                missing = isinstance(error, FileNotFoundError)
+                why = "the shard is missing" if missing else reason(error)
+                raise DataError(f"{printable(path)}: {why}: pack the images again") from error
+            if size != shard.bytes:
+                raise self._other(shard, f"it has {size:,} bytes and not {shard.bytes:,}")
+
+    def _pieces(self, start: int, stop: int) -> list[tuple[int, int, int, int]]:
+        """Shard, first row in it, number of rows, and their place, for consecutive images."""
+        pieces, row = [], start
+        while row < stop:
+            number = int(np.searchsorted(self._ends, row, side="right"))
+            begins = int(self._ends[number]) - self._packed.shards[number].images
+            count = min(stop, int(self._ends[number])) - row
+            pieces.append((number, row - begins, count, row - start))
+            row += count
+        return pieces
+
+    def _verified_shard(self, number: int) -> ArraySource:
+        """A shard, whose SHA-256 is the manifest's."""
+        if number not in self._verified:
+            shard = self._packed.shards[number]
+            with self._each[number]:  # other threads may verify other shards
+                if number not in self._verified:
+                    path = self.folder / shard.file
+                    try:
+                        found = sha256_of(path)
+                    except OSError as error:
+                        raise DataError(f"{printable(path)}: {reason(error)}") from error
+                    if found != shard.sha256:
+                        raise self._other(shard, f"its SHA-256 begins with {found[:12]}")
+                    self._verified.add(number)
+        return self._shard(number)
+
+    def _shard(self, number: int) -> ArraySource:
+        with self._lock:
+            if number not in self._open:
+                self._open[number] = self._opened(self._packed.shards[number])
+                while len(self._open) > OPEN:
+                    self._open.popitem(last=False)
+            self._open.move_to_end(number)
+            return self._open[number]
+
+    def _opened(self, shard: Shard) -> ArraySource:
+        source = hdf5.read(self.folder / shard.file, self.part, Reading(stream=True))
+        same = source.classes == self._classes and len(source.labels) == shard.images
+        if not same or source.preprocess != self._preprocess:
+            raise self._other(shard, f"it holds {counted(len(source.labels), 'image')} of others")
+        return source
+
+    def _other(self, shard: Shard, why: str) -> DataError:
+        return DataError(
+            f"{printable(self.folder / shard.file)}: is not the shard that was packed: {why}: "
+            "pack the images again"
+        )

@@ -1,0 +1,272 @@
+"""Training by Dask's workers: the same bytes, whoever dies; failures in one line."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run, command, make_images
+
+import catclf
+from catclf.cluster import Address, engine, work
+from catclf.cluster.engine import Engine, connected
+from catclf.cluster.problem import Cluster
+from catclf.datasets import Dataset, Reading, open_dataset, open_source
+from catclf.datasets.packed_write import write_folder
+from catclf.errors import ClusterError, DataError, SettingsError
+from catclf.maths import Floats
+from catclf.objective import StreamProblem
+from catclf.objective.numpy_pass import Sums
+from catclf.objective.reduction import TreeSum, part_length
+from catclf.training import Settings, TrainOptions
+from catclf.training.pipeline import prepare_job
+
+distributed = pytest.importorskip("distributed")
+
+M = 9000  # 18 parts of 512, in shards of 1000: tasks and shards have other edges
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("cluster")
+    x, y = make_images(M, 4)
+    np.savez(root / "source.npz", x=x, y=y)
+    (root / "packed").mkdir()
+    source = open_source(root / "source.npz", "train", Reading())
+    write_folder(root / "packed", {"train": source}, shard_images=1000)
+    return root / "packed"
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[Engine]:
+    """Two worker processes, which are started anew when they die."""
+    with connected(Address(processes=2)) as made:
+        yield made
+
+
+def model_bytes(
+    data: Dataset,
+    settings: Settings,
+    path: Path,
+    cluster: Cluster | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+    workers: int = 1,
+) -> bytes:
+    job = prepare_job(
+        data,
+        TrainOptions(solver=settings.solver, l2=settings.l2, learning_rate=settings.learning_rate),
+        settings,
+        workers=workers,
+    )
+    catclf.save(job.run(cluster=cluster, on_step=on_step).model, path)
+    return path.read_bytes()
+
+
+GD = Settings(method="stream", iterations=12, class_weight="balanced")
+LBFGS = Settings(method="stream", solver="lbfgs", l2=1.0, iterations=8)
+
+
+def pids(made: Engine) -> list[int]:
+    return sorted(made._client.run(os.getpid).values())
+
+
+@pytest.mark.parametrize("settings", [GD, LBFGS], ids=["gd", "lbfgs"])
+def test_two_workers_give_the_bytes_of_one_thread(
+    two: Engine, folder: Path, tmp_path: Path, settings: Settings
+) -> None:
+    data, path = open_dataset(folder), tmp_path / "model.npz"
+    expected = model_bytes(data, settings, path)
+    assert model_bytes(data, settings, path, workers=2) == expected
+    assert model_bytes(data, settings, path, Cluster(two, 1)) == expected
+    assert model_bytes(data, settings, path, Cluster(two, 2)) == expected
+    other = open_dataset(folder, reading=Reading(positive="non-cat"))
+    assert model_bytes(other, settings, path, Cluster(two)) == model_bytes(other, settings, path)
+
+
+def test_a_worker_that_is_killed_within_a_step_changes_no_byte(
+    two: Engine, folder: Path, tmp_path: Path
+) -> None:
+    data, path = open_dataset(folder), tmp_path / "model.npz"
+    expected = model_bytes(data, GD, path)
+    victim, killed = pids(two)[0], threading.Event()
+
+    def stop_one(step: int, cost: float) -> None:
+        if step == 5:  # its task of the next step begins and does not end
+            os.kill(victim, signal.SIGSTOP)
+            threading.Timer(0.4, kill).start()
+
+    def kill() -> None:
+        os.kill(victim, signal.SIGKILL)
+        killed.set()
+
+    assert model_bytes(data, GD, path, Cluster(two, 1), stop_one) == expected
+    assert killed.is_set()
+
+
+def test_a_task_that_kills_every_worker_is_named(two: Engine) -> None:
+    with pytest.raises(ClusterError, match=r"^the third shard: 3 workers died of the same task: "):
+        two.run(os._exit, [(1,)], ["the third shard"])
+    two._client.wait_for_workers(2, timeout=30)
+
+
+def test_failures_of_the_work_are_what_they_are_on_one_machine(
+    two: Engine, folder: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    subprocess.run(["cp", "-r", folder, broken], check=True)
+    shard = broken / "train-00004.h5"
+    data = bytearray(shard.read_bytes())
+    data[-5000] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(DataError, match=r"train-00004\.h5: is not the shard that was packed"):
+        model_bytes(open_dataset(broken), GD, tmp_path / "model.npz", Cluster(two, 1))
+    with pytest.raises(ClusterError, match="a worker failed: TypeError"):
+        two.run(len, [(3,)], ["three"])
+
+
+def test_workers_that_differ_are_refused(two: Engine, folder: Path) -> None:
+    cluster = Cluster(two, 1)
+    described = cluster.described(open_dataset(folder))
+    cluster._probe = "catclf 0, products of another kind"
+    with pytest.raises(ClusterError, match="workers differ"):
+        cluster.pieces(work.totals, described)
+
+
+def test_data_that_workers_cannot_open_are_refused(two: Engine, tmp_path: Path) -> None:
+    x, y = make_images(20, 4)
+    data = Dataset(x, y.reshape(1, -1).astype(float), ("non-cat", "cat"), "here")
+    with pytest.raises(SettingsError, match="reads packed folders"):
+        model_bytes(data, GD, tmp_path / "model.npz", Cluster(two, 1))
+
+
+def test_tasks_are_few_and_send_few_sums(two: Engine, folder: Path) -> None:
+    described = Cluster(two, 1).described(open_dataset(folder))
+    assert (described.parts, described.length) == (18, part_length(M, 128))
+    pieces = Cluster(two, 1).pieces(work.totals, described)
+    assert len(pieces) <= 12
+    tree: TreeSum[Floats] = TreeSum(lambda a, b: a + b)
+    for piece in pieces:
+        tree.take(piece.value, piece.level)
+    exact = open_dataset(folder).X.sum(axis=1, dtype=np.float64)
+    assert np.array_equal(tree.total()[:, 0], exact)
+
+
+def test_tasks_compute_the_same_twice(folder: Path) -> None:
+    """What a worker does is run here: a task that is lost and done again changes nothing."""
+    data = open_dataset(folder)
+    described = Cluster(None, 1).described(data)  # type: ignore[arg-type]
+    point = StreamProblem(data).start()
+    first, again = (work.sums(described, 3, 9, point).pieces for _ in range(2))
+    assert [piece.level for piece in first] == [0, 2, 0]
+    assert all(isinstance(piece.value, Sums) for piece in first)
+    for a, b in zip(first, again, strict=True):
+        assert a.value.dw.tobytes() == b.value.dw.tobytes()
+    assert work.probe() == work.probe()
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_any_number_of_workers_gives_the_same_bytes(
+    folder: Path, tmp_path: Path, processes: int
+) -> None:
+    data, path = open_dataset(folder), tmp_path / "model.npz"
+    expected = model_bytes(data, GD, path)
+    with connected(Address(processes=processes)) as made:
+        assert model_bytes(data, GD, path, Cluster(made, 1)) == expected
+
+
+def test_a_cluster_without_workers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "WAIT", 0.3)
+    monkeypatch.setattr(engine, "POLL", 0.1)
+    with distributed.LocalCluster(
+        n_workers=0,
+        dashboard_address="127.0.0.1:0",
+        host="127.0.0.1",
+        processes=False,
+        protocol="tcp",
+    ) as empty:
+        address = Address(empty.scheduler_address)
+        with pytest.raises(ClusterError, match="no worker for 0 seconds"), connected(address):
+            pass
+        client = distributed.Client(empty, set_as_default=False)
+        with client, pytest.raises(ClusterError, match="no worker for 0 seconds"):
+            Engine(client, address).run(len, [("ab",)], ["ab"])
+
+
+def test_a_scheduler_that_is_not_there_is_one_line(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "CONNECT", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    address = Address(f"tcp://127.0.0.1:{port}")
+    with pytest.raises(ClusterError, match="no scheduler answers there"), connected(address):
+        pass
+
+
+def test_a_run_goes_on_where_its_scheduler_died(run: Run, folder: Path, tmp_path: Path) -> None:
+    """Real processes: a scheduler, a worker, and the command, which ends with one line."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    address, options = f"tcp://127.0.0.1:{port}", ["--data", folder, "--method", "stream"]
+    args = ["train", *map(str, options), "--iterations", "100000", "--print-every", "1"]
+    started = []
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        quiet = {"stdout": subprocess.DEVNULL} if words[0] != command() else {}
+        process = subprocess.Popen(
+            words,
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+            **quiet,  # type: ignore[call-overload]
+        )
+        started.append(process)
+        return process  # type: ignore[no-any-return]
+
+    python = [sys.executable, "-m", "dask"]
+    try:
+        scheduler = start(
+            *python, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"
+        )
+        start(*python, "worker", address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard")
+        program = start(command(), *args, "--cluster", address, "--checkpoint-every", "3")
+        checkpoint = tmp_path / "model.npz.checkpoint"
+        until = time.monotonic() + 60
+        while not checkpoint.exists() and program.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        scheduler.send_signal(signal.SIGKILL)
+        _, err = program.communicate(timeout=60)
+    finally:
+        for process in started:
+            with suppress(OSError):
+                process.kill()
+            process.communicate()
+    assert program.returncode == 2, err
+    last = err.splitlines()[-1]
+    assert re.fullmatch(rf"catclf: {address}: the scheduler is gone: .*--resume", last), err
+    step = int(np.load(checkpoint)["cost_steps"][-1]) + 2
+    again = [*args[:-4], "--iterations", str(step), "--print-every", "1", "-q"]
+    assert run(*again, "--resume").code == 0
+    resumed = (tmp_path / "model.npz").read_bytes()
+    assert run(*again, "-o", "whole.npz").code == 0
+    assert (tmp_path / "whole.npz").read_bytes() == resumed
+
+
+def test_the_command_trains_by_workers_of_its_own(run: Run, folder: Path, tmp_path: Path) -> None:
+    args = ("train", "--data", folder, "--iterations", "4", "--method", "stream")
+    result = run(*args, "--cluster", "local:2", "-o", "cluster.npz")
+    assert result.code == 0, result.stderr
+    assert not re.search(r"distributed|dask|Warning", result.stderr)
+    assert run(*args, "-o", "one.npz").stdout.splitlines()[0] == result.stdout.splitlines()[0]
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "cluster.npz").read_bytes()
