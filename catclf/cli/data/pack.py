@@ -60,7 +60,12 @@ def pack(
             min=1, help="Images decoded at once.", show_default="cores", rich_help_panel=DATA
         ),
     ] = None,
-    shard_images: Annotated[int | None, typer.Option(min=1, hidden=True)] = None,
+    shard_images: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Images of a shard, where --output is a folder.", show_default="65536"
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Write a data set as one HDF5 file or as shards, in the memory of a few images.
