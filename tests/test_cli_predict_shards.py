@@ -19,7 +19,7 @@ from catclf.cli.predict.shards import expanded, part_of, pending
 from catclf.errors import SettingsError
 
 SHARDS, EACH = 40, 12
-KILLS = int(os.environ.get("CATCLF_KILLS", "8"))
+KILLS = int(os.environ.get("CATCLF_KILLS", "4"))
 
 
 @pytest.fixture

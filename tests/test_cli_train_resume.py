@@ -32,7 +32,7 @@ FROM_DISK = (
 )
 every_path = pytest.mark.parametrize("path", PATHS)
 
-KILLS = int(os.environ.get("CATCLF_KILLS", "8"))  # more for a longer look
+KILLS = int(os.environ.get("CATCLF_KILLS", "4"))  # more for a longer look
 
 
 def start(folder: Path, *args: str | Path, from_disk: bool = False) -> subprocess.Popen[str]:
@@ -90,7 +90,7 @@ def test_a_stopped_run_is_saved_and_can_go_on(
 def test_a_run_killed_again_and_again_ends_in_the_same_bytes(
     run: Run, tmp_path: Path, small_hdf5: Path, path: str
 ) -> None:
-    steps = {"gram": 20_000, "batches": 8_000}[path] * max(1, KILLS // 8)  # not done too soon
+    steps = {"gram": 10_000, "batches": 4_000}[path] * max(1, KILLS // 4)  # not done too soon
     args = (*PATHS[path], "--iterations", str(steps), "--quiet")
     assert run("train", "--data", small_hdf5, *args, "-o", "whole.npz").code == 0
     randomly, kills = random.Random(1), 0

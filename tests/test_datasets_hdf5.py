@@ -622,7 +622,7 @@ for position in rng.sample(range(len(whole)), int(sys.argv[2])):
 """
 
 
-@pytest.mark.parametrize(("text", "count"), [("S", 250), ("variable", 10)])
+@pytest.mark.parametrize(("text", "count"), [("S", 60), ("variable", 6)])
 def test_a_flipped_byte_gives_a_data_set_or_a_data_error_and_nothing_else(
     path: Path, text: str, count: int
 ) -> None:

@@ -363,7 +363,7 @@ def test_damaged_data_sets_are_refused_or_read(kind: str, tmp_path: Path, tell: 
     ending = "npz" if kind == "npz" else "h5"
     calls = []
     mend = mend_zip if kind == "npz" else bytes
-    for i, content in enumerate(mutants([training_file(kind)], 300 * TIMES, 11, mend)):
+    for i, content in enumerate(mutants([training_file(kind)], 100 * TIMES, 11, mend)):
         (tmp_path / f"{i}.{ending}").write_bytes(content)
         calls.append(["train", "--data", f"{i}.{ending}", "--size", "8", "--iterations", "2", "-q"])
     check(run_several(calls, tmp_path), f"data set, {kind}", [], tell, 0 if kind == "npz" else 0.01)

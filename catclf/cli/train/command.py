@@ -3,7 +3,7 @@
 # Without "from __future__ import annotations": Typer would take 2 ms to compile them from strings.
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -37,6 +37,17 @@ from catclf.cli.train.resume import (
 )
 from catclf.cli.train.run import Run
 from catclf.cli.train.summary import show_summary
+
+if TYPE_CHECKING:
+    from catclf.model import Model
+    from catclf.training import Settings, TrainOptions
+
+
+# Options that are settings of the library under the same names.
+SETTINGS = (
+    *("iterations", "print_every", "seed", "method", "batch_size", "patience"),
+    *("class_weight", "schedule"),
+)
 
 
 @reads_sources
@@ -268,40 +279,18 @@ def train(
     if print_config:
         put(to_toml(ctx))
         return
-    from catclf.datasets import bundled
-    from catclf.training import Settings, TrainOptions
+    from catclf.training import TrainOptions
 
     held_out, judged_by = part_or_path(validation, patience)
-    options = TrainOptions(
-        features,
-        flip,
-        number_or_auto("l2", l2),
-        number_or_auto("threshold", threshold),
-        solver,
-        learning_rate,
-        cache,
-    )
-    settings = options.first_settings(
-        Settings(
-            iterations=iterations,
-            print_every=print_every,
-            seed=seed,
-            method=method,
-            batch_size=batch_size,
-            validation=held_out,
-            patience=Settings.patience if patience is None else patience,
-            class_weight=class_weight,
-            schedule=schedule,
-        )
-    )
+    chosen = number_or_auto("l2", l2), number_or_auto("threshold", threshold)
+    options = TrainOptions(features, flip, *chosen, solver, learning_rate, cache)
+    settings = _settings(ctx, options, held_out)
     address = cluster_address(cluster, insecure, options, settings)
-    if data is None:
-        data, bundled_test = bundled()
-        test = test or bundled_test
+    data, test = (data, test) if data else _bundled(test)
     inputs = [path for path in (data, test, judged_by, config) if path is not None]
     checkpoints = checkpoints_beside(output, checkpoint_every, resume, settings)
-    kept = checkpoints.path if checkpoints else None
-    require_outputs([output, kept, cache, log, plot], inputs)
+    kept = [checkpoints.path] if checkpoints else []
+    require_outputs([output, *kept, cache, log, plot], inputs)
     warn_of_checkpoint(checkpoints)
     with StepLog(log) if log else nullcontext() as step_log:
         warn_of_idle_fit(fit, inputs)
@@ -322,9 +311,29 @@ def train(
                 opened, options, settings, checkpoints, workers, quiet, recorded(ctx), machines
             )
             trained, stop = run.to_model(output, step_log)
+    _draw(plot, trained.model)
+    show_summary(trained, output, quiet)
+    exit_if_stopped(stop)
+
+
+def _bundled(test: Path | None) -> tuple[Path, Path]:
+    """The bundled drawings, with their test part unless there is another."""
+    from catclf.datasets import bundled
+
+    train, tested = bundled()
+    return train, test or tested
+
+
+def _settings(ctx: typer.Context, options: "TrainOptions", held_out: float) -> "Settings":
+    """The settings that options give by their own names, and the fraction that is held out."""
+    from catclf.training import Settings
+
+    given = {name: ctx.params[name] for name in SETTINGS if ctx.params[name] is not None}
+    return options.first_settings(Settings(validation=held_out, **given))
+
+
+def _draw(plot: Path | None, model: "Model") -> None:
     if plot is not None:
         from catclf.report.charts import save_cost_curve
 
-        save_cost_curve(plot, trained.model)
-    show_summary(trained, output, quiet)
-    exit_if_stopped(stop)
+        save_cost_curve(plot, model)
