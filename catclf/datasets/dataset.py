@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -23,6 +24,7 @@ Part = Literal["train", "validation", "test"]
 HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".he5")
 TABLE_ENDINGS = (".csv", ".tsv")
 ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS, ".npz")
+MANIFEST = "catclf-manifest.json"  # folders of images may have a manifest of others
 SOURCE_PIXELS = 250_000_000  # limit of one image: phones make 200 million
 _AT_ONCE = 1 << 24  # bytes of images hashed at a time
 
@@ -140,3 +142,8 @@ class Dataset:
 def pixel_digest(shape: tuple[int, ...], classes: tuple[str, str]) -> Any:
     """The start of the hash that is a data set's fingerprint: its pixels are to follow."""
     return hashlib.sha256(repr((shape, classes)).encode())
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether a folder holds the manifest of shards."""
+    return (folder / MANIFEST).is_file()

@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from catclf.datasets.dataset import Part
+from catclf.datasets.dataset import MANIFEST, Part
 from catclf.errors import DataError
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.storage.files import replacing
 from catclf.text import printable, reason
 from catclf.version import __version__
 
-NAME = "catclf-manifest.json"  # folders of images may have a manifest of others
+NAME = MANIFEST
+
 FORMAT, VERSION = "catclf-packed", 1
 SHARD = 65_536  # images: 128 parts of 512, 805 MB of 64x64 pixels
 BYTES_MAX = 64 * 1024 * 1024  # of a manifest: 100 000 shards have 30 MB
@@ -75,11 +76,6 @@ class Manifest:
     def files(self) -> set[str]:
         """The names of all shards."""
         return {shard.file for part in self.parts.values() for shard in part.shards}
-
-
-def is_packed(folder: Path) -> bool:
-    """Whether a folder holds a manifest."""
-    return (folder / NAME).is_file()
 
 
 def load(folder: Path) -> Manifest:

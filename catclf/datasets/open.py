@@ -10,8 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catclf.datasets.dataset import ENDINGS, HDF5_ENDINGS, TABLE_ENDINGS, Dataset, Part, Reading
-from catclf.datasets.manifest import is_packed
+from catclf.datasets.dataset import (
+    ENDINGS,
+    HDF5_ENDINGS,
+    TABLE_ENDINGS,
+    Dataset,
+    Part,
+    Reading,
+    is_packed,
+)
 from catclf.datasets.names import same_classes
 from catclf.datasets.sources import FileSource, to_dataset
 from catclf.errors import DataError

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from catclf.datasets import hdf5, schema
 from catclf.datasets.dataset import Labels, Part, Reading
+from catclf.datasets.dataset import is_packed as is_packed
 from catclf.datasets.manifest import (
     NAME,
     Manifest,
@@ -25,7 +26,6 @@ from catclf.datasets.manifest import (
     require_complete,
     sha256_of,
 )
-from catclf.datasets.manifest import is_packed as is_packed
 from catclf.datasets.sources import BLOCK, ArraySource
 from catclf.errors import DataError
 from catclf.maths import Pixels

@@ -16,14 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from catclf.datasets.dataset import Labels, Part, pixel_digest
+from catclf.datasets.dataset import Labels, Part, is_packed, pixel_digest
 from catclf.datasets.hdf5_write import write
 from catclf.datasets.manifest import (
     SHARD,
     Manifest,
     PackedPart,
     Shard,
-    is_packed,
     load,
     sha256_of,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,9 +17,11 @@ from catclf.objective.gram import gram
 from catclf.parallel import Team
 from catclf.samples import Labelled, take
 from catclf.splits import stratified_sample
-from catclf.training import penalty
 from catclf.training.options import TrainOptions
 from catclf.training.settings import Settings
+
+if TYPE_CHECKING:  # loaded where something is selected: a plain run starts without them
+    from catclf.training import penalty
 
 NEWTON_LIMIT = 4000  # images: a step then takes 1 s, and all of them 400 MB
 
@@ -59,6 +61,8 @@ def resolve(
     recorded: dict[str, Any] = {"flip": True} if options.plain and options.mirrors else {}
     z_threshold, counts = None, None
     if l2 is None or threshold is None:
+        from catclf.training import penalty
+
         selection, Y = _cross_validate(options, settings, data, workers, phase)
         l2 = selection.l2
         if threshold is None:
@@ -83,6 +87,8 @@ def _cross_validate(
 
     All rows of features where they are too many for Newton's method; a sample on K else.
     """
+    from catclf.training import penalty
+
     l2, seed, kind = options.fixed_l2, settings.seed, settings.class_weight
 
     def on_all(on_progress: OnProgress | None) -> penalty.Selection:
@@ -123,6 +129,8 @@ def _solver(options: TrainOptions, settings: Settings, l2: float, m: int, keeps_
 def _recorded(
     options: TrainOptions, selection: penalty.Selection, counts: Counts
 ) -> dict[str, Any]:
+    from catclf.training import penalty
+
     fixed = {"l2": options.fixed_l2, "threshold": options.fixed_threshold}
     return {
         "names": [name for name, value in fixed.items() if value is None],
