@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from catclf.cli import loaded
 from catclf.cli.stdout import Write, as_options, results, warn
 from catclf.errors import ImageError, InputError, OutputError, SettingsError
 from catclf.terminal.stream import is_file, is_terminal, use_colour
@@ -77,6 +78,7 @@ class Job:
             from catclf.model.file import load, naming
 
             trained = load(self.model)
+            loaded()
             head, line = _writer(trained, self.format, self.only, self.print0, output)
             if self.quiet and output is None:
                 head, line = b"", _nothing

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from catclf.cli import loaded
 from catclf.cli.signals import Stop, exit_if_stopped, stop_on_signals
 from catclf.cli.stdout import warn
 from catclf.cli.train.log import StepLog, both_of
@@ -51,6 +52,7 @@ class Run(NamedTuple):
             phase=phases(self.quiet),
             keeps_state=self.checkpoints is not None,
         )
+        loaded()
         with stop_on_signals() as stop:
             total, every = job.resolved.settings.expected_steps
             if log is not None:
