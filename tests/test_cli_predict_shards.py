@@ -93,6 +93,17 @@ def test_a_bad_shard_is_a_record_and_the_others_are_scored(
     assert lines == [EACH + 1, 2, EACH + 1]  # with their heads
 
 
+def test_lists_without_names_have_outputs_without_records(
+    run: Run, tmp_path: Path, shards: list[str]
+) -> None:
+    (tmp_path / "full").write_text(f"{shards[0]}\n")
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_text("")
+    assert run("predict", "@a", "@full", "@b", "@c", "--output-dir", "out").code == 0
+    lines = {path.name: path.read_text().count("\n") for path in (tmp_path / "out").iterdir()}
+    assert lines == {"a.tsv": 0, "full.tsv": EACH, "b.tsv": 0, "c.tsv": 0}
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

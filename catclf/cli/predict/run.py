@@ -94,7 +94,7 @@ class Job:
                     on_progress(tally.done)
             if left_out:
                 warn(str(left_out))
-            outputs.end()
+            outputs.finish()
 
     def _inputs(self, shards: list[Shard], left_out: LeftOut, ends: deque[int]) -> Iterable[Input]:
         """The inputs of all shards; of several, ``ends`` gets the number up to each one's last."""
@@ -160,6 +160,11 @@ class Outputs:
         if self._shards:
             self._open()
             self._write(self._head)
+
+    def finish(self) -> None:
+        """Finish the last output, and those of shards after it, which hold no inputs."""
+        while self._shards:
+            self.end()
 
     def _open(self) -> None:
         paths, output = self._shards[0]
