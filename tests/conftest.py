@@ -174,19 +174,24 @@ def write_hdf5(path: Path, **arrays: NDArray[np.generic] | list[bytes]) -> Path:
     return path
 
 
-@pytest.fixture
-def small_hdf5(tmp_path: Path) -> Path:
-    """Twenty 8x8 images, train and test in one file, in the course's schema."""
-    x, y = make_images(20)
-    test_x, test_y = make_images(10, seed=1)
+def write_both_parts(path: Path, m: int, test_m: int, size: int = 8) -> Path:
+    """Made images of a training and a test part in one file, in the course's schema."""
+    x, y = make_images(m, size)
+    test_x, test_y = make_images(test_m, size, seed=1)
     return write_hdf5(
-        tmp_path / "small.h5",
+        path,
         train_set_x=x,
         train_set_y=y,
         test_set_x=test_x,
         test_set_y=test_y,
-        list_classes=[b"non-cat", b"cat"],
+        list_classes=CLASSES,
     )
+
+
+@pytest.fixture
+def small_hdf5(tmp_path: Path) -> Path:
+    """Twenty 8x8 images, train and test in one file, in the course's schema."""
+    return write_both_parts(tmp_path / "small.h5", 20, 10)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CLASSES, Run, make_images, write_hdf5
+from conftest import CLASSES, Run, make_images, write_both_parts, write_hdf5
 from PIL import Image
 
 import catclf
@@ -18,16 +18,7 @@ from catclf.metrics import Counts
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Forty 20x20 images, and twenty more to test with."""
-    x, y = make_images(40, size=20)
-    test_x, test_y = make_images(20, size=20, seed=1)
-    return write_hdf5(
-        tmp_path / "data.h5",
-        train_set_x=x,
-        train_set_y=y,
-        test_set_x=test_x,
-        test_set_y=test_y,
-        list_classes=[b"non-cat", b"cat"],
-    )
+    return write_both_parts(tmp_path / "data.h5", 40, 20, 20)
 
 
 def lines(text: str) -> dict[str, str]:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import GREEN, RED, Run, make_images, paint, write_hdf5
+from conftest import GREEN, RED, Run, make_images, paint, write_both_parts, write_hdf5
 
 import catclf
 from catclf.datasets import Part, Reading, has_both_parts, open_dataset, open_source, stores_pixels
-from catclf.datasets.manifest import NAME, load
+from catclf.datasets.dataset import MANIFEST
+from catclf.datasets.manifest import load
 from catclf.datasets.packed import PackedRows
 from catclf.datasets.packed_write import write_folder
 from catclf.errors import DataError
@@ -22,16 +23,7 @@ from catclf.training import Settings
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """300 images of 4x4 with a test part of 30."""
-    x, y = make_images(300, 4)
-    test_x, test_y = make_images(30, 4, seed=1)
-    return write_hdf5(
-        tmp_path / "source.h5",
-        train_set_x=x,
-        train_set_y=y,
-        test_set_x=test_x,
-        test_set_y=test_y,
-        list_classes=[b"non-cat", b"cat"],
-    )
+    return write_both_parts(tmp_path / "source.h5", 300, 30, 4)
 
 
 @pytest.fixture
@@ -45,7 +37,7 @@ def packed(run: Run, source: Path, tmp_path: Path) -> Path:
 
 
 def test_the_manifest_says_what_is_there(packed: Path) -> None:
-    fields = json.loads((packed / NAME).read_text())
+    fields = json.loads((packed / MANIFEST).read_text())
     assert (fields["complete"], fields["classes"]) == (True, ["non-cat", "cat"])
     assert fields["preprocess"]["size"] == 4
     shards = fields["parts"]["train"]["shards"]
@@ -55,7 +47,7 @@ def test_the_manifest_says_what_is_there(packed: Path) -> None:
         assert shard["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
         assert shard["bytes"] == path.stat().st_size
     assert sorted(path.name for path in packed.iterdir()) == sorted(
-        [NAME, "test-00000.h5", "train-00000.h5", "train-00001.h5", "train-00002.h5"]
+        [MANIFEST, "test-00000.h5", "train-00000.h5", "train-00001.h5", "train-00002.h5"]
     )
 
 
@@ -217,12 +209,12 @@ def test_a_shard_that_is_not_the_packed_one_is_named(run: Run, packed: Path, har
     ],
 )
 def test_a_manifest_that_is_not_sound_is_refused(packed: Path, harm: object) -> None:
-    fields = json.loads((packed / NAME).read_text())
+    fields = json.loads((packed / MANIFEST).read_text())
     harm(fields)  # type: ignore[operator]
-    (packed / NAME).write_text(json.dumps(fields))
+    (packed / MANIFEST).write_text(json.dumps(fields))
     with pytest.raises(DataError, match="packed"):
         open_dataset(packed)
-    (packed / NAME).write_text("[" * 100_000)
+    (packed / MANIFEST).write_text("[" * 100_000)
     with pytest.raises(DataError, match="is damaged"):
         open_dataset(packed)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from model_files import Opened, opened
 from networks import random_weights
 from numpy.typing import NDArray
 from PIL import Image
-from test_features_model import Opened, opened
 
 from catclf.datasets import Dataset, Reading, open_dataset
 from catclf.datasets.decoded import DecodedImages

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from model_files import Opened, opened
 from numpy.typing import NDArray
 
 from catclf.errors import ModelError
@@ -57,23 +54,6 @@ def test_the_filters_are_what_can_be_seen(model: Model) -> None:
         np.testing.assert_allclose(tile, expected, atol=0.6)
 
 
-@dataclass
-class Opened:
-    """A model file's arrays and meta, to be changed."""
-
-    arrays: dict[str, NDArray[Any]]
-    meta: dict[str, Any]
-
-    def write(self, path: Path) -> Path:
-        arrays = self.arrays | {"meta": np.array(json.dumps(self.meta))}
-        with zipfile.ZipFile(path, "w") as made:
-            for name, array in arrays.items():
-                content = io.BytesIO()
-                np.lib.format.write_array(content, array, (1, 0), allow_pickle=False)
-                made.writestr(f"{name}.npy", content.getvalue())
-        return path
-
-
 def set_all(name: str, value: float) -> Callable[[Opened], object]:
     return lambda file: file.arrays.update({name: np.full_like(file.arrays[name], value)})
 
@@ -109,9 +89,7 @@ CHANGES: dict[str, Callable[[Opened], object]] = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_changed_file_is_refused(name: str, model: Model, tmp_path: Path) -> None:
     save(model, tmp_path / "model.npz")
-    with np.load(tmp_path / "model.npz") as stored:
-        arrays = {member: stored[member] for member in stored}
-    file = Opened(arrays, json.loads(str(arrays.pop("meta"))))
+    file = opened(tmp_path / "model.npz")
     assert load(file.write(tmp_path / "same.npz")).n == RECIPE.n
     CHANGES[name](file)
     with pytest.raises(ModelError) as refused:
@@ -124,9 +102,7 @@ def test_the_largest_numbers_that_are_taken_give_finite_rows(
     name: str, model: Model, tmp_path: Path
 ) -> None:
     save(model, tmp_path / "model.npz")
-    with np.load(tmp_path / "model.npz") as stored:
-        arrays = {member: stored[member] for member in stored}
-    file = Opened(arrays, json.loads(str(arrays.pop("meta"))))
+    file = opened(tmp_path / "model.npz")
     set_all(name, 1e5)(file)
     again = load(file.write(tmp_path / "large.npz"))
     assert np.isfinite(again.scores(images_of(3))).all()

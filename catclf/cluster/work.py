@@ -12,8 +12,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from catclf.datasets.dataset import Part
-from catclf.datasets.manifest import NAME, load
+from catclf.datasets.dataset import MANIFEST, Part
+from catclf.datasets.manifest import load
 from catclf.datasets.packed import PackedRows
 from catclf.errors import DataError
 from catclf.machine import cores
@@ -98,7 +98,7 @@ class Window:
 
 def manifest_digest(folder: Path) -> str:
     """The SHA-256 of a folder's manifest, by which workers know that they see the same one."""
-    return hashlib.sha256((folder / NAME).read_bytes()).hexdigest()
+    return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
 
 
 def sums(

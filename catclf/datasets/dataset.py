@@ -21,6 +21,7 @@ Labels = NDArray[np.int64]
 
 
 Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
 HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".he5")
 TABLE_ENDINGS = (".csv", ".tsv")
 ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS, ".npz")

@@ -21,6 +21,7 @@ from catclf.datasets.parts import (
     loose_files,
     named_after_classes,
     part_kind,
+    parts_among,
     seen_through,
     system_folders,
 )
@@ -69,8 +70,7 @@ def parts(root: Path, reading: Reading | None = None) -> set[Part]:
     """The parts that hold class folders, or with labels in names those that hold named files."""
     if reading is not None and reading.label_from == "name":
         return set(_named_parts(root))
-    held: set[Part] = {kind for kind in find_layout(root).parts if kind != "other"}
-    return _with_test(held)
+    return parts_among(find_layout(root).parts)
 
 
 def label_in_name(name: str) -> str:
@@ -79,13 +79,6 @@ def label_in_name(name: str) -> str:
     found = re.match(r"(.*?[^\W\d_])[\s._-]*(?:\(?\d+\)?[\s._-]*)+\D?$", stem)
     label = found[1] if found else stem
     return label.strip(" ._-") if re.search(r"[^\W\d_]", label) else ""
-
-
-def _with_test(held: set[Part]) -> set[Part]:
-    """The parts, where validation images are the test part if there is no other."""
-    if "validation" in held and "test" not in held:
-        return (held - {"validation"}) | {"test"}
-    return held
 
 
 def _of_part(root: Path, layout: Layout, part: Part) -> tuple[Classes, Path]:

@@ -13,6 +13,14 @@ from catclf.errors import DataError
 from catclf.maths import Pixels
 
 
+def row_numbers(rows: NDArray[np.integer[Any]], m: int, shown: str) -> NDArray[np.integer[Any]]:
+    """Numbers of m rows counted from the start. Raises IndexError for those that are not there."""
+    numbers = np.asarray(rows)
+    if len(numbers) and not -m <= numbers.min() <= numbers.max() < m:
+        raise IndexError(f"{shown} has {m} rows")
+    return numbers % m
+
+
 class DiskRows:
     """Rows of an HDF5 data set uint8 (m, size, size, 3), with what is used of an array.
 
@@ -49,10 +57,7 @@ class DiskRows:
             if step == 1:
                 return self._between(start, stop)
             rows = np.arange(start, stop, step)
-        numbers = np.asarray(rows)
-        if len(numbers) and not -len(self) <= numbers.min() <= numbers.max() < len(self):
-            raise IndexError(f"{self._shown} has {len(self)} rows")
-        numbers = numbers % len(self)
+        numbers = row_numbers(rows, len(self), self._shown)
         pixels = np.empty((len(numbers), *self.shape[1:]), dtype=np.uint8)
         for place, row in enumerate(numbers.tolist()):
             pixels[place] = self._between(row, row + 1)[0]

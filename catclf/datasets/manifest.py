@@ -15,8 +15,6 @@ from catclf.storage.files import replacing
 from catclf.text import printable, reason
 from catclf.version import __version__
 
-NAME = MANIFEST
-
 FORMAT, VERSION = "catclf-packed", 1
 SHARD = 65_536  # images: 128 parts of 512, 805 MB of 64x64 pixels
 BYTES_MAX = 64 * 1024 * 1024  # of a manifest: 100 000 shards have 30 MB
@@ -70,7 +68,7 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Replace the manifest in a folder, wholly or not at all. Raises OutputError."""
         fields = {"format": FORMAT, "version": VERSION, "catclf": __version__, **asdict(self)}
-        with replacing(folder / NAME) as file:
+        with replacing(folder / MANIFEST) as file:
             file.write(json.dumps(fields, indent=1).encode() + b"\n")
 
     def files(self) -> set[str]:
@@ -80,7 +78,7 @@ class Manifest:
 
 def load(folder: Path) -> Manifest:
     """The manifest of a folder, complete or not. Raises DataError for one that is not sound."""
-    path = folder / NAME
+    path = folder / MANIFEST
     shown = printable(path)
     try:
         if path.stat().st_size > BYTES_MAX:

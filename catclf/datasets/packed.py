@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.datasets import hdf5, schema
-from catclf.datasets.dataset import Labels, Part, Reading
-from catclf.datasets.dataset import is_packed as is_packed
+from catclf.datasets.dataset import MANIFEST, Labels, Part, Reading
+from catclf.datasets.hdf5_rows import row_numbers
 from catclf.datasets.manifest import (
-    NAME,
     Manifest,
     PackedPart,
     Shard,
@@ -62,7 +61,7 @@ def parts(folder: Path) -> set[Part]:
 
 def holds(folder: Path, file: Path) -> bool:
     """Whether a file that is there is the manifest or a shard of a packed folder."""
-    names = {NAME, *load(folder).files()}
+    names = {MANIFEST, *load(folder).files()}
     return any((folder / name).exists() and file.samefile(folder / name) for name in names)
 
 
@@ -100,11 +99,9 @@ class PackedRows:
                 self.read_into(start, images)
                 return images
             rows = np.arange(start, stop, step)
-        numbers = np.asarray(rows)
-        if len(numbers) and not -len(self) <= numbers.min() <= numbers.max() < len(self):
-            raise IndexError(f"{printable(self.folder)} has {len(self)} rows")
+        numbers = row_numbers(rows, len(self), printable(self.folder))
         images = np.empty((len(numbers), *self.shape[1:]), np.uint8)
-        for place, row in enumerate((numbers % len(self)).tolist()):
+        for place, row in enumerate(numbers.tolist()):
             self.read_into(row, images[place : place + 1])
         return images
 

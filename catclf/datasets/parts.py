@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from catclf.datasets.dataset import PARTS, Part
 from catclf.datasets.names import CAT, key, match, negated
 from catclf.errors import DataError
 from catclf.images.formats import ENDINGS
@@ -70,6 +71,15 @@ def part_kind(name: str) -> Kind | None:
         if pattern.fullmatch(key(name)):
             return kind
     return None
+
+
+def parts_among(kinds: Iterable[str | None]) -> set[Part]:
+    """The parts among some kinds; validation images are the test part if there is no other."""
+    named = set(kinds)
+    held = {part for part in PARTS if part in named}
+    if "validation" in held and "test" not in held:
+        held = (held - {"validation"}) | {"test"}
+    return held
 
 
 @dataclass

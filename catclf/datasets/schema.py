@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from catclf.datasets.dataset import Part, Reading
-from catclf.datasets.parts import part_kind
+from catclf.datasets.parts import part_kind, parts_among
 from catclf.errors import DataError
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.text import printable
@@ -78,10 +78,7 @@ def find_keys(
 
 def parts(listed: Iterable[str]) -> set[Part]:
     """Those parts of which images and labels are among the keys."""
-    held: set[Part] = {kind for kind in _pairs(listed) if kind is not None}
-    if "validation" in held and "test" not in held:
-        held = (held - {"validation"}) | {"test"}
-    return held
+    return parts_among(_pairs(listed))
 
 
 def role(key: str) -> tuple[Part | None, Role | None]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from catclf.datasets.dataset import Labels, Part, Reading
 from catclf.datasets.names import forget_folders, other_spelling, require_distinct
-from catclf.datasets.parts import folders_in, part_kind
+from catclf.datasets.parts import folders_in, part_kind, parts_among
 from catclf.datasets.sources import FileSource, size_of_files
 from catclf.datasets.table_format import Columns, Format, find_columns, find_format
 from catclf.errors import DataError
@@ -76,13 +76,9 @@ def read(path: Path, part: Part, reading: Reading) -> FileSource:
 def parts(path: Path, reading: Reading | None = None) -> set[Part]:
     """The parts that a column of the table tells; none where no column does."""
     try:
-        kinds = set(_kinds(_read_rows(path, reading or Reading())) or [])
+        return parts_among(_kinds(_read_rows(path, reading or Reading())) or [])
     except DataError:  # reading it will say what is wrong
         return set()
-    held: set[Part] = {kind for kind in kinds if kind in ("train", "validation", "test")}  # type: ignore[misc]
-    if "validation" in held and "test" not in held:
-        held = (held - {"validation"}) | {"test"}
-    return held
 
 
 def _read_rows(path: Path, reading: Reading) -> _Rows:
