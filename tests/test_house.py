@@ -24,6 +24,7 @@ DOORS = {
     "distributed": ("cluster/engine.py",),
     "PIL": ("images/decode.py", "images/png.py", "images/tones.py"),
     "h5py": ("datasets/hdf5.py", "datasets/hdf5_apart.py", "datasets/hdf5_write.py"),
+    "llvmlite": ("features/network/numba_kernels.py",),
     "numba": ("features/network/numba_kernels.py", "objective/numba_kernels.py"),
     "pillow_heif": ("images/decode.py",),
     "onnx": ("export/graph.py",),

@@ -54,7 +54,7 @@ class _Depthwise:
 
     ``runs`` are the weights (kernel, kernel, group * channels), repeated for ``group`` neighbouring
     results, and ``row`` are the biases of a whole row of results (side * channels,). ``rows`` of
-    results are made at a time.
+    results are made at a time. Compiled sums need no repeated weights: their group is 1.
     """
 
     kernel: int
@@ -70,11 +70,13 @@ class _Depthwise:
     rows: int
 
     @classmethod
-    def of(cls, layer: Convolution, w: Floats32, b: Floats32, inner: int) -> _Depthwise:
+    def of(
+        cls, layer: Convolution, w: Floats32, b: Floats32, inner: int, compiled: bool
+    ) -> _Depthwise:
         kernel, stride, channels = layer.kernel, layer.stride, layer.outputs
         side, before, after = same_padding(inner, kernel, stride)
         group = 1
-        if stride == 1:
+        if stride == 1 and not compiled:
             fits = [count for count in range(1, side + 1) if side % count == 0]
             group = next((count for count in fits if count * channels >= RUN), side)
         lines = BAND // ((before + inner + after) * channels)
@@ -113,7 +115,7 @@ class Network:
         self._blocks = []
         for at in range(0, len(layers) - 1, 3):
             expand = _Pointwise.of(*layers[at], inner)
-            depthwise = _Depthwise.of(*layers[at + 1], inner)
+            depthwise = _Depthwise.of(*layers[at + 1], inner, kernels is not None)
             inner = depthwise.side
             project = _Pointwise.of(*layers[at + 2], inner)
             self._blocks.append(_Block(expand, depthwise, project))
@@ -163,9 +165,13 @@ class Network:
             Z = result[top * side : (top + count) * side]
             np.matmul(inside, block.project.w, out=Z)
             rows = Z.reshape(count, -1)
+            inputs = X[top * side : (top + count) * side]
+            if block.project.residual and self._kernels:
+                self._kernels.add(rows, block.project.row, inputs.reshape(count, -1))
+                continue
             rows += block.project.row
             if block.project.residual:
-                Z += X[top * side : (top + count) * side]
+                Z += inputs
         return result
 
     def _fill(self, lines: Floats32, X: Floats32, first: int, block: _Block, space: _Space) -> None:
@@ -194,7 +200,7 @@ class Network:
         rows = out.reshape(-1, len(step.row))
         if self._kernels:
             flat = lines.reshape(len(lines), -1)
-            self._kernels.depthwise(flat, step.runs, step.row, step.stride, step.channels, rows)
+            self._kernels.depthwise(flat, step.runs, step.row, step.stride, step.side, rows)
             return out
         down, across, each = lines.strides
         count, groups, run = len(rows), step.side // step.group, step.runs.shape[2]
