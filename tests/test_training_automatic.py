@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -19,6 +19,14 @@ from catclf.images.preprocess import Preprocess
 from catclf.maths import Floats, Pixels
 from catclf.splits import split
 from catclf.training import Settings, TrainOptions, prepare_job
+from catclf.training.automatic import resolve
+
+
+class Rows(NamedTuple):
+    """Rows of features with labels, as the solvers see them."""
+
+    images: Any
+    Y: Floats
 
 
 def noise(m: int, size: int, seed: int) -> tuple[Pixels, NDArray[np.int64]]:
@@ -155,3 +163,25 @@ def test_notes_of_validation_images_are_warnings(run: Run, tmp_path: Path) -> No
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("catclf: v: ")
     assert "bad.png" in result.stderr or "1 image" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("features", "m", "keeps_state", "solver"),
+    [
+        ("hog", 1000, False, "newton"),
+        ("hog", 1001, False, "lbfgs"),
+        ("hog", 100, True, "lbfgs"),  # Newton's method keeps no state
+        ("pixels", 4000, False, "newton"),
+        ("pixels", 4001, False, "gd"),
+        ("pixels", 100, True, "gd"),
+    ],
+)
+def test_the_default_solver_follows_features_and_the_number_of_rows(
+    features: str, m: int, keeps_state: bool, solver: str
+) -> None:
+    rng = np.random.default_rng(3)
+    rows = rng.random((m, 2), dtype=np.float32)
+    data = Rows(rows, (rows[:, 0] + rng.normal(0, 0.1, m) > 0.5).astype(float)[None])
+    options = TrainOptions(features, l2="auto" if features == "pixels" else 1.0, threshold=0.5)
+    resolved = resolve(options, Settings(), data, keeps_state=keeps_state)
+    assert resolved.settings.solver == solver
