@@ -6,7 +6,7 @@ import ctypes
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +14,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from forking import TIMEOUT, Server
+from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -25,6 +27,9 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else ONNX Runtime writes files to t
 FUSED = pytest.param(
     "fused", marks=pytest.mark.skipif(find_spec("numba") is None, reason="no Numba")
 )
+# A loaded machine fails no test.
+settings.register_profile("catclf", deadline=None)
+settings.load_profile("catclf")
 GREEN, RED = (0, 255, 0), (255, 0, 0)
 
 
@@ -63,9 +68,20 @@ class Result:
 Run = Callable[..., Result]
 
 
+@pytest.fixture(scope="session")
+def forking() -> Iterator[Server]:
+    server = Server(command())
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Run the installed command in a subprocess, in an empty folder, and wait for its end."""
+def run(tmp_path: Path, forking: Server) -> Run:
+    """Run the command in a process of its own, in an empty folder, and wait for its end.
+
+    With ``env`` or ``preexec``, or ``fresh``, that is the installed command in a new process; else
+    one that begins with the libraries loaded.
+    """
 
     def run(
         *args: str | Path,
@@ -73,21 +89,27 @@ def run(tmp_path: Path) -> Run:
         env: dict[str, str] | None = None,
         cwd: Path = tmp_path,
         preexec: Callable[[], None] | None = None,
+        fresh: bool = False,
     ) -> Result:
-        done = subprocess.run(
-            [command(), *map(str, args)],
-            input=input.encode() if isinstance(input, str) else input,
-            stdin=subprocess.DEVNULL if input is None else None,
-            capture_output=True,
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            timeout=120,
-            preexec_fn=preexec,
-        )
-        stdout = done.stdout.decode(errors="backslashreplace")
-        stderr = done.stderr.decode(errors="backslashreplace")
+        arguments = [str(arg) for arg in args]
+        given = input.encode() if isinstance(input, str) else input
+        if fresh or env is not None or preexec is not None:
+            done = subprocess.run(
+                [command(), *arguments],
+                input=given,
+                stdin=subprocess.DEVNULL if given is None else None,
+                capture_output=True,
+                cwd=cwd,
+                env={**os.environ, **(env or {})},
+                timeout=TIMEOUT,
+                preexec_fn=preexec,
+            )
+            code, out, err = done.returncode, done.stdout, done.stderr
+        else:
+            code, out, err = forking.run(arguments, given, cwd)
+        stdout, stderr = (text.decode(errors="backslashreplace") for text in (out, err))
         assert "Traceback" not in stderr, stderr
-        return Result(done.returncode, stdout, stderr)
+        return Result(code, stdout, stderr)
 
     return run
 
