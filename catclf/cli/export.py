@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from catclf.cli.options import OUTPUT, Quiet
+from catclf.cli.options import OUTPUT, ModelArgument, Quiet
 from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put
 from catclf.errors import SettingsError
@@ -27,7 +27,7 @@ ENDINGS: dict[str, Format] = {
 
 
 def export(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model file made by train.")],
+    model: ModelArgument,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write.", rich_help_panel=OUTPUT)
     ] = Path("model.onnx"),

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from catclf.cli.completion import complete_topic
 from catclf.cli.stdout import put
 from catclf.errors import InputError
 from catclf.terminal.stream import is_terminal
@@ -23,6 +24,7 @@ def help(
         typer.Argument(
             metavar="[TOPIC]",
             help="A topic, or the name of a command.",
+            autocompletion=complete_topic,
             show_default="the list of topics",
         ),
     ] = None,
