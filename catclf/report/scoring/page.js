@@ -14,7 +14,7 @@ async function prepare(source) {
   const bitmap = await createImageBitmap(source, options);
   const { width, height } = bitmap;
   if (width * height > PIXELS_MAX) throw new Error(`has ${width}x${height} pixels, which are too many`);
-  const canvas = new OffscreenCanvas(width, height);
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
