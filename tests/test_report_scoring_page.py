@@ -133,6 +133,24 @@ def test_scores_of_patches(browser: Browser, tmp_path: Path, size: int, flip: bo
     require_equal(browser, patch_model(size, flip), draw_files(tmp_path, 6), tmp_path)
 
 
+@NEEDS_BROWSER
+def test_a_jpeg_is_turned_and_made_smaller_nearly_as_here(browser: Browser, tmp_path: Path) -> None:
+    drawing = Image.fromarray(DRAWN[3]).resize((300, 200), Image.Resampling.BICUBIC)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a quarter to the right
+    paths = [tmp_path / name for name in ("plain.jpg", "turned.jpg", "small.jpg")]
+    drawing.save(paths[0], quality=95)
+    drawing.save(paths[1], quality=95, exif=turned)
+    drawing.resize((50, 40)).save(paths[2], quality=95)
+    model = pixel_model(Preprocess(32))
+    browser.open(write_page(model, tmp_path))
+    cards = give(browser, paths)
+    Z = model.scores(np.stack([catclf.read_image(path, model.preprocess) for path in paths]))[0]
+    assert abs(Z[0] - Z[1]) > 0.5
+    np.testing.assert_allclose([float(card["z"]) for card in cards], Z, rtol=0, atol=0.05)
+    assert ["large JPEG" in card["text"] for card in cards] == [True, True, False]
+
+
 MAP = """const c = document.querySelector('#cards .map');
 return [c.width, ...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"""
 
