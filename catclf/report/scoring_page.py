@@ -166,8 +166,8 @@ def _computed(model: Model) -> str:
         "An image is turned upright as its EXIF data say, put on the background (red, green, blue "
         f"{background}) where it is transparent, and {fit}: bicubic resampling as Pillow does it, "
         f"in the same whole numbers. Then z&nbsp;=&nbsp;wᵀx&nbsp;+&nbsp;b, {inputs}, and "
-        f"P({positive}) = 1&nbsp;/&nbsp;(1&nbsp;+&nbsp;e<sup>&minus;z</sup>). The answer is {positive} "
-        f"where {_rule(model)}."
+        f"P({positive}) = 1&nbsp;/&nbsp;(1&nbsp;+&nbsp;e<sup>&minus;z</sup>). "
+        f"The answer is {positive} where {_rule(model)}."
     )
 
 
