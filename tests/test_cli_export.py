@@ -52,6 +52,16 @@ def test_a_graph_scores_as_predict(model: Path, run: Run, tmp_path: Path) -> Non
     np.testing.assert_allclose(probabilities, printed, rtol=0, atol=1e-6)
 
 
+def test_a_page_is_one_file(model: Path, run: Run, tmp_path: Path) -> None:
+    result = run("export", model, "-o", "try.html")
+    assert (result.code, result.stderr) == (0, "")
+    page = (tmp_path / "try.html").read_text(encoding="utf-8")
+    size = len(page.encode())
+    assert result.stdout == f"try.html: html, {size:,} bytes, for images in any browser\n"
+    assert "model.npz" in page
+    assert page.endswith("</html>\n")
+
+
 def test_the_format_goes_before_the_ending_and_quiet_is_silent(model: Path, run: Run) -> None:
     result = run("export", model, "-o", "weights.txt", "--format", "weights-csv", "-q")
     assert (result.code, result.stdout, result.stderr) == (0, "", "")
@@ -60,10 +70,14 @@ def test_the_format_goes_before_the_ending_and_quiet_is_silent(model: Path, run:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("model.npz", "-o", "model.txt"), "cannot tell the format: end it in .onnx or .csv"),
+        (
+            ("model.npz", "-o", "model.txt"),
+            "cannot tell the format: end it in .onnx, .html or .csv, or give --format",
+        ),
         (("none.npz",), "none.npz: no such file or directory: train one first"),
         (("model.npz", "-o", "model.npz", "--format", "onnx"), "is another file of this run"),
         (("hog.npz", "-o", "weights.csv"), "this model has features hog"),
+        (("hog.npz", "-o", "try.html"), "a page is for models of pixels or patches, and"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_in_one_line(

@@ -98,7 +98,8 @@ def test_every_call_is_of_a_command_with_its_own_options(page: Path) -> None:
 
 @PAGES
 def test_every_option_that_is_named_exists(page: Path) -> None:
-    known = set().union(*map(options, COMMANDS)) | {"--debug", "--version"} | OTHERS
+    own = {"--debug", "--version", "--install-completion"}  # of the program
+    known = set().union(*map(options, COMMANDS)) | own | OTHERS
     for span in spans(page.read_text()):
         for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", span):
             assert option in known, span
@@ -172,8 +173,18 @@ def test_the_wheel_takes_the_pages_along(tmp_path: Path) -> None:
         assert shipped == {f"catclf/docs/{page.name}" for page in readme.PAGES[1:]}
         for page in readme.PAGES[1:]:
             assert archive.read(f"catclf/docs/{page.name}") == page.read_bytes()
+        for part in (ROOT / "catclf" / "report" / "scoring").iterdir():
+            assert archive.read(f"catclf/report/scoring/{part.name}") == part.read_bytes()
 
 
 def test_the_package_finds_its_pages() -> None:
     found = {page.name for page in (files("catclf") / "docs").iterdir()}
     assert found == {page.name for page in readme.PAGES[1:]}
+
+
+def test_the_page_on_changes_begins_with_this_version() -> None:
+    heads = re.findall(r"^## (.*)$", (readme.DOCS / "changes.md").read_text(), re.MULTILINE)
+    assert heads[0] == catclf.__version__
+    assert heads[-1] == "Before version 1"
+    section = readme.README.read_text().partition("\n## Changes\n")[2].partition("\n## ")[0]
+    assert catclf.__version__ in section

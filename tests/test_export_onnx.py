@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from networks import random_weights
+from test_features_hog import tied_images
 
 import catclf
 from catclf.export import to_onnx
@@ -91,6 +92,11 @@ def test_pixels(size: int) -> None:
 def test_hog(size: int, flip: bool) -> None:
     images = photographs(20, size)
     require_equal(model_of(learn("hog", images, flip=flip), size, images), images, 1e-4)
+
+
+def test_hog_of_equally_long_gradients() -> None:
+    images = tied_images()
+    require_equal(model_of(learn("hog", images, flip=False), 16, images), images, 1e-4)
 
 
 @pytest.mark.parametrize(("size", "flip"), [(64, True), (64, False), (131, True)])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
+from itertools import combinations
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,7 +15,7 @@ from tests_read import no_arrays
 from catclf.errors import ModelError, SettingsError, ShapeError
 from catclf.features import learn, restore
 from catclf.features.base import Features
-from catclf.features.hog import COLOURS, HogFeatures
+from catclf.features.hog import COLOURS, HogFeatures, oriented_gradients
 
 
 def scenes(m: int, size: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -105,3 +109,37 @@ def test_small_images_and_other_shapes_are_refused() -> None:
         HogFeatures(16).transform(scenes(1, 17))
     with pytest.raises(ShapeError):
         HogFeatures(16).transform(scenes(1, 16).astype(np.int64))
+
+
+def tied_images(count: int = 40) -> NDArray[np.uint8]:
+    """Images with a pixel whose gradients are equally long in red and green, and point elsewhere.
+
+    First those for which np.hypot, which does not round correctly, says that green is longer.
+    """
+    sums = defaultdict(list)
+    for a in range(1, 256):
+        for b in range(a, 256):
+            sums[a * a + b * b].append((a, b))
+    pairs = [pair for ways in sums.values() for pair in combinations(ways, 2)]
+    pairs.sort(key=lambda pair: float(np.hypot(*pair[1])) <= float(np.hypot(*pair[0])))
+    images = np.zeros((count, 16, 16, 3), np.uint8)
+    for image, (red, green) in zip(images, pairs, strict=False):
+        image[9, 8, :2], image[8, 9, :2] = (red[0], green[0]), (red[1], green[1])
+    return images
+
+
+def test_of_equally_long_gradients_the_first_channel_is_taken() -> None:
+    for image in tied_images():
+        expected = np.zeros((8, 8, 9))
+        pixels = image.astype(int).tolist()
+        for y in range(16):
+            for x in range(16):
+                gradients = []
+                for c in range(3):
+                    down = pixels[y + 1][x][c] - pixels[y - 1][x][c] if 0 < y < 15 else 0
+                    across = pixels[y][x + 1][c] - pixels[y][x - 1][c] if 0 < x < 15 else 0
+                    gradients.append((down, across))
+                down, across = max(gradients, key=lambda each: each[0] ** 2 + each[1] ** 2)
+                angle = math.degrees(math.atan2(down, across)) % 180
+                expected[y // 2, x // 2, int(angle // 20) % 9] += math.hypot(down, across) / 4
+        np.testing.assert_allclose(oriented_gradients(image[None], 8, 8)[0], expected, rtol=1e-12)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from catclf.cli.completion import complete_class
 from catclf.cli.json_text import json_line
 from catclf.cli.open_data import open_labelled
 from catclf.cli.options import DATA, OUTPUT, JsonOrText, ModelPath, PartOption
@@ -42,6 +43,7 @@ def explain(
         str | None,
         typer.Option(
             help="The true class, for the loss.",
+            autocompletion=complete_class,
             show_default="that in the data set, else the predicted class",
         ),
     ] = None,

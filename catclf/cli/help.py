@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from catclf.cli.completion import complete_topic
 from catclf.cli.stdout import put
 from catclf.errors import InputError
 from catclf.terminal.stream import is_terminal
@@ -23,9 +24,17 @@ def help(
         typer.Argument(
             metavar="[TOPIC]",
             help="A topic, or the name of a command.",
+            autocompletion=complete_topic,
             show_default="the list of topics",
         ),
     ] = None,
+    man: Annotated[
+        bool,
+        typer.Option(
+            "--man",
+            help="Print a manual page for man: of all commands, or of the topic or command.",
+        ),
+    ] = False,
 ) -> None:
     """Show a page of the documentation, or the list of its topics.
 
@@ -34,7 +43,9 @@ def help(
     Example: catclf help pipelines
     """
     pages = read_pages()
-    if topic is None:
+    if man:
+        put(_manual(ctx, topic, pages))
+    elif topic is None:
         put(_list_topics(pages))
     elif topic in pages:
         put(_show_page(pages[topic]))
@@ -75,12 +86,32 @@ def _show_page(page: str) -> str:
     return render(text, sys.stdout)
 
 
+def _manual(ctx: typer.Context, topic: str | None, pages: dict[str, str]) -> str:
+    """A manual page in roff. Raises InputError if the topic is none."""
+    from catclf.cli import manual
+
+    plain = {name: _COMMENT.sub("", page) for name, page in pages.items()}
+    program: Any = ctx.parent and ctx.parent.command
+    if topic is None:
+        return manual.program_manual(program, ctx.parent, plain)
+    if topic in plain:
+        return manual.topic_manual(topic, plain[topic])
+    command = _command(ctx, topic, list(pages))
+    context = command.make_context(topic, [], parent=ctx.parent, resilient_parsing=True)
+    return manual.command_manual(topic, command, context)
+
+
 def _show_command(ctx: typer.Context, name: str, topics: list[str]) -> None:
     """Show the help of a command. Raises InputError if the name is not one."""
+    _command(ctx, name, topics).make_context(name, ["--help"], parent=ctx.parent)
+
+
+def _command(ctx: typer.Context, name: str, topics: list[str]) -> Any:
+    """The command of this name. Raises InputError."""
     program: Any = ctx.parent and ctx.parent.command
     names = program.list_commands(ctx.parent)
     if name in names:
-        program.get_command(ctx.parent, name).make_context(name, ["--help"], parent=ctx.parent)
+        return program.get_command(ctx.parent, name)
     from difflib import get_close_matches
 
     close = get_close_matches(name, [*topics, *names], n=1)

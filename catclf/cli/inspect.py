@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catclf.cli.json_text import json_line
-from catclf.cli.options import OUTPUT, JsonOrText
+from catclf.cli.options import OUTPUT, JsonOrText, ModelArgument
 from catclf.cli.stdout import put
 from catclf.storage.files import replacing, require_writable
 from catclf.text import aligned, counted, printable, setting_rows
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model file made by train.")],
+    model: ModelArgument,
     image_file: Annotated[
         Path | None,
         typer.Option(

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
+from catclf.cli.completion import complete_columns, complete_model
 from catclf.errors import SettingsError
 
 DATA, FEATURES, TRAINING, OUTPUT = "Data", "Features", "Training", "Output"
@@ -33,15 +34,20 @@ PositiveName = Annotated[
 ]
 
 
+MODEL_HELP = "Model file made by train."
 ModelPath = Annotated[
     Path,
     typer.Option(
         "--model",
         "-m",
         envvar="CATCLF_MODEL",
-        help="Model file made by train.",
+        help=MODEL_HELP,
         show_default=True,
+        autocompletion=complete_model,
     ),
+]
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model)
 ]
 SOURCE_HELP = "HDF5 file, class folders, CSV or TSV table, or .npz."
 SourcePath = Annotated[Path, typer.Argument(metavar="SOURCE", help=SOURCE_HELP)]
@@ -120,6 +126,7 @@ class SourceOptions(NamedTuple):
             metavar="PATH,LABEL",
             help="Columns of a table, by name or number.",
             show_default="path and label, or the like",
+            autocompletion=complete_columns,
             rich_help_panel=DATA,
         ),
     ] = None

@@ -61,7 +61,9 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         given = list(args)
         try:
-            if any(arg == "" or arg.endswith("=") for arg in given):
+            if not ctx.resilient_parsing and any(
+                arg == "" or arg.endswith("=") for arg in given
+            ):  # a command line to be completed may hold anything
                 self._refuse_empty(ctx, given)
             return super().parse_args(ctx, args)
         except typer.TyperException as error:

@@ -47,11 +47,11 @@ def _votes(graph: Graph, pixels: str, size: int) -> str:
     """The gradient's length in the bin of its direction, else 0: (N, BINS, size, size)."""
     down, across = _differences(graph, pixels, 2, size), _differences(graph, pixels, 3, size)
     squares = graph.add("Add", graph.add("Mul", down, down), graph.add("Mul", across, across))
-    length = graph.add("Sqrt", squares)
-    channel = graph.add("ArgMax", length, axis=1, keepdims=1)  # the first of equals
-    down, across, length = (
-        graph.add("GatherElements", each, channel, axis=1) for each in (down, across, length)
+    channel = graph.add("ArgMax", squares, axis=1, keepdims=1)  # the first of equals
+    down, across, squares = (
+        graph.add("GatherElements", each, channel, axis=1) for each in (down, across, squares)
     )
+    length = graph.add("Sqrt", squares)
     # Turned into the upper half-plane; of the horizontal ones those to the left.
     zero = graph.constant(0.0)
     level = graph.add("Equal", down, zero)

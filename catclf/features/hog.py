@@ -109,11 +109,12 @@ def oriented_gradients(images: Pixels, rows: int, columns: int) -> Floats:
     down, across = np.zeros_like(values), np.zeros_like(values)
     down[:, 1:-1] = values[:, 2:] - values[:, :-2]
     across[:, :, 1:-1] = values[:, :, 2:] - values[:, :, :-2]
-    length = np.hypot(down, across)  # (k, height, width, 3)
-    channel = length.argmax(axis=3)[..., None]
-    down, across, length = (
-        np.take_along_axis(values, channel, axis=3)[..., 0] for values in (down, across, length)
+    # Squares of whole numbers are exact, so that of equal lengths the first channel is taken.
+    channel = (down * down + across * across).argmax(axis=3)[..., None]  # (k, height, width, 1)
+    down, across = (
+        np.take_along_axis(values, channel, axis=3)[..., 0] for values in (down, across)
     )
+    length = np.hypot(down, across)
     degrees = np.rad2deg(np.arctan2(down, across)) % 180.0
     bins = (degrees // (180.0 / BINS)).astype(np.int64) % BINS
     cell_rows, cell_columns = cell_of(height, rows), cell_of(width, columns)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from catclf.cli.completion import complete_class
 from catclf.cli.options import OUTPUT, TRUNCATED_HELP, ModelPath, Threshold
 from catclf.cli.predict.run import Format, Job, Shard, Tally
 from catclf.cli.signals import ExitCode, Signals, Stopped
@@ -53,6 +54,7 @@ def predict(
         typer.Option(
             metavar="CLASS",
             help="Print the paths of this class's images and nothing else.",
+            autocompletion=complete_class,
             rich_help_panel=OUTPUT,
         ),
     ] = None,
