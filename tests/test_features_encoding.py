@@ -57,6 +57,15 @@ def test_standardised_rows_have_mean_zero_and_length_one() -> None:
     assert np.square(rows).sum(axis=1).mean() == pytest.approx(39 / 40, rel=0.02)
 
 
+def test_damping_gives_numbers_that_vary_little_less_weight() -> None:
+    rows = rows_of(400, 20) * np.linspace(0.01, 2, 20, dtype=np.float32)
+    deviation = rows.astype(np.float64).std(axis=0)
+    standard = Standard.of(rows, 2.0)
+    expected = 3 / (deviation + 2 * deviation.mean() + 0.01) / np.sqrt(20)
+    np.testing.assert_allclose(standard.factor, expected, rtol=1e-4)
+    assert np.square(standard.apply(rows)).sum(axis=1).mean() == pytest.approx(1, rel=0.2)
+
+
 def test_folded_weights_score_the_rows_as_they_were() -> None:
     rows = rows_of(50, 12)
     standard = Standard.of(rows)

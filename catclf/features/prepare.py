@@ -15,7 +15,7 @@ from catclf.features.base import LEARNED_KINDS, Features, Phase, silent
 from catclf.features.cache import key_of, open_cache, write_cache
 from catclf.features.encoding import encode, encoded
 from catclf.features.pixels import PixelFeatures
-from catclf.features.standardize import Standard, StandardRows
+from catclf.features.standardize import DAMPING, Standard, StandardRows
 from catclf.machine import require_memory
 from catclf.maths import Floats
 from catclf.samples import Images, Labelled, take
@@ -87,7 +87,7 @@ def prepare(
     if isinstance(features, PixelFeatures):
         standard = Standard.identity(features.n)  # as pixels are without flips
     else:
-        standard = Standard.of(rows)
+        standard = Standard.of(rows, DAMPING.get(kind, 0.0))
     ready: Images
     ready = standard.apply(rows) if isinstance(rows, np.ndarray) else StandardRows(rows, standard)
     return Encoder(features, standard, workers), Encoded(ready, data.Y, data.source, key)
@@ -113,7 +113,7 @@ def prepare_folds(
             images = take(data.images, np.flatnonzero(~out))
             features = learn(kind, images, seed, flip=flip, workers=workers, phase=phase)
             rows = np.asarray(_rows(features, data.images, "", workers, None, phase))
-        standard = Standard.of(rows[~out])
+        standard = Standard.of(rows[~out], DAMPING.get(kind, 0.0))
         ready = standard.apply(rows if kind in LEARNED_KINDS else rows.copy())
         yield Encoded(ready, data.Y, data.source, "")
 

@@ -36,7 +36,8 @@ PATCH_IMAGES = 4000  # at most, that patches are drawn from
 FIRST_ROUNDS = 10
 FIRST_WHITENING = 0.1  # added to eigenvalues, so that noise is not blown up
 MAP_IMAGES = 600  # at most, that the directions of maps are found from
-WINDOWS = 40_000
+WINDOWS = 100_000
+PROJECTED = 4096  # windows at a time
 WINDOW_IMAGES = 2000  # at most, that windows are drawn from
 SECOND_ROUNDS = 5
 SECOND_WHITENING = 0.3  # of the mean eigenvalue, added to all of them
@@ -107,22 +108,22 @@ def learn_second(
     chosen = _some(rng, len(images), WINDOW_IMAGES)
     total = len(chosen) + SECOND_ROUNDS
     layer = FirstLayer(int(images.shape[1]), recipe, *first[:4])
-    windows = _windows(
-        images, chosen, layer, recipe, rng, team, lambda done: on_progress(done, total)
-    )
     mirror = window_mirror(
         recipe.window,
         Mirror(np.arange(recipe.channels), even_first(first.even, recipe.channels)),
     )
-    windows[1::2] = mirror(windows[1::2])
-    energy = max(float(np.square(windows).mean(dtype=np.float64)), FLAT)
+    windows = _windows(
+        images, chosen, layer, recipe, mirror, rng, team, lambda done: on_progress(done, total)
+    )
+    squares = np.einsum("ij,ij->i", windows, windows)
+    energy = max(float(squares.mean(dtype=np.float64)) / recipe.window_numbers, FLAT)
     normalised(windows, np.float32(recipe.floor * energy))
     mean, covariance = covariance_of(windows, mirror)
     basis = principal_directions(covariance, mirror, recipe.directions)
     extra = max(SECOND_WHITENING * float(np.trace(covariance)) / len(covariance), LEAST_EXTRA)
     whitening = basis.V / np.sqrt(np.maximum(basis.variances, 0.0) + extra)
     directions, center = _f32(whitening), _f32(mean @ whitening)
-    white: Rows = np.subtract(windows @ directions, center)
+    white = _projected(windows, directions, center)
     atoms = symmetric_k_means(
         white,
         basis.even,
@@ -142,11 +143,15 @@ def _windows(
     chosen: Indices,
     layer: FirstLayer,
     recipe: Recipe,
+    mirror: Mirror,
     rng: np.random.Generator,
     team: Team,
     on_progress: Callable[[int], None],
 ) -> Rows:
-    """About ``WINDOWS`` random windows of the maps of the chosen images, as float32 rows."""
+    """About ``WINDOWS`` random windows of the maps of the chosen images, every other one mirrored.
+
+    As float32 rows.
+    """
     places = recipe.second_steps**2
     each = min(-(-WINDOWS // len(chosen)), places)
     wanted = [(number, rng.choice(places, each, replace=False)) for number in chosen.tolist()]
@@ -157,9 +162,22 @@ def _windows(
         return np.asarray(all_windows(layer.map(_image(images, number)), recipe.window)[picked])
 
     for done, rows in enumerate(team.in_order(drawn, wanted), 1):
-        windows[(done - 1) * each : done * each] = rows
+        first = (done - 1) * each
+        windows[first : done * each] = rows
+        odd = windows[first + 1 - first % 2 : done * each : 2]
+        odd[:] = mirror(odd)
         on_progress(done)
     return windows
+
+
+def _projected(windows: Rows, directions: Rows, mean: Rows) -> Rows:
+    """windows @ directions - mean, written over the windows: both would take too much memory."""
+    count, width = len(windows), directions.shape[1]
+    found = windows.reshape(-1)[: count * width].reshape(count, width)
+    for start in range(0, count, PROJECTED):
+        rows = slice(start, start + PROJECTED)
+        found[rows] = windows[rows] @ directions - mean
+    return found
 
 
 def _filters(

@@ -149,7 +149,7 @@ def train(
         typer.Option(
             help="gd (gradient descent); newton: the optimum of a penalised cost in ten steps, up "
             "to a few thousand images; lbfgs: in tens of passes, for many.",
-            show_default="gd; with --l2 auto newton; with other features newton, lbfgs above 1000 images",
+            show_default="gd; with --l2 auto newton; with features newton, above 1000 images lbfgs",
             rich_help_panel=TRAINING,
         ),
     ] = None,
