@@ -13,7 +13,7 @@ from catclf.samples import Images
 
 _STATISTICS = 256  # rows summed at a time
 # For two layers of patches: 0.5 points on cats and dogs. It makes no difference for other kinds.
-DAMPING = {"stacked": 1.0}
+DAMPING = {"stacked": 0.5}
 SPREAD = 0.01  # added to deviations: numbers that hardly vary are not blown up
 
 
