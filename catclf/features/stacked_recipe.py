@@ -22,7 +22,7 @@ NUMBERS_HELD = 1 << 24  # at a time, for one image: 64 MB
 # every pixel, 0.973 with 256 first atoms and 96 channels; 0.971 with patches of 5, 0.970 of 4.
 # Atoms of the second layer by the number of images that they are learned from: more images have
 # more to tell, and fewer do not pay for the time that more atoms take.
-ATOMS_BY_IMAGES = ((1000, 1600), (10_000, 3200))
+ATOMS_BY_IMAGES = ((100, 800), (10_000, 3200))
 ATOMS_OF_MANY = 6400
 
 
