@@ -14,6 +14,7 @@ from scripts.benchmarks.folder import folder
 from scripts.benchmarks.growth import growth
 from scripts.benchmarks.measure import machine
 from scripts.benchmarks.optimum import optimum
+from scripts.benchmarks.rows import rows
 from scripts.benchmarks.starting import starting
 from scripts.benchmarks.step import step
 from scripts.lib.readme import put_between_marks
@@ -24,6 +25,7 @@ TABLES: dict[str, Table] = {
     "step": step,
     "optimum": optimum,
     "growth": growth,
+    "rows": rows,
     "starting": starting,
     "folder": folder,
 }
