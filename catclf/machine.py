@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from catclf.errors import DataError
+from catclf.errors import DataError, SettingsError
 
 
 def cores() -> int:
@@ -13,6 +13,12 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def require_workers(workers: int | None) -> None:
+    """Raise SettingsError for a number of threads or processes that cannot work."""
+    if workers is not None and workers < 1:
+        raise SettingsError(f"`workers={workers}` is too small: 1 or more is needed")
 
 
 def memory() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from conftest import make_images
 from PIL import Image
 
 import catclf
-from catclf.errors import CatclfError
+from catclf.errors import CatclfError, SettingsError
 
 
 def save_all(folder: Path, images: Any) -> list[Path]:
@@ -95,6 +96,50 @@ def test_a_table_may_be_a_frame(make: Any, tmp_path: Path) -> None:
     assert np.array_equal(series.Y, framed.Y)
 
 
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_column_of_parts_is_honoured_as_in_a_file(part: Any, tmp_path: Path) -> None:
+    images, _ = make_images(6, size=16)
+    paths = save_all(tmp_path, images)
+    splits = ["train", "val", "test", "test", "training", "test"]
+    table: dict[str, Any] = {"path": paths, "label": list("abbabb"), "split": splits}
+    lines = [",".join(map(str, row)) for row in zip(*table.values(), strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join([",".join(table), *lines]))
+    held = catclf.open_dataset(table, part)
+    read = catclf.open_dataset(tmp_path / "t.csv", part)
+    assert held.m == {"train": 2, "test": 3}[part]
+    assert np.array_equal(held.images, read.images)
+    assert (held.classes, held.Y.tolist()) == (read.classes, read.Y.tolist())
+
+
+def test_labels_of_any_objects_and_paths_of_an_iterator(tmp_path: Path) -> None:
+    images, y = make_images(6, size=16)
+    paths = save_all(tmp_path, images)
+    objects = np.array([*map(int, y)], dtype=object)
+    data = catclf.open_dataset(iter(paths), labels=objects, reading=catclf.Reading(size=16))
+    assert (data.classes, data.Y.tolist()) == (("non-cat", "cat"), [y.tolist()])
+    assert np.array_equal(data.images, images)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"size": 0}, "`size=0` is not a number of pixels"),
+        ({"size": 32.5}, "`size=32.5` is not a number of pixels"),
+        ({"fit": "stretch"}, "`fit=stretch` is unknown: use one of squash, crop, pad"),
+        ({"workers": 0}, "`workers=0` is too small"),
+    ],
+)
+def test_a_reading_that_makes_no_sense_is_refused(given: Any, message: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        catclf.Reading(**given)
+
+
+def test_a_part_that_there_never_is_is_refused() -> None:
+    wrong: Any = "tset"
+    with pytest.raises(SettingsError, match="`part=tset` is unknown: use one of train"):
+        catclf.open_dataset(np.zeros((4, 8, 8, 3), np.uint8), wrong, labels=[0, 1, 0, 1])
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
@@ -110,6 +155,9 @@ def test_a_table_may_be_a_frame(make: Any, tmp_path: Path) -> None:
         ({"path": ["a.png"]}, None, "has no column label or class or labels; it has path"),
         ("photos", [0, 1], "one path is a data set of its own"),
         (["none.png", "nor.png"], [0, 1], "2 images cannot be read: none.png"),
+        (["a.png", "b.png"], ["a", None], "labels: 1 of 2 are missing, first labels[1]"),
+        (["a.png", "b.png"], ["a", float("nan")], "labels: 1 of 2 are missing, first labels[1]"),
+        ({"path": ["a", "b"], "label": "ab", "split": ["train", "test"]}, [1], "1 labels for 2"),
     ],
 )
 def test_what_is_no_data_set_is_refused_by_name(images: Any, labels: Any, message: str) -> None:

@@ -144,9 +144,7 @@ def test_a_flat_map_gives_a_finite_row() -> None:
     assert np.isfinite(layer.row(np.zeros((5, 5, 4), np.float32))).all()
 
 
-@pytest.mark.parametrize(
-    ("count", "atoms"), [(99, 800), (200, 3200), (2000, 3200), (20_000, 6400)]
-)
+@pytest.mark.parametrize(("count", "atoms"), [(99, 800), (200, 3200), (2000, 3200), (20_000, 6400)])
 def test_more_images_get_more_atoms(count: int, atoms: int) -> None:
     recipe = Recipe.for_images(count, 128)
     assert recipe.second_atoms == atoms

@@ -14,7 +14,7 @@ import pytest
 from conftest import GREEN, RED, Run, paint
 
 import catclf
-from catclf.errors import ModelError
+from catclf.errors import ModelError, SettingsError
 from catclf.metrics import Counts, wilson
 from catclf.model import Training
 
@@ -67,8 +67,20 @@ def test_one_path_is_enough_and_a_threshold_goes_before_the_models(
     np.testing.assert_allclose(found.probability, 1 / (1 + np.exp(4.0)))
     [other] = catclf.predict(str(red), model, threshold=0.01)
     assert (other.label, other.positive) == ("cat", True)
+    [bytes_found] = catclf.predict(str(red).encode(), model)
+    assert (bytes_found.path, bytes_found.z) == (str(red), found.z)
     with pytest.raises(ModelError, match=r"none\.npz"):
         catclf.predict(red, "none.npz")
+
+
+def test_settings_that_make_no_sense_are_refused_before_an_image_is_read(model: Path) -> None:
+    """No process decodes where there are none, and predictions would never come."""
+    for threshold in (1.5, float("nan")):
+        with pytest.raises(SettingsError, match="is not between 0 and 1"):
+            catclf.predict(repeat("none.png"), model, threshold)
+    for workers in (0, -1):
+        with pytest.raises(SettingsError, match=f"`workers={workers}` is too small"):
+            next(catclf.predict(repeat("none.png"), model, workers=workers))
 
 
 class Cells(HTMLParser):

@@ -12,8 +12,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.errors import DataError
-from catclf.images.preprocess import Limits, Preprocess
+from catclf.errors import DataError, SettingsError
+from catclf.images.preprocess import FITS, Limits, Preprocess
+from catclf.machine import require_workers
 from catclf.maths import Floats, Pixels, flatten
 from catclf.text import printable
 
@@ -55,7 +56,7 @@ class Reading:
     ``label_from`` is where labels of files in folders are: "folder" or the file's "name".
     ``classes`` name labels 0, 1, … of a source that does not name them. ``columns`` are those of
     path and label in a table, ``keys`` those of images and labels in HDF5 and ``.npz``.
-    ``limits`` are those of image files.
+    ``limits`` are those of image files. Raises SettingsError for values that make no sense.
     """
 
     positive: str | None = None
@@ -73,6 +74,14 @@ class Reading:
     columns: tuple[str, str] | None = None
     keys: tuple[str, str] | None = None
     limits: Limits = field(default_factory=lambda: Limits(SOURCE_PIXELS))
+
+    def __post_init__(self) -> None:
+        require_workers(self.workers)
+        whole = isinstance(self.size, int | np.integer)
+        if self.size is not None and not (whole and self.size > 0):
+            raise SettingsError(f"`size={self.size}` is not a number of pixels: try 64")
+        if self.fit is not None and self.fit not in FITS:
+            raise SettingsError(f"`fit={self.fit}` is unknown: use one of {', '.join(FITS)}")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from catclf.datasets.dataset import (
     ENDINGS,
     HDF5_ENDINGS,
+    PARTS,
     TABLE_ENDINGS,
     Dataset,
     Part,
@@ -21,7 +22,7 @@ from catclf.datasets.dataset import (
 )
 from catclf.datasets.names import same_classes
 from catclf.datasets.sources import FileSource, to_dataset
-from catclf.errors import DataError
+from catclf.errors import DataError, SettingsError
 from catclf.images.formats import ENDINGS as IMAGE_ENDINGS
 from catclf.images.formats import HEIF_ENDINGS, looks_like_image
 from catclf.images.preprocess import Preprocess
@@ -45,7 +46,7 @@ def open_dataset(
     ``source`` is its path; ``part`` is the part taken where it holds both. Or it is what Python
     holds: images uint8 (m, h, w, 3), paths of image files, or a table with a column of paths, such
     as a pandas ``DataFrame``; ``labels`` (m,) are then class names, or 0 and 1, and may be left
-    out where the table has a column of them. Raises DataError.
+    out where the table has a column of them. Raises DataError, and SettingsError for ``part``.
 
     >>> import numpy as np
     >>> images = np.zeros((4, 32, 32, 3), np.uint8)
@@ -54,11 +55,13 @@ def open_dataset(
     (4, 32, ('dog', 'cat'), array([[1., 0., 0., 1.]]))
     """
     reading = reading or Reading()
+    if part not in PARTS:
+        raise SettingsError(f"`part={part}` is unknown: use one of {', '.join(PARTS)}")
     if labels is None and isinstance(source, str | os.PathLike):
         return to_dataset(open_source(source, part, reading), reading)
     from catclf.datasets import in_memory
 
-    return to_dataset(in_memory.read(source, labels, reading), reading)
+    return to_dataset(in_memory.read(source, labels, reading, part), reading)
 
 
 def open_parts(

@@ -22,7 +22,7 @@ from catclf.errors import ImageError
 from catclf.images import decode
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.images.worker_handle import Decoder, Job
-from catclf.machine import cores
+from catclf.machine import cores, require_workers
 
 if TYPE_CHECKING:
     from catclf.maths import Pixels
@@ -69,8 +69,9 @@ def decode_batches(
     """The same, as lists of what is ready: an image never waits for a later one to arrive.
 
     ``pause`` is entered where this does nothing but wait. Only there may a signal handler raise.
-    ``started`` are processes that ``getting_ready`` has started.
+    ``started`` are processes that ``getting_ready`` has started. Raises SettingsError.
     """
+    require_workers(workers)
     limits = limits or Limits()
     if _are_few(paths):
         return _decode_here(paths, preprocess, limits, pause or nullcontext())

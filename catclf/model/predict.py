@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catclf.errors import ImageError
+from catclf.errors import ImageError, SettingsError
 from catclf.images.pool import decode_batches
 from catclf.images.preprocess import Limits
 from catclf.maths import sigmoid
@@ -41,7 +41,7 @@ class Prediction:
 
 
 def predict(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    paths: str | bytes | os.PathLike[str] | Iterable[str | bytes | os.PathLike[str]],
     model: Model | str | os.PathLike[str],
     threshold: float | None = None,
     *,
@@ -51,21 +51,23 @@ def predict(
     """Score image files: a ``Prediction`` for each path, in order, also for those that fail.
 
     ``model`` is a model or the path of its file; ``threshold`` (default: the model's) is the
-    probability above which an image is positive. Paths are read as they are needed, so that they
-    may come from an endless iterator. ``limits`` are what is refused before it is decoded,
-    ``workers`` the processes that decode. Raises ModelError.
+    probability above which an image is positive. Paths are read as they are needed, up to 512
+    ahead, so that they may come from an endless iterator. ``limits`` are what is refused before it
+    is decoded, ``workers`` the processes that decode. Raises ModelError, and SettingsError.
 
     >>> import numpy as np
     >>> for image in predict(["none.png"], Model(np.zeros((12288, 1)), 0.0)):
     ...     print(image.path, image.label or image.error)
     none.png there is no such file
     """
+    if threshold is not None and not 0.0 <= threshold <= 1.0:
+        raise SettingsError(f"`threshold={threshold}` is not between 0 and 1")
     if not isinstance(model, Model):
         from catclf.model.file import load
 
         model = load(Path(model))
-    named = [paths] if isinstance(paths, str | os.PathLike) else paths
-    inputs: Iterable[str] = (os.fspath(path) for path in named)
+    named = [paths] if isinstance(paths, str | bytes | os.PathLike) else paths
+    inputs: Iterable[str] = (os.fsdecode(path) for path in named)
     if isinstance(named, list | tuple):
         inputs = list(inputs)  # few are decoded without any other process
     decoded = decode_batches(inputs, model.preprocess, limits, workers)

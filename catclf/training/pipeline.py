@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from catclf.datasets import Dataset
+from catclf.machine import require_workers
 from catclf.maths import Floats
 from catclf.metrics import Counts
 from catclf.model import Model, Training
@@ -71,6 +72,7 @@ def train(
 
     Raises SettingsError, DataError, DivergedError, and OutputError for the cache.
     """
+    require_workers(workers)
     settings = settings or Settings()
     if l2 is None and settings.l2:
         l2 = settings.l2
