@@ -33,7 +33,8 @@ from catclf.features.base import KINDS
 from catclf.images.preprocess import Preprocess
 from catclf.metrics import Counts
 from catclf.model import Model, Training
-from catclf.model.file import LEARNED, VERSION, VERSIONS, kept_points, load, save
+from catclf.model.cost_curves import kept_points
+from catclf.model.file import LEARNED, VERSION, VERSIONS, load, save
 
 Members = dict[str, bytes]
 Edit = Callable[[dict[str, Any]], None]
@@ -795,7 +796,7 @@ def test_validation_costs_come_back_however_many(tmp_path: Path, validated: int)
 def test_curves_beyond_the_limit_are_thinned_evenly_and_keep_their_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("catclf.model.file.COSTS_LIMIT", 20_000)
+    monkeypatch.setattr("catclf.model.cost_curves.COSTS_LIMIT", 20_000)
     count = 50_000
     save(with_curves(count, count), tmp_path / "m.npz")
     found = load(tmp_path / "m.npz")
@@ -828,6 +829,27 @@ def test_a_model_that_no_file_may_hold_is_refused_before_writing(path: Path) -> 
     training = replace(make_model().training, source="x" * 2**20)
     with pytest.raises(OutputError, match="too large for a file"):
         save(replace(make_model(), training=training), path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ("", "cat")}, "has no two class names"),
+        ({"classes": ("cat", "cat")}, "has no two class names"),
+        ({"threshold": 2.0}, "has no threshold between 0 and 1"),
+        ({"z_threshold": float("inf")}, "has Infinity in its meta, which is not a number"),
+        ({"b": float("nan")}, "has weights that are not finite numbers"),
+        ({"w": np.full((12, 1), np.inf)}, "has weights that are not finite numbers"),
+        ({"preprocess": Preprocess(2, "stretch")}, "has image settings that this catclf does not"),
+    ],
+)
+def test_a_model_that_could_not_be_read_is_not_written(
+    change: dict[str, Any], message: str, path: Path
+) -> None:
+    before = path.read_bytes()
+    with pytest.raises(ModelError, match=message):
+        save(replace(make_model(), **change), path)
     assert path.read_bytes() == before
 
 

@@ -3,7 +3,7 @@
 ``w`` (n, 1), ``b`` (), ``costs``, ``cost_steps``, and ``meta``, a JSON text; with features other
 than pixels also the arrays that they learned. ``catclf.storage.npz`` reads the file without
 trusting it; this module checks its meaning. ``save`` keeps to the limits of ``load``: a curve of
-more than ``COSTS_LIMIT`` points is thinned (see ``kept_points``).
+more than ``COSTS_LIMIT`` points is thinned (see ``cost_curves``).
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from catclf.errors import ModelError, OutputError
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.maths import PIXEL_MAX
 from catclf.metrics import Counts
 from catclf.model import Model, Training
-from catclf.samples import Indices
+from catclf.model.cost_curves import CURVE, VALIDATION, read_curve, taken_validation, thinned
 from catclf.storage import npz
 from catclf.storage.npz import ArrayFile, NotAnArchiveError, UnsoundError
 from catclf.text import printable, reason
@@ -39,12 +38,9 @@ VERSIONS = {"pixels": 1, "hog": 2, "patches": 2, "stacked": 3, "network": 3}
 FILE_LIMIT = 64 * 1024 * 1024  # bytes; a model of 1024x1024 images has 25 MB of weights
 SIZE_LIMIT = 1024  # pixels
 META_LIMIT = 1024 * 1024  # characters
-COSTS_LIMIT = 1_000_000
-SHORT_CURVE = 10_000  # validation costs that fit into meta, where versions 1 and 2 have them
 COUNT_LIMIT = 2**53  # of images and steps: whole numbers that a float64 holds
 LEARNED_LIMIT = 1e6  # of numbers in filters, which are some tens: sums of them stay finite
-MEMBERS = ("w", "b", "costs", "cost_steps", "meta")
-VALIDATION = ("validation_costs", "validation_steps")
+MEMBERS = ("w", "b", *CURVE, "meta")
 # By kind of features, the arrays of what they have learned, and their types.
 LEARNED: dict[str, dict[str, str]] = {
     "pixels": {},
@@ -67,18 +63,19 @@ def save(model: Model, path: str | Path) -> None:
     """Write the model file: wholly or not at all, the same bytes for the same model.
 
     ``load`` reads what is written here: cost curves are thinned to ``COSTS_LIMIT`` points. Raises
-    OutputError, before anything is written, for a model that is too large for a file.
+    OutputError, before anything is written, for a model that is too large for a file, and
+    ModelError for one whose numbers or class names ``load`` refuses.
     """
     learned = model.features.arrays() if model.features else {}
     meta = _meta(model)
-    kept = kept_points(len(model.costs), COSTS_LIMIT)
     arrays = {
         "w": model.w.astype("<f8"),
         "b": np.array(model.b, dtype="<f8"),
-        "costs": np.array(model.costs, dtype="<f8")[kept],
-        "cost_steps": np.array(model.cost_steps, dtype="<i8")[kept],
-        **_long_validation(meta),
+        **thinned(CURVE, model.costs, model.cost_steps),
     }
+    if long_validation := taken_validation(meta["training"]):
+        arrays |= long_validation
+        meta["version"] = VERSION
     text = json.dumps(meta, sort_keys=True, ensure_ascii=True)
     arrays["meta"] = np.array(text)
     types = LEARNED[_kind_of(model)]
@@ -89,33 +86,20 @@ def save(model: Model, path: str | Path) -> None:
             f"{printable(path)}: the model is too large for a file: {size} bytes, of which "
             f"{len(text)} characters say what it is made of"
         )
+    with naming(path):
+        _require_sound(model, _read_meta(text))
     npz.write(Path(path), arrays)
 
 
-def kept_points(count: int, limit: int) -> Indices:
-    """The numbers of the points of a curve that are kept where it has more than ``limit``.
-
-    They are every k-th from the first on, with the smallest k that leaves ``limit`` or fewer, and
-    the last.
-    """
-    if count <= limit:
-        return np.arange(count)
-    stride = -(-(count - 1) // (limit - 1))
-    return np.append(np.arange(0, count - 1, stride), count - 1)
-
-
-def _long_validation(meta: dict[str, Any]) -> dict[str, NDArray[Any]]:
-    """The validation costs of ``meta`` as arrays where they are many; then meta loses them."""
-    validation = meta["training"]["validation"]
-    costs, steps = validation.get("costs", ()), validation.get("cost_steps", ())
-    if len(costs) <= SHORT_CURVE:
-        return {}
-    meta["version"] = VERSION
-    names = ("costs", "cost_steps")
-    meta["training"]["validation"] = {k: v for k, v in validation.items() if k not in names}
-    kept = kept_points(len(costs), COSTS_LIMIT)
-    curve = np.array(costs, dtype="<f8")[kept], np.array(steps, dtype="<i8")[kept]
-    return dict(zip(VALIDATION, curve, strict=True))
+def _require_sound(model: Model, meta: dict[str, Any]) -> None:
+    """Raise ModelError for what is refused when it is read."""
+    _classes(meta)
+    _preprocess(meta)
+    _number(meta, "threshold", 0.0, 1.0)
+    _z_threshold(meta)
+    _training(meta)
+    if not (np.isfinite(model.w).all() and math.isfinite(model.b)):
+        raise ModelError("has weights that are not finite numbers")
 
 
 def load(path: str | Path) -> Model:
@@ -154,10 +138,10 @@ def _parse(file: ArrayFile) -> Model:
     preprocess = _preprocess(meta)
     features = _features(meta, preprocess, file)
     n = features.n if features else preprocess.n
-    costs, cost_steps = _curve(file, "costs", "cost_steps")
+    costs, cost_steps = read_curve(file, CURVE)
     training = _training(meta)
     if long_validation:
-        held_costs, held_steps = _curve(file, *VALIDATION)
+        held_costs, held_steps = read_curve(file, VALIDATION)
         curve = {"costs": held_costs, "cost_steps": held_steps}
         training = replace(training, validation=training.validation | curve)
     return Model(
@@ -172,15 +156,6 @@ def _parse(file: ArrayFile) -> Model:
         training=training,
         features=features,
     )
-
-
-def _curve(file: ArrayFile, costs: str, steps: str) -> tuple[list[float], list[int]]:
-    """Costs and the steps at which they were seen."""
-    values = file.array(costs, "<f8", (COSTS_LIMIT,), at_most=True)
-    at = file.array(steps, "<i8", values.shape)
-    if (at < 0).any() or (at[1:] <= at[:-1]).any():
-        raise ModelError(f"has {steps} that do not go up")
-    return values.tolist(), at.tolist()
 
 
 def _kind(meta: dict[str, Any]) -> str:
