@@ -103,6 +103,7 @@ def test_the_source_distribution_has_what_builds_and_tests_it(
         archive.extractall(tmp_path, filter="data")
     assert sources() <= names
     tests = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").glob("*.py")}
+    assert {name for name in names if name.startswith("tests/models/")}
     assert tests | {"pyproject.toml", "README.md", "LICENSE", "scripts/test"} <= names
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
     root = tmp_path / f"catclf-{VERSION}"
