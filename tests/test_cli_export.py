@@ -62,6 +62,16 @@ def test_a_page_is_one_file(model: Path, run: Run, tmp_path: Path) -> None:
     assert page.endswith("</html>\n")
 
 
+def test_without_a_name_the_ending_is_that_of_the_format(
+    model: Path, run: Run, tmp_path: Path
+) -> None:
+    assert run("export", model, "--format", "html").stdout.startswith("model.html: html, ")
+    assert run("export", model, "--format", "weights-csv", "-q").code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("model.csv", "model.html", "model.npz")
+    ]
+
+
 def test_the_format_goes_before_the_ending_and_quiet_is_silent(model: Path, run: Run) -> None:
     result = run("export", model, "-o", "weights.txt", "--format", "weights-csv", "-q")
     assert (result.code, result.stdout, result.stderr) == (0, "", "")

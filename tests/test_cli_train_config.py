@@ -90,6 +90,8 @@ def test_any_text_is_written_as_toml(text: str) -> None:
         ("iterations = 2.5", "iterations: '2.5' is not a valid int"),
         ("learning_rate = 1", "there is no option learning_rate: did you mean learning-rate?"),
         ("config = 'x'", "there is no option config"),
+        ("lr = 1", "there is no option lr: did you mean learning-rate?"),
+        ("[train]\nseed = 1", "[train]: options stand in no section: leave this line out"),
         ("flip = 1", "flip: true or false is needed"),
         ("iterations = true", "iterations: text or a number is needed"),
         ('features = "hogs"', "features: 'hogs' is not one of"),
@@ -110,6 +112,15 @@ def test_a_line_that_is_no_option_is_refused_by_name(
     assert result.code == 2
     assert result.stderr.startswith(f"catclf: run.toml: {message}")
     assert result.stderr.count("\n") == 1
+
+
+def test_the_file_is_no_source_of_images(config: Path, run: Run) -> None:
+    """A fit that changes no stored image is warned of, as it is without a file of options."""
+    result = run("train", "--config", config, "--fit", "crop", "--iterations", "1", "-q")
+    assert result.code == 0
+    assert result.stderr == (
+        "catclf: small.h5: --fit crop changes no stored image: it only says how they were made\n"
+    )
 
 
 def test_a_file_that_is_not_there_and_one_that_is_to_be_replaced_are_refused(

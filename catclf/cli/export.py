@@ -24,13 +24,21 @@ ENDINGS: dict[str, Format] = {
     ".htm": "html",
     ".csv": "weights-csv",
 }
+DEFAULTS: dict[Format, str] = {"onnx": ".onnx", "html": ".html", "weights-csv": ".csv"}
 
 
 def export(
     model: ModelArgument,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="File to write.", rich_help_panel=OUTPUT)
-    ] = Path("model.onnx"),
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write.",
+            show_default="model.onnx; .html or .csv after --format",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     format: Annotated[
         Format | None,
         typer.Option(
@@ -55,6 +63,8 @@ def export(
     """
     from catclf.model.file import load
 
+    if output is None:
+        output = Path("model").with_suffix(DEFAULTS[format or "onnx"])
     kind = format or ENDINGS.get(output.suffix.lower())
     if kind is None:
         endings = ".onnx, .html or .csv"

@@ -287,13 +287,14 @@ def train(
     settings = _settings(ctx, options, held_out)
     address = cluster_address(cluster, insecure, options, settings)
     data, test = (data, test) if data else _bundled(test)
-    inputs = [path for path in (data, test, judged_by, config) if path is not None]
+    sources = [path for path in (data, test, judged_by) if path is not None]
+    inputs = [*sources, config] if config else sources
     checkpoints = checkpoints_beside(output, checkpoint_every, resume, settings)
     kept = [checkpoints.path] if checkpoints else []
     require_outputs([output, *kept, cache, log, plot], inputs)
     warn_of_checkpoint(checkpoints)
     with StepLog(log) if log else nullcontext() as step_log:
-        warn_of_idle_fit(fit, inputs)
+        warn_of_idle_fit(fit, sources)
         with reading_with_progress(
             size,
             fit,

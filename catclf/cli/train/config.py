@@ -103,7 +103,7 @@ def _checked(
     for name, value in values.items():
         option = options.get(name)
         if option is None:
-            raise SettingsError(f"{shown}: {_unknown(name, list(options))}")
+            raise SettingsError(f"{shown}: {_unknown(name, value, options)}")
         if option.is_flag != isinstance(value, bool) or not isinstance(value, str | int | float):
             wanted = "true or false" if option.is_flag else "text or a number"
             raise SettingsError(f"{shown}: {name}: {wanted} is needed")
@@ -119,10 +119,15 @@ def _checked(
         yield option.name, given
 
 
-def _unknown(name: str, names: list[str]) -> str:
+def _unknown(name: str, value: Any, options: dict[str, Any]) -> str:
+    """The message for a name that no option has, with the option that may be meant."""
     from difflib import get_close_matches
 
-    close = get_close_matches(name.replace("_", "-"), names, n=1)
+    if isinstance(value, dict):
+        return f"[{printable(name)}]: options stand in no section: leave this line out"
+    others = {each.strip("-"): long for long, one in options.items() for each in one.opts}
+    typed = name.replace("_", "-")
+    close = [others[typed]] if typed in others else get_close_matches(typed, [*options], n=1)
     meant = f"did you mean {close[0]}?" if close else "names are those of options, without dashes"
     return f"there is no option {printable(name)}: {meant}"
 
