@@ -151,6 +151,20 @@ def test_a_jpeg_is_turned_and_made_smaller_nearly_as_here(browser: Browser, tmp_
     assert ["large JPEG" in card["text"] for card in cards] == [True, True, False]
 
 
+@NEEDS_BROWSER
+def test_a_webp_that_exif_data_may_turn_is_marked(browser: Browser, tmp_path: Path) -> None:
+    drawing, turned = Image.fromarray(DRAWN[3]), Image.Exif()
+    turned[0x0112] = 6
+    drawing.save(tmp_path / "plain.webp", lossless=True)
+    drawing.save(tmp_path / "turned.webp", lossless=True, exif=turned)
+    model = pixel_model(Preprocess(32))
+    browser.open(write_page(model, tmp_path))
+    plain, marked = give(browser, [tmp_path / "plain.webp", tmp_path / "turned.webp"])
+    image = catclf.read_image(tmp_path / "plain.webp", model.preprocess)
+    np.testing.assert_allclose(float(plain["z"]), model.scores(image[None])[0, 0], atol=1e-3)
+    assert ["WebP with EXIF" in card["text"] for card in (plain, marked)] == [False, True]
+
+
 MAP = """const c = document.querySelector('#cards .map');
 return [c.width, ...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"""
 

@@ -27,7 +27,16 @@ async function prepare(source) {
     image = drafted(whole, settings.size);
     if (image !== whole) notes.push("a large JPEG: catclf may see slightly other pixels");
   }
+  if (source instanceof Blob && (await isWebpWithExif(source))) {
+    notes.push("WebP with EXIF data: catclf turns it as they say, and some browsers do not");
+  }
   return { image: fitted(image, settings), notes };
+}
+
+// RIFF, its length, WEBP, VP8X, its length, and flags, of which 8 is EXIF.
+async function isWebpWithExif(file) {
+  const bytes = new Uint8Array(await file.slice(0, 21).arrayBuffer());
+  return String.fromCharCode(...bytes.subarray(8, 16)) === "WEBPVP8X" && (bytes[20] & 8) !== 0;
 }
 
 async function isJpeg(file) {
