@@ -178,6 +178,8 @@ def test_labels_that_a_file_cannot_hold_and_other_shapes_are_refused(
     classifier.classes_ = np.array([(1,), None], dtype=object)
     with pytest.raises(ModelError, match="a file holds text, numbers"):
         classifier.save(tmp_path / "model.npz")
+    with pytest.raises(DataError, match=r"cat\.png: is one path: give a list"):
+        classifier.predict("cat.png")
     with pytest.raises(DataError, match=r"float64 \(2, 9, 9, 3\)"):
         classifier.predict(np.zeros((2, 9, 9, 3)))
     with pytest.raises(ValueError, match="has 3 classes"):

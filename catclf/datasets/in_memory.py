@@ -38,6 +38,8 @@ def read(images: Any, labels: ArrayLike | None, reading: Reading, part: Part = "
     (or file, filename, image), and, without ``labels``, a column label (or class). The rows of
     ``part`` are taken where a column split (or subset) tells the part of each, as in a file.
     """
+    if isinstance(images, str | bytes | os.PathLike):
+        raise DataError("`labels` are for a list of paths: one path is a data set of its own")
     columns, rows = _columns(images), None
     if columns is not None:
         rows = _rows_of(images, columns, part)
@@ -112,7 +114,7 @@ def fitted(pixels: NDArray[Any], preprocess: Preprocess) -> Pixels:
 def paths_of(paths: Any) -> list[str]:
     """Paths as text. Raises DataError for what is none."""
     if isinstance(paths, str | bytes | os.PathLike):
-        raise DataError("`labels` are for a list of paths: one path is a data set of its own")
+        raise DataError(f"{printable(os.fsdecode(paths))}: is one path: give a list of paths")
     try:
         return [os.fsdecode(path) for path in paths]
     except TypeError as error:

@@ -123,6 +123,7 @@ function take(files) {
 }
 
 let stream = null;
+let starting = null;
 
 async function watch() {
   const video = at("video");
@@ -181,7 +182,10 @@ at("files").addEventListener("change", () => {
   take(at("files").files);
   at("files").value = ""; // so that the same file can be chosen again
 });
-at("camera").addEventListener("click", () => (stream ? stopCamera() : startCamera()));
+at("camera").addEventListener("click", () => {
+  if (stream) return stopCamera();
+  starting ??= startCamera().finally(() => (starting = null)); // one, however often it is clicked
+});
 at("clear").addEventListener("click", () => {
   at("cards").replaceChildren();
   at("results").hidden = true;
