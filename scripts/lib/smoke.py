@@ -1,4 +1,7 @@
-"""The wheel in empty environments: the oldest and the newest dependencies, and every command."""
+"""The wheel in empty environments: the oldest and the newest dependencies, and every command.
+
+Two arguments may name the Pythons of the two; the one that runs this is the default.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,9 +47,9 @@ def oldest() -> Iterator[str]:
         yield f"{name}=={lowest}.*"
 
 
-def install(folder: Path, wheel: Path, constraints: list[str]) -> Path:
-    """The command in a new environment."""
-    venv.create(folder, with_pip=True, clear=True)
+def install(python: str, folder: Path, wheel: Path, constraints: list[str]) -> Path:
+    """The command in a new environment of a Python."""
+    subprocess.run([python, "-m", "venv", "--clear", str(folder)], check=True)
     listed = folder / "constraints.txt"
     listed.write_text("\n".join(constraints) + "\n")
     pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
@@ -76,12 +78,14 @@ def main() -> None:
     missing = set(program_commands()) ^ set(RUNS)
     if missing:
         sys.exit(f"smoke: one run is needed for each of {', '.join(sorted(missing))}")
+    pythons = [*sys.argv[1:], sys.executable, sys.executable][:2]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         [wheel] = WheelBuilder(str(ROOT)).build(directory=name, versions=["standard"])
-        for kind, constraints in (("oldest", list(oldest())), ("newest", [])):
+        kinds = {"oldest": list(oldest()), "newest": list[str]()}
+        for python, (kind, constraints) in zip(pythons, kinds.items(), strict=True):
             work = folder / kind
-            command = install(folder / f"env-{kind}", Path(wheel), constraints)
+            command = install(python, folder / f"env-{kind}", Path(wheel), constraints)
             work.mkdir()
             count = require_all_commands(command, work)
             print(f"{kind}: {count} runs as they should be", flush=True)
