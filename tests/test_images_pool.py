@@ -41,11 +41,21 @@ def images(tmp_path: Path) -> list[str]:
     return paths
 
 
+_EARLIER: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def earlier_children() -> None:
+    """Those of other tests, such as the server that forks commands, are not looked at."""
+    _EARLIER.clear()
+    _EARLIER.update(children())
+
+
 def children() -> list[int]:
-    """The processes that this one has started and that still run."""
+    """The processes that this one has started in this test and that still run."""
     task = Path(f"/proc/{os.getpid()}/task")
     found = " ".join((thread / "children").read_text() for thread in task.iterdir())
-    return [int(pid) for pid in found.split()]
+    return [pid for pid in map(int, found.split()) if pid not in _EARLIER]
 
 
 def same(found: Pixels | ImageError, path: str) -> bool:
