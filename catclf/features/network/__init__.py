@@ -2,5 +2,5 @@
 
 ``architecture`` says what the network is, ``pretrained`` finds its published weights,
 ``torch_file`` reads them, ``quantize`` makes them int8, ``forward`` computes with them
-(``numba_kernels``: with compiled sums), and ``embedding`` has the features that all of it is for.
+(with compiled sums: ``features.numba_kernels``), and ``embedding`` has the features that all of it is for.
 """
