@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tarfile
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from archive_files import WRITERS, add, deflated, image_bytes, stored, tar
 from conftest import Run
-from PIL import Image
 
 from catclf.errors import ImageError
 from catclf.images.archive import is_archive, members
@@ -25,44 +22,6 @@ from catclf.images.walk import Failed, LeftOut
 SMALL = Preprocess(8)
 
 
-def image_bytes(seed: int, format: str = "PNG") -> bytes:
-    rng = np.random.default_rng(seed)
-    file = io.BytesIO()
-    Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(file, format)
-    return file.getvalue()
-
-
-def add(archive: tarfile.TarFile, name: str, content: bytes = b"", **facts: object) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    for fact, value in facts.items():
-        setattr(info, fact, value)
-    archive.addfile(info, io.BytesIO(content))
-
-
-def tar(path: Path, files: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w") as archive:
-        for name, content in files.items():
-            add(archive, name, content)
-    return path
-
-
-def stored(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def deflated(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-WRITERS = {"tar": (tar, "a.tar"), "stored": (stored, "a.zip"), "deflated": (deflated, "b.ZIP")}
-Writer = Callable[[Path, dict[str, bytes]], Path]
 every_kind = pytest.mark.parametrize("kind", WRITERS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,8 @@ import numpy as np
 from catclf.datasets.dataset import Dataset, Labels, Reading
 from catclf.datasets.names import CAT, key, match, negated
 from catclf.errors import DataError, ImageError
-from catclf.images.pool import decode_all
+from catclf.images.member import Member, Unreadable
+from catclf.images.pool import Failed, decode_all
 from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
 from catclf.samples import IndexedImages
@@ -40,8 +42,13 @@ def size_of_files(root: Path, files: Sequence[str], reading: Reading) -> int:
     sides = []
     for place in np.unique(np.linspace(0, len(files) - 1, SAMPLED).astype(int)).tolist():
         with suppress(ImageError):  # decoding says what is wrong with a file
-            sides.append(min(dimensions(root / files[place])))
+            sides.append(min(dimensions(place_of(root, files[place]))))
     return reading.default_size if sides and np.median(sides) > SMALL else SMALL
+
+
+def place_of(root: Path, file: str) -> str:
+    """Where an image is: a file below ``root``, or a member of an archive, which has no path."""
+    return file if isinstance(file, Member) else str(root / file)
 
 
 class Source(Protocol):
@@ -90,7 +97,7 @@ class ArraySource:
 
 @dataclass
 class FileSource:
-    """Image files. ``lines`` are their line numbers in a manifest, for messages."""
+    """Image files, or members of archives. ``lines`` are their lines in a table, for messages."""
 
     shown: str
     name: str
@@ -105,9 +112,9 @@ class FileSource:
     notes: tuple[str, ...] = ()
 
     def blocks(self) -> Iterator[tuple[Labels, Pixels]]:
-        paths = (str(self.root / file) for file in self.files)
+        inputs = (self._input(row) for row in range(len(self.files)))
         decoded = decode_all(
-            paths, self.preprocess, self.reading.limits, workers=self.reading.workers
+            inputs, self.preprocess, self.reading.limits, workers=self.reading.workers
         )
         rows: list[int] = []
         images: list[Pixels] = []
@@ -132,6 +139,21 @@ class FileSource:
 
     def names(self) -> Sequence[str] | None:
         return self.files
+
+    def path(self, row: int) -> str:
+        """The image of a row, as it is decoded."""
+        return place_of(self.root, self.files[row])
+
+    def state(self, row: int) -> tuple[int, ...]:
+        """Numbers that change with the image's file. Raises OSError."""
+        path = self.path(row)
+        place = path.place if isinstance(path, Member) else ()
+        status = os.stat(path.archive if isinstance(path, Member) else path)  # noqa: PTH116
+        return (*place, status.st_size, status.st_mtime_ns)
+
+    def _input(self, row: int) -> str | Failed:
+        path = self.path(row)
+        return (str(path), path.failure) if isinstance(path, Unreadable) else path
 
     def label_of(self, row: int) -> str:
         """The file, and its line where it came from a manifest."""

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
 
-import numpy as np
-
-from catclf.datasets.dataset import Labels, Part, Reading
-from catclf.datasets.names import forget_folders, other_spelling, require_distinct
-from catclf.datasets.parts import folders_in, part_kind, parts_among
+from catclf.datasets.dataset import Part, Reading
+from catclf.datasets.labels import from_texts
+from catclf.datasets.names import forget_folders, other_spelling
+from catclf.datasets.parts import part_kind, parts_among
 from catclf.datasets.sources import FileSource, size_of_files
 from catclf.datasets.table_format import Columns, Format, find_columns, find_format
+from catclf.datasets.tree import DiskFolder
 from catclf.errors import DataError
 from catclf.images.preprocess import Preprocess
 from catclf.storage.kinds import kind_of_file
@@ -55,7 +55,7 @@ def read(path: Path, part: Part, reading: Reading) -> FileSource:
         raise DataError(f"{shown}: has no images")
     forget_folders()
     files = _resolved(path.parent, rows, shown, refuse=not reading.skip_bad)
-    classes, labels = _labels(rows.texts, every, shown)
+    classes, labels = from_texts(rows.texts, every, shown)
     if not classes and reading.classes:
         classes = reading.classes
     preprocess = Preprocess(size_of_files(path.parent, files, reading), reading.fit or "squash")
@@ -171,18 +171,6 @@ def _of_part(rows: _Rows, part: Part, shown: str) -> _Rows:
     return rows.of([kind == wanted for kind in kinds])
 
 
-def _labels(texts: list[str], every: list[str], shown: str) -> tuple[tuple[str, ...], Labels]:
-    """Class names and labels; no names where labels are 0 and 1. Names are those of all parts."""
-    names = sorted(set(texts))
-    require_distinct(sorted(set(every)), shown)
-    if set(every) <= {"0", "1", "0.0", "1.0"}:
-        return (), np.array([int(text[0]) for text in texts], dtype=np.int64)
-    if len(names) < 2:
-        raise DataError(f"{shown}: all images are {printable(names[0])}: two classes needed")
-    index = {name: i for i, name in enumerate(names)}
-    return tuple(names), np.array([index[text] for text in texts], dtype=np.int64)
-
-
 def _resolved(root: Path, rows: _Rows, shown: str, *, refuse: bool) -> list[str]:
     """The files as they are called on disk.
 
@@ -237,8 +225,8 @@ def _latin(text: str) -> str:
 def _hint(root: Path, name: str) -> str:
     """Where the file may be: in a folder beside the table."""
     try:
-        for folder in folders_in(root)[:FOLDERS_LIMIT]:
-            if found := other_spelling(folder, name):
+        for folder in DiskFolder(root).folders()[:FOLDERS_LIMIT]:
+            if found := other_spelling(folder.path, name):
                 return f": is it {printable(folder.name)}/{printable(found)}?"
     except (DataError, OSError):
         pass

@@ -189,7 +189,7 @@ def _too_small(part: Part, smallest: int) -> Iterator[Finding]:
     if not isinstance(source, FileSource):
         return
     for index, row in enumerate(part.rows.tolist()):
-        width, height = dimensions(source.root / source.files[row])
+        width, height = dimensions(source.path(row))
         if 2 * min(width, height) < smallest:
             yield Finding("small", f"small image: {part.image(index)} has {width}x{height} pixels")
 

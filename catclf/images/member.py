@@ -35,6 +35,11 @@ class Member(str):
         member.archive, member.place = archive, place
         return member
 
+    @property
+    def name(self) -> str:
+        """Its name in the archive."""
+        return self[len(self.archive) + 1 :]
+
     def packed(self) -> bytes:
         """What another process needs to read it."""
         return _PLACE.pack(*self.place) + os.fsencode(self.archive)
@@ -64,6 +69,24 @@ class Member(str):
         if len(content) != size or (kind != TAR and zlib.crc32(content) != checksum):
             raise ImageError("damaged", "is damaged in its archive: bytes are missing or changed")
         return BytesIO(content)
+
+
+class Unreadable(Member):
+    """A member that its archive holds in a way that is not read."""
+
+    __slots__ = ("failure",)
+
+    failure: ImageError
+
+    @classmethod
+    def because(cls, archive: str, name: str, failure: ImageError) -> Unreadable:
+        """The member ``name`` with the reason."""
+        member = cls(f"{archive}:{name}")
+        member.archive, member.place, member.failure = archive, (0, 0, 0, 0, TAR), failure
+        return member
+
+    def open(self, limits: Limits) -> BytesIO:
+        raise self.failure
 
 
 def _start(file: BinaryIO, offset: int) -> int:

@@ -129,7 +129,8 @@ def predict(
         raise SettingsError("--part is a part of the outputs in --output-dir: give both")
     if output is not None and output_dir is not None:
         raise SettingsError("--output is one file and --output-dir a folder: give one of them")
-    from catclf.cli.predict.shards import expanded, pending
+    from catclf.cli.predict.shards import pending
+    from catclf.storage.patterns import expanded
 
     job = Job(model, null, recursive, threshold, format, only, print0, quiet)
     tally = Tally()
