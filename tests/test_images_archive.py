@@ -188,3 +188,15 @@ def test_predict_scores_an_archive_as_its_folder(run: Run, tmp_path: Path) -> No
     assert result.stderr == "catclf: left out 1 file: 1 .cls\n"
     (tmp_path / "list").write_text("a.tar\nin/3.png\n")
     assert run("predict", "@list").stdout.count("\n") == 13
+
+
+@pytest.mark.parametrize("place", ["cut", "changed"])
+def test_a_header_that_is_damaged_is_not_the_end_of_a_tar(tmp_path: Path, place: str) -> None:
+    path = tar(tmp_path / "a.tar", {f"{i}.png": image_bytes(i) for i in range(3)})
+    content = bytearray(path.read_bytes())
+    at = content.index(b"2.png")
+    content[at + 150] ^= 1  # in its checksum
+    path.write_bytes(content[: at + 300] if place == "cut" else content)
+    found, _ = listed(path)
+    assert [isinstance(each, Member) for each in found] == [True, True, False]
+    assert f"no header at byte {at}" in str(found[2][1])

@@ -127,7 +127,8 @@ class SourceOptions(NamedTuple):
         str | None,
         typer.Option(
             metavar="IMAGES,LABELS",
-            help="Keys in an HDF5 file or .npz.",
+            help="Keys in an HDF5 file or .npz; of samples in a tar, endings or a key of .json: "
+            "jpg,label.",
             show_default="x and y, or the like",
             rich_help_panel=DATA,
         ),

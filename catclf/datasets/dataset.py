@@ -54,7 +54,8 @@ class Reading:
     number of decoded images. ``encoder`` makes rows of images (see ``decoded``).
     ``label_from`` is where labels of files in folders are: "folder" or the file's "name".
     ``classes`` name labels 0, 1, … of a source that does not name them. ``columns`` are those of
-    path and label in a table, ``keys`` those of images and labels in HDF5 and ``.npz``.
+    path and label in a table, ``keys`` those of images and labels in HDF5 and ``.npz``, or of
+    samples in a tar the ending of images and the ending of labels or their key in ``.json``.
     ``limits`` are those of image files.
     """
 

@@ -19,7 +19,7 @@ from catclf.images.walk import Failed, LeftOut, is_hidden
 from catclf.text import reason
 
 if TYPE_CHECKING:
-    from tarfile import TarInfo
+    from tarfile import TarFile, TarInfo
     from zipfile import ZipInfo
 
 _ENDINGS = ENDINGS | HEIF_ENDINGS
@@ -92,8 +92,22 @@ def _of_tar(archive: str) -> Iterator[Entry]:
             while (info := opened.next()) is not None:
                 opened.members = []  # type: ignore[attr-defined]  # would hold all of them
                 yield _tar_entry(info)
+            _require_end(opened)
     except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
         raise ImageError("damaged", f"is damaged, or not a tar archive: {error}") from error
+
+
+def _require_end(opened: TarFile) -> None:
+    """Raise ReadError unless zeros or nothing follow the last member.
+
+    A header that is cut or changed would pass for the end.
+    """
+    import tarfile
+
+    assert opened.fileobj is not None
+    opened.fileobj.seek(opened.offset)
+    if opened.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
+        raise tarfile.ReadError(f"no header at byte {opened.offset}")
 
 
 def _tar_entry(info: TarInfo) -> Entry:
