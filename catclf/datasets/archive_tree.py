@@ -6,9 +6,12 @@ this tree, and the place in the archive is what decoding reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
+from catclf.datasets.names import key
 from catclf.datasets.tree import Folder
 from catclf.errors import DataError, ImageError
 from catclf.images.archive import Entry, entries
@@ -60,6 +63,45 @@ class ArchiveFolder:
                     walk.left_out.add(name)
             waiting += (place._folders[name] for name in sorted(place._folders, reverse=True))
 
+    def open(self, name: str) -> BinaryIO:
+        member = self._files[name]
+        if member is None:
+            raise ImageError("not-a-file", "is not a regular file")
+        return member.open(Limits())
+
+    def find(self, name: str) -> tuple[str, str] | None:
+        path = name.strip().replace("\\", "/")
+        if path.startswith("/") or ".." in path.split("/"):
+            return None
+        *folders, last = _divided(path, "")
+        place, spelled = self, []
+        for folder in folders:
+            inside = _like(folder, place._folders)
+            if inside is None:
+                return None
+            spelled.append(inside)
+            place = place._folders[inside]
+        file = last if last in place._files else place._other_spelling(last)
+        member = place._files[file] if file else None
+        return None if file is None or member is None else (member, "/".join([*spelled, file]))
+
+    def _other_spelling(self, name: str) -> str | None:
+        """The one file that differs from ``name`` in spelling alone, or lacks its ending there."""
+        alike = self._by_key.get(key(name)) or self._by_stem.get(key(name), [])
+        return alike[0] if len(alike) == 1 else None
+
+    @cached_property
+    def _by_key(self) -> dict[str, list[str]]:
+        return _grouped((key(name), name) for name in self._files)
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        return _grouped((key(name.rpartition(".")[0]), name) for name in self._files)
+
+    def missing(self, name: str) -> str:
+        failure = ImageError("missing", "there is no such file in the archive")
+        return Unreadable.because(self.shown, name, failure)
+
     def add(self, archive: str, entry: Entry) -> None:
         """Put a member where its name says, unless it is hidden; the last of a name counts."""
         *folders, last = _divided(entry.name, archive)
@@ -98,6 +140,21 @@ def entries_of(archive: str, notes: list[str], skip_bad: bool) -> Iterator[Entry
             usable = ": `skip_bad` takes what is before that"
             raise DataError(f"{why}{usable if listed else ''}") from error
         notes.append(f"{why}: {'what is before that is used' if listed else 'is left out'}")
+
+
+def _like(name: str, names: Iterable[str]) -> str | None:
+    """The name itself, else the one that differs from it in spelling alone; None if not one."""
+    if name in names:
+        return name
+    alike = [each for each in names if key(each) == key(name)]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for group, name in pairs:
+        groups.setdefault(group, []).append(name)
+    return groups
 
 
 def _divided(name: str, archive: str) -> list[str]:

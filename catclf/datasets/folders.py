@@ -1,6 +1,7 @@
 """Class folders: ``photos/cat/*.jpg`` and ``photos/non-cat/*.png``, below part folders or not.
 
-With ``label_from="name"`` the class is the beginning of a file's name: ``cat.0.jpg``.
+With ``label_from="name"`` the class is the beginning of a file's name: ``cat.0.jpg``. A table
+``metadata.csv`` with labels in the folder goes before its class folders.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from catclf.datasets import metadata
 from catclf.datasets.dataset import ENDINGS as SOURCE_ENDINGS
 from catclf.datasets.dataset import Part, Reading
 from catclf.datasets.names import require_distinct
@@ -43,6 +45,8 @@ def read_tree(root: Folder, name: str, part: Part, reading: Reading) -> FileSour
     """The same of folders on disk or in archives; ``name`` is the source's in a model."""
     if reading.label_from == "name":
         return _read_names(root, name, part, reading)
+    if tables := metadata.find(root, reading):
+        return metadata.read(root, tables, name, part, reading)
     layout = find_layout(root)
     classes, folder = _of_part(root, layout, part)
     notes = list(layout.notes)
@@ -78,6 +82,8 @@ def parts_of_tree(root: Folder, reading: Reading | None = None) -> set[Part]:
     """The same of folders on disk or in archives."""
     if reading is not None and reading.label_from == "name":
         return set(_named_parts(root))
+    if tables := metadata.find(root, reading or Reading()):
+        return metadata.parts(tables, reading)
     return parts_among(find_layout(root).parts)
 
 

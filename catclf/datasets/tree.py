@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
+from catclf.datasets.names import latin, other_spelling
 from catclf.errors import DataError
 from catclf.images.formats import ENDINGS
 from catclf.images.walk import SYSTEM_NAMES, Failed, Walk, is_hidden
@@ -44,6 +45,18 @@ class Folder(Protocol):
 
     def images(self, walk: Walk, base: Folder) -> Iterator[str | Failed]:
         """The images in it and its folders, in a fixed order, as they are called below ``base``."""
+
+    def open(self, name: str) -> BinaryIO:
+        """A file in it. Raises OSError and ImageError."""
+
+    def find(self, name: str) -> tuple[str, str] | None:
+        """The one file that a path means, maybe in another spelling, and how it is spelled.
+
+        Raises OSError and ValueError for what no file can be called.
+        """
+
+    def missing(self, name: str) -> str:
+        """What stands for a file that is not there, and fails when it is decoded."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,23 @@ class DiskFolder:
     def images(self, walk: Walk, base: Folder) -> Iterator[str | Failed]:
         for file in walk.images(str(self.path), recursive=True):
             yield os.path.relpath(file, base.root) if isinstance(file, str) else file
+
+    def open(self, name: str) -> BinaryIO:
+        return (self.path / name).open("rb")
+
+    def find(self, name: str) -> tuple[str, str] | None:
+        if (self.path / name).is_file():
+            return name, name
+        if (self.path / name).exists():  # a folder or a pipe
+            return None
+        try:
+            other = other_spelling(self.path, name) or other_spelling(self.path, latin(name))
+        except (OSError, ValueError):
+            return None
+        return None if other is None else (other, other)
+
+    def missing(self, name: str) -> str:
+        return name
 
 
 def has_images(folder: Folder) -> bool:
