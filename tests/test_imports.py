@@ -26,6 +26,7 @@ HEAVY = {
     "pydantic",
     "sklearn",
     "onnx",
+    "pyarrow",
 }
 
 

@@ -12,7 +12,7 @@ from catclf.datasets.dataset import Part, Reading
 from catclf.datasets.parts import part_kind, parts_among, seen_through
 from catclf.datasets.sources import FileSource
 from catclf.datasets.table import parts_of_table, read_table
-from catclf.datasets.table_format import has_label
+from catclf.datasets.table_format import find_label
 from catclf.datasets.table_rows import Table, columns_of
 from catclf.datasets.tree import Folder
 from catclf.errors import DataError
@@ -64,7 +64,7 @@ def _table(folder: Folder) -> Table | None:
 
 
 def _has_labels(table: Table, reading: Reading) -> bool:
-    return reading.columns is not None or has_label(columns_of(table))
+    return reading.columns is not None or find_label(columns_of(table)) is not None
 
 
 def _require_classes(place: Folder, table: Table) -> None:

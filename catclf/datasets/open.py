@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from catclf.datasets.dataset import (
     ENDINGS,
     HDF5_ENDINGS,
+    SHARD_ENDINGS,
     TABLE_ENDINGS,
     Dataset,
     Part,
@@ -23,10 +24,11 @@ from catclf.datasets.names import same_classes
 from catclf.datasets.shards import files_of
 from catclf.datasets.sources import FileSource, to_dataset
 from catclf.errors import DataError
-from catclf.images.archive import ARCHIVE_ENDINGS, is_archive
+from catclf.images.archive import is_archive
 from catclf.images.formats import ENDINGS as IMAGE_ENDINGS
 from catclf.images.formats import HEIF_ENDINGS, looks_like_image
 from catclf.images.preprocess import Preprocess
+from catclf.storage.parquet import is_parquet
 from catclf.text import printable, reason
 
 if TYPE_CHECKING:
@@ -150,6 +152,10 @@ def _open_file(path: Path, part: Part, reading: Reading) -> Source:
         from catclf.datasets import archives
 
         return archives.read(path, [path], part, reading)
+    if is_parquet(str(path)):
+        from catclf.datasets import parquet
+
+        return parquet.read(path, [path], part, reading)
     if ending in TABLE_ENDINGS:
         from catclf.datasets import table
 
@@ -174,11 +180,19 @@ def _reader_of_shards(path: Path, files: Sequence[Path]) -> _Reader:
         from catclf.datasets import archives
 
         return archives
-    odd = next(file for file in files if not is_archive(str(file)))
+    if all(is_parquet(str(file)) for file in files):
+        from catclf.datasets import parquet
+
+        return parquet
+    odd = next((file for file in files if not _may_be_shard(file)), files[-1])
     raise DataError(
         f"{printable(path)}: stands for {len(files)} files, among them {printable(odd)}: only "
-        f"archives are read together ({', '.join(ARCHIVE_ENDINGS)})"
+        f"archives or Parquet files are read together ({', '.join(SHARD_ENDINGS)})"
     )
+
+
+def _may_be_shard(file: Path) -> bool:
+    return is_archive(str(file)) or is_parquet(str(file))
 
 
 def parts_of(path: Path, reading: Reading | None = None) -> set[Part]:
@@ -199,6 +213,10 @@ def parts_of(path: Path, reading: Reading | None = None) -> set[Part]:
         from catclf.datasets import archives
 
         return archives.parts(path, files, reading or Reading())
+    if is_parquet(str(path)) and path.is_file():
+        from catclf.datasets import parquet
+
+        return parquet.parts(path, files, reading or Reading())
     if path.suffix.lower() in TABLE_ENDINGS and path.is_file():
         from catclf.datasets import table
 
@@ -290,7 +308,7 @@ def holds(source: Path, file: Path) -> bool:
         return packed.holds(source, file)
     status = file.stat()
     files = files_of(source)
-    if any(is_archive(str(each)) for each in files):
+    if any(map(_may_be_shard, files)):
         return any(each.exists() and each.samefile(file) for each in files)
     linked = file.is_symlink() or status.st_nlink > 1
     named = file.suffix.lower() in (*IMAGE_ENDINGS, *HEIF_ENDINGS)

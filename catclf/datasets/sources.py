@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
@@ -30,19 +30,25 @@ SMALL = 64  # height and width of images that are brought to no other size
 
 
 def size_of_files(root: Path, files: Sequence[str], reading: Reading) -> int:
-    """Height and width that image files are brought to: the size wanted, or the default.
+    """Height and width that image files are brought to: the size wanted, or the default."""
+    places = np.unique(np.linspace(0, len(files) - 1, SAMPLED).astype(int)).tolist()
+    return size_of_images((place_of(root, files[place]) for place in places), reading)
+
+
+def size_of_images(some: Iterable[str], reading: Reading) -> int:
+    """The same of images of which ``some`` are spread over all.
 
     A default above SMALL is for images with more pixels than that: for those whose shorter side
-    has, in the median of some of them spread over the list.
+    has, in the median of them.
     """
     from catclf.images.decode import dimensions
 
     if reading.size or reading.default_size <= SMALL:
         return reading.size or reading.default_size
     sides = []
-    for place in np.unique(np.linspace(0, len(files) - 1, SAMPLED).astype(int)).tolist():
+    for path in some:
         with suppress(ImageError):  # decoding says what is wrong with a file
-            sides.append(min(dimensions(place_of(root, files[place]))))
+            sides.append(min(dimensions(path)))
     return reading.default_size if sides and np.median(sides) > SMALL else SMALL
 
 
@@ -155,6 +161,12 @@ class FileSource:
         path = self.path(row)
         return (str(path), path.failure) if isinstance(path, Unreadable) else path
 
+    def of(self, rows: Labels) -> Self:
+        """Only these rows."""
+        lines = None if self.lines is None else [self.lines[row] for row in rows.tolist()]
+        files = [self.files[row] for row in rows.tolist()]
+        return replace(self, labels=self.labels[rows], files=files, lines=lines, skipped=[])
+
     def label_of(self, row: int) -> str:
         """The file, and its line where it came from a manifest."""
         where = f"line {self.lines[row]}: " if self.lines else ""
@@ -194,13 +206,7 @@ def rows_of(source: Source, rows: Labels) -> Source:
     """Only these rows of a source, in their order, which must be ascending."""
     names = source.names()
     if isinstance(source, FileSource):
-        return replace(
-            source,
-            labels=source.labels[rows],
-            files=[source.files[row] for row in rows.tolist()],
-            lines=[source.lines[row] for row in rows.tolist()] if source.lines else None,
-            skipped=[],
-        )
+        return source.of(rows)
     assert isinstance(source, ArraySource)
     pixels: Any = IndexedImages(source.pixels, rows)  # has what is used of an array
     return replace(

@@ -114,9 +114,10 @@ def find_columns(
     )
 
 
-def has_label(columns: list[str]) -> bool:
-    """Whether one of these columns holds labels, by its name."""
-    return _first_of(LABEL_COLUMNS, [_plain(name) for name in columns]) is not None
+def find_label(columns: list[str]) -> str | None:
+    """The column that holds labels, by its name."""
+    place = _first_of(LABEL_COLUMNS, [_plain(name) for name in columns])
+    return None if place is None else columns[place]
 
 
 def _encoding(start: bytes) -> str:

@@ -18,7 +18,7 @@ from catclf.datasets.dataset import Labels, Part, Reading
 from catclf.datasets.labels import CLASSES_LIMIT, from_texts
 from catclf.datasets.shards import of_part
 from catclf.datasets.sources import FileSource, size_of_files
-from catclf.datasets.table_format import LABEL_COLUMNS
+from catclf.datasets.table_format import find_label
 from catclf.errors import DataError, ImageError
 from catclf.images.archive import Entry, entries
 from catclf.images.formats import ENDINGS, HEIF_ENDINGS, heif_is_there
@@ -159,10 +159,8 @@ def _label_source(file: Path, samples: dict[str, _Sample], reading: Reading) -> 
         return label
     first = next(sample.entries["json"] for sample in samples.values() if "json" in sample.entries)
     content = _object(str(file), first)
-    names = {str(name).strip().casefold(): str(name) for name in reversed(list(content))}
-    for name in LABEL_COLUMNS:
-        if name in names:
-            return f"{_IN_JSON}{names[name]}"
+    if (name := find_label(list(content))) is not None:
+        return f"{_IN_JSON}{name}"
     held = ", ".join(printable(str(name)) for name in list(content)[:20]) or "nothing"
     raise DataError(
         f"{shown}:{printable(first.name)}: has no label; it has {held}: `keys=jpg,label` says "

@@ -1,4 +1,4 @@
-"""An image inside a tar or zip archive, read as bytes by the process that decodes it."""
+"""An image inside another file, read as bytes by the process that decodes it, or sent to it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Place = tuple[int, int, int, int, int]  # offset, bytes there, bytes, checksum, kind
 _PLACE = struct.Struct("<QQQIB")
 TAR, STORED, DEFLATED = range(3)
+CONTENT = b"="  # what the bytes of an image begin with on their way to another process
 _LOCAL = struct.Struct("<4s22xHH")  # of a zip: mark, then the lengths of name and extra field
 
 
@@ -55,9 +56,7 @@ class Member(str):
         if not size:
             raise ImageError("empty", "is empty")
         if max(size, stored) > limits.file_bytes:
-            raise ImageError(
-                "too-large", f"has {counted(size, 'byte')}, more than {limits.file_bytes}"
-            )
+            raise _too_large(size, limits)
         descriptor = os.open(self.archive, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if kind != TAR:
@@ -87,6 +86,38 @@ class Unreadable(Member):
 
     def open(self, limits: Limits) -> BytesIO:
         raise self.failure
+
+
+class Content(Member):
+    """An image whose bytes are here, for they lie in no place of their own in its file."""
+
+    __slots__ = ("frame",)
+
+    frame: bytes  # the mark of a content, and its bytes
+
+    @classmethod
+    def holding(cls, archive: str, name: str, content: bytes) -> Content:
+        """The image ``name`` of a file."""
+        return cls.framed(archive, name, CONTENT + content)
+
+    @classmethod
+    def framed(cls, archive: str, name: str, frame: bytes) -> Content:
+        """The same of bytes that begin with the mark."""
+        image = cls(f"{archive}:{name}")
+        image.archive, image.place, image.frame = archive, (0, 0, len(frame) - 1, 0, TAR), frame
+        return image
+
+    def open(self, limits: Limits) -> BytesIO:
+        size = len(self.frame) - 1
+        if not size:
+            raise ImageError("empty", "is empty")
+        if size > limits.file_bytes:
+            raise _too_large(size, limits)
+        return BytesIO(memoryview(self.frame)[1:])
+
+
+def _too_large(size: int, limits: Limits) -> ImageError:
+    return ImageError("too-large", f"has {counted(size, 'byte')}, more than {limits.file_bytes}")
 
 
 def _start(file: BinaryIO, offset: int) -> int:
