@@ -148,14 +148,8 @@ def _open_file(path: Path, part: Part, reading: Reading) -> Source:
         return folders.read(path, part, reading)
     if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
         raise DataError(f"{shown}: is not a file: give a file or a folder")
-    if is_archive(str(path)):
-        from catclf.datasets import archives
-
-        return archives.read(path, [path], part, reading)
-    if is_parquet(str(path)):
-        from catclf.datasets import parquet
-
-        return parquet.read(path, [path], part, reading)
+    if _may_be_shard(path):
+        return _reader_of_shards(path, [path]).read(path, [path], part, reading)
     if ending in TABLE_ENDINGS:
         from catclf.datasets import table
 
@@ -209,14 +203,8 @@ def parts_of(path: Path, reading: Reading | None = None) -> set[Part]:
         from catclf.datasets import folders
 
         return folders.parts(path, reading)
-    if is_archive(str(path)) and path.is_file():
-        from catclf.datasets import archives
-
-        return archives.parts(path, files, reading or Reading())
-    if is_parquet(str(path)) and path.is_file():
-        from catclf.datasets import parquet
-
-        return parquet.parts(path, files, reading or Reading())
+    if _may_be_shard(path) and path.is_file():
+        return _reader_of_shards(path, files).parts(path, files, reading or Reading())
     if path.suffix.lower() in TABLE_ENDINGS and path.is_file():
         from catclf.datasets import table
 
