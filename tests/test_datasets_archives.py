@@ -272,7 +272,7 @@ def test_archives_of_a_pattern_are_one_source(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no file of such a name"):
         opened(tmp_path / "x*.tar")
     (tmp_path / "x.csv").write_text("")
-    with pytest.raises(DataError, match=r"only archives are read together"):
+    with pytest.raises(DataError, match=r"only archives or Parquet files are read"):
         opened(tmp_path / "*.*")
 
 
