@@ -200,3 +200,14 @@ def test_a_header_that_is_damaged_is_not_the_end_of_a_tar(tmp_path: Path, place:
     found, _ = listed(path)
     assert [isinstance(each, Member) for each in found] == [True, True, False]
     assert f"no header at byte {at}" in str(found[2][1])
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_headers_without_end_are_one_failure(tmp_path: Path, kind: bytes) -> None:
+    info = tarfile.TarInfo("long")
+    info.type, info.size = kind, 20
+    header = info.tobuf(tarfile.GNU_FORMAT) + b"20 path=cat/aaaa.png\n"[:20].ljust(512, b"\0")
+    (tmp_path / "a.tar").write_bytes(header * 3000)
+    [found], _ = listed(tmp_path / "a.tar")
+    assert isinstance(found, tuple)
+    assert "header after header" in str(found[1])

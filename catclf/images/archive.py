@@ -95,6 +95,9 @@ def _of_tar(archive: str) -> Iterator[Entry]:
             _require_end(opened)
     except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
         raise ImageError("damaged", f"is damaged, or not a tar archive: {error}") from error
+    except RecursionError as error:
+        why = "is damaged: it has header after header and no file"
+        raise ImageError("damaged", why) from error
 
 
 def _require_end(opened: TarFile) -> None:

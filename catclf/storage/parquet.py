@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from catclf.errors import ImageError, SettingsError
+from catclf.text import printable
 
 ENDING = ".parquet"
 AT_ONCE = 4  # images: a page that repeats one of them takes a few bytes in the file
@@ -60,7 +61,7 @@ class ParquetFile:
         with self._sound():
             table = self._file.read(columns=[column], use_threads=False)
             values: list[Any] = table.column(0).to_pylist()
-        return values
+        return self._of_all_rows(values)
 
     def paths(self, column: str) -> list[str | None]:
         """The paths of the images of a struct, as they are in its file."""
@@ -70,6 +71,11 @@ class ParquetFile:
                 return [None] * table.num_rows
             (paths,) = table.column(0).combine_chunks().flatten()
             values: list[str | None] = paths.to_pylist()
+        return self._of_all_rows(values)
+
+    def _of_all_rows(self, values: list[Any]) -> list[Any]:
+        if len(values) != sum(self.groups):
+            raise ImageError("damaged", "is damaged: its columns have different lengths")
         return values
 
     def images(self, column: str, group: int, limit: int) -> Iterator[bytes | int | None]:
@@ -130,7 +136,7 @@ def _is_bytes(types: Any, type: Any) -> bool:
 
 def _line(error: BaseException) -> str:
     lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__
+    return printable(lines[0]) if lines else type(error).__name__
 
 
 class ParquetRows:
