@@ -115,6 +115,21 @@ def test_images_above_the_limit_and_without_bytes_fail_alone(photos: Path) -> No
     assert third == 's-0.parquet:2.png,,,"has 5000 bytes, more than the limit"'
 
 
+def test_a_damaged_row_group_costs_its_own_images(photos: Path) -> None:
+    contents = [image_bytes(seed) for seed in range(6)]
+    path = write(photos / "s-0.parquet", contents, None, group=2, compression="zstd")
+    facts = pq.ParquetFile(path).metadata.row_group(1).column(0)
+    content = bytearray(path.read_bytes())
+    start = facts.dictionary_page_offset or facts.data_page_offset
+    content[start : start + facts.total_compressed_size] = bytes(facts.total_compressed_size)
+    path.write_bytes(content)
+    result = predict("s-0.parquet")
+    assert result.exit_code == 3
+    lines = [line.split("\t") for line in result.stdout.splitlines()]
+    assert [line[0] for line in lines] == [f"s-0.parquet:{row}.png" for row in range(6)]
+    assert [bool(line[1]) for line in lines] == [True, True, False, False, True, True]
+
+
 def test_rows_are_written_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ParquetRows, "GROUP", 4)
     rows = ParquetRows({"a": "text", "b": "number"}, {})

@@ -267,3 +267,17 @@ def test_messages_name_the_file_once(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         opened(tmp_path / "a.parquet")
     assert without_place(str(caught.value), tmp_path / "a.parquet").count("@") == 1
+
+
+def test_bombs_are_not_unpacked(tmp_path: Path) -> None:
+    images = [image_bytes(1), *[bytes(500_000)] * 3]
+    path = write(tmp_path / "a.parquet", images, [0, 1, 0, 1], NAMES, compression="zstd", group=4)
+    limits = Limits(file_bytes=10_000)
+    refused(
+        path,
+        r"4 images cannot be read: .* \(is in a row group of \d+ bytes that would",
+        limits=limits,
+    )
+    table = pa.table({"image": pa.nulls(100_000, IMAGE), "label": [0] * 100_000})
+    pq.write_table(table, tmp_path / "b.parquet")
+    refused(tmp_path / "b.parquet", r"is damaged: it has 100000 rows in \d+ bytes")

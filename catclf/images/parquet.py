@@ -47,20 +47,35 @@ def image_name(path: str | None, row: int) -> str:
 def images(path: str, limit: int) -> Iterator[Member | Failed]:
     """All images of a file; those of more than ``limit`` bytes fail.
 
-    A file that cannot be read, or not further, is a failure under its own name.
+    A file that cannot be read is a failure under its own name. In a row group that cannot be read,
+    or not further, each image is one.
     """
     try:
         with ParquetFile(path) as file:
             column = image_column(file)
             names = names_of(file, column)
-            row = 0
-            for group in range(len(file.groups)):
-                for content in file.images(column, group, limit):
-                    image = member(path, names[row], content)
-                    yield (str(image), image.failure) if isinstance(image, Unreadable) else image
-                    row += 1
+            first = 0
+            for group, rows in enumerate(file.groups):
+                yield from _of_group(file, column, group, names[first : first + rows], limit)
+                first += rows
     except ImageError as error:
         yield path, error
+
+
+def _of_group(
+    file: ParquetFile, column: str, group: int, names: Sequence[str], limit: int
+) -> Iterator[Member | Failed]:
+    done = 0
+    failure = ImageError("damaged", "is missing in its file, which is damaged")
+    try:
+        for name, content in zip(names, file.images(column, group, limit), strict=False):
+            done += 1
+            image = member(file.path, name, content)
+            yield (str(image), image.failure) if isinstance(image, Unreadable) else image
+    except ImageError as error:
+        failure = error
+    for name in names[done:]:
+        yield f"{file.path}:{name}", failure
 
 
 def names_of(file: ParquetFile, column: str) -> Sequence[str]:

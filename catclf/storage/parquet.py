@@ -16,6 +16,7 @@ from catclf.text import printable
 
 ENDING = ".parquet"
 AT_ONCE = 4  # images: a page that repeats one of them takes a few bytes in the file
+_RATIO = 100  # by which images are never compressed
 _BUFFER = 1 << 20  # bytes read of a column at a time
 _NEEDED = "Parquet needs pyarrow: python -m pip install 'catclf[parquet]'"
 
@@ -47,6 +48,7 @@ class ParquetFile:
             schema, facts = self._file.schema_arrow, self._file.metadata
             self.columns = {field.name: _kind(pa, field.type) for field in schema}
             self.groups = [facts.row_group(i).num_rows for i in range(facts.num_row_groups)]
+            self._require_rows(self._source.size())
             self.notes: bytes = (schema.metadata or {}).get(b"huggingface", b"")
 
     def __enter__(self) -> ParquetFile:
@@ -73,6 +75,24 @@ class ParquetFile:
             values: list[str | None] = paths.to_pylist()
         return self._of_all_rows(values)
 
+    def _require_rows(self, size: int) -> None:
+        """Raise ImageError for more rows than bytes, which no images can have."""
+        if min(self.groups, default=0) < 0 or sum(self.groups) > size:
+            raise ImageError(
+                "damaged", f"is damaged: it has {sum(self.groups)} rows in {size} bytes"
+            )
+
+    def _require_no_bomb(self, name: str, group: int, limit: int) -> None:
+        """Raise ImageError for a row group that becomes far larger than it is, and than a file."""
+        with self._sound():
+            columns = self._file.metadata.row_group(group)
+            each = map(columns.column, range(columns.num_columns))
+            facts = next(column for column in each if column.path_in_schema == name)
+            declared, stored = facts.total_uncompressed_size, facts.total_compressed_size
+        if declared > max(limit, _RATIO * stored):
+            why = f"is in a row group of {stored} bytes that would become {declared}"
+            raise ImageError("too-large", why)
+
     def _of_all_rows(self, values: list[Any]) -> list[Any]:
         if len(values) != sum(self.groups):
             raise ImageError("damaged", "is damaged: its columns have different lengths")
@@ -81,6 +101,7 @@ class ParquetFile:
     def images(self, column: str, group: int, limit: int) -> Iterator[bytes | int | None]:
         """The images of a row group: bytes, their number if above ``limit``, or None."""
         name = f"{column}.bytes" if self.columns[column] == "image" else column
+        self._require_no_bomb(name, group, limit)
         batches = self._file.iter_batches(
             batch_size=AT_ONCE, row_groups=[group], columns=[name], use_threads=False
         )
