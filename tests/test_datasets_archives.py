@@ -276,6 +276,18 @@ def test_archives_of_a_pattern_are_one_source(tmp_path: Path) -> None:
         opened(tmp_path / "*.*")
 
 
+def test_equal_names_in_several_archives_are_several_files(tmp_path: Path) -> None:
+    for number in range(3):
+        files = {f"{name}/0.png": image_bytes(number) for name in TWO}
+        tar(tmp_path / f"{number}.tar", files)
+    data = opened(tmp_path / "{0..2}.tar")
+    assert data.names == tuple(f"{tmp_path}/{i}.tar:{name}/0.png" for name in TWO for i in range(3))
+    assert not any("twice" in note for note in data.notes)
+    for number in range(3):
+        one = opened(tmp_path / f"{number}.tar").images
+        np.testing.assert_array_equal(data.images[number::3], one)
+
+
 def test_archives_named_after_parts_are_parts(tmp_path: Path) -> None:
     for number, part in enumerate(("train", "validation")):
         files = {f"{name}/{i}.png": image_bytes(number) for i in range(2) for name in TWO}

@@ -22,6 +22,7 @@ from catclf.images.walk import SYSTEM_NAMES, Failed, Walk, is_hidden
 from catclf.text import printable
 
 DEPTH = 64  # folders in folders that are told apart
+_AGAIN = "\0"  # between the name of a file and the archive where it is met again
 SNIFFED_BYTES = 1 << 24  # a larger file without a known ending is no image
 
 
@@ -34,7 +35,7 @@ class ArchiveFolder:
         self._folders: dict[str, ArchiveFolder] = {}
         self._files: dict[str, Member | None] = {}  # None for links and devices
         self._system: set[str] = set()
-        self.repeated = 0
+        self.repeated = 0  # files in it whose name is met again in the same archive
 
     def inner(self, name: str) -> str:
         return f"{self.shown}{self._separator}{printable(name)}"
@@ -46,7 +47,7 @@ class ArchiveFolder:
         return sorted(self._system)
 
     def loose_files(self) -> Iterator[str]:
-        return iter(self._files)
+        return (name.partition(_AGAIN)[0] for name in self._files)
 
     def mark(self, walk: Walk) -> None:
         """Nothing: no link is followed here."""
@@ -55,8 +56,8 @@ class ArchiveFolder:
         waiting = [self]
         while waiting:
             place = waiting.pop()
-            for name in sorted(place._files):
-                member = place._files[name]
+            for called in sorted(place._files):
+                name, member = called.partition(_AGAIN)[0], place._files[called]
                 if member is not None and _is_image(name, member):
                     yield member
                 else:
@@ -102,8 +103,20 @@ class ArchiveFolder:
         failure = ImageError("missing", "there is no such file in the archive")
         return Unreadable.because(self.shown, name, failure)
 
+    def count_repeated(self) -> int:
+        """The files in it and its folders whose name is met again in the same archive."""
+        total, waiting = 0, [self]
+        while waiting:
+            place = waiting.pop()
+            total += place.repeated
+            waiting += place._folders.values()
+        return total
+
     def add(self, archive: str, entry: Entry) -> None:
-        """Put a member where its name says, unless it is hidden; the last of a name counts."""
+        """Put a member where its name says, unless it is hidden.
+
+        The last of a name in an archive counts; those of other archives are other files.
+        """
         *folders, last = _divided(entry.name, archive)
         place = self
         for name in [*folders, last] if entry.is_folder else folders:
@@ -114,9 +127,15 @@ class ArchiveFolder:
             place = place._inside(name)
         if entry.is_folder or is_hidden(last):
             return
-        self.repeated += last in place._files
         is_file = entry.place is not None or entry.failure is not None
-        place._files[last] = member_of(archive, entry) if is_file else None
+        place._put(last, archive, member_of(archive, entry) if is_file else None)
+
+    def _put(self, name: str, archive: str, member: Member | None) -> None:
+        there = self._files.get(name)
+        if there is not None and there.archive != archive:
+            name = f"{name}{_AGAIN}{archive}"
+        self.repeated += name in self._files
+        self._files[name] = member
 
     def _inside(self, name: str) -> ArchiveFolder:
         if name not in self._folders:

@@ -39,8 +39,13 @@ def _hold_samples(files: Sequence[Path], reading: Reading) -> bool:
     tars = all(file.name.lower().endswith(".tar") for file in files)
     if not tars or reading.label_from == "name":
         return False
-    signature(files)
-    return reading.keys is not None or webdataset.holds_samples(files[0])
+    first = signature(files)[0]
+    return reading.keys is not None or _holds_samples(str(files[0]), first)
+
+
+@lru_cache(maxsize=8)
+def _holds_samples(archive: str, _: object) -> bool:
+    return webdataset.holds_samples(Path(archive))
 
 
 def _tree(path: Path, files: Sequence[Path], skip_bad: bool) -> tuple[ArchiveFolder, list[str]]:
@@ -61,6 +66,6 @@ def _listed(
             listed += 1
     if notes and not listed:
         raise DataError(notes[0])
-    if root.repeated:
-        notes.append(f"holds {counted(root.repeated, 'file')} twice: the last of a name is used")
+    if repeated := root.count_repeated():
+        notes.append(f"holds {counted(repeated, 'file')} twice: the last of a name is used")
     return root, notes
