@@ -118,9 +118,8 @@ class FileSource:
     notes: tuple[str, ...] = ()
 
     def blocks(self) -> Iterator[tuple[Labels, Pixels]]:
-        inputs = (self._input(row) for row in range(len(self.files)))
         decoded = decode_all(
-            inputs, self.preprocess, self.reading.limits, workers=self.reading.workers
+            _Inputs(self), self.preprocess, self.reading.limits, workers=self.reading.workers
         )
         rows: list[int] = []
         images: list[Pixels] = []
@@ -156,10 +155,6 @@ class FileSource:
         place = path.place if isinstance(path, Member) else ()
         status = os.stat(path.archive if isinstance(path, Member) else path)  # noqa: PTH116
         return (*place, status.st_size, status.st_mtime_ns)
-
-    def _input(self, row: int) -> str | Failed:
-        path = self.path(row)
-        return (str(path), path.failure) if isinstance(path, Unreadable) else path
 
     def of(self, rows: Labels) -> Self:
         """Only these rows."""
@@ -200,6 +195,22 @@ class FileSource:
             of_class = self.labels == index
             if of_class.any() and bad[of_class].all():
                 raise DataError(f"{self.shown}: no image of class {printable(name)} can be read")
+
+
+class _Inputs(Sequence[str | Failed]):
+    """The images of a source as they are decoded; as many as are known need no other process."""
+
+    def __init__(self, source: FileSource) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source.files)
+
+    def __getitem__(self, row: Any) -> Any:
+        if row >= len(self):
+            raise IndexError(row)
+        path = self._source.path(row)
+        return (str(path), path.failure) if isinstance(path, Unreadable) else path
 
 
 def rows_of(source: Source, rows: Labels) -> Source:
