@@ -43,7 +43,7 @@ ModelPath = Annotated[
         show_default=True,
     ),
 ]
-SOURCE_HELP = "HDF5 file, class folders, zip or tar of images, CSV or TSV table, or .npz."
+SOURCE_HELP = "HDF5 file, class folders, zip or tar of images, table (CSV, Parquet), or .npz."
 SourcePath = Annotated[Path, typer.Argument(metavar="SOURCE", help=SOURCE_HELP)]
 Data = Annotated[
     Path | None,

@@ -14,7 +14,7 @@ import numpy as np
 
 from catclf.datasets import metadata
 from catclf.datasets.dataset import ENDINGS as SOURCE_ENDINGS
-from catclf.datasets.dataset import Part, Reading
+from catclf.datasets.dataset import SHARD_ENDINGS, Part, Reading
 from catclf.datasets.names import require_distinct
 from catclf.datasets.parts import (
     Layout,
@@ -126,8 +126,12 @@ def _sources_in(folder: Folder) -> str:
     if not names:
         return ""
     listed = ", ".join(map(printable, names[:5]))
-    first = f"give `data={folder.inner(names[0])}`"
-    return f"; it holds {listed}: {first if isinstance(folder, DiskFolder) else 'unpack them'}"
+    if not isinstance(folder, DiskFolder):
+        return f"; it holds {listed}: unpack them"
+    endings = {Path(name).suffix.lower() for name in names}
+    shards = len(names) > 1 and len(endings) == 1 and endings <= set(SHARD_ENDINGS)
+    given = f"'{folder.inner('*')}{endings.pop()}'" if shards else folder.inner(names[0])
+    return f"; it holds {listed}: give `data={given}`"
 
 
 def _images(walk: Walk, folder: Folder, path: Folder) -> list[str]:

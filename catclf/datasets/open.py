@@ -53,9 +53,9 @@ def open_dataset(
     *,
     labels: ArrayLike | None = None,
 ) -> Dataset:
-    """Read one part of a data set: HDF5, class or packed folders, a table, or ``.npz``.
+    """Read one part of a data set: HDF5, class or packed folders, an archive, a table, or ``.npz``.
 
-    ``source`` is its path; ``part`` is the part taken where it holds both. Or it is what Python
+    ``source`` is its path, or a pattern of shards; ``part`` is the part taken where it holds both. Or it is what Python
     holds: images uint8 (m, h, w, 3), paths of image files, or a table with a column of paths, such
     as a pandas ``DataFrame``; ``labels`` (m,) are then class names, or 0 and 1, and may be left
     out where the table has a column of them. Raises DataError.

@@ -35,6 +35,10 @@ class ParquetSource(FileSource):
     images: ParquetImages = field(default_factory=lambda: ParquetImages(Limits().file_bytes))
     rows: Labels = field(default_factory=lambda: np.zeros(0, np.int64))
 
+    @property
+    def names_are_whole(self) -> bool:
+        return True
+
     def path(self, row: int) -> Member:
         return self.images.at(int(self.rows[row]), self.files[row])
 

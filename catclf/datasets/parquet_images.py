@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
@@ -42,7 +43,7 @@ class ParquetImages:
     def at(self, row: int, name: str) -> Member:
         """The image of a row, which ``name`` names with its file; also one that cannot be read."""
         with self._lock:
-            group = int(np.searchsorted(self._firsts, row, "right")) - 1
+            group = bisect_right(self._firsts, row) - 1
             file = self._groups[group][0]
             content = self._content(group, row)
         own = name[len(file) + 1 :]
@@ -58,7 +59,7 @@ class ParquetImages:
 
     def state(self, row: int) -> tuple[int, ...]:
         """Numbers that change with the file of a row. Raises OSError."""
-        group = int(np.searchsorted(self._firsts, row, "right")) - 1
+        group = bisect_right(self._firsts, row) - 1
         status = os.stat(self._groups[group][0])  # noqa: PTH116
         return row, status.st_size, status.st_mtime_ns
 

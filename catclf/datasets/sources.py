@@ -162,6 +162,11 @@ class FileSource:
         files = [self.files[row] for row in rows.tolist()]
         return replace(self, labels=self.labels[rows], files=files, lines=lines, skipped=[])
 
+    @property
+    def names_are_whole(self) -> bool:
+        """Whether the name of an image begins with that of the file that it is in."""
+        return bool(self.files) and isinstance(self.files[0], Member)
+
     def label_of(self, row: int) -> str:
         """The file, and its line where it came from a manifest."""
         where = f"line {self.lines[row]}: " if self.lines else ""

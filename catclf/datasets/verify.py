@@ -54,7 +54,13 @@ class Part:
         """The name of a measured image, or its number where it has none."""
         row = int(self.rows[index])
         names = self.source.names()
-        return f"{self.label} {printable(names[row]) if names else f'image {row}'}"
+        return self.called(printable(names[row]) if names else f"image {row}")
+
+    def called(self, name: str) -> str:
+        """A name of an image with that of its part, unless it begins with that of its archive."""
+        source = self.source
+        whole = isinstance(source, FileSource) and source.names_are_whole
+        return name if whole else f"{self.label} {name}"
 
     def class_name(self, index: int) -> str:
         """The class of a measured image."""
@@ -178,7 +184,7 @@ def _unreadable(part: Part) -> Iterable[Finding]:
     source = part.source
     if isinstance(source, FileSource):
         for row, why in source.skipped:
-            yield Finding("unreadable", f"{part.label} {source.label_of(row)}: {why}")
+            yield Finding("unreadable", f"{part.called(source.label_of(row))}: {why}")
 
 
 def _too_small(part: Part, smallest: int) -> Iterator[Finding]:
