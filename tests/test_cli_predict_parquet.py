@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,8 @@ def test_a_bad_file_is_a_record_and_the_others_are_scored(photos: Path, content:
     assert result.stderr.startswith("catclf: s-0.parquet: is damaged, or not a Parquet file: ")
     assert result.stdout.count("\n") == 11
     assert "there is no such file" in predict("none.parquet").stderr
+    os.mkfifo("pipe.parquet")
+    assert "is not a regular file" in predict("pipe.parquet").stderr
 
 
 def test_images_above_the_limit_and_without_bytes_fail_alone(photos: Path) -> None:

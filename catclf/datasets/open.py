@@ -55,10 +55,10 @@ def open_dataset(
 ) -> Dataset:
     """Read one part of a data set: HDF5, class or packed folders, an archive, a table, or ``.npz``.
 
-    ``source`` is its path, or a pattern of shards; ``part`` is the part taken where it holds both. Or it is what Python
-    holds: images uint8 (m, h, w, 3), paths of image files, or a table with a column of paths, such
-    as a pandas ``DataFrame``; ``labels`` (m,) are then class names, or 0 and 1, and may be left
-    out where the table has a column of them. Raises DataError.
+    ``source`` is its path, or a pattern of shards; ``part`` is the part taken where it holds both.
+    Or it is what Python holds: images uint8 (m, h, w, 3), paths of image files, or a table with a
+    column of paths, such as a pandas ``DataFrame``; ``labels`` (m,) are then class names, or 0 and
+    1, and may be left out where the table has a column of them. Raises DataError.
 
     >>> import numpy as np
     >>> images = np.zeros((4, 32, 32, 3), np.uint8)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -42,6 +43,7 @@ class ParquetFile:
         except ImportError as error:
             raise ImageError("unsupported", _NEEDED) from error
         self._pa: Any = pa
+        _require_file(path)
         with self._sound():
             self._source = pa.OSFile(os.fsencode(path))
             self._file = pq.ParquetFile(self._source, pre_buffer=False, buffer_size=_BUFFER)
@@ -129,11 +131,22 @@ class ParquetFile:
         except (self._pa.ArrowException, ValueError, KeyError) as error:
             why = f"is damaged, or not a Parquet file: {_line(error)}"
             raise ImageError("damaged", why) from error
+        except PermissionError as error:
+            raise ImageError("forbidden", "may not be read: check its permissions") from error
         except OSError as error:
-            if isinstance(error, FileNotFoundError):
-                raise ImageError("missing", "there is no such file") from error
             why = f"is damaged, or not a Parquet file: {_line(error)}"
             raise ImageError("damaged", why) from error
+
+
+def _require_file(path: str) -> None:
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+    except FileNotFoundError as error:
+        raise ImageError("missing", "there is no such file") from error
+    except (OSError, ValueError) as error:
+        raise ImageError("unreadable", f"cannot be read: {_line(error)}") from error
+    if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
+        raise ImageError("not-a-file", "is not a regular file")
 
 
 def _kind(pa: Any, type: Any) -> str:
