@@ -67,7 +67,7 @@ def from_texts(
 ) -> tuple[tuple[str, ...], Labels]:
     """Class names and labels (m,) of texts, which are names; no names where they are 0 and 1.
 
-    ``every`` text of the source tells which it is, and that no class has two spellings.
+    ``every`` text of the source decides it; no class may have two spellings in them.
     """
     names = sorted(set(texts))
     require_distinct(sorted(set(every)), shown)

@@ -53,7 +53,7 @@ def read(
 
 
 def parts(tables: Mapping[str, Table], reading: Reading | None) -> set[Part]:
-    """The parts that have a table, or that one table tells."""
+    """The parts with a table of their own, or those in the one table."""
     return parts_of_table(tables[WHOLE], reading) if WHOLE in tables else parts_among(tables)
 
 

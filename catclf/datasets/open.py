@@ -169,7 +169,7 @@ def _open_file(path: Path, part: Part, reading: Reading) -> Source:
 
 
 def _reader_of_shards(path: Path, files: Sequence[Path]) -> _Reader:
-    """What reads several files as one source. Raises DataError for those that are none."""
+    """The module that reads these files as one source. Raises DataError where there is none."""
     if all(is_archive(str(file)) for file in files):
         from catclf.datasets import archives
 

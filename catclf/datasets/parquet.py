@@ -51,7 +51,7 @@ class ParquetSource(FileSource):
 
 @dataclass
 class _Read:
-    """What was read of all files: for each row its name and label, None where it has none."""
+    """The content of all files: for each row its name and label, None where it has none."""
 
     images: ParquetImages
     names: list[str] = field(default_factory=list)
@@ -95,7 +95,7 @@ def read(path: Path, files: Sequence[Path], part: Part, reading: Reading) -> Par
 
 
 def parts(path: Path, files: Sequence[Path], reading: Reading) -> set[Part]:
-    """The parts that the names of files tell."""
+    """The parts that files are named after."""
     return parts_named(files)
 
 
@@ -117,19 +117,19 @@ def _take(file: ParquetFile, reading: Reading, result: _Read) -> None:
 
 def _label_column(file: ParquetFile, wanted: str | None) -> str:
     held = [name for name, kind in file.columns.items() if kind in ("number", "text")]
-    found = wanted if wanted in held else None if wanted is not None else find_label(held)
-    if found is None:
+    label = wanted if wanted in held else None if wanted is not None else find_label(held)
+    if label is None:
         columns = ", ".join(printable(name) for name in list(file.columns)[:20]) or "nothing"
         raise ImageError(
             "unsupported",
             f"has no labels in a column {printable(wanted or 'label')}; it has {columns}: "
             "`columns=image,label` names others",
         )
-    return found
+    return label
 
 
 def _class_names(file: ParquetFile, label: str) -> tuple[str, ...]:
-    """The names of integer labels, where the file tells them as Hugging Face does."""
+    """The names of integer labels in the metadata of Hugging Face; none where it has none."""
     try:
         names = json.loads(file.notes)["info"]["features"][label]["names"]
     except (ValueError, KeyError, TypeError, RecursionError):

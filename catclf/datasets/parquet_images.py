@@ -74,7 +74,7 @@ class ParquetImages:
             except StopIteration:
                 if not isinstance(self._last, ImageError):
                     self._last = ImageError("damaged", "is missing in its file, which is damaged")
-            except ImageError as error:  # what follows in this row group cannot be read either
+            except ImageError as error:  # the rest of the row group cannot be read either
                 self._last = error
         return self._last
 

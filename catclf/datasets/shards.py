@@ -1,6 +1,7 @@
 """Sources of several files: ``shards/{00000..00099}.tar`` and ``data/train-*.parquet``.
 
-The beginning of a file's name, or its folder, tells its part: train-00000-of-00004.parquet.
+A file belongs to the part that its name begins with, or its folder is named after:
+train-00000-of-00004.parquet.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from catclf.images.archive import PACKED_ENDINGS
 from catclf.storage.patterns import expanded, is_pattern
 from catclf.text import counted, printable
 
-# What numbers a shard: 000123, -00000-of-00004, and the hash that Hugging Face writes after it.
+# The number of a shard: 000123, -00000-of-00004, and the hash that Hugging Face writes after it.
 _NUMBER = re.compile(r"[\s._-]*\d+([\s._-]*of[\s._-]*\d+)?(-[0-9a-f]{8,})?$", re.IGNORECASE)
 
 
@@ -43,13 +44,13 @@ def part_named(path: Path) -> Kind | None:
 
 
 def parts_named(files: Sequence[Path]) -> set[Part]:
-    """The parts of shards where the names of all tell them; none else."""
+    """The parts of shards that are all named after one; else none."""
     kinds = [part_named(file) for file in files]
     return set() if None in kinds else parts_among(kinds)
 
 
 def of_part(files: Sequence[Path], part: Part, shown: str, notes: list[str]) -> list[Path]:
-    """The shards of a part; all where their names do not tell it. Raises DataError."""
+    """The shards of a part; all where some are named after none. Raises DataError."""
     kinds = [part_named(file) for file in files]
     held = set(kinds)
     if len(held) == 1:
@@ -62,7 +63,7 @@ def of_part(files: Sequence[Path], part: Part, shown: str, notes: list[str]) -> 
     if wanted not in held:
         raise DataError(f"{shown}: has no file of the {part} part")
     chosen = [file for file, kind in zip(files, kinds, strict=True) if kind == wanted]
-    notes.append(f"{counted(len(chosen), 'file')} of {len(files)} are its {wanted} part")
+    notes.append(f"its {wanted} part is {counted(len(chosen), 'file')} of {len(files)}")
     return chosen
 
 

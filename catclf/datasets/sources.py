@@ -53,7 +53,7 @@ def size_of_images(some: Iterable[str], reading: Reading) -> int:
 
 
 def place_of(root: Path, file: str) -> str:
-    """Where an image is: a file below ``root``, or a member of an archive, which has no path."""
+    """The path of a file below ``root``, or a member of an archive, which has none."""
     return file if isinstance(file, Member) else str(root / file)
 
 

@@ -27,7 +27,7 @@ def read(path: Path, part: Part, reading: Reading) -> FileSource:
 
 
 def parts(path: Path, reading: Reading | None = None) -> set[Part]:
-    """The parts that a column of the table tells; none where no column does."""
+    """The parts in a column of the table; none without such a column."""
     return parts_of_table(_on_disk(path), reading)
 
 
@@ -72,7 +72,7 @@ def _on_disk(path: Path) -> Table:
 
 
 def _rows(table: Table, reading: Reading) -> Rows:
-    """The rows; without a column of parts, folders that all paths of metadata begin with tell."""
+    """The rows; the first folders of the paths of metadata are parts where no column is."""
     rows = read_rows(table, reading)
     if table.name.lower().startswith("metadata.") and not any(rows.splits):
         folders = [name.partition("/")[0] for name in rows.files]
@@ -128,13 +128,13 @@ def _resolved(folder: Folder, rows: Rows, shown: str, *, refuse: bool) -> list[s
     files, changed = [], []
     for line, name in zip(rows.lines, rows.files, strict=True):
         where = f"{shown}: line {line}"
-        found = _found(folder, name, f"{where}: {printable(name)}", refuse=refuse)
-        if found is None and refuse:
+        file = _file(folder, name, f"{where}: {printable(name)}", refuse=refuse)
+        if file is None and refuse:
             raise DataError(f"{where}: there is no file {printable(name)}{_hint(folder, name)}")
-        file, spelled = found or (folder.missing(name), name)
+        path, spelled = file or (folder.missing(name), name)
         if spelled != name:
             changed.append((name, spelled))
-        files.append(file)
+        files.append(path)
     if changed:
         name, spelled = changed[0]
         rows.notes.append(
@@ -144,7 +144,7 @@ def _resolved(folder: Folder, rows: Rows, shown: str, *, refuse: bool) -> list[s
     return files
 
 
-def _found(folder: Folder, name: str, where: str, *, refuse: bool) -> tuple[str, str] | None:
+def _file(folder: Folder, name: str, where: str, *, refuse: bool) -> tuple[str, str] | None:
     try:
         return folder.find(name)
     except (OSError, ValueError) as error:  # too long a name, a folder that may not be entered
@@ -158,8 +158,8 @@ def _hint(folder: Folder, name: str) -> str:
     """Where the file may be: in a folder beside the table."""
     try:
         for each in folder.folders()[:FOLDERS_LIMIT]:
-            if found := each.find(name):
-                return f": is it {printable(each.name)}/{printable(found[1])}?"
+            if file := each.find(name):
+                return f": is it {printable(each.name)}/{printable(file[1])}?"
     except (DataError, OSError, ValueError):
         pass
     return " (paths are relative to the table)"

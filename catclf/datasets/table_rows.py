@@ -48,7 +48,7 @@ class Table:
 
 @dataclass
 class Rows:
-    """Columns of a table; ``splits`` are empty where no column tells the part."""
+    """Columns of a table; ``splits`` are empty without a column of parts."""
 
     files: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)

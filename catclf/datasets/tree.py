@@ -29,7 +29,7 @@ class Folder(Protocol):
     def root(self) -> Path: ...
 
     def inner(self, name: str) -> str:
-        """How a folder or file in this one is shown, whether it is there or not."""
+        """The name in messages of a folder or file in this one, which need not be there."""
 
     def folders(self) -> Sequence[Folder]:
         """The folders in it by name, without those that are hidden or a system's."""
@@ -56,7 +56,7 @@ class Folder(Protocol):
         """
 
     def missing(self, name: str) -> str:
-        """What stands for a file that is not there, and fails when it is decoded."""
+        """A path of a file that is not there, which fails when it is decoded."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class _Sample:
 
 @dataclass
 class _Read:
-    """What was read of all archives."""
+    """The content of all archives."""
 
     files: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Place = tuple[int, int, int, int, int]  # offset, bytes there, bytes, checksum, kind
 _PLACE = struct.Struct("<QQQIB")
 TAR, STORED, DEFLATED = range(3)
-CONTENT = b"="  # what the bytes of an image begin with on their way to another process
+CONTENT = b"="  # the first byte of an image on its way to another process
 _LOCAL = struct.Struct("<4s22xHH")  # of a zip: mark, then the lengths of name and extra field
 
 

@@ -40,7 +40,7 @@ def image_column(file: ParquetFile, wanted: str | None = None) -> str:
 
 
 def image_name(path: str | None, row: int) -> str:
-    """How the image of a row is called: by its path, or by its number in the file."""
+    """The name of a row's image: its path, or its number in the file."""
     return path or str(row)
 
 
@@ -79,7 +79,7 @@ def _of_group(
 
 
 def names_of(file: ParquetFile, column: str) -> Sequence[str]:
-    """What each row is called."""
+    """The name of each row."""
     rows = range(sum(file.groups))
     if file.columns[column] != "image":
         return [image_name(None, row) for row in rows]

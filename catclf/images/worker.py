@@ -25,11 +25,11 @@ ANSWER = struct.Struct("<?I")  # whether it succeeded; bytes of pixels or of the
 READY = b"+"  # sent once, when names can be taken
 
 
-_FILE, _MEMBER = b"/", b":"  # what a place begins with, or CONTENT
+_FILE, _MEMBER = b"/", b":"  # the first byte of a place, or CONTENT
 
 
 def place_of(path: str) -> bytes:
-    """Where an image is, as a worker gets it: a file's name, a place in an archive, or itself."""
+    """An image as a worker gets it: the name of a file, a place in an archive, or its bytes."""
     if isinstance(path, Content):
         return path.frame
     if isinstance(path, Member):

@@ -241,7 +241,7 @@ class _Sink(io.RawIOBase):
         return self._taken + len(self._content)
 
     def taken(self) -> bytes:
-        """What was written since the last time."""
+        """The bytes written since the last call."""
         content = bytes(self._content)
         self._taken += len(content)
         self._content.clear()
