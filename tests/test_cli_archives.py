@@ -88,6 +88,17 @@ def test_problems_are_named_by_archive_and_member(sources: Path) -> None:
     assert "left out 1 unreadable image: a.zip:cat/bad.png (" in kept
 
 
+def test_damaged_archives_and_missing_labels_are_problems(sources: Path) -> None:
+    content = (sources / "s-1.tar").read_bytes()
+    (sources / "s-1.tar").write_bytes(content[: content.index(b"6.cls") + 100])
+    found = command("data", "verify", SHARDS, code=1).stdout
+    assert f"{SHARDS}: s-1.tar: is damaged, or not a tar archive" in found
+    assert f"{SHARDS}: left out 1 sample without a label: s-1.tar:6.png" in found
+    (sources / "p-1.parquet").write_bytes(b"PAR1")
+    found = command("data", "verify", "p-*.parquet", code=1).stdout
+    assert "p-*.parquet: p-1.parquet: is damaged, or not a Parquet file" in found
+
+
 @pytest.mark.parametrize(
     ("source", "why"),
     [

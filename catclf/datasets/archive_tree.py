@@ -143,10 +143,10 @@ class ArchiveFolder:
         return self._folders[name]
 
 
-def entries_of(archive: str, notes: list[str], skip_bad: bool) -> Iterator[Entry]:
+def entries_of(archive: str, damage: list[str], skip_bad: bool) -> Iterator[Entry]:
     """All that an archive lists. Raises DataError where it is damaged.
 
-    With ``skip_bad`` what is listed before the damage is all there is, with a note.
+    With ``skip_bad`` what is listed before the damage is all there is, and ``damage`` says so.
     """
     listed = 0
     try:
@@ -158,7 +158,7 @@ def entries_of(archive: str, notes: list[str], skip_bad: bool) -> Iterator[Entry
         if not skip_bad:
             usable = ": `skip_bad` takes what is before that"
             raise DataError(f"{why}{usable if listed else ''}") from error
-        notes.append(f"{why}: {'what is before that is used' if listed else 'is left out'}")
+        damage.append(f"{why}: {'what is before that is used' if listed else 'is left out'}")
 
 
 def _like(name: str, names: Iterable[str]) -> str | None:

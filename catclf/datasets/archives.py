@@ -22,9 +22,11 @@ def read(path: Path, files: Sequence[Path], part: Part, reading: Reading) -> Fil
     notes: list[str] = []
     if parts_named(files) and len(files) > 1:
         files = of_part(files, part, printable(path), notes)
-    root, of_tree = _tree(path, files, reading.skip_bad)
+    root, damage = _tree(path, files, reading.skip_bad)
     source = folders.read_tree(root, path.name, part, reading)
-    source.notes = (*notes, *of_tree, *source.notes)
+    if repeated := root.count_repeated():
+        notes.append(f"holds {counted(repeated, 'file')} twice: the last of a name is used")
+    source.notes, source.damage = (*notes, *damage, *source.notes), tuple(damage)
     return source
 
 
@@ -49,7 +51,7 @@ def _holds_samples(archive: str, _: object) -> bool:
 
 
 def _tree(path: Path, files: Sequence[Path], skip_bad: bool) -> tuple[ArchiveFolder, list[str]]:
-    """The members of archives as a tree, and notes. The last ones are kept, for several parts."""
+    """The members of archives as a tree, and their damage; kept for the next part."""
     return _listed(str(path), tuple(map(str, files)), signature(files), skip_bad)
 
 
@@ -57,15 +59,13 @@ def _tree(path: Path, files: Sequence[Path], skip_bad: bool) -> tuple[ArchiveFol
 def _listed(
     path: str, files: tuple[str, ...], _: object, skip_bad: bool
 ) -> tuple[ArchiveFolder, list[str]]:
-    notes: list[str] = []
+    damage: list[str] = []
     root = ArchiveFolder(Path(path).name.partition(".")[0], printable(path), ":")
     listed = 0
     for file in files:
-        for entry in entries_of(file, notes, skip_bad):
+        for entry in entries_of(file, damage, skip_bad):
             root.add(file, entry)
             listed += 1
-    if notes and not listed:
-        raise DataError(notes[0])
-    if repeated := root.count_repeated():
-        notes.append(f"holds {counted(repeated, 'file')} twice: the last of a name is used")
-    return root, notes
+    if damage and not listed:
+        raise DataError(damage[0])
+    return root, damage

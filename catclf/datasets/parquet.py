@@ -58,6 +58,7 @@ class _Read:
     values: list[Any] = field(default_factory=list)
     classes: tuple[str, ...] | None = None
     notes: list[str] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
 
 
 def read(path: Path, files: Sequence[Path], part: Part, reading: Reading) -> ParquetSource:
@@ -75,7 +76,7 @@ def read(path: Path, files: Sequence[Path], part: Part, reading: Reading) -> Par
         except ImageError as error:
             if not reading.skip_bad or len(files) == 1:
                 raise DataError(f"{printable(file)}: {error}") from error
-            notes.append(f"{printable(file)}: {error}: is left out")
+            result.damage.append(f"{printable(file)}: {error}: is left out")
     rows = _labelled(shown, result, reading.skip_bad)
     classes, labels = _labels(shown, result, rows)
     size = size_of_images(result.images.some(), reading)
@@ -88,7 +89,8 @@ def read(path: Path, files: Sequence[Path], part: Part, reading: Reading) -> Par
         Path(),
         [result.names[row] for row in rows.tolist()],
         reading,
-        notes=tuple(result.notes),
+        notes=(*result.notes, *result.damage),
+        damage=tuple(result.damage),
         images=result.images,
         rows=rows,
     )
@@ -149,7 +151,7 @@ def _labelled(shown: str, result: _Read, skip_bad: bool) -> Labels:
             f"{len(result.values)} images: leave them out with `skip_bad`"
         )
     if bad:
-        result.notes.append(f"left out {counted(len(bad), 'image')} without a label")
+        result.damage.append(f"left out {counted(len(bad), 'image')} without a label")
     rows = np.setdiff1d(np.arange(len(result.values)), bad)
     if not len(rows):
         raise DataError(f"{shown}: has no images with labels")

@@ -103,7 +103,11 @@ class ArraySource:
 
 @dataclass
 class FileSource:
-    """Image files, or members of archives. ``lines`` are their lines in a table, for messages."""
+    """Image files, or members of archives.
+
+    ``lines`` are their lines in a table, for messages; ``damage`` are those of ``notes`` that say
+    what could not be listed.
+    """
 
     shown: str
     name: str
@@ -116,6 +120,7 @@ class FileSource:
     lines: Sequence[int] | None = None
     skipped: list[tuple[int, str]] = field(default_factory=list)  # rows and reasons
     notes: tuple[str, ...] = ()
+    damage: tuple[str, ...] = ()
 
     def blocks(self) -> Iterator[tuple[Labels, Pixels]]:
         decoded = decode_all(

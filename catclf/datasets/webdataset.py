@@ -47,6 +47,7 @@ class _Read:
 
     files: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)
     without_image: int = 0
     left_out: LeftOut = field(default_factory=LeftOut)
@@ -92,10 +93,13 @@ def read(path: Path, files: Sequence[Path], part: Part, reading: Reading) -> Fil
         files = of_part(files, part, shown, notes)
     result, label = _Read(), ""
     for file in files:
-        samples = _samples(str(file), notes, reading.skip_bad, result.left_out)
+        samples = _samples(str(file), reading.skip_bad, result)
         label = label or _label_source(file, samples, reading)
         _take(str(file), samples, label, reading, result)
     _require_images(shown, result, reading.skip_bad)
+    if result.unlabelled:
+        count = counted(len(result.unlabelled), "sample")
+        result.damage.append(f"left out {count} without a label: {result.unlabelled[0]}")
     classes, labels = _classes(shown, result.texts, label)
     notes += _notes(result, label)
     preprocess = Preprocess(size_of_files(Path(), result.files, reading), reading.fit or "squash")
@@ -108,7 +112,8 @@ def read(path: Path, files: Sequence[Path], part: Part, reading: Reading) -> Fil
         Path(),
         result.files,
         reading,
-        notes=tuple(notes),
+        notes=(*notes, *result.damage),
+        damage=tuple(result.damage),
     )
 
 
@@ -127,17 +132,15 @@ def _is_image(ending: str) -> bool:
     return last in ENDINGS or (last in HEIF_ENDINGS and heif_is_there())
 
 
-def _samples(
-    archive: str, notes: list[str], skip_bad: bool, left_out: LeftOut
-) -> dict[str, _Sample]:
+def _samples(archive: str, skip_bad: bool, result: _Read) -> dict[str, _Sample]:
     """The samples of one archive by their keys, in its order."""
     samples: dict[str, _Sample] = {}
-    for entry in entries_of(archive, notes, skip_bad):
+    for entry in entries_of(archive, result.damage, skip_bad):
         key, ending = _key(entry.name)
         if entry.is_folder or not key:
             continue
         if entry.place is None and entry.failure is None:
-            left_out.add(entry.name)
+            result.left_out.add(entry.name)
             continue
         samples.setdefault(key, _Sample()).entries[ending] = entry
     return samples
@@ -270,9 +273,6 @@ def _notes(result: _Read, label: str) -> Iterator[str]:
     yield f"holds labelled samples: the label is {of}"
     if result.without_image:
         yield f"left out {counted(result.without_image, 'sample')} without an image"
-    if result.unlabelled:
-        count = counted(len(result.unlabelled), "sample")
-        yield f"left out {count} without a label: {result.unlabelled[0]}"
     if result.left_out:
         yield str(result.left_out)
 
