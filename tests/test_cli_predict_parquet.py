@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,13 @@ def test_rows_are_written_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [math.nan if b is None else b for b in values["b"]][1::2] == [
             i / 3 for i in range(1, 10, 2)
         ]
+
+
+def test_without_the_extra_it_is_one_line(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    needed = "Parquet needs pyarrow: python -m pip install 'catclf[parquet]'\n"
+    result = predict("in", "--format", "parquet", "-o", "out.parquet")
+    assert (result.exit_code, result.stderr) == (2, f"catclf: {needed}")
+    assert not Path("out.parquet").exists()
+    result = predict("s-0.parquet")
+    assert (result.exit_code, result.stderr) == (3, f"catclf: s-0.parquet: {needed}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import json
+import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,12 @@ def test_damaged_images_are_named_or_left_out(tmp_path: Path) -> None:
 
 
 def test_missing_labels_are_named_or_left_out(tmp_path: Path) -> None:
-    for labels, names in (([0, None, 1], NAMES), ([0, -1, 1], NAMES), (["a", None, "b"], ())):
+    for labels, names in (
+        ([0, None, 1], NAMES),
+        ([0, -1, 1], NAMES),
+        (["a", None, "b"], ()),
+        ([0, math.nan, 1], ()),
+    ):
         path = write(tmp_path / "a.parquet", CONTENTS[:3], labels, names)
         refused(path, r"a\.parquet:1\.png has no label, as 1 of 3 images")
         data = opened(path, skip_bad=True)
@@ -251,14 +257,7 @@ def test_only_a_few_images_are_held_at_a_time(tmp_path: Path) -> None:
 
 def test_without_the_extra_it_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.parquet", CONTENTS[:2], [0, 1], NAMES)
-    real = builtins.__import__
-
-    def without(name: str, *args: Any) -> Any:
-        if name.partition(".")[0] == "pyarrow":
-            raise ImportError(f"No module named {name!r}")
-        return real(name, *args)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     refused(path, r"Parquet needs pyarrow: python -m pip install 'catclf\[parquet\]'")
 
 

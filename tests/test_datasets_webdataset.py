@@ -110,7 +110,8 @@ def test_the_order_of_files_in_an_archive_does_not_matter(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("keys", "label"), [(("png", "cls"), 1), (("seg.png", "cls"), 1), (("png", "age"), 0)]
+    ("keys", "label"),
+    [(("png", "cls"), 1), (("seg.png", ".CLS"), 1), (("png", "age"), 0), (("png", "json"), 1)],
 )
 def test_keys_say_which_files_are_taken(
     tmp_path: Path, keys: tuple[str, str], label: float
@@ -120,7 +121,7 @@ def test_keys_say_which_files_are_taken(
         files[f"a/{number}.png"] = image_bytes(number)
         files[f"a/{number}.seg.png"] = image_bytes(9 + number)
         files[f"a/{number}.cls"] = str(number).encode()
-        files[f"a/{number}.json"] = json.dumps({"age": 1 - number, "label": 1}).encode()
+        files[f"a/{number}.json"] = json.dumps({"age": 1 - number, "label": number}).encode()
     path = tar(tmp_path / "a.tar", files)
     data = opened(path, keys=keys)
     assert data.names == tuple(f"{path}:a/{number}.{keys[0]}" for number in range(2))
@@ -226,3 +227,7 @@ def test_a_damaged_shard_is_left_out_from_there_on(tmp_path: Path) -> None:
     data = opened(tmp_path / "s-*.tar", skip_bad=True)
     assert data.m == 5
     assert any("s-1.tar: is damaged" in note for note in data.notes)
+    (tmp_path / "s-0.tar").write_bytes(b"no tar at all")
+    assert opened(tmp_path / "s-*.tar", keys=("png", "cls"), skip_bad=True).m == 2
+    path.write_bytes(b"")
+    refused(tmp_path / "s-*.tar", "s-0.tar: is damaged", keys=("png", "cls"), skip_bad=True)

@@ -144,7 +144,7 @@ def _class_names(file: ParquetFile, label: str) -> tuple[str, ...]:
 def _labelled(shown: str, result: _Read, skip_bad: bool) -> Labels:
     """The numbers of the rows that have a label; -1 is none where labels have names."""
     none = (None, -1) if result.classes else (None,)
-    bad = [row for row, value in enumerate(result.values) if value in none]
+    bad = [i for i, value in enumerate(result.values) if value in none or value != value]  # or NaN
     if bad and not skip_bad:
         raise DataError(
             f"{shown}: {printable(result.names[bad[0]])} has no label, as {len(bad)} of "

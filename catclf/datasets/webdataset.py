@@ -33,12 +33,7 @@ _LABELS = ("cls", "json", "txt")  # the first that is there labels the samples
 _IN_JSON = "json:"
 
 
-@dataclass
-class _Sample:
-    """The files of one sample by their endings; ``image`` is the ending of its image."""
-
-    entries: dict[str, Entry] = field(default_factory=dict)
-    image: str = ""
+_Sample = dict[str, Entry]  # the files of one sample by their endings
 
 
 @dataclass
@@ -94,7 +89,7 @@ def read(path: Path, files: Sequence[Path], part: Part, reading: Reading) -> Fil
     result, label = _Read(), ""
     for file in files:
         samples = _samples(str(file), reading.skip_bad, result)
-        label = label or _label_source(file, samples, reading)
+        label = label or (_label_source(file, samples, reading) if samples else "")
         _take(str(file), samples, label, reading, result)
     _require_images(shown, result, reading.skip_bad)
     if result.unlabelled:
@@ -142,25 +137,26 @@ def _samples(archive: str, skip_bad: bool, result: _Read) -> dict[str, _Sample]:
         if entry.place is None and entry.failure is None:
             result.left_out.add(entry.name)
             continue
-        samples.setdefault(key, _Sample()).entries[ending] = entry
+        samples.setdefault(key, {})[ending] = entry
     return samples
 
 
 def _label_source(file: Path, samples: dict[str, _Sample], reading: Reading) -> str:
     """The ending of the files that hold labels, or json:KEY. Raises DataError."""
-    endings = {ending for sample in samples.values() for ending in sample.entries}
+    endings = {ending for sample in samples.values() for ending in sample}
     shown = printable(file)
-    if reading.keys is not None:
-        wanted = reading.keys[1].removeprefix(".")
+    wanted = reading.keys[1].removeprefix(".") if reading.keys else ""
+    if wanted and wanted.lower() != "json":
         return wanted if wanted.lower() in endings else f"{_IN_JSON}{wanted}"
-    label = next((ending for ending in _LABELS if ending in endings), "")
+    allowed = (wanted.lower(),) if wanted else _LABELS
+    label = next((ending for ending in allowed if ending in endings), "")
     if not label:
         raise DataError(
             f"{shown}: has no labels: its images need files of the same names ending in .cls"
         )
     if label != "json":
         return label
-    first = next(sample.entries["json"] for sample in samples.values() if "json" in sample.entries)
+    first = next(sample["json"] for sample in samples.values() if "json" in sample)
     content = _object(str(file), first)
     if (name := find_label(list(content))) is not None:
         return f"{_IN_JSON}{name}"
@@ -180,7 +176,7 @@ def _take(
         image = _image_of(f"{printable(archive)}:{printable(key)}", sample, wanted)
         if image is None:
             result.without_image += 1
-            for entry in sample.entries.values():
+            for entry in sample.values():
                 result.left_out.add(entry.name)
             continue
         try:
@@ -192,8 +188,8 @@ def _take(
             continue
         result.files.append(member_of(archive, image))
         result.texts.append(intern(text))
-        used = (image.name, sample.entries[_ending(label)].name)
-        for entry in sample.entries.values():
+        used = (image.name, sample[_ending(label)].name)
+        for entry in sample.values():
             if entry.name not in used:
                 result.left_out.add(entry.name)
 
@@ -201,8 +197,8 @@ def _take(
 def _image_of(shown: str, sample: _Sample, wanted: str) -> Entry | None:
     """The image of a sample: that of the ending wanted, else the one, or the one plainly named."""
     if wanted:
-        return sample.entries.get(wanted)
-    images = [ending for ending in sample.entries if _is_image(ending)]
+        return sample.get(wanted)
+    images = [ending for ending in sample if _is_image(ending)]
     plain = [ending for ending in images if "." not in ending]
     if len(images) > 1 and len(plain) != 1:
         listed = " and ".join(printable(ending) for ending in images[:4])
@@ -210,15 +206,15 @@ def _image_of(shown: str, sample: _Sample, wanted: str) -> Entry | None:
             f"{shown}: has several images, {listed}: `keys={images[0]},cls` says which is used"
         )
     images = plain if len(images) > 1 else images
-    return sample.entries[images[0]] if images else None
+    return sample[images[0]] if images else None
 
 
 def _label(archive: str, sample: _Sample, label: str) -> str:
     """The label of a sample as text. Raises DataError."""
     ending = _ending(label)
-    entry = sample.entries.get(ending)
+    entry = sample.get(ending)
     if entry is None:
-        first = next(iter(sample.entries.values()))
+        first = next(iter(sample.values()))
         raise DataError(f"{printable(f'{archive}:{first.name}')}: has no .{ending} with its label")
     where = printable(f"{archive}:{entry.name}")
     if ending == "json":
@@ -251,8 +247,8 @@ def _text(value: Any, where: str) -> str:
 def _require_images(shown: str, result: _Read, skip_bad: bool) -> None:
     if result.files:
         return
-    if result.unlabelled and skip_bad:
-        raise DataError(result.unlabelled[0])
+    if skip_bad and (failures := [*result.damage, *result.unlabelled]):
+        raise DataError(failures[0])
     others = f": {result.left_out}" if result.left_out else ""
     raise DataError(f"{shown}: holds no images with labels{others}")
 
