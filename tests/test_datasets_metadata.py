@@ -108,6 +108,15 @@ def test_class_folders_with_a_table_of_captions_are_class_folders(tmp_path: Path
     assert any("left out 1 file: 1 .csv" in note for note in data.notes)
 
 
+def test_several_archives_with_a_table_each_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "metadata.csv", ROWS)
+    for number in range(2):
+        packed(tmp_path / "a", "stored", tmp_path).rename(tmp_path / f"{number}.zip")
+    with pytest.raises(DataError, match=r"holds metadata\.csv twice: give one at a time"):
+        opened(tmp_path / "*.zip")
+    assert opened(tmp_path / "1.zip").m == 3
+
+
 @every_kind
 def test_files_that_are_not_there_are_named(tmp_path: Path, kind: str) -> None:
     write(tmp_path / "a" / "metadata.csv", ROWS)

@@ -58,9 +58,13 @@ def parts(tables: Mapping[str, Table], reading: Reading | None) -> set[Part]:
 
 
 def _table(folder: Folder) -> Table | None:
-    there = {name.lower(): name for name in folder.loose_files()}
-    name = next((there[name] for name in NAMES if name in there), None)
-    return None if name is None else Table(folder, name, folder.inner(name))
+    there = [name for name in folder.loose_files() if name.lower() in NAMES]
+    if not there:
+        return None
+    name = min(there, key=lambda name: NAMES.index(name.lower()))
+    if [each.lower() for each in there].count(name.lower()) > 1:
+        raise DataError(f"{folder.shown}: holds {printable(name)} twice: give one at a time")
+    return Table(folder, name, folder.inner(name))
 
 
 def _has_labels(table: Table, reading: Reading) -> bool:
