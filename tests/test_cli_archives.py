@@ -109,12 +109,16 @@ def test_damaged_archives_and_missing_labels_are_problems(sources: Path) -> None
         ("{1..1000000}{1..1000000}.tar", "stands for 1000000000000 names: give fewer"),
         ("shards", "holds no class folders"),
         ("shards", "give --data 'shards/*.tar'"),
+        ("hub", "hub/data holds p-0.parquet, p-1.parquet: give --data 'hub/data/*.parquet'"),
         ("evil.tar", "evil.tar: holds no class folders"),
     ],
 )
 def test_what_is_no_source_is_one_line(sources: Path, source: str, why: str) -> None:
     (sources / "a.tgz").write_bytes(b"\x1f\x8b")
     (sources / "shards").mkdir()
+    (sources / "hub" / "data").mkdir(parents=True)
+    for name in ("p-0.parquet", "p-1.parquet"):
+        (sources / "hub" / "data" / name).write_bytes((sources / name).read_bytes())
     for name in ("0.tar", "1.tar"):
         (sources / "shards" / name).write_bytes(b"")
     with tarfile.open(sources / "evil.tar", "w") as archive:

@@ -113,25 +113,31 @@ def _require_two(classes: Classes, folder: Folder) -> None:
     if len(classes) >= 2:
         return
     held = f"one class folder, {printable(classes[0][0])}" if classes else "no class folders"
-    hint = named_after_classes([folder, *(path for _, path in classes)])
+    places = [folder, *(path for _, path in classes)]
+    hint = named_after_classes(places) or _sources_in(places)
     raise DataError(
         f"{folder.shown}: holds {held}: two are needed, such as {folder.inner('cat')} and "
-        f"{folder.inner('non-cat')}{hint or _sources_in(folder)}"
+        f"{folder.inner('non-cat')}{hint}"
     )
 
 
-def _sources_in(folder: Folder) -> str:
-    """A hint at files of a folder that are sources of their own, such as zips in a zip."""
-    names = sorted(name for name in folder.loose_files() if name.lower().endswith(SOURCE_ENDINGS))
-    if not names:
-        return ""
-    listed = ", ".join(map(printable, names[:5]))
-    if not isinstance(folder, DiskFolder):
-        return f"; it holds {listed}: unpack them"
+def _sources_in(folders: Sequence[Folder]) -> str:
+    """A hint at files of folders that are sources of their own, such as zips in a zip."""
+    for folder in folders:
+        names = sorted(n for n in folder.loose_files() if n.lower().endswith(SOURCE_ENDINGS))
+        if names:
+            listed = f"; {folder.shown} holds {', '.join(map(printable, names[:5]))}: "
+            if not isinstance(folder, DiskFolder):
+                return f"{listed}unpack them"
+            return f"{listed}give `data={_pattern(folder, names)}`"
+    return ""
+
+
+def _pattern(folder: Folder, names: Sequence[str]) -> str:
+    """The first of these files of a folder, or the pattern of all if they are shards."""
     endings = {Path(name).suffix.lower() for name in names}
     shards = len(names) > 1 and len(endings) == 1 and endings <= set(SHARD_ENDINGS)
-    given = f"'{folder.inner('*')}{endings.pop()}'" if shards else folder.inner(names[0])
-    return f"; it holds {listed}: give `data={given}`"
+    return f"'{folder.inner('*')}{endings.pop()}'" if shards else folder.inner(names[0])
 
 
 def _images(walk: Walk, folder: Folder, path: Folder) -> list[str]:
