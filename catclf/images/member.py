@@ -6,7 +6,7 @@ import os
 import struct
 import zlib
 from io import BytesIO
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from catclf.errors import ImageError
 from catclf.text import counted
@@ -24,17 +24,22 @@ _LOCAL = struct.Struct("<4s22xHH")  # of a zip: mark, then the lengths of name a
 class Member(str):
     """An image in an archive: shown as ``archive.tar:member.jpg``, and where its bytes are."""
 
-    __slots__ = ("archive", "place")
+    __slots__ = ("_place", "archive")
 
     archive: str
-    place: Place
+    _place: bytes  # packed: a million members then take 220 MB, and not 330
 
     @classmethod
-    def of(cls, archive: str, name: str, place: Place) -> Member:
+    def of(cls, archive: str, name: str, place: Place) -> Self:
         """The member ``name`` at an offset of the archive."""
         member = cls(f"{archive}:{name}")
-        member.archive, member.place = archive, place
+        member.archive, member._place = archive, _PLACE.pack(*place)
         return member
+
+    @property
+    def place(self) -> Place:
+        """Where its bytes are."""
+        return _PLACE.unpack(self._place)
 
     @property
     def name(self) -> str:
@@ -43,7 +48,7 @@ class Member(str):
 
     def packed(self) -> bytes:
         """What another process needs to read it."""
-        return _PLACE.pack(*self.place) + os.fsencode(self.archive)
+        return self._place + os.fsencode(self.archive)
 
     @classmethod
     def unpacked(cls, content: bytes) -> Member:
@@ -80,8 +85,8 @@ class Unreadable(Member):
     @classmethod
     def because(cls, archive: str, name: str, failure: ImageError) -> Unreadable:
         """The member ``name`` with the reason."""
-        member = cls(f"{archive}:{name}")
-        member.archive, member.place, member.failure = archive, (0, 0, 0, 0, TAR), failure
+        member = cls.of(archive, name, (0, 0, 0, 0, TAR))
+        member.failure = failure
         return member
 
     def open(self, limits: Limits) -> BytesIO:
@@ -103,8 +108,8 @@ class Content(Member):
     @classmethod
     def framed(cls, archive: str, name: str, frame: bytes) -> Content:
         """The same of bytes that begin with the mark."""
-        image = cls(f"{archive}:{name}")
-        image.archive, image.place, image.frame = archive, (0, 0, len(frame) - 1, 0, TAR), frame
+        image = cls.of(archive, name, (0, 0, len(frame) - 1, 0, TAR))
+        image.frame = frame
         return image
 
     def open(self, limits: Limits) -> BytesIO:
