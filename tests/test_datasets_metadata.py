@@ -99,6 +99,13 @@ def test_labels_are_numbers_too_and_other_columns_are_named(tmp_path: Path) -> N
     assert opened(tmp_path / "b").Y.tolist() == [[0, 1, 0]]
 
 
+def test_file_name_goes_before_other_columns_of_paths(tmp_path: Path) -> None:
+    write(tmp_path / "metadata.csv", ROWS)
+    rows = "".join(f"other/{i},{name},{label}\n" for i, (name, label) in enumerate(ROWS))
+    (tmp_path / "metadata.csv").write_text(f"image,file_name,label\n{rows}")
+    assert reds(opened(tmp_path)) == [0, 1, 2]
+
+
 def test_class_folders_with_a_table_of_captions_are_class_folders(tmp_path: Path) -> None:
     write(
         tmp_path / "metadata.csv", [("cat/0.png", "x"), ("dog/1.png", "y")], ("file_name", "text")

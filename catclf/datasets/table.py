@@ -74,7 +74,7 @@ def _on_disk(path: Path) -> Table:
 def _rows(table: Table, reading: Reading) -> Rows:
     """The rows; the first folders of the paths of metadata are parts where no column is."""
     rows = read_rows(table, reading)
-    if table.name.lower().startswith("metadata.") and not any(rows.splits):
+    if table.is_metadata and not any(rows.splits):
         folders = [name.partition("/")[0] for name in rows.files]
         kinds = {part_kind(folder) for folder in set(folders)}
         if None not in kinds and len(kinds) > 1:

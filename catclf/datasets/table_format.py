@@ -89,14 +89,21 @@ def find_format(table: Openable) -> Format:
 
 
 def find_columns(
-    first: list[str], wanted: tuple[str, str] | None, is_file: Callable[[str], bool], shown: str
+    first: list[str],
+    wanted: tuple[str, str] | None,
+    is_file: Callable[[str], bool],
+    shown: str,
+    paths: tuple[str, ...] = PATH_COLUMNS,
 ) -> Columns:
-    """Which columns hold paths, labels and parts, by the first row. Raises DataError."""
+    """Which columns hold paths, labels and parts, by the first row. Raises DataError.
+
+    ``paths`` are names of columns of paths, the likeliest first.
+    """
     header = [_plain(name) for name in first]
     if wanted is not None:
         path, label = (_wanted(name, first, shown) for name in wanted)
         return Columns(path, label, _first_of(SPLIT_COLUMNS, header), len(first))
-    path_column = _first_of(PATH_COLUMNS, header)
+    path_column = _first_of(paths, header)
     label_column = _first_of(LABEL_COLUMNS, header)
     if path_column is not None and label_column is not None:
         return Columns(path_column, label_column, _first_of(SPLIT_COLUMNS, header), len(first))

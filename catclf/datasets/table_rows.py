@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from catclf.datasets.dataset import Reading
 from catclf.datasets.names import latin
-from catclf.datasets.table_format import Columns, Format, find_columns, find_format
+from catclf.datasets.table_format import PATH_COLUMNS, Columns, Format, find_columns, find_format
 from catclf.datasets.tree import Folder
 from catclf.errors import DataError, ImageError
 from catclf.storage.kinds import START, kind_of
@@ -33,6 +33,16 @@ class Table:
     def ending(self) -> str:
         """The ending of its name in small letters."""
         return f".{self.name.rpartition('.')[2].lower()}"
+
+    @property
+    def is_metadata(self) -> bool:
+        """Whether it is a table of Hugging Face, by its name."""
+        return self.name.lower().startswith("metadata.")
+
+    def columns(self, header: list[str], reading: Reading) -> Columns:
+        """Which columns hold paths, labels and parts. Raises DataError."""
+        paths = ("file_name", *PATH_COLUMNS) if self.is_metadata else PATH_COLUMNS
+        return find_columns(header, reading.columns, self.has_file, self.shown, paths)
 
     def open(self) -> BinaryIO:
         """Its bytes. Raises OSError and ImageError."""
@@ -122,7 +132,7 @@ def _of_csv(table: Table, reading: Reading, rows: Rows) -> Iterator[tuple[int, s
     format = find_format(table)
     rows.notes += format.notes
     first = _first_row(table, format)
-    columns = find_columns(first, reading.columns, table.has_file, table.shown)
+    columns = table.columns(first, reading)
     rows.notes += columns.notes
     with format.open(table) as file:
         reader = csv.reader(file, delimiter=format.delimiter)
@@ -142,7 +152,7 @@ def _of_json(table: Table, reading: Reading, rows: Rows) -> Iterator[tuple[int, 
         where = f"{table.shown}: line {line}"
         if columns is None:
             header = list(fields)
-            columns = find_columns(header, reading.columns, table.has_file, table.shown)
+            columns = table.columns(header, reading)
         if header[columns.path] not in fields or header[columns.label] not in fields:
             missing = next(n for n in (columns.path, columns.label) if header[n] not in fields)
             raise DataError(f"{where}: has no {printable(header[missing])}")
