@@ -28,6 +28,7 @@ DOORS = {
     "numba": ("features/numba_kernels.py", "objective/numba_kernels.py"),
     "pillow_heif": ("images/decode.py",),
     "onnx": ("export/graph.py",),
+    "pyarrow": ("storage/parquet.py",),
     "rich": ("terminal/markdown.py", "terminal/progress.py"),
     "sklearn": ("sklearn.py",),
     "threadpoolctl": ("parallel.py",),

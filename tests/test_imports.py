@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ HEAVY = {
     "pydantic",
     "sklearn",
     "onnx",
+    "pyarrow",
 }
 
 
@@ -68,6 +70,19 @@ def test_predict_loads_numpy_and_pillow_alone(tmp_path: Path) -> None:
     catclf.save(catclf.Model(np.zeros((12288, 1)), 0.0), tmp_path / "model.npz")
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     assert loaded("predict", "a.png", cwd=tmp_path) == {"numpy", "PIL"}
+
+
+def test_only_parquet_loads_pyarrow(tmp_path: Path) -> None:
+    catclf.save(catclf.Model(np.zeros((12288, 1)), 0.0), tmp_path / "model.npz")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("cat/0.png", "dog/0.png"):
+            archive.write(tmp_path / "a.png", name)
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    train = ("train", "--iterations", "1", "--data")
+    assert "pyarrow" not in loaded(*train, "a.zip", cwd=tmp_path)
+    assert "pyarrow" not in loaded("predict", "a.zip", cwd=tmp_path)
+    assert "pyarrow" in loaded("predict", "a.parquet", cwd=tmp_path)
 
 
 def test_training_from_hdf5_into_a_pipe_loads_no_pillow_and_no_rich(

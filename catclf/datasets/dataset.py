@@ -23,8 +23,9 @@ Labels = NDArray[np.int64]
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".he5")
-TABLE_ENDINGS = (".csv", ".tsv")
-ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS, ".npz")
+TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
+SHARD_ENDINGS = (".zip", ".tar", ".parquet")
+ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS, ".npz", *SHARD_ENDINGS)
 MANIFEST = "catclf-manifest.json"  # folders of images may have a manifest of others
 SOURCE_PIXELS = 250_000_000  # limit of one image: phones make 200 million
 _AT_ONCE = 1 << 24  # bytes of images hashed at a time
@@ -54,7 +55,8 @@ class Reading:
     number of decoded images. ``encoder`` makes rows of images (see ``decoded``).
     ``label_from`` is where labels of files in folders are: "folder" or the file's "name".
     ``classes`` name labels 0, 1, … of a source that does not name them. ``columns`` are those of
-    path and label in a table, ``keys`` those of images and labels in HDF5 and ``.npz``.
+    path and label in a table, ``keys`` those of images and labels in HDF5 and ``.npz``, or of
+    samples in a tar the ending of images and the ending of labels or their key in ``.json``.
     ``limits`` are those of image files.
     """
 

@@ -243,10 +243,9 @@ class _Packing:
         names = self.source.names()
         digest.update(repr(list(names[first:stop]) if names else None).encode())
         if isinstance(self.source, FileSource):
-            for file in self.source.files[first:stop]:
+            for row in range(first, stop):
                 with suppress(OSError):
-                    status = (self.source.root / file).stat()
-                    digest.update(repr((status.st_size, status.st_mtime_ns)).encode())
+                    digest.update(repr(self.source.state(row)).encode())
         elif isinstance(self.source, ArraySource):
             for start in range(first, stop, _LOOKED_AT):
                 pixels = self.source.pixels[start : min(start + _LOOKED_AT, stop)]

@@ -41,6 +41,7 @@ class Format(StrEnum):
     TSV = "tsv"
     CSV = "csv"
     JSONL = "jsonl"
+    PARQUET = "parquet"
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Job:
         if not shards:
             return
         left_out, ends = LeftOut(), deque[int]()
-        inputs = self._inputs(shards, left_out, ends)
+        inputs = self._inputs(shards, left_out, ends, limits.file_bytes)
         output = shards[0][1]
         with (
             getting_ready(inputs) as started,
@@ -79,10 +80,10 @@ class Job:
 
             trained = load(self.model)
             loaded()
-            head, line = _writer(trained, self.format, self.only, self.print0, output)
+            head, line, tail = _writer(trained, self.format, self.only, self.print0, output)
             if self.quiet and output is None:
-                head, line = b"", _nothing
-            outputs.begin(head, line)
+                head, line, tail = b"", _nothing, bytes
+            outputs.begin(head, line, tail)
             scored = _scored(inputs, trained, self.threshold, limits, signals.pause, started)
             with (
                 _progress(output, self.quiet, inputs) as on_progress,
@@ -96,12 +97,16 @@ class Job:
                 warn(str(left_out))
             outputs.finish()
 
-    def _inputs(self, shards: list[Shard], left_out: LeftOut, ends: deque[int]) -> Iterable[Input]:
+    def _inputs(
+        self, shards: list[Shard], left_out: LeftOut, ends: deque[int], limit: int
+    ) -> Iterable[Input]:
         """The inputs of all shards; of several, ``ends`` gets the number up to each one's last."""
         from catclf.cli.predict.inputs import read_inputs
 
         def of(paths: list[str]) -> Iterable[Input]:
-            return read_inputs(paths, null=self.null, recursive=self.recursive, left_out=left_out)
+            return read_inputs(
+                paths, null=self.null, recursive=self.recursive, left_out=left_out, limit=limit
+            )
 
         def of_all() -> Iterator[Input]:
             total = 0
@@ -127,6 +132,7 @@ class Outputs:
         self._shards, self._model, self._tally, self._pause = deque(shards), model, tally, pause
         self._head = b""
         self._line: Line = _nothing
+        self._tail: Callable[[], bytes] = bytes
         self._stack = ExitStack()
 
     def __enter__(self) -> Outputs:
@@ -136,9 +142,9 @@ class Outputs:
     def __exit__(self, *failure: Any) -> bool | None:
         return self._stack.__exit__(*failure)
 
-    def begin(self, head: bytes, line: Line) -> None:
-        """Say how records are written."""
-        self._head, self._line = head, line
+    def begin(self, head: bytes, line: Line, tail: Callable[[], bytes]) -> None:
+        """Say how records are written: what is before them, each, and what is after them."""
+        self._head, self._line, self._tail = head, line, tail
         self._write(head)
 
     def write(self, records: list[Prediction], ends: deque[int]) -> None:
@@ -153,6 +159,7 @@ class Outputs:
 
     def end(self) -> None:
         """Finish the output of a shard, and open the next one's."""
+        self._write(self._tail())
         with self._pause:
             pass  # the last moment at which a signal leaves the old output
         self._stack.close()
@@ -214,9 +221,9 @@ class Tally:
 
 def _writer(
     model: Model, format: Format | None, only: str | None, print0: bool, output: Path | None
-) -> tuple[bytes, Line]:
-    """The header, and the function that makes a record's line."""
-    from catclf.cli.predict.records import path_line, writer
+) -> tuple[bytes, Line, Callable[[], bytes]]:
+    """The header, and the functions that make a record's line and the end."""
+    from catclf.cli.predict.records import parquet_writer, path_line, writer
 
     if only is not None:
         meant: str | None = only
@@ -227,7 +234,9 @@ def _writer(
         if meant is None:
             names = " or ".join(map(printable, model.classes))
             raise SettingsError(f"--only {printable(only)}: the model's classes are {names}")
-        return b"", partial(path_line, label=meant, end=b"\0" if print0 else b"\n")
+        return b"", partial(path_line, label=meant, end=b"\0" if print0 else b"\n"), bytes
+    if format == Format.PARQUET:
+        return b"", *parquet_writer(model.classes, model.fingerprint)
     colour = False
     if format in (None, Format.TABLE):
         format = format or (
@@ -237,7 +246,10 @@ def _writer(
     assert format is not None
     fingerprint = model.fingerprint if format == Format.JSONL else ""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return writer(format, model.classes, fingerprint=fingerprint, colour=colour, encoding=encoding)
+    head, line = writer(
+        format, model.classes, fingerprint=fingerprint, colour=colour, encoding=encoding
+    )
+    return head, line, bytes
 
 
 @contextmanager
