@@ -26,9 +26,9 @@ from catclf.datasets import Dataset, Reading, open_dataset, open_source
 from catclf.datasets.packed_write import write_folder
 from catclf.errors import ClusterError, DataError, SettingsError
 from catclf.maths import Floats
+from catclf.maths.reduction import TreeSum, part_length
 from catclf.objective import StreamProblem
 from catclf.objective.numpy_pass import Sums
-from catclf.objective.reduction import TreeSum, part_length
 from catclf.training import Settings, TrainOptions
 from catclf.training.pipeline import prepare_job
 
@@ -73,6 +73,7 @@ def model_bytes(
     return path.read_bytes()
 
 
+OBJECTIVE = work.Objective(part_length(M, 128), False, (1.0, 1.0))
 GD = Settings(method="stream", iterations=12, class_weight="balanced")
 LBFGS = Settings(method="stream", solver="lbfgs", l2=1.0, iterations=8)
 
@@ -136,11 +137,10 @@ def test_failures_of_the_work_are_what_they_are_on_one_machine(
 
 
 def test_workers_that_differ_are_refused(two: Engine, folder: Path) -> None:
-    cluster = Cluster(two, 1)
-    described = cluster.described(open_dataset(folder))
-    cluster._probe = "catclf 0, products of another kind"
+    kept = Cluster(two, 1).partitions(open_dataset(folder))
+    kept._probe = "catclf 0, products of another kind"
     with pytest.raises(ClusterError, match="workers differ"):
-        cluster.pieces(work.totals, described)
+        kept.pieces(work.totals, OBJECTIVE)
 
 
 def test_data_that_workers_cannot_open_are_refused(two: Engine, tmp_path: Path) -> None:
@@ -151,10 +151,10 @@ def test_data_that_workers_cannot_open_are_refused(two: Engine, tmp_path: Path) 
 
 
 def test_tasks_are_few_and_send_few_sums(two: Engine, folder: Path) -> None:
-    described = Cluster(two, 1).described(open_dataset(folder))
-    assert (described.parts, described.length) == (18, part_length(M, 128))
-    pieces = Cluster(two, 1).pieces(work.totals, described)
-    assert len(pieces) <= 12
+    kept = Cluster(two, 1).partitions(open_dataset(folder))
+    pieces = kept.pieces(work.totals, OBJECTIVE)
+    assert len(kept._futures) == 2
+    assert len(pieces) <= 6
     tree: TreeSum[Floats] = TreeSum(lambda a, b: a + b)
     for piece in pieces:
         tree.take(piece.value, piece.level)
@@ -165,14 +165,21 @@ def test_tasks_are_few_and_send_few_sums(two: Engine, folder: Path) -> None:
 def test_tasks_compute_the_same_twice(folder: Path) -> None:
     """What a worker does is run here: a task that is lost and done again changes nothing."""
     data = open_dataset(folder)
-    described = Cluster(None, 1).described(data)  # type: ignore[arg-type]
-    point = StreamProblem(data).start()
-    first, again = (work.sums(described, 3, 9, point).pieces for _ in range(2))
+    source = Cluster(None, 1)._source(data)  # type: ignore[arg-type]
+    partition, point = work.hold(source, 3 * 512, 9 * 512), StreamProblem(data).start()
+    first, again = (work.sums(partition, OBJECTIVE, point).pieces for _ in range(2))
     assert [piece.level for piece in first] == [0, 2, 0]
     assert all(isinstance(piece.value, Sums) for piece in first)
     for a, b in zip(first, again, strict=True):
         assert a.value.dw.tobytes() == b.value.dw.tobytes()
     assert work.probe() == work.probe()
+
+
+def test_each_task_ends_with_its_result_or_its_failure(two: Engine) -> None:
+    ends = dict(two.each(divmod, [(7, 2), (1, 0), (9, 4)], ["a", "b", "c"]))
+    assert (ends[0], ends[2]) == ((3, 1), (2, 1))
+    assert isinstance(ends[1], ClusterError)
+    assert "ZeroDivisionError" in str(ends[1])
 
 
 @pytest.mark.parametrize("processes", [1, 3])
