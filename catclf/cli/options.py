@@ -14,6 +14,7 @@ import typer
 from catclf.errors import SettingsError
 
 DATA, FEATURES, TRAINING, OUTPUT = "Data", "Features", "Training", "Output"
+CLUSTER = "Cluster"
 
 PartOption = Annotated[
     Literal["train", "test"] | None,

@@ -85,8 +85,22 @@ class Engine:
     ) -> Iterator[tuple[int, Result | CatclfError]]:
         """The number of each task with its result, or with its failure, as they are done.
 
-        Raises ClusterError as ``run`` does, but not for a task that killed its workers.
+        Raises ClusterError as ``run`` does, but not for a task that killed its workers. Dask blames
+        all tasks that such a worker was given: they are done once more, each of them alone.
         """
+        blamed = []
+        for number, result in self._ends(function, tasks, shown):
+            if isinstance(result, _KilledError):
+                blamed.append(number)
+            else:
+                yield number, result
+        for number in blamed:
+            for _, result in self._ends(function, [tasks[number]], [shown[number]]):
+                yield number, result
+
+    def _ends(
+        self, function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], shown: list[str]
+    ) -> Iterator[tuple[int, Result | CatclfError]]:
         done: SimpleQueue[Any] = SimpleQueue()
         with self._explained():
             futures = self._submitted(function, tasks, shown)
@@ -148,7 +162,7 @@ class Engine:
             raise
         except KilledWorker as error:
             what = self._shown.get(str(error.task), "a task")
-            raise ClusterError(
+            raise _KilledError(
                 f"{what}: {counted(error.allowed_failures + 1, 'worker')} died of the same task: "
                 "look for a damaged shard, or too little memory"
             ) from error
@@ -171,6 +185,10 @@ class Engine:
             f"{self.address}: the scheduler is gone: start it again, and go on from the last "
             "checkpoint, if one was kept, with `resume`"
         )
+
+
+class _KilledError(ClusterError):
+    """A task whose workers died."""
 
 
 class _Watch:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from catclf.cli.cluster import ClusterAddress, Insecure, address_of
 from catclf.cli.options import OUTPUT, TRUNCATED_HELP, ModelPath, Threshold
 from catclf.cli.predict.run import Format, Job, Shard, Tally
 from catclf.cli.signals import ExitCode, Signals, Stopped
+from catclf.cli.stdout import warn
 from catclf.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -82,6 +84,8 @@ def predict(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    cluster: ClusterAddress = None,
+    insecure: Insecure = False,
     quiet: Annotated[
         bool,
         typer.Option(
@@ -129,7 +133,11 @@ def predict(
         raise SettingsError("--part is a part of the outputs in --output-dir: give both")
     if output is not None and output_dir is not None:
         raise SettingsError("--output is one file and --output-dir a folder: give one of them")
+    address = address_of(cluster, insecure)
+    if address is not None and output_dir is None:
+        raise SettingsError("--cluster writes one output for each argument: give --output-dir")
     from catclf.cli.predict.shards import expanded, pending
+    from catclf.images.walk import LeftOut
 
     job = Job(model, null, recursive, threshold, format, only, print0, quiet)
     tally = Tally()
@@ -140,9 +148,17 @@ def predict(
             shards: list[Shard] = [(given, output)]
             if output_dir is not None:
                 shards = pending(given, output_dir, job.ending, part)
-            job.run(shards, limits, signals, tally)
+            if address is None:
+                left_out = LeftOut()
+                job.run(shards, limits, signals.pause, tally, left_out)
+            else:
+                from catclf.cli.predict.cluster import run_by_workers
+
+                left_out = run_by_workers(job, shards, limits, signals, tally, address)
     except Stopped as stopped:
         raise typer.Exit(stopped.code) from None
+    if left_out:
+        warn(str(left_out))
     if tally.failed:
         raise typer.Exit(ExitCode.PARTIAL)
     if quiet and tally.negative:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from catclf.cli.predict.inputs import Input
     from catclf.cli.predict.records import Line
-    from catclf.cli.signals import Signals
     from catclf.images.preprocess import Limits
     from catclf.images.walk import LeftOut
     from catclf.images.worker_handle import Decoder
@@ -55,45 +54,55 @@ class Job:
     only: str | None
     print0: bool
     quiet: bool
+    apart: bool = False  # in a process that is not this program's own
+    several: bool = False  # one of several lists
+    encoding: str = ""  # of a table; default: that of stdout
+    colour: bool | None = None
+    workers: int | None = None  # processes that decode
 
     @property
     def ending(self) -> str:
         """Of the names of outputs in a folder."""
         return ".txt" if self.only is not None else f".{self.format or Format.TSV}"
 
-    def run(self, shards: list[Shard], limits: Limits, signals: Signals, tally: Tally) -> None:
+    def run(
+        self,
+        shards: list[Shard],
+        limits: Limits,
+        pause: AbstractContextManager[None],
+        tally: Tally,
+        left_out: LeftOut,
+    ) -> None:
         """Score the inputs of each shard, and write their records to its output."""
         from catclf.images.pool import getting_ready
-        from catclf.images.walk import LeftOut
 
         if not shards:
             return
-        left_out, ends = LeftOut(), deque[int]()
+        ends = deque[int]()
         inputs = self._inputs(shards, left_out, ends)
         output = shards[0][1]
         with (
-            getting_ready(inputs) as started,
-            Outputs(shards, self.model, tally, signals.pause) as outputs,
+            getting_ready(inputs, self.workers) as started,
+            Outputs(shards, self.model, tally, pause) as outputs,
         ):
             from catclf.model.file import load, naming
 
             trained = load(self.model)
-            loaded()
-            head, line = _writer(trained, self.format, self.only, self.print0, output)
+            if not self.apart:
+                loaded()
+            head, line = self._writer(trained, output)
             if self.quiet and output is None:
                 head, line = b"", _nothing
             outputs.begin(head, line)
-            scored = _scored(inputs, trained, self.threshold, limits, signals.pause, started)
+            scored = self._scored(inputs, trained, limits, pause, started)
             with (
-                _progress(output, self.quiet, inputs) as on_progress,
+                _progress(output, self.quiet or self.apart, inputs) as on_progress,
                 closing(scored) as batches,
                 naming(self.model),
             ):
                 for batch in batches:
                     outputs.write(batch, ends)
                     on_progress(tally.done)
-            if left_out:
-                warn(str(left_out))
             outputs.finish()
 
     def _inputs(self, shards: list[Shard], left_out: LeftOut, ends: deque[int]) -> Iterable[Input]:
@@ -115,7 +124,49 @@ class Job:
                     yield paths[0], ImageError("unreadable", str(error))
                 ends.append(total)
 
-        return of(shards[0][0]) if len(shards) == 1 else of_all()
+        return of_all() if self.several or len(shards) > 1 else of(shards[0][0])
+
+    def _writer(self, model: Model, output: Path | None) -> tuple[bytes, Line]:
+        """The header, and the function that makes a record's line."""
+        from catclf.cli.predict.records import path_line, writer
+
+        if self.only is not None:
+            end = b"\0" if self.print0 else b"\n"
+            return b"", partial(path_line, label=_class_of(model, self.only), end=end)
+        format, colour = self.format, False
+        if format in (None, Format.TABLE):
+            format = format or (
+                Format.TABLE if output is None and is_terminal(sys.stdout) else Format.TSV
+            )
+            colour = use_colour(sys.stdout) if self.colour is None else self.colour
+        assert format is not None
+        fingerprint = model.fingerprint if format == Format.JSONL else ""
+        encoding = self.encoding or getattr(sys.stdout, "encoding", None) or "utf-8"
+        return writer(
+            format, model.classes, fingerprint=fingerprint, colour=colour, encoding=encoding
+        )
+
+    def _scored(
+        self,
+        inputs: Iterable[Input],
+        model: Model,
+        limits: Limits,
+        pause: AbstractContextManager[None],
+        started: list[Decoder],
+    ) -> Generator[list[Prediction], None, None]:
+        """The predictions of all inputs in order, in lists as they are ready."""
+        from catclf.images.pool import decode_batches
+        from catclf.model.predict import predict_batches
+
+        decoded = decode_batches(
+            inputs, model.preprocess, limits, self.workers, pause=pause, started=started
+        )
+        with closing(predict_batches(decoded, model, self.threshold)) as batches:
+            for batch in batches:
+                for prediction in batch:
+                    if prediction.error is not None:
+                        prediction.error = _explained(prediction)
+                yield batch
 
 
 class Outputs:
@@ -174,9 +225,10 @@ class Outputs:
 
 
 class Tally:
-    """The records written so far, counted for the exit code."""
+    """The records written so far, counted for the exit code; ``say`` names failures."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], object] = warn) -> None:
+        self._say = say
         self._output: Path | None = None
         self._replaced: os.stat_result | None = None
         self.done = self.failed = self.negative = 0
@@ -194,11 +246,21 @@ class Tally:
             self._require_kept(record)
             if record.error is not None:
                 self.failed += 1
-                warn(f"{printable(record.path)}: {record.error}")
+                self._say(f"{printable(record.path)}: {record.error}")
             elif not record.positive:
                 self.negative += 1
         write(b"".join(map(line, batch)))
         self.done += len(batch)
+
+    def add(self, others: Tally) -> None:
+        """Count the records of others, too."""
+        self.done += others.done
+        self.failed += others.failed
+        self.negative += others.negative
+
+    def __getstate__(self) -> dict[str, int]:
+        """The numbers alone: a worker sends no more of it."""
+        return {"done": self.done, "failed": self.failed, "negative": self.negative}
 
     def _require_kept(self, record: Prediction) -> None:
         """Raise OutputError if the output is this image, found only in a folder or a list."""
@@ -212,32 +274,17 @@ class Tally:
                 )
 
 
-def _writer(
-    model: Model, format: Format | None, only: str | None, print0: bool, output: Path | None
-) -> tuple[bytes, Line]:
-    """The header, and the function that makes a record's line."""
-    from catclf.cli.predict.records import path_line, writer
+def _class_of(model: Model, only: str) -> str:
+    """The class that --only means. Raises SettingsError."""
+    meant: str | None = only
+    if only not in model.classes:
+        from catclf.datasets.names import match
 
-    if only is not None:
-        meant: str | None = only
-        if only not in model.classes:
-            from catclf.datasets.names import match
-
-            meant = match(only, model.classes)
-        if meant is None:
-            names = " or ".join(map(printable, model.classes))
-            raise SettingsError(f"--only {printable(only)}: the model's classes are {names}")
-        return b"", partial(path_line, label=meant, end=b"\0" if print0 else b"\n")
-    colour = False
-    if format in (None, Format.TABLE):
-        format = format or (
-            Format.TABLE if output is None and is_terminal(sys.stdout) else Format.TSV
-        )
-        colour = use_colour(sys.stdout)
-    assert format is not None
-    fingerprint = model.fingerprint if format == Format.JSONL else ""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return writer(format, model.classes, fingerprint=fingerprint, colour=colour, encoding=encoding)
+        meant = match(only, model.classes)
+    if meant is None:
+        names = " or ".join(map(printable, model.classes))
+        raise SettingsError(f"--only {printable(only)}: the model's classes are {names}")
+    return meant
 
 
 @contextmanager
@@ -264,27 +311,6 @@ def _nothing(record: Prediction) -> bytes:
 def _files(paths: list[str]) -> Iterator[Path]:
     """The files named by the arguments, which no output may replace."""
     return (Path(path.removeprefix("@")) for path in paths if path not in ("-", "@", ""))
-
-
-def _scored(
-    inputs: Iterable[Input],
-    model: Model,
-    threshold: float | None,
-    limits: Limits,
-    pause: AbstractContextManager[None],
-    started: list[Decoder],
-) -> Generator[list[Prediction], None, None]:
-    """The predictions of all inputs in order, in lists as they are ready."""
-    from catclf.images.pool import decode_batches
-    from catclf.model.predict import predict_batches
-
-    decoded = decode_batches(inputs, model.preprocess, limits, pause=pause, started=started)
-    with closing(predict_batches(decoded, model, threshold)) as batches:
-        for batch in batches:
-            for prediction in batch:
-                if prediction.error is not None:
-                    prediction.error = _explained(prediction)
-            yield batch
 
 
 def _explained(failed: Prediction) -> str:

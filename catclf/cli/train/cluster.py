@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from catclf.cli.cluster import address_of, engine_at, threads_of
 from catclf.cli.stdout import warn
 from catclf.errors import SettingsError
 
@@ -20,9 +21,7 @@ def cluster_address(
 ) -> Address | None:
     """The address of --cluster, checked with the other options before anything is read."""
     if text is None:
-        if insecure:
-            raise SettingsError("--insecure is for --cluster tcp://host:port: give both")
-        return None
+        return address_of(text, insecure)
     if options.cache is not None:
         raise SettingsError("--cluster keeps features on its workers: leave out --cache")
     if options.fixed_l2 is None or options.fixed_threshold is None:
@@ -34,9 +33,7 @@ def cluster_address(
             "Newton's method would take a pass for every four features), and neither "
             "--method gram, --batch-size nor a fraction as --validation"
         )
-    from catclf.cluster import parse
-
-    return parse(text, insecure=insecure)
+    return address_of(text, insecure)
 
 
 @contextmanager
@@ -45,13 +42,10 @@ def cluster_at(address: Address | None, workers: int | None) -> Iterator[Cluster
     if address is None:
         yield None
         return
-    from catclf.cluster.engine import connected
     from catclf.cluster.problem import Cluster as Machines
-    from catclf.machine import cores
 
-    threads = workers or (max(1, cores() // address.processes) if address.processes else 0)
-    with connected(address) as engine:
-        yield Machines(engine, threads)
+    with engine_at(address) as engine:
+        yield Machines(engine, threads_of(address, workers))
 
 
 def warn_of_solver(options: TrainOptions, solver: str, images: int) -> None:
