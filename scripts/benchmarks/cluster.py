@@ -1,0 +1,174 @@
+"""Packed shards, and two workers of a cluster beside two threads, on the same made-up images."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from scripts.benchmarks.images import write_hdf5
+from scripts.benchmarks.measure import table
+
+Run = Callable[[], Any]
+STEPS = 2  # one after the other, for each turn of a row
+WORKERS = 2
+TASKS = (2, 32, 128)  # for the cost of one
+MODELLED = (10, 100, 1_000, 10_000)  # workers
+
+
+def cluster(scratch: Path, repeats: int, quick: bool) -> str:
+    """Three tables: files, workers, and what follows for more of them."""
+    m = 20_000 if quick else 100_000
+    single, packed = _written(scratch, m)
+    from catclf.cluster import Address
+    from catclf.cluster.engine import connected
+    from catclf.cluster.problem import Cluster, DistributedProblem
+    from catclf.datasets import open_dataset
+    from catclf.objective import Point, StreamProblem
+    from catclf.parallel import blas_threads
+
+    data = {path.suffix: open_dataset(path) for path in (single, single.with_suffix(".npz"))}
+    data[""] = open_dataset(packed)
+    n = 64 * 64 * 3
+    point = Point(1e-3 * np.random.default_rng(0).standard_normal((n, 1)), 0.1)
+    threads = {kind: StreamProblem(each, 0.0, WORKERS, fused=False) for kind, each in data.items()}
+    with connected(Address(processes=WORKERS)) as engine, blas_threads(1):
+        by_workers = Cluster(engine, 1).distributed(StreamProblem(data[""]), data[""])
+        assert isinstance(by_workers, DistributedProblem)
+        problems: dict[str, Any] = {**threads, "cluster": by_workers}
+        times = _least({k: lambda p=p: p.evaluate(point) for k, p in problems.items()}, repeats)  # type: ignore[misc]
+        moved, megabytes = _moved(by_workers, point), _memory(engine, by_workers)
+        costs = [_cost(engine, by_workers, point, tasks, repeats) for tasks in TASKS]
+    return "\n\n".join(
+        (
+            _files(m, times),
+            _workers(m, times, moved, megabytes),
+            _model(m, times["cluster"], costs),
+        )
+    )
+
+
+def _written(scratch: Path, m: int) -> tuple[Path, Path]:
+    """The images packed to one HDF5 file, beside it the same as .npz, and to a folder."""
+    import h5py
+
+    from catclf.datasets import Reading, open_source
+    from catclf.datasets.hdf5_write import write
+    from catclf.datasets.packed_write import write_folder
+
+    made, single, packed = scratch / "made.h5", scratch / "single.h5", scratch / "packed"
+    source = open_source(write_hdf5(made, m), "train", Reading())
+    packed.mkdir()
+    write(single, {"train": source})
+    write_folder(packed, {"train": source})
+    made.unlink()
+    with h5py.File(single) as file:
+        np.savez(single.with_suffix(".npz"), x=file["train_set_x"][:], y=file["train_set_y"][:])
+    return single, packed
+
+
+def _least(runs: dict[str, Run], repeats: int) -> dict[str, float]:
+    """The least seconds of each, in turn: what else the machine does only adds to them."""
+    seconds = {name: float("inf") for name in runs}
+    for repeat in range(repeats + 1):
+        for name, run in runs.items():
+            for _ in range(STEPS):
+                began = perf_counter()
+                run()
+                if repeat:
+                    seconds[name] = min(seconds[name], perf_counter() - began)
+    return seconds
+
+
+def _moved(problem: Any, point: Any) -> tuple[int, int]:
+    """Bytes of a step to the workers and back, as they are pickled."""
+    from catclf.cluster import work
+
+    kept, objective = problem._kept, problem._objective_of_parts
+    sent = len(kept._futures) * len(pickle.dumps((objective, point, False), protocol=5))
+    pieces = kept.pieces(work.sums, objective, point)
+    return sent, sum(len(pickle.dumps(piece, protocol=5)) for piece in pieces)
+
+
+def _memory(engine: Any, problem: Any) -> list[float]:
+    """The peak of each worker's resident memory in MB; pages of files are not in it."""
+    kept = problem._kept
+    return sorted(engine.run(_peak, [(future,) for future in kept._futures], kept._shown))
+
+
+def _peak(partition: Any) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+def _cost(engine: Any, problem: Any, point: Any, tasks: int, repeats: int) -> float:
+    """The least seconds of a step whose tasks do nothing, and send as much as a step's."""
+    futures = problem._kept._futures
+    given = [(futures[i % len(futures)], point) for i in range(tasks)]
+    shown = ["nothing"] * tasks
+    return _least({"": lambda: engine.run(_nothing, given, shown)}, repeats)[""]
+
+
+def _nothing(partition: Any, point: Any) -> Any:
+    return np.zeros_like(point.coordinates)
+
+
+def _files(m: int, times: dict[str, float]) -> str:
+    names = {".h5": "one HDF5 file", "": "packed shards of 65 536", ".npz": ".npz, held in memory"}
+    rows = [
+        [name, f"{1000 * times[kind]:.0f} ms", f"{times[kind] / times['.h5']:.2f}"]
+        for kind, name in names.items()
+    ]
+    return table([f"one step of 2 threads, {m} images", "time", "ratio"], rows)
+
+
+def _workers(
+    m: int, times: dict[str, float], moved: tuple[int, int], megabytes: list[float]
+) -> str:
+    one, two = times[""], times["cluster"]
+    peak = f"{max(megabytes):.0f} MB"
+    rows = [
+        ["two threads in one process", f"{1000 * one:.0f} ms", "", "", ""],
+        [
+            "`--cluster local:2`",
+            f"{1000 * two:.0f} ms",
+            f"{100 * (two / one - 1):+.0f} %",
+            f"{moved[0] / 1e6:.1f} + {moved[1] / 1e6:.1f} MB",
+            peak,
+        ],
+    ]
+    header = ["step", "overhead", "sent and back", "peak memory of a worker"]
+    return table([f"packed shards, {m} images", *header], rows)
+
+
+def _model(m: int, step: float, costs: list[float]) -> str:
+    """Steps of more workers with as many images each, from a line through the costs of tasks."""
+    slope, constant = np.polyfit(TASKS, costs, 1)
+    each, work = m // WORKERS, step - costs[0]
+    rows = []
+    for workers in MODELLED:
+        engine = constant + slope * workers
+        seconds = work + engine
+        rows.append(
+            [
+                f"{workers}",
+                f"{workers * each / 1e6:g} million",
+                f"{engine:.2f} s",
+                f"{seconds:.2f} s",
+                f"{100 * engine / seconds:.0f} %",
+            ]
+        )
+    measured = ", ".join(
+        f"{count} tasks {1000 * cost:.0f} ms" for count, cost in zip(TASKS, costs, strict=True)
+    )
+    header = ["images", "engine", "step", "of it the engine"]
+    text = table(["workers (a model, not measured)", *header], rows)
+    return (
+        f"{text}\n\nThe model takes {each} images a worker, one task a worker and step, "
+        f"{1000 * slope:.1f} ms a task and {1000 * constant:.0f} ms a step from tasks that only "
+        f"send ({measured}), and workers as fast as here, with none slower than the others."
+    )
