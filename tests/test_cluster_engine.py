@@ -121,15 +121,35 @@ def test_a_task_that_kills_every_worker_is_named(two: Engine) -> None:
     two._client.wait_for_workers(2, timeout=30)
 
 
-def test_failures_of_the_work_are_what_they_are_on_one_machine(
-    two: Engine, folder: Path, tmp_path: Path
-) -> None:
-    broken = tmp_path / "broken"
-    subprocess.run(["cp", "-r", folder, broken], check=True)
-    shard = broken / "train-00004.h5"
+@pytest.fixture
+def broken(folder: Path, tmp_path: Path) -> Path:
+    """The folder with a bit of one shard turned."""
+    subprocess.run(["cp", "-r", folder, tmp_path / "broken"], check=True)
+    shard = tmp_path / "broken" / "train-00004.h5"
     data = bytearray(shard.read_bytes())
     data[-5000] ^= 1
     shard.write_bytes(data)
+    return tmp_path / "broken"
+
+
+def test_a_damaged_shard_can_be_left_out_and_the_model_remembers_it(
+    two: Engine, broken: Path, folder: Path, tmp_path: Path
+) -> None:
+    data, path = open_dataset(broken, reading=Reading(skip_bad=True)), tmp_path / "model.npz"
+    assert data.m == M - 1000
+    assert "left out 1 damaged shard: " in data.notes[0]
+    whole = open_dataset(folder)
+    kept = np.r_[0:4000, 5000:M]
+    assert np.array_equal(np.asarray(data.images), np.asarray(whole.images)[kept])
+    assert np.array_equal(data.Y, whole.Y[:, kept])
+    expected = model_bytes(data, GD, path)
+    assert catclf.load(path).training.settings["left_out"] == ["train-00004.h5"]
+    assert model_bytes(data, GD, path, Cluster(two, 1)) == expected
+
+
+def test_failures_of_the_work_are_what_they_are_on_one_machine(
+    two: Engine, broken: Path, tmp_path: Path
+) -> None:
     with pytest.raises(DataError, match=r"train-00004\.h5: is not the shard that was packed"):
         model_bytes(open_dataset(broken), GD, tmp_path / "model.npz", Cluster(two, 1))
     with pytest.raises(ClusterError, match="a worker failed: TypeError"):

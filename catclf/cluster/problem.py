@@ -113,6 +113,7 @@ class Cluster:
             images.part,
             len(images),
             images.label_of(getattr(data, "classes", ("", ""))[1]),
+            images.left_out,
             self._threads,
         )
 

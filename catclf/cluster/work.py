@@ -47,9 +47,9 @@ Value = TypeVar("Value")
 class Source:
     """The images of a run, as every task of it knows them.
 
-    ``manifest`` is the SHA-256 of the folder's manifest; ``threads`` how many a worker computes
-    with (0: one for each core of its machine); ``key`` that of the rows of features, if images
-    are made into such.
+    ``manifest`` is the SHA-256 of the folder's manifest; ``left_out`` names shards that are passed
+    over; ``threads`` is how many a worker computes with (0: one for each core of its machine);
+    ``key`` that of the rows of features, if images are made into such.
     """
 
     folder: str
@@ -57,6 +57,7 @@ class Source:
     part: Part
     m: int
     positive: int
+    left_out: tuple[str, ...] = ()
     threads: int = 0
     key: str = ""
 
@@ -267,14 +268,14 @@ def _problem(partition: Partition, objective: Objective) -> StreamProblem:
 
 
 def _opened(source: Source) -> PackedRows:
-    return _opened_folder(source.folder, source.manifest, source.part)
+    return _opened_folder(source.folder, source.manifest, source.part, source.left_out)
 
 
 @lru_cache(maxsize=4)
-def _opened_folder(folder: str, digest: str, part: Part) -> PackedRows:
+def _opened_folder(folder: str, digest: str, part: Part, left_out: tuple[str, ...]) -> PackedRows:
     path = Path(folder)
     manifest = load(path)
     if manifest_digest(path) != digest:
         raise DataError(f"{printable(path)}: a worker sees another manifest there than this run")
-    images: Any = PackedRows(path, manifest, part)
+    images: Any = PackedRows(path, manifest, part, left_out)
     return images  # type: ignore[no-any-return]

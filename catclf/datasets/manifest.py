@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,6 +55,12 @@ class PackedPart:
     def images(self) -> int:
         """The number of images in all shards."""
         return sum(shard.images for shard in self.shards)
+
+    def without(self, files: Collection[str]) -> PackedPart:
+        """The part without some shards; its fingerprint is not known then."""
+        if not files:
+            return self
+        return PackedPart([shard for shard in self.shards if shard.file not in files])
 
 
 @dataclass

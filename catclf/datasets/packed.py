@@ -1,7 +1,8 @@
 """Packed folders: shards in HDF5 with a manifest, read as one data set that stays on disk.
 
 That every shard is there with its size is checked when the folder is opened; its SHA-256 when its
-first image is read, once in a process, so that opening reads no pixels.
+first image is read, once in a process, so that opening reads no pixels. With ``skip_bad`` all are
+checked when it is opened, and those that are missing or damaged are left out.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from catclf.datasets.manifest import (
     require_complete,
     sha256_of,
 )
-from catclf.datasets.sources import BLOCK, ArraySource
+from catclf.datasets.sources import BLOCK, LISTED, ArraySource
 from catclf.errors import DataError
 from catclf.maths import Pixels
 from catclf.text import counted, printable, reason
 
 OPEN = 128  # shards open at a time: a process may have 1024 files, and a shard takes two
+_MEND = "pack the images again, or leave the shard out with `skip_bad`"
 NAMED = 10_000_000  # images above which their names are not read: 1 GB
 
 
@@ -42,7 +44,11 @@ def read(folder: Path, part: Part, reading: Reading) -> ArraySource:
     if not manifest.parts:
         raise DataError(f"{shown}: has no images")
     found: Part = part if part in manifest.parts else next(iter(manifest.parts))
-    rows = PackedRows(folder, manifest, found)
+    rows, notes = PackedRows(folder, manifest, found), list[str]()
+    if reading.skip_bad and (damaged := rows.damaged()):
+        rows, notes = PackedRows(folder, manifest, found, tuple(damaged)), [_left_out(damaged)]
+        if not len(rows):
+            raise DataError(f"{shown}: {notes[0]}, and there is no other")
     rows.require_files()
     size = manifest.preprocess.size
     schema.require_size(size, reading.size, shown)
@@ -51,7 +57,16 @@ def read(folder: Path, part: Part, reading: Reading) -> ArraySource:
     labels = rows.labels(0, len(rows))
     pixels: Any = rows  # has what is used of an array
     name = folder.resolve().name
-    return ArraySource(shown, name, manifest.classes, labels, preprocess, pixels, rows.names())
+    return ArraySource(
+        shown, name, manifest.classes, labels, preprocess, pixels, rows.names(), tuple(notes)
+    )
+
+
+def _left_out(damaged: dict[str, str]) -> str:
+    """Which shards were left out, the first ten with the reason."""
+    listed = "; ".join(why for why in list(damaged.values())[:LISTED])
+    more = "; …" if len(damaged) > LISTED else ""
+    return f"left out {counted(len(damaged), 'damaged shard')}: {listed}{more}"
 
 
 def parts(folder: Path) -> set[Part]:
@@ -70,11 +85,14 @@ class PackedRows:
 
     Shards are opened when they are read, and up to ``OPEN`` of them stay open. Slices may be asked
     for by several threads. Raises DataError for a shard that is missing, damaged or another one.
+    ``left_out`` names shards that are passed over.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, part: Part) -> None:
-        self.folder, self.part = folder, part
-        self._packed: PackedPart = manifest.parts[part]
+    def __init__(
+        self, folder: Path, manifest: Manifest, part: Part, left_out: tuple[str, ...] = ()
+    ) -> None:
+        self.folder, self.part, self.left_out = folder, part, left_out
+        self._packed: PackedPart = manifest.parts[part].without(left_out)
         self._classes, self._preprocess = manifest.classes, manifest.preprocess
         self._ends = np.cumsum([shard.images for shard in self._packed.shards])
         size = manifest.preprocess.size
@@ -145,15 +163,29 @@ class PackedRows:
     def require_files(self) -> None:
         """Raise DataError unless every shard is there with its size."""
         for shard in self._packed.shards:
-            path = self.folder / shard.file
+            self._require_file(shard)
+
+    def damaged(self) -> dict[str, str]:
+        """The names of shards that cannot be used, with the reason; all of them are read."""
+        damaged = {}
+        for number, shard in enumerate(self._packed.shards):
             try:
-                size = path.stat().st_size
-            except OSError as error:
-                missing = isinstance(error, FileNotFoundError)
-                why = "the shard is missing" if missing else reason(error)
-                raise DataError(f"{printable(path)}: {why}: pack the images again") from error
-            if size != shard.bytes:
-                raise self._other(shard, f"it has {size:,} bytes and not {shard.bytes:,}")
+                self._require_file(shard)
+                self._verified_shard(number)
+            except DataError as error:
+                damaged[shard.file] = str(error).removesuffix(f": {_MEND}")
+        return damaged
+
+    def _require_file(self, shard: Shard) -> None:
+        path = self.folder / shard.file
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            why = "the shard is missing" if missing else reason(error)
+            raise DataError(f"{printable(path)}: {why}: {_MEND}") from error
+        if size != shard.bytes:
+            raise self._other(shard, f"it has {size:,} bytes and not {shard.bytes:,}")
 
     def _pieces(self, start: int, stop: int) -> list[tuple[int, int, int, int]]:
         """Shard, first row in it, number of rows, and their place, for consecutive images."""
@@ -201,5 +233,5 @@ class PackedRows:
     def _other(self, shard: Shard, why: str) -> DataError:
         return DataError(
             f"{printable(self.folder / shard.file)}: is not the shard that was packed: {why}: "
-            "pack the images again"
+            + _MEND
         )

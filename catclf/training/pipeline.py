@@ -227,7 +227,7 @@ def build_model(
         positives=int(seen.Y.sum()),
         steps=fit.steps,
         interrupted=fit.interrupted,
-        settings=_recorded(fit.settings, resolved),
+        settings=_recorded(fit.settings, resolved, data),
         train=cluster.counts(seen, fit.w, fit.b, bare.boundary)
         if cluster
         else _counts(fit, seen, bare.boundary),
@@ -237,12 +237,15 @@ def build_model(
     return bare.with_training(training)
 
 
-def _recorded(settings: Settings, resolved: Resolved | None) -> dict[str, Any]:
+def _recorded(settings: Settings, resolved: Resolved | None, data: Dataset) -> dict[str, Any]:
     """The settings that a model remembers, with the rule by which parts of the data were summed.
 
-    Those solved on the Gram matrix need none: they have no parts.
+    Those solved on the Gram matrix need none: they have no parts. Shards that were left out of the
+    data because they were damaged are named.
     """
-    rule = {"summation": RULE} if settings.method in SUMMED else {}
+    rule: dict[str, Any] = {"summation": RULE} if settings.method in SUMMED else {}
+    if left_out := getattr(data.images, "left_out", ()):
+        rule["left_out"] = list(left_out)
     return settings.to_dict() | rule | (resolved.recorded if resolved else {})
 
 
