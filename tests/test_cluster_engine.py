@@ -91,6 +91,8 @@ def test_two_workers_give_the_bytes_of_one_thread(
     assert model_bytes(data, settings, path, workers=2) == expected
     assert model_bytes(data, settings, path, Cluster(two, 1)) == expected
     assert model_bytes(data, settings, path, Cluster(two, 2)) == expected
+    stored = open_dataset(f"file://{folder}")
+    assert model_bytes(stored, settings, path, Cluster(two, 1)) == expected
     other = open_dataset(folder, reading=Reading(positive="non-cat"))
     assert model_bytes(other, settings, path, Cluster(two)) == model_bytes(other, settings, path)
 

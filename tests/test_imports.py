@@ -16,6 +16,7 @@ import catclf
 HEAVY = {
     "dask",
     "distributed",
+    "fsspec",
     "numpy",
     "h5py",
     "PIL",

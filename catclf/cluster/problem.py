@@ -27,6 +27,7 @@ from catclf.objective import Point, StreamProblem
 from catclf.objective.numba_pass import BLOCK as FUSED_BLOCK
 from catclf.objective.numpy_pass import BLOCK, Sums
 from catclf.samples import Labelled, scale_of
+from catclf.storage.remote import is_remote
 
 TASKS = 1  # a worker and step: each costs some milliseconds
 LOOK = 10.0  # seconds between looks for more workers
@@ -106,7 +107,7 @@ class Cluster:
                 "`cluster` reads packed folders, which workers can open: make one with "
                 "catclf data pack, and -o packed/"
             )
-        folder = images.folder.resolve()
+        folder = images.folder if is_remote(images.folder) else images.folder.resolve()
         return work.Source(
             str(folder),
             work.manifest_digest(folder),

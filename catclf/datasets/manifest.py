@@ -13,6 +13,7 @@ from catclf.datasets.dataset import MANIFEST, Part
 from catclf.errors import DataError
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.storage.files import replacing
+from catclf.storage.remote import read, size_of
 from catclf.text import printable, reason
 from catclf.version import __version__
 
@@ -88,9 +89,9 @@ def load(folder: Path) -> Manifest:
     path = folder / MANIFEST
     shown = printable(path)
     try:
-        if path.stat().st_size > BYTES_MAX:
+        if size_of(path) > BYTES_MAX:
             raise DataError(f"{shown}: is too large for a manifest of catclf")
-        fields = json.loads(path.read_bytes())
+        fields = json.loads(read(path))
     except (OSError, ValueError, RecursionError) as error:
         why = reason(error) if isinstance(error, OSError) else "is damaged: pack the images again"
         raise DataError(f"{shown}: {why}") from error

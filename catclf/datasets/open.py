@@ -112,6 +112,10 @@ def open_source(path: str | os.PathLike[str], part: Part, reading: Reading) -> S
     try:
         mode = path.stat().st_mode
     except OSError as error:
+        if is_packed(path):  # a remote folder
+            from catclf.datasets import packed
+
+            return packed.read(path, part, reading)
         missing = isinstance(error, FileNotFoundError)
         why = "there is no such file or folder" if missing else reason(error)
         raise DataError(f"{shown}: {why}") from error

@@ -29,6 +29,7 @@ from catclf.datasets.manifest import (
 from catclf.datasets.sources import BLOCK, LISTED, ArraySource
 from catclf.errors import DataError
 from catclf.maths import Pixels
+from catclf.storage.remote import Copy, is_remote, size_of, stream
 from catclf.text import counted, printable, reason
 
 OPEN = 128  # shards open at a time: a process may have 1024 files, and a shard takes two
@@ -56,7 +57,7 @@ def read(folder: Path, part: Part, reading: Reading) -> ArraySource:
     preprocess = schema.recorded(made.fit, made.resampling, size, reading, shown)
     labels = rows.labels(0, len(rows))
     pixels: Any = rows  # has what is used of an array
-    name = folder.resolve().name
+    name = folder.name if is_remote(folder) else folder.resolve().name
     return ArraySource(
         shown, name, manifest.classes, labels, preprocess, pixels, rows.names(), tuple(notes)
     )
@@ -101,6 +102,8 @@ class PackedRows:
         self.nbytes = int(np.prod(self.shape))
         self.chunk_rows = BLOCK
         self._open: OrderedDict[int, ArraySource] = OrderedDict()
+        self._copies: dict[int, Copy] = {}  # of shards of a remote folder
+        self._lists: dict[int, ArraySource] = {}  # labels and names of such shards
         self._verified: set[int] = set()
         self._lock = threading.Lock()
         self._each = [threading.Lock() for _ in self._packed.shards]
@@ -136,7 +139,7 @@ class PackedRows:
         """The labels of some images, indices of the classes, int64."""
         labels = np.empty(stop - start, np.int64)
         for number, begin, count, done in self._pieces(start, stop):
-            labels[done : done + count] = self._shard(number).labels[begin : begin + count]
+            labels[done : done + count] = self._listed(number).labels[begin : begin + count]
         return labels
 
     def label_of(self, name: str) -> int:
@@ -147,7 +150,7 @@ class PackedRows:
         """The images' names before they were packed; None where they had none, or are too many."""
         if len(self) > NAMED:
             return None
-        found = [self._shard(number).stored_names for number in range(len(self._ends))]
+        found = [self._listed(number).stored_names for number in range(len(self._ends))]
         if any(names is None for names in found):
             return None
         return tuple(name for names in found for name in names or ())
@@ -179,7 +182,7 @@ class PackedRows:
     def _require_file(self, shard: Shard) -> None:
         path = self.folder / shard.file
         try:
-            size = path.stat().st_size
+            size = size_of(path)
         except OSError as error:
             missing = isinstance(error, FileNotFoundError)
             why = "the shard is missing" if missing else reason(error)
@@ -204,11 +207,11 @@ class PackedRows:
             shard = self._packed.shards[number]
             with self._each[number]:  # other threads may verify other shards
                 if number not in self._verified:
-                    path = self.folder / shard.file
                     try:
-                        found = sha256_of(path)
+                        found = sha256_of(self._file(number))
                     except OSError as error:
-                        raise DataError(f"{printable(path)}: {reason(error)}") from error
+                        path = printable(self.folder / shard.file)
+                        raise DataError(f"{path}: {reason(error)}") from error
                     if found != shard.sha256:
                         raise self._other(shard, f"its SHA-256 begins with {found[:12]}")
                     self._verified.add(number)
@@ -217,14 +220,41 @@ class PackedRows:
     def _shard(self, number: int) -> ArraySource:
         with self._lock:
             if number not in self._open:
-                self._open[number] = self._opened(self._packed.shards[number])
+                self._open[number] = self._opened(number)
                 while len(self._open) > OPEN:
                     self._open.popitem(last=False)
             self._open.move_to_end(number)
             return self._open[number]
 
-    def _opened(self, shard: Shard) -> ArraySource:
-        source = hdf5.read(self.folder / shard.file, self.part, Reading(stream=True))
+    def _listed(self, number: int) -> ArraySource:
+        """A shard whose labels and names are asked for: a remote one is not copied for these."""
+        shard = self._packed.shards[number]
+        path = self.folder / shard.file
+        if not is_remote(path):
+            return self._shard(number)
+        if number not in self._lists:
+            try:
+                with stream(path) as file:
+                    source = hdf5.read_labels(file, path, self.part)
+            except OSError as error:
+                raise DataError(f"{printable(path)}: {reason(error)}") from error
+            self._lists[number] = self._required(source, shard)
+        return self._lists[number]
+
+    def _file(self, number: int) -> Path:
+        """The file of a shard; a remote one is copied to this machine once. Raises OSError."""
+        path = self.folder / self._packed.shards[number].file
+        if not is_remote(path):
+            return path
+        if number not in self._copies:
+            self._copies[number] = Copy.of(path)
+        return Path(self._copies[number])
+
+    def _opened(self, number: int) -> ArraySource:
+        source = hdf5.read(self._file(number), self.part, Reading(stream=True))
+        return self._required(source, self._packed.shards[number])
+
+    def _required(self, source: ArraySource, shard: Shard) -> ArraySource:
         same = source.classes == self._classes and len(source.labels) == shard.images
         if not same or source.preprocess != self._preprocess:
             raise self._other(shard, f"it holds {counted(len(source.labels), 'image')} of others")

@@ -32,6 +32,7 @@ from catclf.cli.options import (
 from catclf.cli.output_paths import require_no_image
 from catclf.cli.stdout import put
 from catclf.errors import SettingsError
+from catclf.storage.remote import is_remote
 from catclf.text import counted, printable
 
 if TYPE_CHECKING:
@@ -89,6 +90,10 @@ def pack(
     from catclf.datasets.hdf5_write import require_output, write
 
     path, address = Path(output), address_of(cluster, insecure)
+    if is_remote(path):
+        raise SettingsError(
+            f"{printable(path)}: is written on disk alone: give a folder there, and copy it"
+        )
     if output.endswith("/") or path.is_dir():
         how = size, fit, skip_bad, quiet
         _pack_folder(path, source, how, compress, workers, shard_images, address)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from catclf.errors import ImageError, InputError
 from catclf.images.archive import is_archive, members
 from catclf.images.walk import LeftOut, Walk
+from catclf.storage.remote import is_remote
 from catclf.text import printable, reason
 
 NAME_LIMIT = 65536  # bytes; the system takes 4096
@@ -52,7 +53,7 @@ def read_inputs(
 
 
 def _holds_others(argument: str) -> bool:
-    return is_archive(argument) or os.path.isdir(argument)
+    return is_archive(argument) or os.path.isdir(argument) or is_remote(argument)
 
 
 def split_names(blocks: Iterable[bytes], separator: bytes) -> Iterator[Input]:
@@ -111,7 +112,7 @@ def _expanded(arguments: Sequence[str], separator: bytes, walk: _FolderWalk) -> 
             yield _NAMELESS
             continue
         if not _is_list(argument):
-            yield from walk.inputs(_plain(argument))
+            yield from walk.inputs_of_argument(_plain(argument))
             continue
         try:
             blocks = _blocks(argument)
@@ -182,6 +183,15 @@ class _FolderWalk:
 
     def __init__(self, left_out: LeftOut, recursive: bool) -> None:
         self._left_out, self._recursive = left_out, recursive
+
+    def inputs_of_argument(self, argument: str) -> Iterator[Input]:
+        """The same of what was typed: names in lists lead to no store, whoever wrote them."""
+        if is_remote(argument):
+            from catclf.cli.predict.remote import images_of
+
+            yield from images_of(argument, self._left_out, self._recursive)
+        else:
+            yield from self.inputs(argument)
 
     def inputs(self, path: str) -> Iterator[Input]:
         """An image's path, or the images of a folder or an archive in order."""

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-from catclf.errors import OutputError, SettingsError
-from catclf.text import printable
+from catclf.errors import InputError, OutputError, SettingsError
+from catclf.storage.remote import is_remote, matching, names_in
+from catclf.text import printable, reason
 
 PATTERNS_LIMIT = 1_000_000  # names that a range in braces may stand for
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -41,6 +42,11 @@ def expanded(arguments: Sequence[str]) -> list[str]:
 def _matching(name: str) -> list[str]:
     from glob import glob
 
+    if _MAGIC.search(name) and is_remote(name):
+        try:
+            return matching(name)
+        except OSError as error:
+            raise InputError(f"{printable(name)}: cannot be listed: {reason(error)}") from error
     return sorted(glob(name, recursive=True)) if _MAGIC.search(name) else []  # noqa: PTH207
 
 
@@ -88,14 +94,22 @@ def pending(
                 f"{printable(folder / name)}: give them in two runs, to two folders"
             )
         outputs[name] = argument
+    taken = list(outputs.items())[k - 1 :: n]
+    there = _present(folder, [name for name, _ in taken])
+    return [([each], folder / name) for name, each in taken if name not in there]
+
+
+def _present(folder: Path, names: list[str]) -> set[str]:
+    """Those of the names that are files of a folder, which is made if it is on disk."""
     try:
+        if is_remote(folder):
+            return set(names_in(folder))
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
             f"{printable(folder)}: is no folder and cannot be made one: {error.strerror}"
         ) from error
-    taken = list(outputs.items())[k - 1 :: n]
-    return [([each], folder / name) for name, each in taken if not (folder / name).is_file()]
+    return {name for name in names if (folder / name).is_file()}
 
 
 def _name(argument: str) -> str:
