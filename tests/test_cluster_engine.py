@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run, command, make_images
+from clusters import free_address, holders, without_scheduler
+from conftest import Run, make_images
 
 import catclf
 from catclf.cluster import Address, engine, work
@@ -78,10 +75,6 @@ GD = Settings(method="stream", iterations=12, class_weight="balanced")
 LBFGS = Settings(method="stream", solver="lbfgs", l2=1.0, iterations=8)
 
 
-def pids(made: Engine) -> list[int]:
-    return sorted(made._client.run(os.getpid).values())
-
-
 @pytest.mark.parametrize("settings", [GD, LBFGS], ids=["gd", "lbfgs"])
 def test_two_workers_give_the_bytes_of_one_thread(
     two: Engine, folder: Path, tmp_path: Path, settings: Settings
@@ -102,15 +95,16 @@ def test_a_worker_that_is_killed_within_a_step_changes_no_byte(
 ) -> None:
     data, path = open_dataset(folder), tmp_path / "model.npz"
     expected = model_bytes(data, GD, path)
-    victim, killed = pids(two)[0], threading.Event()
+    killed, kept = threading.Event(), list[int]()
 
     def stop_one(step: int, cost: float) -> None:
         if step == 5:  # its task of the next step begins and does not end
-            os.kill(victim, signal.SIGSTOP)
+            kept.extend(holders(two))
+            os.kill(kept[0], signal.SIGSTOP)
             threading.Timer(0.4, kill).start()
 
     def kill() -> None:
-        os.kill(victim, signal.SIGKILL)
+        os.kill(kept[0], signal.SIGKILL)
         killed.set()
 
     assert model_bytes(data, GD, path, Cluster(two, 1), stop_one) == expected
@@ -236,56 +230,19 @@ def test_a_scheduler_that_is_not_there_is_one_line(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "CONNECT", 0.3)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    address = Address(f"tcp://127.0.0.1:{port}")
+    address = Address(free_address()[0])
     with pytest.raises(ClusterError, match="no scheduler answers there"), connected(address):
         pass
 
 
 def test_a_run_goes_on_where_its_scheduler_died(run: Run, folder: Path, tmp_path: Path) -> None:
-    """Real processes: a scheduler, a worker, and the command, which ends with one line."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    address, options = f"tcp://127.0.0.1:{port}", ["--data", folder, "--method", "stream"]
-    args = ["train", *map(str, options), "--iterations", "100000", "--print-every", "1"]
-    started = []
-
-    def start(*words: str) -> subprocess.Popen[str]:
-        quiet = {"stdout": subprocess.DEVNULL} if words[0] != command() else {}
-        process = subprocess.Popen(
-            words,
-            cwd=tmp_path,
-            stderr=subprocess.PIPE,
-            text=True,
-            **quiet,  # type: ignore[call-overload]
-        )
-        started.append(process)
-        return process  # type: ignore[no-any-return]
-
-    python = [sys.executable, "-m", "dask"]
-    try:
-        scheduler = start(
-            *python, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"
-        )
-        start(*python, "worker", address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard")
-        program = start(command(), *args, "--cluster", address, "--checkpoint-every", "3")
-        checkpoint = tmp_path / "model.npz.checkpoint"
-        until = time.monotonic() + 60
-        while not checkpoint.exists() and program.poll() is None and time.monotonic() < until:
-            time.sleep(0.05)
-        scheduler.send_signal(signal.SIGKILL)
-        _, err = program.communicate(timeout=60)
-    finally:
-        for process in started:
-            with suppress(OSError):
-                process.kill()
-            process.communicate()
-    assert program.returncode == 2, err
-    last = err.splitlines()[-1]
-    assert re.fullmatch(rf"catclf: {address}: the scheduler is gone: .*--resume", last), err
+    checkpoint = tmp_path / "model.npz.checkpoint"
+    args = ["train", "--data", str(folder), "--method", "stream", "--print-every", "1"]
+    many = [*args, "--iterations", "100000", "--checkpoint-every", "3"]
+    address, last = without_scheduler(many, tmp_path, checkpoint.exists)
+    assert re.fullmatch(rf"catclf: {address}: the scheduler is gone: .*--resume", last)
     step = int(np.load(checkpoint)["cost_steps"][-1]) + 2
-    again = [*args[:-4], "--iterations", str(step), "--print-every", "1", "-q"]
+    again = [*args, "--iterations", str(step), "-q"]
     assert run(*again, "--resume").code == 0
     resumed = (tmp_path / "model.npz").read_bytes()
     assert run(*again, "-o", "whole.npz").code == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clusters import without_scheduler
 from conftest import ROOT, Run
 
 import catclf
@@ -160,6 +161,27 @@ def test_another_model_is_refused_by_a_worker(folder: Path) -> None:
     shard: Shard = ["s-0.tar"], folder / "out.tsv"
     with pytest.raises(ModelError, match="a worker sees another model there"):
         cluster.score(job, shard, Limits(), str(folder), "0" * 64)
+
+
+def test_a_run_whose_scheduler_is_killed_is_run_again(
+    run: Run, folder: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "model.npz").symlink_to(folder / "model.npz")
+    many = [f"m-{number}.tar" for number in range(80)]
+    for number, name in enumerate(many):
+        (tmp_path / name).hardlink_to(folder / f"s-{number % SHARDS}.tar")
+    args, out = ["predict", "m-*.tar", "--format", "jsonl", "--output-dir", "out"], tmp_path / "out"
+    address, last = without_scheduler(args, tmp_path, lambda: len(list(out.glob("m-*"))) > 3)
+    assert last.startswith(f"catclf: {address}: the scheduler is gone: start it again, and run")
+    before = outputs(out)
+    assert 3 < len(before) < len(many)
+    assert run(*args).code == 3
+    assert all(outputs(out)[name] == content for name, content in before.items())
+    for number, name in enumerate(many):
+        content = outputs(out)[f"{name}.jsonl"].replace(
+            name.encode(), f"s-{number % 6}.tar".encode()
+        )
+        assert content == expected[f"s-{number % SHARDS}.tar.jsonl"]
 
 
 def test_the_command_scores_by_workers_of_its_own(

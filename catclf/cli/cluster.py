@@ -55,9 +55,12 @@ def threads_of(address: Address, workers: int | None) -> int:
 
 
 @contextmanager
-def engine_at(address: Address) -> Iterator[Engine]:
-    """The engine at an address, for a block. Raises SettingsError and ClusterError."""
-    from catclf.cluster.engine import connected
+def engine_at(address: Address, *, resumes: bool = False) -> Iterator[Engine]:
+    """The engine at an address, for a block; a run that ends before its time may be one to resume.
 
-    with connected(address) as engine:
+    Raises SettingsError and ClusterError.
+    """
+    from catclf.cluster.engine import AGAIN, RESUME, connected
+
+    with connected(address, RESUME if resumes else AGAIN) as engine:
         yield engine

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -17,8 +17,12 @@ from catclf.errors import CatclfError, ClusterError, SettingsError
 from catclf.text import counted
 
 WAIT = 60.0  # seconds without any worker until a run gives up
+SETTLE = 0.5  # seconds in which a further worker comes, if it comes at once
 CONNECT = 10.0  # seconds for a scheduler to answer
 POLL = 1.0  # seconds between looks at the workers while tasks are done
+# What to do when a run has ended before its time, but for starting what was missing.
+RESUME = "go on from the last checkpoint, if one was kept, with `resume`"
+AGAIN = "run this again: what is done stays"
 DEATHS = 3  # workers that a task may kill; on a remote cluster its own setting decides
 
 Result = TypeVar("Result")
@@ -32,8 +36,8 @@ class Engine:
     the results which the task needs.
     """
 
-    def __init__(self, client: Any, address: Address) -> None:
-        self._client, self.address = client, address
+    def __init__(self, client: Any, address: Address, again: str = RESUME) -> None:
+        self._client, self.address, self.again = client, address, again
         self._name, self._batches = uuid4().hex, count()
         self._shown: dict[str, str] = {}
 
@@ -46,6 +50,13 @@ class Engine:
     def workers(self) -> int:
         """How many workers there are now."""
         return len(self._client.scheduler_info(n_workers=-1)["workers"])
+
+    def settle(self) -> None:
+        """Wait until no more workers come, where others have started them."""
+        before = 0
+        while self.address.url and self.workers > before:
+            before = self.workers
+            sleep(SETTLE)
 
     def run(
         self, function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], shown: list[str]
@@ -66,11 +77,18 @@ class Engine:
             return results
 
     def keep(
-        self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], shown: list[str]
+        self,
+        function: Callable[..., Any],
+        tasks: Sequence[tuple[Any, ...]],
+        shown: list[str],
+        *,
+        everywhere: bool = False,
     ) -> list[Any]:
         """The same with the results left on the workers, as long as the list is kept here.
 
-        What a worker that dies has kept is made again. Raises as ``run`` does.
+        What a worker that dies has kept is made again. With ``everywhere`` each worker gets a copy,
+        so that Dask does not give all tasks that need a result to the worker that has it. Raises
+        as ``run`` does.
         """
         with self._explained():
             futures = self._submitted(function, tasks, shown)
@@ -78,6 +96,8 @@ class Engine:
             for future in futures:
                 if future.status != "finished":
                     future.result()
+            if everywhere:
+                self._client.replicate(futures)
             return futures
 
     def each(
@@ -86,15 +106,19 @@ class Engine:
         """The number of each task with its result, or with its failure, as they are done.
 
         Raises ClusterError as ``run`` does, but not for a task that killed its workers. Dask blames
-        all tasks that such a worker was given: they are done once more, each of them alone.
+        all tasks that such a worker was given: where there are several, each is done once more
+        alone.
         """
-        blamed = []
+        blamed = list[tuple[int, _KilledError]]()
         for number, result in self._ends(function, tasks, shown):
             if isinstance(result, _KilledError):
-                blamed.append(number)
+                blamed.append((number, result))
             else:
                 yield number, result
-        for number in blamed:
+        for number, error in blamed:
+            if len(blamed) == 1:
+                yield number, error
+                continue
             for _, result in self._ends(function, [tasks[number]], [shown[number]]):
                 yield number, result
 
@@ -182,8 +206,7 @@ class Engine:
     def gone(self) -> ClusterError:
         """The error where the scheduler does not answer any more."""
         return ClusterError(
-            f"{self.address}: the scheduler is gone: start it again, and go on from the last "
-            "checkpoint, if one was kept, with `resume`"
+            f"{self.address}: the scheduler is gone: start it again, and {self.again}"
         )
 
 
@@ -206,7 +229,7 @@ class _Watch:
             return
         self._alone = self._alone or monotonic()
         if monotonic() - self._alone > WAIT:
-            raise _no_worker(self._engine.address)
+            raise _no_worker(self._engine.address, self._engine.again)
 
 
 def scratch() -> Path:
@@ -218,8 +241,12 @@ def scratch() -> Path:
 
 
 @contextmanager
-def connected(address: Address) -> Iterator[Engine]:
-    """An engine with one worker or more, for a block. Raises SettingsError and ClusterError."""
+def connected(address: Address, again: str = RESUME) -> Iterator[Engine]:
+    """An engine with one worker or more, for a block.
+
+    ``again`` tells how to go on where the scheduler or all workers are gone. Raises SettingsError
+    and ClusterError.
+    """
     try:
         import dask  # noqa: TID251
         import distributed  # noqa: TID251
@@ -229,9 +256,18 @@ def connected(address: Address) -> Iterator[Engine]:
         raise SettingsError(
             f"`cluster` needs Dask ({error}): python -m pip install 'catclf[cluster]'"
         ) from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # failures become one line
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(("distributed", "tornado")):  # failures become one line
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": DEATHS - 1}),
+        dask.config.set(
+            {
+                "distributed.scheduler.allowed-failures": DEATHS - 1,
+                # Of a local worker's place, when it has died and is not back: on a busy machine it
+                # is given up after 15 seconds, though it is being started.
+                "distributed.deploy.lost-worker-timeout": "1h",
+            }
+        ),
         ExitStack() as stack,
     ):
         try:
@@ -246,8 +282,10 @@ def connected(address: Address) -> Iterator[Engine]:
         try:
             client.wait_for_workers(1, timeout=WAIT)
         except TimeoutError as error:
-            raise _no_worker(address) from error
-        yield Engine(client, address)
+            raise _no_worker(address, again) from error
+        engine = Engine(client, address, again)
+        engine.settle()
+        yield engine
 
 
 def _close(closable: Any, seconds: int) -> None:
@@ -269,8 +307,5 @@ def _local(distributed: Any, processes: int) -> Any:
     )
 
 
-def _no_worker(address: Address) -> ClusterError:
-    return ClusterError(
-        f"{address}: no worker for {WAIT:.0f} seconds: start one, and go on from the last "
-        "checkpoint, if one was kept, with `resume`"
-    )
+def _no_worker(address: Address, again: str) -> ClusterError:
+    return ClusterError(f"{address}: no worker for {WAIT:.0f} seconds: start one, and {again}")

@@ -149,7 +149,9 @@ class Partitions:
         self._shown = [f"{self.source.folder}, images {a} to {b - 1}" for a, b in ranges]
         tasks: list[tuple[Any, ...]] = [(self.source, a, b) for a, b in ranges]
         if self._learned is not None:
-            (sent,) = self._engine.keep(_itself, [(self._learned,)], ["the features"])
+            (sent,) = self._engine.keep(
+                _itself, [(self._learned,)], ["the features"], everywhere=True
+            )
             tasks = [(*task, sent) for task in tasks]
         self._futures = self._engine.keep(work.hold, tasks, self._shown)
         if self._standard is not None:

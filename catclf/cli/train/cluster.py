@@ -44,7 +44,7 @@ def cluster_at(address: Address | None, workers: int | None) -> Iterator[Cluster
         return
     from catclf.cluster.problem import Cluster as Machines
 
-    with engine_at(address) as engine:
+    with engine_at(address, resumes=True) as engine:
         yield Machines(engine, threads_of(address, workers))
 
 
