@@ -82,7 +82,7 @@ def outputs_of(
         shards: list[Shard] = pending(names, Path(name), job.ending, None)
         with Signals() as signals:
             if run is not None:
-                run(job, shards, Limits(), signals.pause, tally, left_out)
+                left_out = run(job, shards, Limits(), signals.pause, tally)
             else:
                 left_out = cluster.run_by_workers(job, shards, Limits(), signals, tally, LOCAL)
     finally:

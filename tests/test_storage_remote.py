@@ -15,13 +15,12 @@ from conftest import ROOT, Run, make_images
 
 import catclf
 from catclf.cli.predict.run import Format, Job, Tally
-from catclf.cli.predict.shards import expanded, pending
+from catclf.cli.predict.shards import expanded, pending, stored
 from catclf.cli.signals import Signals
 from catclf.datasets import Reading, open_dataset, open_source, stores_pixels
 from catclf.datasets.packed_write import write_folder
 from catclf.errors import DataError, OutputError, SettingsError
 from catclf.images.preprocess import Limits, Preprocess
-from catclf.images.walk import LeftOut
 from catclf.storage import remote
 from catclf.text import printable, url_of
 from catclf.training import Settings
@@ -109,8 +108,8 @@ def scored(names: list[str], output: Path, *, recursive: bool = False) -> Tally:
     job = Job(Path("model.npz"), False, recursive, None, Format.TSV, None, False, True)
     tally = Tally(lambda line: None)
     with Signals() as signals:
-        shards = pending(expanded(names), output, job.ending, None)
-        job.run(shards, Limits(), signals.pause, tally, LeftOut())
+        shards = pending(stored(expanded(names)), output, job.ending, None)
+        job.run(shards, Limits(), signals.pause, tally)
     return tally
 
 

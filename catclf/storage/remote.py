@@ -25,6 +25,13 @@ def is_remote(path: AnyPath) -> bool:
     return has_scheme(path) and not os.path.lexists(path)
 
 
+def is_pattern(path: AnyPath) -> bool:
+    """Whether a path is remote and has ``*``, ``?`` or ``[`` in it, but for those of the web."""
+    text = os.fspath(path)
+    web = text.startswith(("http:/", "https:/"))  # a question mark begins a query there
+    return not web and is_remote(text) and any(sign in text for sign in "*?[")
+
+
 def is_file(path: AnyPath) -> bool:
     """Whether there is a file. Raises SettingsError where a library is missing, and OSError."""
     if not is_remote(path):

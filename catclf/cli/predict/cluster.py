@@ -13,7 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from catclf.cli.cluster import engine_at, threads_of
-from catclf.cli.predict.run import Format, Job, Shard, Tally
+from catclf.cli.predict.run import Elsewhere, Job, Shard, Tally
 from catclf.cli.stdout import warn
 from catclf.errors import CatclfError, InputError, ModelError
 from catclf.images.walk import LeftOut
@@ -45,15 +45,13 @@ def run_by_workers(
     left_out, failed = LeftOut(), list[CatclfError]()
     if not shards:
         return left_out
-    sent = replace(
-        job,
-        apart=True,
+    told = Elsewhere(
         several=len(shards) > 1,
-        format=None if job.only else job.format or Format.TSV,
         encoding=getattr(sys.stdout, "encoding", None) or "utf-8",
         colour=use_colour(sys.stdout),
         workers=threads_of(address, None) or None,
     )
+    sent = replace(job, elsewhere=told)
     where = str(Path.cwd()), model_digest(job.model)
     from catclf.terminal.progress import counting_results
 
@@ -87,11 +85,11 @@ def _next(
 def score(job: Job, shard: Shard, limits: Limits, folder: str, digest: str) -> Report:
     """The task of a worker. Raises as ``predict`` does, and ModelError for another model."""
     lines: list[str] = []
-    tally, left_out = Tally(lines.append), LeftOut()
+    tally = Tally(lines.append)
     with _working_in(folder):
         if model_digest(job.model) != digest:
             raise ModelError(f"{printable(job.model)}: a worker sees another model there")
-        job.run([shard], limits, nullcontext(), tally, left_out)
+        left_out = job.run([shard], limits, nullcontext(), tally)
     return Report(tally, left_out, lines)
 
 

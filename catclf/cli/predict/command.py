@@ -136,21 +136,19 @@ def predict(
     address = address_of(cluster, insecure)
     if address is not None and output_dir is None:
         raise SettingsError("--cluster writes one output for each argument: give --output-dir")
-    from catclf.cli.predict.shards import expanded, pending
-    from catclf.images.walk import LeftOut
+    from catclf.cli.predict.shards import expanded, pending, stored
 
     job = Job(model, null, recursive, threshold, format, only, print0, quiet)
     tally = Tally()
     try:
         with Signals() as signals:
             limits = _limits(max_pixels, max_bytes, truncated)
-            given = expanded(paths)
+            given = stored(expanded(paths))
             shards: list[Shard] = [(given, output)]
             if output_dir is not None:
                 shards = pending(given, output_dir, job.ending, part)
             if address is None:
-                left_out = LeftOut()
-                job.run(shards, limits, signals.pause, tally, left_out)
+                left_out = job.run(shards, limits, signals.pause, tally)
             else:
                 from catclf.cli.predict.cluster import run_by_workers
 

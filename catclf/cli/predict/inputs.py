@@ -46,14 +46,15 @@ def read_inputs(
         _require_readable(lists[0])
     if lists.count("-") > 1:
         raise InputError("- is given twice: standard input can be read once")
-    if len(arguments) < 1000 and not lists and not any(map(_holds_others, arguments)):
+    others = any(map(is_remote, arguments)) or len(arguments) >= 1000
+    if not others and not lists and not any(map(_holds_others, arguments)):
         return [_plain(argument) if argument else _NAMELESS for argument in arguments]
     walk = _FolderWalk(LeftOut() if left_out is None else left_out, recursive)
     return _expanded(arguments, b"\0" if null else b"\n", walk)
 
 
 def _holds_others(argument: str) -> bool:
-    return is_archive(argument) or os.path.isdir(argument) or is_remote(argument)
+    return is_archive(argument) or os.path.isdir(argument)
 
 
 def split_names(blocks: Iterable[bytes], separator: bytes) -> Iterator[Input]:

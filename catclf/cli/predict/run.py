@@ -42,6 +42,16 @@ class Format(StrEnum):
     JSONL = "jsonl"
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """What a process that is not the program's own is told of it, to write the same records."""
+
+    several: bool  # whether this is one of several lists of inputs
+    encoding: str  # of stdout
+    colour: bool  # on stdout
+    workers: int | None  # processes that decode
+
+
 @dataclass
 class Job:
     """What is done with each list of inputs, and how it is written."""
@@ -54,16 +64,17 @@ class Job:
     only: str | None
     print0: bool
     quiet: bool
-    apart: bool = False  # in a process that is not this program's own
-    several: bool = False  # one of several lists
-    encoding: str = ""  # of a table; default: that of stdout
-    colour: bool | None = None
-    workers: int | None = None  # processes that decode
+    elsewhere: Elsewhere | None = None
 
     @property
     def ending(self) -> str:
         """Of the names of outputs in a folder."""
         return ".txt" if self.only is not None else f".{self.format or Format.TSV}"
+
+    @property
+    def workers(self) -> int | None:
+        """Processes that decode; None for as many as there are cores."""
+        return self.elsewhere.workers if self.elsewhere else None
 
     def run(
         self,
@@ -71,14 +82,17 @@ class Job:
         limits: Limits,
         pause: AbstractContextManager[None],
         tally: Tally,
-        left_out: LeftOut,
-    ) -> None:
-        """Score the inputs of each shard, and write their records to its output."""
-        from catclf.images.pool import getting_ready
+    ) -> LeftOut:
+        """Score the inputs of each shard, and write their records to its output.
 
+        The result counts the files that were left out.
+        """
+        from catclf.images.pool import getting_ready
+        from catclf.images.walk import LeftOut
+
+        left_out, ends = LeftOut(), deque[int]()
         if not shards:
-            return
-        ends = deque[int]()
+            return left_out
         inputs = self._inputs(shards, left_out, ends)
         output = shards[0][1]
         with (
@@ -88,15 +102,15 @@ class Job:
             from catclf.model.file import load, naming
 
             trained = load(self.model)
-            if not self.apart:
+            if self.elsewhere is None:
                 loaded()
-            head, line = self._writer(trained, output)
+            head, line = _writer(trained, self, output)
             if self.quiet and output is None:
                 head, line = b"", _nothing
             outputs.begin(head, line)
-            scored = self._scored(inputs, trained, limits, pause, started)
+            scored = _scored(inputs, trained, self, limits, pause, started)
             with (
-                _progress(output, self.quiet or self.apart, inputs) as on_progress,
+                _progress(output, self.quiet or self.elsewhere is not None, inputs) as on_progress,
                 closing(scored) as batches,
                 naming(self.model),
             ):
@@ -104,6 +118,7 @@ class Job:
                     outputs.write(batch, ends)
                     on_progress(tally.done)
             outputs.finish()
+        return left_out
 
     def _inputs(self, shards: list[Shard], left_out: LeftOut, ends: deque[int]) -> Iterable[Input]:
         """The inputs of all shards; of several, ``ends`` gets the number up to each one's last."""
@@ -124,49 +139,8 @@ class Job:
                     yield paths[0], ImageError("unreadable", str(error))
                 ends.append(total)
 
-        return of_all() if self.several or len(shards) > 1 else of(shards[0][0])
-
-    def _writer(self, model: Model, output: Path | None) -> tuple[bytes, Line]:
-        """The header, and the function that makes a record's line."""
-        from catclf.cli.predict.records import path_line, writer
-
-        if self.only is not None:
-            end = b"\0" if self.print0 else b"\n"
-            return b"", partial(path_line, label=_class_of(model, self.only), end=end)
-        format, colour = self.format, False
-        if format in (None, Format.TABLE):
-            format = format or (
-                Format.TABLE if output is None and is_terminal(sys.stdout) else Format.TSV
-            )
-            colour = use_colour(sys.stdout) if self.colour is None else self.colour
-        assert format is not None
-        fingerprint = model.fingerprint if format == Format.JSONL else ""
-        encoding = self.encoding or getattr(sys.stdout, "encoding", None) or "utf-8"
-        return writer(
-            format, model.classes, fingerprint=fingerprint, colour=colour, encoding=encoding
-        )
-
-    def _scored(
-        self,
-        inputs: Iterable[Input],
-        model: Model,
-        limits: Limits,
-        pause: AbstractContextManager[None],
-        started: list[Decoder],
-    ) -> Generator[list[Prediction], None, None]:
-        """The predictions of all inputs in order, in lists as they are ready."""
-        from catclf.images.pool import decode_batches
-        from catclf.model.predict import predict_batches
-
-        decoded = decode_batches(
-            inputs, model.preprocess, limits, self.workers, pause=pause, started=started
-        )
-        with closing(predict_batches(decoded, model, self.threshold)) as batches:
-            for batch in batches:
-                for prediction in batch:
-                    if prediction.error is not None:
-                        prediction.error = _explained(prediction)
-                yield batch
+        several = len(shards) > 1 or (self.elsewhere is not None and self.elsewhere.several)
+        return of_all() if several else of(shards[0][0])
 
 
 class Outputs:
@@ -274,17 +248,33 @@ class Tally:
                 )
 
 
-def _class_of(model: Model, only: str) -> str:
-    """The class that --only means. Raises SettingsError."""
-    meant: str | None = only
-    if only not in model.classes:
-        from catclf.datasets.names import match
+def _writer(model: Model, job: Job, output: Path | None) -> tuple[bytes, Line]:
+    """The header, and the function that makes a record's line."""
+    from catclf.cli.predict.records import path_line, writer
 
-        meant = match(only, model.classes)
-    if meant is None:
-        names = " or ".join(map(printable, model.classes))
-        raise SettingsError(f"--only {printable(only)}: the model's classes are {names}")
-    return meant
+    format, only = job.format, job.only
+    if only is not None:
+        meant: str | None = only
+        if only not in model.classes:
+            from catclf.datasets.names import match
+
+            meant = match(only, model.classes)
+        if meant is None:
+            names = " or ".join(map(printable, model.classes))
+            raise SettingsError(f"--only {printable(only)}: the model's classes are {names}")
+        return b"", partial(path_line, label=meant, end=b"\0" if job.print0 else b"\n")
+    colour = False
+    if format in (None, Format.TABLE):
+        format = format or (
+            Format.TABLE if output is None and is_terminal(sys.stdout) else Format.TSV
+        )
+        colour = job.elsewhere.colour if job.elsewhere else use_colour(sys.stdout)
+    assert format is not None
+    fingerprint = model.fingerprint if format == Format.JSONL else ""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    if job.elsewhere is not None:
+        encoding = job.elsewhere.encoding
+    return writer(format, model.classes, fingerprint=fingerprint, colour=colour, encoding=encoding)
 
 
 @contextmanager
@@ -311,6 +301,29 @@ def _nothing(record: Prediction) -> bytes:
 def _files(paths: list[str]) -> Iterator[Path]:
     """The files named by the arguments, which no output may replace."""
     return (Path(path.removeprefix("@")) for path in paths if path not in ("-", "@", ""))
+
+
+def _scored(
+    inputs: Iterable[Input],
+    model: Model,
+    job: Job,
+    limits: Limits,
+    pause: AbstractContextManager[None],
+    started: list[Decoder],
+) -> Generator[list[Prediction], None, None]:
+    """The predictions of all inputs in order, in lists as they are ready."""
+    from catclf.images.pool import decode_batches
+    from catclf.model.predict import predict_batches
+
+    decoded = decode_batches(
+        inputs, model.preprocess, limits, job.workers, pause=pause, started=started
+    )
+    with closing(predict_batches(decoded, model, job.threshold)) as batches:
+        for batch in batches:
+            for prediction in batch:
+                if prediction.error is not None:
+                    prediction.error = _explained(prediction)
+            yield batch
 
 
 def _explained(failed: Prediction) -> str:

@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 
 from catclf.errors import InputError, OutputError, SettingsError
-from catclf.storage.remote import is_remote, matching, names_in
+from catclf.storage.remote import is_pattern, is_remote, matching, names_in
 from catclf.text import printable, reason
 
 PATTERNS_LIMIT = 1_000_000  # names that a range in braces may stand for
@@ -42,11 +42,6 @@ def expanded(arguments: Sequence[str]) -> list[str]:
 def _matching(name: str) -> list[str]:
     from glob import glob
 
-    if _MAGIC.search(name) and is_remote(name):
-        try:
-            return matching(name)
-        except OSError as error:
-            raise InputError(f"{printable(name)}: cannot be listed: {reason(error)}") from error
     return sorted(glob(name, recursive=True)) if _MAGIC.search(name) else []  # noqa: PTH207
 
 
@@ -120,3 +115,14 @@ def _name(argument: str) -> str:
             "folders or archives"
         )
     return name
+
+
+def stored(names: Sequence[str]) -> list[str]:
+    """The names with patterns of URLs as the URLs that are there. Raises InputError."""
+    found: list[str] = []
+    for name in names:
+        try:
+            found += (matching(name) if is_pattern(name) else []) or [name]
+        except OSError as error:
+            raise InputError(f"{printable(name)}: cannot be listed: {reason(error)}") from error
+    return found
