@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -27,11 +28,14 @@ def cluster(scratch: Path, repeats: int, quick: bool) -> str:
     from catclf.cluster import Address
     from catclf.cluster.engine import connected
     from catclf.cluster.problem import Cluster, DistributedProblem
-    from catclf.datasets import open_dataset
+    from catclf.datasets import Reading, open_dataset
     from catclf.objective import Point, StreamProblem
     from catclf.parallel import blas_threads
 
-    data = {path.suffix: open_dataset(path) for path in (single, single.with_suffix(".npz"))}
+    data = {
+        path.suffix: open_dataset(path, reading=Reading(stream=True))
+        for path in (single, single.with_suffix(".npz"))
+    }
     data[""] = open_dataset(packed)
     n = 64 * 64 * 3
     point = Point(1e-3 * np.random.default_rng(0).standard_normal((n, 1)), 0.1)
@@ -41,12 +45,17 @@ def cluster(scratch: Path, repeats: int, quick: bool) -> str:
         assert isinstance(by_workers, DistributedProblem)
         problems: dict[str, Any] = {**threads, "cluster": by_workers}
         times = _least({k: lambda p=p: p.evaluate(point) for k, p in problems.items()}, repeats)  # type: ignore[misc]
-        moved, megabytes = _moved(by_workers, point), _memory(engine, by_workers)
+        moved = _moved(by_workers, point)
+        pids, megabytes = _workers_of(engine, by_workers)
+        busy = {
+            kind: _busy(lambda p=problems[kind]: p.evaluate(point), pids, repeats)  # type: ignore[misc]
+            for kind in ("", "cluster")
+        }
         costs = _cost(engine, by_workers, point, repeats)
     return "\n\n".join(
         (
             _files(m, times),
-            _workers(m, times, moved, megabytes),
+            _workers(m, times, busy, moved, max(megabytes)),
             _model(m, times["cluster"], *costs),
         )
     )
@@ -96,15 +105,37 @@ def _moved(problem: Any, point: Any) -> tuple[int, int]:
     return sent, sum(len(pickle.dumps(piece, protocol=5)) for piece in pieces)
 
 
-def _memory(engine: Any, problem: Any) -> list[float]:
-    """The peak of each worker's resident memory in MB; pages of files are not in it."""
+def _workers_of(engine: Any, problem: Any) -> tuple[list[int], list[float]]:
+    """The processes of workers, and their peaks of resident memory in MB.
+
+    Pages of files that are read, as those of shards are, are not in it.
+    """
     kept = problem._kept
-    return sorted(engine.run(_peak, [(future,) for future in kept._futures], kept._shown))
+    found = engine.run(_process, [(future,) for future in kept._futures], kept._shown)
+    return [pid for pid, _ in found], [peak for _, peak in found]
 
 
-def _peak(partition: Any) -> float:
+def _process(partition: Any) -> tuple[int, float]:
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
+    peak = next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
+    return os.getpid(), peak
+
+
+def _busy(run: Run, workers: list[int], repeats: int) -> float:
+    """The least seconds for which a step keeps processors busy, in this process and in workers."""
+    pids, least = [os.getpid(), *workers], float("inf")
+    for _ in range(repeats):
+        began = sum(map(_processor, pids))
+        for _ in range(STEPS):
+            run()
+        least = min(least, (sum(map(_processor, pids)) - began) / STEPS)
+    return least
+
+
+def _processor(pid: int) -> float:
+    """Seconds of processor time of a process by now."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _cost(engine: Any, problem: Any, point: Any, repeats: int) -> tuple[float, float]:
@@ -139,22 +170,29 @@ def _files(m: int, times: dict[str, float]) -> str:
 
 
 def _workers(
-    m: int, times: dict[str, float], moved: tuple[int, int], megabytes: list[float]
+    m: int,
+    times: dict[str, float],
+    busy: dict[str, float],
+    moved: tuple[int, int],
+    megabytes: float,
 ) -> str:
-    one, two = times[""], times["cluster"]
-    peak = f"{max(megabytes):.0f} MB"
+    names = {"": "two threads in one process", "cluster": "`--cluster local:2`"}
     rows = [
-        ["two threads in one process", f"{1000 * one:.0f} ms", "", "", ""],
         [
-            "`--cluster local:2`",
-            f"{1000 * two:.0f} ms",
-            f"{100 * (two / one - 1):+.0f} %",
-            f"{moved[0] / 1e6:.1f} + {moved[1] / 1e6:.1f} MB",
-            peak,
-        ],
+            name,
+            f"{1000 * times[kind]:.0f} ms",
+            f"{100 * (times[kind] / times[''] - 1):+.0f} %",
+            f"{1000 * busy[kind]:.0f} ms",
+            f"{100 * (busy[kind] / busy[''] - 1):+.0f} %",
+        ]
+        for kind, name in names.items()
     ]
-    header = ["step", "overhead", "sent and back", "peak memory of a worker"]
-    return table([f"packed shards, {m} images", *header], rows)
+    header = ["a step", "overhead", "processors busy", "overhead"]
+    return (
+        f"{table([f'packed shards, {m} images', *header], rows)}\n\n"
+        f"A step sends {moved[0] / 1e6:.1f} MB to the two workers, and {moved[1] / 1e6:.1f} MB "
+        f"come back. The peak memory of a worker is {megabytes:.0f} MB."
+    )
 
 
 def _model(m: int, step: float, engine: float, each: float) -> str:
