@@ -198,16 +198,6 @@ def test_each_task_ends_with_its_result_or_its_failure(two: Engine) -> None:
     assert "ZeroDivisionError" in str(ends[1])
 
 
-@pytest.mark.parametrize("processes", [1, 3])
-def test_any_number_of_workers_gives_the_same_bytes(
-    folder: Path, tmp_path: Path, processes: int
-) -> None:
-    data, path = open_dataset(folder), tmp_path / "model.npz"
-    expected = model_bytes(data, GD, path)
-    with connected(Address(processes=processes)) as made:
-        assert model_bytes(data, GD, path, Cluster(made, 1)) == expected
-
-
 def test_a_cluster_without_workers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "WAIT", 0.3)
     monkeypatch.setattr(engine, "POLL", 0.1)

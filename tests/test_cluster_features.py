@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clusters import holders
-from conftest import Run, make_images
+from conftest import make_images
 
 import catclf
+from catclf.cli.train.cluster import warn_of_solver
 from catclf.cluster import Address
 from catclf.cluster.engine import Engine, connected
 from catclf.cluster.problem import Cluster
@@ -25,6 +26,7 @@ from catclf.errors import DataError, SettingsError
 from catclf.features import dictionary, learn, stacked_learn
 from catclf.features.prepare import prepare
 from catclf.training import Settings, TrainOptions
+from catclf.training.automatic import NEWTON_LIMIT
 from catclf.training.pipeline import prepare_job
 
 pytest.importorskip("distributed")
@@ -90,29 +92,38 @@ def test_rows_and_their_scale_are_those_of_one_machine(three: Engine, folder: Pa
         there.images[0:3]
 
 
-@pytest.mark.parametrize("kind", ["hog", "patches"])
 def test_three_workers_give_the_bytes_of_one_thread(
-    three: Engine, folder: Path, tmp_path: Path, kind: str
+    three: Engine, folder: Path, tmp_path: Path
 ) -> None:
     data, path = open_dataset(folder), tmp_path / "model.npz"
-    expected = model_bytes(data, kind, path)
-    assert model_bytes(data, kind, path, workers=2) == expected
-    assert model_bytes(data, kind, path, cache=tmp_path / "rows", method="auto") == expected
-    assert model_bytes(data, kind, path, Cluster(three, 1), method="auto") == expected
-    assert model_bytes(data, kind, path, Cluster(three, 2)) == expected
+    expected = model_bytes(data, "hog", path)
+    assert model_bytes(data, "hog", path, workers=2) == expected
+    assert model_bytes(data, "hog", path, cache=tmp_path / "rows", method="auto") == expected
+    assert model_bytes(data, "hog", path, Cluster(three, 1), method="auto") == expected
+    assert model_bytes(data, "hog", path, Cluster(three, 2)) == expected
 
 
-def test_mirrored_pixels_are_rows_as_well(three: Engine, folder: Path, tmp_path: Path) -> None:
+def test_a_dictionary_is_learned_from_the_same_images(
+    three: Engine, folder: Path, tmp_path: Path
+) -> None:
     data, path = open_dataset(folder), tmp_path / "model.npz"
-    expected = model_bytes(data, "pixels", path, flip=True)
-    assert model_bytes(data, "pixels", path, Cluster(three, 1), flip=True) == expected
+    expected = model_bytes(data, "patches", path)
+    assert model_bytes(data, "patches", path, Cluster(three, 1)) == expected
+
+
+def test_pixels_are_rows_as_well_when_mirrored(three: Engine, folder: Path, tmp_path: Path) -> None:
+    data, path = open_dataset(folder), tmp_path / "model.npz"
+    for flip in (False, True):
+        expected = model_bytes(data, "pixels", path, flip=flip)
+        assert model_bytes(data, "pixels", path, Cluster(three, 1), flip=flip) == expected
 
 
 def test_one_worker_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     data, path = open_dataset(folder), tmp_path / "model.npz"
-    expected = model_bytes(data, "hog", path)
+    expected = {kind: model_bytes(data, kind, path) for kind in ("hog", "pixels")}
     with connected(Address(processes=1)) as made:
-        assert model_bytes(data, "hog", path, Cluster(made, 1)) == expected
+        for kind, content in expected.items():
+            assert model_bytes(data, kind, path, Cluster(made, 1)) == content
 
 
 def test_rows_of_a_worker_that_is_killed_are_made_again(
@@ -160,11 +171,16 @@ def test_features_are_the_same_where_they_were_sent(kind: str) -> None:
     assert again.tobytes() == features.transform(images[:2]).tobytes()
 
 
-def test_the_command_says_which_solver_it_takes(run: Run, folder: Path, tmp_path: Path) -> None:
-    args = ("train", "--data", folder, "--features", "hog", "--l2", "1", "--iterations", "5")
-    result = run(*args, "--cluster", "local:2", "-o", "cluster.npz")
-    assert result.code == 0, result.stderr
-    assert "catclf: --cluster trains by --solver lbfgs where one machine would" in result.stderr
-    one = run(*args, "--solver", "lbfgs", "--method", "stream", "-o", "one.npz")
-    assert (one.code, one.stdout.splitlines()[0]) == (0, result.stdout.splitlines()[0])
-    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "cluster.npz").read_bytes()
+def test_lbfgs_trains_where_one_machine_would_take_newton(
+    three: Engine, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, options = open_dataset(folder), TrainOptions("hog", l2=1.0)
+    for cluster, solver in ((None, "newton"), (Cluster(three, 1), "lbfgs")):
+        job = prepare_job(data, options, Settings(), cluster=cluster)
+        assert job.resolved.settings.solver == solver
+    warn_of_solver(options, "lbfgs", M)
+    line = "catclf: --cluster trains by --solver lbfgs where one machine would take newton, "
+    assert capsys.readouterr().err.startswith(line)
+    for told, images in ((options, NEWTON_LIMIT + 1), (TrainOptions(solver="lbfgs"), M)):
+        warn_of_solver(told, "lbfgs", images)
+    assert capsys.readouterr().err == ""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import GREEN, RED, Run, make_images, paint
+from conftest import GREEN, RED, make_images, paint
 
+from catclf.cli.data.pack import pack
 from catclf.cluster import Address, packing
 from catclf.cluster.engine import Engine, connected
 from catclf.cluster.packing import Packers, SourceOfWorkers, listing_digest
@@ -20,7 +23,7 @@ from catclf.datasets import Reading, open_source
 from catclf.datasets.dataset import MANIFEST
 from catclf.datasets.manifest import Manifest, Shard, load
 from catclf.datasets.packed_write import Packing, write_folder
-from catclf.errors import DataError
+from catclf.errors import DataError, SettingsError
 
 pytest.importorskip("distributed")
 
@@ -157,14 +160,28 @@ def test_what_cannot_be_read_ends_after_the_other_shards(
     assert listing_digest(open_source(photos, "train", SKIPS)) != "0" * 64
 
 
-def test_the_command_packs_by_workers_of_its_own(run: Run, photos: Path, tmp_path: Path) -> None:
-    args = ("data", "pack", photos, "--size", "8", "--skip-bad", "--shard-images", "8", "-o")
-    result = run(*args, "two/", "--cluster", "local:2")
-    alone = run(*args, "one/")
-    assert (result.code, result.stderr) == (alone.code, alone.stderr)
-    assert result.stdout == alone.stdout.replace("one:", "two:")
+def test_the_command_is_that_of_one_machine(
+    two: Engine,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @contextmanager
+    def engine_at(address: Address) -> Iterator[Engine]:
+        yield two
+
+    monkeypatch.setattr(sys.modules["catclf.cli.data.pack"], "engine_at", engine_at)
+    monkeypatch.chdir(tmp_path)
+    told = {"source": photos, "size": 8, "skip_bad": True, "shard_images": SHARD, "workers": 1}
+    pack(output="two/", cluster="local:2", **told)
+    by_workers = capsys.readouterr()
+    pack(output="one/", **told)
+    alone = capsys.readouterr()
+    assert by_workers.out == alone.out.replace("one:", "two:")
+    assert by_workers.err == alone.err
+    assert "left out 6 unreadable images" in alone.err
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
     assert MANIFEST in contents(tmp_path / "two")
-    file = run(*args, "two.h5", "--cluster", "local:2")
-    assert (file.code, file.stderr.count("\n")) == (2, 1)
-    assert "--cluster writes shards: give a folder as --output" in file.stderr
+    with pytest.raises(SettingsError, match="--cluster writes shards: give a folder as --output"):
+        pack(output="two.h5", cluster="local:2", **told)

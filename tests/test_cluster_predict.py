@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clusters import without_scheduler
-from conftest import ROOT, Run
+import typer
+from conftest import ROOT
 
 import catclf
-from catclf.cli.predict import cluster
+from catclf.cli.predict import cluster, predict
 from catclf.cli.predict.run import Format, Job, Shard, Tally
 from catclf.cli.predict.shards import pending
 from catclf.cli.signals import Signals
 from catclf.cluster import Address
-from catclf.cluster.engine import Engine, connected
-from catclf.errors import ClusterError, ModelError
+from catclf.cluster.engine import AGAIN, Engine, connected
+from catclf.errors import ClusterError, ModelError, SettingsError
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.images.walk import LeftOut
 
@@ -163,36 +163,22 @@ def test_another_model_is_refused_by_a_worker(folder: Path) -> None:
         cluster.score(job, shard, Limits(), str(folder), "0" * 64)
 
 
-def test_a_run_whose_scheduler_is_killed_is_run_again(
-    run: Run, folder: Path, expected: dict[str, bytes], tmp_path: Path
+def test_the_command_is_that_of_one_machine(
+    folder: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "model.npz").symlink_to(folder / "model.npz")
-    many = [f"m-{number}.tar" for number in range(80)]
-    for number, name in enumerate(many):
-        (tmp_path / name).hardlink_to(folder / f"s-{number % SHARDS}.tar")
-    args, out = ["predict", "m-*.tar", "--format", "jsonl", "--output-dir", "out"], tmp_path / "out"
-    address, last = without_scheduler(args, tmp_path, lambda: len(list(out.glob("m-*"))) > 3)
-    assert last.startswith(f"catclf: {address}: the scheduler is gone: start it again, and run")
-    before = outputs(out)
-    assert 3 < len(before) < len(many)
-    assert run(*args).code == 3
-    assert all(outputs(out)[name] == content for name, content in before.items())
-    for number, name in enumerate(many):
-        content = outputs(out)[f"{name}.jsonl"].replace(
-            name.encode(), f"s-{number % 6}.tar".encode()
-        )
-        assert content == expected[f"s-{number % SHARDS}.tar.jsonl"]
+    monkeypatch.chdir(folder)
+    ends = []
+    for name, address in (("command", "local:2"), ("alone", None)):
+        with pytest.raises(typer.Exit) as end:
+            predict(["s-*.tar"], format=Format.JSONL, output_dir=Path(name), cluster=address)
+        ends.append(end.value.exit_code)
+        assert outputs(folder / name) == expected
+    assert ends == [3, 3]
+    with pytest.raises(SettingsError, match="give --output-dir"):
+        predict(["s-1.tar"], cluster="local:2")
 
 
-def test_the_command_scores_by_workers_of_its_own(
-    run: Run, folder: Path, expected: dict[str, bytes]
-) -> None:
-    args = ("predict", "s-*.tar", "--format", "jsonl", "--output-dir")
-    result = run(*args, "command", "--cluster", "local:2", cwd=folder)
-    alone = run(*args, "alone", cwd=folder)
-    assert outputs(folder / "command") == outputs(folder / "alone") == expected
-    assert (result.code, result.stdout) == (alone.code, alone.stdout) == (3, "")
-    assert sorted(result.stderr.splitlines()) == sorted(alone.stderr.splitlines())
-    assert run("predict", "s-1.tar", "--cluster", "local:2", cwd=folder).stderr == (
-        "catclf: --cluster writes one output for each argument: give --output-dir\n"
+def test_a_run_without_its_scheduler_is_to_be_run_again() -> None:
+    assert str(Engine(None, LOCAL, AGAIN).gone()) == (
+        "local:2: the scheduler is gone: start it again, and run this again: what is done stays"
     )
