@@ -20,7 +20,7 @@ ClusterAddress = Annotated[
     typer.Option(
         metavar="ADDRESS",
         help="Let Dask's workers do it: local:N starts N on this machine; or tcp://…, tls://…, "
-        "file:scheduler.json. Same bytes; needs catclf[cluster].",
+        "file:scheduler.json. Same bytes; needs the extra cluster.",
         rich_help_panel=CLUSTER,
     ),
 ]
