@@ -55,12 +55,21 @@ def without_scheduler(args: list[str], cwd: Path, begun: Callable[[], bool]) -> 
     return address, err.splitlines()[-1]
 
 
-def holders(engine: Engine) -> list[int]:
-    """The processes of the workers that keep partitions, one for each partition."""
-    client = engine._client
+def holders(engine: Engine, count: int) -> list[int]:
+    """The processes of the workers that keep partitions, of which there are so many.
+
+    Results of the step before are let go of a moment after it.
+    """
+    client, until = engine._client, time.monotonic() + 10
+    while True:
+        who_has = client.who_has().items()  # those that were let go of are at no place
+        kept = {key: places for key, places in who_has if key.startswith("catclf-") and places}
+        if len(kept) == count or time.monotonic() > until:
+            break
+        time.sleep(0.02)
+    assert len(kept) == count
     pids = client.run(os.getpid)
-    kept = [futures for key, futures in client.who_has().items() if key.startswith("catclf-")]
-    return [pids[address] for addresses in kept for address in addresses if address in pids]
+    return [pids[address] for addresses in kept.values() for address in addresses]
 
 
 def _end(process: subprocess.Popen[str]) -> None:

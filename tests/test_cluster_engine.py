@@ -99,7 +99,7 @@ def test_a_worker_that_is_killed_within_a_step_changes_no_byte(
 
     def stop_one(step: int, cost: float) -> None:
         if step == 5:  # its task of the next step begins and does not end
-            kept.extend(holders(two))
+            kept.extend(holders(two, 2))
             os.kill(kept[0], signal.SIGSTOP)
             threading.Timer(0.4, kill).start()
 
