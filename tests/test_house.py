@@ -22,6 +22,7 @@ LINES_MAX, BODY_MAX = 350, 40
 DOORS = {
     "dask": ("cluster/engine.py",),
     "distributed": ("cluster/engine.py",),
+    "fsspec": ("storage/remote.py",),
     "PIL": ("images/decode.py", "images/png.py", "images/tones.py"),
     "h5py": ("datasets/hdf5.py", "datasets/hdf5_apart.py", "datasets/hdf5_write.py"),
     "llvmlite": ("features/numba_kernels.py",),

@@ -17,6 +17,7 @@ import catclf
 HEAVY = {
     "dask",
     "distributed",
+    "fsspec",
     "numpy",
     "h5py",
     "PIL",
@@ -90,6 +91,15 @@ def test_training_from_hdf5_into_a_pipe_loads_no_pillow_and_no_rich(
 ) -> None:
     found = loaded("train", "--data", "small.h5", "--size", "8", cwd=tmp_path)
     assert found == {"numpy", "h5py", "threadpoolctl"}
+
+
+def test_shards_load_no_engine_and_no_stores(tmp_path: Path, small_hdf5: Path) -> None:
+    engines = {"dask", "distributed", "fsspec"}
+    assert not engines & loaded("data", "pack", "small.h5", "-o", "packed/", cwd=tmp_path)
+    assert not engines & loaded("train", "--data", "packed", "--iterations", "2", cwd=tmp_path)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    assert not engines & loaded("predict", "a.png", "--output-dir", "out", cwd=tmp_path)
+    assert (tmp_path / "out" / "a.png.tsv").read_text().startswith("a.png\t")
 
 
 @pytest.mark.parametrize("features", ["pixels", "hog"])

@@ -15,6 +15,7 @@ from catclf.cli.completion import complete_columns, complete_model
 from catclf.errors import SettingsError
 
 DATA, FEATURES, TRAINING, OUTPUT = "Data", "Features", "Training", "Output"
+CLUSTER = "Cluster"
 
 PartOption = Annotated[
     Literal["train", "test"] | None,

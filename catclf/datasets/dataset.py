@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from catclf.errors import DataError
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.maths import Floats, Pixels, flatten
-from catclf.text import printable
+from catclf.storage.remote import is_file
+from catclf.text import printable, reason
 
 Labels = NDArray[np.int64]
 
@@ -148,5 +149,8 @@ def pixel_digest(shape: tuple[int, ...], classes: tuple[str, str]) -> Any:
 
 
 def is_packed(folder: Path) -> bool:
-    """Whether a folder holds the manifest of shards."""
-    return (folder / MANIFEST).is_file()
+    """Whether a folder, on disk or remote, holds the manifest of shards. Raises DataError."""
+    try:
+        return is_file(folder / MANIFEST)
+    except OSError as error:
+        raise DataError(f"{printable(folder)}: cannot be read: {reason(error)}") from error

@@ -135,6 +135,10 @@ def _open_file(path: Path, part: Part, reading: Reading) -> Source:
     try:
         mode = path.stat().st_mode
     except OSError as error:
+        if is_packed(path):  # a remote folder
+            from catclf.datasets import packed
+
+            return packed.read(path, part, reading)
         missing = isinstance(error, FileNotFoundError)
         why = "there is no such file or folder" if missing else reason(error)
         raise DataError(f"{shown}: {why}") from error

@@ -32,7 +32,12 @@ class Member(str):
     @classmethod
     def of(cls, archive: str, name: str, place: Place) -> Self:
         """The member ``name`` at an offset of the archive."""
-        member = cls(f"{archive}:{name}")
+        return cls.shown(f"{archive}:{name}", archive, place)
+
+    @classmethod
+    def shown(cls, name: str, archive: str, place: Place) -> Self:
+        """The bytes at an offset of a file, shown under any name."""
+        member = cls(name)
         member.archive, member._place = archive, _PLACE.pack(*place)
         return member
 

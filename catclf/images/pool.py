@@ -81,13 +81,15 @@ def decode_batches(
 
 
 @contextmanager
-def getting_ready(paths: Iterable[str | Failed]) -> Iterator[list[Decoder]]:
+def getting_ready(
+    paths: Iterable[str | Failed], workers: int | None = None
+) -> Iterator[list[Decoder]]:
     """Processes for these inputs, if any, which get ready while their settings are read."""
     started: list[Decoder] = []
     try:
         if not _are_few(paths):
             with suppress(OSError):  # then decoding will say what is wrong
-                for _ in range(min(_EARLY, _usual_workers())):
+                for _ in range(min(_EARLY, workers or _usual_workers())):
                     started.append(Decoder())
         yield started
     finally:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from catclf.cli.cluster import ClusterAddress, Insecure, address_of
 from catclf.cli.completion import complete_class
 from catclf.cli.options import OUTPUT, TRUNCATED_HELP, ModelPath, Threshold
 from catclf.cli.predict.run import Format, Job, Shard, Tally
 from catclf.cli.signals import ExitCode, Signals, Stopped
+from catclf.cli.stdout import warn
 from catclf.errors import SettingsError
 from catclf.terminal.stream import is_terminal
 
@@ -86,6 +88,8 @@ def predict(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    cluster: ClusterAddress = None,
+    insecure: Insecure = False,
     quiet: Annotated[
         bool,
         typer.Option(
@@ -135,7 +139,10 @@ def predict(
         raise SettingsError("--part is a part of the outputs in --output-dir: give both")
     if output is not None and output_dir is not None:
         raise SettingsError("--output is one file and --output-dir a folder: give one of them")
-    from catclf.cli.predict.shards import pending
+    address = address_of(cluster, insecure)
+    if address is not None and output_dir is None:
+        raise SettingsError("--cluster writes one output for each argument: give --output-dir")
+    from catclf.cli.predict.shards import pending, stored
     from catclf.storage.patterns import expanded
 
     job = Job(model, null, recursive, threshold, format, only, print0, quiet)
@@ -143,13 +150,20 @@ def predict(
     try:
         with Signals() as signals:
             limits = _limits(max_pixels, max_bytes, truncated)
-            given = expanded(paths)
+            given = stored(expanded(paths))
             shards: list[Shard] = [(given, output)]
             if output_dir is not None:
                 shards = pending(given, output_dir, job.ending, part)
-            job.run(shards, limits, signals, tally)
+            if address is None:
+                left_out = job.run(shards, limits, signals.pause, tally)
+            else:
+                from catclf.cli.predict.cluster import run_by_workers
+
+                left_out = run_by_workers(job, shards, limits, signals, tally, address)
     except Stopped as stopped:
         raise typer.Exit(stopped.code) from None
+    if left_out:
+        warn(str(left_out))
     if tally.failed:
         raise typer.Exit(ExitCode.PARTIAL)
     if quiet and tally.negative:

@@ -16,6 +16,7 @@ from catclf.images.archive import is_archive, members
 from catclf.images.preprocess import Limits
 from catclf.images.walk import LeftOut, Walk
 from catclf.storage.parquet import is_parquet
+from catclf.storage.remote import is_remote
 from catclf.text import printable, reason
 
 NAME_LIMIT = 65536  # bytes; the system takes 4096
@@ -49,7 +50,8 @@ def read_inputs(
         _require_readable(lists[0])
     if lists.count("-") > 1:
         raise InputError("- is given twice: standard input can be read once")
-    if len(arguments) < 1000 and not lists and not any(map(_holds_others, arguments)):
+    others = any(map(is_remote, arguments)) or len(arguments) >= 1000
+    if not others and not lists and not any(map(_holds_others, arguments)):
         return [_plain(argument) if argument else _NAMELESS for argument in arguments]
     walk = _FolderWalk(LeftOut() if left_out is None else left_out, recursive, limit)
     return _expanded(arguments, b"\0" if null else b"\n", walk)
@@ -115,7 +117,7 @@ def _expanded(arguments: Sequence[str], separator: bytes, walk: _FolderWalk) -> 
             yield _NAMELESS
             continue
         if not _is_list(argument):
-            yield from walk.inputs(_plain(argument))
+            yield from walk.inputs_of_argument(_plain(argument))
             continue
         try:
             blocks = _blocks(argument)
@@ -186,6 +188,15 @@ class _FolderWalk:
 
     def __init__(self, left_out: LeftOut, recursive: bool, limit: int) -> None:
         self._left_out, self._recursive, self._limit = left_out, recursive, limit
+
+    def inputs_of_argument(self, argument: str) -> Iterator[Input]:
+        """The same of what was typed: names in lists lead to no store, whoever wrote them."""
+        if is_remote(argument):
+            from catclf.cli.predict.remote import images_of
+
+            yield from images_of(argument, self._left_out, self._recursive)
+        else:
+            yield from self.inputs(argument)
 
     def inputs(self, path: str) -> Iterator[Input]:
         """An image's path, or the images of a folder or an archive in order."""

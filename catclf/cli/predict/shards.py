@@ -10,8 +10,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from catclf.errors import OutputError, SettingsError
-from catclf.text import printable
+from catclf.errors import InputError, OutputError, SettingsError
+from catclf.storage.remote import is_pattern, is_remote, matching, names_in
+from catclf.text import printable, reason
 
 _PART = re.compile(r"([1-9]\d{0,8})/([1-9]\d{0,8})")
 
@@ -42,14 +43,22 @@ def pending(
                 f"{printable(folder / name)}: give them in two runs, to two folders"
             )
         outputs[name] = argument
+    taken = list(outputs.items())[k - 1 :: n]
+    there = _present(folder, [name for name, _ in taken])
+    return [([each], folder / name) for name, each in taken if name not in there]
+
+
+def _present(folder: Path, names: list[str]) -> set[str]:
+    """Those of the names that are files of a folder, which is made if it is on disk."""
     try:
+        if is_remote(folder):
+            return set(names_in(folder))
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
             f"{printable(folder)}: is no folder and cannot be made one: {error.strerror}"
         ) from error
-    taken = list(outputs.items())[k - 1 :: n]
-    return [([each], folder / name) for name, each in taken if not (folder / name).is_file()]
+    return {name for name in names if (folder / name).is_file()}
 
 
 def _name(argument: str) -> str:
@@ -60,3 +69,14 @@ def _name(argument: str) -> str:
             "folders or archives"
         )
     return name
+
+
+def stored(names: Sequence[str]) -> list[str]:
+    """The names with patterns of URLs as the URLs that are there. Raises InputError."""
+    found: list[str] = []
+    for name in names:
+        try:
+            found += (matching(name) if is_pattern(name) else []) or [name]
+        except OSError as error:
+            raise InputError(f"{printable(name)}: cannot be listed: {reason(error)}") from error
+    return found
