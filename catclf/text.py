@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 
 # What people read in the place of keys that model files keep, for scripts rely on those.
@@ -19,9 +20,26 @@ def counted(count: int, noun: str, spec: str = "") -> str:
     return f"{count:{spec}} {noun}{'' if count == 1 else 's'}"
 
 
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/")
+
+
+def has_scheme(path: str | os.PathLike[str]) -> bool:
+    """Whether a path begins as a URL does: ``s3://bucket/name``."""
+    return _SCHEME.match(os.fspath(path)) is not None
+
+
+def url_of(path: str | os.PathLike[str]) -> str:
+    """A URL that was made a ``Path`` with both of its slashes: ``s3:/name`` is ``s3://name``."""
+    text = os.fspath(path)
+    match = _SCHEME.match(text)
+    if match is None or text.startswith("//", match.end() - 1):
+        return text
+    return f"{match[1]}://{'/' if match[1] == 'file' else ''}{text[match.end() :]}"
+
+
 def printable(path: str | os.PathLike[str]) -> str:
     """A path as one line of text: control characters and undecodable bytes as escapes."""
-    text = os.fspath(path)
+    text = path if isinstance(path, str) else url_of(path)
     return "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 

@@ -19,7 +19,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 LOADED = (
     "catclf.cli.app",
@@ -63,8 +65,8 @@ class Server:
     ) -> tuple[int, bytes, bytes]:
         """The exit code of the command (negative: the signal that ended it), and its output.
 
-        With the environment of this process. Raises TimeoutError, and EOFError where it ends the
-        server itself.
+        With the environment of this process. Raises RuntimeError where it takes too long, or the
+        server has ended.
         """
         request = {
             "argv": [self._program, *arguments],
@@ -74,25 +76,37 @@ class Server:
         line = json.dumps(request).encode()
         stdin, feed = os.pipe()
         (out, stdout), (err, stderr) = os.pipe(), os.pipe()
-        socket.send_fds(self._socket, [_number(len(line))], [stdin, stdout, stderr])
-        self._socket.sendall(line)
-        for descriptor in (stdin, stdout, stderr):
-            os.close(descriptor)
+        theirs = stdin, stdout, stderr
         with ThreadPoolExecutor(3) as pool:
-            pool.submit(_feed, feed, input or b"")
-            texts = [pool.submit(_read, descriptor) for descriptor in (out, err)]
+            try:
+                socket.send_fds(self._socket, [_number(len(line))], theirs)
+                self._socket.sendall(line)
+            except OSError:
+                self._fail()
+            finally:
+                for descriptor in theirs:
+                    os.close(descriptor)
+                pool.submit(_feed, feed, input or b"")
+                texts = [pool.submit(_read, descriptor) for descriptor in (out, err)]
             try:
                 code = struct.unpack("<i", _exactly(self._socket, 4))[0]
-            except (TimeoutError, EOFError):
-                self.close()  # and with it the run, which lets go of its streams
-                self._start()
-                raise
+            except (EOFError, OSError):  # a timeout is an OSError
+                self._fail()
         return code, texts[0].result(), texts[1].result()
 
-    def close(self) -> None:
+    def _fail(self) -> NoReturn:
+        """End the server, and with it a run that goes on; begin anew."""
+        ended = self._process.poll()
+        said = self.close()
+        self._start()
+        raise RuntimeError(f"the server of forks ended with {ended}: {said}")
+
+    def close(self) -> str:
+        """End the server; the result is what it has written about its failure."""
         self._socket.close()
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.communicate()
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        return self._process.communicate()[1].decode(errors="replace")
 
 
 def _feed(descriptor: int, data: bytes) -> None:

@@ -161,7 +161,7 @@ def test_an_unreadable_image_ends_training_unless_it_is_skipped(run: Run, tmp_pa
         ("t.csv", b"path,kind\n", "line 1: has no column label"),
         ("t.csv", b"path,label\nnone.png,cat\n", "line 2: there is no file none.png"),
         ("t.csv", b"path,label\n" + b"x" * 300 + b",cat\n", "line 2: "),
-        ("data.zip", b"", ".h5, .hdf5, .hdf, .he5, .csv, .tsv, .npz"),
+        ("data.rar", b"", ".h5, .hdf5, .hdf, .he5, .csv, .tsv, .jsonl, .ndjson, .npz"),
         ("d.npz", b"PK\x03\x04", "is not a sound .npz archive"),
     ],
 )

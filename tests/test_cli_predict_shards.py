@@ -15,7 +15,7 @@ from conftest import Run, command
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catclf.cli.predict.shards import expanded, part_of, pending
+from catclf.cli.predict.shards import part_of, pending
 from catclf.errors import SettingsError
 
 SHARDS, EACH = 40, 12
@@ -33,20 +33,6 @@ def shards(run: Run, tmp_path: Path) -> list[str]:
             for image in range(EACH):
                 archive.add(example, f"{image}.png")
     return names
-
-
-def test_patterns_stand_for_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("a1.png", "a2.png", "b[1].png", "{1..3}"):
-        (tmp_path / name).write_bytes(b"")
-    assert expanded(["x{08..11}.tar"]) == [f"x{number:02d}.tar" for number in (8, 9, 10, 11)]
-    assert expanded(["{1..2}-{0..1}"]) == ["1-0", "1-1", "2-0", "2-1"]
-    assert expanded(["{3..1}"]) == []
-    assert expanded(["a*.png", "none*"]) == ["a1.png", "a2.png", "none*"]
-    assert expanded(["b[1].png", "{1..3}", "plain"]) == ["b[1].png", "{1..3}", "plain"]
-    assert expanded(["a{1..2}.p?g"]) == ["a1.png", "a2.png"]
-    with pytest.raises(SettingsError, match="stands for 1000000000000 names"):
-        expanded(["{1..1000000}{1..1000000}"])
 
 
 @given(st.integers(1, 30), st.integers(0, 60))

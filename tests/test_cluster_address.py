@@ -70,7 +70,11 @@ def test_the_file_of_a_scheduler_is_read(tmp_path: Path) -> None:
         (["--cluster", "tcp://10.0.0.1:8786"], "--insecure on a network of your own"),
         (["--cluster", "local:0"], "try local:2"),
         (["--insecure"], "give both"),
-        (["--cluster", "local:2", "--features", "hog"], "trains on pixels"),
+        (["--cluster", "local:2", "--features", "hog"], "does not cross-validate"),
+        (
+            ["--cluster", "local:2", "--features", "hog", "--l2", "1", "--cache", "rows"],
+            "leave out --cache",
+        ),
         (["--cluster", "local:2", "--l2", "auto"], "does not cross-validate"),
         (["--cluster", "local:2", "--batch-size", "9"], "full passes"),
         (["--cluster", "local:2", "--validation", "0.2"], "full passes"),

@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run, command, make_images
+from clusters import free_address, holders, without_scheduler
+from conftest import Run, make_images
 
 import catclf
 from catclf.cluster import Address, engine, work
@@ -26,9 +23,9 @@ from catclf.datasets import Dataset, Reading, open_dataset, open_source
 from catclf.datasets.packed_write import write_folder
 from catclf.errors import ClusterError, DataError, SettingsError
 from catclf.maths import Floats
+from catclf.maths.reduction import TreeSum, part_length
 from catclf.objective import StreamProblem
 from catclf.objective.numpy_pass import Sums
-from catclf.objective.reduction import TreeSum, part_length
 from catclf.training import Settings, TrainOptions
 from catclf.training.pipeline import prepare_job
 
@@ -73,12 +70,9 @@ def model_bytes(
     return path.read_bytes()
 
 
+OBJECTIVE = work.Objective(part_length(M, 128), False, (1.0, 1.0))
 GD = Settings(method="stream", iterations=12, class_weight="balanced")
 LBFGS = Settings(method="stream", solver="lbfgs", l2=1.0, iterations=8)
-
-
-def pids(made: Engine) -> list[int]:
-    return sorted(made._client.run(os.getpid).values())
 
 
 @pytest.mark.parametrize("settings", [GD, LBFGS], ids=["gd", "lbfgs"])
@@ -90,6 +84,8 @@ def test_two_workers_give_the_bytes_of_one_thread(
     assert model_bytes(data, settings, path, workers=2) == expected
     assert model_bytes(data, settings, path, Cluster(two, 1)) == expected
     assert model_bytes(data, settings, path, Cluster(two, 2)) == expected
+    stored = open_dataset(f"file://{folder}")
+    assert model_bytes(stored, settings, path, Cluster(two, 1)) == expected
     other = open_dataset(folder, reading=Reading(positive="non-cat"))
     assert model_bytes(other, settings, path, Cluster(two)) == model_bytes(other, settings, path)
 
@@ -99,15 +95,16 @@ def test_a_worker_that_is_killed_within_a_step_changes_no_byte(
 ) -> None:
     data, path = open_dataset(folder), tmp_path / "model.npz"
     expected = model_bytes(data, GD, path)
-    victim, killed = pids(two)[0], threading.Event()
+    killed, kept = threading.Event(), list[int]()
 
     def stop_one(step: int, cost: float) -> None:
         if step == 5:  # its task of the next step begins and does not end
-            os.kill(victim, signal.SIGSTOP)
+            kept.extend(holders(two, 2))
+            os.kill(kept[0], signal.SIGSTOP)
             threading.Timer(0.4, kill).start()
 
     def kill() -> None:
-        os.kill(victim, signal.SIGKILL)
+        os.kill(kept[0], signal.SIGKILL)
         killed.set()
 
     assert model_bytes(data, GD, path, Cluster(two, 1), stop_one) == expected
@@ -120,15 +117,35 @@ def test_a_task_that_kills_every_worker_is_named(two: Engine) -> None:
     two._client.wait_for_workers(2, timeout=30)
 
 
-def test_failures_of_the_work_are_what_they_are_on_one_machine(
-    two: Engine, folder: Path, tmp_path: Path
-) -> None:
-    broken = tmp_path / "broken"
-    subprocess.run(["cp", "-r", folder, broken], check=True)
-    shard = broken / "train-00004.h5"
+@pytest.fixture
+def broken(folder: Path, tmp_path: Path) -> Path:
+    """The folder with a bit of one shard turned."""
+    subprocess.run(["cp", "-r", folder, tmp_path / "broken"], check=True)
+    shard = tmp_path / "broken" / "train-00004.h5"
     data = bytearray(shard.read_bytes())
     data[-5000] ^= 1
     shard.write_bytes(data)
+    return tmp_path / "broken"
+
+
+def test_a_damaged_shard_can_be_left_out_and_the_model_remembers_it(
+    two: Engine, broken: Path, folder: Path, tmp_path: Path
+) -> None:
+    data, path = open_dataset(broken, reading=Reading(skip_bad=True)), tmp_path / "model.npz"
+    assert data.m == M - 1000
+    assert "left out 1 damaged shard: " in data.notes[0]
+    whole = open_dataset(folder)
+    kept = np.r_[0:4000, 5000:M]
+    assert np.array_equal(np.asarray(data.images), np.asarray(whole.images)[kept])
+    assert np.array_equal(data.Y, whole.Y[:, kept])
+    expected = model_bytes(data, GD, path)
+    assert catclf.load(path).training.settings["left_out"] == ["train-00004.h5"]
+    assert model_bytes(data, GD, path, Cluster(two, 1)) == expected
+
+
+def test_failures_of_the_work_are_what_they_are_on_one_machine(
+    two: Engine, broken: Path, tmp_path: Path
+) -> None:
     with pytest.raises(DataError, match=r"train-00004\.h5: is not the shard that was packed"):
         model_bytes(open_dataset(broken), GD, tmp_path / "model.npz", Cluster(two, 1))
     with pytest.raises(ClusterError, match="a worker failed: TypeError"):
@@ -136,11 +153,10 @@ def test_failures_of_the_work_are_what_they_are_on_one_machine(
 
 
 def test_workers_that_differ_are_refused(two: Engine, folder: Path) -> None:
-    cluster = Cluster(two, 1)
-    described = cluster.described(open_dataset(folder))
-    cluster._probe = "catclf 0, products of another kind"
+    kept = Cluster(two, 1).partitions(open_dataset(folder))
+    kept._probe = "catclf 0, products of another kind"
     with pytest.raises(ClusterError, match="workers differ"):
-        cluster.pieces(work.totals, described)
+        kept.pieces(work.totals, OBJECTIVE)
 
 
 def test_data_that_workers_cannot_open_are_refused(two: Engine, tmp_path: Path) -> None:
@@ -151,10 +167,10 @@ def test_data_that_workers_cannot_open_are_refused(two: Engine, tmp_path: Path) 
 
 
 def test_tasks_are_few_and_send_few_sums(two: Engine, folder: Path) -> None:
-    described = Cluster(two, 1).described(open_dataset(folder))
-    assert (described.parts, described.length) == (18, part_length(M, 128))
-    pieces = Cluster(two, 1).pieces(work.totals, described)
-    assert len(pieces) <= 12
+    kept = Cluster(two, 1).partitions(open_dataset(folder))
+    pieces = kept.pieces(work.totals, OBJECTIVE)
+    assert len(kept._futures) == 2
+    assert len(pieces) <= 6
     tree: TreeSum[Floats] = TreeSum(lambda a, b: a + b)
     for piece in pieces:
         tree.take(piece.value, piece.level)
@@ -165,9 +181,9 @@ def test_tasks_are_few_and_send_few_sums(two: Engine, folder: Path) -> None:
 def test_tasks_compute_the_same_twice(folder: Path) -> None:
     """What a worker does is run here: a task that is lost and done again changes nothing."""
     data = open_dataset(folder)
-    described = Cluster(None, 1).described(data)  # type: ignore[arg-type]
-    point = StreamProblem(data).start()
-    first, again = (work.sums(described, 3, 9, point).pieces for _ in range(2))
+    source = Cluster(None, 1)._source(data)  # type: ignore[arg-type]
+    partition, point = work.hold(source, 3 * 512, 9 * 512), StreamProblem(data).start()
+    first, again = (work.sums(partition, OBJECTIVE, point).pieces for _ in range(2))
     assert [piece.level for piece in first] == [0, 2, 0]
     assert all(isinstance(piece.value, Sums) for piece in first)
     for a, b in zip(first, again, strict=True):
@@ -175,14 +191,11 @@ def test_tasks_compute_the_same_twice(folder: Path) -> None:
     assert work.probe() == work.probe()
 
 
-@pytest.mark.parametrize("processes", [1, 3])
-def test_any_number_of_workers_gives_the_same_bytes(
-    folder: Path, tmp_path: Path, processes: int
-) -> None:
-    data, path = open_dataset(folder), tmp_path / "model.npz"
-    expected = model_bytes(data, GD, path)
-    with connected(Address(processes=processes)) as made:
-        assert model_bytes(data, GD, path, Cluster(made, 1)) == expected
+def test_each_task_ends_with_its_result_or_its_failure(two: Engine) -> None:
+    ends = dict(two.each(divmod, [(7, 2), (1, 0), (9, 4)], ["a", "b", "c"]))
+    assert (ends[0], ends[2]) == ((3, 1), (2, 1))
+    assert isinstance(ends[1], ClusterError)
+    assert "ZeroDivisionError" in str(ends[1])
 
 
 def test_a_cluster_without_workers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,56 +220,19 @@ def test_a_scheduler_that_is_not_there_is_one_line(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "CONNECT", 0.3)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    address = Address(f"tcp://127.0.0.1:{port}")
+    address = Address(free_address()[0])
     with pytest.raises(ClusterError, match="no scheduler answers there"), connected(address):
         pass
 
 
 def test_a_run_goes_on_where_its_scheduler_died(run: Run, folder: Path, tmp_path: Path) -> None:
-    """Real processes: a scheduler, a worker, and the command, which ends with one line."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    address, options = f"tcp://127.0.0.1:{port}", ["--data", folder, "--method", "stream"]
-    args = ["train", *map(str, options), "--iterations", "100000", "--print-every", "1"]
-    started = []
-
-    def start(*words: str) -> subprocess.Popen[str]:
-        quiet = {"stdout": subprocess.DEVNULL} if words[0] != command() else {}
-        process = subprocess.Popen(
-            words,
-            cwd=tmp_path,
-            stderr=subprocess.PIPE,
-            text=True,
-            **quiet,  # type: ignore[call-overload]
-        )
-        started.append(process)
-        return process  # type: ignore[no-any-return]
-
-    python = [sys.executable, "-m", "dask"]
-    try:
-        scheduler = start(
-            *python, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"
-        )
-        start(*python, "worker", address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard")
-        program = start(command(), *args, "--cluster", address, "--checkpoint-every", "3")
-        checkpoint = tmp_path / "model.npz.checkpoint"
-        until = time.monotonic() + 60
-        while not checkpoint.exists() and program.poll() is None and time.monotonic() < until:
-            time.sleep(0.05)
-        scheduler.send_signal(signal.SIGKILL)
-        _, err = program.communicate(timeout=60)
-    finally:
-        for process in started:
-            with suppress(OSError):
-                process.kill()
-            process.communicate()
-    assert program.returncode == 2, err
-    last = err.splitlines()[-1]
-    assert re.fullmatch(rf"catclf: {address}: the scheduler is gone: .*--resume", last), err
+    checkpoint = tmp_path / "model.npz.checkpoint"
+    args = ["train", "--data", str(folder), "--method", "stream", "--print-every", "1"]
+    many = [*args, "--iterations", "100000", "--checkpoint-every", "3"]
+    address, last = without_scheduler(many, tmp_path, checkpoint.exists)
+    assert re.fullmatch(rf"catclf: {address}: the scheduler is gone: .*--resume", last)
     step = int(np.load(checkpoint)["cost_steps"][-1]) + 2
-    again = [*args[:-4], "--iterations", str(step), "--print-every", "1", "-q"]
+    again = [*args, "--iterations", str(step), "-q"]
     assert run(*again, "--resume").code == 0
     resumed = (tmp_path / "model.npz").read_bytes()
     assert run(*again, "-o", "whole.npz").code == 0

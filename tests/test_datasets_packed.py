@@ -238,3 +238,26 @@ def test_no_output_replaces_a_shard(run: Run, packed: Path) -> None:
     assert result.code == 2
     assert (packed / "train-00000.h5").read_bytes() == before
     assert catclf.open_dataset(packed).m == 300
+
+
+def test_the_command_leaves_damaged_shards_out_only_when_told(
+    run: Run, packed: Path, tmp_path: Path
+) -> None:
+    (packed / "train-00001.h5").unlink()
+    args = ("train", "--data", "packed", "--iterations", "2")
+    refused = run(*args)
+    assert (refused.code, refused.stderr.count("\n")) == (2, 1)
+    assert "train-00001.h5: the shard is missing: pack" in refused.stderr
+    assert "leave the shard out with --skip-bad" in refused.stderr
+    done = run(*args, "--skip-bad")
+    assert done.code == 0
+    note = "packed: left out 1 damaged shard: packed/train-00001.h5: the shard is missing"
+    assert f"catclf: {note}\n" in done.stderr
+    shown = run("inspect", "model.npz").stdout
+    assert "172 images" in shown
+    assert "train-00001.h5" in shown
+    (packed / "train-00000.h5").unlink()
+    (packed / "train-00002.h5").unlink()
+    none = run(*args, "--skip-bad")
+    assert (none.code, none.stderr.count("\n")) == (2, 1)
+    assert "left out 3 damaged shards: " in none.stderr

@@ -550,7 +550,7 @@ def test_a_changed_byte_in_an_archive_gives_the_data_or_a_data_error(
 # What is none of these
 
 
-@pytest.mark.parametrize("name", ["data.zip", "data", "data.jpg", "data.h5.bak"])
+@pytest.mark.parametrize("name", ["data.rar", "data", "data.jpg", "data.h5.bak"])
 def test_an_unknown_ending_lists_those_that_are_accepted(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     refused(tmp_path / name, "folder", ".h5", ".hdf5", ".csv", ".tsv", ".npz")

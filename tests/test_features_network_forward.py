@@ -90,7 +90,7 @@ def test_one_image_has_the_same_bits_after_others_and_beside_others() -> None:
 
 @pytest.mark.parametrize("side", [33, 64])
 def test_compiled_sums_have_the_same_bits(side: int) -> None:
-    kernels = pytest.importorskip("catclf.features.network.numba_kernels")
+    kernels = pytest.importorskip("catclf.features.numba_kernels")
     with blas_threads(1):
         expected = Network(random_weights(), side)(image(side))
         found = Network(random_weights(), side, kernels)(image(side))

@@ -10,9 +10,16 @@ from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
 from catclf.features.patches import mirror_order, tents
-from catclf.features.stacked_layers import FirstLayer, SecondLayer, all_windows
+from catclf.features.stacked_layers import (
+    FirstLayer,
+    SecondLayer,
+    all_windows,
+    shrink,
+    sixth_powers,
+)
 from catclf.features.stacked_recipe import Recipe
 from catclf.features.symmetric import even_first
+from catclf.parallel import blas_threads
 
 Array = NDArray[np.float64]
 SMALL = Recipe(
@@ -188,3 +195,31 @@ def test_images_too_small_or_too_much_work_are_refused() -> None:
     Recipe().require_size(36)
     with pytest.raises(SettingsError, match="take too long"):
         replace(Recipe(), first_atoms=1024, patch=16, stride=1).require_size(255)
+
+
+@pytest.mark.parametrize("patch", [6, 8])
+def test_compiled_loops_have_the_same_bits(patch: int) -> None:
+    kernels = pytest.importorskip("catclf.features.numba_kernels")
+    recipe = replace(SMALL, first_atoms=16, patch=patch, places=9, second_atoms=32)
+    first, second = first_layer(44, recipe)[0], second_layer(recipe)[0]
+    with blas_threads(1):
+        for seed in range(3):
+            expected = first.map(image_of(44, seed))
+            found = first.map(image_of(44, seed), kernels)
+            np.testing.assert_array_equal(found, expected)
+            np.testing.assert_array_equal(second.row(found, kernels), second.row(found))
+
+
+def test_lengths_that_fit_no_vector_are_computed_without_it() -> None:
+    kernels = pytest.importorskip("catclf.features.numba_kernels")
+    Z = np.random.default_rng(6).normal(size=(3, 7)).astype(np.float32)
+    for one in (Z, np.repeat(Z, 8, axis=1)):
+        shrunk = np.sign(one) * np.maximum(np.abs(one) - np.float32(0.5), 0)
+        changed = one.copy()
+        absolute = shrink(changed, 0.5, kernels)
+        np.testing.assert_allclose(changed, shrunk, atol=1e-6)
+        np.testing.assert_array_equal(absolute, np.abs(changed))
+        powers = sixth_powers(one, one[::-1].copy(), kernels)
+        for Z6, signed in zip(powers, (1, -1, 1, -1), strict=True):
+            side = one + one[::-1] if Z6 is powers[0] or Z6 is powers[1] else one - one[::-1]
+            np.testing.assert_allclose(Z6, np.maximum(signed * side, 0) ** 6, rtol=1e-5)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tarfile
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from archive_files import WRITERS, add, deflated, image_bytes, stored, tar
 from conftest import Run
-from PIL import Image
 
 from catclf.errors import ImageError
 from catclf.images.archive import is_archive, members
@@ -25,44 +22,6 @@ from catclf.images.walk import Failed, LeftOut
 SMALL = Preprocess(8)
 
 
-def image_bytes(seed: int, format: str = "PNG") -> bytes:
-    rng = np.random.default_rng(seed)
-    file = io.BytesIO()
-    Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(file, format)
-    return file.getvalue()
-
-
-def add(archive: tarfile.TarFile, name: str, content: bytes = b"", **facts: object) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    for fact, value in facts.items():
-        setattr(info, fact, value)
-    archive.addfile(info, io.BytesIO(content))
-
-
-def tar(path: Path, files: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w") as archive:
-        for name, content in files.items():
-            add(archive, name, content)
-    return path
-
-
-def stored(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def deflated(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-WRITERS = {"tar": (tar, "a.tar"), "stored": (stored, "a.zip"), "deflated": (deflated, "b.ZIP")}
-Writer = Callable[[Path, dict[str, bytes]], Path]
 every_kind = pytest.mark.parametrize("kind", WRITERS)
 
 
@@ -229,3 +188,26 @@ def test_predict_scores_an_archive_as_its_folder(run: Run, tmp_path: Path) -> No
     assert result.stderr == "catclf: left out 1 file: 1 .cls\n"
     (tmp_path / "list").write_text("a.tar\nin/3.png\n")
     assert run("predict", "@list").stdout.count("\n") == 13
+
+
+@pytest.mark.parametrize("place", ["cut", "changed"])
+def test_a_header_that_is_damaged_is_not_the_end_of_a_tar(tmp_path: Path, place: str) -> None:
+    path = tar(tmp_path / "a.tar", {f"{i}.png": image_bytes(i) for i in range(3)})
+    content = bytearray(path.read_bytes())
+    at = content.index(b"2.png")
+    content[at + 150] ^= 1  # in its checksum
+    path.write_bytes(content[: at + 300] if place == "cut" else content)
+    found, _ = listed(path)
+    assert [isinstance(each, Member) for each in found] == [True, True, False]
+    assert f"no header at byte {at}" in str(found[2][1])
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_headers_without_end_are_one_failure(tmp_path: Path, kind: bytes) -> None:
+    info = tarfile.TarInfo("long")
+    info.type, info.size = kind, 20
+    header = info.tobuf(tarfile.GNU_FORMAT) + b"20 path=cat/aaaa.png\n"[:20].ljust(512, b"\0")
+    (tmp_path / "a.tar").write_bytes(header * 3000)
+    [found], _ = listed(tmp_path / "a.tar")
+    assert isinstance(found, tuple)
+    assert "header after header" in str(found[1])

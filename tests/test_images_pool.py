@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from archive_files import image_bytes
 from PIL import Image
 
 from catclf.errors import ImageError
 from catclf.images import pool
 from catclf.images.decode import read
-from catclf.images.pool import FEW, Failed, decode_all, decode_batches
+from catclf.images.member import Content
+from catclf.images.pool import FEW, Failed, Outcome, decode_all, decode_batches
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.maths import Pixels
 
@@ -221,3 +223,27 @@ def test_where_no_thread_can_start_images_are_decoded_here(
 
     monkeypatch.setattr("threading.Thread.start", fail)
     assert [path for path, _ in decode_all(images, SMALL)] == images
+
+
+def test_contents_are_decoded_as_files_in_bounded_room(tmp_path: Path) -> None:
+    made, ahead = [0], [0]
+    found: list[Outcome] = []
+
+    def contents() -> Iterator[Content]:
+        for number in range(60):
+            padding = bytes(3_000_000)  # 60 of them are more than the window
+            yield Content.holding("a.parquet", str(number), image_bytes(number % 5) + padding)
+            made[0] += 1
+            ahead[0] = max(ahead[0], made[0] - len(found))
+
+    for outcome in decode_all(contents(), SMALL, workers=2):
+        found.append(outcome)
+        time.sleep(0.01)  # so that the inputs could run ahead
+    assert [path for path, _ in found] == [f"a.parquet:{number}" for number in range(60)]
+    assert 5 < ahead[0] < 40
+    for number in range(5):
+        path = tmp_path / "0.png"
+        path.write_bytes(image_bytes(number))
+        for _, pixels in found[number::5]:
+            assert not isinstance(pixels, ImageError)
+            np.testing.assert_array_equal(pixels, read(path, SMALL))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import catclf
 HEAVY = {
     "dask",
     "distributed",
+    "fsspec",
     "numpy",
     "h5py",
     "PIL",
@@ -26,6 +28,7 @@ HEAVY = {
     "pydantic",
     "sklearn",
     "onnx",
+    "pyarrow",
 }
 
 
@@ -70,11 +73,33 @@ def test_predict_loads_numpy_and_pillow_alone(tmp_path: Path) -> None:
     assert loaded("predict", "a.png", cwd=tmp_path) == {"numpy", "PIL"}
 
 
+def test_only_parquet_loads_pyarrow(tmp_path: Path) -> None:
+    catclf.save(catclf.Model(np.zeros((12288, 1)), 0.0), tmp_path / "model.npz")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("cat/0.png", "dog/0.png"):
+            archive.write(tmp_path / "a.png", name)
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    train = ("train", "--iterations", "1", "--data")
+    assert "pyarrow" not in loaded(*train, "a.zip", cwd=tmp_path)
+    assert "pyarrow" not in loaded("predict", "a.zip", cwd=tmp_path)
+    assert "pyarrow" in loaded("predict", "a.parquet", cwd=tmp_path)
+
+
 def test_training_from_hdf5_into_a_pipe_loads_no_pillow_and_no_rich(
     tmp_path: Path, small_hdf5: Path
 ) -> None:
     found = loaded("train", "--data", "small.h5", "--size", "8", cwd=tmp_path)
     assert found == {"numpy", "h5py", "threadpoolctl"}
+
+
+def test_shards_load_no_engine_and_no_stores(tmp_path: Path, small_hdf5: Path) -> None:
+    engines = {"dask", "distributed", "fsspec"}
+    assert not engines & loaded("data", "pack", "small.h5", "-o", "packed/", cwd=tmp_path)
+    assert not engines & loaded("train", "--data", "packed", "--iterations", "2", cwd=tmp_path)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    assert not engines & loaded("predict", "a.png", "--output-dir", "out", cwd=tmp_path)
+    assert (tmp_path / "out" / "a.png.tsv").read_text().startswith("a.png\t")
 
 
 @pytest.mark.parametrize("features", ["pixels", "hog"])

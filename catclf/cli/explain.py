@@ -106,7 +106,8 @@ def _image(
         )
     name = printable(data.names[index]) if data.names else f"image {index}"
     pixels = data.images[index : index + 1][0]
-    return f"{printable(data.source)} {name}", pixels, model.classes[int(data.Y[0, index])]
+    shown = name if name.startswith(f"{printable(path)}:") else f"{printable(data.source)} {name}"
+    return shown, pixels, model.classes[int(data.Y[0, index])]
 
 
 def _is_data_set(path: Path) -> bool:

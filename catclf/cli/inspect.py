@@ -77,7 +77,7 @@ def _json_text(path: Path, model: Model) -> str:
 
 def _settings(model: Model) -> dict[str, Any]:
     """The settings of training; older models do not name the rule by which they were summed."""
-    from catclf.objective.reduction import OLDER_RULE, SUMMED
+    from catclf.maths.reduction import OLDER_RULE, SUMMED
 
     settings = model.training.settings
     if settings.get("method") not in SUMMED or "summation" in settings:

@@ -149,10 +149,10 @@ def warn_of_left_out(source: Source) -> None:
 
 def open_all_parts(path: Path, reading: Reading) -> dict[Part, Source]:
     """The parts of a source with a training and a test part, else what it has, as training."""
-    from catclf.datasets import open_source, parts_of
+    from catclf.datasets import is_there, open_source, parts_of
 
     order: tuple[Part, ...] = ("train", "validation", "test")
-    held = parts_of(path, reading) if path.exists() else set()
+    held = parts_of(path, reading) if is_there(path) else set()
     parts = order[:1]
     if {"train", "test"} <= held:
         parts = tuple(part for part in order if part in held)
@@ -191,9 +191,9 @@ def open_labelled(
 
 def _require_part(path: Path, part: Part) -> None:
     """Refuse to take a part for the other one, and say so where there are none."""
-    from catclf.datasets import parts_of
+    from catclf.datasets import is_there, parts_of
 
-    held = parts_of(path) if path.exists() else {part}
+    held = parts_of(path, reading_of_options()) if is_there(path) else {part}
     if not held:
         warn(f"{printable(path)}: is not divided into parts: --part {part} changes nothing")
     elif part not in held:

@@ -15,6 +15,7 @@ from catclf.cli.completion import complete_columns, complete_model
 from catclf.errors import SettingsError
 
 DATA, FEATURES, TRAINING, OUTPUT = "Data", "Features", "Training", "Output"
+CLUSTER = "Cluster"
 
 PartOption = Annotated[
     Literal["train", "test"] | None,
@@ -49,7 +50,7 @@ ModelPath = Annotated[
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model)
 ]
-SOURCE_HELP = "HDF5 file, class folders, CSV or TSV table, or .npz."
+SOURCE_HELP = "HDF5 file, class folders, zip or tar of images, table (CSV, Parquet), or .npz."
 SourcePath = Annotated[Path, typer.Argument(metavar="SOURCE", help=SOURCE_HELP)]
 Data = Annotated[
     Path | None,
@@ -134,7 +135,8 @@ class SourceOptions(NamedTuple):
         str | None,
         typer.Option(
             metavar="IMAGES,LABELS",
-            help="Keys in an HDF5 file or .npz.",
+            help="Keys in an HDF5 file or .npz; of samples in a tar, endings or a key of .json: "
+            "jpg,label.",
             show_default="x and y, or the like",
             rich_help_panel=DATA,
         ),

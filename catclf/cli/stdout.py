@@ -97,8 +97,13 @@ def results(output: Path | None, taken: Sequence[Path]) -> Iterator[Write]:
         put("")  # refuses a closed stdout before there is anything to lose
         yield put_bytes
         return
+    from catclf.storage import remote
     from catclf.storage.files import replacing, require_writable
 
+    if remote.is_remote(output):
+        with remote.replacing(output) as write:
+            yield write
+        return
     require_writable(output, taken)
     with replacing(output) as file:
         yield file.write

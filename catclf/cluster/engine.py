@@ -6,7 +6,9 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
-from time import monotonic
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from time import monotonic, sleep
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -15,74 +17,166 @@ from catclf.errors import CatclfError, ClusterError, SettingsError
 from catclf.text import counted
 
 WAIT = 60.0  # seconds without any worker until a run gives up
+SETTLE = 0.5  # seconds in which a further worker comes, if it comes at once
 CONNECT = 10.0  # seconds for a scheduler to answer
 POLL = 1.0  # seconds between looks at the workers while tasks are done
+# What to do when a run has ended before its time, but for starting what was missing.
+RESUME = "go on from the last checkpoint, if one was kept, with `resume`"
+AGAIN = "run this again: what is done stays"
 DEATHS = 3  # workers that a task may kill; on a remote cluster its own setting decides
 
 Result = TypeVar("Result")
 
 
 class Engine:
-    """A connection to a scheduler. Tasks may run twice, and on any worker: they only compute."""
+    """A connection to a scheduler. Tasks may run twice, and on any worker: they only compute.
 
-    def __init__(self, client: Any, address: Address) -> None:
-        self._client, self.address = client, address
+    No task is bound to a worker, not even loosely: Dask would leave it alone for ever when all
+    workers die and come back under other addresses. But it gives a task to the worker that has
+    the results which the task needs.
+    """
+
+    def __init__(self, client: Any, address: Address, again: str = RESUME) -> None:
+        self._client, self.address, self.again = client, address, again
         self._name, self._batches = uuid4().hex, count()
+        self._shown: dict[str, str] = {}
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the scheduler answers."""
+        return bool(self._client.status == "running")
 
     @property
     def workers(self) -> int:
         """How many workers there are now."""
-        return len(self._addresses())
+        return len(self._client.scheduler_info(n_workers=-1)["workers"])
+
+    def settle(self) -> None:
+        """Wait until no more workers come, where others have started them."""
+        before = 0
+        while self.address.url and self.workers > before:
+            before = self.workers
+            sleep(SETTLE)
 
     def run(
         self, function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], shown: list[str]
     ) -> list[Result]:
         """The results of ``function(*task)`` for each task, in order.
 
-        A task whose worker dies is done again by another one. No task is bound to a worker, not
-        even loosely: Dask would leave it alone for ever when all workers die and come back under
-        other addresses. ``shown`` says what a task works on.
+        A task whose worker dies is done again by another one. ``shown`` says what a task works
+        on; among the arguments may be what ``keep`` has given.
         Raises what a task raises, and ClusterError: when there is no worker for ``WAIT`` seconds,
         when a task has killed ``DEATHS`` workers, and when the scheduler is gone.
         """
-        batch = next(self._batches)
-        with self._explained(shown):
-            futures = [
-                self._client.submit(
-                    function,
-                    *task,
-                    key=f"catclf-{self._name}-{batch}-{i}",
-                    pure=False,
-                )
-                for i, task in enumerate(tasks)
-            ]
+        with self._explained():
+            futures = self._submitted(function, tasks, shown)
             self._wait(futures)
             results: list[Result] = self._client.gather(futures)
+            for future in futures:
+                del self._shown[future.key]
             return results
+
+    def keep(
+        self,
+        function: Callable[..., Any],
+        tasks: Sequence[tuple[Any, ...]],
+        shown: list[str],
+        *,
+        everywhere: bool = False,
+    ) -> list[Any]:
+        """The same with the results left on the workers, as long as the list is kept here.
+
+        What a worker that dies has kept is made again. With ``everywhere`` each worker gets a copy,
+        so that Dask does not give all tasks that need a result to the worker that has it. Raises
+        as ``run`` does.
+        """
+        with self._explained():
+            futures = self._submitted(function, tasks, shown)
+            self._wait(futures)
+            for future in futures:
+                if future.status != "finished":
+                    future.result()
+            if everywhere:
+                self._client.replicate(futures)
+            return futures
+
+    def each(
+        self, function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], shown: list[str]
+    ) -> Iterator[tuple[int, Result | CatclfError]]:
+        """The number of each task with its result, or with its failure, as they are done.
+
+        Raises ClusterError as ``run`` does, but not for a task that killed its workers. Dask blames
+        all tasks that such a worker was given: where there are several, each is done once more
+        alone.
+        """
+        blamed = list[tuple[int, _KilledError]]()
+        for number, result in self._ends(function, tasks, shown):
+            if isinstance(result, _KilledError):
+                blamed.append((number, result))
+            else:
+                yield number, result
+        for number, error in blamed:
+            if len(blamed) == 1:
+                yield number, error
+                continue
+            for _, result in self._ends(function, [tasks[number]], [shown[number]]):
+                yield number, result
+
+    def _ends(
+        self, function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], shown: list[str]
+    ) -> Iterator[tuple[int, Result | CatclfError]]:
+        done: SimpleQueue[Any] = SimpleQueue()
+        with self._explained():
+            futures = self._submitted(function, tasks, shown)
+            numbers = {future.key: number for number, future in enumerate(futures)}
+            for future in futures:
+                future.add_done_callback(done.put)
+            del futures[:]  # the results of those that are done are not kept
+        watch = _Watch(self)
+        while numbers:
+            with self._explained():
+                try:
+                    future = done.get(timeout=POLL)
+                except Empty:
+                    watch.look()
+                    continue
+            try:
+                with self._explained():
+                    result: Result | CatclfError = future.result()
+            except CatclfError as error:
+                if not self.is_running:
+                    raise
+                result = error
+            yield numbers.pop(future.key), result
+
+    def _submitted(
+        self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], shown: list[str]
+    ) -> list[Any]:
+        batch = next(self._batches)
+        keys = [f"catclf-{self._name}-{batch}-{i}" for i in range(len(tasks))]
+        self._shown |= zip(keys, shown, strict=True)
+        # One message for all of them: a third of the time of one for each.
+        futures: list[Any] = self._client.map(
+            function, *zip(*tasks, strict=True), key=keys, pure=False
+        )
+        return futures
 
     def _wait(self, futures: list[Any]) -> None:
         import distributed  # noqa: TID251
 
         wait: Any = distributed.wait
-        alone: float | None = None
+        watch = _Watch(self)
         while True:
             try:
                 with self._client.as_current():
                     wait(futures, timeout=POLL)
             except TimeoutError:
-                if self._client.status != "running":
-                    raise self._gone() from None
-                alone = (alone or monotonic()) if not self.workers else None
-                if alone is not None and monotonic() - alone > WAIT:
-                    raise _no_worker(self.address) from None
+                watch.look()
             else:
                 return
 
-    def _addresses(self) -> list[str]:
-        return list(self._client.scheduler_info(n_workers=-1)["workers"])
-
     @contextmanager
-    def _explained(self, shown: list[str]) -> Iterator[None]:
+    def _explained(self) -> Iterator[None]:
         """Failures of Dask as ClusterError, failures of the work as they are."""
         from distributed import CancelledError, KilledWorker  # noqa: TID251
 
@@ -91,15 +185,15 @@ class Engine:
         except CatclfError:
             raise
         except KilledWorker as error:
-            what = shown[int(str(error.task).rpartition("-")[2])]
-            raise ClusterError(
+            what = self._shown.get(str(error.task), "a task")
+            raise _KilledError(
                 f"{what}: {counted(error.allowed_failures + 1, 'worker')} died of the same task: "
                 "look for a damaged shard, or too little memory"
             ) from error
         except (CancelledError, OSError) as error:
-            if isinstance(error, OSError) and self._client.status == "running":
+            if isinstance(error, OSError) and self.is_running:
                 raise ClusterError(f"a worker failed: {type(error).__name__}: {error}") from error
-            raise self._gone() from error
+            raise self.gone() from error
         except ImportError as error:
             raise ClusterError(
                 f"a worker cannot load what it needs ({error}): install there what is here, "
@@ -109,16 +203,50 @@ class Engine:
             first = (str(error) or "no message").splitlines()[0]
             raise ClusterError(f"a worker failed: {type(error).__name__}: {first}") from error
 
-    def _gone(self) -> ClusterError:
+    def gone(self) -> ClusterError:
+        """The error where the scheduler does not answer any more."""
         return ClusterError(
-            f"{self.address}: the scheduler is gone: start it again, and go on from the last "
-            "checkpoint, if one was kept, with `resume`"
+            f"{self.address}: the scheduler is gone: start it again, and {self.again}"
         )
 
 
+class _KilledError(ClusterError):
+    """A task whose workers died."""
+
+
+class _Watch:
+    """What is looked at while tasks are done: the scheduler, and whether there is a worker."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._alone = engine, 0.0
+
+    def look(self) -> None:
+        """Raise ClusterError when there is nothing to wait for any more."""
+        if not self._engine.is_running:
+            raise self._engine.gone()
+        if self._engine.workers:
+            self._alone = 0.0
+            return
+        self._alone = self._alone or monotonic()
+        if monotonic() - self._alone > WAIT:
+            raise _no_worker(self._engine.address, self._engine.again)
+
+
+def scratch() -> Path:
+    """The folder of a worker's own files, which Dask removes when the worker ends."""
+    import distributed  # noqa: TID251
+
+    library: Any = distributed
+    return Path(library.get_worker().local_directory)
+
+
 @contextmanager
-def connected(address: Address) -> Iterator[Engine]:
-    """An engine with one worker or more, for a block. Raises SettingsError and ClusterError."""
+def connected(address: Address, again: str = RESUME) -> Iterator[Engine]:
+    """An engine with one worker or more, for a block.
+
+    ``again`` tells how to go on where the scheduler or all workers are gone. Raises SettingsError
+    and ClusterError.
+    """
     try:
         import dask  # noqa: TID251
         import distributed  # noqa: TID251
@@ -128,9 +256,18 @@ def connected(address: Address) -> Iterator[Engine]:
         raise SettingsError(
             f"`cluster` needs Dask ({error}): python -m pip install 'catclf[cluster]'"
         ) from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # failures become one line
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(("distributed", "tornado")):  # failures become one line
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": DEATHS - 1}),
+        dask.config.set(
+            {
+                "distributed.scheduler.allowed-failures": DEATHS - 1,
+                # Of a local worker's place, when it has died and is not back: on a busy machine it
+                # is given up after 15 seconds, though it is being started.
+                "distributed.deploy.lost-worker-timeout": "1h",
+            }
+        ),
         ExitStack() as stack,
     ):
         try:
@@ -145,8 +282,10 @@ def connected(address: Address) -> Iterator[Engine]:
         try:
             client.wait_for_workers(1, timeout=WAIT)
         except TimeoutError as error:
-            raise _no_worker(address) from error
-        yield Engine(client, address)
+            raise _no_worker(address, again) from error
+        engine = Engine(client, address, again)
+        engine.settle()
+        yield engine
 
 
 def _close(closable: Any, seconds: int) -> None:
@@ -168,8 +307,5 @@ def _local(distributed: Any, processes: int) -> Any:
     )
 
 
-def _no_worker(address: Address) -> ClusterError:
-    return ClusterError(
-        f"{address}: no worker for {WAIT:.0f} seconds: start one, and go on from the last "
-        "checkpoint, if one was kept, with `resume`"
-    )
+def _no_worker(address: Address, again: str) -> ClusterError:
+    return ClusterError(f"{address}: no worker for {WAIT:.0f} seconds: start one, and {again}")

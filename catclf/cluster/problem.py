@@ -3,85 +3,174 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catclf.cluster import work
 from catclf.cluster.engine import Engine
+from catclf.cluster.rows import Learned
 from catclf.datasets.packed import PackedRows
 from catclf.errors import ClusterError, SettingsError
+from catclf.features import learn
+from catclf.features.base import Phase, silent
+from catclf.features.cache import key_of
+from catclf.features.pixels import PixelFeatures
+from catclf.features.prepare import Encoded, Encoder, Sourced
+from catclf.features.standardize import DAMPING, Standard
 from catclf.maths import Floats
+from catclf.maths.reduction import TreeSum, balanced, part_length
 from catclf.metrics import Counts
-from catclf.objective import EQUAL, ClassWeights, Point, StreamProblem
+from catclf.objective import Point, StreamProblem
+from catclf.objective.numba_pass import BLOCK as FUSED_BLOCK
 from catclf.objective.numpy_pass import BLOCK, Sums
-from catclf.objective.reduction import TreeSum, balanced, part_length
 from catclf.samples import Labelled, scale_of
+from catclf.storage.remote import is_remote
 
-TASKS = 2  # a worker and step: a third of a run's time would be lost by one for each part
+TASKS = 1  # a worker and step: each costs some milliseconds
+LOOK = 10.0  # seconds between looks for more workers
+GROWN = 1.5  # times as many workers as before get partitions of their own
 
 Value = TypeVar("Value")
 
 
 class Cluster:
-    """What training needs of several machines: a problem over a data set, and its counts.
+    """What training needs of several machines: rows of features, a problem over them, and counts.
 
     ``threads`` is how many a worker computes with (0: one for each core of its machine).
     """
 
     def __init__(self, engine: Engine, threads: int = 0) -> None:
         self._engine, self._threads = engine, threads
-        self._probe = ""
+        self._kept: dict[work.Source, Partitions] = {}
+
+    def prepare(
+        self,
+        data: Sourced,
+        kind: str,
+        *,
+        flip: bool = True,
+        seed: int = 0,
+        workers: int | None = None,
+        phase: Phase | None = None,
+    ) -> tuple[Encoder, Encoded]:
+        """As ``features.prepare``: learned here, from the same sample; the rows are the workers'.
+
+        Raises what ``learn`` raises, SettingsError, DataError, OutputError and ClusterError.
+        """
+        phase = phase or silent
+        source = self._source(data)
+        features = learn(kind, data.images, seed, flip=flip, workers=workers, phase=phase)
+        key = key_of(features, data.fingerprint)
+        kept = Partitions(
+            self._engine,
+            work.Source(**{**source.__dict__, "key": key}),
+            Learned.of(features, int(data.images.shape[1])),
+        )
+        with phase("encoding images") as on_progress:
+            kept.make()
+            on_progress(source.m, source.m)
+        if isinstance(features, PixelFeatures):
+            standard = Standard.identity(features.n)
+        else:
+            mean = kept.total(work.moments) / source.m
+            squares = kept.total(work.moments, mean)
+            standard = Standard.of_sums(mean, squares, source.m, DAMPING.get(kind, 0.0))
+        kept.standardise(standard)
+        rows: Any = KeptRows(kept, (source.m, features.n))
+        return Encoder(features, standard, workers), Encoded(rows, data.Y, data.source, key)
 
     def distributed(self, problem: StreamProblem, data: Labelled) -> DistributedProblem:
         """The same objective with its sums made by workers. Raises SettingsError."""
-        return DistributedProblem(self, data, problem)
+        return DistributedProblem(self.partitions(data), data, problem)
 
     def counts(self, data: Labelled, w: Floats, b: float, boundary: float) -> Counts:
         """The confusion counts of weights w (n, 1) of features on the images of a data set."""
         scaled = w / scale_of(data.images)
-        answers = self.pieces(work.counts, self.described(data), scaled, b, boundary)
+        answers = self.partitions(data).pieces(work.counts, scaled, b, boundary)
         return Counts(*np.sum([piece.value for piece in answers], axis=0).tolist())
 
-    def described(
-        self,
-        data: Labelled,
-        *,
-        block: int = BLOCK,
-        fused: bool = False,
-        weights: ClassWeights = EQUAL,
-    ) -> work.Data:
-        """A data set as tasks know it. Raises SettingsError unless it is a packed folder."""
+    def partitions(self, data: Labelled) -> Partitions:
+        """A data set as workers keep it. Raises SettingsError unless it is a packed folder."""
+        if isinstance(data.images, KeptRows):
+            return data.images.kept
+        source = self._source(data)
+        if source not in self._kept:
+            self._kept[source] = Partitions(self._engine, source)
+        return self._kept[source]
+
+    def _source(self, data: Labelled) -> work.Source:
         images: Any = data.images
         if not isinstance(images, PackedRows):
             raise SettingsError(
                 "`cluster` reads packed folders, which workers can open: make one with "
                 "catclf data pack, and -o packed/"
             )
-        folder, m = images.folder.resolve(), len(images)
-        return work.Data(
+        folder = images.folder if is_remote(images.folder) else images.folder.resolve()
+        return work.Source(
             str(folder),
             work.manifest_digest(folder),
             images.part,
-            m,
+            len(images),
             images.label_of(getattr(data, "classes", ("", ""))[1]),
-            part_length(m, block),
-            fused,
-            weights,
+            images.left_out,
             self._threads,
         )
 
-    def pieces(
-        self, function: Callable[..., work.Answer[Value]], data: work.Data, *arguments: Any
-    ) -> list[work.Piece[Value]]:
-        """The sums of all parts, in order, from some tasks for each worker. Raises ClusterError."""
-        ranges = balanced(data.parts, TASKS * max(1, self._engine.workers))
-        tasks = [(data, start, stop, *arguments) for start, stop in ranges]
-        shown = [
-            f"{data.folder}, images {start * data.length} to {min(stop * data.length, data.m) - 1}"
-            for start, stop in ranges
+
+class Partitions:
+    """The consecutive images that each worker keeps for all steps of a run.
+
+    There are as many as there have been workers: one that dies is made again by another worker,
+    and when there are half as many workers more, all are made anew.
+    """
+
+    def __init__(self, engine: Engine, source: work.Source, learned: Learned | None = None) -> None:
+        self.source = source
+        self._engine, self._learned = engine, learned
+        self._standard: Standard | None = None
+        self._probe, self._futures, self._shown = "", list[Any](), list[str]()
+        self._workers, self._looked = 0, 0.0
+
+    def make(self) -> None:
+        """Have workers keep the partitions, if they do not, or if there are more of them now."""
+        if self._futures and monotonic() - self._looked < LOOK:
+            return
+        workers, self._looked = max(1, self._engine.workers), monotonic()
+        if self._futures and workers < GROWN * self._workers:
+            return
+        self._workers, m = workers, self.source.m
+        length = max(part_length(m, block) for block in (BLOCK, FUSED_BLOCK))
+        ranges = [
+            (start * length, min(stop * length, m))
+            for start, stop in balanced(-(-m // length), TASKS * workers)
         ]
-        answers = self._engine.run(function, tasks, shown)
+        self._shown = [f"{self.source.folder}, images {a} to {b - 1}" for a, b in ranges]
+        tasks: list[tuple[Any, ...]] = [(self.source, a, b) for a, b in ranges]
+        if self._learned is not None:
+            (sent,) = self._engine.keep(
+                _itself, [(self._learned,)], ["the features"], everywhere=True
+            )
+            tasks = [(*task, sent) for task in tasks]
+        self._futures = self._engine.keep(work.hold, tasks, self._shown)
+        if self._standard is not None:
+            self.standardise(self._standard)
+
+    def standardise(self, standard: Standard) -> None:
+        """Have the rows brought to one scale from now on."""
+        self._standard = standard
+        tasks = [(future, standard) for future in self._futures]
+        self._futures = self._engine.keep(work.standardised, tasks, self._shown)
+
+    def pieces(
+        self, function: Callable[..., work.Answer[Value]], *arguments: Any
+    ) -> list[work.Piece[Value]]:
+        """The sums of all parts, in order, from each partition. Raises ClusterError."""
+        self.make()
+        tasks = [(future, *arguments) for future in self._futures]
+        answers = self._engine.run(function, tasks, self._shown)
         for answer in answers:
             self._probe = self._probe or answer.probe
             if answer.probe != self._probe:
@@ -91,25 +180,52 @@ class Cluster:
                 )
         return [piece for answer in answers for piece in answer.pieces]
 
+    def total(self, function: Callable[..., work.Answer[Floats]], *arguments: Any) -> Floats:
+        """The canonical sum of arrays."""
+        tree: TreeSum[Floats] = TreeSum(lambda a, b: np.add(a, b, out=a))
+        for piece in self.pieces(function, *arguments):
+            tree.take(piece.value, piece.level)
+        return tree.total()
+
+
+class KeptRows:
+    """Rows of features float32 (m, n) that workers keep; their shape is all that is here."""
+
+    def __init__(self, kept: Partitions, shape: tuple[int, int]) -> None:
+        self.kept, self.shape = kept, shape
+        self.dtype: np.dtype[Any] = np.dtype(np.float32)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        raise SettingsError("`cluster` keeps the rows of features on its workers")
+
 
 class DistributedProblem(StreamProblem):
     """As StreamProblem over all images, to the bit; what is over some images is computed here."""
 
-    def __init__(self, cluster: Cluster, data: Labelled, problem: StreamProblem) -> None:
+    def __init__(self, kept: Partitions, data: Labelled, problem: StreamProblem) -> None:
         super().__init__(data, problem.l2, 1, problem.class_weights, fused=problem.fused)
-        self._cluster = cluster
-        self._data = cluster.described(
-            data, block=self._block, fused=problem.fused, weights=problem.class_weights
+        self._kept = kept
+        self._objective_of_parts = work.Objective(
+            part_length(self.m, self._block), problem.fused, problem.class_weights
         )
 
-    def sums(self, point: Point, *, forward_only: bool = False) -> Sums:
+    def sums(self, point: Point, *, forward_only: bool = False, rows: slice | None = None) -> Sums:
+        if rows is not None:
+            return super().sums(point, forward_only=forward_only, rows=rows)
         tree: TreeSum[Sums] = TreeSum(Sums.plus)
-        for piece in self._cluster.pieces(work.sums, self._data, point, forward_only):
+        for piece in self._kept.pieces(work.sums, self._objective_of_parts, point, forward_only):
             tree.take(piece.value, piece.level)
         return tree.total()
 
-    def total(self) -> Floats:
-        tree: TreeSum[Floats] = TreeSum(lambda a, b: np.add(a, b, out=a))
-        for piece in self._cluster.pieces(work.totals, self._data):
-            tree.take(piece.value, piece.level)
-        return tree.total()
+    def total(self, rows: slice | None = None) -> Floats:
+        if rows is not None:
+            return super().total(rows)
+        return self._kept.total(work.totals, self._objective_of_parts)
+
+
+def _itself(value: Value) -> Value:
+    """A value, which Dask then hands from worker to worker, and computes again if it is lost."""
+    return value

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -12,32 +13,44 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from catclf.cluster import rows
+from catclf.cluster.rows import Learned
 from catclf.datasets.dataset import MANIFEST, Part
 from catclf.datasets.manifest import load
 from catclf.datasets.packed import PackedRows
 from catclf.errors import DataError
+from catclf.features.standardize import (
+    Standard,
+    StandardRows,
+    parts_of_rows,
+    sum_of_rows,
+    sum_of_squares,
+)
 from catclf.machine import cores
 from catclf.maths import Floats, Pixels
+from catclf.maths.reduction import Run, aligned_runs
 from catclf.metrics import Counts
 from catclf.model.model import score_rows
 from catclf.objective import ClassWeights, Point, StreamProblem
 from catclf.objective.numpy_pass import Sums
-from catclf.objective.reduction import aligned_runs
 from catclf.parallel import blas_threads
+from catclf.samples import Images
+from catclf.storage.remote import read
 from catclf.text import printable
 from catclf.version import __version__
 
-KEPT = 64  # problems that a worker keeps: some runs of parts for each of its tasks
+KEPT = 16  # problems that a worker keeps: one for each of its partitions
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Data:
+class Source:
     """The images of a run, as every task of it knows them.
 
-    ``manifest`` is the SHA-256 of the folder's manifest, ``length`` the number of images in a part,
-    ``threads`` how many a worker computes with (0: one for each core of its machine).
+    ``manifest`` is the SHA-256 of the folder's manifest; ``left_out`` names shards that are passed
+    over; ``threads`` is how many a worker computes with (0: one for each core of its machine);
+    ``key`` that of the rows of features, if images are made into such.
     """
 
     folder: str
@@ -45,15 +58,57 @@ class Data:
     part: Part
     m: int
     positive: int
-    length: int
-    fused: bool = False
-    weights: ClassWeights = (1.0, 1.0)
+    left_out: tuple[str, ...] = ()
     threads: int = 0
+    key: str = ""
 
-    @property
-    def parts(self) -> int:
-        """The number of parts."""
-        return -(-self.m // self.length)
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """The images ``start`` … ``stop`` - 1 of a source: what a worker keeps for the tasks of a run.
+
+    It holds how rows are made of them and not the rows, so that it can be made again anywhere.
+    """
+
+    source: Source
+    start: int
+    stop: int
+    learned: Learned | None = None
+    standard: Standard | None = None
+
+    def runs(self, length: int) -> Iterator[Run]:
+        """The subtrees that it consists of, where parts have ``length`` images."""
+        return aligned_runs(
+            self.start // length, -(-self.stop // length), -(-self.source.m // length)
+        )
+
+    def rows_of(self, run: Run, length: int) -> slice:
+        """The images of a run, counted from the partition's first one."""
+        return slice(
+            run.start * length - self.start, min(run.stop * length, self.stop) - self.start
+        )
+
+    def images(self) -> Images:
+        """The pixels, or the rows, which are made if this worker does not have them."""
+        pixels = Window(_opened(self.source), self.start, self.stop)
+        if self.learned is None:
+            return pixels
+        name = f"{self.source.key} {self.start} {self.stop}"
+        made = rows.of_images(name, self.learned, pixels, self.source.threads or cores())
+        return made if self.standard is None else StandardRows(made, self.standard)
+
+    def labels(self) -> Floats:
+        """Y (1, k)."""
+        labels = _opened(self.source).labels(self.start, self.stop)
+        return np.asarray((labels == self.source.positive).astype(np.float64)[None])
+
+
+class Objective(NamedTuple):
+    """How losses are summed: in parts of ``length`` images, with class weights."""
+
+    length: int
+    fused: bool
+    weights: ClassWeights
 
 
 class Piece(NamedTuple, Generic[Value]):
@@ -71,18 +126,12 @@ class Answer(NamedTuple, Generic[Value]):
 
 
 class Window:
-    """Consecutive images of a packed folder and their labels Y (1, k), as data of their own."""
+    """Consecutive images of a packed folder, read when they are sliced."""
 
-    def __init__(self, whole: PackedRows, rows: slice, positive: int) -> None:
-        self._whole, self._start = whole, rows.start
-        self.shape: tuple[int, ...] = (rows.stop - rows.start, *whole.shape[1:])
+    def __init__(self, whole: PackedRows, start: int, stop: int) -> None:
+        self._whole, self._start = whole, start
+        self.shape: tuple[int, ...] = (stop - start, *whole.shape[1:])
         self.dtype = whole.dtype
-        self.Y = (whole.labels(rows.start, rows.stop) == positive).astype(np.float64)[None]
-
-    @property
-    def images(self) -> Window:
-        """The images, which are read when they are sliced."""
-        return self
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -96,44 +145,89 @@ class Window:
         self._whole.read_into(self._start + start, images)
 
 
+class _Labelled(NamedTuple):
+    images: Images
+    Y: Floats
+
+
 def manifest_digest(folder: Path) -> str:
     """The SHA-256 of a folder's manifest, by which workers know that they see the same one."""
-    return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+    return hashlib.sha256(read(folder / MANIFEST)).hexdigest()
+
+
+def hold(source: Source, start: int, stop: int, learned: Learned | None = None) -> Partition:
+    """A partition, with its rows made. Raises DataError, and OutputError on a full disk."""
+    partition = Partition(source, start, stop, learned)
+    partition.images()
+    return partition
+
+
+def standardised(partition: Partition, standard: Standard) -> Partition:
+    """The same with its rows brought to one scale as they are read."""
+    return replace(partition, standard=standard)
 
 
 def sums(
-    data: Data, start: int, stop: int, point: Point, forward_only: bool = False
+    partition: Partition, objective: Objective, point: Point, forward_only: bool = False
 ) -> Answer[Sums]:
-    """Sums of losses and gradients over the parts ``start`` … ``stop`` - 1. Raises DataError."""
-    with blas_threads(1):
-        pieces = [
-            Piece(
-                run.level,
-                _problem(data, run.start, run.stop).sums(point, forward_only=forward_only),
-            )
-            for run in aligned_runs(start, stop, data.parts)
-        ]
-    return Answer(probe(), pieces)
+    """Sums of losses and gradients over a partition. Raises DataError."""
+    problem = _problem(partition, objective)
+    return _answer(
+        partition,
+        objective.length,
+        lambda _, rows: problem.sums(point, forward_only=forward_only, rows=rows),
+    )
 
 
-def totals(data: Data, start: int, stop: int) -> Answer[Floats]:
-    """Sums of the images of parts, (n, 1). Raises DataError."""
-    with blas_threads(1):
-        pieces = [
-            Piece(run.level, _problem(data, run.start, run.stop).total())
-            for run in aligned_runs(start, stop, data.parts)
-        ]
-    return Answer(probe(), pieces)
+def totals(partition: Partition, objective: Objective) -> Answer[Floats]:
+    """Sums of images, (n, 1). Raises DataError."""
+    problem = _problem(partition, objective)
+    return _answer(partition, objective.length, lambda _, rows: problem.total(rows))
 
 
-def counts(
-    data: Data, start: int, stop: int, w: Floats, b: float, boundary: float
-) -> Answer[tuple[int, ...]]:
-    """The confusion counts of a model's weights, divided by 255, on the images of parts."""
-    rows = slice(start * data.length, min(stop * data.length, data.m))
-    window = Window(_opened(data.folder, data.manifest, data.part), rows, data.positive)
-    found = Counts.of(score_rows(window, w, b) > boundary, window.Y > 0.5)
+def moments(partition: Partition, mean: Floats | None = None) -> Answer[Floats]:
+    """Sums of rows, (n,), or of their squared distances from the mean. Raises DataError."""
+    length, images = parts_of_rows(partition.source.m), partition.images()
+
+    def of_run(run: Run, rows: slice) -> Floats:
+        these: Any = _Tail(images, rows.start)
+        if mean is None:
+            return sum_of_rows(these, run, length)
+        return sum_of_squares(these, run, length, mean)
+
+    return _answer(partition, length, of_run)
+
+
+def counts(partition: Partition, w: Floats, b: float, boundary: float) -> Answer[tuple[int, ...]]:
+    """The confusion counts of weights, divided by the scale of the images."""
+    Z = score_rows(partition.images(), w, b)
+    found = Counts.of(boundary < Z, partition.labels() > 0.5)
     return Answer(probe(), [Piece(0, astuple(found))])
+
+
+class _Tail:
+    """Rows from some row on."""
+
+    def __init__(self, whole: Images, start: int) -> None:
+        self._whole, self._start = whole, start
+        self.shape = len(whole) - start, *whole.shape[1:]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> Any:
+        return self._whole[self._start + rows.start : self._start + rows.stop]
+
+
+def _answer(
+    partition: Partition, length: int, of_run: Callable[[Run, slice], Value]
+) -> Answer[Value]:
+    with blas_threads(1):
+        pieces = [
+            Piece(run.level, of_run(run, partition.rows_of(run, length)))
+            for run in partition.runs(length)
+        ]
+    return Answer(probe(), pieces)
 
 
 @lru_cache(maxsize=1)
@@ -149,23 +243,24 @@ def probe() -> str:
     return f"catclf {__version__}, products {digest.hexdigest()[:12]}"
 
 
-_problems: OrderedDict[tuple[Data, int, int], StreamProblem] = OrderedDict()
+_problems: OrderedDict[Any, StreamProblem] = OrderedDict()
 _lock = Lock()
 
 
-def _problem(data: Data, start: int, stop: int) -> StreamProblem:
-    """The problem of the parts ``start`` … ``stop`` - 1, kept with the files that it reads."""
+def _problem(partition: Partition, objective: Objective) -> StreamProblem:
+    """The problem of a partition, kept with the files that it reads.
+
+    The key of its rows says how they are standardised, too.
+    """
     with _lock:
-        key = data, start, stop
+        key = partition.source, partition.start, partition.stop, objective
         if key not in _problems:
-            rows = slice(start * data.length, min(stop * data.length, data.m))
-            window = Window(_opened(data.folder, data.manifest, data.part), rows, data.positive)
             _problems[key] = StreamProblem(
-                window,
-                workers=data.threads or cores(),
-                weights=data.weights,
-                fused=data.fused,
-                part=data.length,
+                _Labelled(partition.images(), partition.labels()),
+                workers=partition.source.threads or cores(),
+                weights=objective.weights,
+                fused=objective.fused,
+                part=objective.length,
             )
             while len(_problems) > KEPT:
                 _problems.popitem(last=False)
@@ -173,11 +268,15 @@ def _problem(data: Data, start: int, stop: int) -> StreamProblem:
         return _problems[key]
 
 
+def _opened(source: Source) -> PackedRows:
+    return _opened_folder(source.folder, source.manifest, source.part, source.left_out)
+
+
 @lru_cache(maxsize=4)
-def _opened(folder: str, digest: str, part: Part) -> PackedRows:
+def _opened_folder(folder: str, digest: str, part: Part, left_out: tuple[str, ...]) -> PackedRows:
     path = Path(folder)
     manifest = load(path)
     if manifest_digest(path) != digest:
         raise DataError(f"{printable(path)}: a worker sees another manifest there than this run")
-    images: Any = PackedRows(path, manifest, part)
+    images: Any = PackedRows(path, manifest, part, left_out)
     return images  # type: ignore[no-any-return]

@@ -4,7 +4,9 @@ from catclf.datasets.dataset import Dataset as Dataset
 from catclf.datasets.dataset import Part as Part
 from catclf.datasets.dataset import Reading as Reading
 from catclf.datasets.open import bundled as bundled
+from catclf.datasets.open import bytes_of as bytes_of
 from catclf.datasets.open import has_both_parts as has_both_parts
+from catclf.datasets.open import is_there as is_there
 from catclf.datasets.open import open_dataset as open_dataset
 from catclf.datasets.open import open_for as open_for
 from catclf.datasets.open import open_like as open_like

@@ -16,7 +16,8 @@ from catclf.errors import DataError, SettingsError
 from catclf.images.preprocess import FITS, Limits, Preprocess
 from catclf.machine import require_workers
 from catclf.maths import Floats, Pixels, flatten
-from catclf.text import printable
+from catclf.storage.remote import is_file
+from catclf.text import printable, reason
 
 Labels = NDArray[np.int64]
 
@@ -24,8 +25,9 @@ Labels = NDArray[np.int64]
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".he5")
-TABLE_ENDINGS = (".csv", ".tsv")
-ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS, ".npz")
+TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
+SHARD_ENDINGS = (".zip", ".tar", ".parquet")
+ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS, ".npz", *SHARD_ENDINGS)
 MANIFEST = "catclf-manifest.json"  # folders of images may have a manifest of others
 SOURCE_PIXELS = 250_000_000  # limit of one image: phones make 200 million
 _AT_ONCE = 1 << 24  # bytes of images hashed at a time
@@ -55,7 +57,8 @@ class Reading:
     number of decoded images. ``encoder`` makes rows of images (see ``decoded``).
     ``label_from`` is where labels of files in folders are: "folder" or the file's "name".
     ``classes`` name labels 0, 1, … of a source that does not name them. ``columns`` are those of
-    path and label in a table, ``keys`` those of images and labels in HDF5 and ``.npz``.
+    path and label in a table, ``keys`` those of images and labels in HDF5 and ``.npz``, or of
+    samples in a tar the ending of images and the ending of labels or their key in ``.json``.
     ``limits`` are those of image files. Raises SettingsError for values that make no sense.
     """
 
@@ -155,5 +158,8 @@ def pixel_digest(shape: tuple[int, ...], classes: tuple[str, str]) -> Any:
 
 
 def is_packed(folder: Path) -> bool:
-    """Whether a folder holds the manifest of shards."""
-    return (folder / MANIFEST).is_file()
+    """Whether a folder, on disk or remote, holds the manifest of shards. Raises DataError."""
+    try:
+        return is_file(folder / MANIFEST)
+    except OSError as error:
+        raise DataError(f"{printable(folder)}: cannot be read: {reason(error)}") from error

@@ -51,7 +51,7 @@ class DecodedImages:
         numbers = self._numbers[which].tolist()
         images = np.empty((len(numbers), *self.shape[1:]), np.uint8)
         for image, number in zip(images, numbers, strict=True):
-            path = self._source.root / self._source.files[number]
+            path = self._source.path(number)
             try:
                 image[...] = decode.read(path, self._source.preprocess)
             except ImageError as error:

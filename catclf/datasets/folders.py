@@ -1,59 +1,66 @@
 """Class folders: ``photos/cat/*.jpg`` and ``photos/non-cat/*.png``, below part folders or not.
 
-With ``label_from="name"`` the class is the beginning of a file's name: ``cat.0.jpg``.
+With ``label_from="name"`` the class is the beginning of a file's name: ``cat.0.jpg``. A table
+``metadata.csv`` with labels in the folder goes before its class folders.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from catclf.datasets.dataset import Part, Reading
+from catclf.datasets import metadata
+from catclf.datasets.dataset import ENDINGS as SOURCE_ENDINGS
+from catclf.datasets.dataset import SHARD_ENDINGS, Part, Reading
 from catclf.datasets.names import require_distinct
 from catclf.datasets.parts import (
     Layout,
     find_layout,
-    folders_in,
-    loose_files,
     named_after_classes,
     part_kind,
     parts_among,
     seen_through,
-    system_folders,
 )
 from catclf.datasets.sources import FileSource, size_of_files
+from catclf.datasets.tree import DiskFolder, Folder
 from catclf.errors import DataError
 from catclf.images.formats import ENDINGS
+from catclf.images.member import Member
 from catclf.images.preprocess import Preprocess
 from catclf.images.walk import LeftOut, Walk
 from catclf.text import counted, printable
 
-Classes = Sequence[tuple[str, Path]]
+Classes = Sequence[tuple[str, Folder]]
 
 
 def read(root: Path, part: Part, reading: Reading) -> FileSource:
     """List the images of each class, by name. Raises DataError when there are not two classes."""
+    return read_tree(DiskFolder(root), root.resolve().name, part, reading)
+
+
+def read_tree(root: Folder, name: str, part: Part, reading: Reading) -> FileSource:
+    """The same of folders on disk or in archives; ``name`` is the source's in a model."""
     if reading.label_from == "name":
-        return _read_names(root, part, reading)
+        return _read_names(root, name, part, reading)
+    if tables := metadata.find(root, reading):
+        return metadata.read(root, tables, name, part, reading)
     layout = find_layout(root)
     classes, folder = _of_part(root, layout, part)
-    shown = printable(folder)
     notes = list(layout.notes)
-    require_distinct((name for name, _ in classes), shown)
+    require_distinct((name for name, _ in classes), folder.shown)
     _require_two(classes, folder)
     walk = Walk()
-    for path in (root, folder, *(path for _, path in classes)):
-        walk.mark(str(path))
+    for each in (root, folder, *(path for _, path in classes)):
+        each.mark(walk)
     listed = {name: _images(walk, folder, path) for name, path in classes}
     empty = [name for name, files in listed.items() if not files]
     if empty and len(listed) - len(empty) < 2:
         others = f": {walk.left_out}" if walk.left_out else ""
         raise DataError(
-            f"{shown}: class folder {printable(empty[0])} holds no images "
+            f"{folder.shown}: class folder {printable(empty[0])} holds no images "
             f"({' '.join(sorted(ENDINGS))}){others}"
         )
     notes += [f"class folder {printable(name)} is empty and left out" for name in empty]
@@ -63,13 +70,20 @@ def read(root: Path, part: Part, reading: Reading) -> FileSource:
     labels = np.repeat(np.arange(len(names)), [len(listed[name]) for name in names])
     if walk.left_out:
         notes.append(str(walk.left_out))
-    return _source(root, folder, names, labels, files, reading, notes)
+    return _source(name, folder, names, labels, files, reading, notes)
 
 
 def parts(root: Path, reading: Reading | None = None) -> set[Part]:
     """The parts that hold class folders, or with labels in names those that hold named files."""
+    return parts_of_tree(DiskFolder(root), reading)
+
+
+def parts_of_tree(root: Folder, reading: Reading | None = None) -> set[Part]:
+    """The same of folders on disk or in archives."""
     if reading is not None and reading.label_from == "name":
         return set(_named_parts(root))
+    if tables := metadata.find(root, reading or Reading()):
+        return metadata.parts(tables, reading)
     return parts_among(find_layout(root).parts)
 
 
@@ -81,7 +95,7 @@ def label_in_name(name: str) -> str:
     return label.strip(" ._-") if re.search(r"[^\W\d_]", label) else ""
 
 
-def _of_part(root: Path, layout: Layout, part: Part) -> tuple[Classes, Path]:
+def _of_part(root: Folder, layout: Layout, part: Part) -> tuple[Classes, Folder]:
     if not layout.parts:
         return layout.whole, layout.folder
     kind = part
@@ -91,44 +105,64 @@ def _of_part(root: Path, layout: Layout, part: Part) -> tuple[Classes, Path]:
         layout.notes.append(f"{name} is taken as its test part: there is no other")
     if kind not in layout.parts:
         other = printable(next(iter(layout.places.values())).name)
-        raise DataError(f"{printable(root)}: has no {part} folder beside {other}")
+        raise DataError(f"{root.shown}: has no {part} folder beside {other}")
     return layout.parts[kind], layout.places[kind]
 
 
-def _require_two(classes: Classes, folder: Path) -> None:
+def _require_two(classes: Classes, folder: Folder) -> None:
     if len(classes) >= 2:
         return
-    shown = printable(folder)
     held = f"one class folder, {printable(classes[0][0])}" if classes else "no class folders"
-    hint = named_after_classes([folder, *(path for _, path in classes)])
+    places = [folder, *(path for _, path in classes)]
+    hint = named_after_classes(places) or _sources_in(places)
     raise DataError(
-        f"{shown}: holds {held}: two are needed, such as {shown}/cat and {shown}/non-cat{hint}"
+        f"{folder.shown}: holds {held}: two are needed, such as {folder.inner('cat')} and "
+        f"{folder.inner('non-cat')}{hint}"
     )
 
 
-def _images(walk: Walk, folder: Path, path: Path) -> list[str]:
+def _sources_in(folders: Sequence[Folder]) -> str:
+    """A hint at files of folders that are sources of their own, such as zips in a zip."""
+    for folder in folders:
+        names = sorted(n for n in folder.loose_files() if n.lower().endswith(SOURCE_ENDINGS))
+        if names:
+            listed = f"; {folder.shown} holds {', '.join(map(printable, names[:5]))}: "
+            if not isinstance(folder, DiskFolder):
+                return f"{listed}unpack them"
+            return f"{listed}give `data={_pattern(folder, names)}`"
+    return ""
+
+
+def _pattern(folder: Folder, names: Sequence[str]) -> str:
+    """The first of these files of a folder, or the pattern of all if they are shards."""
+    endings = {Path(name).suffix.lower() for name in names}
+    shards = len(names) > 1 and len(endings) == 1 and endings <= set(SHARD_ENDINGS)
+    return f"'{folder.inner('*')}{endings.pop()}'" if shards else folder.inner(names[0])
+
+
+def _images(walk: Walk, folder: Folder, path: Folder) -> list[str]:
     """Image files of a class and of folders in it, relative to ``folder``, in a fixed order.
 
     Raises DataError for a folder that cannot be listed: leaving out what is in it would change
     the result unseen.
     """
     files = []
-    for file in walk.images(str(path), recursive=True):
+    for file in path.images(walk, folder):
         if not isinstance(file, str):
             raise DataError(f"{printable(file[0])}: {file[1]}")
-        files.append(os.path.relpath(file, folder))
+        files.append(file)
     return files
 
 
-def _beside(folder: Path, left_out: LeftOut) -> list[str]:
+def _beside(folder: Folder, left_out: LeftOut) -> list[str]:
     """A note on images beside the class folders; other files are counted with those in them."""
     images = 0
-    for name in loose_files(folder):
+    for name in folder.loose_files():
         if Path(name).suffix.lower() in ENDINGS:
             images += 1
         else:
             left_out.add(name)
-    system = system_folders(folder)
+    system = folder.system_folders()
     notes = [f"passed over system folders: {', '.join(map(printable, system))}"] if system else []
     if images:
         notes.append(f"left out {counted(images, 'loose image')} beside the class folders")
@@ -136,54 +170,60 @@ def _beside(folder: Path, left_out: LeftOut) -> list[str]:
 
 
 def _source(
-    root: Path,
-    folder: Path,
+    name: str,
+    folder: Folder,
     names: tuple[str, ...],
     labels: np.ndarray,
     files: list[str],
     reading: Reading,
     notes: list[str],
 ) -> FileSource:
-    preprocess = Preprocess(size_of_files(folder, files, reading), reading.fit or "squash")
-    shown, name = printable(folder), root.resolve().name
+    preprocess = Preprocess(size_of_files(folder.root, files, reading), reading.fit or "squash")
     return FileSource(
-        shown, name, names, labels, preprocess, folder, files, reading, notes=tuple(notes)
+        folder.shown,
+        name,
+        names,
+        labels,
+        preprocess,
+        folder.root,
+        files,
+        reading,
+        notes=tuple(notes),
     )
 
 
-def _read_names(root: Path, part: Part, reading: Reading) -> FileSource:
+def _read_names(root: Folder, name: str, part: Part, reading: Reading) -> FileSource:
     """The images of a part, each labelled by the beginning of its name."""
     divided = _named_parts(root)
     if divided and part not in divided:
         other = printable(next(iter(divided.values())).name)
-        raise DataError(f"{printable(root)}: has no {part} folder beside {other}")
+        raise DataError(f"{root.shown}: has no {part} folder beside {other}")
     folder = divided.get(part, seen_through(root))
-    shown = printable(folder)
     walk = Walk()
     files, texts, nameless = [], [], 0
     for file in _images(walk, folder, folder):
-        label = label_in_name(Path(file).name)
+        label = label_in_name(Path(file.name if isinstance(file, Member) else file).name)
         if label:
             files.append(file)
             texts.append(label)
         else:
             nameless += 1
     classes = tuple(sorted(set(texts)))
-    require_distinct(classes, shown)
+    require_distinct(classes, folder.shown)
     if len(classes) < 2:
         held = f"one class, {printable(classes[0])}" if classes else "no class"
-        raise DataError(f"{shown}: the names of its files tell {held}: two are needed")
+        raise DataError(f"{folder.shown}: the names of its files tell {held}: two are needed")
     notes = [f"left out {counted(nameless, 'image')} whose names tell no class"] if nameless else []
     notes += [str(walk.left_out)] if walk.left_out else []
-    index = {name: number for number, name in enumerate(classes)}
+    index = {text: number for number, text in enumerate(classes)}
     labels = np.array([index[text] for text in texts], dtype=np.int64)
-    return _source(root, folder, classes, labels, files, reading, notes)
+    return _source(name, folder, classes, labels, files, reading, notes)
 
 
-def _named_parts(root: Path) -> dict[Part, Path]:
+def _named_parts(root: Folder) -> dict[Part, Folder]:
     """The part folders whose files are named after classes."""
-    found: dict[Part, Path] = {}
-    for path in sorted(folders_in(seen_through(root)), key=lambda path: len(path.name)):
+    found: dict[Part, Folder] = {}
+    for path in sorted(seen_through(root).folders(), key=lambda path: len(path.name)):
         kind = part_kind(path.name)
         if kind is not None and kind != "other" and named_after_classes([path]):
             found.setdefault(kind, path)

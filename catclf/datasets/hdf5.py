@@ -12,7 +12,7 @@ import re
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,35 @@ def read(path: Path, part: Part, reading: Reading) -> ArraySource:
     if isinstance(source.pixels, np.ndarray):
         file.close()
     return source
+
+
+def read_labels(stream: BinaryIO, path: Path, part: Part) -> ArraySource:
+    """The same of an open file that this program wrote, without images, which nothing fetches.
+
+    ``path`` is its name. Raises DataError.
+    """
+    import h5py  # noqa: TID251
+
+    shown = printable(path)
+    try:
+        with h5py.File(stream, "r") as file:
+            x_key, y_key = schema.find_keys(_keys(file), part, shown, None)
+            label_set, images = _dataset(file, y_key, shown), _dataset(file, x_key, shown)
+            where = f"{shown}: {y_key}"
+            check_shape(label_set.shape, label_set.dtype, where)
+            classes = _read_classes(file, images, label_set, shown)
+            named = as_labels(_fetch(label_set, where), classes, where, matlab=False)
+            attributes = (_attribute(images, FIT), _attribute(images, RESAMPLING))
+            preprocess = schema.recorded(*attributes, images.shape[1], Reading(), shown)
+            names = _read_names(file, x_key, len(named.labels), shown)
+            none = np.empty((0, *images.shape[1:]), np.uint8)
+            return ArraySource(
+                shown, path.name, named.classes, named.labels, preprocess, none, names
+            )
+    except DataError:
+        raise
+    except Exception as error:  # h5py raises anything at all on damaged files
+        raise DataError(f"{shown}: is damaged and cannot be read as HDF5") from error
 
 
 def _read(file: Any, path: Path, part: Part, reading: Reading) -> ArraySource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,6 +60,23 @@ def check_classes(names: list[str], shown: str) -> tuple[str, ...]:
         raise DataError(f"{shown} must be two or more different names")
     require_distinct(names, shown)
     return tuple(names)
+
+
+def from_texts(
+    texts: Sequence[str], every: Sequence[str], shown: str
+) -> tuple[tuple[str, ...], Labels]:
+    """Class names and labels (m,) of texts, which are names; no names where they are 0 and 1.
+
+    ``every`` text of the source decides it; no class may have two spellings in them.
+    """
+    names = sorted(set(texts))
+    require_distinct(sorted(set(every)), shown)
+    if set(every) <= {"0", "1", "0.0", "1.0"}:
+        return (), np.array([int(text[0]) for text in texts], dtype=np.int64)
+    if len(names) < 2:
+        raise DataError(f"{shown}: all images are {printable(names[0])}: two classes needed")
+    index = {name: i for i, name in enumerate(names)}
+    return tuple(names), np.array([index[text] for text in texts], dtype=np.int64)
 
 
 def _from_one_hot(values: NDArray[Any], shown: str, notes: list[str]) -> NDArray[Any]:

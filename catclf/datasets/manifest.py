@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from catclf.datasets.dataset import MANIFEST, Part
 from catclf.errors import DataError
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.storage.files import replacing
+from catclf.storage.remote import read, size_of
 from catclf.text import printable, reason
 from catclf.version import __version__
 
@@ -55,6 +57,12 @@ class PackedPart:
         """The number of images in all shards."""
         return sum(shard.images for shard in self.shards)
 
+    def without(self, files: Collection[str]) -> PackedPart:
+        """The part without some shards; its fingerprint is not known then."""
+        if not files:
+            return self
+        return PackedPart([shard for shard in self.shards if shard.file not in files])
+
 
 @dataclass
 class Manifest:
@@ -81,9 +89,9 @@ def load(folder: Path) -> Manifest:
     path = folder / MANIFEST
     shown = printable(path)
     try:
-        if path.stat().st_size > BYTES_MAX:
+        if size_of(path) > BYTES_MAX:
             raise DataError(f"{shown}: is too large for a manifest of catclf")
-        fields = json.loads(path.read_bytes())
+        fields = json.loads(read(path))
     except (OSError, ValueError, RecursionError) as error:
         why = reason(error) if isinstance(error, OSError) else "is damaged: pack the images again"
         raise DataError(f"{shown}: {why}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -116,6 +117,15 @@ class _Listing:
     def forget(cls) -> None:
         """Let go of all folders, whose content may have changed."""
         cls._kept.clear()
+
+
+def latin(text: str) -> str:
+    """A text whose bytes are no UTF-8, read as Windows-1252 writes them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(text).decode("cp1252", "replace")
+    return text
 
 
 def forget_folders() -> None:

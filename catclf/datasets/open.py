@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from catclf.datasets.dataset import (
     ENDINGS,
     HDF5_ENDINGS,
     PARTS,
+    SHARD_ENDINGS,
     TABLE_ENDINGS,
     Dataset,
     Part,
@@ -21,17 +22,29 @@ from catclf.datasets.dataset import (
     is_packed,
 )
 from catclf.datasets.names import same_classes
+from catclf.datasets.shards import files_of
 from catclf.datasets.sources import FileSource, to_dataset
 from catclf.errors import DataError, SettingsError
+from catclf.images.archive import is_archive
 from catclf.images.formats import ENDINGS as IMAGE_ENDINGS
 from catclf.images.formats import HEIF_ENDINGS, looks_like_image
 from catclf.images.preprocess import Preprocess
+from catclf.storage.parquet import is_parquet
 from catclf.text import printable, reason
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from catclf.datasets.sources import Source
+
+
+class _Reader(Protocol):
+    """A module that reads several files as one source."""
+
+    def read(
+        self, path: Path, files: Sequence[Path], part: Part, reading: Reading
+    ) -> FileSource: ...
+    def parts(self, path: Path, files: Sequence[Path], reading: Reading) -> set[Part]: ...
 
 
 def open_dataset(
@@ -41,12 +54,13 @@ def open_dataset(
     *,
     labels: ArrayLike | None = None,
 ) -> Dataset:
-    """Read one part of a data set: HDF5, class or packed folders, a table, or ``.npz``.
+    """Read one part of a data set: HDF5, class or packed folders, an archive, a table, or ``.npz``.
 
-    ``source`` is its path; ``part`` is the part taken where it holds both. Or it is what Python
-    holds: images uint8 (m, h, w, 3), paths of image files, or a table with a column of paths, such
-    as a pandas ``DataFrame``; ``labels`` (m,) are then class names, or 0 and 1, and may be left
-    out where the table has a column of them. Raises DataError, and SettingsError for ``part``.
+    ``source`` is its path, or a pattern of shards; ``part`` is the part taken where it holds both.
+    Or it is what Python holds: images uint8 (m, h, w, 3), paths of image files, or a table with a
+    column of paths, such as a pandas ``DataFrame``; ``labels`` (m,) are then class names, or 0 and
+    1, and may be left out where the table has a column of them. Raises DataError, and
+    SettingsError for ``part``.
 
     >>> import numpy as np
     >>> images = np.zeros((4, 32, 32, 3), np.uint8)
@@ -109,12 +123,26 @@ def _fits(classes: tuple[str, str], trained: tuple[str, str], held: tuple[str, .
 
 
 def open_source(path: str | os.PathLike[str], part: Part, reading: Reading) -> Source:
-    """The reader for what is at ``path``, with its labels read and its images not yet."""
+    """The reader for what is at ``path``, with its labels read and its images not yet.
+
+    ``path`` may be a pattern that stands for several archives: ``shards/{000..099}.tar``.
+    """
     path = Path(path)
+    files = files_of(path)
+    if len(files) > 1:
+        return _reader_of_shards(path, files).read(path, files, part, reading)
+    return _open_file(files[0], part, reading)
+
+
+def _open_file(path: Path, part: Part, reading: Reading) -> Source:
     shown, ending = printable(path), path.suffix.lower()
     try:
         mode = path.stat().st_mode
     except OSError as error:
+        if is_packed(path):  # a remote folder
+            from catclf.datasets import packed
+
+            return packed.read(path, part, reading)
         missing = isinstance(error, FileNotFoundError)
         why = "there is no such file or folder" if missing else reason(error)
         raise DataError(f"{shown}: {why}") from error
@@ -128,6 +156,8 @@ def open_source(path: str | os.PathLike[str], part: Part, reading: Reading) -> S
         return folders.read(path, part, reading)
     if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
         raise DataError(f"{shown}: is not a file: give a file or a folder")
+    if _may_be_shard(path):
+        return _reader_of_shards(path, [path]).read(path, [path], part, reading)
     if ending in TABLE_ENDINGS:
         from catclf.datasets import table
 
@@ -146,8 +176,33 @@ def open_source(path: str | os.PathLike[str], part: Part, reading: Reading) -> S
     )
 
 
+def _reader_of_shards(path: Path, files: Sequence[Path]) -> _Reader:
+    """The module that reads these files as one source. Raises DataError where there is none."""
+    if all(is_archive(str(file)) for file in files):
+        from catclf.datasets import archives
+
+        return archives
+    if all(is_parquet(str(file)) for file in files):
+        from catclf.datasets import parquet
+
+        return parquet
+    odd = next((file for file in files if not _may_be_shard(file)), files[-1])
+    raise DataError(
+        f"{printable(path)}: stands for {len(files)} files, among them {printable(odd)}: only "
+        f"archives or Parquet files are read together ({', '.join(SHARD_ENDINGS)})"
+    )
+
+
+def _may_be_shard(file: Path) -> bool:
+    return is_archive(str(file)) or is_parquet(str(file))
+
+
 def parts_of(path: Path, reading: Reading | None = None) -> set[Part]:
     """Which parts a source holds under their names; none where it is not divided."""
+    files = files_of(path)
+    if len(files) > 1:
+        return _reader_of_shards(path, files).parts(path, files, reading or Reading())
+    path = files[0]
     if is_packed(path):
         from catclf.datasets import packed
 
@@ -156,6 +211,8 @@ def parts_of(path: Path, reading: Reading | None = None) -> set[Part]:
         from catclf.datasets import folders
 
         return folders.parts(path, reading)
+    if _may_be_shard(path) and path.is_file():
+        return _reader_of_shards(path, files).parts(path, files, reading or Reading())
     if path.suffix.lower() in TABLE_ENDINGS and path.is_file():
         from catclf.datasets import table
 
@@ -169,6 +226,17 @@ def parts_of(path: Path, reading: Reading | None = None) -> set[Part]:
 
         return npz.parts(path)
     return set()
+
+
+def is_there(path: Path) -> bool:
+    """Whether a source is there: all files of a pattern. Raises DataError where none is."""
+    return all(file.exists() for file in files_of(path))
+
+
+def bytes_of(path: Path) -> int | None:
+    """The bytes of a source's file or files; None for a folder."""
+    files = files_of(path)
+    return sum(file.stat().st_size for file in files) if all(map(Path.is_file, files)) else None
 
 
 def has_both_parts(path: Path, reading: Reading | None = None) -> bool:
@@ -235,6 +303,9 @@ def holds(source: Path, file: Path) -> bool:
 
         return packed.holds(source, file)
     status = file.stat()
+    files = files_of(source)
+    if any(map(_may_be_shard, files)):
+        return any(each.exists() and each.samefile(file) for each in files)
     linked = file.is_symlink() or status.st_nlink > 1
     named = file.suffix.lower() in (*IMAGE_ENDINGS, *HEIF_ENDINGS)
     other = source.is_dir() and not named and not linked and not looks_like_image(str(file))
@@ -250,6 +321,6 @@ def _statuses(source: Path) -> Iterator[os.stat_result]:
         with suppress(DataError):  # reading it will say what is wrong, if it is read
             opened = open_source(source, part, Reading(skip_bad=True))
         if isinstance(opened, FileSource):
-            for name in opened.files:
+            for row in range(len(opened.files)):
                 with suppress(OSError, ValueError):  # it is not there
-                    yield (opened.root / name).stat()
+                    yield Path(opened.path(row)).stat()

@@ -1,7 +1,8 @@
 """Packed folders: shards in HDF5 with a manifest, read as one data set that stays on disk.
 
 That every shard is there with its size is checked when the folder is opened; its SHA-256 when its
-first image is read, once in a process, so that opening reads no pixels.
+first image is read, once in a process, so that opening reads no pixels. With ``skip_bad`` all are
+checked when it is opened, and those that are missing or damaged are left out.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ from catclf.datasets.manifest import (
     require_complete,
     sha256_of,
 )
-from catclf.datasets.sources import BLOCK, ArraySource
+from catclf.datasets.sources import BLOCK, LISTED, ArraySource
 from catclf.errors import DataError
 from catclf.maths import Pixels
+from catclf.storage.remote import Copy, is_remote, size_of, stream
 from catclf.text import counted, printable, reason
 
 OPEN = 128  # shards open at a time: a process may have 1024 files, and a shard takes two
+_MEND = "pack the images again, or leave the shard out with `skip_bad`"
 NAMED = 10_000_000  # images above which their names are not read: 1 GB
 
 
@@ -42,7 +45,11 @@ def read(folder: Path, part: Part, reading: Reading) -> ArraySource:
     if not manifest.parts:
         raise DataError(f"{shown}: has no images")
     found: Part = part if part in manifest.parts else next(iter(manifest.parts))
-    rows = PackedRows(folder, manifest, found)
+    rows, notes = PackedRows(folder, manifest, found), list[str]()
+    if reading.skip_bad and (damaged := rows.damaged()):
+        rows, notes = PackedRows(folder, manifest, found, tuple(damaged)), [_left_out(damaged)]
+        if not len(rows):
+            raise DataError(f"{shown}: {notes[0]}, and there is no other")
     rows.require_files()
     size = manifest.preprocess.size
     schema.require_size(size, reading.size, shown)
@@ -50,8 +57,17 @@ def read(folder: Path, part: Part, reading: Reading) -> ArraySource:
     preprocess = schema.recorded(made.fit, made.resampling, size, reading, shown)
     labels = rows.labels(0, len(rows))
     pixels: Any = rows  # has what is used of an array
-    name = folder.resolve().name
-    return ArraySource(shown, name, manifest.classes, labels, preprocess, pixels, rows.names())
+    name = folder.name if is_remote(folder) else folder.resolve().name
+    return ArraySource(
+        shown, name, manifest.classes, labels, preprocess, pixels, rows.names(), tuple(notes)
+    )
+
+
+def _left_out(damaged: dict[str, str]) -> str:
+    """Which shards were left out, the first ten with the reason."""
+    listed = "; ".join(why for why in list(damaged.values())[:LISTED])
+    more = "; …" if len(damaged) > LISTED else ""
+    return f"left out {counted(len(damaged), 'damaged shard')}: {listed}{more}"
 
 
 def parts(folder: Path) -> set[Part]:
@@ -70,11 +86,14 @@ class PackedRows:
 
     Shards are opened when they are read, and up to ``OPEN`` of them stay open. Slices may be asked
     for by several threads. Raises DataError for a shard that is missing, damaged or another one.
+    ``left_out`` names shards that are passed over.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, part: Part) -> None:
-        self.folder, self.part = folder, part
-        self._packed: PackedPart = manifest.parts[part]
+    def __init__(
+        self, folder: Path, manifest: Manifest, part: Part, left_out: tuple[str, ...] = ()
+    ) -> None:
+        self.folder, self.part, self.left_out = folder, part, left_out
+        self._packed: PackedPart = manifest.parts[part].without(left_out)
         self._classes, self._preprocess = manifest.classes, manifest.preprocess
         self._ends = np.cumsum([shard.images for shard in self._packed.shards])
         size = manifest.preprocess.size
@@ -83,6 +102,8 @@ class PackedRows:
         self.nbytes = int(np.prod(self.shape))
         self.chunk_rows = BLOCK
         self._open: OrderedDict[int, ArraySource] = OrderedDict()
+        self._copies: dict[int, Copy] = {}  # of shards of a remote folder
+        self._lists: dict[int, ArraySource] = {}  # labels and names of such shards
         self._verified: set[int] = set()
         self._lock = threading.Lock()
         self._each = [threading.Lock() for _ in self._packed.shards]
@@ -118,7 +139,7 @@ class PackedRows:
         """The labels of some images, indices of the classes, int64."""
         labels = np.empty(stop - start, np.int64)
         for number, begin, count, done in self._pieces(start, stop):
-            labels[done : done + count] = self._shard(number).labels[begin : begin + count]
+            labels[done : done + count] = self._listed(number).labels[begin : begin + count]
         return labels
 
     def label_of(self, name: str) -> int:
@@ -129,7 +150,7 @@ class PackedRows:
         """The images' names before they were packed; None where they had none, or are too many."""
         if len(self) > NAMED:
             return None
-        found = [self._shard(number).stored_names for number in range(len(self._ends))]
+        found = [self._listed(number).stored_names for number in range(len(self._ends))]
         if any(names is None for names in found):
             return None
         return tuple(name for names in found for name in names or ())
@@ -145,15 +166,29 @@ class PackedRows:
     def require_files(self) -> None:
         """Raise DataError unless every shard is there with its size."""
         for shard in self._packed.shards:
-            path = self.folder / shard.file
+            self._require_file(shard)
+
+    def damaged(self) -> dict[str, str]:
+        """The names of shards that cannot be used, with the reason; all of them are read."""
+        damaged = {}
+        for number, shard in enumerate(self._packed.shards):
             try:
-                size = path.stat().st_size
-            except OSError as error:
-                missing = isinstance(error, FileNotFoundError)
-                why = "the shard is missing" if missing else reason(error)
-                raise DataError(f"{printable(path)}: {why}: pack the images again") from error
-            if size != shard.bytes:
-                raise self._other(shard, f"it has {size:,} bytes and not {shard.bytes:,}")
+                self._require_file(shard)
+                self._verified_shard(number)
+            except DataError as error:
+                damaged[shard.file] = str(error).removesuffix(f": {_MEND}")
+        return damaged
+
+    def _require_file(self, shard: Shard) -> None:
+        path = self.folder / shard.file
+        try:
+            size = size_of(path)
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            why = "the shard is missing" if missing else reason(error)
+            raise DataError(f"{printable(path)}: {why}: {_MEND}") from error
+        if size != shard.bytes:
+            raise self._other(shard, f"it has {size:,} bytes and not {shard.bytes:,}")
 
     def _pieces(self, start: int, stop: int) -> list[tuple[int, int, int, int]]:
         """Shard, first row in it, number of rows, and their place, for consecutive images."""
@@ -172,11 +207,11 @@ class PackedRows:
             shard = self._packed.shards[number]
             with self._each[number]:  # other threads may verify other shards
                 if number not in self._verified:
-                    path = self.folder / shard.file
                     try:
-                        found = sha256_of(path)
+                        found = sha256_of(self._file(number))
                     except OSError as error:
-                        raise DataError(f"{printable(path)}: {reason(error)}") from error
+                        path = printable(self.folder / shard.file)
+                        raise DataError(f"{path}: {reason(error)}") from error
                     if found != shard.sha256:
                         raise self._other(shard, f"its SHA-256 begins with {found[:12]}")
                     self._verified.add(number)
@@ -185,14 +220,41 @@ class PackedRows:
     def _shard(self, number: int) -> ArraySource:
         with self._lock:
             if number not in self._open:
-                self._open[number] = self._opened(self._packed.shards[number])
+                self._open[number] = self._opened(number)
                 while len(self._open) > OPEN:
                     self._open.popitem(last=False)
             self._open.move_to_end(number)
             return self._open[number]
 
-    def _opened(self, shard: Shard) -> ArraySource:
-        source = hdf5.read(self.folder / shard.file, self.part, Reading(stream=True))
+    def _listed(self, number: int) -> ArraySource:
+        """A shard whose labels and names are asked for: a remote one is not copied for these."""
+        shard = self._packed.shards[number]
+        path = self.folder / shard.file
+        if not is_remote(path):
+            return self._shard(number)
+        if number not in self._lists:
+            try:
+                with stream(path) as file:
+                    source = hdf5.read_labels(file, path, self.part)
+            except OSError as error:
+                raise DataError(f"{printable(path)}: {reason(error)}") from error
+            self._lists[number] = self._required(source, shard)
+        return self._lists[number]
+
+    def _file(self, number: int) -> Path:
+        """The file of a shard; a remote one is copied to this machine once. Raises OSError."""
+        path = self.folder / self._packed.shards[number].file
+        if not is_remote(path):
+            return path
+        if number not in self._copies:
+            self._copies[number] = Copy.of(path)
+        return Path(self._copies[number])
+
+    def _opened(self, number: int) -> ArraySource:
+        source = hdf5.read(self._file(number), self.part, Reading(stream=True))
+        return self._required(source, self._packed.shards[number])
+
+    def _required(self, source: ArraySource, shard: Shard) -> ArraySource:
         same = source.classes == self._classes and len(source.labels) == shard.images
         if not same or source.preprocess != self._preprocess:
             raise self._other(shard, f"it holds {counted(len(source.labels), 'image')} of others")
@@ -201,5 +263,5 @@ class PackedRows:
     def _other(self, shard: Shard, why: str) -> DataError:
         return DataError(
             f"{printable(self.folder / shard.file)}: is not the shard that was packed: {why}: "
-            "pack the images again"
+            + _MEND
         )

@@ -7,7 +7,8 @@ with the hash in the manifest and was made of the same rows of the source, and w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import insort
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -86,9 +87,10 @@ class _ShardSource:
 
 @dataclass
 class _Rows:
-    """The rows of a source from some row on, handed out in shards of images."""
+    """The rows of a source from some row up to ``stop``, handed out in shards of images."""
 
     source: Source
+    stop: int
     read: Source | None = None  # the rows of ``source`` that are being read
     _blocks: Iterator[tuple[Labels, Pixels]] = field(default_factory=lambda: iter(()))
     _rest: tuple[Labels, Pixels] | None = None
@@ -98,7 +100,7 @@ class _Rows:
         """Blocks of up to so many images from row ``first`` on, and then the row after them."""
         if self._at != first:
             self._begin(first)
-        after = [len(self.source.labels)]
+        after = [self.stop]
 
         def blocks() -> Iterator[tuple[Labels, Pixels]]:
             left = images
@@ -117,10 +119,9 @@ class _Rows:
         return blocks(), after
 
     def _begin(self, first: int) -> None:
-        m, source = len(self.source.labels), self.source
-        if isinstance(source, FileSource):
-            source = replace(source, reading=replace(source.reading, every_class=False))
-        rest = rows_of(source, np.arange(first, m)) if first else source
+        rest = without_every_class(self.source)
+        if first or self.stop < len(rest.labels):
+            rest = rows_of(rest, np.arange(first, self.stop))
         self._rest = None
         self._blocks = ((rows + first, pixels) for rows, pixels in rest.blocks())
         self.read = rest
@@ -130,16 +131,25 @@ class _Rows:
         return block if block is not None else next(self._blocks, None)
 
 
+def without_every_class(source: Source) -> Source:
+    """The source, some of whose rows may have no image of a class that can be read."""
+    if isinstance(source, FileSource):
+        return replace(source, reading=replace(source.reading, every_class=False))
+    return source
+
+
 def write_folder(
     output: Path,
     parts: Mapping[Part, Source],
     compression: str = "none",
     *,
     shard_images: int | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> dict[Part, Packed]:
     """Write the parts as shards of ``shard_images`` (SHARD), each wholly or not, and a manifest.
 
-    Raises DataError and OutputError; what was written by then is kept by the next run.
+    ``elsewhere`` has the shards written by others. Raises DataError and OutputError, and what
+    ``elsewhere`` raises; what was written by then is kept by the next run.
     """
     first = next(iter(parts.values()))
     if any(source.classes != first.classes for source in parts.values()):
@@ -150,8 +160,8 @@ def write_folder(
     before = older.parts if older is not None and same else {}
     results = {}
     for part, source in parts.items():
-        packing = _Packing(output, manifest, part, source, compression, shard_images or SHARD)
-        results[part] = packing.run(before.get(part, PackedPart()).shards)
+        packing = Packing(output, manifest, part, source, compression, shard_images or SHARD)
+        results[part] = packing.run(before.get(part, PackedPart()).shards, elsewhere)
     manifest.complete = True
     manifest.write(output)
     for name in (older.files() if older else set()) - manifest.files():
@@ -161,7 +171,7 @@ def write_folder(
 
 
 @dataclass
-class _Packing:
+class Packing:
     """The work on one part."""
 
     output: Path
@@ -171,46 +181,59 @@ class _Packing:
     compression: str
     shard_images: int
 
-    def run(self, before: Sequence[Shard]) -> Packed:
+    def run(self, before: Sequence[Shard], elsewhere: Elsewhere | None = None) -> Packed:
         """Write each shard, or keep that of ``before``."""
-        packed = self.manifest.parts[self.part] = PackedPart()
-        rows, row, kept = _Rows(self.source), 0, 0
+        packed, kept = PackedPart(), 0
+        self.manifest.parts[self.part] = packed
         older = {shard.first: shard for shard in before}
-        while row < len(self.source.labels):
-            shard = older.get(row)
-            if shard is not None and self._is_right(shard, len(packed.shards)):
-                kept += 1
-            else:
-                shard = self._written(rows, row, len(packed.shards))
-            if shard is not None:
-                packed.shards.append(shard)
-                self.manifest.write(self.output)
-            row = shard.next if shard else len(self.source.labels)
+        for shard, was_there in (elsewhere or Packing.in_turn)(self, older):
+            kept += was_there
+            insort(packed.shards, shard, key=lambda each: each.first)
+            self.manifest.write(self.output)
         if not packed.shards:
             raise DataError(f"{self.source.shown}: has no images to write")
-        self._note_skipped(rows)
         images = PackedRows(self.output, self.manifest, self.part)
         labels = images.labels(0, len(images))
         self._require_every_class(labels)
         self._fingerprint(packed, images, labels)
         return Packed(labels, len(packed.shards), kept)
 
-    def _is_right(self, shard: Shard, number: int) -> bool:
-        """Whether a shard of an earlier run is what this run would write."""
+    def in_turn(self, older: Mapping[int, Shard]) -> Iterator[tuple[Shard, bool]]:
+        """Each shard, and whether it was there already."""
+        rows, row, number = _Rows(self.source, len(self.source.labels)), 0, 0
+        while row < len(self.source.labels):
+            shard = older.get(row)
+            kept = shard is not None and self.suits(shard, number) and self.is_whole(shard)
+            if not kept:
+                shard = self._written(rows, row, number)
+            if shard is None:
+                break
+            yield shard, kept
+            row, number = shard.next, number + 1
+        self._note_skipped(rows)
+
+    def suits(self, shard: Shard, number: int) -> bool:
+        """Whether this run would write a shard of those rows, and of that many images."""
         m, skips = len(self.source.labels), getattr(self.source, "reading", None)
         last = shard.next == m
         if shard.file != self._name(number) or not shard.first < shard.next <= m:
             return False
         if shard.images > self.shard_images or (shard.images < self.shard_images and not last):
             return False
-        if shard.skipped and not (skips and skips.skip_bad):
-            return False
+        return not shard.skipped or bool(skips and skips.skip_bad)
+
+    def is_whole(self, shard: Shard) -> bool:
+        """Whether a shard is there with its bytes, and was made of rows as they are now."""
         if shard.source != self._digest(shard.first, shard.next):
             return False
         path = self.output / shard.file
         with suppress(OSError):
             return path.stat().st_size == shard.bytes and sha256_of(path) == shard.sha256
         return False
+
+    def written(self, first: int, stop: int, number: int) -> Shard | None:
+        """The shard of some rows, which is written; None if none of them can be read."""
+        return self._written(_Rows(self.source, stop), first, number)
 
     def _written(self, rows: _Rows, first: int, number: int) -> Shard | None:
         blocks, after = rows.shard(first, self.shard_images)
@@ -243,10 +266,9 @@ class _Packing:
         names = self.source.names()
         digest.update(repr(list(names[first:stop]) if names else None).encode())
         if isinstance(self.source, FileSource):
-            for file in self.source.files[first:stop]:
+            for row in range(first, stop):
                 with suppress(OSError):
-                    status = (self.source.root / file).stat()
-                    digest.update(repr((status.st_size, status.st_mtime_ns)).encode())
+                    digest.update(repr(self.source.state(row)).encode())
         elif isinstance(self.source, ArraySource):
             for start in range(first, stop, _LOOKED_AT):
                 pixels = self.source.pixels[start : min(start + _LOOKED_AT, stop)]
@@ -277,3 +299,8 @@ class _Packing:
             one = self.source.classes.index(positive) if self.source.classes else 1
             digest.update((labels == one).astype(np.uint8).data)
             packed.fingerprint, packed.fingerprint_classes = digest.hexdigest(), classes
+
+
+# Gives the shards of a part in any order, and whether each was there already; the shards of an
+# earlier run are known by their first rows.
+Elsewhere = Callable[[Packing, Mapping[int, Shard]], Iterator[tuple[Shard, bool]]]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from catclf.datasets.dataset import PARTS, Part
 from catclf.datasets.names import CAT, key, match, negated
+from catclf.datasets.tree import Folder, has_images
 from catclf.errors import DataError
 from catclf.images.formats import ENDINGS
-from catclf.images.walk import SYSTEM_NAMES, is_hidden
-from catclf.text import printable, reason
+from catclf.text import printable
 
 Kind = Literal["train", "validation", "test", "other"]
 DEPTH = 5  # folders in folders that are seen through
@@ -86,18 +85,18 @@ def parts_among(kinds: Iterable[str | None]) -> set[Part]:
 class Layout:
     """Class folders by part, ``whole`` where there are no parts, and what is to be known of it."""
 
-    folder: Path
-    parts: dict[Kind, list[tuple[str, Path]]] = field(default_factory=dict)
-    whole: list[tuple[str, Path]] = field(default_factory=list)
-    places: dict[Kind, Path] = field(default_factory=dict)
+    folder: Folder
+    parts: dict[Kind, list[tuple[str, Folder]]] = field(default_factory=dict)
+    whole: list[tuple[str, Folder]] = field(default_factory=list)
+    places: dict[Kind, Folder] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
-def find_layout(root: Path) -> Layout:
+def find_layout(root: Folder) -> Layout:
     """Where parts and classes are below ``root``. Raises DataError where there are no classes."""
     folder = seen_through(root)
     layout = Layout(folder)
-    inside = folders_in(folder)
+    inside = folder.folders()
     divided = _parts_of_classes(inside)
     for kind, path in divided:
         if kind in layout.parts:
@@ -108,7 +107,7 @@ def find_layout(root: Path) -> Layout:
         layout.parts[kind] = _classes(place)
         layout.places[kind] = place
     if layout.parts:
-        taken = {path for _, path in divided}
+        taken = [path for _, path in divided]
         over = [printable(path.name) for path in inside if path not in taken]
         if over:
             layout.notes.append(f"passed over beside the parts: {', '.join(over[:10])}")
@@ -118,16 +117,16 @@ def find_layout(root: Path) -> Layout:
     _require_classes(root, folder, inside)
     layout.whole = _classes(folder)
     if folder != root:
-        layout.notes.append(f"its classes are those of {printable(folder)}")
+        layout.notes.append(f"its classes are those of {folder.shown}")
     return layout
 
 
-def seen_through(folder: Path) -> Path:
+def seen_through(folder: Folder) -> Folder:
     """The folder that holds something, where wrappers hold one folder and nothing else."""
     place = folder
     for _ in range(DEPTH):
-        inside = folders_in(place)
-        if len(inside) != 1 or not folders_in(inside[0]) or has_images(place):
+        inside = place.folders()
+        if len(inside) != 1 or not inside[0].folders() or has_images(place):
             return place
         if part_kind(inside[0].name) and part_kind(place.name) is None:
             return place  # a single part is one
@@ -135,70 +134,35 @@ def seen_through(folder: Path) -> Path:
     return folder
 
 
-def folders_in(folder: Path) -> list[Path]:
-    """The folders in a folder by name, without those that are hidden or a system's."""
-    try:
-        return sorted(p for p in folder.iterdir() if not is_hidden(p.name) and _is_folder(p))
-    except OSError as error:
-        raise DataError(f"{printable(folder)}: cannot be listed: {reason(error)}") from error
+def _classes(folder: Folder) -> list[tuple[str, Folder]]:
+    return [(path.name, path) for path in folder.folders()]
 
 
-def has_images(folder: Path) -> bool:
-    """Whether a file right in this folder has the ending of an image."""
-    return any(Path(name).suffix.lower() in ENDINGS for name in loose_files(folder))
-
-
-def loose_files(folder: Path) -> Iterator[str]:
-    """The names of what lies right in this folder and is no folder, in no order."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not is_hidden(entry.name) and not _is_folder(Path(entry.path)):
-                yield entry.name
-
-
-def system_folders(folder: Path) -> list[str]:
-    """The names of folders that systems made in this one, without those that are hidden."""
-    with os.scandir(folder) as entries:
-        names = [e.name for e in entries if e.name.casefold() in SYSTEM_NAMES]
-    return sorted(name for name in names if not name.startswith(".") and (folder / name).is_dir())
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _classes(folder: Path) -> list[tuple[str, Path]]:
-    return [(path.name, path) for path in folders_in(folder)]
-
-
-def _parts_of_classes(inside: Sequence[Path]) -> list[tuple[Kind, Path]]:
+def _parts_of_classes(inside: Sequence[Folder]) -> list[tuple[Kind, Folder]]:
     """The folders that are parts: named so, and holding class folders."""
     kinds = []
     for path in sorted(inside, key=lambda path: len(path.name)):
         kind = part_kind(path.name)
-        if kind is not None and folders_in(path) and folders_in(seen_through(path)):
+        if kind is not None and path.folders() and seen_through(path).folders():
             kinds.append((kind, path))
     return kinds if any(kind != "other" for kind, _ in kinds) else []
 
 
-def _hold_parts(inside: Sequence[Path]) -> bool:
+def _hold_parts(inside: Sequence[Folder]) -> bool:
     """Whether each of several folders holds parts: cat/train, cat/test, dog/train, …"""
     if len(inside) < 2:
         return False
     for path in inside:
-        kinds = {part_kind(each.name) for each in folders_in(path)}
+        kinds = {part_kind(each.name) for each in path.folders()}
         if "train" not in kinds or None in kinds or has_images(path):
             return False
     return True
 
 
-def _turned(layout: Layout, inside: Sequence[Path]) -> Layout:
+def _turned(layout: Layout, inside: Sequence[Folder]) -> Layout:
     """The parts of a tree whose class folders hold them."""
     for path in inside:
-        for each in folders_in(path):
+        for each in path.folders():
             kind = part_kind(each.name)
             assert kind is not None
             layout.parts.setdefault(kind, []).append((path.name, each))
@@ -206,19 +170,19 @@ def _turned(layout: Layout, inside: Sequence[Path]) -> Layout:
     return layout
 
 
-def _require_classes(root: Path, folder: Path, inside: Sequence[Path]) -> None:
+def _require_classes(root: Folder, folder: Folder, inside: Sequence[Folder]) -> None:
     """Raise DataError where folders are parts, belongings of a data set, or copies of one."""
     names = [path.name for path in inside]
-    shown = printable(root)
+    shown = root.shown
     listed = " and ".join(printable(name) for name in names[:6])
     if len(names) < 2:
         return
     about = {key(name) for name in names}
     if all(part_kind(name) for name in names):
-        first = f"{printable(folder)}/{printable(names[0])}"
+        first = inside[0].inner(CAT)
         raise DataError(
             f"{shown}: {listed} are parts of a data set, not classes: each needs class folders, "
-            f"such as {first}/cat{named_after_classes(inside)}"
+            f"such as {first}{named_after_classes(inside)}"
         )
     if about <= _IMAGES | _ABOUT or (
         about & _ABOUT and all(part_kind(n) or key(n) in _IMAGES | _ABOUT for n in names)
@@ -230,11 +194,11 @@ def _require_classes(root: Path, folder: Path, inside: Sequence[Path]) -> None:
     if copies := _repeated(inside):
         raise DataError(
             f"{shown}: {listed} hold the same folders ({copies}), so these are the classes: give "
-            f"`data={printable(inside[0])}`"
+            f"`data={inside[0].shown}`"
         )
 
 
-def _repeated(inside: Sequence[Path]) -> str:
+def _repeated(inside: Sequence[Folder]) -> str:
     """The folders that all of several hold, where they hold nothing else; "" if they do not.
 
     Outer names that are cat, or a class and its negation, are classes; numbers inside are not.
@@ -246,7 +210,7 @@ def _repeated(inside: Sequence[Path]) -> str:
     seen: Counter[str] = Counter()
     spelled: dict[str, str] = {}
     for path in inside:
-        inner = folders_in(path)
+        inner = path.folders()
         if not inner or has_images(path):
             return ""
         for each in inner:
@@ -259,12 +223,12 @@ def _repeated(inside: Sequence[Path]) -> str:
     return ", ".join(printable(name) for name in list(spelled.values())[:6])
 
 
-def named_after_classes(folders: Sequence[Path]) -> str:
+def named_after_classes(folders: Sequence[Folder]) -> str:
     """A hint at labels in file names, where files of these folders have two or more."""
     from catclf.datasets.folders import label_in_name
 
     for path in folders:
-        names = (name for name in loose_files(path) if Path(name).suffix.lower() in ENDINGS)
+        names = (name for name in path.loose_files() if Path(name).suffix.lower() in ENDINGS)
         labels = {label_in_name(name) for name in names} - {""}
         if 2 <= len(labels) <= 200:
             some = ", ".join(printable(name) for name in sorted(labels)[:3])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
 from catclf.datasets.dataset import Dataset, Labels, Reading
 from catclf.datasets.names import CAT, key, match, negated
 from catclf.errors import DataError, ImageError
-from catclf.images.pool import decode_all
+from catclf.images.member import Member, Unreadable
+from catclf.images.pool import Failed, decode_all
 from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
 from catclf.samples import IndexedImages
@@ -28,20 +30,31 @@ SMALL = 64  # height and width of images that are brought to no other size
 
 
 def size_of_files(root: Path, files: Sequence[str], reading: Reading) -> int:
-    """Height and width that image files are brought to: the size wanted, or the default.
+    """Height and width that image files are brought to: the size wanted, or the default."""
+    places = np.unique(np.linspace(0, len(files) - 1, SAMPLED).astype(int)).tolist()
+    return size_of_images((place_of(root, files[place]) for place in places), reading)
+
+
+def size_of_images(some: Iterable[str], reading: Reading) -> int:
+    """The same of images of which ``some`` are spread over all.
 
     A default above SMALL is for images with more pixels than that: for those whose shorter side
-    has, in the median of some of them spread over the list.
+    has, in the median of them.
     """
     from catclf.images.decode import dimensions
 
     if reading.size or reading.default_size <= SMALL:
         return reading.size or reading.default_size
     sides = []
-    for place in np.unique(np.linspace(0, len(files) - 1, SAMPLED).astype(int)).tolist():
+    for path in some:
         with suppress(ImageError):  # decoding says what is wrong with a file
-            sides.append(min(dimensions(root / files[place])))
+            sides.append(min(dimensions(path)))
     return reading.default_size if sides and np.median(sides) > SMALL else SMALL
+
+
+def place_of(root: Path, file: str) -> str:
+    """The path of a file below ``root``, or a member of an archive, which has none."""
+    return file if isinstance(file, Member) else str(root / file)
 
 
 class Source(Protocol):
@@ -90,7 +103,11 @@ class ArraySource:
 
 @dataclass
 class FileSource:
-    """Image files. ``lines`` are their line numbers in a manifest, for messages."""
+    """Image files, or members of archives.
+
+    ``lines`` are their lines in a table, for messages; ``damage`` are those of ``notes`` that say
+    what could not be listed.
+    """
 
     shown: str
     name: str
@@ -103,11 +120,11 @@ class FileSource:
     lines: Sequence[int] | None = None
     skipped: list[tuple[int, str]] = field(default_factory=list)  # rows and reasons
     notes: tuple[str, ...] = ()
+    damage: tuple[str, ...] = ()
 
     def blocks(self) -> Iterator[tuple[Labels, Pixels]]:
-        paths = (str(self.root / file) for file in self.files)
         decoded = decode_all(
-            paths, self.preprocess, self.reading.limits, workers=self.reading.workers
+            _Inputs(self), self.preprocess, self.reading.limits, workers=self.reading.workers
         )
         rows: list[int] = []
         images: list[Pixels] = []
@@ -132,6 +149,28 @@ class FileSource:
 
     def names(self) -> Sequence[str] | None:
         return self.files
+
+    def path(self, row: int) -> str:
+        """The image of a row, as it is decoded."""
+        return place_of(self.root, self.files[row])
+
+    def state(self, row: int) -> tuple[int, ...]:
+        """Numbers that change with the image's file. Raises OSError."""
+        path = self.path(row)
+        place = path.place if isinstance(path, Member) else ()
+        status = os.stat(path.archive if isinstance(path, Member) else path)  # noqa: PTH116
+        return (*place, status.st_size, status.st_mtime_ns)
+
+    def of(self, rows: Labels) -> Self:
+        """Only these rows."""
+        lines = None if self.lines is None else [self.lines[row] for row in rows.tolist()]
+        files = [self.files[row] for row in rows.tolist()]
+        return replace(self, labels=self.labels[rows], files=files, lines=lines, skipped=[])
+
+    @property
+    def names_are_whole(self) -> bool:
+        """Whether the name of an image begins with that of the file that it is in."""
+        return bool(self.files) and isinstance(self.files[0], Member)
 
     def label_of(self, row: int) -> str:
         """The file, and its line where it came from a manifest."""
@@ -168,17 +207,27 @@ class FileSource:
                 raise DataError(f"{self.shown}: no image of class {printable(name)} can be read")
 
 
+class _Inputs(Sequence[str | Failed]):
+    """The images of a source as they are decoded; as many as are known need no other process."""
+
+    def __init__(self, source: FileSource) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source.files)
+
+    def __getitem__(self, row: Any) -> Any:
+        if row >= len(self):
+            raise IndexError(row)
+        path = self._source.path(row)
+        return (str(path), path.failure) if isinstance(path, Unreadable) else path
+
+
 def rows_of(source: Source, rows: Labels) -> Source:
     """Only these rows of a source, in their order, which must be ascending."""
     names = source.names()
     if isinstance(source, FileSource):
-        return replace(
-            source,
-            labels=source.labels[rows],
-            files=[source.files[row] for row in rows.tolist()],
-            lines=[source.lines[row] for row in rows.tolist()] if source.lines else None,
-            skipped=[],
-        )
+        return source.of(rows)
     assert isinstance(source, ArraySource)
     pixels: Any = IndexedImages(source.pixels, rows)  # has what is used of an array
     return replace(

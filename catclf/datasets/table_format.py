@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TextIO
+from io import TextIOWrapper
+from typing import BinaryIO, Protocol, TextIO
 
-from catclf.datasets.names import key, other_spelling
+from catclf.datasets.names import key
 from catclf.errors import DataError
 from catclf.text import printable
 
@@ -29,6 +30,14 @@ _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _START = 65536  # bytes by which encoding and separator are recognised
 
 
+class Openable(Protocol):
+    """The file of a table."""
+
+    @property
+    def ending(self) -> str: ...
+    def open(self) -> BinaryIO: ...
+
+
 @dataclass(frozen=True)
 class Format:
     """How to open a table; ``skipped`` lines precede its header."""
@@ -38,10 +47,10 @@ class Format:
     skipped: int
     notes: tuple[str, ...]
 
-    def open(self, path: Path) -> TextIO:
+    def open(self, table: Openable) -> TextIO:
         """The text after the skipped lines; bytes that are no text are kept for file names."""
         errors = "surrogateescape" if self.encoding == "utf-8-sig" else "strict"
-        file = path.open(encoding=self.encoding, errors=errors, newline="")
+        file = TextIOWrapper(table.open(), self.encoding, errors, newline="")
         for _ in range(self.skipped):
             file.readline()
         return file
@@ -59,9 +68,9 @@ class Columns:
     notes: tuple[str, ...] = ()
 
 
-def find_format(path: Path) -> Format:
+def find_format(table: Openable) -> Format:
     """Encoding and separator by a table's first bytes. Raises OSError and UnicodeError."""
-    with path.open("rb") as file:
+    with table.open() as file:
         start = file.read(_START)
     encoding = _encoding(start)
     notes = [] if encoding == "utf-8-sig" else ["is read as UTF-16"]
@@ -70,7 +79,7 @@ def find_format(path: Path) -> Format:
     else:
         text = start[: len(start) & ~1].decode(encoding, "replace")
     first, _, _ = text.partition("\n")
-    default = "\t" if path.suffix.lower() == ".tsv" else ","
+    default = "\t" if table.ending == ".tsv" else ","
     if stated := re.fullmatch(r"sep=(.)\r?", first):
         return Format(encoding, stated[1], 1, tuple(notes))
     delimiter = _delimiter(first.rstrip("\r"), default)
@@ -80,20 +89,27 @@ def find_format(path: Path) -> Format:
 
 
 def find_columns(
-    first: list[str], wanted: tuple[str, str] | None, root: Path, shown: str
+    first: list[str],
+    wanted: tuple[str, str] | None,
+    is_file: Callable[[str], bool],
+    shown: str,
+    paths: tuple[str, ...] = PATH_COLUMNS,
 ) -> Columns:
-    """Which columns hold paths, labels and parts, by the first row. Raises DataError."""
+    """Which columns hold paths, labels and parts, by the first row. Raises DataError.
+
+    ``paths`` are names of columns of paths, the likeliest first.
+    """
     header = [_plain(name) for name in first]
     if wanted is not None:
         path, label = (_wanted(name, first, shown) for name in wanted)
         return Columns(path, label, _first_of(SPLIT_COLUMNS, header), len(first))
-    path_column = _first_of(PATH_COLUMNS, header)
+    path_column = _first_of(paths, header)
     label_column = _first_of(LABEL_COLUMNS, header)
     if path_column is not None and label_column is not None:
         return Columns(path_column, label_column, _first_of(SPLIT_COLUMNS, header), len(first))
     if len(first) == 2:
         for column in (0, 1):
-            if first[column].strip() and _is_file(root, first[column]):
+            if first[column].strip() and is_file(first[column]):
                 order = ("path", "label") if column == 0 else ("label", "path")
                 note = f"has no header: its columns are taken as {order[0]} and {order[1]}"
                 return Columns(column, 1 - column, None, 2, False, (note,))
@@ -103,6 +119,12 @@ def find_columns(
         f"{shown}: line 1: has no column {kind} (or {', '.join(known[1:6])}, …); it has {held}: "
         "`columns=path,label` names others"
     )
+
+
+def find_label(columns: list[str]) -> str | None:
+    """The column that holds labels, by its name."""
+    place = _first_of(LABEL_COLUMNS, [_plain(name) for name in columns])
+    return None if place is None else columns[place]
 
 
 def _encoding(start: bytes) -> str:
@@ -152,10 +174,3 @@ def _wanted(name: str, first: list[str], shown: str) -> int:
         return int(name) - 1
     held = ", ".join(printable(each) for each in first[:20]) or "nothing"
     raise DataError(f"{shown}: line 1: has no column {printable(name)}; it has {held}")
-
-
-def _is_file(root: Path, name: str) -> bool:
-    try:
-        return (root / name).is_file() or other_spelling(root, name) is not None
-    except (OSError, ValueError):
-        return False

@@ -54,7 +54,13 @@ class Part:
         """The name of a measured image, or its number where it has none."""
         row = int(self.rows[index])
         names = self.source.names()
-        return f"{self.label} {printable(names[row]) if names else f'image {row}'}"
+        return self.called(printable(names[row]) if names else f"image {row}")
+
+    def called(self, name: str) -> str:
+        """A name of an image with that of its part, unless it begins with that of its archive."""
+        source = self.source
+        whole = isinstance(source, FileSource) and source.names_are_whole
+        return name if whole else f"{self.label} {name}"
 
     def class_name(self, index: int) -> str:
         """The class of a measured image."""
@@ -177,8 +183,10 @@ def _fractions(a: Part, b: Part) -> Iterator[tuple[str, float, float]]:
 def _unreadable(part: Part) -> Iterable[Finding]:
     source = part.source
     if isinstance(source, FileSource):
+        for damage in source.damage:
+            yield Finding("damaged", f"{part.label}: {damage}")
         for row, why in source.skipped:
-            yield Finding("unreadable", f"{part.label} {source.label_of(row)}: {why}")
+            yield Finding("unreadable", f"{part.called(source.label_of(row))}: {why}")
 
 
 def _too_small(part: Part, smallest: int) -> Iterator[Finding]:
@@ -189,7 +197,7 @@ def _too_small(part: Part, smallest: int) -> Iterator[Finding]:
     if not isinstance(source, FileSource):
         return
     for index, row in enumerate(part.rows.tolist()):
-        width, height = dimensions(source.root / source.files[row])
+        width, height = dimensions(source.path(row))
         if 2 * min(width, height) < smallest:
             yield Finding("small", f"small image: {part.image(index)} has {width}x{height} pixels")
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
 from catclf.features.base import Phase, Read, Rows, require_images, silent
+from catclf.features.compiled import kernels
 from catclf.features.stacked_layers import FirstLayer, SecondLayer
 from catclf.features.stacked_learn import First, Second, learn_first, learn_second
 from catclf.features.stacked_recipe import Recipe
@@ -25,6 +26,7 @@ from catclf.maths import Pixels
 from catclf.parallel import Team, blas_threads
 from catclf.samples import Images
 
+COMPILED_AFTER = 1000  # images; compiling takes as long as it saves on so many more
 ENERGY_LIMIT = 1e6
 SCORE_LIMIT = 1e6  # of an atom, some tens in earnest: sixth powers stay finite in float32
 
@@ -40,6 +42,7 @@ class StackedFeatures:
         self._learned = first, second
         self._first = FirstLayer(size, recipe, *first[:4])
         self._second = SecondLayer(recipe, *second)
+        self._seen = 0  # images, until compiled loops are used
 
     @classmethod
     def restore(cls, settings: dict[str, Any], size: int, read: Read) -> StackedFeatures:
@@ -113,8 +116,10 @@ class StackedFeatures:
         """Rows (k, n), each image by itself."""
         require_images(images, self._size)
         rows = np.empty((len(images), self.n), dtype=np.float32)
+        self._seen += len(images)
+        loops = kernels(self._seen > COMPILED_AFTER)
         for image, row in zip(images, rows, strict=True):
-            row[...] = self._second.row(self._first.map(image))
+            row[...] = self._second.row(self._first.map(image, loops), loops)
         return rows
 
 

@@ -6,6 +6,8 @@ BLAS thread.
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,36 +49,44 @@ class FirstLayer:
         for step in range(self.steps):
             self._boxes[step, step * recipe.stride : step * recipe.stride + recipe.patch] = 1.0
 
-    def map(self, image: Pixels) -> Rows:
-        """The map (G, G, C), float32."""
+    def map(self, image: Pixels, kernels: ModuleType | None = None) -> Rows:
+        """The map (G, G, C), float32; ``kernels`` are compiled loops, with the same bits."""
         places = self._recipe.places
-        pooled = self.pooled(image).reshape(places**2, -1)
+        pooled = self.pooled(image, kernels).reshape(places**2, -1)
         return (pooled @ self._directions - self._mean).reshape(places, places, -1)
 
-    def pooled(self, image: Pixels) -> Rows:
+    def pooled(self, image: Pixels, kernels: ModuleType | None = None) -> Rows:
         """What is projected, (G, G, 2 k1): both signs, of filters and then of mirrored ones."""
         recipe, steps = self._recipe, self.steps
         pixels = reduce(image, self._reduction) - MIDDLE
-        windows = cut(pixels, recipe.patch)[:: recipe.stride, :: recipe.stride]
-        inverse = self._inverse_deviations(pixels)[:, :, None]
+        inverse = self._inverse_deviations(pixels)
         lines = max(1, BAND // steps)
         patches = np.ones((lines, steps, recipe.numbers + 1), np.float32)
         signed = np.empty((2, steps, recipe.places, recipe.first_atoms), np.float32)
         for start in range(0, steps, lines):
             band = slice(start, min(start + lines, steps))
-            count = band.stop - start
-            P = patches[:count]
-            for row in range(recipe.patch):
-                part = slice(row * recipe.patch * 3, (row + 1) * recipe.patch * 3)
-                np.multiply(windows[band, :, row], inverse[band], out=P[:, :, part])
-            Z = P.reshape(count * steps, -1) @ self._weights
-            shrink(Z, recipe.first_threshold)
-            strong = Z.reshape(count, steps, -1)
-            np.matmul(self._pool, strong, out=signed[0, band])
-            np.abs(strong, out=strong)
-            np.matmul(self._pool, strong, out=signed[1, band])
+            P = patches[: band.stop - start]
+            self._cut(pixels, inverse, start, P, kernels)
+            Z = P.reshape(len(P) * steps, -1) @ self._weights
+            absolute = shrink(Z, recipe.first_threshold, kernels)
+            for sign, strong in enumerate((Z, absolute)):
+                np.matmul(self._pool, strong.reshape(len(P), steps, -1), out=signed[sign, band])
         both = self._pool @ signed.reshape(2, steps, -1)  # (2, G, G k1)
         return np.sqrt(two_signs(*both.reshape(2, recipe.places, recipe.places, -1)))
+
+    def _cut(
+        self, pixels: Rows, inverse: Rows, start: int, P: Rows, kernels: ModuleType | None
+    ) -> None:
+        """P (lines, steps, d + 1) := patches from line ``start`` on, divided by deviations."""
+        patch, stride = self._recipe.patch, self._recipe.stride
+        if kernels:
+            kernels.patches(pixels.reshape(len(pixels), -1), inverse, start, stride, patch, P)
+            return
+        windows = cut(pixels, patch)[::stride, ::stride][start : start + len(P)]
+        factors = inverse[start : start + len(P), :, None]
+        for row in range(patch):
+            part = slice(row * patch * 3, (row + 1) * patch * 3)
+            np.multiply(windows[:, :, row], factors, out=P[:, :, part])
 
     def _inverse_deviations(self, pixels: Rows) -> Rows:
         """1 / sqrt(variance + ε) of each patch, (steps, steps)."""
@@ -112,8 +122,8 @@ class SecondLayer:
         pool = tents(recipe.second_steps, recipe.grid)
         self._pool = np.kron(pool, pool)  # (g², steps²)
 
-    def row(self, map_: Rows) -> Rows:
-        """The row (n,), float32."""
+    def row(self, map_: Rows, kernels: ModuleType | None = None) -> Rows:
+        """The row (n,), float32; ``kernels`` are compiled loops, with the same bits."""
         recipe = self._recipe
         x = self.windows(map_) @ self._directions - self._mean
         half = recipe.second_atoms // 2
@@ -123,7 +133,8 @@ class SecondLayer:
             atoms = slice(start, min(start + ATOMS, half))
             E = _product(x[:, : self._even], self._atoms[: self._even, atoms])
             O = _product(x[:, self._even :], self._atoms[self._even :, atoms])  # noqa: E741
-            plain, mirrored = self._pooled(np.add(E, O)), self._pooled(np.subtract(E, O, out=E))
+            powers = [_product(self._pool, one) for one in sixth_powers(E, O, kernels)]
+            plain, mirrored = np.stack(powers[:2], axis=1), np.stack(powers[2:], axis=1)
             if recipe.flip:
                 pooled[:, :, 0, atoms] = (plain + self._turned(mirrored)) * HALF
             else:
@@ -136,27 +147,35 @@ class SecondLayer:
         """Windows (steps², q² C) of a map, each divided by its root mean square."""
         return normalised(all_windows(map_, self._recipe.window), self._floor)
 
-    def _pooled(self, Z: Rows) -> Rows:
-        """max(±Z, 0)⁶ of Z (steps², k) over regions: (g², 2, k). Changes Z."""
-        strong = np.maximum(Z, ZERO)
-        np.minimum(Z, ZERO, out=Z)
-        found = np.empty((len(self._pool), 2, Z.shape[1]), np.float32)
-        for sign, one in enumerate((strong, Z)):
-            one *= one * one
-            one *= one
-            found[:, sign] = self._pool @ one
-        return found
-
     def _turned(self, pooled: Rows) -> Rows:
         """Regions (g², 2, k) with left and right exchanged."""
         grid = self._recipe.grid
         return pooled.reshape(grid, grid, -1)[:, ::-1].reshape(pooled.shape)
 
 
-def shrink(Z: Rows, threshold: float) -> None:
-    """Z := sign(Z) max(|Z| - t, 0), in place."""
+def shrink(Z: Rows, threshold: float, kernels: ModuleType | None = None) -> Rows:
+    """Z := sign(Z) max(|Z| - t, 0), in place; the result is |Z| of that."""
     t = np.float32(threshold)
+    if kernels and Z.size % kernels.LANES == 0:
+        absolute = np.empty_like(Z)
+        kernels.shrink(Z.reshape(-1), t, absolute.reshape(-1))
+        return absolute
     Z -= np.clip(Z, -t, t)
+    return np.abs(Z)
+
+
+def sixth_powers(E: Rows, O: Rows, kernels: ModuleType | None = None) -> list[Rows]:  # noqa: E741
+    """max(±Z, 0)⁶ for Z = E + O, and for E - O: four arrays."""
+    if kernels and E.size % kernels.LANES == 0:
+        found = [np.empty_like(E) for _ in range(4)]
+        kernels.sixth_powers(E.reshape(-1), O.reshape(-1), *(one.reshape(-1) for one in found))
+        return found
+    plain, mirrored = np.add(E, O), np.subtract(E, O)
+    found = [limit(Z, ZERO) for Z in (plain, mirrored) for limit in (np.maximum, np.minimum)]
+    for one in found:
+        one *= one * one
+        one *= one
+    return found
 
 
 def two_signs(signed: Rows, absolute: Rows) -> Rows:

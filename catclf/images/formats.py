@@ -90,17 +90,25 @@ def _unsupported(format: str) -> ImageError:
 
 
 def looks_like_image(path: str) -> bool:
-    """Whether a file whose ending is not an image's begins like one that is read here.
-
-    Formats with a short mark are looked at more closely: many texts begin with BM or P5.
-    """
+    """Whether a file whose ending is not an image's begins like one that is read here."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
-            start = file.read(64)
-            file.seek(0)
-            format, _ = sniff(file)
-    except (OSError, ImageError):
+            return sniffed(file)
+    except OSError:
+        return False
+
+
+def sniffed(file: BinaryIO) -> bool:
+    """The same of an open file.
+
+    Formats with a short mark are looked at more closely: many texts begin with BM or P5.
+    """
+    start = file.read(64)
+    file.seek(0)
+    try:
+        format, _ = sniff(file)
+    except ImageError:
         return False
     if format == "BMP":
         return start[14:18] in _BMP_HEADERS

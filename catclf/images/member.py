@@ -1,4 +1,4 @@
-"""An image inside a tar or zip archive, read as bytes by the process that decodes it."""
+"""An image inside another file, read as bytes by the process that decodes it, or sent to it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import struct
 import zlib
 from io import BytesIO
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from catclf.errors import ImageError
 from catclf.text import counted
@@ -17,27 +17,43 @@ if TYPE_CHECKING:
 Place = tuple[int, int, int, int, int]  # offset, bytes there, bytes, checksum, kind
 _PLACE = struct.Struct("<QQQIB")
 TAR, STORED, DEFLATED = range(3)
+CONTENT = b"="  # the first byte of an image on its way to another process
 _LOCAL = struct.Struct("<4s22xHH")  # of a zip: mark, then the lengths of name and extra field
 
 
 class Member(str):
     """An image in an archive: shown as ``archive.tar:member.jpg``, and where its bytes are."""
 
-    __slots__ = ("archive", "place")
+    __slots__ = ("_place", "archive")
 
     archive: str
-    place: Place
+    _place: bytes  # packed: a million members then take 220 MB, and not 330
 
     @classmethod
-    def of(cls, archive: str, name: str, place: Place) -> Member:
+    def of(cls, archive: str, name: str, place: Place) -> Self:
         """The member ``name`` at an offset of the archive."""
-        member = cls(f"{archive}:{name}")
-        member.archive, member.place = archive, place
+        return cls.shown(f"{archive}:{name}", archive, place)
+
+    @classmethod
+    def shown(cls, name: str, archive: str, place: Place) -> Self:
+        """The bytes at an offset of a file, shown under any name."""
+        member = cls(name)
+        member.archive, member._place = archive, _PLACE.pack(*place)
         return member
+
+    @property
+    def place(self) -> Place:
+        """Where its bytes are."""
+        return _PLACE.unpack(self._place)
+
+    @property
+    def name(self) -> str:
+        """Its name in the archive."""
+        return self[len(self.archive) + 1 :]
 
     def packed(self) -> bytes:
         """What another process needs to read it."""
-        return _PLACE.pack(*self.place) + os.fsencode(self.archive)
+        return self._place + os.fsencode(self.archive)
 
     @classmethod
     def unpacked(cls, content: bytes) -> Member:
@@ -50,9 +66,7 @@ class Member(str):
         if not size:
             raise ImageError("empty", "is empty")
         if max(size, stored) > limits.file_bytes:
-            raise ImageError(
-                "too-large", f"has {counted(size, 'byte')}, more than {limits.file_bytes}"
-            )
+            raise _too_large(size, limits)
         descriptor = os.open(self.archive, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if kind != TAR:
@@ -64,6 +78,56 @@ class Member(str):
         if len(content) != size or (kind != TAR and zlib.crc32(content) != checksum):
             raise ImageError("damaged", "is damaged in its archive: bytes are missing or changed")
         return BytesIO(content)
+
+
+class Unreadable(Member):
+    """A member that its archive holds in a way that is not read."""
+
+    __slots__ = ("failure",)
+
+    failure: ImageError
+
+    @classmethod
+    def because(cls, archive: str, name: str, failure: ImageError) -> Unreadable:
+        """The member ``name`` with the reason."""
+        member = cls.of(archive, name, (0, 0, 0, 0, TAR))
+        member.failure = failure
+        return member
+
+    def open(self, limits: Limits) -> BytesIO:
+        raise self.failure
+
+
+class Content(Member):
+    """An image whose bytes are here, for they lie in no place of their own in its file."""
+
+    __slots__ = ("frame",)
+
+    frame: bytes  # the mark of a content, and its bytes
+
+    @classmethod
+    def holding(cls, archive: str, name: str, content: bytes) -> Content:
+        """The image ``name`` of a file."""
+        return cls.framed(archive, name, CONTENT + content)
+
+    @classmethod
+    def framed(cls, archive: str, name: str, frame: bytes) -> Content:
+        """The same of bytes that begin with the mark."""
+        image = cls.of(archive, name, (0, 0, len(frame) - 1, 0, TAR))
+        image.frame = frame
+        return image
+
+    def open(self, limits: Limits) -> BytesIO:
+        size = len(self.frame) - 1
+        if not size:
+            raise ImageError("empty", "is empty")
+        if size > limits.file_bytes:
+            raise _too_large(size, limits)
+        return BytesIO(memoryview(self.frame)[1:])
+
+
+def _too_large(size: int, limits: Limits) -> ImageError:
+    return ImageError("too-large", f"has {counted(size, 'byte')}, more than {limits.file_bytes}")
 
 
 def _start(file: BinaryIO, offset: int) -> int:

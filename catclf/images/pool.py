@@ -35,6 +35,7 @@ _GATHER = 0.001  # seconds in which more answers come: each look at them takes a
 _NAME = 4096  # bytes of a name that is longer than the system takes
 _WINDOW = 512  # images underway, or fewer when they are large
 _WINDOW_BYTES = 64 * 1024 * 1024
+_CARRIED = _WINDOW_BYTES // _WINDOW  # bytes that an image brings along in the place of one more
 _STARTS = 3  # workers that die before they were ready, after which none is started again
 
 
@@ -81,13 +82,15 @@ def decode_batches(
 
 
 @contextmanager
-def getting_ready(paths: Iterable[str | Failed]) -> Iterator[list[Decoder]]:
+def getting_ready(
+    paths: Iterable[str | Failed], workers: int | None = None
+) -> Iterator[list[Decoder]]:
     """Processes for these inputs, if any, which get ready while their settings are read."""
     started: list[Decoder] = []
     try:
         if not _are_few(paths):
             with suppress(OSError):  # then decoding will say what is wrong
-                for _ in range(min(_EARLY, _usual_workers())):
+                for _ in range(min(_EARLY, workers or _usual_workers())):
                     started.append(Decoder())
         yield started
     finally:
@@ -179,10 +182,12 @@ class _Pool:
         last: BaseException | None = None
         try:
             for path in paths:
-                self._space.acquire()
-                if self._closed:
-                    return
                 job = Job(*path) if isinstance(path, tuple) else Job(path, None)
+                job.room = min(self._window, 1 + job.carries // _CARRIED)
+                for _ in range(job.room):
+                    self._space.acquire()
+                    if self._closed:
+                        return
                 self._incoming.append(job)
                 if len(self._incoming) == 1:
                     self._signal()
@@ -209,9 +214,9 @@ class _Pool:
 
     def _refused(self, job: Job) -> bool:
         """Answer here what cannot or need not be sent: it fails at once."""
-        if len(job.name) < _NAME and self._failed_starts < _STARTS:
+        if (len(job.name) < _NAME or job.carries) and self._failed_starts < _STARTS:
             return False
-        job.result = decode_one(job.path, self._preprocess, self._limits)[1]
+        job.answer(decode_one(job.path, self._preprocess, self._limits)[1])
         return True
 
     def _hand_out(self) -> None:
@@ -240,18 +245,20 @@ class _Pool:
         if not self._workers:
             while self._waiting:
                 job = self._waiting.popleft()
-                job.result = decode_one(job.path, self._preprocess, self._limits)[1]
+                job.answer(decode_one(job.path, self._preprocess, self._limits)[1])
         return False
 
     def _finished(self) -> list[Outcome]:
         """The inputs at the head of the order that have their result."""
         batch: list[Outcome] = []
+        room = 0
         while self._order and self._order[0].result is not None:
             job = self._order.popleft()
             assert job.result is not None
             batch.append((job.path, job.result))
+            room += job.room
         if batch:
-            self._space.release(len(batch))
+            self._space.release(room)
         return batch
 
     def _wait(self) -> None:
@@ -277,7 +284,7 @@ class _Pool:
         elif dead.jobs and not dead.died_idle:
             how = f"by signal {-code}" if code < 0 else f"with code {code}"
             message = f"ended its decoder {how}: it may need too much memory"
-            dead.jobs.popleft().result = ImageError("crashed", message)
+            dead.jobs.popleft().answer(ImageError("crashed", message))
         self._waiting.extendleft(reversed(dead.jobs))
 
     def _close(self, feeder: threading.Thread) -> None:

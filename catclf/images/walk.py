@@ -49,6 +49,11 @@ class LeftOut:
         """Count one file."""
         self.endings[os.path.splitext(name)[1].lower()] += 1
 
+    def update(self, others: LeftOut) -> None:
+        """Count those of another source, too."""
+        self.endings.update(others.endings)
+        self.links += others.links
+
     def __bool__(self) -> bool:
         return bool(self.endings or self.links)
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from catclf.errors import ImageError
 from catclf.images import decode
-from catclf.images.member import Member
+from catclf.images.member import CONTENT, Content, Member
 from catclf.images.preprocess import Limits, Preprocess
 
 NAME = struct.Struct("<I")  # bytes of what follows: the settings, then names
@@ -25,17 +25,21 @@ ANSWER = struct.Struct("<?I")  # whether it succeeded; bytes of pixels or of the
 READY = b"+"  # sent once, when names can be taken
 
 
-_FILE, _MEMBER = b"/", b":"  # what a place begins with
+_FILE, _MEMBER = b"/", b":"  # the first byte of a place, or CONTENT
 
 
 def place_of(path: str) -> bytes:
-    """Where an image is, as a worker gets it: a file's name, or a place in an archive."""
+    """An image as a worker gets it: the name of a file, a place in an archive, or its bytes."""
+    if isinstance(path, Content):
+        return path.frame
     if isinstance(path, Member):
         return _MEMBER + path.packed()
     return _FILE + os.fsencode(path)
 
 
 def _path(place: bytes) -> str:
+    if place.startswith(CONTENT):
+        return Content.framed("", "", place)
     content = place[1:]
     return Member.unpacked(content) if place.startswith(_MEMBER) else os.fsdecode(content)
 

@@ -12,22 +12,36 @@ from typing import TYPE_CHECKING
 
 from catclf.errors import ImageError
 from catclf.images import worker
+from catclf.images.member import Content
 from catclf.images.preprocess import Limits, Preprocess
 
 if TYPE_CHECKING:
     from catclf.maths import Pixels
 
 _PIPE = 4096  # bytes of names that wait there, which fit in the smallest pipe
+_PAGES = 32 * 4096  # bytes of a pipe that the beginnings and ends of names may waste
 
 
 class Job:
     """One input on its way, and what became of it."""
 
-    __slots__ = ("name", "path", "result")
+    __slots__ = ("name", "path", "result", "room")
 
     def __init__(self, path: str, result: Pixels | ImageError | None) -> None:
         self.path, self.result = path, result
         self.name = worker.place_of(path)
+        self.room = 1  # of the window of inputs underway
+
+    @property
+    def carries(self) -> int:
+        """The bytes of an image that it brings along."""
+        return len(self.name) if isinstance(self.path, Content) else 0
+
+    def answer(self, result: Pixels | ImageError) -> None:
+        """Note the result, and let go of the image."""
+        self.result = result
+        if isinstance(self.path, Content):
+            self.name, self.path = b"", str(self.path)
 
 
 class Decoder:
@@ -55,6 +69,7 @@ class Decoder:
         self.received = bytearray()
         self.ready = self.died_idle = False
         _enlarge(self.answers.fileno())
+        self.room = _enlarge(self.names.fileno())
 
     def tell(self, preprocess: Preprocess, limits: Limits) -> None:
         """Say how images are to be decoded, before any name."""
@@ -68,7 +83,7 @@ class Decoder:
         names, idle = bytearray(), not self.jobs
         while waiting and len(self.jobs) < count:
             frame = _frame(waiting[0].name)
-            if self.underway + len(frame) > _PIPE and self.jobs:
+            if self.underway + len(frame) > self.room and self.jobs:
                 break
             names += frame
             self.underway += len(frame)
@@ -96,16 +111,18 @@ class Decoder:
             job = self.jobs.popleft()
             self.underway -= worker.NAME.size + len(job.name)
             if good:
-                job.result = np.frombuffer(body, dtype=np.uint8).reshape(shape)
+                job.answer(np.frombuffer(body, dtype=np.uint8).reshape(shape))
             else:
-                job.result = ImageError(*json.loads(body))
+                job.answer(ImageError(*json.loads(body)))
         del self.received[:taken]
         return bool(content)
 
     def _write(self, content: bytes | bytearray) -> bool:
         """False if the worker has died, which is dealt with when its answers end."""
+        view = memoryview(content)
         try:
-            self.names.write(content)
+            while view:
+                view = view[self.names.write(view) :]
         except BrokenPipeError:
             return False
         return True
@@ -123,10 +140,14 @@ def _frame(content: bytes) -> bytes:
     return worker.NAME.pack(len(content)) + content
 
 
-def _enlarge(descriptor: int) -> None:
-    """Let a pipe hold 1 MB, where the system can: fewer, larger reads."""
+def _enlarge(descriptor: int) -> int:
+    """Let a pipe hold 1 MB, where the system can; the bytes that surely fit in it."""
     import fcntl
 
+    size = 0
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         with suppress(OSError):
             fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, 1 << 20)
+        with suppress(OSError):
+            size = fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
+    return max(_PIPE, size - _PAGES)  # each write may leave most of a page empty

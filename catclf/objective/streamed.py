@@ -9,11 +9,11 @@ from typing import TypeVar
 import numpy as np
 
 from catclf.maths import Floats
+from catclf.maths.reduction import TreeSum, part_length
 from catclf.objective.base import EQUAL, ClassWeights, Point
 from catclf.objective.numba_pass import BLOCK as FUSED_BLOCK
 from catclf.objective.numba_pass import Fused
 from catclf.objective.numpy_pass import BLOCK, Converted, Products, Real, Sums, Values
-from catclf.objective.reduction import TreeSum, part_length
 from catclf.parallel import Team
 from catclf.samples import Images, Labelled, cut, in_memory, measured, read_rows, scale_of
 
@@ -78,14 +78,17 @@ class StreamProblem:
         """The mean loss at a point: the cost without its penalty."""
         return self.sums(point, forward_only=True).loss / self.m
 
-    def sums(self, point: Point, *, forward_only: bool = False) -> Sums:
-        """The canonical sums of losses and gradients over all images, which are no means yet."""
-        return self._sums(self._images, self._Y, point, forward_only=forward_only)
+    def sums(self, point: Point, *, forward_only: bool = False, rows: slice | None = None) -> Sums:
+        """The canonical sums of losses and gradients over the images, which are no means yet.
 
-    def total(self) -> Floats:
+        ``rows`` are those of an aligned run of parts (default: all).
+        """
+        return self._sums(self._images, self._Y, point, forward_only=forward_only, rows=rows)
+
+    def total(self, rows: slice | None = None) -> Floats:
         """The canonical sum of the images, (n, 1), of pixels and not yet of features."""
         tree: TreeSum[Floats] = TreeSum(lambda a, b: np.add(a, b, out=a))
-        self._fold(self._images, self._total, tree.take)
+        self._fold(self._images, self._total, tree.take, rows)
         return tree.total()
 
     def centre(self) -> Floats:
@@ -103,15 +106,23 @@ class StreamProblem:
             dw += self.l2 / self.m * w
         return loss, Point(dw, sums.db / count)
 
-    def _sums(self, images: Images, Y: Floats, point: Point, *, forward_only: bool = False) -> Sums:
+    def _sums(
+        self,
+        images: Images,
+        Y: Floats,
+        point: Point,
+        *,
+        forward_only: bool = False,
+        rows: slice | None = None,
+    ) -> Sums:
         with np.errstate(over="ignore"):  # a w beyond float32 shows as an infinite cost
             scaled: Real = (point.coordinates / self._scale).astype(np.float32)  # not every pixel
         tree: TreeSum[Sums] = TreeSum(Sums.plus)
 
-        def part(rows: slice, read: Callable[[slice], Values]) -> Sums:
-            return self._part(rows, read, Y, scaled, point.b, forward_only)
+        def on_part(part: slice, read: Callable[[slice], Values]) -> Sums:
+            return self._part(part, read, Y, scaled, point.b, forward_only)
 
-        self._fold(images, part, tree.take)
+        self._fold(images, on_part, tree.take, rows)
         return tree.total()
 
     def _part(
@@ -146,6 +157,7 @@ class StreamProblem:
         images: Images,
         work: Callable[[slice, Callable[[slice], Values]], T],
         take: Callable[[T], None],
+        rows: slice | None = None,
     ) -> None:
         """take(work(rows, read)) for each part of the images, in order; read(rows) gives them."""
         m, block = len(images), self._block
@@ -155,12 +167,12 @@ class StreamProblem:
             raw = None if here else self._raw()
             return work(rows, lambda some: read_rows(images, some, raw))
 
-        parts = list(cut(slice(0, m), self._part_length or part_length(m, block)))
+        parts = list(cut(rows or slice(0, m), self._part_length or part_length(m, block)))
         if len(parts) > 1 and self._team.workers > 1:
             self._team.fold(on_part, parts, take)
             return
-        for rows in parts:
-            take(on_part(rows))
+        for part in parts:
+            take(on_part(part))
 
     def _products(self) -> Products:
         """This thread's own."""

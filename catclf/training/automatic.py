@@ -54,11 +54,14 @@ def resolve(
     workers: int | None = None,
     phase: Phase | None = None,
     keeps_state: bool = False,
+    passes: bool = False,
 ) -> Resolved:
     """Select what ``options`` leave open, by cross-validation on the training images alone.
 
     ``data`` are the images, or rows of features, that are trained on. ``keeps_state`` says that
-    checkpoints are wanted, which Newton's method has not. Raises SettingsError and DataError.
+    checkpoints are wanted, which Newton's method has not; ``passes`` that the data are only to be
+    passed over, as by the workers of a cluster, which leaves L-BFGS in its place. Raises
+    SettingsError and DataError.
     """
     l2, threshold = options.fixed_l2, options.fixed_threshold
     recorded: dict[str, Any] = {"flip": True} if options.plain and options.mirrors else {}
@@ -74,7 +77,8 @@ def resolve(
         cut = logit(threshold) if z_threshold is None else z_threshold
         counts = Counts.of(cut < selection.Z, Y > 0.5)
         recorded["chosen"] = _recorded(options, selection, counts)
-    solver = options.solver or _solver(options, settings, l2, len(data.images), keeps_state)
+    m = NEWTON_LIMIT + 1 if passes else len(data.images)
+    solver = options.solver or _solver(options, settings, l2, m, keeps_state)
     final = replace(settings, l2=l2, solver=solver)
     return Resolved(final, threshold, z_threshold, recorded, counts)
 

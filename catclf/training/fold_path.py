@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from catclf.machine import cores
 from catclf.maths import Floats, losses_and_errors
+from catclf.maths.reduction import PART, TreeSum
 from catclf.objective import EQUAL, ClassWeights, sample_weights
-from catclf.objective.reduction import PART, TreeSum
 from catclf.parallel import Team, blas_threads
 from catclf.samples import Labelled, cut, measured, read_rows, scale_of
 from catclf.splits import stratified_folds

@@ -12,10 +12,10 @@ import numpy as np
 from catclf.datasets import Dataset
 from catclf.machine import require_workers
 from catclf.maths import Floats
+from catclf.maths.reduction import RULE, SUMMED
 from catclf.metrics import Counts
 from catclf.model import Model, Training
 from catclf.model.model import score_rows
-from catclf.objective.reduction import RULE, SUMMED
 from catclf.samples import Labelled, Subset, scale_of
 from catclf.splits import split
 from catclf.training.automatic import Phase, Resolved, resolve
@@ -143,11 +143,13 @@ def prepare_job(
     workers: int | None = None,
     phase: Phase | None = None,
     keeps_state: bool = False,
+    cluster: Cluster | None = None,
 ) -> Job:
     """Hold validation images out, then learn features and select settings on the others alone.
 
     ``phase`` shows the progress of each part of the work; ``keeps_state`` says that checkpoints
-    are wanted. Raises SettingsError, DataError, and OutputError for a cache.
+    are wanted; ``cluster`` makes and keeps the rows of features. Raises SettingsError, DataError,
+    OutputError for a cache, and what ``cluster`` raises.
     """
     settings = options.first_settings(settings)
     images: Dataset | Subset = data
@@ -158,10 +160,16 @@ def prepare_job(
     held_out: Labelled | None = others
     encoder = None
     if options.encodes:
-        encoder, trained = _encode(images, options, settings.seed, workers, phase)
+        encoder, trained = _encode(images, options, settings.seed, workers, phase, cluster)
         held_out = others and encoder.encode(others, phase)
     resolved = resolve(
-        options, settings, trained, workers=workers, phase=phase, keeps_state=keeps_state
+        options,
+        settings,
+        trained,
+        workers=workers,
+        phase=phase,
+        keeps_state=keeps_state,
+        passes=cluster is not None,
     )
     return Job(data, trained, held_out, encoder, resolved, workers)
 
@@ -172,17 +180,15 @@ def _encode(
     seed: int,
     workers: int | None,
     phase: Phase | None,
+    cluster: Cluster | None,
 ) -> tuple[Encoder, Encoded]:
     from catclf.features.prepare import prepare
 
+    kind, flip = options.features, options.mirrors
+    if cluster is not None:
+        return cluster.prepare(images, kind, flip=flip, seed=seed, workers=workers, phase=phase)
     return prepare(
-        images,
-        options.features,
-        flip=options.mirrors,
-        seed=seed,
-        workers=workers,
-        cache=options.cache,
-        phase=phase,
+        images, kind, flip=flip, seed=seed, workers=workers, cache=options.cache, phase=phase
     )
 
 
@@ -223,7 +229,7 @@ def build_model(
         positives=int(seen.Y.sum()),
         steps=fit.steps,
         interrupted=fit.interrupted,
-        settings=_recorded(fit.settings, resolved),
+        settings=_recorded(fit.settings, resolved, data),
         train=cluster.counts(seen, fit.w, fit.b, bare.boundary)
         if cluster
         else _counts(fit, seen, bare.boundary),
@@ -233,12 +239,15 @@ def build_model(
     return bare.with_training(training)
 
 
-def _recorded(settings: Settings, resolved: Resolved | None) -> dict[str, Any]:
+def _recorded(settings: Settings, resolved: Resolved | None, data: Dataset) -> dict[str, Any]:
     """The settings that a model remembers, with the rule by which parts of the data were summed.
 
-    Those solved on the Gram matrix need none: they have no parts.
+    Those solved on the Gram matrix need none: they have no parts. Shards that were left out of the
+    data because they were damaged are named.
     """
-    rule = {"summation": RULE} if settings.method in SUMMED else {}
+    rule: dict[str, Any] = {"summation": RULE} if settings.method in SUMMED else {}
+    if left_out := getattr(data.images, "left_out", ()):
+        rule["left_out"] = list(left_out)
     return settings.to_dict() | rule | (resolved.recorded if resolved else {})
 
 

@@ -31,11 +31,25 @@ from catclf.training.settings import Validation as Validation
 from catclf.training.state import Ending, HeldOut, State
 
 if TYPE_CHECKING:
+    from catclf.features.base import Phase
+    from catclf.features.prepare import Encoded, Encoder, Sourced
     from catclf.training.checkpoint import Checkpoints
 
 
 class Cluster(Protocol):
     """Machines that hold the images between them, as ``catclf.cluster`` makes them."""
+
+    def prepare(
+        self,
+        data: Sourced,
+        kind: str,
+        *,
+        flip: bool,
+        seed: int,
+        workers: int | None,
+        phase: Phase | None,
+    ) -> tuple[Encoder, Encoded]:
+        """As ``features.prepare.prepare``, with the rows kept there."""
 
     def distributed(self, problem: StreamProblem, data: Labelled) -> StreamProblem:
         """The same problem over all images of ``data``, with its sums made there."""
@@ -81,8 +95,9 @@ def solve(
     if cluster is not None:
         if not (isinstance(problem, StreamProblem) and trained is data) or settings.batch_size:
             raise SettingsError(
-                "`cluster` is for full passes over all images: use `solver=gd` or lbfgs, and "
-                "neither `method=gram`, `batch_size` nor a fraction as `validation`"
+                "`cluster` is for full passes over all images: use `solver=gd` or lbfgs (a step of "
+                "Newton's method would take a pass for every four features), and neither "
+                "`method=gram`, `batch_size` nor a fraction as `validation`"
             )
         problem = cluster.distributed(problem, trained)
     settings = replace(settings, method=_method(problem))  # "auto" may depend on free memory

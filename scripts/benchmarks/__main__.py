@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from scripts.benchmarks.cluster import cluster
 from scripts.benchmarks.course import course
 from scripts.benchmarks.folder import folder
 from scripts.benchmarks.growth import growth
@@ -28,6 +29,7 @@ TABLES: dict[str, Table] = {
     "rows": rows,
     "starting": starting,
     "folder": folder,
+    "cluster": cluster,
 }
 PAGE = Path(__file__).parents[2] / "catclf" / "docs" / "benchmarks.md"
 

@@ -55,6 +55,8 @@ def info(
 
     Example: catclf data info train.h5 --image sheet.png
     """
+    from catclf.datasets import bytes_of
+
     if image_file is not None:
         require_output(image_file, [source])
     warn_of_idle_fit(fit, [source])
@@ -67,7 +69,7 @@ def info(
     if format == "json":
         put(json_line({"source": str(source), "parts": facts}))
         return
-    bytes_on_disk = source.stat().st_size if source.is_file() else None
+    bytes_on_disk = bytes_of(source)
     size_note = f", {bytes_on_disk / 1e6:.1f} MB" if bytes_on_disk is not None else ""
     put(f"{printable(source)}{size_note}\n")
     for part, fact in facts.items():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from catclf.cli.cluster import ClusterAddress, Insecure, address_of, engine_at, threads_of
 from catclf.cli.open_data import (
     open_all_parts,
     reading_with_progress,
@@ -28,7 +31,14 @@ from catclf.cli.options import (
 )
 from catclf.cli.output_paths import require_no_image
 from catclf.cli.stdout import put
+from catclf.errors import SettingsError
+from catclf.storage.remote import is_remote
 from catclf.text import counted, printable
+
+if TYPE_CHECKING:
+    from catclf.cluster import Address
+    from catclf.datasets import Reading
+    from catclf.datasets.packed_write import Elsewhere
 
 
 @reads_sources
@@ -66,6 +76,8 @@ def pack(
             min=1, help="Images of a shard, where --output is a folder.", show_default="65536"
         ),
     ] = None,
+    cluster: ClusterAddress = None,
+    insecure: Insecure = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a data set as one HDF5 file or as shards, in the memory of a few images.
@@ -77,10 +89,19 @@ def pack(
     """
     from catclf.datasets.hdf5_write import require_output, write
 
-    path = Path(output)
+    path, address = Path(output), address_of(cluster, insecure)
+    if is_remote(path):
+        raise SettingsError(
+            f"{printable(path)}: is written on disk alone: give a folder there, and copy it"
+        )
     if output.endswith("/") or path.is_dir():
-        _pack_folder(path, source, (size, fit, skip_bad, quiet), compress, workers, shard_images)
+        how = size, fit, skip_bad, quiet
+        _pack_folder(path, source, how, compress, workers, shard_images, address)
         return
+    if address is not None:
+        raise SettingsError(
+            "--cluster writes shards: give a folder as --output, a name ending in /"
+        )
     require_output(path, [source])
     require_no_image(path, [source])
     warn_of_idle_fit(fit, [source])
@@ -104,6 +125,7 @@ def _pack_folder(
     compress: str,
     workers: int | None,
     shard_images: int | None,
+    address: Address | None,
 ) -> None:
     from catclf.datasets.packed_write import require_folder, write_folder
 
@@ -112,10 +134,27 @@ def _pack_folder(
     with reading_with_progress(*how, workers=workers) as reading:
         parts = open_all_parts(source, reading)
         require_folder(folder, [source])
-        packed = write_folder(folder, parts, compress, shard_images=shard_images)
+        with _packers(address, source, reading, workers) as packers:
+            packed = write_folder(
+                folder, parts, compress, shard_images=shard_images, elsewhere=packers
+            )
     for part, result in packed.items():
         warn_of_left_out(parts[part])
         if not quiet:
             images, shards = counted(len(result.labels), "image"), counted(result.shards, "shard")
             kept = f", {result.kept} of them kept" if result.kept else ""
             put(f"{printable(folder)}: {part} {images} in {shards}{kept}\n")
+
+
+@contextmanager
+def _packers(
+    address: Address | None, source: Path, reading: Reading, workers: int | None
+) -> Iterator[Elsewhere | None]:
+    """The workers that write shards, for a block; without an address nothing is loaded."""
+    if address is None:
+        yield None
+        return
+    from catclf.cluster.packing import Packers
+
+    with engine_at(address) as engine:
+        yield Packers(engine, source, reading, threads_of(address, workers))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from catclf.cli.cluster import ClusterAddress, Insecure, address_of
 from catclf.cli.completion import complete_class
 from catclf.cli.options import OUTPUT, TRUNCATED_HELP, ModelPath, Threshold
 from catclf.cli.predict.run import Format, Job, Shard, Tally
 from catclf.cli.signals import ExitCode, Signals, Stopped
+from catclf.cli.stdout import warn
 from catclf.errors import SettingsError
+from catclf.terminal.stream import is_terminal
 
 if TYPE_CHECKING:
     from catclf.images.preprocess import Limits
@@ -24,9 +28,9 @@ def predict(
         list[str],
         typer.Argument(
             metavar="PATH...",
-            help="Images, folders of images, tar and zip archives of them, - for a list on stdin, "
-            "@FILE for a list in a file; an image whose name begins with @ is @@NAME or ./@NAME. "
-            "Patterns in quotes, such as 'shards/{000..099}.tar', are matched, too.",
+            help="Images, folders of images, tar, zip and Parquet files of them, - for a list on "
+            "stdin, @FILE for a list in a file; an image whose name begins with @ is @@NAME or "
+            "./@NAME. Patterns in quotes, such as 'shards/{000..099}.tar', are matched, too.",
         ),
     ],
     model: ModelPath = Path("model.npz"),
@@ -84,6 +88,8 @@ def predict(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    cluster: ClusterAddress = None,
+    insecure: Insecure = False,
     quiet: Annotated[
         bool,
         typer.Option(
@@ -122,29 +128,42 @@ def predict(
 
     tsv: three fields; backslash, tab, newline and return in a path are written \\\\, \\t, \\n, \\r;
     the last two fields are empty where an image failed. csv: quoted as RFC 4180. jsonl: a path
-    that is not UTF-8 has its bytes in path_base64.
+    that is not UTF-8 has its bytes in path_base64. parquet: columns as the keys of jsonl.
 
     Example: find . -name '*.jpg' -print0 | catclf predict -0 - --only cat --print0
     """
     _require_consistent(print0, only, format)
+    if format == Format.PARQUET and output is None and output_dir is None:
+        _require_no_terminal()
     if part is not None and output_dir is None:
         raise SettingsError("--part is a part of the outputs in --output-dir: give both")
     if output is not None and output_dir is not None:
         raise SettingsError("--output is one file and --output-dir a folder: give one of them")
-    from catclf.cli.predict.shards import expanded, pending
+    address = address_of(cluster, insecure)
+    if address is not None and output_dir is None:
+        raise SettingsError("--cluster writes one output for each argument: give --output-dir")
+    from catclf.cli.predict.shards import pending, stored
+    from catclf.storage.patterns import expanded
 
     job = Job(model, null, recursive, threshold, format, only, print0, quiet)
     tally = Tally()
     try:
         with Signals() as signals:
             limits = _limits(max_pixels, max_bytes, truncated)
-            given = expanded(paths)
+            given = stored(expanded(paths))
             shards: list[Shard] = [(given, output)]
             if output_dir is not None:
                 shards = pending(given, output_dir, job.ending, part)
-            job.run(shards, limits, signals, tally)
+            if address is None:
+                left_out = job.run(shards, limits, signals.pause, tally)
+            else:
+                from catclf.cli.predict.cluster import run_by_workers
+
+                left_out = run_by_workers(job, shards, limits, signals, tally, address)
     except Stopped as stopped:
         raise typer.Exit(stopped.code) from None
+    if left_out:
+        warn(str(left_out))
     if tally.failed:
         raise typer.Exit(ExitCode.PARTIAL)
     if quiet and tally.negative:
@@ -156,6 +175,11 @@ def _require_consistent(print0: bool, only: str | None, format: Format | None) -
         raise SettingsError("--print0 ends the paths of --only: give both")
     if only is not None and format is not None:
         raise SettingsError("--only prints bare paths: leave out --format")
+
+
+def _require_no_terminal() -> None:
+    if is_terminal(sys.stdout):
+        raise SettingsError("--format parquet is binary: give --output FILE, or --output-dir")
 
 
 def _limits(max_pixels: int | None, max_bytes: int | None, truncated: bool) -> Limits:

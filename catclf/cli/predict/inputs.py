@@ -13,7 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from catclf.errors import ImageError, InputError
 from catclf.images.archive import is_archive, members
+from catclf.images.preprocess import Limits
 from catclf.images.walk import LeftOut, Walk
+from catclf.storage.parquet import is_parquet
+from catclf.storage.remote import is_remote
 from catclf.text import printable, reason
 
 NAME_LIMIT = 65536  # bytes; the system takes 4096
@@ -29,30 +32,33 @@ def read_inputs(
     null: bool = False,
     recursive: bool = False,
     left_out: LeftOut | None = None,
+    limit: int = Limits.file_bytes,
 ) -> Iterable[Input]:
     """Each image's path, or a path with the reason why there is no image, in order.
 
     An argument is a file, a folder (its images by name, with ``recursive`` those of its folders
-    too), an archive (all its images), ``-`` (a list of names on stdin), ``@name`` (a list in a
-    file) or ``@@name`` (the file ``@name``). A list holds names of files, folders and archives,
-    nothing else; lines end with a newline (or CR and newline), or with NUL if ``null``; empty ones
-    are left out. The result is a sequence where it is as long as the arguments, so that its length
-    is known. Files of folders and archives that are no images are counted in ``left_out``. Raises
-    InputError where no list can be read.
+    too), an archive or a Parquet file (all its images), ``-`` (a list of names on stdin), ``@name``
+    (a list in a file) or ``@@name`` (the file ``@name``). A list holds names of files, folders,
+    archives and Parquet files, nothing else; lines end with a newline (or CR and newline), or with
+    NUL if ``null``; empty ones are left out. The result is a sequence where it is as long as the
+    arguments, so that its length is known. Files of folders and archives that are no images are
+    counted in ``left_out``; images in Parquet files have at most ``limit`` bytes. Raises InputError
+    where no list can be read.
     """
     lists = [argument for argument in arguments if _is_list(argument)]
     if len(arguments) == 1 and lists:
         _require_readable(lists[0])
     if lists.count("-") > 1:
         raise InputError("- is given twice: standard input can be read once")
-    if len(arguments) < 1000 and not lists and not any(map(_holds_others, arguments)):
+    others = any(map(is_remote, arguments)) or len(arguments) >= 1000
+    if not others and not lists and not any(map(_holds_others, arguments)):
         return [_plain(argument) if argument else _NAMELESS for argument in arguments]
-    walk = _FolderWalk(LeftOut() if left_out is None else left_out, recursive)
+    walk = _FolderWalk(LeftOut() if left_out is None else left_out, recursive, limit)
     return _expanded(arguments, b"\0" if null else b"\n", walk)
 
 
 def _holds_others(argument: str) -> bool:
-    return is_archive(argument) or os.path.isdir(argument)
+    return is_archive(argument) or is_parquet(argument) or os.path.isdir(argument)
 
 
 def split_names(blocks: Iterable[bytes], separator: bytes) -> Iterator[Input]:
@@ -111,7 +117,7 @@ def _expanded(arguments: Sequence[str], separator: bytes, walk: _FolderWalk) -> 
             yield _NAMELESS
             continue
         if not _is_list(argument):
-            yield from walk.inputs(_plain(argument))
+            yield from walk.inputs_of_argument(_plain(argument))
             continue
         try:
             blocks = _blocks(argument)
@@ -178,19 +184,33 @@ def _blocks(argument: str) -> Iterator[bytes]:
 
 
 class _FolderWalk:
-    """Files as they are, and folders as their images."""
+    """Files as they are, and folders, archives and Parquet files as their images."""
 
-    def __init__(self, left_out: LeftOut, recursive: bool) -> None:
-        self._left_out, self._recursive = left_out, recursive
+    def __init__(self, left_out: LeftOut, recursive: bool, limit: int) -> None:
+        self._left_out, self._recursive, self._limit = left_out, recursive, limit
+
+    def inputs_of_argument(self, argument: str) -> Iterator[Input]:
+        """The same of what was typed: names in lists lead to no store, whoever wrote them."""
+        if is_remote(argument):
+            from catclf.cli.predict.remote import images_of
+
+            yield from images_of(argument, self._left_out, self._recursive)
+        else:
+            yield from self.inputs(argument)
 
     def inputs(self, path: str) -> Iterator[Input]:
         """An image's path, or the images of a folder or an archive in order."""
         folder = os.path.isdir(path)
-        if not folder and not is_archive(path):
-            yield path
+        if not folder and is_archive(path):
+            yield from _all_of(path, "archive", members(path, self._left_out))
+            return
+        if not folder and is_parquet(path):
+            from catclf.images.parquet import images
+
+            yield from _all_of(path, "file", images(path, self._limit))
             return
         if not folder:
-            yield from self._members(path)
+            yield path
             return
         empty = True
         walk = Walk(self._left_out, name_heif=True)
@@ -201,10 +221,12 @@ class _FolderWalk:
             why = "the folder holds no images" + ("" if self._recursive else " (-r descends)")
             yield path, ImageError("no-images", why)
 
-    def _members(self, archive: str) -> Iterator[Input]:
-        empty = True
-        for member in members(archive, self._left_out):
-            empty = False
-            yield member
-        if empty:
-            yield archive, ImageError("no-images", "the archive holds no images")
+
+def _all_of(path: str, what: str, images: Iterable[Input]) -> Iterator[Input]:
+    """The images in a file, or the failure that there are none."""
+    empty = True
+    for image in images:
+        empty = False
+        yield image
+    if empty:
+        yield path, ImageError("no-images", f"the {what} holds no images")

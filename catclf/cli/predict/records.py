@@ -1,4 +1,4 @@
-"""One scored image as a record: its line in four formats, or its bare path."""
+"""One scored image as a record: its line in four formats, a row of Parquet, or its bare path."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 
-from catclf.cli.json_text import json_line
+from catclf.cli.json_text import json_line, unicode_fields
 from catclf.model.predict import Prediction
 from catclf.text import printable
 
@@ -32,6 +32,36 @@ def writer(
     if format == "csv":
         return b"path,label,probability,error\n", _csv_line()
     return b"", partial(_json_line, fingerprint=fingerprint) if format == "jsonl" else _tsv_line
+
+
+def parquet_writer(classes: tuple[str, str], fingerprint: str) -> tuple[Line, Callable[[], bytes]]:
+    """Functions that make the bytes of a record, and those of the end of a Parquet file.
+
+    The columns are the keys of ``jsonl``. Raises SettingsError where pyarrow is not installed.
+    """
+    from catclf.storage.parquet import ParquetRows
+
+    facts = {"catclf": json_line({"model": fingerprint, "classes": list(classes)}).strip()}
+    rows = ParquetRows(_COLUMNS, facts)
+
+    def line(record: Prediction) -> bytes:
+        fields = unicode_fields(_fields(record, fingerprint))
+        return rows.add([fields.get(name) for name in _COLUMNS])  # type: ignore[misc]
+
+    return line, rows.end
+
+
+_COLUMNS = {
+    "path": "text",
+    "label": "text",
+    "probability": "number",
+    "z": "number",
+    "model": "text",
+    "error": "text",
+    "message": "text",
+    "path_base64": "text",
+    "label_base64": "text",
+}
 
 
 def path_line(record: Prediction, label: str, end: bytes) -> bytes:
@@ -82,17 +112,19 @@ def _csv_line() -> Line:
 
 def _json_line(record: Prediction, fingerprint: str) -> bytes:
     """Strict JSON in ASCII."""
-    fields: dict[str, object] = {"path": record.path}
+    return json_line(_fields(record, fingerprint)).encode("ascii")
+
+
+def _fields(record: Prediction, fingerprint: str) -> dict[str, object]:
+    fields: dict[str, object] = {"path": str(record.path)}
     if record.error is not None:
-        fields |= {"error": record.kind, "message": record.error}
-    else:
-        fields |= {
-            "label": record.label,
-            "probability": record.probability,
-            "z": record.z,
-            "model": fingerprint,
-        }
-    return json_line(fields).encode("ascii")
+        return fields | {"error": record.kind, "message": record.error}
+    return fields | {
+        "label": record.label,
+        "probability": record.probability,
+        "z": record.z,
+        "model": fingerprint,
+    }
 
 
 def _bytes(line: str) -> bytes:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from catclf.cli.predict.inputs import Input
     from catclf.cli.predict.records import Line
-    from catclf.cli.signals import Signals
     from catclf.images.preprocess import Limits
     from catclf.images.walk import LeftOut
     from catclf.images.worker_handle import Decoder
@@ -41,6 +40,17 @@ class Format(StrEnum):
     TSV = "tsv"
     CSV = "csv"
     JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What a process that is not the program's own is told of it, to write the same records."""
+
+    several: bool  # whether this is one of several lists of inputs
+    encoding: str  # of stdout
+    colour: bool  # on stdout
+    workers: int | None  # processes that decode
 
 
 @dataclass
@@ -55,53 +65,72 @@ class Job:
     only: str | None
     print0: bool
     quiet: bool
+    elsewhere: Elsewhere | None = None
 
     @property
     def ending(self) -> str:
         """Of the names of outputs in a folder."""
         return ".txt" if self.only is not None else f".{self.format or Format.TSV}"
 
-    def run(self, shards: list[Shard], limits: Limits, signals: Signals, tally: Tally) -> None:
-        """Score the inputs of each shard, and write their records to its output."""
+    @property
+    def workers(self) -> int | None:
+        """Processes that decode; None for as many as there are cores."""
+        return self.elsewhere.workers if self.elsewhere else None
+
+    def run(
+        self,
+        shards: list[Shard],
+        limits: Limits,
+        pause: AbstractContextManager[None],
+        tally: Tally,
+    ) -> LeftOut:
+        """Score the inputs of each shard, and write their records to its output.
+
+        The result counts the files that were left out.
+        """
         from catclf.images.pool import getting_ready
         from catclf.images.walk import LeftOut
 
-        if not shards:
-            return
         left_out, ends = LeftOut(), deque[int]()
-        inputs = self._inputs(shards, left_out, ends)
+        if not shards:
+            return left_out
+        inputs = self._inputs(shards, left_out, ends, limits.file_bytes)
         output = shards[0][1]
         with (
-            getting_ready(inputs) as started,
-            Outputs(shards, self.model, tally, signals.pause) as outputs,
+            getting_ready(inputs, self.workers) as started,
+            Outputs(shards, self.model, tally, pause) as outputs,
         ):
             from catclf.model.file import load, naming
 
             trained = load(self.model)
-            loaded()
-            head, line = _writer(trained, self.format, self.only, self.print0, output)
+            if self.elsewhere is None:
+                loaded()
+            head, line, tail = _writer(trained, self, output)
             if self.quiet and output is None:
-                head, line = b"", _nothing
-            outputs.begin(head, line)
-            scored = _scored(inputs, trained, self.threshold, limits, signals.pause, started)
+                head, line, tail = b"", _nothing, bytes
+            outputs.begin(head, line, tail)
+            scored = _scored(inputs, trained, self, limits, pause, started)
             with (
-                _progress(output, self.quiet, inputs) as on_progress,
+                _progress(output, self.quiet or self.elsewhere is not None, inputs) as on_progress,
                 closing(scored) as batches,
                 naming(self.model),
             ):
                 for batch in batches:
                     outputs.write(batch, ends)
                     on_progress(tally.done)
-            if left_out:
-                warn(str(left_out))
             outputs.finish()
+        return left_out
 
-    def _inputs(self, shards: list[Shard], left_out: LeftOut, ends: deque[int]) -> Iterable[Input]:
+    def _inputs(
+        self, shards: list[Shard], left_out: LeftOut, ends: deque[int], limit: int
+    ) -> Iterable[Input]:
         """The inputs of all shards; of several, ``ends`` gets the number up to each one's last."""
         from catclf.cli.predict.inputs import read_inputs
 
         def of(paths: list[str]) -> Iterable[Input]:
-            return read_inputs(paths, null=self.null, recursive=self.recursive, left_out=left_out)
+            return read_inputs(
+                paths, null=self.null, recursive=self.recursive, left_out=left_out, limit=limit
+            )
 
         def of_all() -> Iterator[Input]:
             total = 0
@@ -115,7 +144,8 @@ class Job:
                     yield paths[0], ImageError("unreadable", str(error))
                 ends.append(total)
 
-        return of(shards[0][0]) if len(shards) == 1 else of_all()
+        several = len(shards) > 1 or (self.elsewhere is not None and self.elsewhere.several)
+        return of_all() if several else of(shards[0][0])
 
 
 class Outputs:
@@ -127,6 +157,7 @@ class Outputs:
         self._shards, self._model, self._tally, self._pause = deque(shards), model, tally, pause
         self._head = b""
         self._line: Line = _nothing
+        self._tail: Callable[[], bytes] = bytes
         self._stack = ExitStack()
 
     def __enter__(self) -> Outputs:
@@ -136,9 +167,9 @@ class Outputs:
     def __exit__(self, *failure: Any) -> bool | None:
         return self._stack.__exit__(*failure)
 
-    def begin(self, head: bytes, line: Line) -> None:
-        """Say how records are written."""
-        self._head, self._line = head, line
+    def begin(self, head: bytes, line: Line, tail: Callable[[], bytes]) -> None:
+        """Say how records are written: what is before them, each, and what is after them."""
+        self._head, self._line, self._tail = head, line, tail
         self._write(head)
 
     def write(self, records: list[Prediction], ends: deque[int]) -> None:
@@ -153,6 +184,7 @@ class Outputs:
 
     def end(self) -> None:
         """Finish the output of a shard, and open the next one's."""
+        self._write(self._tail())
         with self._pause:
             pass  # the last moment at which a signal leaves the old output
         self._stack.close()
@@ -174,9 +206,10 @@ class Outputs:
 
 
 class Tally:
-    """The records written so far, counted for the exit code."""
+    """The records written so far, counted for the exit code; ``say`` names failures."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], object] = warn) -> None:
+        self._say = say
         self._output: Path | None = None
         self._replaced: os.stat_result | None = None
         self.done = self.failed = self.negative = 0
@@ -194,11 +227,21 @@ class Tally:
             self._require_kept(record)
             if record.error is not None:
                 self.failed += 1
-                warn(f"{printable(record.path)}: {record.error}")
+                self._say(f"{printable(record.path)}: {record.error}")
             elif not record.positive:
                 self.negative += 1
         write(b"".join(map(line, batch)))
         self.done += len(batch)
+
+    def add(self, others: Tally) -> None:
+        """Count the records of others, too."""
+        self.done += others.done
+        self.failed += others.failed
+        self.negative += others.negative
+
+    def __getstate__(self) -> dict[str, int]:
+        """The numbers alone: a worker sends no more of it."""
+        return {"done": self.done, "failed": self.failed, "negative": self.negative}
 
     def _require_kept(self, record: Prediction) -> None:
         """Raise OutputError if the output is this image, found only in a folder or a list."""
@@ -212,12 +255,11 @@ class Tally:
                 )
 
 
-def _writer(
-    model: Model, format: Format | None, only: str | None, print0: bool, output: Path | None
-) -> tuple[bytes, Line]:
-    """The header, and the function that makes a record's line."""
-    from catclf.cli.predict.records import path_line, writer
+def _writer(model: Model, job: Job, output: Path | None) -> tuple[bytes, Line, Callable[[], bytes]]:
+    """The header, and the functions that make a record's line and the end."""
+    from catclf.cli.predict.records import parquet_writer, path_line, writer
 
+    format, only = job.format, job.only
     if only is not None:
         meant: str | None = only
         if only not in model.classes:
@@ -227,17 +269,24 @@ def _writer(
         if meant is None:
             names = " or ".join(map(printable, model.classes))
             raise SettingsError(f"--only {printable(only)}: the model's classes are {names}")
-        return b"", partial(path_line, label=meant, end=b"\0" if print0 else b"\n")
+        return b"", partial(path_line, label=meant, end=b"\0" if job.print0 else b"\n"), bytes
+    if format == Format.PARQUET:
+        return b"", *parquet_writer(model.classes, model.fingerprint)
     colour = False
     if format in (None, Format.TABLE):
         format = format or (
             Format.TABLE if output is None and is_terminal(sys.stdout) else Format.TSV
         )
-        colour = use_colour(sys.stdout)
+        colour = job.elsewhere.colour if job.elsewhere else use_colour(sys.stdout)
     assert format is not None
     fingerprint = model.fingerprint if format == Format.JSONL else ""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return writer(format, model.classes, fingerprint=fingerprint, colour=colour, encoding=encoding)
+    if job.elsewhere is not None:
+        encoding = job.elsewhere.encoding
+    head, line = writer(
+        format, model.classes, fingerprint=fingerprint, colour=colour, encoding=encoding
+    )
+    return head, line, bytes
 
 
 @contextmanager
@@ -269,7 +318,7 @@ def _files(paths: list[str]) -> Iterator[Path]:
 def _scored(
     inputs: Iterable[Input],
     model: Model,
-    threshold: float | None,
+    job: Job,
     limits: Limits,
     pause: AbstractContextManager[None],
     started: list[Decoder],
@@ -278,8 +327,10 @@ def _scored(
     from catclf.images.pool import decode_batches
     from catclf.model.predict import predict_batches
 
-    decoded = decode_batches(inputs, model.preprocess, limits, pause=pause, started=started)
-    with closing(predict_batches(decoded, model, threshold)) as batches:
+    decoded = decode_batches(
+        inputs, model.preprocess, limits, job.workers, pause=pause, started=started
+    )
+    with closing(predict_batches(decoded, model, job.threshold)) as batches:
         for batch in batches:
             for prediction in batch:
                 if prediction.error is not None:

@@ -6,60 +6,15 @@ many, goes on where it was.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 
-from catclf.errors import OutputError, SettingsError
-from catclf.text import printable
+from catclf.errors import InputError, OutputError, SettingsError
+from catclf.storage.remote import is_pattern, is_remote, matching, names_in
+from catclf.text import printable, reason
 
-PATTERNS_LIMIT = 1_000_000  # names that a range in braces may stand for
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _PART = re.compile(r"([1-9]\d{0,8})/([1-9]\d{0,8})")
-_MAGIC = re.compile(r"[*?\[]")
-
-
-def expanded(arguments: Sequence[str]) -> list[str]:
-    """The arguments with patterns as the names that they stand for, in order.
-
-    ``{000..123}`` is every number of that range, with its zeros; ``*``, ``?`` and ``[…]`` are
-    matched with files. An argument that is a file, or that matches nothing, stays as it is.
-    Raises SettingsError for a range of more than ``PATTERNS_LIMIT`` numbers.
-    """
-    names: list[str] = []
-    for argument in arguments:
-        if not (_RANGE.search(argument) or _MAGIC.search(argument)) or os.path.lexists(argument):
-            names.append(argument)
-            continue
-        for name in _without_ranges(argument):
-            names += _matching(name) or [name]
-    return names
-
-
-def _matching(name: str) -> list[str]:
-    from glob import glob
-
-    return sorted(glob(name, recursive=True)) if _MAGIC.search(name) else []  # noqa: PTH207
-
-
-def _without_ranges(argument: str) -> list[str]:
-    texts = _RANGE.split(argument)
-    ranges = list(zip(map(int, texts[1::3]), map(int, texts[2::3]), strict=True))
-    total = 1
-    for low, high in ranges:
-        total *= max(0, high - low + 1)
-    if total > PATTERNS_LIMIT:
-        raise SettingsError(f"{printable(argument)}: stands for {total} names: give fewer")
-    numbers = (
-        [f"{number:0{len(width)}}" for number in range(low, high + 1)]
-        for (low, high), width in zip(ranges, texts[1::3], strict=True)
-    )
-    return [
-        "".join(text + number for text, number in zip(texts[::3], (*chosen, ""), strict=True))
-        for chosen in product(*numbers)
-    ]
 
 
 def part_of(text: str) -> tuple[int, int]:
@@ -88,14 +43,22 @@ def pending(
                 f"{printable(folder / name)}: give them in two runs, to two folders"
             )
         outputs[name] = argument
+    taken = list(outputs.items())[k - 1 :: n]
+    there = _present(folder, [name for name, _ in taken])
+    return [([each], folder / name) for name, each in taken if name not in there]
+
+
+def _present(folder: Path, names: list[str]) -> set[str]:
+    """Those of the names that are files of a folder, which is made if it is on disk."""
     try:
+        if is_remote(folder):
+            return set(names_in(folder))
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
             f"{printable(folder)}: is no folder and cannot be made one: {error.strerror}"
         ) from error
-    taken = list(outputs.items())[k - 1 :: n]
-    return [([each], folder / name) for name, each in taken if not (folder / name).is_file()]
+    return {name for name in names if (folder / name).is_file()}
 
 
 def _name(argument: str) -> str:
@@ -106,3 +69,14 @@ def _name(argument: str) -> str:
             "folders or archives"
         )
     return name
+
+
+def stored(names: Sequence[str]) -> list[str]:
+    """The names with patterns of URLs as the URLs that are there. Raises InputError."""
+    found: list[str] = []
+    for name in names:
+        try:
+            found += (matching(name) if is_pattern(name) else []) or [name]
+        except OSError as error:
+            raise InputError(f"{printable(name)}: cannot be listed: {reason(error)}") from error
+    return found

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from catclf.cli.cluster import address_of, engine_at, threads_of
+from catclf.cli.stdout import warn
 from catclf.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -19,22 +21,19 @@ def cluster_address(
 ) -> Address | None:
     """The address of --cluster, checked with the other options before anything is read."""
     if text is None:
-        if insecure:
-            raise SettingsError("--insecure is for --cluster tcp://host:port: give both")
-        return None
-    if options.encodes:
-        raise SettingsError("--cluster trains on pixels: leave out --features and --flip")
+        return address_of(text, insecure)
+    if options.cache is not None:
+        raise SettingsError("--cluster keeps features on its workers: leave out --cache")
     if options.fixed_l2 is None or options.fixed_threshold is None:
         raise SettingsError("--cluster does not cross-validate: give --l2 and --threshold a number")
     full = settings.solver in ("gd", "lbfgs") and settings.method != "gram"
     if not full or settings.batch_size or settings.validation:
         raise SettingsError(
-            "--cluster makes full passes over all images: use --solver gd or lbfgs, and neither "
+            "--cluster makes full passes over all images: use --solver gd or lbfgs (a step of "
+            "Newton's method would take a pass for every four features), and neither "
             "--method gram, --batch-size nor a fraction as --validation"
         )
-    from catclf.cluster import parse
-
-    return parse(text, insecure=insecure)
+    return address_of(text, insecure)
 
 
 @contextmanager
@@ -43,10 +42,18 @@ def cluster_at(address: Address | None, workers: int | None) -> Iterator[Cluster
     if address is None:
         yield None
         return
-    from catclf.cluster.engine import connected
     from catclf.cluster.problem import Cluster as Machines
-    from catclf.machine import cores
 
-    threads = workers or (max(1, cores() // address.processes) if address.processes else 0)
-    with connected(address) as engine:
-        yield Machines(engine, threads)
+    with engine_at(address, resumes=True) as engine:
+        yield Machines(engine, threads_of(address, workers))
+
+
+def warn_of_solver(options: TrainOptions, solver: str, images: int) -> None:
+    """Say on stderr that another solver is taken than on one machine."""
+    from catclf.training.automatic import NEWTON_LIMIT
+
+    if options.solver is None and solver == "lbfgs" and images <= NEWTON_LIMIT:
+        warn(
+            "--cluster trains by --solver lbfgs where one machine would take newton, whose steps "
+            "need a pass for every four features: both end at the same optimum"
+        )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from catclf.cli.cluster import ClusterAddress, Insecure
 from catclf.cli.open_data import open_for_training, reading_with_progress, warn_of_idle_fit
 from catclf.cli.options import (
     DATA,
@@ -214,23 +215,8 @@ def train(
             rich_help_panel=TRAINING,
         ),
     ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Let Dask's workers read a packed folder: local:N starts N on this machine; or "
-            "tcp://…, tls://…, file:scheduler.json. Same result; needs catclf[cluster].",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None,
-    insecure: Annotated[
-        bool,
-        typer.Option(
-            "--insecure",
-            help="Allow tcp:// to other machines: who reaches a scheduler runs code as you.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = False,
+    cluster: ClusterAddress = None,
+    insecure: Insecure = False,
     checkpoint_every: Annotated[
         int,
         typer.Option(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from catclf.cli import loaded
 from catclf.cli.signals import Stop, exit_if_stopped, stop_on_signals
 from catclf.cli.stdout import warn
+from catclf.cli.train.cluster import warn_of_solver
 from catclf.cli.train.log import StepLog, both_of
 
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ class Run(NamedTuple):
             workers=self.workers,
             phase=phases(self.quiet),
             keeps_state=self.checkpoints is not None,
+            cluster=self.cluster,
         )
+        if self.cluster is not None:
+            warn_of_solver(self.options, job.resolved.settings.solver, self.opened.trained.m)
         loaded()
         with stop_on_signals() as stop:
             total, every = job.resolved.settings.expected_steps

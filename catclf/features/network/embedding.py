@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
 from catclf.features.base import Read, Rows, require_images
+from catclf.features.compiled import kernels
 from catclf.features.network.architecture import FEATURES, NAME, SIDE, counts
 from catclf.features.network.forward import Network
 from catclf.features.network.pretrained import LICENCE, PACKAGE, VERSION, pretrained
@@ -53,7 +53,7 @@ class NetworkFeatures:
         self.side = side_for(size)
         self._network = Network(weights, self.side)
         self._seen = 0  # images, until compiled sums are used
-        self._compiling = threading.Lock()
+        self._replacing = threading.Lock()
 
     @classmethod
     def pretrained(cls, size: int, flip: bool = False) -> NetworkFeatures:
@@ -108,17 +108,14 @@ class NetworkFeatures:
         return rows
 
     def _compile_for(self, count: int) -> None:
-        """Compile the sums after many images, for as many more: the bits stay the same.
-
-        One thread compiles while the others go on. Without Numba nothing happens.
-        """
+        """Use compiled sums after many images, for as many more: the bits stay the same."""
         self._seen += count
-        if self._seen > COMPILED_AFTER and self._compiling.acquire(blocking=False):
+        if self._network.compiled:
+            return
+        loops = kernels(self._seen > COMPILED_AFTER)
+        if loops is not None and self._replacing.acquire(blocking=False):
             # The lock is never given back: this is done once.
-            with suppress(Exception):  # whatever Numba and its libraries may raise
-                from catclf.features.network import numba_kernels
-
-                self._network = Network(self._weights, self.side, numba_kernels)
+            self._network = Network(self._weights, self.side, loops)
 
 
 def _settings(side: int, flip: bool) -> dict[str, Any]:

@@ -139,6 +139,10 @@ class Network:
         np.clip(Z, 0, 6, out=Z)
         return np.asarray(Z.mean(axis=0, dtype=np.float32))
 
+    @property
+    def compiled(self) -> bool:
+        return self._kernels is not None
+
     def _take_space(self) -> _Space:
         """Buffers for one image: those of an earlier one, where there are any."""
         try:

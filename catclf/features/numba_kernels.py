@@ -1,4 +1,4 @@
-"""What surrounds the network's products, as machine code: a door to Numba, which this imports.
+"""What surrounds the products of features, as machine code: a door to Numba, which this imports.
 
 Products and sums are rounded and ordered as NumPy's on x86-64 are (no fused multiply-add, no
 other order), so that features have the same bits with and without it. Python's lock is not held.
@@ -19,8 +19,9 @@ from numba import njit, types  # noqa: TID251
 from numba.extending import intrinsic  # noqa: TID251
 
 _compiled = njit(nogil=True, error_model="numpy")
-_LANES = 8  # every depthwise convolution has a multiple of 8 channels
-_VECTOR = ir.VectorType(ir.FloatType(), _LANES)
+LANES = 8  # numbers in a vector; all lengths here are multiples of it, unless a function says more
+_VECTOR = ir.VectorType(ir.FloatType(), LANES)
+_ZEROS = _VECTOR([0.0] * LANES)
 _TILES = (7, 4, 1)  # neighbouring results that are made from one reading of weights
 
 
@@ -48,7 +49,7 @@ def _depthwise(kernel: int, stride: int, tile: int) -> Callable[..., None]:
             for start in range(0, side, tile):
                 x = min(start, side - tile)
                 first, result = (y * width + x * channels) * stride, (y * side + x) * channels
-                for c in range(0, channels, _LANES):
+                for c in range(0, channels, LANES):
                     sum_windows(lines, first + c, width, w, b, c, channels, out, result + c)
 
     return run
@@ -104,7 +105,7 @@ class _Windows:
     ) -> None:
         kernel, count = self._kernel, max(self._columns, self._kernel**2)
         steps = [builder.mul(channels, channels.type(step)) for step in range(count)]
-        sums = [_VECTOR([0.0] * _LANES)] * self._tile
+        sums = [_ZEROS] * self._tile
         for i in range(kernel):
             row = builder.add(first, builder.mul(width, width.type(i)))
             pixels = [_load(builder, lines, row, step) for step in steps[: self._columns]]
@@ -126,10 +127,12 @@ def _write_activation(builder: Any, Z: Any, z: Any, b: Any, c: Any, out: Any, re
 
 
 def _relu6(builder: Any, value: Any) -> Any:
-    for sign, limit in ((">", 0.0), ("<", 6.0)):
-        bound = _VECTOR([limit] * _LANES)
-        value = builder.select(builder.fcmp_ordered(sign, value, bound), value, bound)
-    return value
+    return _bounded(builder, "<", _bounded(builder, ">", value, _ZEROS), _VECTOR([6.0] * LANES))
+
+
+def _bounded(builder: Any, sign: str, value: Any, bound: Any) -> Any:
+    """The larger ones of values and bounds for ">", and the smaller ones for "<"."""
+    return builder.select(builder.fcmp_ordered(sign, value, bound), value, bound)
 
 
 def _load(builder: Any, source: Any, *steps: Any) -> Any:
@@ -153,7 +156,7 @@ def activate(Z: Any, b: Any, out: Any) -> None:
     """
     for y in range(len(Z)):
         z, o = Z[y], out[y]
-        for x in range(0, len(b), _LANES):
+        for x in range(0, len(b), LANES):
             _activate(z, x, b, x, o, x)
 
 
@@ -164,3 +167,64 @@ def add(Z: Any, b: Any, X: Any) -> None:
         z, other = Z[y], X[y]
         for x in range(len(b)):
             z[x] = (z[x] + b[x]) + other[x]
+
+
+@_compiled
+def patches(pixels: Any, factors: Any, first: int, stride: int, patch: int, out: Any) -> None:
+    """out[y, x, :-1] := the patch at (y, x) * factors[first + y, x], row by row.
+
+    Pixels (side, side * 3), factors (steps, steps) and out (rows, steps, patch² * 3 + 1); any
+    lengths.
+    """
+    run = patch * 3
+    for y in range(len(out)):
+        for x in range(factors.shape[1]):
+            factor, numbers = factors[first + y, x], out[y, x]
+            for row in range(patch):
+                source = pixels[(first + y) * stride + row, x * stride * 3 :]
+                target = numbers[row * run :]
+                for k in range(run):
+                    target[k] = source[k] * factor
+
+
+def _write_shrunk(builder: Any, Z: Any, at: Any, threshold: Any, absolute: Any) -> None:
+    """Z := Z - min(max(Z, -t), t) and its absolute values, 8 numbers each."""
+    t = _VECTOR(ir.Undefined)
+    for lane in range(LANES):
+        t = builder.insert_element(t, threshold, ir.IntType(32)(lane))
+    z, place = _load(builder, Z, at), _place(builder, Z, at)
+    clipped = _bounded(builder, "<", _bounded(builder, ">", z, builder.fneg(t)), t)
+    z = builder.fsub(z, clipped)
+    builder.store(z, place, align=4)
+    positive = _bounded(builder, ">", z, builder.fneg(z))
+    builder.store(positive, _place(builder, absolute, at), align=4)
+
+
+_shrink = _instructions(_write_shrunk)
+
+
+@_compiled
+def shrink(Z: Any, threshold: Any, absolute: Any) -> None:
+    """Z := sign(Z) max(|Z| - t, 0), and absolute := |Z| of that, both (k,), t float32."""
+    for at in range(0, len(Z), LANES):
+        _shrink(Z, at, threshold, absolute)
+
+
+def _write_powers(builder: Any, E: Any, O: Any, at: Any, *outs: Any) -> None:  # noqa: E741
+    """max(±(E + O), 0)⁶ and max(±(E - O), 0)⁶, 8 numbers each."""
+    even, odd = _load(builder, E, at), _load(builder, O, at)
+    sides = builder.fadd(even, odd), builder.fsub(even, odd)
+    signed = [_bounded(builder, sign, z, _ZEROS) for z in sides for sign in "><"]
+    for value, out in zip(signed, outs, strict=True):
+        cubes = builder.fmul(value, builder.fmul(value, value))
+        builder.store(builder.fmul(cubes, cubes), _place(builder, out, at), align=4)
+
+
+_powers = _instructions(_write_powers)
+
+
+@_compiled
+def sixth_powers(E: Any, O: Any, a: Any, b: Any, c: Any, d: Any) -> None:  # noqa: E741
+    """a, b := max(±(E + O), 0)⁶ and c, d := max(±(E - O), 0)⁶, all (k,)."""
+    for at in range(0, len(E), LANES):
+        _powers(E, O, at, a, b, c, d)

@@ -11,10 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lazily import Labels, labelled
 
-from catclf.objective import Point, StreamProblem
-from catclf.objective.numba_pass import BLOCK as FUSED_BLOCK
-from catclf.objective.numpy_pass import BLOCK, Sums
-from catclf.objective.reduction import (
+from catclf.maths.reduction import (
     PART,
     PARTS,
     TreeSum,
@@ -22,6 +19,9 @@ from catclf.objective.reduction import (
     balanced,
     part_length,
 )
+from catclf.objective import Point, StreamProblem
+from catclf.objective.numba_pass import BLOCK as FUSED_BLOCK
+from catclf.objective.numpy_pass import BLOCK, Sums
 
 COUNTS = st.integers(1, 300)
 

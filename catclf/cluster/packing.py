@@ -1,0 +1,228 @@
+"""Shards of a packed folder written by workers: counted first, so that no number depends on time.
+
+Where unreadable images are left out, which rows a shard holds depends on those before it: workers
+then decode all images once to find the unreadable ones, and once more to write them. Workers open
+the source themselves; they must see it, and the folder, under the same paths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from catclf.cluster.engine import Engine
+from catclf.datasets import Reading, open_source
+from catclf.datasets.dataset import Part
+from catclf.datasets.manifest import Manifest, Shard
+from catclf.datasets.packed_write import Packing, without_every_class
+from catclf.datasets.sources import FileSource, Source, rows_of
+from catclf.errors import CatclfError, DataError
+from catclf.samples import cut
+from catclf.text import printable
+
+COUNTED = 4096  # rows whose images a task looks at
+
+
+class Skipped(NamedTuple):
+    """A row whose image cannot be read, and why."""
+
+    row: int
+    why: str
+
+
+@dataclass(frozen=True)
+class SourceOfWorkers:
+    """A part of a source as tasks know it; ``digest`` tells whether a worker sees the same."""
+
+    path: str
+    part: Part
+    reading: Reading
+    digest: str
+
+    def opened(self) -> Source:
+        """The source, which this process opens once. Raises DataError for another one."""
+        if self not in _sources:
+            source = open_source(Path(self.path), self.part, self.reading)
+            if listing_digest(source) != self.digest:
+                raise DataError(
+                    f"{printable(self.path)}: a worker sees other images there than this run"
+                )
+            _sources.clear()
+            _sources[self] = source
+        return _sources[self]
+
+
+_sources: dict[SourceOfWorkers, Source] = {}
+
+
+def listing_digest(source: Source) -> str:
+    """The hash of what a source lists: classes, labels, names, and how images are brought in."""
+    digest = hashlib.sha256(repr((source.classes, source.preprocess)).encode())
+    digest.update(np.asarray(source.labels).astype("<i8").tobytes())
+    for name in source.names() or ():
+        digest.update(os.fsencode(name) + b"\0")
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Packers:
+    """Workers that write the shards of ``path``; each has ``threads`` decoders (0: its cores)."""
+
+    engine: Engine
+    path: Path
+    reading: Reading
+    threads: int = 0
+
+    def __call__(
+        self, packing: Packing, older: Mapping[int, Shard]
+    ) -> Iterator[tuple[Shard, bool]]:
+        """As ``Packing.in_turn``, in the order in which they are done.
+
+        A shard that fails is no reason not to write the others. Raises the last of such failures.
+        """
+        source = self._sent(packing)
+        where = source, str(packing.output.resolve()), packing.compression, packing.shard_images
+        whole = self._whole(packing, older, where)
+        skipped = self._skipped(packing, source, whole)
+        plan = planned(packing, whole, [each.row for each in skipped])
+        if plan is None:  # the source has changed before them
+            whole, skipped = {}, self._skipped(packing, source, {})
+            plan = planned(packing, whole, [each.row for each in skipped]) or []
+        if isinstance(packing.source, FileSource):
+            packing.source.skipped[:] = skipped
+        done, m = 0, len(packing.source.labels)
+        for shard, kept in self._made(source, where, whole, plan):
+            yield shard, kept
+            done += shard.next - shard.first
+            if self.reading.on_progress:
+                self.reading.on_progress(done, m)
+
+    def _made(
+        self,
+        source: SourceOfWorkers,
+        where: tuple[Any, ...],
+        whole: Mapping[int, Shard],
+        plan: list[tuple[int, int, int]],
+    ) -> Iterator[tuple[Shard, bool]]:
+        for shard in whole.values():
+            yield shard, True
+        tasks = [(*where, *rows) for rows in plan]
+        shown = [f"{source.path}, images {first} to {stop - 1}" for first, stop, _ in plan]
+        failure: CatclfError | None = None
+        for _, result in self.engine.each(written, tasks, shown):
+            if isinstance(result, CatclfError):
+                failure = result
+            elif result is not None:
+                yield result, False
+        if failure is not None:
+            raise failure
+
+    def _sent(self, packing: Packing) -> SourceOfWorkers:
+        reading = replace(
+            self.reading, on_progress=None, encoder=None, workers=self.threads or None
+        )
+        path = os.path.abspath(self.path)  # noqa: PTH100  a pattern of names stays one
+        return SourceOfWorkers(path, packing.part, reading, listing_digest(packing.source))
+
+    def _whole(
+        self, packing: Packing, older: Mapping[int, Shard], where: tuple[Any, ...]
+    ) -> dict[int, Shard]:
+        """The shards of an earlier run, by their first rows, that are what this run would write."""
+        numbered = sorted(older.values(), key=lambda shard: shard.file)
+        known = [
+            shard for shard in numbered if packing.suits(shard, _number_of(shard, packing.part))
+        ]
+        tasks = [(*where, shard) for shard in known]
+        kept = self.engine.run(is_whole, tasks, [shard.file for shard in known]) if tasks else []
+        return {shard.first: shard for shard, right in zip(known, kept, strict=True) if right}
+
+    def _skipped(
+        self, packing: Packing, source: SourceOfWorkers, whole: Mapping[int, Shard]
+    ) -> list[Skipped]:
+        """The rows that cannot be read, of those that are in no shard yet, and may be left out."""
+        if not isinstance(packing.source, FileSource) or not packing.source.reading.skip_bad:
+            return []
+        tasks, row, m = list[tuple[SourceOfWorkers, int, int]](), 0, len(packing.source.labels)
+        for shard in [*sorted(whole.values(), key=lambda each: each.first), None]:
+            stop = shard.first if shard is not None else m
+            tasks += [(source, part.start, part.stop) for part in cut(slice(row, stop), COUNTED)]
+            row = shard.next if shard is not None else m
+        shown = [f"{source.path}, images {start} to {stop - 1}" for _, start, stop in tasks]
+        found = self.engine.run(unreadable, tasks, shown) if tasks else []
+        return [each for part in found for each in part]
+
+
+def planned(
+    packing: Packing, whole: Mapping[int, Shard], skipped: list[int]
+) -> list[tuple[int, int, int]] | None:
+    """First row, the row after the last, and number of each shard that is to be written.
+
+    A shard has as many readable images as fit, and the unreadable ones up to the next readable.
+    None where ``whole`` ones do not lie between those.
+    """
+    m, plan, row, number = len(packing.source.labels), list[tuple[int, int, int]](), 0, 0
+    readable = np.setdiff1d(np.arange(m), np.asarray(skipped, np.int64), assume_unique=True)
+    starts = sorted(whole)
+    while row < m:
+        if row in whole:
+            if not packing.suits(whole[row], number):
+                return None
+            row = whole[row].next
+        else:
+            after = int(np.searchsorted(readable, row)) + packing.shard_images
+            stop = int(readable[after]) if after < len(readable) else m
+            following = bisect_right(starts, row)
+            if following < len(starts) and starts[following] < stop:
+                return None
+            plan.append((row, stop, number))
+            row = stop
+        number += 1
+    return plan
+
+
+def unreadable(source: SourceOfWorkers, start: int, stop: int) -> list[Skipped]:
+    """The task that finds images which cannot be read among some rows. Raises DataError."""
+    rows = rows_of(without_every_class(source.opened()), np.arange(start, stop))
+    for _ in rows.blocks():
+        pass
+    assert isinstance(rows, FileSource)
+    return [Skipped(start + row, why) for row, why in rows.skipped]
+
+
+def written(
+    source: SourceOfWorkers,
+    output: str,
+    compression: str,
+    shard_images: int,
+    first: int,
+    stop: int,
+    number: int,
+) -> Shard | None:
+    """The task that writes a shard. Raises DataError and OutputError."""
+    return _packing(source, output, compression, shard_images).written(first, stop, number)
+
+
+def is_whole(
+    source: SourceOfWorkers, output: str, compression: str, shard_images: int, shard: Shard
+) -> bool:
+    """The task that looks whether a shard of an earlier run can stay. Raises DataError."""
+    return _packing(source, output, compression, shard_images).is_whole(shard)
+
+
+def _packing(source: SourceOfWorkers, output: str, compression: str, shard_images: int) -> Packing:
+    opened = source.opened()
+    manifest = Manifest(opened.classes, opened.preprocess)
+    return Packing(Path(output), manifest, source.part, opened, compression, shard_images)
+
+
+def _number_of(shard: Shard, part: Part) -> int:
+    """The number in a shard's name; -1 for a name of another kind, which suits no number."""
+    digits = shard.file.removeprefix(f"{part}-").removesuffix(".h5")
+    return int(digits) if digits.isascii() and digits.isdigit() else -1

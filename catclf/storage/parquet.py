@@ -1,0 +1,248 @@
+"""Parquet files, read and written a few rows at a time: the one door to pyarrow.
+
+Nothing of a row group is read but the pages of the columns that are asked for.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from catclf.errors import ImageError, SettingsError
+from catclf.text import printable
+
+ENDING = ".parquet"
+AT_ONCE = 4  # images: a page that repeats one of them takes a few bytes in the file
+_RATIO = 100  # by which images are never compressed
+_BUFFER = 1 << 20  # bytes read of a column at a time
+_NEEDED = "Parquet needs pyarrow: python -m pip install 'catclf[parquet]'"
+
+
+def is_parquet(path: str) -> bool:
+    """Whether a name is a Parquet file's."""
+    return path.lower().endswith(ENDING)
+
+
+class ParquetFile:
+    """An open file. ``groups`` are the numbers of rows of its row groups.
+
+    ``columns`` are names with what they hold: "image" (a struct of bytes and path), "bytes",
+    "number", "text" or "other". Raises ImageError, as all its methods, for a file that is none,
+    and where pyarrow is not installed.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            import pyarrow as pa  # noqa: TID251
+            import pyarrow.parquet as pq  # noqa: TID251
+        except ImportError as error:
+            raise ImageError("unsupported", _NEEDED) from error
+        self._pa: Any = pa
+        _require_file(path)
+        with self._sound():
+            self._source = pa.OSFile(os.fsencode(path))
+            self._file = pq.ParquetFile(self._source, pre_buffer=False, buffer_size=_BUFFER)
+            schema, facts = self._file.schema_arrow, self._file.metadata
+            self.columns = {field.name: _kind(pa, field.type) for field in schema}
+            self.groups = [facts.row_group(i).num_rows for i in range(facts.num_row_groups)]
+            self._require_rows(self._source.size())
+            self.notes: bytes = (schema.metadata or {}).get(b"huggingface", b"")
+
+    def __enter__(self) -> ParquetFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._source.close()
+
+    def values(self, column: str) -> list[Any]:
+        """All values of a column of numbers or texts, None where there is none."""
+        with self._sound():
+            table = self._file.read(columns=[column], use_threads=False)
+            values: list[Any] = table.column(0).to_pylist()
+        return self._of_all_rows(values)
+
+    def paths(self, column: str) -> list[str | None]:
+        """The paths of the images of a struct, as they are in its file."""
+        with self._sound():
+            table = self._file.read(columns=[f"{column}.path"], use_threads=False)
+            if not table.num_columns:
+                return [None] * table.num_rows
+            (paths,) = table.column(0).combine_chunks().flatten()
+            values: list[str | None] = paths.to_pylist()
+        return self._of_all_rows(values)
+
+    def _require_rows(self, size: int) -> None:
+        """Raise ImageError for more rows than bytes, which no images can have."""
+        if min(self.groups, default=0) < 0 or sum(self.groups) > size:
+            raise ImageError(
+                "damaged", f"is damaged: it has {sum(self.groups)} rows in {size} bytes"
+            )
+
+    def _require_no_bomb(self, name: str, group: int, limit: int) -> None:
+        """Raise ImageError for a row group that becomes far larger than it is, and than a file."""
+        with self._sound():
+            columns = self._file.metadata.row_group(group)
+            each = map(columns.column, range(columns.num_columns))
+            facts = next(column for column in each if column.path_in_schema == name)
+            declared, stored = facts.total_uncompressed_size, facts.total_compressed_size
+        if declared > max(limit, _RATIO * stored):
+            why = f"is in a row group of {stored} bytes that would become {declared}"
+            raise ImageError("too-large", why)
+
+    def _of_all_rows(self, values: list[Any]) -> list[Any]:
+        if len(values) != sum(self.groups):
+            raise ImageError("damaged", "is damaged: its columns have different lengths")
+        return values
+
+    def images(self, column: str, group: int, limit: int) -> Iterator[bytes | int | None]:
+        """The images of a row group: bytes, their number if above ``limit``, or None."""
+        name = f"{column}.bytes" if self.columns[column] == "image" else column
+        self._require_no_bomb(name, group, limit)
+        batches = self._file.iter_batches(
+            batch_size=AT_ONCE, row_groups=[group], columns=[name], use_threads=False
+        )
+        while True:
+            with self._sound():
+                batch = next(batches, None)
+                if batch is None:
+                    return
+                array = batch.column(0)
+                if self.columns[column] == "image":
+                    (array,) = array.flatten()
+            for value in array:
+                buffer = value.as_buffer()
+                if buffer is not None and buffer.size > limit:
+                    yield buffer.size
+                else:
+                    yield None if buffer is None else buffer.to_pybytes()
+
+    @contextmanager
+    def _sound(self) -> Iterator[None]:
+        try:
+            yield
+        except MemoryError as error:
+            raise ImageError("damaged", f"needs too much memory: {_line(error)}") from error
+        except (self._pa.ArrowException, ValueError, KeyError) as error:
+            why = f"is damaged, or not a Parquet file: {_line(error)}"
+            raise ImageError("damaged", why) from error
+        except PermissionError as error:
+            raise ImageError("forbidden", "may not be read: check its permissions") from error
+        except OSError as error:
+            why = f"is damaged, or not a Parquet file: {_line(error)}"
+            raise ImageError("damaged", why) from error
+
+
+def _require_file(path: str) -> None:
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+    except FileNotFoundError as error:
+        raise ImageError("missing", "there is no such file") from error
+    except (OSError, ValueError) as error:
+        raise ImageError("unreadable", f"cannot be read: {_line(error)}") from error
+    if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
+        raise ImageError("not-a-file", "is not a regular file")
+
+
+def _kind(pa: Any, type: Any) -> str:
+    types = pa.types
+    if types.is_dictionary(type):
+        type = type.value_type
+    if types.is_struct(type):
+        names = {type.field(i).name: type.field(i).type for i in range(type.num_fields)}
+        return "image" if "bytes" in names and _is_bytes(types, names["bytes"]) else "other"
+    if _is_bytes(types, type):
+        return "bytes"
+    if types.is_string(type) or types.is_large_string(type):
+        return "text"
+    is_number = types.is_integer(type) or types.is_boolean(type) or types.is_floating(type)
+    return "number" if is_number else "other"
+
+
+def _is_bytes(types: Any, type: Any) -> bool:
+    return bool(types.is_binary(type) or types.is_large_binary(type))
+
+
+def _line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return printable(lines[0]) if lines else type(error).__name__
+
+
+class ParquetRows:
+    """Rows as the bytes of a Parquet file, handed out row group by row group.
+
+    ``columns`` are names with "text" or "number", of which each value may be None; ``facts`` are
+    kept in the file. Raises SettingsError where pyarrow is not installed.
+    """
+
+    GROUP = 65536  # rows
+
+    def __init__(self, columns: Mapping[str, str], facts: Mapping[str, str]) -> None:
+        try:
+            import pyarrow as pa  # noqa: TID251
+            import pyarrow.parquet as pq  # noqa: TID251
+        except ImportError as error:
+            raise SettingsError(_NEEDED) from error
+        types = {"text": pa.string(), "number": pa.float64()}
+        fields = [pa.field(name, types[kind]) for name, kind in columns.items()]
+        self._schema: Any = pa.schema(fields, metadata=dict(facts))
+        self._pa: Any = pa
+        self._new: Callable[[Any], Any] = lambda sink: pq.ParquetWriter(sink, self._schema)
+        self._rows: list[tuple[str | float | None, ...]] = []
+        self._sink = _Sink()
+        self._writer: Any = None
+
+    def add(self, row: Sequence[str | float | None]) -> bytes:
+        """Take one row; the bytes that are ready to be written."""
+        self._rows.append(tuple(row))
+        return self._written() if len(self._rows) >= self.GROUP else b""
+
+    def end(self) -> bytes:
+        """The last bytes of the file. Rows after them are of another one."""
+        content = self._written(last=True)
+        self._sink, self._writer = _Sink(), None
+        return content
+
+    def _written(self, *, last: bool = False) -> bytes:
+        """The bytes of the rows that wait, as a row group, and of the end of the file."""
+        if self._writer is None:
+            self._writer = self._new(self._sink)
+        if self._rows:
+            columns = [
+                self._pa.array(column, field.type)
+                for column, field in zip(zip(*self._rows, strict=True), self._schema, strict=True)
+            ]
+            self._writer.write_table(self._pa.table(columns, schema=self._schema))
+            self._rows = []
+        if last:
+            self._writer.close()
+        return self._sink.taken()
+
+
+class _Sink(io.RawIOBase):
+    """A file whose bytes are taken from it as they are written."""
+
+    def __init__(self) -> None:
+        self._content, self._taken = bytearray(), 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self._content += content
+        return len(content)
+
+    def tell(self) -> int:
+        return self._taken + len(self._content)
+
+    def taken(self) -> bytes:
+        """The bytes written since the last call."""
+        content = bytes(self._content)
+        self._taken += len(content)
+        self._content.clear()
+        return content

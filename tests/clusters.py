@@ -1,0 +1,78 @@
+"""A scheduler and a worker as processes of their own, and a command that loses the scheduler."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from conftest import command
+
+from catclf.cluster.engine import Engine
+
+
+def free_address() -> tuple[str, str]:
+    """An address of this machine that nobody uses, and its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    return f"tcp://127.0.0.1:{port}", str(port)
+
+
+def without_scheduler(args: list[str], cwd: Path, begun: Callable[[], bool]) -> tuple[str, str]:
+    """The address, and the last line of a command whose scheduler is killed once it has begun.
+
+    The command must end with exit code 2 and without a traceback.
+    """
+    address, port = free_address()
+    dask = [sys.executable, "-m", "dask"]
+    local = ["--host", "127.0.0.1", "--port", port, "--no-dashboard"]
+    one = ["--nworkers", "1", "--nthreads", "1", "--no-dashboard"]
+    with ExitStack() as stack:
+
+        def start(words: list[str]) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                words, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
+            stack.callback(_end, process)
+            return process
+
+        scheduler = start([*dask, "scheduler", *local])
+        start([*dask, "worker", address, *one])
+        program = start([command(), *args, "--cluster", address])
+        until = time.monotonic() + 60
+        while not begun() and program.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
+        scheduler.send_signal(signal.SIGKILL)
+        _, err = program.communicate(timeout=60)
+    assert program.returncode == 2, err
+    assert "Traceback" not in err
+    return address, err.splitlines()[-1]
+
+
+def holders(engine: Engine, count: int) -> list[int]:
+    """The processes of the workers that keep partitions, of which there are so many.
+
+    Results of the step before are let go of a moment after it.
+    """
+    client, until = engine._client, time.monotonic() + 10
+    while True:
+        who_has = client.who_has().items()  # those that were let go of are at no place
+        kept = {key: places for key, places in who_has if key.startswith("catclf-") and places}
+        if len(kept) == count or time.monotonic() > until:
+            break
+        time.sleep(0.02)
+    assert len(kept) == count
+    pids = client.run(os.getpid)
+    return [pids[address] for addresses in kept.values() for address in addresses]
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    with suppress(OSError):
+        process.kill()
+    process.communicate()

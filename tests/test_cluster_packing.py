@@ -1,0 +1,187 @@
+"""``catclf data pack -o packed/ --cluster``: the bytes of one machine, counted before written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import GREEN, RED, make_images, paint
+
+from catclf.cli.data.pack import pack
+from catclf.cluster import Address, packing
+from catclf.cluster.engine import Engine, connected
+from catclf.cluster.packing import Packers, SourceOfWorkers, listing_digest
+from catclf.datasets import Reading, open_source
+from catclf.datasets.dataset import MANIFEST
+from catclf.datasets.manifest import Manifest, Shard, load
+from catclf.datasets.packed_write import Packing, write_folder
+from catclf.errors import DataError, SettingsError
+
+pytest.importorskip("distributed")
+
+SHARD = 8
+SKIPS = Reading(size=8, skip_bad=True)
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[Engine]:
+    with connected(Address(processes=2)) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """41 images in two classes, of which some that stand together are broken."""
+    root = tmp_path_factory.mktemp("packing") / "photos"
+    for number in range(41):
+        folder = root / ("cat" if number < 20 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        paint(folder / f"{number:02d}.png", GREEN if number < 20 else RED, (9, 9))
+    for number in (0, 7, 8, 9, 22, 40):
+        next(root.glob(f"*/{number:02d}.png")).write_bytes(b"no image")
+    return root
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def packed(
+    source: Path, output: Path, reading: Reading, engine: Engine | None = None
+) -> dict[str, bytes]:
+    output.mkdir(exist_ok=True)
+    opened = open_source(source, "train", reading)
+    packers = None if engine is None else Packers(engine, source, reading, 1)
+    write_folder(output, {"train": opened}, shard_images=SHARD, elsewhere=packers)
+    return contents(output)
+
+
+def test_workers_write_the_bytes_of_one_machine(two: Engine, photos: Path, tmp_path: Path) -> None:
+    expected = packed(photos, tmp_path / "one", SKIPS)
+    assert packed(photos, tmp_path / "two", SKIPS, two) == expected
+    shards = load(tmp_path / "two").parts["train"].shards
+    assert [(each.first, each.next, each.images) for each in shards] == [
+        (0, 12, 8),
+        (12, 20, 8),
+        (20, 29, 8),
+        (29, 37, 8),
+        (37, 41, 3),
+    ]
+    x, y = make_images(20, 4)
+    np.savez(tmp_path / "source.npz", x=x, y=y)
+    expected = packed(tmp_path / "source.npz", tmp_path / "three", Reading())
+    assert packed(tmp_path / "source.npz", tmp_path / "four", Reading(), two) == expected
+
+
+def test_shards_that_are_there_stay_and_others_are_written_again(
+    two: Engine, photos: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "packed"
+    expected = packed(photos, output, SKIPS, two)
+    manifest = load(output)
+    removed = manifest.parts["train"].shards.pop(1)
+    (output / removed.file).unlink()
+    manifest.complete = False
+    manifest.write(output)
+    (output / "train-00003.h5").write_bytes(b"damaged")
+    times = {path.name: path.stat().st_mtime_ns for path in output.iterdir()}
+    source = open_source(photos, "train", SKIPS)
+    packers = Packers(two, photos, SKIPS, 1)
+    result = write_folder(output, {"train": source}, shard_images=SHARD, elsewhere=packers)
+    assert (result["train"].shards, result["train"].kept) == (5, 3)
+    assert contents(output) == expected
+    for name in ("train-00000.h5", "train-00002.h5", "train-00004.h5"):
+        assert (output / name).stat().st_mtime_ns == times[name]
+
+
+def test_a_source_that_changed_is_counted_anew(two: Engine, photos: Path, tmp_path: Path) -> None:
+    changed, output = tmp_path / "changed", tmp_path / "packed"
+    shutil.copytree(photos, changed)
+    packed(changed, output, SKIPS)
+    paint(changed / "cat" / "00.png", GREEN, (9, 9))  # was unreadable
+    again = packed(changed, output, SKIPS, two)
+    assert again == packed(changed, tmp_path / "one", SKIPS)
+    assert [each.first for each in load(output).parts["train"].shards] == [0, 11, 19, 28, 36]
+
+
+def test_a_plan_has_no_place_for_shards_of_other_rows(photos: Path, tmp_path: Path) -> None:
+    source = open_source(photos, "train", SKIPS)
+    part = Packing(tmp_path, Manifest((), source.preprocess), "train", source, "none", SHARD)
+    known = Shard("train-00001.h5", SHARD, 1, "", 12, 20, "")
+    rows = [(0, 12, 0), (20, 29, 2), (29, 37, 3), (37, 41, 4)]
+    assert packing.planned(part, {12: known}, [0, 7, 8, 9, 22, 40]) == rows
+    assert packing.planned(part, {12: known}, [7, 8, 9, 22, 40]) is None
+    other = replace(known, file="train-00002.h5")
+    assert packing.planned(part, {12: other}, [0, 7, 8, 9, 22, 40]) is None
+
+
+def killing(source: SourceOfWorkers, output: str, *rest: object) -> Shard | None:
+    """As ``written``, but the first worker dies when its shard is there, and nobody knows."""
+    mark = Path(output).parent / "mark"
+    first = not mark.exists()
+    mark.touch()
+    shard = _written(source, output, *rest)  # type: ignore[arg-type]
+    if first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return shard
+
+
+_written = packing.written
+
+
+def test_a_worker_that_is_killed_changes_no_byte(
+    two: Engine, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = packed(photos, tmp_path / "one", SKIPS)
+    monkeypatch.setattr(packing, "written", killing)
+    assert packed(photos, tmp_path / "killed", SKIPS, two) == expected
+    assert (tmp_path / "mark").exists()
+
+
+def test_what_cannot_be_read_ends_after_the_other_shards(
+    two: Engine, photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"cannot be read: .*mend them, or leave them out"):
+        packed(photos, tmp_path / "packed", replace(SKIPS, skip_bad=False), two)
+    shards = load(tmp_path / "packed").parts["train"].shards
+    assert [each.first for each in shards] == [24, 32]
+    assert not load(tmp_path / "packed").complete
+    sent = SourceOfWorkers(str(photos), "train", SKIPS, "0" * 64)
+    with pytest.raises(DataError, match="a worker sees other images there"):
+        sent.opened()
+    assert listing_digest(open_source(photos, "train", SKIPS)) != "0" * 64
+
+
+def test_the_command_is_that_of_one_machine(
+    two: Engine,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @contextmanager
+    def engine_at(address: Address) -> Iterator[Engine]:
+        yield two
+
+    monkeypatch.setattr(sys.modules["catclf.cli.data.pack"], "engine_at", engine_at)
+    monkeypatch.chdir(tmp_path)
+    told = {"source": photos, "size": 8, "skip_bad": True, "shard_images": SHARD, "workers": 1}
+    pack(output="two/", cluster="local:2", **told)
+    by_workers = capsys.readouterr()
+    pack(output="one/", **told)
+    alone = capsys.readouterr()
+    assert by_workers.out == alone.out.replace("one:", "two:")
+    assert by_workers.err == alone.err
+    assert "left out 6 unreadable images" in alone.err
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    assert MANIFEST in contents(tmp_path / "two")
+    with pytest.raises(SettingsError, match="--cluster writes shards: give a folder as --output"):
+        pack(output="two.h5", cluster="local:2", **told)

@@ -1,0 +1,184 @@
+"""``catclf predict --output-dir --cluster``: the bytes of one machine, whoever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from conftest import ROOT
+
+import catclf
+from catclf.cli.predict import cluster, predict
+from catclf.cli.predict.run import Format, Job, Shard, Tally
+from catclf.cli.predict.shards import pending
+from catclf.cli.signals import Signals
+from catclf.cluster import Address
+from catclf.cluster.engine import AGAIN, Engine, connected
+from catclf.errors import ClusterError, ModelError, SettingsError
+from catclf.images.preprocess import Limits, Preprocess
+from catclf.images.walk import LeftOut
+
+pytest.importorskip("distributed")
+
+SHARDS, EACH = 6, 5
+LOCAL = Address(processes=2)
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[Engine]:
+    with connected(LOCAL) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Archives of five images, one of them broken in each, and a model."""
+    import numpy as np
+
+    root = tmp_path_factory.mktemp("scored")
+    w = np.random.default_rng(0).normal(size=(3072, 1))
+    catclf.save(catclf.Model(w, 0.1, preprocess=Preprocess(32)), root / "model.npz")
+    example = ROOT / "data" / "examples" / "fox.png"
+    (root / "broken.png").write_bytes(example.read_bytes()[:200])
+    (root / "notes.md").write_text("no image")
+    for number in range(SHARDS):
+        with tarfile.open(root / f"s-{number}.tar", "w") as archive:
+            for image in range(EACH - 1):
+                archive.add(example, f"{number}-{image}.png")
+            archive.add(root / "broken.png", f"{number}-broken.png")
+            archive.add(root / "notes.md", "notes.md")
+    return root
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def expected(folder: Path) -> dict[str, bytes]:
+    """The outputs without a cluster."""
+    made = outputs_of(folder, "one", Job.run)[0]
+    assert all(content.count(b"\n") == EACH for content in made.values())
+    return made
+
+
+def outputs_of(
+    folder: Path, name: str, run: Callable[..., Any] | None = None, **changed: Any
+) -> tuple[dict[str, bytes], Tally, LeftOut]:
+    """The outputs of a run in this process, by workers unless ``run`` is given."""
+    fields = {"threshold": None, "format": Format.JSONL, "only": None} | changed
+    job = Job(Path("model.npz"), False, False, print0=False, quiet=True, **fields)
+    tally, left_out, before = Tally(lambda line: None), LeftOut(), Path.cwd()
+    os.chdir(folder)
+    try:
+        names = [f"s-{number}.tar" for number in range(SHARDS)]
+        shards: list[Shard] = pending(names, Path(name), job.ending, None)
+        with Signals() as signals:
+            if run is not None:
+                left_out = run(job, shards, Limits(), signals.pause, tally)
+            else:
+                left_out = cluster.run_by_workers(job, shards, Limits(), signals, tally, LOCAL)
+    finally:
+        os.chdir(before)
+    return outputs(folder / name), tally, left_out
+
+
+@pytest.fixture(autouse=True)
+def shared(two: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All runs in this process use the same two workers, whose folder is another one."""
+
+    @contextmanager
+    def engine_at(address: Address) -> Iterator[Engine]:
+        yield two
+
+    monkeypatch.setattr(cluster, "engine_at", engine_at)
+
+
+def test_workers_write_the_bytes_of_one_machine_and_what_is_there_is_kept(
+    folder: Path, expected: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "two").mkdir()
+    (folder / "two" / "s-1.tar.jsonl").write_bytes(b"kept\n")
+    made, tally, left_out = outputs_of(folder, "two")
+    assert made == expected | {"s-1.tar.jsonl": b"kept\n"}
+    assert (tally.done, tally.failed) == ((SHARDS - 1) * EACH, SHARDS - 1)
+    assert str(left_out) == f"left out {SHARDS - 1} files: {SHARDS - 1} .md"
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == SHARDS - 1
+    assert all(line.startswith("catclf: s-") and "-broken.png: " in line for line in lines)
+
+
+def killing(job: Job, shard: Shard, limits: Limits, where: str, digest: str) -> cluster.Report:
+    """As ``score``, but two shards kill their first worker: before and after they are done."""
+    name, marks = shard[0][0], Path(where, "marks")
+    dies = name in ("s-1.tar", "s-3.tar") and not (marks / name).exists()
+    if dies:
+        (marks / name).touch()
+    if not dies or name == "s-3.tar":
+        report = cluster.score(job, shard, limits, where, digest)
+    if dies:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return report
+
+
+def test_shards_of_workers_that_are_killed_are_scored_again(
+    folder: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "score", killing)
+    (folder / "marks").mkdir()
+    made, tally, _ = outputs_of(folder, "killed")
+    assert len(outputs(folder / "marks")) == 2
+    assert made == expected
+    assert tally.done == SHARDS * EACH
+
+
+def poisoned(job: Job, shard: Shard, limits: Limits, where: str, digest: str) -> cluster.Report:
+    if shard[0] == ["s-2.tar"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return cluster.score(job, shard, limits, where, digest)
+
+
+def test_a_shard_that_kills_every_worker_is_named_and_the_others_are_done(
+    two: Engine, folder: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "score", poisoned)
+    with pytest.raises(ClusterError, match=r"^s-2\.tar: 3 workers died of the same task: "):
+        outputs_of(folder, "poisoned")
+    others = {name: each for name, each in expected.items() if name != "s-2.tar.jsonl"}
+    assert outputs(folder / "poisoned") == others
+    two._client.wait_for_workers(2, timeout=30)
+
+
+def test_another_model_is_refused_by_a_worker(folder: Path) -> None:
+    job = Job(Path("model.npz"), False, False, None, None, None, False, True)
+    shard: Shard = ["s-0.tar"], folder / "out.tsv"
+    with pytest.raises(ModelError, match="a worker sees another model there"):
+        cluster.score(job, shard, Limits(), str(folder), "0" * 64)
+
+
+def test_the_command_is_that_of_one_machine(
+    folder: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    ends = []
+    for name, address in (("command", "local:2"), ("alone", None)):
+        with pytest.raises(typer.Exit) as end:
+            predict(["s-*.tar"], format=Format.JSONL, output_dir=Path(name), cluster=address)
+        ends.append(end.value.exit_code)
+        assert outputs(folder / name) == expected
+    assert ends == [3, 3]
+    with pytest.raises(SettingsError, match="give --output-dir"):
+        predict(["s-1.tar"], cluster="local:2")
+
+
+def test_a_run_without_its_scheduler_is_to_be_run_again() -> None:
+    assert str(Engine(None, LOCAL, AGAIN).gone()) == (
+        "local:2: the scheduler is gone: start it again, and run this again: what is done stays"
+    )

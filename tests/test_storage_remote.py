@@ -1,0 +1,207 @@
+"""Paths with a scheme: packed folders and images in a store, outputs put there; one line else."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, Run, make_images
+
+import catclf
+from catclf.cli.predict.run import Format, Job, Tally
+from catclf.cli.predict.shards import pending, stored
+from catclf.cli.signals import Signals
+from catclf.datasets import Reading, open_dataset, open_source, stores_pixels
+from catclf.datasets.packed_write import write_folder
+from catclf.errors import DataError, OutputError, SettingsError
+from catclf.images.preprocess import Limits, Preprocess
+from catclf.storage import remote
+from catclf.storage.patterns import expanded
+from catclf.text import printable, url_of
+from catclf.training import Settings
+
+fsspec = pytest.importorskip("fsspec")
+
+
+@pytest.fixture
+def store() -> Iterator[object]:
+    """A store in this process's memory."""
+    memory = fsspec.filesystem("memory")
+    memory.rm("/", recursive=True)
+    yield memory
+    memory.rm("/", recursive=True)
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    """300 images of 4x4 in three shards."""
+    x, y = make_images(300, 4)
+    np.savez(tmp_path / "source.npz", x=x, y=y)
+    (tmp_path / "packed").mkdir()
+    source = open_source(tmp_path / "source.npz", "train", Reading())
+    write_folder(tmp_path / "packed", {"train": source}, shard_images=128)
+    return tmp_path / "packed"
+
+
+def test_a_path_gets_its_slashes_back() -> None:
+    for url in ("s3://bucket/a b", "file:///tmp/x", "memory://x", "https://host:1/a?b=/c"):
+        assert url_of(url) == url_of(Path(url)) == url
+        assert printable(Path(url)) == url
+    assert url_of(Path("/tmp/a:/b")) == "/tmp/a:/b"
+    assert not any(map(remote.is_remote, ("a.png", "C:/x", "/s3://x", "a/b:/c", "S3://x")))
+
+
+def test_what_is_on_disk_is_not_remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s3:").mkdir()
+    (tmp_path / "s3:" / "x").write_bytes(b"12")
+    assert remote.is_remote("memory://x")
+    assert not remote.is_remote("s3://x")
+    assert remote.size_of("s3://x") == 2
+
+
+def test_a_packed_folder_in_a_store_trains_to_the_bytes_of_one_on_disk(
+    store: object, packed: Path, tmp_path: Path
+) -> None:
+    store.put(str(packed), "/packed", recursive=True)  # type: ignore[attr-defined]
+    path, settings = Path("memory://packed"), Settings(iterations=5, method="stream")
+    assert stores_pixels(path)
+    data = open_dataset(path)
+    before = copies()
+    for each, name in ((data, "remote.npz"), (open_dataset(packed), "here.npz")):
+        catclf.save(catclf.train(each, settings), tmp_path / name)
+    assert (tmp_path / "remote.npz").read_bytes() == (tmp_path / "here.npz").read_bytes()
+    assert len(copies() - before) == 3
+    del data, each
+    gc.collect()
+    assert copies() == before
+
+
+def copies() -> set[Path]:
+    import tempfile
+
+    return set(Path(tempfile.gettempdir()).glob("catclf-*.h5"))
+
+
+def test_a_damaged_or_missing_shard_in_a_store_is_one_line(store: object, packed: Path) -> None:
+    store.put(str(packed), "/packed", recursive=True)  # type: ignore[attr-defined]
+    shard = store.store["/packed/train-00001.h5"]  # type: ignore[attr-defined]
+    shard.seek(3000)
+    shard.write(b"x")
+    data = open_dataset("memory://packed")
+    with pytest.raises(DataError, match=r"^memory://packed/train-00001\.h5: is not the shard "):
+        catclf.train(data, Settings(iterations=1, method="stream"))
+    store.rm("/packed/train-00001.h5")  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match=r"^memory://packed/train-00001\.h5: the shard is missing"):
+        open_dataset("memory://packed")
+    with pytest.raises(DataError, match=r"^memory://nothing: there is no such file or folder"):
+        open_dataset("memory://nothing")
+
+
+def scored(names: list[str], output: Path, *, recursive: bool = False) -> Tally:
+    """Score what a store holds, each in an output of its own."""
+    job = Job(Path("model.npz"), False, recursive, None, Format.TSV, None, False, True)
+    tally = Tally(lambda line: None)
+    with Signals() as signals:
+        shards = pending(stored(expanded(names)), output, job.ending, None)
+        job.run(shards, Limits(), signals.pause, tally)
+    return tally
+
+
+def test_images_and_outputs_of_a_store(
+    store: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    w = np.random.default_rng(0).normal(size=(3072, 1))
+    catclf.save(catclf.Model(w, 0.1, preprocess=Preprocess(32)), "model.npz")
+    examples = ROOT / "data" / "examples"
+    for number in range(2):
+        with tarfile.open(f"{number}.tar", "w") as archive:
+            for path in sorted(examples.glob("*.png")):
+                archive.add(path, path.name)
+        store.put(f"{number}.tar", f"/shards/{number}.tar")  # type: ignore[attr-defined]
+    store.put(str(examples), "/photos", recursive=True)  # type: ignore[attr-defined]
+    names = ["memory://shards/*.tar", "memory://photos", "memory://photos/cat.png", "memory://no"]
+    tally = scored(names, Path("memory://scores"))
+    assert (tally.done, tally.failed) == (3 + 3 + 3 + 1 + 1, 1)
+    cat = store.cat("/scores/cat.png.tsv").decode()  # type: ignore[attr-defined]
+    direct = next(iter(catclf.predict([examples / "cat.png"], catclf.load("model.npz"))))
+    assert cat == f"memory://photos/cat.png\t{direct.label}\t{direct.probability!r}\n"
+    [line, *_] = store.cat("/scores/1.tar.tsv").decode().splitlines()  # type: ignore[attr-defined]
+    assert line == f"memory:///shards/1.tar:cat.png\t{direct.label}\t{direct.probability!r}"
+    assert store.cat("/scores/no.tsv") == b"memory://no\t\t\n"  # type: ignore[attr-defined]
+    Path("list").write_text("memory://photos/cat.png\n")
+    scored(["@list"], Path("listed"))
+    assert Path("listed/list.tsv").read_bytes() == b"memory://photos/cat.png\t\t\n"
+    store.pipe("/scores/no.tsv", b"kept")  # type: ignore[attr-defined]
+    assert scored(names, Path("memory://scores")).done == 0
+    assert not list(tmp_path.glob("memory:*"))
+
+
+def test_rows_of_parquet_in_a_store_are_scored(
+    store: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.chdir(tmp_path)
+    w = np.random.default_rng(0).normal(size=(3072, 1))
+    catclf.save(catclf.Model(w, 0.1, preprocess=Preprocess(32)), "model.npz")
+    cat = ROOT / "data" / "examples" / "cat.png"
+    images = [{"bytes": cat.read_bytes(), "path": "cat.png"}, {"bytes": b"no", "path": "b.png"}]
+    parquet.write_table(pyarrow.table({"image": images}), "a.parquet")
+    store.put("a.parquet", "/a.parquet")  # type: ignore[attr-defined]
+    tally = scored(["memory://a.parquet"], Path("scores"))
+    assert (tally.done, tally.failed) == (2, 1)
+    [one, other] = Path("scores/a.parquet.tsv").read_text().splitlines()
+    direct = next(iter(catclf.predict([cat], catclf.load("model.npz"))))
+    assert one == f"memory://a.parquet:cat.png\t{direct.label}\t{direct.probability!r}"
+    assert other == "memory://a.parquet:b.png\t\t"
+
+
+def test_files_are_replaced_wholly_or_not_at_all(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/new/out.tsv"
+    with remote.replacing(Path(url)) as write:
+        write(b"one")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out.tsv"]
+    with pytest.raises(ZeroDivisionError), remote.replacing(url) as write:
+        write(b"two" * (1 // 0))
+    assert (tmp_path / "new" / "out.tsv").read_bytes() == b"one"
+    (tmp_path / "file").write_bytes(b"")
+    inside = f"file://{tmp_path}/file/out.tsv"
+    with pytest.raises(OutputError, match="cannot be written"), remote.replacing(inside):
+        pass
+
+
+def test_a_scheme_that_cannot_be_read_says_what_to_install(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for args in (["train", "--data", "nope://x/packed"], ["predict", "nope://x/a.tar"]):
+        catclf.save(catclf.Model(np.zeros((12288, 1)), 0.0), tmp_path / "model.npz")
+        result = run(*args)
+        assert (result.code, result.stderr.count("\n")) == (2, 1)
+        assert "catclf: nope://x/" in result.stderr
+        assert "python -m pip install s3fs, gcsfs or aiohttp" in result.stderr
+    result = run("data", "pack", "data.npz", "-o", "s3://bucket/packed/")
+    assert (result.code, result.stderr.count("\n")) == (2, 1)
+    assert "catclf: s3://bucket/packed: is written on disk alone: give a folder" in result.stderr
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    with pytest.raises(SettingsError, match=r"need fsspec: python -m pip install 'catclf\[clu"):
+        remote.is_file("s3://bucket/x")
+
+
+def test_paths_without_a_scheme_load_no_fsspec(packed: Path) -> None:
+    code = (
+        "import sys, catclf\n"
+        f"catclf.open_dataset({str(packed)!r}).fingerprint\n"
+        "from catclf.cli.predict.inputs import read_inputs\n"
+        "list(read_inputs(['a.png', '.']))\n"
+        "print({'fsspec', 'dask', 'distributed', 'tempfile'} & set(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
