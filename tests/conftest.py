@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,11 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else ONNX Runtime writes files to t
 FUSED = pytest.param(
     "fused", marks=pytest.mark.skipif(find_spec("numba") is None, reason="no Numba")
 )
+# Signals that whoever began the tests ignores, as a shell does for what it runs in the background,
+# would be ignored by every command, too; many tests send them.
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 # A loaded machine fails no test.
 settings.register_profile("catclf", deadline=None)
 settings.load_profile("catclf")
