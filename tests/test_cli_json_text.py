@@ -89,11 +89,14 @@ def test_a_record_of_predict_has_the_bytes_of_path_and_label(run: Run, photos: P
 
 values = st.recursive(
     st.text(st.characters()) | st.integers() | st.none(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters()), inner),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters()), inner, max_size=4)
+    ),
+    max_leaves=6,
 )
 
 
-@given(st.dictionaries(st.text(st.characters(codec="utf-8")), values))
+@given(st.dictionaries(st.text(st.characters(codec="utf-8")), values, max_size=4))
 def test_any_text_becomes_unicode(fields: dict[str, Any]) -> None:
     unicode_json(json_line(fields))
 

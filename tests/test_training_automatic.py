@@ -18,7 +18,7 @@ from catclf.datasets import Dataset
 from catclf.images.preprocess import Preprocess
 from catclf.maths import Floats, Pixels
 from catclf.splits import split
-from catclf.training import Settings, TrainOptions, prepare_job
+from catclf.training import Settings, TrainOptions, automatic, prepare_job
 from catclf.training.automatic import resolve
 
 
@@ -171,14 +171,15 @@ def test_notes_of_validation_images_are_warnings(run: Run, tmp_path: Path) -> No
         ("hog", 1000, False, "newton"),
         ("hog", 1001, False, "lbfgs"),
         ("hog", 100, True, "lbfgs"),  # Newton's method keeps no state
-        ("pixels", 4000, False, "newton"),
-        ("pixels", 4001, False, "gd"),
+        ("pixels", 60, False, "newton"),
+        ("pixels", 61, False, "gd"),
         ("pixels", 100, True, "gd"),
     ],
 )
 def test_the_default_solver_follows_features_and_the_number_of_rows(
-    features: str, m: int, keeps_state: bool, solver: str
+    monkeypatch: pytest.MonkeyPatch, features: str, m: int, keeps_state: bool, solver: str
 ) -> None:
+    monkeypatch.setattr(automatic, "NEWTON_LIMIT", 60)
     rng = np.random.default_rng(3)
     rows = rng.random((m, 2), dtype=np.float32)
     data = Rows(rows, (rows[:, 0] + rng.normal(0, 0.1, m) > 0.5).astype(float)[None])
