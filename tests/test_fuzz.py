@@ -188,7 +188,7 @@ def only_named_errors(stderr: str) -> bool:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP"])
 def test_damaged_images_fail_alone(kind: str, workshop: Path, tmp_path: Path, tell: Tell) -> None:
-    count, good = 400 * TIMES, str(workshop / "good.png")
+    count, good = 300 * TIMES, str(workshop / "good.png")
     names = []
     mend = {"PNG": mend_png}.get(kind, bytes)
     for i, content in enumerate(mutants(images(kind), count, 1000 * len(kind), mend)):
@@ -307,7 +307,7 @@ def test_damaged_models_are_refused_or_score_as_before(
         source = tmp_path / "model.npz"
         catclf.save(stacked_model(), source)
     original = source.read_bytes()
-    count = {"pixels": 400, "stacked": 200}[kind] * TIMES
+    count = {"pixels": 300, "stacked": 150}[kind] * TIMES
     for i, content in enumerate(mutants([original], count, seed=7)):
         (tmp_path / f"{i}.npz").write_bytes(mend_zip(content) if mended else content)
         command = [["predict", image, "-m"], ["inspect", "--format", "json"], ["inspect"]][i % 3]
