@@ -21,7 +21,42 @@ def row_numbers(rows: NDArray[np.integer[Any]], m: int, shown: str) -> NDArray[n
     return numbers % m
 
 
-class DiskRows:
+class ReadRows:
+    """Images uint8 (m, size, size, 3) that are read when they are sliced, by ``read_into``."""
+
+    shape: tuple[int, ...]
+    _shown: str  # in messages
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | NDArray[np.integer[Any]]) -> Pixels:
+        """Rows by a slice, or by an array of row numbers, as a new array."""
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            if step == 1:
+                images = np.empty((max(stop - start, 0), *self.shape[1:]), np.uint8)
+                self.read_into(start, images)
+                return images
+            rows = np.arange(start, stop, step)
+        numbers = row_numbers(rows, len(self), self._shown)
+        images = np.empty((len(numbers), *self.shape[1:]), np.uint8)
+        for place, row in enumerate(numbers.tolist()):
+            self.read_into(row, images[place : place + 1])
+        return images
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:].astype(dtype or np.uint8, copy=False)
+
+    def read_into(self, start: int, images: Pixels) -> None:
+        """Fill an array of images with those from ``start`` on.
+
+        Saves a new array for each slice, whose fresh pages cost more than the copying.
+        """
+        raise NotImplementedError
+
+
+class DiskRows(ReadRows):
     """Rows of an HDF5 data set uint8 (m, size, size, 3), with what is used of an array.
 
     Uncompressed rows are read straight from their place in the file into memory, which several
@@ -47,46 +82,19 @@ class DiskRows:
         if hasattr(self, "_descriptor"):
             os.close(self._descriptor)
 
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice | NDArray[np.integer[Any]]) -> Pixels:
-        """Rows by a slice of step 1, or by an array of row numbers, as a new array."""
-        if isinstance(rows, slice):
-            start, stop, step = rows.indices(len(self))
-            if step == 1:
-                return self._between(start, stop)
-            rows = np.arange(start, stop, step)
-        numbers = row_numbers(rows, len(self), self._shown)
-        pixels = np.empty((len(numbers), *self.shape[1:]), dtype=np.uint8)
-        for place, row in enumerate(numbers.tolist()):
-            pixels[place] = self._between(row, row + 1)[0]
-        return pixels
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return self[:].astype(dtype or np.uint8, copy=False)
-
-    def read_into(self, start: int, pixels: Pixels) -> None:
-        """Fill an array of images with those from ``start`` on.
-
-        Saves a new array for each slice, whose fresh pages cost more than the copying.
-        """
-        stop = start + len(pixels)
+    def read_into(self, start: int, images: Pixels) -> None:
+        """Fill an array of images with those from ``start`` on."""
+        stop = start + len(images)
         if self._offsets is None:
-            self._read_packed(pixels, start)
+            self._read_packed(images, start)
             return
         row = start
         while row < stop:
             chunk, inside = divmod(row, self.chunk_rows)
             count = min(stop - row, self.chunk_rows - inside)
-            view = pixels[row - start : row - start + count].data.cast("B")
+            view = images[row - start : row - start + count].data.cast("B")
             self._read_at(view, self._offsets[chunk] + inside * self._row_bytes)
             row += count
-
-    def _between(self, start: int, stop: int) -> Pixels:
-        pixels = np.empty((max(stop - start, 0), *self.shape[1:]), dtype=np.uint8)
-        self.read_into(start, pixels)
-        return pixels
 
     def _read_at(self, view: memoryview, offset: int) -> None:
         while view:
@@ -131,8 +139,7 @@ class DiskRows:
         last = len(self) - 1
         try:
             return all(
-                np.array_equal(self._between(row, row + 1)[0], self._dataset[row])
-                for row in (0, last)
+                np.array_equal(self[row : row + 1][0], self._dataset[row]) for row in (0, last)
             )
         except (DataError, OSError):
             return False

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from catclf.datasets import hdf5, schema
 from catclf.datasets.dataset import MANIFEST, Labels, Part, Reading
-from catclf.datasets.hdf5_rows import row_numbers
+from catclf.datasets.hdf5_rows import ReadRows
 from catclf.datasets.manifest import (
     Manifest,
     PackedPart,
@@ -81,7 +80,7 @@ def holds(folder: Path, file: Path) -> bool:
     return any((folder / name).exists() and file.samefile(folder / name) for name in names)
 
 
-class PackedRows:
+class PackedRows(ReadRows):
     """The images of one part uint8 (m, size, size, 3), with what is used of an array.
 
     Shards are opened when they are read, and up to ``OPEN`` of them stay open. Slices may be asked
@@ -93,6 +92,7 @@ class PackedRows:
         self, folder: Path, manifest: Manifest, part: Part, left_out: tuple[str, ...] = ()
     ) -> None:
         self.folder, self.part, self.left_out = folder, part, left_out
+        self._shown = printable(folder)
         self._packed: PackedPart = manifest.parts[part].without(left_out)
         self._classes, self._preprocess = manifest.classes, manifest.preprocess
         self._ends = np.cumsum([shard.images for shard in self._packed.shards])
@@ -107,27 +107,6 @@ class PackedRows:
         self._verified: set[int] = set()
         self._lock = threading.Lock()
         self._each = [threading.Lock() for _ in self._packed.shards]
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice | NDArray[np.integer[Any]]) -> Pixels:
-        """Rows by a slice, or by an array of row numbers, as a new array."""
-        if isinstance(rows, slice):
-            start, stop, step = rows.indices(len(self))
-            if step == 1:
-                images = np.empty((max(stop - start, 0), *self.shape[1:]), np.uint8)
-                self.read_into(start, images)
-                return images
-            rows = np.arange(start, stop, step)
-        numbers = row_numbers(rows, len(self), printable(self.folder))
-        images = np.empty((len(numbers), *self.shape[1:]), np.uint8)
-        for place, row in enumerate(numbers.tolist()):
-            self.read_into(row, images[place : place + 1])
-        return images
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return self[:].astype(dtype or np.uint8, copy=False)
 
     def read_into(self, start: int, images: Pixels) -> None:
         """Fill an array of images with those from ``start`` on."""
