@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import catclf
+from catclf.datasets import Reading, open_source
+from catclf.datasets.packed_write import write_folder
 
 ROOT = Path(__file__).parents[1]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else ONNX Runtime writes files to the home folder
@@ -176,6 +178,16 @@ def make_images(
     rng.shuffle(labels)
     base = rng.integers(0, 156, (m, size, size, 3))
     return (base + 60 * labels.reshape(-1, 1, 1, 1)).astype(np.uint8), labels
+
+
+def write_packed(root: Path, m: int, size: int, shard_images: int) -> Path:
+    """The folder packed/ in root, of m made-up images, and source.npz that it was packed from."""
+    x, y = make_images(m, size)
+    np.savez(root / "source.npz", x=x, y=y)
+    (root / "packed").mkdir()
+    source = open_source(root / "source.npz", "train", Reading())
+    write_folder(root / "packed", {"train": source}, shard_images=shard_images)
+    return root / "packed"
 
 
 def read_terminal(controller: int) -> bytes:

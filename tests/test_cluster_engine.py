@@ -13,14 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clusters import free_address, holders, without_scheduler
-from conftest import Run, make_images
+from conftest import Run, make_images, write_packed
 
 import catclf
 from catclf.cluster import Address, engine, work
 from catclf.cluster.engine import Engine, connected
 from catclf.cluster.problem import Cluster
-from catclf.datasets import Dataset, Reading, open_dataset, open_source
-from catclf.datasets.packed_write import write_folder
+from catclf.datasets import Dataset, Reading, open_dataset
 from catclf.errors import ClusterError, DataError, SettingsError
 from catclf.maths import Floats
 from catclf.maths.reduction import TreeSum, part_length
@@ -36,13 +35,7 @@ M = 9000  # 18 parts of 512, in shards of 1000: tasks and shards have other edge
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("cluster")
-    x, y = make_images(M, 4)
-    np.savez(root / "source.npz", x=x, y=y)
-    (root / "packed").mkdir()
-    source = open_source(root / "source.npz", "train", Reading())
-    write_folder(root / "packed", {"train": source}, shard_images=1000)
-    return root / "packed"
+    return write_packed(tmp_path_factory.mktemp("cluster"), M, 4, 1000)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clusters import holders
-from conftest import make_images
+from conftest import make_images, write_packed
 
 import catclf
 from catclf.cli.train.cluster import warn_of_solver
@@ -20,8 +20,7 @@ from catclf.cluster import Address
 from catclf.cluster.engine import Engine, connected
 from catclf.cluster.problem import Cluster
 from catclf.cluster.rows import Learned
-from catclf.datasets import Dataset, Reading, open_dataset, open_source
-from catclf.datasets.packed_write import write_folder
+from catclf.datasets import Dataset, open_dataset
 from catclf.errors import DataError, SettingsError
 from catclf.features import dictionary, learn, stacked_learn
 from catclf.features.prepare import prepare
@@ -36,13 +35,7 @@ M, SIZE = 800, 16  # 7 parts of 128 for the statistics, and 4 of 256 for workers
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("features")
-    x, y = make_images(M, SIZE)
-    np.savez(root / "source.npz", x=x, y=y)
-    (root / "packed").mkdir()
-    source = open_source(root / "source.npz", "train", Reading())
-    write_folder(root / "packed", {"train": source}, shard_images=300)
-    return root / "packed"
+    return write_packed(tmp_path_factory.mktemp("features"), M, SIZE, 300)
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Run, make_images
+from conftest import ROOT, Run, write_packed
 
 import catclf
+from catclf.cli.predict.inputs import read_inputs
 from catclf.cli.predict.run import Format, Job, Tally
 from catclf.cli.predict.shards import pending, stored
 from catclf.cli.signals import Signals
-from catclf.datasets import Reading, open_dataset, open_source, stores_pixels
-from catclf.datasets.packed_write import write_folder
+from catclf.datasets import open_dataset, stores_pixels
 from catclf.errors import DataError, OutputError, SettingsError
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.storage import remote
@@ -41,12 +41,7 @@ def store() -> Iterator[object]:
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
     """300 images of 4x4 in three shards."""
-    x, y = make_images(300, 4)
-    np.savez(tmp_path / "source.npz", x=x, y=y)
-    (tmp_path / "packed").mkdir()
-    source = open_source(tmp_path / "source.npz", "train", Reading())
-    write_folder(tmp_path / "packed", {"train": source}, shard_images=128)
-    return tmp_path / "packed"
+    return write_packed(tmp_path, 300, 4, 128)
 
 
 def test_a_path_gets_its_slashes_back() -> None:
@@ -162,6 +157,10 @@ def test_rows_of_parquet_in_a_store_are_scored(
     direct = next(iter(catclf.predict([cat], catclf.load("model.npz"))))
     assert one == f"memory://a.parquet:cat.png\t{direct.label}\t{direct.probability!r}"
     assert other == "memory://a.parquet:b.png\t\t"
+    large, small = read_inputs(["memory://a.parquet"], limit=10)
+    assert str(small) == "memory://a.parquet:b.png"
+    assert isinstance(large, tuple)
+    assert (large[0], large[1].kind) == ("memory://a.parquet:cat.png", "too-large")
 
 
 def test_files_are_replaced_wholly_or_not_at_all(tmp_path: Path) -> None:

@@ -194,39 +194,47 @@ class _FolderWalk:
         if is_remote(argument):
             from catclf.cli.predict.remote import images_of
 
-            yield from images_of(argument, self._left_out, self._recursive)
+            yield from images_of(argument, self._left_out, self._recursive, self._limit)
         else:
             yield from self.inputs(argument)
 
     def inputs(self, path: str) -> Iterator[Input]:
         """An image's path, or the images of a folder or an archive in order."""
-        folder = os.path.isdir(path)
-        if not folder and is_archive(path):
-            yield from _all_of(path, "archive", members(path, self._left_out))
+        if os.path.isdir(path):
+            images = Walk(self._left_out, name_heif=True).images(path, self._recursive)
+            yield from all_of(path, images, none_in_folder(self._recursive))
             return
-        if not folder and is_parquet(path):
-            from catclf.images.parquet import images
-
-            yield from _all_of(path, "file", images(path, self._limit))
-            return
-        if not folder:
+        held = held_by(path, self._left_out, self._limit)
+        if held is None:
             yield path
-            return
-        empty = True
-        walk = Walk(self._left_out, name_heif=True)
-        for item in walk.images(path, self._recursive):
-            empty = False
-            yield item
-        if empty:
-            why = "the folder holds no images" + ("" if self._recursive else " (-r descends)")
-            yield path, ImageError("no-images", why)
+        else:
+            yield from all_of(path, *held)
 
 
-def _all_of(path: str, what: str, images: Iterable[Input]) -> Iterator[Input]:
-    """The images in a file, or the failure that there are none."""
+def held_by(path: str, left_out: LeftOut, limit: int) -> tuple[Iterable[Input], str] | None:
+    """The images in an archive or a Parquet file, and what to say where there are none.
+
+    None for any other file.
+    """
+    if is_archive(path):
+        return members(path, left_out), "the archive holds no images"
+    if is_parquet(path):
+        from catclf.images.parquet import images
+
+        return images(path, limit), "the file holds no images"
+    return None
+
+
+def none_in_folder(recursive: bool) -> str:
+    """What to say of a folder without images."""
+    return "the folder holds no images" + ("" if recursive else " (-r descends)")
+
+
+def all_of(path: str, images: Iterable[Input], why: str) -> Iterator[Input]:
+    """The images, or the failure of ``path`` that there are none."""
     empty = True
     for image in images:
         empty = False
         yield image
     if empty:
-        yield path, ImageError("no-images", f"the {what} holds no images")
+        yield path, ImageError("no-images", why)
