@@ -14,9 +14,9 @@ from typing import BinaryIO
 from catclf.datasets.names import key
 from catclf.datasets.tree import Folder
 from catclf.errors import DataError, ImageError
-from catclf.images.archive import Entry, entries
+from catclf.images.archive import entries
 from catclf.images.formats import ENDINGS, HEIF_ENDINGS, NOT_SNIFFED, heif_is_there, sniffed
-from catclf.images.member import Member, Unreadable
+from catclf.images.member import Entry, Member, Unreadable
 from catclf.images.preprocess import Limits
 from catclf.images.walk import SYSTEM_NAMES, Failed, Walk, is_hidden
 from catclf.text import printable

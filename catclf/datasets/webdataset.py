@@ -20,8 +20,9 @@ from catclf.datasets.shards import of_part
 from catclf.datasets.sources import FileSource, size_of_files
 from catclf.datasets.table_format import find_label
 from catclf.errors import DataError, ImageError
-from catclf.images.archive import Entry, entries
+from catclf.images.archive import entries
 from catclf.images.formats import ENDINGS, HEIF_ENDINGS, heif_is_there
+from catclf.images.member import Entry
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.images.walk import LeftOut, is_hidden
 from catclf.text import counted, printable

@@ -6,7 +6,7 @@ import os
 import struct
 import zlib
 from io import BytesIO
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
 from catclf.errors import ImageError
 from catclf.text import counted
@@ -78,6 +78,25 @@ class Member(str):
         if len(content) != size or (kind != TAR and zlib.crc32(content) != checksum):
             raise ImageError("damaged", "is damaged in its archive: bytes are missing or changed")
         return BytesIO(content)
+
+
+class Entry(NamedTuple):
+    """A name in an archive: a folder, a file with its place, or one that cannot be read and why.
+
+    A link, a device and the like have neither a place nor a failure.
+    """
+
+    name: str
+    place: Place | None = None
+    failure: ImageError | None = None
+    is_folder: bool = False
+
+
+def entry_at(name: str, place: Place) -> Entry:
+    """The entry of a file, whose place has to be one that an archive can have."""
+    if min(place) >= 0 and max(place) < 1 << 62:
+        return Entry(name, place)
+    return Entry(name, failure=ImageError("damaged", "has no place in its archive"))
 
 
 class Unreadable(Member):

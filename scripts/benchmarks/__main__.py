@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scripts.benchmarks.cluster import cluster
 from scripts.benchmarks.course import course
-from scripts.benchmarks.folder import folder
+from scripts.benchmarks.folder import archives, folder
 from scripts.benchmarks.growth import growth
 from scripts.benchmarks.measure import machine
 from scripts.benchmarks.optimum import optimum
@@ -29,6 +29,7 @@ TABLES: dict[str, Table] = {
     "rows": rows,
     "starting": starting,
     "folder": folder,
+    "archives": archives,
     "cluster": cluster,
 }
 PAGE = Path(__file__).parents[2] / "catclf" / "docs" / "benchmarks.md"
