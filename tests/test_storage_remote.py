@@ -22,6 +22,7 @@ from catclf.datasets import open_dataset, stores_pixels
 from catclf.errors import DataError, OutputError, SettingsError
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.storage import remote
+from catclf.storage.files import replacing
 from catclf.storage.patterns import expanded
 from catclf.text import printable, url_of
 from catclf.training import Settings
@@ -164,16 +165,16 @@ def test_rows_of_parquet_in_a_store_are_scored(
 
 
 def test_files_are_replaced_wholly_or_not_at_all(tmp_path: Path) -> None:
-    url = f"file://{tmp_path}/new/out.tsv"
-    with remote.replacing(Path(url)) as write:
-        write(b"one")
+    url = Path(f"file://{tmp_path}/new/out.tsv")
+    with replacing(url) as file:
+        file.write(b"one")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["out.tsv"]
-    with pytest.raises(ZeroDivisionError), remote.replacing(url) as write:
-        write(b"two" * (1 // 0))
+    with pytest.raises(ZeroDivisionError), replacing(url) as file:
+        file.write(b"two" * (1 // 0))
     assert (tmp_path / "new" / "out.tsv").read_bytes() == b"one"
     (tmp_path / "file").write_bytes(b"")
-    inside = f"file://{tmp_path}/file/out.tsv"
-    with pytest.raises(OutputError, match="cannot be written"), remote.replacing(inside):
+    inside = Path(f"file://{tmp_path}/file/out.tsv")
+    with pytest.raises(OutputError, match="cannot be written"), replacing(inside, kept=False):
         pass
 
 

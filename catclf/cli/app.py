@@ -76,7 +76,7 @@ class Program(Group):
             abandon_stdout()
             raise typer.Exit(ExitCode.CLOSED_PIPE) from None
         except (KeyboardInterrupt, Stopped) as stopped:
-            warn("interrupted")
+            warn("; ".join(["interrupted", *getattr(stopped, "__notes__", [])]))
             code = stopped.code if isinstance(stopped, Stopped) else ExitCode.INTERRUPTED
             raise typer.Exit(code) from None
 

@@ -13,7 +13,8 @@ from catclf.cli.json_text import json_line
 from catclf.cli.options import OUTPUT, JsonOrText, ModelArgument
 from catclf.cli.stdout import put
 from catclf.storage.files import replacing, require_writable
-from catclf.text import aligned, counted, printable, setting_rows
+from catclf.storage.remote import size_of
+from catclf.text import aligned, counted, printable, setting_rows, url_of
 
 if TYPE_CHECKING:
     from catclf.metrics import Counts
@@ -59,7 +60,7 @@ def _json_text(path: Path, model: Model) -> str:
         if counts is not None and counts.total:
             training[part] |= {"accuracy": counts.accuracy}
     fields: dict[str, object] = {
-        "path": str(path),
+        "path": url_of(path),
         "fingerprint": model.fingerprint,
         "classes": list(model.classes),
         "positive": model.classes[1],
@@ -113,7 +114,7 @@ def _rows(path: Path, model: Model) -> list[tuple[str, str]]:
     image, weights = model.preprocess, _weights(model)
     background = " ".join(map(str, image.background))
     return [
-        ("model", f"{printable(path)}: {counted(path.stat().st_size, 'byte', ',')}"),
+        ("model", f"{printable(path)}: {counted(size_of(path), 'byte', ',')}"),
         ("fingerprint", model.fingerprint),
         ("classes", f"{printable(model.classes[0])}, {printable(model.classes[1])} (positive)"),
         ("threshold", f"{model.threshold!r}"),

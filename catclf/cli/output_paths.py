@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from catclf.errors import OutputError
+from catclf.errors import OutputError, SettingsError
 from catclf.storage.files import require_writable
+from catclf.storage.remote import is_remote
 from catclf.text import printable
 
 
@@ -24,6 +25,13 @@ def require_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path]) -> N
             require_writable(output, taken)
             require_no_image(output, inputs)
             taken.append(output)
+
+
+def on_disk(path: Path | None) -> Path | None:
+    """Refuse a store, for an option whose file grows while it is there. Raises SettingsError."""
+    if path is not None and is_remote(path):
+        raise SettingsError(f"{printable(path)}: is written on disk alone: name a file there")
+    return path
 
 
 def require_no_image(output: Path, sources: Sequence[Path]) -> None:

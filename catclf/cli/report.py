@@ -23,6 +23,7 @@ from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put, warn
 from catclf.errors import SettingsError
 from catclf.storage.files import replacing
+from catclf.storage.remote import read
 from catclf.text import printable, reason
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _comparison(path: Path) -> tuple[Comparison, str]:
     from catclf.evaluation import compare
 
     try:
-        content = path.read_bytes()
+        content = read(path)
     except OSError as error:
         raise DataError(f"{printable(path)}: {reason(error)}") from error
     try:

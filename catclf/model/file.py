@@ -26,6 +26,7 @@ from catclf.model import Model, Training
 from catclf.model.cost_curves import CURVE, VALIDATION, read_curve, taken_validation, thinned
 from catclf.storage import npz
 from catclf.storage.npz import ArrayFile, NotAnArchiveError, UnsoundError
+from catclf.storage.remote import require_library
 from catclf.text import printable, reason
 
 if TYPE_CHECKING:
@@ -103,10 +104,26 @@ def _require_sound(model: Model, meta: dict[str, Any]) -> None:
 
 
 def load(path: str | Path) -> Model:
-    """Read a model file. Raises ModelError for any file that is not a sound model."""
+    """Read a model file, from disk or from a store.
+
+    Raises ModelError for any file that is not a sound model, and SettingsError where a library that
+    its store needs is missing.
+    """
+    return _loaded(path)[0]
+
+
+def load_signed(path: str | Path) -> tuple[Model, str]:
+    """The same, and the SHA-256 of the file, by which machines know that they read the same one."""
+    model, file = _loaded(path)
+    return model, file.digest()
+
+
+def _loaded(path: str | Path) -> tuple[Model, ArrayFile]:
+    require_library(path)
     shown = printable(path)
     try:
-        return _parse(ArrayFile(Path(path), FILE_LIMIT))
+        file = ArrayFile(Path(path), FILE_LIMIT)
+        return _parse(file), file
     except NotAnArchiveError as error:
         raise ModelError(f"{shown}: is not a catclf model, or is truncated") from error
     except (ModelError, UnsoundError) as error:

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.storage.files import replacing
+from catclf.storage.remote import is_remote, read_within
 
 MEMBERS_LIMIT = 100
 _HEADER_LIMIT = 10_000  # bytes of an array's header, as NumPy limits it
@@ -56,7 +57,7 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 class ArrayFile:
-    """The arrays of a file of up to ``limit`` bytes.
+    """The arrays of a file of up to ``limit`` bytes, on disk or in a store.
 
     Raises OSError and UnsoundError, here and in every method.
     """
@@ -76,6 +77,12 @@ class ArrayFile:
 
     def __contains__(self, name: str) -> bool:
         return f"{name}.npy" in self._members
+
+    def digest(self) -> str:
+        """The SHA-256 of the file."""
+        from hashlib import sha256
+
+        return sha256(self._content).hexdigest()
 
     def check(self) -> None:
         """Refuse a file that is not a plain list of its members."""
@@ -182,6 +189,8 @@ def _unusual(member: zipfile.ZipInfo) -> str:
 
 def _content(path: Path, limit: int) -> bytes:
     """The bytes of a regular file of up to ``limit``; never waits for a pipe to be written."""
+    if is_remote(path):
+        return read_within(path, limit)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):

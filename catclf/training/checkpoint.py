@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from catclf.errors import CheckpointError, SettingsError
 from catclf.maths import Floats
 from catclf.objective import Point
-from catclf.storage import npz
+from catclf.storage import npz, remote
 from catclf.storage.npz import ArrayFile, UnsoundError
 from catclf.text import printable, reason
 from catclf.training.quasi_newton import PAIRS
@@ -37,7 +37,8 @@ class Checkpoints:
     """The file in which a run keeps its state every so many steps (0: only when it is stopped).
 
     With ``resume`` a run begins from the state in the file, if there is one. A checkpoint is
-    replaced wholly or not at all, so that a kill at any moment leaves the last one.
+    replaced wholly or not at all, so that a kill at any moment leaves the last one. It may lie in a
+    store, to which it is sent each time.
     """
 
     path: Path
@@ -49,9 +50,16 @@ class Checkpoints:
         if self.every < 0:
             raise SettingsError(f"checkpoint-every {self.every} is too small: give 1 or more")
 
+    def exists(self) -> bool:
+        """Whether there is a file. Raises CheckpointError where that cannot be known."""
+        try:
+            return remote.exists(self.path)
+        except OSError as error:
+            raise CheckpointError(f"{printable(self.path)}: {reason(error)}") from error
+
     def method(self) -> str | None:
-        """The ``method`` of the run in the file, if there is one."""
-        if not (self.resume and self.path.exists()):
+        """The ``method`` of the run in the file, if there is one. Raises CheckpointError."""
+        if not (self.resume and self.exists()):
             return None
         try:
             file = ArrayFile(self.path, FILE_LIMIT)
@@ -68,7 +76,7 @@ class Checkpoints:
         ``identity`` is what a run and that of the file have in common. Raises CheckpointError.
         """
         self._identity = identity
-        if not (self.resume and self.path.exists()):
+        if not (self.resume and self.exists()):
             return fresh
         try:
             state = _state(self.path, identity, len(fresh.point.coordinates))
@@ -112,8 +120,14 @@ class Checkpoints:
         )
 
     def remove(self) -> None:
-        """Forget the state: the run has ended well."""
-        self.path.unlink(missing_ok=True)
+        """Forget the state: the run has ended well. Raises CheckpointError."""
+        try:
+            remote.remove(self.path)
+        except OSError as error:
+            raise CheckpointError(
+                f"{printable(self.path)}: cannot be removed: {reason(error)}: the run it is of has "
+                "ended well"
+            ) from error
 
 
 def _state(path: Path, identity: dict[str, Any], k: int) -> State:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from catclf.errors import SettingsError
+from catclf.storage.remote import is_remote
+from catclf.text import printable
 
 if TYPE_CHECKING:
     from catclf.training.settings import Settings
@@ -50,6 +52,10 @@ class TrainOptions:
         if self.cache is not None and not self.encodes:
             raise SettingsError(
                 "`cache` keeps features: give other `features` than pixels, or `flip`"
+            )
+        if self.cache is not None and is_remote(self.cache):
+            raise SettingsError(
+                f"{printable(self.cache)}: `cache` keeps features on disk alone: name a file there"
             )
         threshold = self.fixed_threshold
         if threshold is not None and not 0.0 <= threshold <= 1.0:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -18,12 +18,13 @@ from catclf.cli.stdout import warn
 from catclf.errors import CatclfError, InputError, ModelError
 from catclf.images.walk import LeftOut
 from catclf.terminal.stream import use_colour
-from catclf.text import printable, reason
+from catclf.text import printable
 
 if TYPE_CHECKING:
     from catclf.cli.signals import Signals
     from catclf.cluster import Address
     from catclf.images.preprocess import Limits
+    from catclf.model import Model
 
 
 @dataclass
@@ -51,10 +52,11 @@ def run_by_workers(
         colour=use_colour(sys.stdout),
         workers=threads_of(address, None) or None,
     )
-    sent = replace(job, elsewhere=told)
-    where = str(Path.cwd()), model_digest(job.model)
+    from catclf.model.file import load_signed
     from catclf.terminal.progress import counting_results
 
+    sent = replace(job, elsewhere=told)
+    where = str(Path.cwd()), load_signed(job.model)[1]
     with engine_at(address) as engine, counting_results("scoring images", job.quiet) as on_progress:
         tasks = [(sent, shard, limits, *where) for shard in shards]
         ends = engine.each(score, tasks, [printable(paths[0]) for paths, _ in shards])
@@ -87,18 +89,23 @@ def score(job: Job, shard: Shard, limits: Limits, folder: str, digest: str) -> R
     lines: list[str] = []
     tally = Tally(lines.append)
     with _working_in(folder):
-        if model_digest(job.model) != digest:
-            raise ModelError(f"{printable(job.model)}: a worker sees another model there")
-        left_out = job.run([shard], limits, nullcontext(), tally)
+        trained = _model(job.model, folder, digest)
+        left_out = job.run([shard], limits, nullcontext(), tally, trained)
     return Report(tally, left_out, lines)
 
 
-def model_digest(path: Path) -> str:
-    """The SHA-256 of a model file, by which a worker knows that it sees the same."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ModelError(f"{printable(path)}: {reason(error)}") from error
+@lru_cache(maxsize=1)
+def _model(path: Path, folder: str, digest: str) -> Model:
+    """The model of a run, which a worker reads once. Raises ModelError for another one.
+
+    Its file is known by its SHA-256; a path may be meant from the folder.
+    """
+    from catclf.model.file import load_signed
+
+    model, found = load_signed(path)
+    if found != digest:
+        raise ModelError(f"{printable(path)}: a worker sees another model there")
+    return model
 
 
 _folder = Lock()

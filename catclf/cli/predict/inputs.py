@@ -19,6 +19,8 @@ from catclf.storage.parquet import is_parquet
 from catclf.storage.remote import is_remote
 from catclf.text import printable, reason
 
+_LIST_IN_STORE = "lists are read from disk alone: copy it here, or pipe it to -"
+_NAME_IN_STORE = "names in lists are read from disk alone: give it as an argument"
 NAME_LIMIT = 65536  # bytes; the system takes 4096
 _BLOCK = 65536
 
@@ -159,6 +161,8 @@ def _require_readable(argument: str) -> None:
     path, shown = argument[1:], printable(argument[1:])
     if not path:
         raise InputError("@ needs the name of a list: @list.txt")
+    if is_remote(path):
+        raise InputError(f"{shown}: {_LIST_IN_STORE}")
     if not os.path.exists(path):
         raise InputError(f"{shown}: there is no such list (the image @{shown} is @@{shown})")
     if os.path.isdir(path):
@@ -175,6 +179,8 @@ def _blocks(argument: str) -> Iterator[bytes]:
         while block := os.read(0, _BLOCK):
             yield block
         return
+    if is_remote(argument[1:]):
+        raise OSError(0, _LIST_IN_STORE)
     descriptor = os.open(argument[1:], os.O_RDONLY | os.O_CLOEXEC)
     try:
         while block := os.read(descriptor, _BLOCK):
@@ -200,6 +206,9 @@ class _FolderWalk:
 
     def inputs(self, path: str) -> Iterator[Input]:
         """An image's path, or the images of a folder or an archive in order."""
+        if is_remote(path):
+            yield path, ImageError("unreadable", _NAME_IN_STORE)
+            return
         if os.path.isdir(path):
             images = Walk(self._left_out, name_heif=True).images(path, self._recursive)
             yield from all_of(path, images, none_in_folder(self._recursive))

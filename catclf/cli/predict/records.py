@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from catclf.cli.json_text import json_line, unicode_fields
+from catclf.cli.stdout import as_options
 from catclf.model.predict import Prediction
 from catclf.text import printable
 
@@ -69,6 +70,18 @@ def path_line(record: Prediction, label: str, end: bytes) -> bytes:
     if record.error is not None or record.label != label:
         return b""
     return os.fsencode(record.path) + end
+
+
+def explained(failed: Prediction) -> str:
+    """The error, and for data sets and lists the way to read them."""
+    text = as_options(str(failed.error))
+    if failed.kind == "not-a-picture":
+        ending = os.path.splitext(failed.path)[1].lower()  # noqa: PTH122
+        if ending in (".h5", ".hdf5", ".npz", ".csv", ".tsv"):
+            return f"{text.partition(': it is ')[0]}: catclf evaluate takes data sets"
+        if ending in (".txt", ".lst", ".list"):
+            return f"{text}: @{printable(failed.path)} reads a list of names"
+    return text
 
 
 def _table_line(

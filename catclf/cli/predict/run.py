@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catclf.cli import loaded
-from catclf.cli.stdout import Write, as_options, results, warn
+from catclf.cli.stdout import Write, results, warn
 from catclf.errors import ImageError, InputError, OutputError, SettingsError
 from catclf.terminal.stream import is_file, is_terminal, use_colour
 from catclf.text import printable
@@ -83,10 +83,12 @@ class Job:
         limits: Limits,
         pause: AbstractContextManager[None],
         tally: Tally,
+        trained: Model | None = None,
     ) -> LeftOut:
         """Score the inputs of each shard, and write their records to its output.
 
-        The result counts the files that were left out.
+        ``trained`` is the model, if it has been read. The result counts the files that were left
+        out.
         """
         from catclf.images.pool import getting_ready
         from catclf.images.walk import LeftOut
@@ -98,11 +100,12 @@ class Job:
         output = shards[0][1]
         with (
             getting_ready(inputs, self.workers) as started,
-            Outputs(shards, self.model, tally, pause) as outputs,
+            # Outputs of workers are made again, and not kept where they are.
+            Outputs(shards, self.model, tally, pause, kept=self.elsewhere is None) as outputs,
         ):
             from catclf.model.file import load, naming
 
-            trained = load(self.model)
+            trained = trained or load(self.model)
             if self.elsewhere is None:
                 loaded()
             head, line, tail = _writer(trained, self, output)
@@ -152,9 +155,15 @@ class Outputs:
     """The outputs of shards, one after the other; each file appears when its shard is done."""
 
     def __init__(
-        self, shards: list[Shard], model: Path, tally: Tally, pause: AbstractContextManager[None]
+        self,
+        shards: list[Shard],
+        model: Path,
+        tally: Tally,
+        pause: AbstractContextManager[None],
+        kept: bool,
     ) -> None:
         self._shards, self._model, self._tally, self._pause = deque(shards), model, tally, pause
+        self._kept = kept
         self._head = b""
         self._line: Line = _nothing
         self._tail: Callable[[], bytes] = bytes
@@ -202,7 +211,7 @@ class Outputs:
         paths, output = self._shards[0]
         self._tally.begin(output)
         taken = [self._model, *_files(paths)]
-        self._write: Write = self._stack.enter_context(results(output, taken))
+        self._write: Write = self._stack.enter_context(results(output, taken, kept=self._kept))
 
 
 class Tally:
@@ -324,6 +333,7 @@ def _scored(
     started: list[Decoder],
 ) -> Generator[list[Prediction], None, None]:
     """The predictions of all inputs in order, in lists as they are ready."""
+    from catclf.cli.predict.records import explained
     from catclf.images.pool import decode_batches
     from catclf.model.predict import predict_batches
 
@@ -334,17 +344,5 @@ def _scored(
         for batch in batches:
             for prediction in batch:
                 if prediction.error is not None:
-                    prediction.error = _explained(prediction)
+                    prediction.error = explained(prediction)
             yield batch
-
-
-def _explained(failed: Prediction) -> str:
-    """The error, and for data sets and lists the way to read them."""
-    text = as_options(str(failed.error))
-    if failed.kind == "not-a-picture":
-        ending = os.path.splitext(failed.path)[1].lower()  # noqa: PTH122
-        if ending in (".h5", ".hdf5", ".npz", ".csv", ".tsv"):
-            return f"{text.partition(': it is ')[0]}: catclf evaluate takes data sets"
-        if ending in (".txt", ".lst", ".list"):
-            return f"{text}: @{printable(failed.path)} reads a list of names"
-    return text

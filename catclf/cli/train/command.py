@@ -23,7 +23,7 @@ from catclf.cli.options import (
     SkipBad,
     reads_sources,
 )
-from catclf.cli.output_paths import require_outputs
+from catclf.cli.output_paths import on_disk, require_outputs
 from catclf.cli.photographs import encoder_for_training
 from catclf.cli.signals import exit_if_stopped
 from catclf.cli.stdout import put
@@ -247,6 +247,7 @@ def train(
         Path | None,
         typer.Option(
             help="Write step, cost and seconds as JSON lines here; --resume goes on in it.",
+            callback=on_disk,
             rich_help_panel=OUTPUT,
         ),
     ] = None,

@@ -6,6 +6,7 @@ line go before those of the file.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from catclf.errors import InputError, SettingsError
-from catclf.text import printable, reason
+from catclf.storage.remote import read_within
+from catclf.text import printable, reason, url_of
 
 FILE_LIMIT = 1 << 20  # bytes
 _META = "catclf.config"  # under this name the context keeps what a file says
@@ -51,13 +53,13 @@ def read_config(path: Path) -> dict[str, Any]:
 
     shown = printable(path)
     try:
-        with path.open("rb") as file:
-            content = file.read(FILE_LIMIT + 1)
-        if len(content) > FILE_LIMIT:
-            raise InputError(f"{shown}: is too large to be a list of options")
-        return tomllib.loads(content.decode("utf-8"))
+        return tomllib.loads(read_within(path, FILE_LIMIT).decode("utf-8"))
     except OSError as error:
-        raise InputError(f"{shown}: cannot be read: {reason(error)}") from error
+        large = error.errno == errno.EFBIG
+        why = (
+            "is too large to be a list of options" if large else f"cannot be read: {reason(error)}"
+        )
+        raise InputError(f"{shown}: {why}") from error
     except (ValueError, RecursionError) as error:
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"{shown}: is not a TOML file: {printable(why)}") from error
@@ -138,7 +140,7 @@ def _toml(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    text = str(value)
+    text = url_of(value) if isinstance(value, Path) else str(value)
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -73,10 +73,10 @@ def warn_of_checkpoint(checkpoints: Checkpoints | None) -> None:
     """Say on stderr that there is nothing to resume, or that a checkpoint is in the way."""
     if checkpoints is None:
         return
-    path, resume = checkpoints.path, checkpoints.resume
-    if resume and not path.exists():
+    path, resume, there = checkpoints.path, checkpoints.resume, checkpoints.exists()
+    if resume and not there:
         warn(f"{printable(path)}: there is no checkpoint: training begins anew")
-    if not resume and path.exists():
+    if not resume and there:
         warn(f"{printable(path)}: the checkpoint of another run will be replaced")
 
 

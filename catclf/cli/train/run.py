@@ -12,6 +12,7 @@ from catclf.cli.signals import Stop, exit_if_stopped, stop_on_signals
 from catclf.cli.stdout import warn
 from catclf.cli.train.cluster import warn_of_solver
 from catclf.cli.train.log import StepLog, both_of
+from catclf.errors import CheckpointError
 
 if TYPE_CHECKING:
     from catclf.cli.open_data import Opened
@@ -75,7 +76,7 @@ class Run(NamedTuple):
             trained = replace(trained, model=self._remembered(trained.model))
             save(trained.model, output)
         if self.checkpoints is not None and not trained.fit.interrupted:
-            self.checkpoints.remove()
+            _remove(self.checkpoints)
         return trained, stop
 
     def _remembered(self, model: Model) -> Model:
@@ -85,3 +86,11 @@ class Run(NamedTuple):
         training = model.training
         settings = training.settings | {"config": dict(self.config)}
         return model.with_training(replace(training, settings=settings))
+
+
+def _remove(checkpoints: Checkpoints) -> None:
+    """Remove the state of a run that ended well; if that fails, its model is saved all the same."""
+    try:
+        checkpoints.remove()
+    except CheckpointError as error:
+        warn(str(error))
