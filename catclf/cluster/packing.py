@@ -25,7 +25,8 @@ from catclf.datasets.packed_write import Packing, without_every_class
 from catclf.datasets.sources import FileSource, Source, rows_of
 from catclf.errors import CatclfError, DataError
 from catclf.samples import cut
-from catclf.text import printable
+from catclf.storage.remote import is_remote
+from catclf.text import printable, url_of
 
 COUNTED = 4096  # rows whose images a task looks at
 
@@ -128,7 +129,9 @@ class Packers:
         reading = replace(
             self.reading, on_progress=None, encoder=None, workers=self.threads or None
         )
-        path = os.path.abspath(self.path)  # noqa: PTH100  a pattern of names stays one
+        path = url_of(self.path)
+        if not is_remote(path):
+            path = os.path.abspath(path)  # noqa: PTH100  a pattern of names stays one
         return SourceOfWorkers(path, packing.part, reading, listing_digest(packing.source))
 
     def _whole(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from catclf.errors import ImageError
 from catclf.images.member import Member, Unreadable
 from catclf.images.parquet import member
+from catclf.storage.copies import state_of
 from catclf.storage.parquet import ParquetFile
 
 SAMPLED = 25  # images whose dimensions are looked at
@@ -60,8 +60,7 @@ class ParquetImages:
     def state(self, row: int) -> tuple[int, ...]:
         """Numbers that change with the file of a row. Raises OSError."""
         group = bisect_right(self._firsts, row) - 1
-        status = os.stat(self._groups[group][0])  # noqa: PTH116
-        return row, status.st_size, status.st_mtime_ns
+        return row, *state_of(self._groups[group][0])
 
     def _content(self, group: int, row: int) -> bytes | int | ImageError | None:
         if group != self._group or row < self._next - 1:

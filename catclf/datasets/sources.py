@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from catclf.images.pool import Failed, decode_all
 from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
 from catclf.samples import IndexedImages
+from catclf.storage.copies import state_of
 from catclf.text import counted, printable
 
 if TYPE_CHECKING:
@@ -158,8 +158,7 @@ class FileSource:
         """Numbers that change with the image's file. Raises OSError."""
         path = self.path(row)
         place = path.place if isinstance(path, Member) else ()
-        status = os.stat(path.archive if isinstance(path, Member) else path)  # noqa: PTH116
-        return (*place, status.st_size, status.st_mtime_ns)
+        return (*place, *state_of(path.archive if isinstance(path, Member) else path))
 
     def of(self, rows: Labels) -> Self:
         """Only these rows."""

@@ -7,6 +7,7 @@ which ``url_of`` puts back. Failures of stores are OSError, as those of disks.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -46,6 +47,23 @@ def size_of(path: AnyPath) -> int:
         return Path(path).stat().st_size
     with _place(path) as (fs, name):
         return int(fs.size(name) or 0)
+
+
+def exists(path: AnyPath) -> bool:
+    """Whether there is a file or a folder, on disk or remote. Raises as ``is_file``."""
+    if not is_remote(path):
+        return Path(path).exists()
+    with _place(path) as (fs, name):
+        return bool(fs.exists(name))
+
+
+def version_of(path: AnyPath) -> str:
+    """The SHA-256 of what a store says of a file: it changes with the file, but on the web.
+
+    Raises OSError.
+    """
+    with _place(path) as (fs, name):
+        return hashlib.sha256(str(fs.ukey(name)).encode()).hexdigest()
 
 
 def read(path: AnyPath) -> bytes:
