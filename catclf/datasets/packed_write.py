@@ -261,7 +261,7 @@ class Packing:
 
     def _digest(self, first: int, stop: int) -> str:
         """The hash of rows as they are listed: labels, names, and pixels or the files' sizes."""
-        digest = hashlib.sha256(repr((first, stop, self.compression)).encode())
+        digest = hashlib.sha256(repr((stop - first, self.compression)).encode())
         digest.update(self.source.labels[first:stop].astype("<i8").tobytes())
         names = self.source.names()
         digest.update(repr(list(names[first:stop]) if names else None).encode())

@@ -48,6 +48,10 @@ class ParquetSource(FileSource):
     def of(self, rows: Labels) -> Self:
         return replace(super().of(rows), rows=self.rows[rows])
 
+    def absolute(self) -> Self:
+        names = map(self.images.absolute_name, self.rows.tolist(), self.files)
+        return replace(self, files=list(names), images=self.images.absolute(), called=self.names())
+
 
 @dataclass
 class _Read:

@@ -51,6 +51,12 @@ class Member(str):
         """Its name in the archive."""
         return self[len(self.archive) + 1 :]
 
+    def absolute(self) -> Self:
+        """The same in an archive that is named from any folder."""
+        from catclf.storage.remote import absolute
+
+        return type(self).of(absolute(self.archive), self.name, self.place)
+
     def packed(self) -> bytes:
         """What another process needs to read it. Raises OSError for a remote one that is gone."""
         return self._place + os.fsencode(_on_disk(self.archive))
@@ -107,10 +113,15 @@ class Unreadable(Member):
     failure: ImageError
 
     @classmethod
-    def because(cls, archive: str, name: str, failure: ImageError) -> Unreadable:
+    def because(cls, archive: str, name: str, failure: ImageError) -> Self:
         """The member ``name`` with the reason."""
         member = cls.of(archive, name, (0, 0, 0, 0, TAR))
         member.failure = failure
+        return member
+
+    def absolute(self) -> Self:
+        member = super().absolute()
+        member.failure = self.failure
         return member
 
     def open(self, limits: Limits) -> BytesIO:

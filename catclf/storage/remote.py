@@ -26,6 +26,11 @@ def is_remote(path: AnyPath) -> bool:
     return has_scheme(path) and not os.path.lexists(path)
 
 
+def absolute(path: AnyPath) -> str:
+    """The path as it is called from any folder; a URL is so already."""
+    return url_of(path) if is_remote(path) else os.path.abspath(path)  # noqa: PTH100  links stay
+
+
 def is_pattern(path: AnyPath) -> bool:
     """Whether a path is remote and has ``*``, ``?`` or ``[`` in it, but for those of the web."""
     text = os.fspath(path)
