@@ -172,7 +172,12 @@ class FileSource:
 
     def absolute(self) -> Self:
         """The same images under paths that hold in any folder, called what they are called here."""
-        files = [each.absolute() if isinstance(each, Member) else each for each in self.files]
+        places = {each.archive: "" for each in self.files if isinstance(each, Member)}
+        places = {each: absolute(each) for each in places}
+        files = [
+            each.within(places[each.archive]) if isinstance(each, Member) else each
+            for each in self.files
+        ]
         root = type(self.root)(absolute(self.root))
         return replace(self, root=root, files=files, called=self.names())
 

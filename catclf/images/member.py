@@ -51,11 +51,11 @@ class Member(str):
         """Its name in the archive."""
         return self[len(self.archive) + 1 :]
 
-    def absolute(self) -> Self:
-        """The same in an archive that is named from any folder."""
-        from catclf.storage.remote import absolute
-
-        return type(self).of(absolute(self.archive), self.name, self.place)
+    def within(self, archive: str) -> Self:
+        """The same in an archive that is called otherwise."""
+        member = type(self)(f"{archive}:{self.name}")
+        member.archive, member._place = archive, self._place
+        return member
 
     def packed(self) -> bytes:
         """What another process needs to read it. Raises OSError for a remote one that is gone."""
@@ -119,8 +119,8 @@ class Unreadable(Member):
         member.failure = failure
         return member
 
-    def absolute(self) -> Self:
-        member = super().absolute()
+    def within(self, archive: str) -> Self:
+        member = super().within(archive)
         member.failure = self.failure
         return member
 
