@@ -163,6 +163,45 @@ def test_rows_of_parquet_in_a_store_are_scored(
     assert (large[0], large[1].kind) == ("memory://a.parquet:cat.png", "too-large")
 
 
+def test_names_of_one_place_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    monkeypatch.chdir(tmp_path)
+    assert remote.absolute("a/*.tar") == f"{tmp_path}/a/*.tar"
+    assert remote.absolute(Path("memory://a/*.tar")) == "memory://a/*.tar"
+    for one, other in (
+        ("a", "link"),
+        (f"file://{tmp_path}/a", Path("link")),
+        (f"file://{tmp_path}/a/", f"file://{tmp_path}/link"),
+        (Path("new/../b"), f"file://{tmp_path}/b"),
+        (Path("memory://a"), "memory:///a/"),
+    ):
+        assert remote.same(one, other)
+        assert remote.same(other, one)
+    for one, other in (("a", "b"), ("a", "memory://a"), ("memory://a", "memory://b")):
+        assert not remote.same(one, other)
+
+
+def test_a_folder_is_listed_and_files_are_removed(
+    store: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    for folder in (tmp_path, Path("memory://x"), Path(f"file://{tmp_path}/far")):
+        for name in ("one", "two"):
+            with remote.replacing(folder / "a" / name) as write:
+                write(b"1")
+        assert remote.names_in(folder / "a") == ["one", "two"]
+        remote.remove(folder / "a" / "one")
+        assert remote.names_in(folder / "a") == ["two"]
+        assert remote.names_in(folder / "none") == []
+        with pytest.raises(FileNotFoundError):
+            remote.remove(folder / "a" / "one")
+    # An empty object of S3 that the console makes for a folder.
+    listed = ["/x/a/", "/x/a/two", "/x/a/a"]
+    monkeypatch.setattr(type(store), "ls", lambda self, path, detail: listed)
+    assert remote.names_in("memory://x/a") == ["a", "two"]
+
+
 def test_files_are_replaced_wholly_or_not_at_all(tmp_path: Path) -> None:
     url = f"file://{tmp_path}/new/out.tsv"
     with remote.replacing(Path(url)) as write:
@@ -180,15 +219,17 @@ def test_files_are_replaced_wholly_or_not_at_all(tmp_path: Path) -> None:
 def test_a_scheme_that_cannot_be_read_says_what_to_install(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for args in (["train", "--data", "nope://x/packed"], ["predict", "nope://x/a.tar"]):
+    for args in (
+        ["train", "--data", "nope://x/packed"],
+        ["predict", "nope://x/a.tar"],
+        ["data", "pack", ROOT / "data" / "train.h5", "-o", "nope://x/packed/"],
+        ["data", "split", ROOT / "data" / "train.h5", "-o", "nope://x/a.h5"],
+    ):
         catclf.save(catclf.Model(np.zeros((12288, 1)), 0.0), tmp_path / "model.npz")
         result = run(*args)
         assert (result.code, result.stderr.count("\n")) == (2, 1)
         assert "catclf: nope://x/" in result.stderr
         assert "python -m pip install s3fs, gcsfs or aiohttp" in result.stderr
-    result = run("data", "pack", "data.npz", "-o", "s3://bucket/packed/")
-    assert (result.code, result.stderr.count("\n")) == (2, 1)
-    assert "catclf: s3://bucket/packed: is written on disk alone: give a folder" in result.stderr
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     with pytest.raises(SettingsError, match=r"need fsspec: python -m pip install 'catclf\[clu"):
         remote.is_file("s3://bucket/x")

@@ -2,7 +2,7 @@
 
 Where unreadable images are left out, which rows a shard holds depends on those before it: workers
 then decode all images once to find the unreadable ones, and once more to write them. Workers open
-the source themselves; they must see it, and the folder, under the same paths.
+the source themselves; they must see it, and the folder, under the same paths or URLs.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from catclf.datasets.packed_write import Packing, without_every_class
 from catclf.datasets.sources import FileSource, Source, rows_of
 from catclf.errors import CatclfError, DataError
 from catclf.samples import cut
+from catclf.storage.remote import absolute
 from catclf.text import printable
 
 COUNTED = 4096  # rows whose images a task looks at
@@ -88,7 +89,7 @@ class Packers:
         A shard that fails is no reason not to write the others. Raises the last of such failures.
         """
         source = self._sent(packing)
-        where = source, str(packing.output.resolve()), packing.compression, packing.shard_images
+        where = source, absolute(packing.output), packing.compression, packing.shard_images
         whole = self._whole(packing, older, where)
         skipped = self._skipped(packing, source, whole)
         plan = planned(packing, whole, [each.row for each in skipped])
@@ -128,8 +129,8 @@ class Packers:
         reading = replace(
             self.reading, on_progress=None, encoder=None, workers=self.threads or None
         )
-        path = os.path.abspath(self.path)  # noqa: PTH100  a pattern of names stays one
-        return SourceOfWorkers(path, packing.part, reading, listing_digest(packing.source))
+        digest = listing_digest(packing.source)
+        return SourceOfWorkers(absolute(self.path), packing.part, reading, digest)
 
     def _whole(
         self, packing: Packing, older: Mapping[int, Shard], where: tuple[Any, ...]
@@ -140,7 +141,7 @@ class Packers:
             shard for shard in numbered if packing.suits(shard, _number_of(shard, packing.part))
         ]
         tasks = [(*where, shard) for shard in known]
-        kept = self.engine.run(is_whole, tasks, [shard.file for shard in known]) if tasks else []
+        kept = self.engine.run(is_whole, tasks, [shard.file for shard in known])
         return {shard.first: shard for shard, right in zip(known, kept, strict=True) if right}
 
     def _skipped(
@@ -155,8 +156,7 @@ class Packers:
             tasks += [(source, part.start, part.stop) for part in cut(slice(row, stop), COUNTED)]
             row = shard.next if shard is not None else m
         shown = [f"{source.path}, images {start} to {stop - 1}" for _, start, stop in tasks]
-        found = self.engine.run(unreadable, tasks, shown) if tasks else []
-        return [each for part in found for each in part]
+        return [each for part in self.engine.run(unreadable, tasks, shown) for each in part]
 
 
 def planned(

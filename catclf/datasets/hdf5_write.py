@@ -14,7 +14,8 @@ from catclf.datasets.dataset import HDF5_ENDINGS, Labels, Part
 from catclf.datasets.hdf5 import FIT, RESAMPLING
 from catclf.datasets.sources import BLOCK, Source
 from catclf.errors import DataError, OutputError
-from catclf.storage.files import replacing_path, require_writable
+from catclf.storage.files import require_writable
+from catclf.storage.remote import is_remote, replacing_path, same, size_of
 from catclf.text import printable, reason
 
 
@@ -25,7 +26,19 @@ def require_output(output: Path, taken: Iterable[Path]) -> None:
             f"{printable(output)}: would not be known as HDF5: give a name ending in .h5, "
             "or in / for a folder of shards"
         )
-    require_writable(output, taken)
+    if not is_remote(output):
+        require_writable(output, taken)
+        return
+    if any(same(output, path) for path in taken):
+        raise OutputError(
+            f"{printable(output)}: is another file of this run: give another output name"
+        )
+    try:
+        size_of(output)  # a store that cannot be reached ends the run before its work
+    except (FileNotFoundError, PermissionError):
+        pass  # some may write what they may not look at
+    except OSError as error:
+        raise OutputError(f"{printable(output)}: cannot be written: {reason(error)}") from error
 
 
 def write(
@@ -36,7 +49,21 @@ def write(
 ) -> dict[Part, Labels]:
     """Write the parts to one file, wholly or not at all; the labels that were written, by part.
 
-    ``on_part`` is called as each part is done.
+    ``output`` is on disk or remote; ``on_part`` is called as each part is done. Raises DataError
+    and OutputError.
+    """
+    with replacing_path(output) as file:
+        return fill(file, output, parts, compression, on_part)
+
+
+def fill(
+    path: Path,
+    output: Path,
+    parts: Mapping[Part, Source],
+    compression: str = "none",
+    on_part: Callable[[Part], None] | None = None,
+) -> dict[Part, Labels]:
+    """Write the parts to the file ``path``, which will be ``output``; as ``write``.
 
     Images lie in chunks of 64, so that reading them in order touches each byte once. Their names
     and how they were made are kept beside them. Raises DataError and OutputError.
@@ -46,19 +73,21 @@ def write(
     classes = next(iter(parts.values())).classes
     if any(source.classes != classes for source in parts.values()):
         raise DataError(f"{printable(output)}: the parts have different classes")
-    with replacing_path(output) as temporary:
-        try:
-            with h5py.File(os.fsencode(temporary), "w") as file:
-                if classes:
-                    file.create_dataset("list_classes", data=_bytes(classes), track_times=False)
-                written = {}
-                for part, source in parts.items():
-                    written[part] = _write_part(file, part, source, compression)
-                    if on_part:
-                        on_part(part)
-                return written
-        except (OSError, RuntimeError) as error:  # h5py's, when closing a file on a full disk
-            raise OutputError(f"{printable(output)}: cannot be written: {_why(error)}") from error
+    try:
+        with h5py.File(os.fsencode(path), "w") as file:
+            if classes:
+                file.create_dataset("list_classes", data=_bytes(classes), track_times=False)
+            written = {}
+            for part, source in parts.items():
+                written[part] = _write_part(file, part, source, compression)
+                if on_part:
+                    on_part(part)
+            return written
+    except (OSError, RuntimeError) as error:  # h5py's, when closing a file on a full disk
+        why = _why(error)
+        if is_remote(output):
+            why += f" (collected in {printable(path.parent)}: set TMPDIR to a larger folder)"
+        raise OutputError(f"{printable(output)}: cannot be written: {why}") from error
 
 
 def _write_part(file: Any, part: Part, source: Source, compression: str) -> Labels:

@@ -33,7 +33,7 @@ def require_writable(path: Path, taken: Iterable[Path] = ()) -> None:
             raise OutputError(f"{shown}: is a folder: give the name of a file in it")
         if not stat.S_ISREG(mode):
             raise OutputError(f"{shown}: is not a regular file, and saving would replace it")
-    if any(_same(path, other) for other in taken):
+    if any(same(path, other) for other in taken):
         raise OutputError(f"{shown}: is another file of this run: give another output name")
     if _is_device(path):
         raise OutputError(f"{shown}: is not a place for a file: leave the option out for stdout")
@@ -113,7 +113,7 @@ def _is_device(path: Path) -> bool:
     return parts[1:2] in (("dev",), ("proc",)) and parts[1:3] != ("dev", "shm")
 
 
-def _same(path: Path, other: Path) -> bool:
+def same(path: Path, other: Path) -> bool:
     """Whether two names lead to one file, which need not exist yet."""
     try:
         return path.samefile(other)

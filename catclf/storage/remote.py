@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from weakref import finalize
 
 from catclf.errors import CatclfError, OutputError, SettingsError
+from catclf.storage import files
 from catclf.text import has_scheme, printable, reason, url_of
 
 AnyPath = str | os.PathLike[str]
@@ -63,13 +64,36 @@ def stream(path: AnyPath) -> Iterator[BinaryIO]:
         yield file
 
 
-def names_in(path: AnyPath) -> list[str]:
-    """The names of what is right below a remote folder, folders too; none where there is none."""
+def absolute(path: AnyPath) -> str:
+    """The name that a file or folder has in every working folder: an absolute path, or a URL."""
+    return url_of(path) if is_remote(path) else os.path.abspath(path)  # noqa: PTH100  patterns stay
+
+
+def same(one: AnyPath, other: AnyPath) -> bool:
+    """Whether two names lead to one file or folder, on disk or remote, be it there or not."""
+    return files.same(_here(one), _here(other))
+
+
+def _here(path: AnyPath) -> Path:
+    """A path on disk where a URL is only another name of one, and a URL as its store writes it."""
+    if not is_remote(path):
+        return Path(path)
     with _place(path) as (fs, name):
-        try:
-            return sorted(Path(each).name for each in fs.ls(name, detail=False))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        return Path(name if "file" in fs.protocol else fs.unstrip_protocol(name))
+
+
+def names_in(path: AnyPath) -> list[str]:
+    """The names of what is right below a folder, folders too; none where there is none."""
+    try:
+        if not is_remote(path):
+            return sorted(each.name for each in Path(path).iterdir())
+        with _place(path) as (fs, name):
+            listed = fs.ls(name, detail=False)
+            fs.invalidate_cache(name)  # others may write there before it is looked at again
+        # An empty object whose name ends in / is how some programs make a folder.
+        return sorted(Path(each).name for each in listed if each != f"{name.rstrip('/')}/")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def files_below(path: AnyPath, recursive: bool) -> list[str] | None:
@@ -130,23 +154,48 @@ def fetch(path: AnyPath, copy: Path) -> None:
         fs.get_file(name, str(copy))
 
 
+def remove(path: AnyPath) -> None:
+    """Remove a file, on disk or remote. Raises OSError."""
+    if not is_remote(path):
+        Path(path).unlink()
+        return
+    with _place(path) as (fs, name):
+        fs.rm_file(name)
+
+
 @contextmanager
 def replacing(path: AnyPath) -> Iterator[Callable[[bytes], object]]:
-    """A function that writes to a remote file, which appears when the block ends well.
+    """A function that writes to a file, which appears when the block ends well.
 
-    It is collected on disk, and sent at once: stores put whole files in their place. Raises
-    OutputError.
+    As with ``replacing_path``. Raises OutputError.
     """
+    with replacing_path(path) as copy, copy.open("wb") as file:
+        yield file.write
+
+
+@contextmanager
+def replacing_path(path: AnyPath) -> Iterator[Path]:
+    """The name of an empty file on this machine that takes the place of ``path``, wholly or not.
+
+    That happens when the block ends well. On disk the file lies beside ``path``. A remote file is
+    collected among the temporary ones, and sent at once: stores put whole files in their place.
+    Raises OutputError.
+    """
+    if not is_remote(path):
+        with files.replacing_path(Path(path)) as beside:
+            yield beside
+        return
     import tempfile  # takes 5 ms, and few runs need it
 
     with tempfile.NamedTemporaryFile(prefix="catclf-") as file:
-        yield file.write
-        file.flush()
+        yield Path(file.name)
         try:
             with _place(path) as (fs, name):
                 _put(fs, file.name, name)
         except OSError as error:
-            raise OutputError(f"{printable(path)}: cannot be written: {reason(error)}") from error
+            missing = isinstance(error, FileNotFoundError)
+            why = "there is no such bucket or folder" if missing else reason(error)
+            raise OutputError(f"{printable(path)}: cannot be written: {why}") from error
 
 
 def _put(fs: Any, copy: str, name: str) -> None:
