@@ -12,12 +12,13 @@ from conftest import GREEN, RED, Run, make_images, paint, write_both_parts
 
 from catclf.datasets import Part, Reading, open_dataset, open_source
 from catclf.datasets.dataset import MANIFEST
-from catclf.datasets.hdf5_write import require_output, write
+from catclf.datasets.hdf5_write import require_output
 from catclf.datasets.manifest import load
 from catclf.datasets.packed_write import Packed, require_folder, write_folder
 from catclf.datasets.sources import Source
 from catclf.errors import OutputError
 from catclf.storage import remote
+from catclf.text import printable
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -158,29 +159,28 @@ def test_a_store_that_fails_is_named_and_the_next_run_goes_on(
 
 
 def test_a_store_that_takes_nothing_ends_the_run_before_its_work(
-    store: Any, parts: dict[Part, Source], monkeypatch: pytest.MonkeyPatch
+    store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuses(*args: Any, **rest: Any) -> None:
         raise PermissionError(13, "Access Denied")
 
-    file, part = Path("memory://far/x.h5"), parts["train"]
+    output, file = Path("memory://closed/packed"), Path("memory://closed/x.h5")
     with monkeypatch.context() as patch:
-        patch.setattr(type(store), "put_file", refuses)
-        with pytest.raises(OutputError, match=r"^memory://far/x\.h5: cannot be written: access de"):
-            write(file, {"train": part})
-        patch.setattr(part, "pixels", None)  # which would be read for the first shard
-        with pytest.raises(OutputError, match=rf"^memory://far/packed/{MANIFEST}: cannot be writ"):
-            write_folder(STORE, {"train": part})
-        patch.setattr(type(store), "ls", refuses)
-        with pytest.raises(OutputError, match=r"^memory://far/packed: cannot be a folder: access"):
-            require_folder(STORE, [])
-        patch.setattr(type(store), "size", refuses)
-        require_output(file, [])  # what may not be looked at may be written
-        patch.setattr(type(store), "size", lambda self, path: 1 // 0)
+        for method in ("put_file", "pipe_file"):
+            patch.setattr(type(store), method, refuses)
         with pytest.raises(
-            OutputError, match=r"^memory://far/x\.h5: cannot be written: .* by zero"
+            OutputError, match=rf"^{printable(output)}/{MANIFEST}: cannot be written: "
+        ):
+            require_folder(output, [])
+        with pytest.raises(
+            OutputError, match=rf"^{printable(file)}: cannot be written: access denied"
         ):
             require_output(file, [])
+        patch.setattr(type(store), "ls", refuses)
+        with pytest.raises(
+            OutputError, match=rf"^{printable(output)}: cannot be a folder: access den"
+        ):
+            require_folder(output, [])
 
 
 def test_other_folders_and_the_source_are_not_written_to(

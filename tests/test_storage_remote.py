@@ -21,7 +21,7 @@ from catclf.cli.signals import Signals
 from catclf.datasets import open_dataset, stores_pixels
 from catclf.errors import DataError, OutputError, SettingsError
 from catclf.images.preprocess import Limits, Preprocess
-from catclf.storage import remote
+from catclf.storage import files, remote
 from catclf.storage.patterns import expanded
 from catclf.text import printable, url_of
 from catclf.training import Settings
@@ -163,7 +163,7 @@ def test_rows_of_parquet_in_a_store_are_scored(
     assert (large[0], large[1].kind) == ("memory://a.parquet:cat.png", "too-large")
 
 
-def test_names_of_one_place_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_one_file_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "link").symlink_to("a")
     monkeypatch.chdir(tmp_path)
@@ -171,31 +171,31 @@ def test_names_of_one_place_are_the_same(tmp_path: Path, monkeypatch: pytest.Mon
     assert remote.absolute(Path("memory://a/*.tar")) == "memory://a/*.tar"
     for one, other in (
         ("a", "link"),
-        (f"file://{tmp_path}/a", Path("link")),
+        (f"file://{tmp_path}/a", "link"),
         (f"file://{tmp_path}/a/", f"file://{tmp_path}/link"),
-        (Path("new/../b"), f"file://{tmp_path}/b"),
-        (Path("memory://a"), "memory:///a/"),
+        ("new/../b", f"file://{tmp_path}/b"),
+        ("memory://a", "memory:///a/"),
     ):
-        assert remote.same(one, other)
-        assert remote.same(other, one)
+        assert files.same(Path(one), Path(other))
+        assert files.same(Path(other), Path(one))
     for one, other in (("a", "b"), ("a", "memory://a"), ("memory://a", "memory://b")):
-        assert not remote.same(one, other)
+        assert not files.same(Path(one), Path(other))
 
 
 def test_a_folder_is_listed_and_files_are_removed(
     store: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "a").mkdir()
-    for folder in (tmp_path, Path("memory://x"), Path(f"file://{tmp_path}/far")):
+    for folder in (Path("memory://x"), Path(f"file://{tmp_path}")):
         for name in ("one", "two"):
-            with remote.replacing(folder / "a" / name) as write:
-                write(b"1")
+            (tmp_path / "sent").write_bytes(b"1")
+            remote.send(tmp_path / "sent", folder / "a" / name)
         assert remote.names_in(folder / "a") == ["one", "two"]
         remote.remove(folder / "a" / "one")
         assert remote.names_in(folder / "a") == ["two"]
         assert remote.names_in(folder / "none") == []
-        with pytest.raises(FileNotFoundError):
-            remote.remove(folder / "a" / "one")
+        remote.remove(folder / "a" / "one")  # is not there
+    remote.remove(tmp_path / "a" / "two")
+    assert remote.names_in(tmp_path / "a") == remote.names_in(tmp_path / "none") == []
     # An empty object of S3 that the console makes for a folder.
     listed = ["/x/a/", "/x/a/two", "/x/a/a"]
     monkeypatch.setattr(type(store), "ls", lambda self, path, detail: listed)
@@ -204,15 +204,18 @@ def test_a_folder_is_listed_and_files_are_removed(
 
 def test_files_are_replaced_wholly_or_not_at_all(tmp_path: Path) -> None:
     url = f"file://{tmp_path}/new/out.tsv"
-    with remote.replacing(Path(url)) as write:
-        write(b"one")
+    with files.replacing(Path(url)) as file:
+        file.write(b"one")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["out.tsv"]
-    with pytest.raises(ZeroDivisionError), remote.replacing(url) as write:
-        write(b"two" * (1 // 0))
+    with pytest.raises(ZeroDivisionError), files.replacing(Path(url)) as file:
+        file.write(b"two" * (1 // 0))
     assert (tmp_path / "new" / "out.tsv").read_bytes() == b"one"
     (tmp_path / "file").write_bytes(b"")
-    inside = f"file://{tmp_path}/file/out.tsv"
-    with pytest.raises(OutputError, match="cannot be written"), remote.replacing(inside):
+    inside = Path(f"file://{tmp_path}/file/out.tsv")
+    with (
+        pytest.raises(OutputError, match="cannot be written"),
+        files.replacing(inside, kept=False),
+    ):
         pass
 
 

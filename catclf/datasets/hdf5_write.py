@@ -14,8 +14,8 @@ from catclf.datasets.dataset import HDF5_ENDINGS, Labels, Part
 from catclf.datasets.hdf5 import FIT, RESAMPLING
 from catclf.datasets.sources import BLOCK, Source
 from catclf.errors import DataError, OutputError
-from catclf.storage.files import require_writable
-from catclf.storage.remote import is_remote, replacing_path, same, size_of
+from catclf.storage.files import replacing_path, require_writable
+from catclf.storage.remote import is_remote
 from catclf.text import printable, reason
 
 
@@ -26,19 +26,7 @@ def require_output(output: Path, taken: Iterable[Path]) -> None:
             f"{printable(output)}: would not be known as HDF5: give a name ending in .h5, "
             "or in / for a folder of shards"
         )
-    if not is_remote(output):
-        require_writable(output, taken)
-        return
-    if any(same(output, path) for path in taken):
-        raise OutputError(
-            f"{printable(output)}: is another file of this run: give another output name"
-        )
-    try:
-        size_of(output)  # a store that cannot be reached ends the run before its work
-    except (FileNotFoundError, PermissionError):
-        pass  # some may write what they may not look at
-    except OSError as error:
-        raise OutputError(f"{printable(output)}: cannot be written: {reason(error)}") from error
+    require_writable(output, taken)
 
 
 def write(

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from catclf.datasets.dataset import MANIFEST, Part
 from catclf.errors import DataError
 from catclf.images.preprocess import FITS, Preprocess
-from catclf.storage.remote import read, replacing, size_of
+from catclf.storage.files import replacing
+from catclf.storage.remote import read, size_of
 from catclf.text import printable, reason
 from catclf.version import __version__
 
@@ -75,8 +76,8 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Replace the manifest in a folder, wholly or not at all. Raises OutputError."""
         fields = {"format": FORMAT, "version": VERSION, "catclf": __version__, **asdict(self)}
-        with replacing(folder / MANIFEST) as write:
-            write(json.dumps(fields, indent=1).encode() + b"\n")
+        with replacing(folder / MANIFEST, kept=False) as file:
+            file.write(json.dumps(fields, indent=1).encode() + b"\n")
 
     def files(self) -> set[str]:
         """The names of all shards."""

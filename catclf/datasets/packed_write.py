@@ -37,7 +37,8 @@ from catclf.datasets.sources import (
 )
 from catclf.errors import DataError, OutputError
 from catclf.maths import Pixels
-from catclf.storage.remote import is_remote, names_in, remove, replacing_path, same
+from catclf.storage.files import replacing_path, require_writable, same
+from catclf.storage.remote import is_remote, names_in, remove
 from catclf.text import printable, reason
 
 _LOOKED_AT = 512  # images read at a time to be hashed
@@ -54,6 +55,7 @@ def require_folder(output: Path, taken: Sequence[Path]) -> None:
         raise OutputError(f"{shown}: is what is read: give another output name")
     if MANIFEST not in names and any(not name.startswith(".") for name in names):
         raise OutputError(f"{shown}: holds other files: give a new folder, or an empty one")
+    require_writable(output / MANIFEST)
 
 
 def _names_in(output: Path, make: bool = False) -> list[str]:
@@ -167,8 +169,6 @@ def write_folder(
     manifest = Manifest(first.classes, first.preprocess)
     unchanged = older and (older.classes, older.preprocess) == (first.classes, first.preprocess)
     before = older.parts if older is not None and unchanged else {}
-    if older is None:
-        manifest.write(output)  # a store that takes no files ends the run before its work
     results = {}
     for part, source in parts.items():
         packing = Packing(output, manifest, part, source, compression, shard_images or SHARD)
@@ -272,7 +272,7 @@ class Packing:
         path, source = self.output / name, _ShardSource(self.source, chain([head], blocks))
         if self._passing is not None:
             source.stream = self._passing.of(source.stream)
-        with replacing_path(path) as file:
+        with replacing_path(path, kept=False) as file:
             labels = fill(file, path, {self.part: source}, self.compression)[self.part]
             size, sha256 = file.stat().st_size, sha256_of(file)
         stop = after[0]
