@@ -198,5 +198,9 @@ def test_the_command_is_that_of_one_machine(
     assert "left out 6 unreadable images" in alone.err
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
     assert MANIFEST in contents(tmp_path / "two")
+    pack(output=f"file://{tmp_path}/far", cluster="local:2", **told)
+    assert contents(tmp_path / "far") == contents(tmp_path / "one")
+    pack(output=f"file://{tmp_path}/far", cluster="local:2", **told)
+    assert "in 5 shards, 5 of them kept" in capsys.readouterr().out
     with pytest.raises(SettingsError, match="--cluster writes shards: give a folder as --output"):
         pack(output="two.h5", cluster="local:2", **told)

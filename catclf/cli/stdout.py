@@ -88,24 +88,19 @@ def _abandon(descriptor: int) -> None:
 
 
 @contextmanager
-def results(output: Path | None, taken: Sequence[Path]) -> Iterator[Write]:
+def results(output: Path | None, taken: Sequence[Path], *, kept: bool = True) -> Iterator[Write]:
     """A function that writes results: to stdout, or to a file that appears when all is well.
 
-    Raises OutputError, also for a file that is one of ``taken``.
+    ``kept`` is that of ``files.replacing``. Raises OutputError, also for one of ``taken``.
     """
     if output is None:
         put("")  # refuses a closed stdout before there is anything to lose
         yield put_bytes
         return
-    from catclf.storage import remote
     from catclf.storage.files import replacing, require_writable
 
-    if remote.is_remote(output):
-        with remote.replacing(output) as write:
-            yield write
-        return
     require_writable(output, taken)
-    with replacing(output) as file:
+    with replacing(output, kept=kept) as file:
         yield file.write
 
 

@@ -2,7 +2,7 @@
 
 Where unreadable images are left out, which rows a shard holds depends on those before it: workers
 then decode all images once to find the unreadable ones, and once more to write them. They must see
-the source, and the folder, under the same paths.
+the source, and the folder, under the same paths or URLs.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Packers:
         ]
         where = _where(packing)
         tasks = [(source.rows(each.first, each.next), *where, each) for each in known]
-        kept = self.engine.run(is_whole, tasks, [shard.file for shard in known]) if tasks else []
+        kept = self.engine.run(is_whole, tasks, [shard.file for shard in known])
         return {shard.first: shard for shard, right in zip(known, kept, strict=True) if right}
 
     def _skipped(
@@ -114,8 +114,7 @@ class Packers:
                 tasks.append((source.rows(part.start, part.stop), part.start, part.stop))
             row = shard.next if shard is not None else m
         shown = [f"{source.shown}, images {start} to {stop - 1}" for _, start, stop in tasks]
-        found = self.engine.run(unreadable, tasks, shown) if tasks else []
-        return [each for part in found for each in part]
+        return [each for part in self.engine.run(unreadable, tasks, shown) for each in part]
 
 
 def planned(

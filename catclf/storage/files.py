@@ -1,4 +1,7 @@
-"""Files that are whole or not there: checks before a long run, and writing beside then renaming."""
+"""Files that are whole or not there: checks before a long run, and writing beside then renaming.
+
+A file in a store is made on disk and sent when it is whole: see ``catclf.storage.remote``.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from catclf.errors import OutputError
+from catclf.storage import remote
 from catclf.text import printable, reason
 
 
@@ -18,8 +22,16 @@ def require_writable(path: Path, taken: Iterable[Path] = ()) -> None:
     """Raise OutputError unless a file can be put at ``path``, without touching it.
 
     For use before the work that fills the file. ``taken`` are files that must not be replaced.
+    Raises SettingsError where a library that a store needs is missing.
     """
     shown = printable(path)
+    if remote.is_remote(path):
+        _require_free(path, taken)
+        try:
+            remote.require_place(path)
+        except OSError as error:
+            raise OutputError(f"{shown}: cannot be written: {_why(error)}") from error
+        return
     if not path.name:
         raise OutputError(f"{shown!r} is not a file name: give a path such as model.npz")
     try:
@@ -33,12 +45,15 @@ def require_writable(path: Path, taken: Iterable[Path] = ()) -> None:
             raise OutputError(f"{shown}: is a folder: give the name of a file in it")
         if not stat.S_ISREG(mode):
             raise OutputError(f"{shown}: is not a regular file, and saving would replace it")
-    if any(_same(path, other) for other in taken):
-        raise OutputError(f"{shown}: is another file of this run: give another output name")
+    _require_free(path, taken)
     if _is_device(path):
         raise OutputError(f"{shown}: is not a place for a file: leave the option out for stdout")
     if str(path) == "-":
         raise OutputError("-: is not a file name: leave the option out for stdout")
+    if is_bare_scheme(path):
+        raise OutputError(
+            f"{shown}//: is a scheme alone: give a path such as s3://bucket/model.npz"
+        )
     folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
         raise OutputError(
@@ -54,22 +69,36 @@ def require_writable(path: Path, taken: Iterable[Path] = ()) -> None:
         ) from error
 
 
+def is_bare_scheme(path: Path) -> bool:
+    """Whether a path is the beginning of a URL and nothing else: ``s3://`` is ``Path("s3:")``."""
+    return len(path.parts) == 1 and remote.is_remote(f"{path}/") and not path.exists()
+
+
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, kept: bool = True) -> Iterator[BinaryIO]:
     """An open file that takes the place of ``path``, as with ``replacing_path``."""
-    with replacing_path(path) as temporary, temporary.open("r+b") as file:
+    with replacing_path(path, kept=kept) as temporary, temporary.open("r+b") as file:
         yield file
         file.flush()
 
 
 @contextmanager
-def replacing_path(path: Path) -> Iterator[Path]:
+def replacing_path(path: Path, *, kept: bool = True) -> Iterator[Path]:
     """The name of an empty file that takes the place of ``path`` when the block ends well.
 
     That happens wholly or not at all: it lies beside it, is flushed to the disk and renamed over
     it, and the folder is flushed; it is removed when the block fails. A symbolic link is kept and
     its target replaced. Raises OutputError.
+
+    The file of a store lies in the folder for temporary files, and is sent. Where that fails it is
+    ``kept``, in the current folder if it can be written, and the error names it.
     """
+    with _sent(path, kept) if remote.is_remote(path) else _renamed(path) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _renamed(path: Path) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         raise OutputError(f"{printable(path)}: is not a regular file, and saving would replace it")
@@ -85,13 +114,75 @@ def replacing_path(path: Path) -> Iterator[Path]:
         with suppress(OSError):  # not every system can open folders
             _sync(target.parent)
     except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink()
+        _forget(temporary)
         if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             raise OutputError(
                 f"{printable(path)}: cannot be written: {reason(error)}; nothing was replaced"
             ) from error
         raise
+
+
+@contextmanager
+def _sent(path: Path, kept: bool) -> Iterator[Path]:
+    import tempfile  # takes 5 ms, and few runs need it
+
+    shown = printable(path)
+    try:
+        descriptor, name = tempfile.mkstemp(f"-{path.name}"[-100:], "catclf-")
+        os.close(descriptor)
+    except OSError as error:
+        raise OutputError(f"{shown}: no temporary file can be made: {reason(error)}") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+    except BaseException as error:
+        _forget(temporary)
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            raise OutputError(
+                f"{shown}: cannot be made in {temporary.parent}: {reason(error)} (TMPDIR names "
+                "another folder); nothing was replaced"
+            ) from error
+        raise
+    try:
+        remote.send(temporary, path)
+    except BaseException as error:
+        where = ""
+        if kept:
+            where = f"; the file is kept as {printable(_moved_here(temporary))}"
+        else:
+            _forget(temporary)
+        if isinstance(error, OSError):
+            raise OutputError(f"{shown}: cannot be written: {_why(error)}{where}") from error
+        error.add_note(f"{shown} was not sent{where}")  # of a run that is interrupted
+        raise
+    _forget(temporary)
+
+
+def _moved_here(temporary: Path) -> Path:
+    """A file under its name in the current folder, or where it is if that cannot be written."""
+    import shutil
+
+    with suppress(OSError):
+        here = Path.cwd() / temporary.name
+        try:
+            shutil.move(temporary, here)
+        except OSError:
+            _forget(here)
+            raise
+        return here
+    return temporary
+
+
+def _forget(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
+def _why(error: OSError) -> str:
+    """The reason why a store does not take a file."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such bucket or folder"
+    return reason(error)
 
 
 _DISK_ERRORS = {
@@ -113,8 +204,16 @@ def _is_device(path: Path) -> bool:
     return parts[1:2] in (("dev",), ("proc",)) and parts[1:3] != ("dev", "shm")
 
 
-def _same(path: Path, other: Path) -> bool:
-    """Whether two names lead to one file, which need not exist yet."""
+def _require_free(path: Path, taken: Iterable[Path]) -> None:
+    if any(same(path, other) for other in taken):
+        raise OutputError(
+            f"{printable(path)}: is another file of this run: give another output name"
+        )
+
+
+def same(path: Path, other: Path) -> bool:
+    """Whether two names, also URLs, lead to one file or folder, which need not exist yet."""
+    path, other = remote.disk_path(path), remote.disk_path(other)
     try:
         return path.samefile(other)
     except OSError:

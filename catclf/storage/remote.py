@@ -9,16 +9,20 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 from weakref import finalize
 
-from catclf.errors import CatclfError, OutputError, SettingsError
-from catclf.text import has_scheme, printable, reason, url_of
+from catclf.errors import CatclfError, SettingsError
+from catclf.text import has_scheme, printable, url_of
 
 AnyPath = str | os.PathLike[str]
+_WEB = "http://", "https://"
+# Stores without folders: where a bucket is not there, making its folders would make the bucket.
+_BUCKETS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
 
 
 def is_remote(path: AnyPath) -> bool:
@@ -26,16 +30,18 @@ def is_remote(path: AnyPath) -> bool:
     return has_scheme(path) and not os.path.lexists(path)
 
 
-def absolute(path: AnyPath) -> str:
-    """The path as it is called from any folder; a URL is so already."""
-    return url_of(path) if is_remote(path) else os.path.abspath(path)  # noqa: PTH100  links stay
-
-
 def is_pattern(path: AnyPath) -> bool:
     """Whether a path is remote and has ``*``, ``?`` or ``[`` in it, but for those of the web."""
     text = os.fspath(path)
     web = text.startswith(("http:/", "https:/"))  # a question mark begins a query there
     return not web and is_remote(text) and any(sign in text for sign in "*?[")
+
+
+def require_library(path: AnyPath) -> None:
+    """Raise SettingsError where a library that the scheme of a path needs is missing."""
+    if is_remote(path):
+        with _place(path):
+            pass
 
 
 def is_file(path: AnyPath) -> bool:
@@ -46,20 +52,20 @@ def is_file(path: AnyPath) -> bool:
         return bool(fs.isfile(name))
 
 
+def exists(path: AnyPath) -> bool:
+    """Whether there is a file or a folder. Raises OSError."""
+    if not is_remote(path):
+        return Path(path).exists()
+    with _place(path) as (fs, name):
+        return bool(fs.exists(name))
+
+
 def size_of(path: AnyPath) -> int:
     """The bytes of a file, on disk or remote. Raises OSError."""
     if not is_remote(path):
         return Path(path).stat().st_size
     with _place(path) as (fs, name):
         return int(fs.size(name) or 0)
-
-
-def exists(path: AnyPath) -> bool:
-    """Whether there is a file or a folder, on disk or remote. Raises as ``is_file``."""
-    if not is_remote(path):
-        return Path(path).exists()
-    with _place(path) as (fs, name):
-        return bool(fs.exists(name))
 
 
 def version_of(path: AnyPath) -> str:
@@ -79,6 +85,54 @@ def read(path: AnyPath) -> bytes:
         return bytes(fs.cat_file(name))
 
 
+def read_within(path: AnyPath, limit: int) -> bytes:
+    """The contents of a regular file of up to ``limit`` bytes, on disk or remote.
+
+    A larger one is not fetched. Raises OSError.
+    """
+    if not is_remote(path):
+        with Path(path).open("rb") as file:
+            return _within(file.read(limit + 1), limit, path)
+    with _place(path) as (fs, name):
+        if _stated_size(fs, name, limit, path) is not None:
+            return _within(bytes(fs.cat_file(name)), limit, path)
+        with fs.open(name, "rb") as file:  # a web server need not say how much it sends
+            return _within(b"".join(_blocks(file, limit + 1)), limit, path)
+
+
+def require_within(path: AnyPath, limit: int) -> None:
+    """Raise OSError unless a remote file is a regular one of up to ``limit`` bytes, if it says."""
+    with _place(path) as (fs, name):
+        _stated_size(fs, name, limit, path)
+
+
+def _stated_size(fs: Any, name: str, limit: int, path: AnyPath) -> int | None:
+    facts = fs.info(name)
+    if facts["type"] != "file":
+        raise OSError(errno.EINVAL, "is not a regular file", url_of(path))
+    size: int | None = facts["size"]
+    if size is not None:
+        _refuse_above(limit, size, path)
+    return size
+
+
+def _blocks(file: Any, limit: int) -> Iterator[bytes]:
+    """The bytes of a stream, up to about ``limit``."""
+    while limit > 0 and (block := file.read(limit)):
+        limit -= len(block)
+        yield block
+
+
+def _within(content: bytes, limit: int, path: AnyPath) -> bytes:
+    _refuse_above(limit, len(content), path)
+    return content
+
+
+def _refuse_above(limit: int, size: int, path: AnyPath) -> None:
+    if size > limit:
+        raise OSError(errno.EFBIG, f"is too large: it has more than {limit} bytes", url_of(path))
+
+
 @contextmanager
 def stream(path: AnyPath) -> Iterator[BinaryIO]:
     """A remote file, of which the parts that are read are fetched. Raises OSError."""
@@ -86,13 +140,31 @@ def stream(path: AnyPath) -> Iterator[BinaryIO]:
         yield file
 
 
-def names_in(path: AnyPath) -> list[str]:
-    """The names of what is right below a remote folder, folders too; none where there is none."""
+def absolute(path: AnyPath) -> str:
+    """The name that a file or folder has in every working folder: an absolute path, or a URL."""
+    return url_of(path) if is_remote(path) else os.path.abspath(path)  # noqa: PTH100  patterns stay
+
+
+def disk_path(path: AnyPath) -> Path:
+    """The path on disk that a URL is another name of; else a URL as its store writes it."""
+    if not is_remote(path):
+        return Path(path)
     with _place(path) as (fs, name):
-        try:
-            return sorted(Path(each).name for each in fs.ls(name, detail=False))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        return Path(name if _on_disk(fs) else fs.unstrip_protocol(name))
+
+
+def names_in(path: AnyPath) -> list[str]:
+    """The names of what is right below a folder, folders too; none where there is none."""
+    try:
+        if not is_remote(path):
+            return sorted(each.name for each in Path(path).iterdir())
+        with _place(path) as (fs, name):
+            listed = fs.ls(name, detail=False)
+            fs.invalidate_cache(name)  # others may write there before it is looked at again
+        # An empty object whose name ends in / is how some programs make a folder.
+        return sorted(Path(each).name for each in listed if each != f"{name.rstrip('/')}/")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def files_below(path: AnyPath, recursive: bool) -> list[str] | None:
@@ -101,7 +173,7 @@ def files_below(path: AnyPath, recursive: bool) -> list[str] | None:
     The web has no folders.
     """
     url = url_of(path)
-    if url.startswith(("http://", "https://")):
+    if url.startswith(_WEB):
         return None
     with _place(url) as (fs, name):
         if not fs.isdir(name):
@@ -153,38 +225,93 @@ def fetch(path: AnyPath, copy: Path) -> None:
         fs.get_file(name, str(copy))
 
 
-@contextmanager
-def replacing(path: AnyPath) -> Iterator[Callable[[bytes], object]]:
-    """A function that writes to a remote file, which appears when the block ends well.
-
-    It is collected on disk, and sent at once: stores put whole files in their place. Raises
-    OutputError.
-    """
-    import tempfile  # takes 5 ms, and few runs need it
-
-    with tempfile.NamedTemporaryFile(prefix="catclf-") as file:
-        yield file.write
-        file.flush()
+def send(copy: Path, path: AnyPath) -> None:
+    """Put a whole file from disk in a remote place. Raises OSError, and SettingsError."""
+    with _place(path) as (fs, name):
+        _make_folder(fs, fs._parent(name))
+        if not _on_disk(fs):
+            fs.put_file(str(copy), name)
+            return
+        # As a file of another name first, for this file system is that of a machine.
+        beside = _beside(str(Path(name).parent))
         try:
-            with _place(path) as (fs, name):
-                _put(fs, file.name, name)
-        except OSError as error:
-            raise OutputError(f"{printable(path)}: cannot be written: {reason(error)}") from error
+            fs.put_file(str(copy), beside)
+            fs.mv(beside, name)
+        except BaseException:
+            _remove(beside)
+            raise
 
 
-def _put(fs: Any, copy: str, name: str) -> None:
-    """As a file of another name first, where the file system is that of a machine."""
-    fs.makedirs(fs._parent(name), exist_ok=True)
-    if "file" not in fs.protocol:
-        fs.put_file(copy, name)
-        return
-    beside = str(Path(name).with_name(f".catclf-{os.urandom(8).hex()}.tmp"))
-    try:
-        fs.put_file(copy, beside)
-        fs.mv(beside, name)
-    except BaseException:
-        _remove(beside)
-        raise
+def remove(path: AnyPath) -> None:
+    """Remove a file, on disk or remote, if it is there. Raises OSError."""
+    with suppress(FileNotFoundError):
+        if not is_remote(path):
+            Path(path).unlink()
+            return
+        with _place(path) as (fs, name):
+            fs.rm_file(name)
+
+
+def require_place(path: AnyPath) -> None:
+    """Raise OSError, or SettingsError, unless a file can be sent to a remote place.
+
+    For use before the work that makes the file: once for each folder an empty file is sent there,
+    and removed if it may be.
+    """
+    url = url_of(path)
+    if url.startswith(_WEB):
+        raise OSError(errno.EROFS, "the web is for reading: name a store, such as s3://", url)
+    with _place(path) as (fs, name):
+        bare = "/" not in name and not _has_folders(fs)
+        if bare or fs.isdir(name):
+            what = "is a bucket or a folder: give the name of a file in it"
+            raise OSError(errno.EISDIR, what, url)
+        folder = fs.unstrip_protocol(fs._parent(name))
+    _try_folder(folder)
+
+
+@lru_cache(maxsize=256)
+def _try_folder(url: str) -> None:
+    with _place(url) as (fs, name):
+        if _on_disk(fs):
+            _try_disk(Path(name))
+            return
+        _make_folder(fs, name)
+        probe = _beside(name)
+        fs.pipe_file(probe, b"")
+        with suppress(Exception):  # who may write need not be allowed to remove
+            fs.rm_file(probe)
+
+
+def _try_disk(folder: Path) -> None:
+    """Raise OSError unless a folder can be written, or made in one that can."""
+    while not folder.exists():
+        folder = folder.parent
+    probe = Path(_beside(str(folder)))
+    probe.touch()
+    probe.unlink()
+
+
+def _make_folder(fs: Any, name: str) -> None:
+    if _has_folders(fs):
+        fs.makedirs(name, exist_ok=True)
+
+
+def _has_folders(fs: Any) -> bool:
+    return not _BUCKETS & _protocols(fs)
+
+
+def _on_disk(fs: Any) -> bool:
+    return "file" in _protocols(fs)
+
+
+def _protocols(fs: Any) -> set[str]:
+    return {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+
+
+def _beside(folder: str) -> str:
+    """A name in a folder that is free with near certainty."""
+    return f"{folder}/.catclf-{os.urandom(8).hex()}.tmp"
 
 
 @contextmanager
@@ -203,7 +330,7 @@ def _place(path: AnyPath) -> Iterator[tuple[Any, str]]:
     except (ImportError, ValueError) as error:
         what = (str(error) or type(error).__name__).splitlines()[0]
         raise SettingsError(
-            f"{printable(url)}: fsspec cannot read that: {what} (python -m pip install s3fs, gcsfs "
+            f"{printable(url)}: fsspec cannot open that: {what} (python -m pip install s3fs, gcsfs "
             "or aiohttp, as the scheme needs)"
         ) from error
     try:
@@ -212,6 +339,8 @@ def _place(path: AnyPath) -> Iterator[tuple[Any, str]]:
         raise FileNotFoundError(errno.ENOENT, "there is no such file", url) from error
     except (OSError, CatclfError):
         raise
+    except NotImplementedError as error:
+        raise OSError(errno.ENOTSUP, "this cannot be done there", url) from error
     except Exception as error:  # each store has its own
         what = (str(error) or type(error).__name__).splitlines()[0]
         raise OSError(errno.EIO, what, url) from error
