@@ -1,5 +1,7 @@
 """What can go wrong, as named exceptions, and the exit codes of the command line."""
 
+from __future__ import annotations
+
 
 class CatclfError(Exception):
     """A failure that a user can mend; its text is one line: what, where, what to try."""
@@ -15,6 +17,9 @@ class ImageError(CatclfError):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+        return type(self), (self.kind, str(self))
 
 
 class InputError(CatclfError):

@@ -189,6 +189,7 @@ def test_each_task_ends_with_its_result_or_its_failure(two: Engine) -> None:
     assert (ends[0], ends[2]) == ((3, 1), (2, 1))
     assert isinstance(ends[1], ClusterError)
     assert "ZeroDivisionError" in str(ends[1])
+    assert (list(two.each(divmod, [], [])), two.run(divmod, [], [])) == ([], [])
 
 
 def test_a_cluster_without_workers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

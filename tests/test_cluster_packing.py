@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from archive_files import image_bytes, tar
 from conftest import GREEN, RED, make_images, paint
 
 from catclf.cli.data.pack import pack
 from catclf.cluster import Address, packing
 from catclf.cluster.engine import Engine, connected
-from catclf.cluster.packing import Packers, SourceOfWorkers, listing_digest
+from catclf.cluster.packing import Packers
+from catclf.cluster.sent import Sent, Whole, listing_digest
 from catclf.datasets import Reading, open_source
 from catclf.datasets.dataset import MANIFEST
 from catclf.datasets.manifest import Manifest, Shard, load
@@ -81,6 +83,19 @@ def test_workers_write_the_bytes_of_one_machine(two: Engine, photos: Path, tmp_p
     assert packed(tmp_path / "source.npz", tmp_path / "four", Reading(), two) == expected
 
 
+def test_shards_of_a_pattern_are_packed_by_workers_in_another_folder(
+    two: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2):
+        files = {f"{i}.png": image_bytes(i) for i in range(12)}
+        files |= {f"{i}.cls": b"%d" % (i % 2) for i in range(12)}
+        tar(tmp_path / f"{number:02}.tar", files)
+    monkeypatch.chdir(tmp_path)
+    source, reading = Path("{00..01}.tar"), Reading(size=8)
+    expected = packed(source, tmp_path / "one", reading)
+    assert packed(source, tmp_path / "two", reading, two) == expected
+
+
 def test_shards_that_are_there_stay_and_others_are_written_again(
     two: Engine, photos: Path, tmp_path: Path
 ) -> None:
@@ -123,7 +138,7 @@ def test_a_plan_has_no_place_for_shards_of_other_rows(photos: Path, tmp_path: Pa
     assert packing.planned(part, {12: other}, [0, 7, 8, 9, 22, 40]) is None
 
 
-def killing(source: SourceOfWorkers, output: str, *rest: object) -> Shard | None:
+def killing(source: Sent, output: str, *rest: object) -> Shard | None:
     """As ``written``, but the first worker dies when its shard is there, and nobody knows."""
     mark = Path(output).parent / "mark"
     first = not mark.exists()
@@ -154,7 +169,7 @@ def test_what_cannot_be_read_ends_after_the_other_shards(
     shards = load(tmp_path / "packed").parts["train"].shards
     assert [each.first for each in shards] == [24, 32]
     assert not load(tmp_path / "packed").complete
-    sent = SourceOfWorkers(str(photos), "train", SKIPS, "0" * 64)
+    sent = Whole(str(photos), "train", SKIPS, "0" * 64)
     with pytest.raises(DataError, match="a worker sees other images there"):
         sent.opened()
     assert listing_digest(open_source(photos, "train", SKIPS)) != "0" * 64
@@ -183,5 +198,9 @@ def test_the_command_is_that_of_one_machine(
     assert "left out 6 unreadable images" in alone.err
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
     assert MANIFEST in contents(tmp_path / "two")
+    pack(output=f"file://{tmp_path}/far", cluster="local:2", **told)
+    assert contents(tmp_path / "far") == contents(tmp_path / "one")
+    pack(output=f"file://{tmp_path}/far", cluster="local:2", **told)
+    assert "in 5 shards, 5 of them kept" in capsys.readouterr().out
     with pytest.raises(SettingsError, match="--cluster writes shards: give a folder as --output"):
         pack(output="two.h5", cluster="local:2", **told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import resource
 import signal
 import subprocess
 import sys
@@ -262,6 +263,29 @@ def test_a_file_that_cannot_grow_is_one_line_and_leaves_nothing(tmp_path: Path) 
     assert done.stderr.count("\n") == 1
     assert "p.h5: cannot be written: " in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_no_byte_that_finds_no_room_is_lost(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Among these are rooms in which the library would fail as it closes its file."""
+    write(tmp_path / "p.h5", {"train": source()})
+    size = (tmp_path / "p.h5").stat().st_size
+    (tmp_path / "p.h5").unlink()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room in [*range(1000, size, 1931), size - 1, size]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+        try:
+            if room < size:
+                with pytest.raises(OutputError, match=r"p\.h5: cannot be written: file too large"):
+                    write(tmp_path / "p.h5", {"train": source()})
+                assert list(tmp_path.iterdir()) == []
+            else:
+                write(tmp_path / "p.h5", {"train": source()})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert np.array_equal(np.asarray(open_dataset(tmp_path / "p.h5").images), IMAGES)
+    assert capfd.readouterr().err == ""
 
 
 PEAK = """

@@ -21,8 +21,7 @@ from catclf.cli.signals import Signals
 from catclf.datasets import open_dataset, stores_pixels
 from catclf.errors import DataError, OutputError, SettingsError
 from catclf.images.preprocess import Limits, Preprocess
-from catclf.storage import remote
-from catclf.storage.files import replacing
+from catclf.storage import files, remote
 from catclf.storage.patterns import expanded
 from catclf.text import printable, url_of
 from catclf.training import Settings
@@ -164,32 +163,76 @@ def test_rows_of_parquet_in_a_store_are_scored(
     assert (large[0], large[1].kind) == ("memory://a.parquet:cat.png", "too-large")
 
 
+def test_names_of_one_file_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    monkeypatch.chdir(tmp_path)
+    assert remote.absolute("a/*.tar") == f"{tmp_path}/a/*.tar"
+    assert remote.absolute(Path("memory://a/*.tar")) == "memory://a/*.tar"
+    for one, other in (
+        ("a", "link"),
+        (f"file://{tmp_path}/a", "link"),
+        (f"file://{tmp_path}/a/", f"file://{tmp_path}/link"),
+        ("new/../b", f"file://{tmp_path}/b"),
+        ("memory://a", "memory:///a/"),
+    ):
+        assert files.same(Path(one), Path(other))
+        assert files.same(Path(other), Path(one))
+    for one, other in (("a", "b"), ("a", "memory://a"), ("memory://a", "memory://b")):
+        assert not files.same(Path(one), Path(other))
+
+
+def test_a_folder_is_listed_and_files_are_removed(
+    store: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (Path("memory://x"), Path(f"file://{tmp_path}")):
+        for name in ("one", "two"):
+            (tmp_path / "sent").write_bytes(b"1")
+            remote.send(tmp_path / "sent", folder / "a" / name)
+        assert remote.names_in(folder / "a") == ["one", "two"]
+        remote.remove(folder / "a" / "one")
+        assert remote.names_in(folder / "a") == ["two"]
+        assert remote.names_in(folder / "none") == []
+        remote.remove(folder / "a" / "one")  # is not there
+    remote.remove(tmp_path / "a" / "two")
+    assert remote.names_in(tmp_path / "a") == remote.names_in(tmp_path / "none") == []
+    # An empty object of S3 that the console makes for a folder.
+    listed = ["/x/a/", "/x/a/two", "/x/a/a"]
+    monkeypatch.setattr(type(store), "ls", lambda self, path, detail: listed)
+    assert remote.names_in("memory://x/a") == ["a", "two"]
+
+
 def test_files_are_replaced_wholly_or_not_at_all(tmp_path: Path) -> None:
-    url = Path(f"file://{tmp_path}/new/out.tsv")
-    with replacing(url) as file:
+    url = f"file://{tmp_path}/new/out.tsv"
+    with files.replacing(Path(url)) as file:
         file.write(b"one")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["out.tsv"]
-    with pytest.raises(ZeroDivisionError), replacing(url) as file:
+    with pytest.raises(ZeroDivisionError), files.replacing(Path(url)) as file:
         file.write(b"two" * (1 // 0))
     assert (tmp_path / "new" / "out.tsv").read_bytes() == b"one"
     (tmp_path / "file").write_bytes(b"")
     inside = Path(f"file://{tmp_path}/file/out.tsv")
-    with pytest.raises(OutputError, match="cannot be written"), replacing(inside, kept=False):
+    with (
+        pytest.raises(OutputError, match="cannot be written"),
+        files.replacing(inside, kept=False),
+    ):
         pass
 
 
 def test_a_scheme_that_cannot_be_read_says_what_to_install(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for args in (["train", "--data", "nope://x/packed"], ["predict", "nope://x/a.tar"]):
+    for args in (
+        ["train", "--data", "nope://x/packed"],
+        ["predict", "nope://x/a.tar"],
+        ["data", "pack", ROOT / "data" / "train.h5", "-o", "nope://x/packed/"],
+        ["data", "split", ROOT / "data" / "train.h5", "-o", "nope://x/a.h5"],
+    ):
         catclf.save(catclf.Model(np.zeros((12288, 1)), 0.0), tmp_path / "model.npz")
         result = run(*args)
         assert (result.code, result.stderr.count("\n")) == (2, 1)
         assert "catclf: nope://x/" in result.stderr
         assert "python -m pip install s3fs, gcsfs or aiohttp" in result.stderr
-    result = run("data", "pack", "data.npz", "-o", "s3://bucket/packed/")
-    assert (result.code, result.stderr.count("\n")) == (2, 1)
-    assert "catclf: s3://bucket/packed: is written on disk alone: give a folder" in result.stderr
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     with pytest.raises(SettingsError, match=r"need fsspec: python -m pip install 'catclf\[clu"):
         remote.is_file("s3://bucket/x")

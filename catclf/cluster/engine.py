@@ -152,6 +152,8 @@ class Engine:
     def _submitted(
         self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], shown: list[str]
     ) -> list[Any]:
+        if not tasks:  # which Dask refuses
+            return []
         batch = next(self._batches)
         keys = [f"catclf-{self._name}-{batch}-{i}" for i in range(len(tasks))]
         self._shown |= zip(keys, shown, strict=True)

@@ -1,31 +1,30 @@
 """Shards of a packed folder written by workers: counted first, so that no number depends on time.
 
 Where unreadable images are left out, which rows a shard holds depends on those before it: workers
-then decode all images once to find the unreadable ones, and once more to write them. Workers open
-the source themselves; they must see it, and the folder, under the same paths.
+then decode all images once to find the unreadable ones, and once more to write them. They must see
+the source, and the folder, under the same paths or URLs.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from catclf.cluster.engine import Engine
-from catclf.datasets import Reading, open_source
+from catclf.cluster.sent import Sender, Sent
+from catclf.datasets import Reading
 from catclf.datasets.dataset import Part
 from catclf.datasets.manifest import Manifest, Shard
 from catclf.datasets.packed_write import Packing, without_every_class
 from catclf.datasets.sources import FileSource, Source, rows_of
-from catclf.errors import CatclfError, DataError
+from catclf.errors import CatclfError
 from catclf.samples import cut
-from catclf.text import printable
+from catclf.storage.remote import absolute
 
 COUNTED = 4096  # rows whose images a task looks at
 
@@ -35,40 +34,6 @@ class Skipped(NamedTuple):
 
     row: int
     why: str
-
-
-@dataclass(frozen=True)
-class SourceOfWorkers:
-    """A part of a source as tasks know it; ``digest`` tells whether a worker sees the same."""
-
-    path: str
-    part: Part
-    reading: Reading
-    digest: str
-
-    def opened(self) -> Source:
-        """The source, which this process opens once. Raises DataError for another one."""
-        if self not in _sources:
-            source = open_source(Path(self.path), self.part, self.reading)
-            if listing_digest(source) != self.digest:
-                raise DataError(
-                    f"{printable(self.path)}: a worker sees other images there than this run"
-                )
-            _sources.clear()
-            _sources[self] = source
-        return _sources[self]
-
-
-_sources: dict[SourceOfWorkers, Source] = {}
-
-
-def listing_digest(source: Source) -> str:
-    """The hash of what a source lists: classes, labels, names, and how images are brought in."""
-    digest = hashlib.sha256(repr((source.classes, source.preprocess)).encode())
-    digest.update(np.asarray(source.labels).astype("<i8").tobytes())
-    for name in source.names() or ():
-        digest.update(os.fsencode(name) + b"\0")
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -87,9 +52,8 @@ class Packers:
 
         A shard that fails is no reason not to write the others. Raises the last of such failures.
         """
-        source = self._sent(packing)
-        where = source, str(packing.output.resolve()), packing.compression, packing.shard_images
-        whole = self._whole(packing, older, where)
+        source = Sender(packing.source, self.path, packing.part, self._reading())
+        whole = self._whole(packing, older, source)
         skipped = self._skipped(packing, source, whole)
         plan = planned(packing, whole, [each.row for each in skipped])
         if plan is None:  # the source has changed before them
@@ -97,66 +61,60 @@ class Packers:
             plan = planned(packing, whole, [each.row for each in skipped]) or []
         if isinstance(packing.source, FileSource):
             packing.source.skipped[:] = skipped
-        done, m = 0, len(packing.source.labels)
-        for shard, kept in self._made(source, where, whole, plan):
-            yield shard, kept
+        yield from ((shard, True) for shard in whole.values())
+        done = sum(shard.next - shard.first for shard in whole.values())
+        m = len(packing.source.labels)
+        for shard in self._made(packing, source, plan):
+            yield shard, False
             done += shard.next - shard.first
             if self.reading.on_progress:
                 self.reading.on_progress(done, m)
 
     def _made(
-        self,
-        source: SourceOfWorkers,
-        where: tuple[Any, ...],
-        whole: Mapping[int, Shard],
-        plan: list[tuple[int, int, int]],
-    ) -> Iterator[tuple[Shard, bool]]:
-        for shard in whole.values():
-            yield shard, True
-        tasks = [(*where, *rows) for rows in plan]
-        shown = [f"{source.path}, images {first} to {stop - 1}" for first, stop, _ in plan]
+        self, packing: Packing, source: Sender, plan: list[tuple[int, int, int]]
+    ) -> Iterator[Shard]:
+        where = _where(packing)
+        tasks = [(source.rows(first, stop), *where, first, stop, n) for first, stop, n in plan]
+        shown = [f"{source.shown}, images {first} to {stop - 1}" for first, stop, _ in plan]
         failure: CatclfError | None = None
         for _, result in self.engine.each(written, tasks, shown):
             if isinstance(result, CatclfError):
                 failure = result
             elif result is not None:
-                yield result, False
+                yield result
         if failure is not None:
             raise failure
 
-    def _sent(self, packing: Packing) -> SourceOfWorkers:
-        reading = replace(
-            self.reading, on_progress=None, encoder=None, workers=self.threads or None
-        )
-        path = os.path.abspath(self.path)  # noqa: PTH100  a pattern of names stays one
-        return SourceOfWorkers(path, packing.part, reading, listing_digest(packing.source))
+    def _reading(self) -> Reading:
+        return replace(self.reading, on_progress=None, encoder=None, workers=self.threads or None)
 
     def _whole(
-        self, packing: Packing, older: Mapping[int, Shard], where: tuple[Any, ...]
+        self, packing: Packing, older: Mapping[int, Shard], source: Sender
     ) -> dict[int, Shard]:
         """The shards of an earlier run, by their first rows, that are what this run would write."""
         numbered = sorted(older.values(), key=lambda shard: shard.file)
         known = [
             shard for shard in numbered if packing.suits(shard, _number_of(shard, packing.part))
         ]
-        tasks = [(*where, shard) for shard in known]
-        kept = self.engine.run(is_whole, tasks, [shard.file for shard in known]) if tasks else []
+        where = _where(packing)
+        tasks = [(source.rows(each.first, each.next), *where, each) for each in known]
+        kept = self.engine.run(is_whole, tasks, [shard.file for shard in known])
         return {shard.first: shard for shard, right in zip(known, kept, strict=True) if right}
 
     def _skipped(
-        self, packing: Packing, source: SourceOfWorkers, whole: Mapping[int, Shard]
+        self, packing: Packing, source: Sender, whole: Mapping[int, Shard]
     ) -> list[Skipped]:
         """The rows that cannot be read, of those that are in no shard yet, and may be left out."""
         if not isinstance(packing.source, FileSource) or not packing.source.reading.skip_bad:
             return []
-        tasks, row, m = list[tuple[SourceOfWorkers, int, int]](), 0, len(packing.source.labels)
+        tasks, row, m = list[tuple[Sent, int, int]](), 0, len(packing.source.labels)
         for shard in [*sorted(whole.values(), key=lambda each: each.first), None]:
             stop = shard.first if shard is not None else m
-            tasks += [(source, part.start, part.stop) for part in cut(slice(row, stop), COUNTED)]
+            for part in cut(slice(row, stop), COUNTED):
+                tasks.append((source.rows(part.start, part.stop), part.start, part.stop))
             row = shard.next if shard is not None else m
-        shown = [f"{source.path}, images {start} to {stop - 1}" for _, start, stop in tasks]
-        found = self.engine.run(unreadable, tasks, shown) if tasks else []
-        return [each for part in found for each in part]
+        shown = [f"{source.shown}, images {start} to {stop - 1}" for _, start, stop in tasks]
+        return [each for part in self.engine.run(unreadable, tasks, shown) for each in part]
 
 
 def planned(
@@ -187,9 +145,10 @@ def planned(
     return plan
 
 
-def unreadable(source: SourceOfWorkers, start: int, stop: int) -> list[Skipped]:
+def unreadable(sent: Sent, start: int, stop: int) -> list[Skipped]:
     """The task that finds images which cannot be read among some rows. Raises DataError."""
-    rows = rows_of(without_every_class(source.opened()), np.arange(start, stop))
+    source, first = sent.opened()
+    rows = rows_of(without_every_class(source), np.arange(start - first, stop - first))
     for _ in rows.blocks():
         pass
     assert isinstance(rows, FileSource)
@@ -197,29 +156,40 @@ def unreadable(source: SourceOfWorkers, start: int, stop: int) -> list[Skipped]:
 
 
 def written(
-    source: SourceOfWorkers,
+    sent: Sent,
     output: str,
+    part: Part,
     compression: str,
     shard_images: int,
-    first: int,
+    start: int,
     stop: int,
     number: int,
 ) -> Shard | None:
     """The task that writes a shard. Raises DataError and OutputError."""
-    return _packing(source, output, compression, shard_images).written(first, stop, number)
+    source, first = sent.opened()
+    packing = _packing(source, output, part, compression, shard_images)
+    shard = packing.written(start - first, stop - first, number)
+    return shard and replace(shard, first=shard.first + first, next=shard.next + first)
 
 
 def is_whole(
-    source: SourceOfWorkers, output: str, compression: str, shard_images: int, shard: Shard
+    sent: Sent, output: str, part: Part, compression: str, shard_images: int, shard: Shard
 ) -> bool:
     """The task that looks whether a shard of an earlier run can stay. Raises DataError."""
-    return _packing(source, output, compression, shard_images).is_whole(shard)
+    source, first = sent.opened()
+    packing = _packing(source, output, part, compression, shard_images)
+    return packing.is_whole(replace(shard, first=shard.first - first, next=shard.next - first))
 
 
-def _packing(source: SourceOfWorkers, output: str, compression: str, shard_images: int) -> Packing:
-    opened = source.opened()
-    manifest = Manifest(opened.classes, opened.preprocess)
-    return Packing(Path(output), manifest, source.part, opened, compression, shard_images)
+def _where(packing: Packing) -> tuple[str, Part, str, int]:
+    return absolute(packing.output), packing.part, packing.compression, packing.shard_images
+
+
+def _packing(
+    source: Source, output: str, part: Part, compression: str, shard_images: int
+) -> Packing:
+    manifest = Manifest(source.classes, source.preprocess)
+    return Packing(Path(output), manifest, part, source, compression, shard_images)
 
 
 def _number_of(shard: Shard, part: Part) -> int:

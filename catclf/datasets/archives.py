@@ -12,7 +12,7 @@ from catclf.datasets.dataset import Part, Reading
 from catclf.datasets.shards import of_part, parts_named, signature
 from catclf.datasets.sources import FileSource
 from catclf.errors import DataError
-from catclf.text import counted, printable
+from catclf.text import counted, printable, url_of
 
 
 def read(path: Path, files: Sequence[Path], part: Part, reading: Reading) -> FileSource:
@@ -42,7 +42,7 @@ def _hold_samples(files: Sequence[Path], reading: Reading) -> bool:
     if not tars or reading.label_from == "name":
         return False
     first = signature(files)[0]
-    return reading.keys is not None or _holds_samples(str(files[0]), first)
+    return reading.keys is not None or _holds_samples(url_of(files[0]), first)
 
 
 @lru_cache(maxsize=8)
@@ -52,7 +52,7 @@ def _holds_samples(archive: str, _: object) -> bool:
 
 def _tree(path: Path, files: Sequence[Path], skip_bad: bool) -> tuple[ArchiveFolder, list[str]]:
     """The members of archives as a tree, and their damage; kept for the next part."""
-    return _listed(str(path), tuple(map(str, files)), signature(files), skip_bad)
+    return _listed(url_of(path), tuple(map(url_of, files)), signature(files), skip_bad)
 
 
 @lru_cache(maxsize=2)

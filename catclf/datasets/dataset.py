@@ -16,7 +16,7 @@ from catclf.errors import DataError, SettingsError
 from catclf.images.preprocess import FITS, Limits, Preprocess
 from catclf.machine import require_workers
 from catclf.maths import Floats, Pixels, flatten
-from catclf.storage.remote import is_file
+from catclf.storage.remote import is_file, is_remote
 from catclf.text import printable, reason
 
 Labels = NDArray[np.int64]
@@ -158,7 +158,12 @@ def pixel_digest(shape: tuple[int, ...], classes: tuple[str, str]) -> Any:
 
 
 def is_packed(folder: Path) -> bool:
-    """Whether a folder, on disk or remote, holds the manifest of shards. Raises DataError."""
+    """Whether a folder, on disk or remote, holds the manifest of shards. Raises DataError.
+
+    A remote path with the ending of a file is no folder, and nothing is asked of its store.
+    """
+    if folder.suffix.lower() in ENDINGS and is_remote(folder):
+        return False
     try:
         return is_file(folder / MANIFEST)
     except OSError as error:

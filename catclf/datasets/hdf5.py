@@ -27,6 +27,7 @@ from catclf.datasets.labels import CLASSES_LIMIT, as_labels, check_classes, chec
 from catclf.datasets.sources import ArraySource
 from catclf.errors import DataError
 from catclf.maths import Pixels
+from catclf.storage.copies import on_disk
 from catclf.storage.kinds import kind_of_file
 from catclf.text import counted, printable, reason
 
@@ -133,7 +134,7 @@ def _is_matlab(path: Path, images: Any) -> bool:
     """Whether a file is MATLAB's, whose arrays have their axes in reverse."""
     if "MATLAB_class" in images.attrs:
         return True
-    with path.open("rb") as file:
+    with Path(on_disk(path)).open("rb") as file:
         return file.read(10) == b"MATLAB 7.3"
 
 
@@ -142,10 +143,10 @@ def _opened(path: Path) -> Any:
 
     shown = printable(path)
     try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
+        place = on_disk(path)
+        if not stat.S_ISREG(os.stat(place).st_mode):  # noqa: PTH116
             raise DataError(f"{shown}: is not a file: give an HDF5 file")
-        return h5py.File(os.fsencode(path), "r")
+        return h5py.File(os.fsencode(place), "r")
     except OSError as error:
         raise DataError(f"{shown}: {_why(error, path)}") from error
 
@@ -161,7 +162,7 @@ def _why(error: OSError, path: Path) -> str:
         had, needed = truncated.groups()
         return f"is truncated: {had} of {needed} bytes are there: copy or download it again"
     if "signature not found" in text:
-        return f"is not an HDF5 file{kind_of_file(path)}"
+        return f"is not an HDF5 file{kind_of_file(Path(on_disk(path)))}"
     if "lock" in text:
         return "is open for writing in another program: close it there first"
     return f"cannot be read as HDF5: {reason(error)}".splitlines()[0]

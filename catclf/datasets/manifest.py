@@ -76,7 +76,7 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Replace the manifest in a folder, wholly or not at all. Raises OutputError."""
         fields = {"format": FORMAT, "version": VERSION, "catclf": __version__, **asdict(self)}
-        with replacing(folder / MANIFEST) as file:
+        with replacing(folder / MANIFEST, kept=False) as file:
             file.write(json.dumps(fields, indent=1).encode() + b"\n")
 
     def files(self) -> set[str]:

@@ -18,6 +18,7 @@ from catclf.datasets.dataset import Part, Reading
 from catclf.datasets.labels import as_labels, check_classes, check_shape
 from catclf.datasets.sources import ArraySource
 from catclf.errors import DataError
+from catclf.storage.copies import on_disk
 from catclf.storage.kinds import kind_of_file
 from catclf.text import printable, reason
 
@@ -26,14 +27,14 @@ def read(path: Path, part: Part, reading: Reading) -> ArraySource:
     """Images and labels, without unpickling anything. Raises DataError."""
     shown = printable(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(on_disk(path)) as archive:
             return _read(archive, path, part, reading)
     except DataError:
         raise
     except OSError as error:
         raise DataError(f"{shown}: cannot be read: {reason(error)}") from error
     except zipfile.BadZipFile as error:
-        kind = kind_of_file(path)
+        kind = kind_of_file(Path(on_disk(path)))
         why = kind if kind and " zip archive" not in kind else f": {error}"
         raise DataError(f"{shown}: is not a sound .npz archive{why}") from error
     except Exception as error:  # zipfile and the header parser raise anything on hostile bytes

@@ -29,7 +29,9 @@ from catclf.images.archive import is_archive
 from catclf.images.formats import ENDINGS as IMAGE_ENDINGS
 from catclf.images.formats import HEIF_ENDINGS, looks_like_image
 from catclf.images.preprocess import Preprocess
+from catclf.storage.copies import on_disk, renew
 from catclf.storage.parquet import is_parquet
+from catclf.storage.remote import exists, is_file, is_remote, size_of
 from catclf.text import printable, reason
 
 if TYPE_CHECKING:
@@ -136,13 +138,13 @@ def open_source(path: str | os.PathLike[str], part: Part, reading: Reading) -> S
 
 def _open_file(path: Path, part: Part, reading: Reading) -> Source:
     shown, ending = printable(path), path.suffix.lower()
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        if is_packed(path):  # a remote folder
-            from catclf.datasets import packed
+    if is_remote(path) and is_packed(path):
+        from catclf.datasets import packed
 
-            return packed.read(path, part, reading)
+        return packed.read(path, part, reading)
+    try:
+        mode = _mode_of_remote(path) if is_remote(path) else path.stat().st_mode
+    except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         why = "there is no such file or folder" if missing else reason(error)
         raise DataError(f"{shown}: {why}") from error
@@ -174,6 +176,22 @@ def _open_file(path: Path, part: Part, reading: Reading) -> Source:
         f"{shown}: cannot tell what this is: give a folder of class folders, or a file ending in "
         f"{', '.join(ENDINGS)}"
     )
+
+
+def _mode_of_remote(path: Path) -> int:
+    """The mode of a remote file that a copy is read of. Raises OSError, and DataError for others.
+
+    There they are what would need many copies.
+    """
+    shown = printable(path)
+    if not is_file(path) and exists(path):
+        raise DataError(
+            f"{shown}: class folders are read from disk alone: copy the folder, or make a tar of it"
+        )
+    if path.suffix.lower() in TABLE_ENDINGS:
+        raise DataError(f"{shown}: tables are read from disk alone: copy it and its images")
+    renew(path)
+    return os.stat(on_disk(path)).st_mode  # noqa: PTH116
 
 
 def _reader_of_shards(path: Path, files: Sequence[Path]) -> _Reader:
@@ -211,7 +229,7 @@ def parts_of(path: Path, reading: Reading | None = None) -> set[Part]:
         from catclf.datasets import folders
 
         return folders.parts(path, reading)
-    if _may_be_shard(path) and path.is_file():
+    if _may_be_shard(path) and is_file(path):
         return _reader_of_shards(path, files).parts(path, files, reading or Reading())
     if path.suffix.lower() in TABLE_ENDINGS and path.is_file():
         from catclf.datasets import table
@@ -230,13 +248,16 @@ def parts_of(path: Path, reading: Reading | None = None) -> set[Part]:
 
 def is_there(path: Path) -> bool:
     """Whether a source is there: all files of a pattern. Raises DataError where none is."""
-    return all(file.exists() for file in files_of(path))
+    try:
+        return all(map(exists, files_of(path)))
+    except OSError as error:
+        raise DataError(f"{printable(path)}: cannot be read: {reason(error)}") from error
 
 
 def bytes_of(path: Path) -> int | None:
     """The bytes of a source's file or files; None for a folder."""
     files = files_of(path)
-    return sum(file.stat().st_size for file in files) if all(map(Path.is_file, files)) else None
+    return sum(map(size_of, files)) if all(map(is_file, files)) else None
 
 
 def has_both_parts(path: Path, reading: Reading | None = None) -> bool:

@@ -1,5 +1,6 @@
 """Writing packed folders, shard by shard: one that was stopped goes on where it was.
 
+On disk or in a store: a shard is written and hashed on this machine, and then put there whole.
 Which images a shard holds follows from the source alone, so a rerun keeps each shard that is there
 with the hash in the manifest and was made of the same rows of the source, and writes the others.
 """
@@ -13,12 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from catclf.datasets.dataset import Labels, Part, is_packed, pixel_digest
-from catclf.datasets.hdf5_write import write
+from catclf.datasets.dataset import MANIFEST, Labels, Part
+from catclf.datasets.fingerprint import Fingerprint
+from catclf.datasets.hdf5_write import fill
 from catclf.datasets.manifest import (
     SHARD,
     Manifest,
@@ -32,29 +33,39 @@ from catclf.datasets.sources import (
     ArraySource,
     FileSource,
     Source,
-    choose_positive,
     rows_of,
-    two_classes,
 )
 from catclf.errors import DataError, OutputError
 from catclf.maths import Pixels
+from catclf.storage.files import replacing_path, require_writable, same
+from catclf.storage.remote import is_remote, names_in, remove
 from catclf.text import printable, reason
 
 _LOOKED_AT = 512  # images read at a time to be hashed
 
 
 def require_folder(output: Path, taken: Sequence[Path]) -> None:
-    """Make the folder; raise OutputError where it cannot be a packed one, or is read itself."""
+    """Make the folder; raise OutputError where it cannot be a packed one, or is read itself.
+
+    Stores have no folders to make.
+    """
     shown = printable(output)
-    try:
-        output.mkdir(exist_ok=True)
-        others = [path.name for path in output.iterdir() if not path.name.startswith(".")]
-    except OSError as error:
-        raise OutputError(f"{shown}: cannot be a folder: {reason(error)}") from error
-    if any(path.exists() and path.samefile(output) for path in taken):
+    names = _names_in(output, make=not is_remote(output))
+    if any(same(path, output) for path in taken):
         raise OutputError(f"{shown}: is what is read: give another output name")
-    if others and not is_packed(output):
+    if MANIFEST not in names and any(not name.startswith(".") for name in names):
         raise OutputError(f"{shown}: holds other files: give a new folder, or an empty one")
+    require_writable(output / MANIFEST)
+
+
+def _names_in(output: Path, make: bool = False) -> list[str]:
+    """The names in a folder; a store that cannot be reached is not taken for an empty one."""
+    try:
+        if make:
+            output.mkdir(exist_ok=True)
+        return names_in(output)
+    except OSError as error:
+        raise OutputError(f"{printable(output)}: cannot be a folder: {reason(error)}") from error
 
 
 @dataclass
@@ -154,19 +165,19 @@ def write_folder(
     first = next(iter(parts.values()))
     if any(source.classes != first.classes for source in parts.values()):
         raise DataError(f"{printable(output)}: the parts have different classes")
-    older = load(output) if is_packed(output) else None
+    older = load(output) if MANIFEST in _names_in(output) else None
     manifest = Manifest(first.classes, first.preprocess)
-    same = older and (older.classes, older.preprocess) == (first.classes, first.preprocess)
-    before = older.parts if older is not None and same else {}
+    unchanged = older and (older.classes, older.preprocess) == (first.classes, first.preprocess)
+    before = older.parts if older is not None and unchanged else {}
     results = {}
     for part, source in parts.items():
         packing = Packing(output, manifest, part, source, compression, shard_images or SHARD)
-        results[part] = packing.run(before.get(part, PackedPart()).shards, elsewhere)
+        results[part] = packing.run(before.get(part, PackedPart()), elsewhere)
     manifest.complete = True
     manifest.write(output)
     for name in (older.files() if older else set()) - manifest.files():
         with suppress(OSError):
-            (output / name).unlink()
+            remove(output / name)
     return results
 
 
@@ -180,30 +191,33 @@ class Packing:
     source: Source
     compression: str
     shard_images: int
+    _passing: Fingerprint | None = None  # of the images that have passed here, all in their order
 
-    def run(self, before: Sequence[Shard], elsewhere: Elsewhere | None = None) -> Packed:
+    def run(self, before: PackedPart, elsewhere: Elsewhere | None = None) -> Packed:
         """Write each shard, or keep that of ``before``."""
         packed, kept = PackedPart(), 0
         self.manifest.parts[self.part] = packed
-        older = {shard.first: shard for shard in before}
+        older = {shard.first: shard for shard in before.shards}
         for shard, was_there in (elsewhere or Packing.in_turn)(self, older):
             kept += was_there
             insort(packed.shards, shard, key=lambda each: each.first)
-            self.manifest.write(self.output)
+            if not was_there:  # until then the manifest of the earlier run knows more shards
+                self.manifest.write(self.output)
         if not packed.shards:
             raise DataError(f"{self.source.shown}: has no images to write")
-        images = PackedRows(self.output, self.manifest, self.part)
-        labels = images.labels(0, len(images))
+        each = [self._rows_of(shard).labels(0, shard.images) for shard in packed.shards]
+        labels = np.concatenate(each)
         self._require_every_class(labels)
-        self._fingerprint(packed, images, labels)
+        self._fingerprint(packed, before, labels)
         return Packed(labels, len(packed.shards), kept)
 
     def in_turn(self, older: Mapping[int, Shard]) -> Iterator[tuple[Shard, bool]]:
         """Each shard, and whether it was there already."""
         rows, row, number = _Rows(self.source, len(self.source.labels)), 0, 0
+        self._passing = Fingerprint(self.source, len(self.source.labels))
         while row < len(self.source.labels):
             shard = older.get(row)
-            kept = shard is not None and self.suits(shard, number) and self.is_whole(shard)
+            kept = shard is not None and self._keeps(shard, number)
             if not kept:
                 shard = self._written(rows, row, number)
             if shard is None:
@@ -224,12 +238,25 @@ class Packing:
 
     def is_whole(self, shard: Shard) -> bool:
         """Whether a shard is there with its bytes, and was made of rows as they are now."""
+        return self._whole(shard) is not None
+
+    def _whole(self, shard: Shard) -> PackedRows | None:
+        """The images of such a shard, of which a copy is here then if it is in a store."""
         if shard.source != self._digest(shard.first, shard.next):
-            return False
-        path = self.output / shard.file
-        with suppress(OSError):
-            return path.stat().st_size == shard.bytes and sha256_of(path) == shard.sha256
-        return False
+            return None
+        images = self._rows_of(shard)
+        return None if images.damaged() else images
+
+    def _keeps(self, shard: Shard, number: int) -> bool:
+        images = self._whole(shard) if self.suits(shard, number) else None
+        if images is not None and self._passing is not None:
+            self._passing.add_rows(images)
+        return images is not None
+
+    def _rows_of(self, shard: Shard) -> PackedRows:
+        """The images of one shard: a copy of it ends with them, so that few are here at a time."""
+        one = replace(self.manifest, parts={self.part: PackedPart([shard])})
+        return PackedRows(self.output, one, self.part)
 
     def written(self, first: int, stop: int, number: int) -> Shard | None:
         """The shard of some rows, which is written; None if none of them can be read."""
@@ -242,14 +269,18 @@ class Packing:
         except StopIteration:
             return None  # what is left cannot be read
         name = self._name(number)
-        source = _ShardSource(self.source, chain([head], blocks))
-        labels = write(self.output / name, {self.part: source}, self.compression)[self.part]
-        path, stop = self.output / name, after[0]
+        path, source = self.output / name, _ShardSource(self.source, chain([head], blocks))
+        if self._passing is not None:
+            source.stream = self._passing.of(source.stream)
+        with replacing_path(path, kept=False) as file:
+            labels = fill(file, path, {self.part: source}, self.compression)[self.part]
+            size, sha256 = file.stat().st_size, sha256_of(file)
+        stop = after[0]
         return Shard(
             name,
             len(labels),
-            path.stat().st_size,
-            sha256_of(path),
+            size,
+            sha256,
             first,
             stop,
             self._digest(first, stop),
@@ -261,7 +292,7 @@ class Packing:
 
     def _digest(self, first: int, stop: int) -> str:
         """The hash of rows as they are listed: labels, names, and pixels or the files' sizes."""
-        digest = hashlib.sha256(repr((first, stop, self.compression)).encode())
+        digest = hashlib.sha256(repr((stop - first, self.compression)).encode())
         digest.update(self.source.labels[first:stop].astype("<i8").tobytes())
         names = self.source.names()
         digest.update(repr(list(names[first:stop]) if names else None).encode())
@@ -288,17 +319,18 @@ class Packing:
             name = printable(self.source.classes[label]) if self.source.classes else str(label)
             raise DataError(f"{self.source.shown}: no image of class {name} can be read")
 
-    def _fingerprint(self, packed: PackedPart, images: PackedRows, labels: Labels) -> None:
-        """Note the fingerprint that the data set has with the positive class chosen by itself."""
-        with suppress(DataError):  # of several classes none is positive by itself
-            positive = choose_positive(self.source, None)[0]
-            classes = two_classes(self.source.classes, positive)
-            digest: Any = pixel_digest(images.shape, classes)
-            for start in range(0, len(images), _LOOKED_AT):
-                digest.update(images[start : start + _LOOKED_AT].data)
-            one = self.source.classes.index(positive) if self.source.classes else 1
-            digest.update((labels == one).astype(np.uint8).data)
-            packed.fingerprint, packed.fingerprint_classes = digest.hexdigest(), classes
+    def _fingerprint(self, packed: PackedPart, before: PackedPart, labels: Labels) -> None:
+        """Note the fingerprint; shards are read again unless all images have passed here."""
+        made = self._passing
+        if made is None or not made.is_complete:
+            if packed.shards == before.shards and before.fingerprint:
+                packed.fingerprint = before.fingerprint
+                packed.fingerprint_classes = before.fingerprint_classes
+                return
+            made = Fingerprint(self.source, packed.images)
+            for shard in packed.shards:
+                made.add_rows(self._rows_of(shard))
+        packed.fingerprint, packed.fingerprint_classes = made.hexdigest(labels), made.classes
 
 
 # Gives the shards of a part in any order, and whether each was there already; the shards of an

@@ -25,7 +25,7 @@ from catclf.images.member import Member
 from catclf.images.parquet import image_column, names_of
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.storage.parquet import ParquetFile
-from catclf.text import counted, printable
+from catclf.text import counted, printable, url_of
 
 
 @dataclass
@@ -47,6 +47,10 @@ class ParquetSource(FileSource):
 
     def of(self, rows: Labels) -> Self:
         return replace(super().of(rows), rows=self.rows[rows])
+
+    def absolute(self) -> Self:
+        names = map(self.images.absolute_name, self.rows.tolist(), self.files)
+        return replace(self, files=list(names), images=self.images.absolute(), called=self.names())
 
 
 @dataclass
@@ -71,7 +75,7 @@ def read(path: Path, files: Sequence[Path], part: Part, reading: Reading) -> Par
     result = _Read(ParquetImages(reading.limits.file_bytes), notes=notes)
     for file in files:
         try:
-            with ParquetFile(str(file)) as opened:
+            with ParquetFile(url_of(file)) as opened:
                 _take(opened, reading, result)
         except ImageError as error:
             if not reading.skip_bad or len(files) == 1:

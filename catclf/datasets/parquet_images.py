@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
 from catclf.errors import ImageError
 from catclf.images.member import Member, Unreadable
 from catclf.images.parquet import member
+from catclf.storage.copies import state_of
 from catclf.storage.parquet import ParquetFile
+from catclf.storage.remote import absolute
 
 SAMPLED = 25  # images whose dimensions are looked at
+
+_Group = tuple[str, str, int]  # file, column, number in the file
 
 
 class ParquetImages:
@@ -25,14 +29,29 @@ class ParquetImages:
     order cost nothing more; going back, or to another row group, begins that anew.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(
+        self, limit: int, groups: Sequence[_Group] = (), firsts: Sequence[int] = (0,)
+    ) -> None:
         self._limit = limit
-        self._groups: list[tuple[str, str, int]] = []  # file, column, number in the file
-        self._firsts = [0]  # the first row of each group, and the number of all rows
+        self._groups = list(groups)
+        self._firsts = list(firsts)  # the first row of each group, and the number of all rows
         self._lock = threading.Lock()
         self._group, self._next = -1, 0
         self._last: bytes | int | ImageError | None = None
         self._stream: Iterator[bytes | int | None] = iter(())
+
+    def __reduce__(self) -> tuple[type[ParquetImages], tuple[Any, ...]]:
+        return ParquetImages, (self._limit, self._groups, self._firsts)
+
+    def absolute(self) -> ParquetImages:
+        """The same in files that are named from any folder."""
+        groups = [(absolute(file), column, number) for file, column, number in self._groups]
+        return ParquetImages(self._limit, groups, self._firsts)
+
+    def absolute_name(self, row: int, name: str) -> str:
+        """The name there of an image that is called ``name`` here."""
+        file = self._groups[bisect_right(self._firsts, row) - 1][0]
+        return absolute(file) + name[len(file) :]
 
     def add(self, file: str, column: str, groups: Sequence[int]) -> None:
         """Rows that follow: those of one more file, of which ``groups`` are the lengths."""
@@ -60,8 +79,7 @@ class ParquetImages:
     def state(self, row: int) -> tuple[int, ...]:
         """Numbers that change with the file of a row. Raises OSError."""
         group = bisect_right(self._firsts, row) - 1
-        status = os.stat(self._groups[group][0])  # noqa: PTH116
-        return row, status.st_size, status.st_mtime_ns
+        return row, *state_of(self._groups[group][0])
 
     def _content(self, group: int, row: int) -> bytes | int | ImageError | None:
         if group != self._group or row < self._next - 1:

@@ -15,8 +15,11 @@ from catclf.datasets.dataset import Part
 from catclf.datasets.parts import Kind, part_kind, parts_among
 from catclf.errors import DataError
 from catclf.images.archive import PACKED_ENDINGS
+from catclf.storage import remote
+from catclf.storage.copies import on_disk, renew, state_of
 from catclf.storage.patterns import expanded, is_pattern
-from catclf.text import counted, printable
+from catclf.storage.remote import is_remote
+from catclf.text import counted, printable, reason
 
 # The number of a shard: 000123, -00000-of-00004, and the hash that Hugging Face writes after it.
 _NUMBER = re.compile(r"[\s._-]*\d+([\s._-]*of[\s._-]*\d+)?(-[0-9a-f]{8,})?$", re.IGNORECASE)
@@ -27,9 +30,21 @@ def files_of(path: Path) -> list[Path]:
     if not is_pattern(str(path)):
         return [path]
     names = expanded([str(path)])
-    if not names or names == [str(path)]:
+    if is_remote(path):
+        names = [each for name in names for each in _stored(name)]
+    elif names == [str(path)]:
+        names = []
+    if not names:
         raise DataError(f"{printable(path)}: there is no file of such a name")
     return [Path(name) for name in names]
+
+
+def _stored(name: str) -> list[str]:
+    """The remote files that a pattern stands for, or the name of one. Raises DataError."""
+    try:
+        return remote.matching(name) if remote.is_pattern(name) else [name]
+    except OSError as error:
+        raise DataError(f"{printable(Path(name))}: cannot be listed: {reason(error)}") from error
 
 
 def part_named(path: Path) -> Kind | None:
@@ -72,8 +87,11 @@ def signature(files: Sequence[Path]) -> tuple[tuple[int, ...], ...]:
     numbers = []
     for file in files:
         try:
-            status = os.stat(file)  # noqa: PTH116
-        except OSError as error:
+            renew(file)
+            place = os.stat(on_disk(file))  # noqa: PTH116
+            numbers.append((place.st_dev, place.st_ino, *state_of(file)))
+        except FileNotFoundError as error:
             raise DataError(f"{printable(file)}: there is no such file or folder") from error
-        numbers.append((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+        except OSError as error:
+            raise DataError(f"{printable(file)}: cannot be read: {reason(error)}") from error
     return tuple(numbers)

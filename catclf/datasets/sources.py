@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,8 @@ from catclf.images.pool import Failed, decode_all
 from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
 from catclf.samples import IndexedImages
+from catclf.storage.copies import state_of
+from catclf.storage.remote import absolute
 from catclf.text import counted, printable
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class FileSource:
     """Image files, or members of archives.
 
     ``lines`` are their lines in a table, for messages; ``damage`` are those of ``notes`` that say
-    what could not be listed.
+    what could not be listed; ``called`` are the names of the images, if not those of ``files``.
     """
 
     shown: str
@@ -121,6 +122,7 @@ class FileSource:
     skipped: list[tuple[int, str]] = field(default_factory=list)  # rows and reasons
     notes: tuple[str, ...] = ()
     damage: tuple[str, ...] = ()
+    called: Sequence[str] | None = None
 
     def blocks(self) -> Iterator[tuple[Labels, Pixels]]:
         decoded = decode_all(
@@ -148,7 +150,7 @@ class FileSource:
             self._require_every_class()
 
     def names(self) -> Sequence[str] | None:
-        return self.files
+        return self.files if self.called is None else self.called
 
     def path(self, row: int) -> str:
         """The image of a row, as it is decoded."""
@@ -158,14 +160,26 @@ class FileSource:
         """Numbers that change with the image's file. Raises OSError."""
         path = self.path(row)
         place = path.place if isinstance(path, Member) else ()
-        status = os.stat(path.archive if isinstance(path, Member) else path)  # noqa: PTH116
-        return (*place, status.st_size, status.st_mtime_ns)
+        return (*place, *state_of(path.archive if isinstance(path, Member) else path))
 
     def of(self, rows: Labels) -> Self:
         """Only these rows."""
-        lines = None if self.lines is None else [self.lines[row] for row in rows.tolist()]
+        lines, called = _taken(self.lines, rows), _taken(self.called, rows)
         files = [self.files[row] for row in rows.tolist()]
-        return replace(self, labels=self.labels[rows], files=files, lines=lines, skipped=[])
+        return replace(
+            self, labels=self.labels[rows], files=files, lines=lines, called=called, skipped=[]
+        )
+
+    def absolute(self) -> Self:
+        """The same images under paths that hold in any folder, called what they are called here."""
+        places = {each.archive: "" for each in self.files if isinstance(each, Member)}
+        places = {each: absolute(each) for each in places}
+        files = [
+            each.within(places[each.archive]) if isinstance(each, Member) else each
+            for each in self.files
+        ]
+        root = type(self.root)(absolute(self.root))
+        return replace(self, root=root, files=files, called=self.names())
 
     @property
     def names_are_whole(self) -> bool:
@@ -175,7 +189,7 @@ class FileSource:
     def label_of(self, row: int) -> str:
         """The file, and its line where it came from a manifest."""
         where = f"line {self.lines[row]}: " if self.lines else ""
-        return where + printable(self.files[row])
+        return where + printable((self.files if self.called is None else self.called)[row])
 
     def left_out(self) -> str:
         """Which images were skipped and why, the first ten by name; empty if none were."""
@@ -205,6 +219,10 @@ class FileSource:
             of_class = self.labels == index
             if of_class.any() and bad[of_class].all():
                 raise DataError(f"{self.shown}: no image of class {printable(name)} can be read")
+
+
+def _taken(values: Sequence[Any] | None, rows: Labels) -> list[Any] | None:
+    return None if values is None else [values[row] for row in rows.tolist()]
 
 
 class _Inputs(Sequence[str | Failed]):

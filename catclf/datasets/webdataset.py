@@ -25,7 +25,7 @@ from catclf.images.formats import ENDINGS, HEIF_ENDINGS, heif_is_there
 from catclf.images.member import Entry
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.images.walk import LeftOut, is_hidden
-from catclf.text import counted, printable
+from catclf.text import counted, printable, url_of
 
 LOOKED_AT = 10_000  # members by which the convention of an archive is recognised
 LABEL_BYTES = 1 << 20  # a larger file holds no label
@@ -60,7 +60,7 @@ def holds_samples(archive: Path) -> bool:
     others: set[str] = set()
     labelled = False
     try:
-        for number, entry in enumerate(entries(str(archive))):
+        for number, entry in enumerate(entries(url_of(archive))):
             key, ending = _key(entry.name)
             if entry.is_folder or not key:
                 continue
@@ -89,9 +89,9 @@ def read(path: Path, files: Sequence[Path], part: Part, reading: Reading) -> Fil
         files = of_part(files, part, shown, notes)
     result, label = _Read(), ""
     for file in files:
-        samples = _samples(str(file), reading.skip_bad, result)
+        samples = _samples(url_of(file), reading.skip_bad, result)
         label = label or (_label_source(file, samples, reading) if samples else "")
-        _take(str(file), samples, label, reading, result)
+        _take(url_of(file), samples, label, reading, result)
     _require_images(shown, result, reading.skip_bad)
     if result.unlabelled:
         count = counted(len(result.unlabelled), "sample")
@@ -158,7 +158,7 @@ def _label_source(file: Path, samples: dict[str, _Sample], reading: Reading) -> 
     if label != "json":
         return label
     first = next(sample["json"] for sample in samples.values() if "json" in sample)
-    content = _object(str(file), first)
+    content = _object(url_of(file), first)
     if (name := find_label(list(content))) is not None:
         return f"{_IN_JSON}{name}"
     held = ", ".join(printable(str(name)) for name in list(content)[:20]) or "nothing"

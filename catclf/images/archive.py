@@ -17,6 +17,7 @@ from catclf.errors import ImageError
 from catclf.images.formats import ENDINGS, HEIF_ENDINGS
 from catclf.images.member import DEFLATED, STORED, Entry, Member, entry_at
 from catclf.images.walk import Failed, LeftOut, is_hidden
+from catclf.storage.copies import on_disk
 from catclf.text import reason
 
 if TYPE_CHECKING:
@@ -57,24 +58,25 @@ def entries(archive: str) -> Iterator[Entry]:
     Raises ImageError where it cannot be read, or not further.
     """
     try:
-        _require_file(archive)
+        _require_unpacked(archive)
+        place = on_disk(archive)
+        if not stat.S_ISREG(Path(place).stat().st_mode):
+            raise ImageError("not-a-file", "is not a regular file")
         if archive.lower().endswith(".zip"):
-            yield from _of_zip(archive)
+            yield from _of_zip(place)
         else:
             from catclf.images.tar import tar_entries  # loads tarfile
 
-            yield from tar_entries(archive)
+            yield from tar_entries(place)
     except OSError as error:
         raise ImageError("unreadable", f"cannot be read: {reason(error)}") from error
 
 
-def _require_file(archive: str) -> None:
+def _require_unpacked(archive: str) -> None:
     if archive.lower().endswith(PACKED_ENDINGS):
         raise ImageError(
             "unsupported", "is compressed as a whole: unpack it to a .tar first, which is read"
         )
-    if not stat.S_ISREG(Path(archive).stat().st_mode):
-        raise ImageError("not-a-file", "is not a regular file")
 
 
 def _of_zip(archive: str) -> Iterator[Entry]:

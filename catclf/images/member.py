@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
 from catclf.errors import ImageError
-from catclf.text import counted
+from catclf.text import counted, has_scheme
 
 if TYPE_CHECKING:
     from catclf.images.preprocess import Limits
@@ -51,9 +51,15 @@ class Member(str):
         """Its name in the archive."""
         return self[len(self.archive) + 1 :]
 
+    def within(self, archive: str) -> Self:
+        """The same in an archive that is called otherwise."""
+        member = type(self)(f"{archive}:{self.name}")
+        member.archive, member._place = archive, self._place
+        return member
+
     def packed(self) -> bytes:
-        """What another process needs to read it."""
-        return self._place + os.fsencode(self.archive)
+        """What another process needs to read it. Raises OSError for a remote one that is gone."""
+        return self._place + os.fsencode(_on_disk(self.archive))
 
     @classmethod
     def unpacked(cls, content: bytes) -> Member:
@@ -67,7 +73,7 @@ class Member(str):
             raise ImageError("empty", "is empty")
         if max(size, stored) > limits.file_bytes:
             raise _too_large(size, limits)
-        descriptor = os.open(self.archive, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(_on_disk(self.archive), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if kind != TAR:
                 offset = _start(file, offset)
@@ -107,10 +113,15 @@ class Unreadable(Member):
     failure: ImageError
 
     @classmethod
-    def because(cls, archive: str, name: str, failure: ImageError) -> Unreadable:
+    def because(cls, archive: str, name: str, failure: ImageError) -> Self:
         """The member ``name`` with the reason."""
         member = cls.of(archive, name, (0, 0, 0, 0, TAR))
         member.failure = failure
+        return member
+
+    def within(self, archive: str) -> Self:
+        member = super().within(archive)
+        member.failure = self.failure
         return member
 
     def open(self, limits: Limits) -> BytesIO:
@@ -143,6 +154,15 @@ class Content(Member):
         if size > limits.file_bytes:
             raise _too_large(size, limits)
         return BytesIO(memoryview(self.frame)[1:])
+
+
+def _on_disk(archive: str) -> str:
+    """The file, or the copy of a remote one: those who decode have its name already."""
+    if not has_scheme(archive):
+        return archive
+    from catclf.storage.copies import on_disk
+
+    return on_disk(archive)
 
 
 def _too_large(size: int, limits: Limits) -> ImageError:

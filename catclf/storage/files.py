@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from catclf.errors import OutputError
 from catclf.storage import remote
-from catclf.text import printable, reason, url_of
+from catclf.text import printable, reason
 
 
 def require_writable(path: Path, taken: Iterable[Path] = ()) -> None:
@@ -24,14 +24,19 @@ def require_writable(path: Path, taken: Iterable[Path] = ()) -> None:
     For use before the work that fills the file. ``taken`` are files that must not be replaced.
     Raises SettingsError where a library that a store needs is missing.
     """
-    shown = printable(path)
     if remote.is_remote(path):
         _require_free(path, taken)
         try:
             remote.require_place(path)
         except OSError as error:
-            raise OutputError(f"{shown}: cannot be written: {_why(error)}") from error
-        return
+            raise OutputError(f"{printable(path)}: cannot be written: {_why(error)}") from error
+    else:
+        _require_place(path, taken)
+
+
+def _require_place(path: Path, taken: Iterable[Path]) -> None:
+    """The same on disk."""
+    shown = printable(path)
     if not path.name:
         raise OutputError(f"{shown!r} is not a file name: give a path such as model.npz")
     try:
@@ -205,15 +210,15 @@ def _is_device(path: Path) -> bool:
 
 
 def _require_free(path: Path, taken: Iterable[Path]) -> None:
-    if any(_same(path, other) for other in taken):
+    if any(same(path, other) for other in taken):
         raise OutputError(
             f"{printable(path)}: is another file of this run: give another output name"
         )
 
 
-def _same(path: Path, other: Path) -> bool:
-    """Whether two names lead to one file, which need not exist yet."""
-    path, other = (Path(url_of(each).removeprefix("file://")) for each in (path, other))
+def same(path: Path, other: Path) -> bool:
+    """Whether two names, also URLs, lead to one file or folder, which need not exist yet."""
+    path, other = remote.disk_path(path), remote.disk_path(other)
     try:
         return path.samefile(other)
     except OSError:

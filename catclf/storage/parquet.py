@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from catclf.errors import ImageError, SettingsError
+from catclf.storage.copies import on_disk
 from catclf.text import printable
 
 ENDING = ".parquet"
@@ -43,9 +44,9 @@ class ParquetFile:
         except ImportError as error:
             raise ImageError("unsupported", _NEEDED) from error
         self._pa: Any = pa
-        _require_file(path)
+        place = _place_of(path)
         with self._sound():
-            self._source = pa.OSFile(os.fsencode(path))
+            self._source = pa.OSFile(os.fsencode(place))
             self._file = pq.ParquetFile(self._source, pre_buffer=False, buffer_size=_BUFFER)
             schema, facts = self._file.schema_arrow, self._file.metadata
             self.columns = {field.name: _kind(pa, field.type) for field in schema}
@@ -138,15 +139,18 @@ class ParquetFile:
             raise ImageError("damaged", why) from error
 
 
-def _require_file(path: str) -> None:
+def _place_of(path: str) -> str:
+    """Where a regular file is on disk. Raises ImageError."""
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116
+        place = on_disk(path)
+        mode = os.stat(place).st_mode  # noqa: PTH116
     except FileNotFoundError as error:
         raise ImageError("missing", "there is no such file") from error
     except (OSError, ValueError) as error:
         raise ImageError("unreadable", f"cannot be read: {_line(error)}") from error
     if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
         raise ImageError("not-a-file", "is not a regular file")
+    return place
 
 
 def _kind(pa: Any, type: Any) -> str:

@@ -7,6 +7,7 @@ which ``url_of`` puts back. Failures of stores are OSError, as those of disks.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -65,6 +66,15 @@ def size_of(path: AnyPath) -> int:
         return Path(path).stat().st_size
     with _place(path) as (fs, name):
         return int(fs.size(name) or 0)
+
+
+def version_of(path: AnyPath) -> str:
+    """The SHA-256 of what a store says of a file: it changes with the file, but on the web.
+
+    Raises OSError.
+    """
+    with _place(path) as (fs, name):
+        return hashlib.sha256(str(fs.ukey(name)).encode()).hexdigest()
 
 
 def read(path: AnyPath) -> bytes:
@@ -130,13 +140,31 @@ def stream(path: AnyPath) -> Iterator[BinaryIO]:
         yield file
 
 
-def names_in(path: AnyPath) -> list[str]:
-    """The names of what is right below a remote folder, folders too; none where there is none."""
+def absolute(path: AnyPath) -> str:
+    """The name that a file or folder has in every working folder: an absolute path, or a URL."""
+    return url_of(path) if is_remote(path) else os.path.abspath(path)  # noqa: PTH100  patterns stay
+
+
+def disk_path(path: AnyPath) -> Path:
+    """The path on disk that a URL is another name of; else a URL as its store writes it."""
+    if not is_remote(path):
+        return Path(path)
     with _place(path) as (fs, name):
-        try:
-            return sorted(Path(each).name for each in fs.ls(name, detail=False))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        return Path(name if _on_disk(fs) else fs.unstrip_protocol(name))
+
+
+def names_in(path: AnyPath) -> list[str]:
+    """The names of what is right below a folder, folders too; none where there is none."""
+    try:
+        if not is_remote(path):
+            return sorted(each.name for each in Path(path).iterdir())
+        with _place(path) as (fs, name):
+            listed = fs.ls(name, detail=False)
+            fs.invalidate_cache(name)  # others may write there before it is looked at again
+        # An empty object whose name ends in / is how some programs make a folder.
+        return sorted(Path(each).name for each in listed if each != f"{name.rstrip('/')}/")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def files_below(path: AnyPath, recursive: bool) -> list[str] | None:

@@ -29,7 +29,7 @@ from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put
 from catclf.errors import DataError
 from catclf.storage.files import replacing
-from catclf.text import counted, printable
+from catclf.text import counted, printable, url_of
 
 if TYPE_CHECKING:
     from catclf.datasets import Part
@@ -67,7 +67,7 @@ def info(
             _write_sheet(image_file, parts)
     facts = {part: _facts(data) for part, data in parts.items()}
     if format == "json":
-        put(json_line({"source": str(source), "parts": facts}))
+        put(json_line({"source": url_of(source), "parts": facts}))
         return
     bytes_on_disk = bytes_of(source)
     size_note = f", {bytes_on_disk / 1e6:.1f} MB" if bytes_on_disk is not None else ""

@@ -50,7 +50,8 @@ def pack(
             "--output",
             "-o",
             metavar="PATH",
-            help="HDF5 file to write, or a folder for shards of 65,536 images: a name ending in /.",
+            help="HDF5 file to write, or a folder for shards of 65,536 images: a name ending in /, "
+            "or a URL such as s3://bucket/packed.",
             rich_help_panel=OUTPUT,
         ),
     ],
@@ -87,14 +88,12 @@ def pack(
 
     Example: catclf data pack photos/ -o photos.h5
     """
+    from catclf.datasets.dataset import HDF5_ENDINGS
     from catclf.datasets.hdf5_write import require_output, write
 
     path, address = Path(output), address_of(cluster, insecure)
-    if is_remote(path):
-        raise SettingsError(
-            f"{printable(path)}: is written on disk alone: give a folder there, and copy it"
-        )
-    if output.endswith("/") or path.is_dir():
+    in_store = is_remote(path) and path.suffix.lower() not in HDF5_ENDINGS
+    if output.endswith("/") or path.is_dir() or in_store:
         how = size, fit, skip_bad, quiet
         _pack_folder(path, source, how, compress, workers, shard_images, address)
         return

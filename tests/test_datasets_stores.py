@@ -1,0 +1,178 @@
+"""Archives, Parquet, HDF5 and .npz in a store are read as the same files on disk."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from archive_files import image_bytes, stored, tar
+from conftest import Run
+
+from catclf.datasets import open_dataset, open_source, parts_of
+from catclf.datasets.dataset import Reading
+from catclf.datasets.hdf5_write import write
+from catclf.datasets.packed_write import write_folder
+from catclf.errors import DataError
+from catclf.storage import copies, remote
+
+fsspec = pytest.importorskip("fsspec")
+
+
+@pytest.fixture
+def store() -> Iterator[Any]:
+    """A store in this process's memory."""
+    memory = fsspec.filesystem("memory")
+    memory.rm("/", recursive=True)
+    yield memory
+    memory.rm("/", recursive=True)
+
+
+def folders(prefix: str = "", count: int = 6) -> dict[str, bytes]:
+    """Files of two class folders."""
+    return {f"{prefix}{['cat', 'dog'][i % 2]}/{i}.png": image_bytes(i) for i in range(count)}
+
+
+def samples(first: int, count: int = 6) -> dict[str, bytes]:
+    """Files of labelled samples."""
+    files = {}
+    for i in range(first, first + count):
+        files[f"{i:04}.png"], files[f"{i:04}.cls"] = image_bytes(i), b"%d" % (i % 2)
+    return files
+
+
+def write_hdf5(path: Path) -> None:
+    write(path, {"train": open_source(tar(path.parent / "of.tar", folders()), "train", Reading())})
+
+
+def write_npz(path: Path) -> None:
+    rng = np.random.default_rng(1)
+    np.savez(path, x=rng.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8), y=[0, 1, 0, 1, 1, 0])
+
+
+def write_parquet(path: Path) -> None:
+    parquet = pytest.importorskip("parquet_files")
+    parquet.write(path, [image_bytes(i) for i in range(6)], [0, 1] * 3)
+
+
+WRITERS = {
+    "photos.tar": lambda path: tar(path, folders()),
+    "photos.zip": lambda path: stored(path, folders("in/")),
+    "00000.tar": lambda path: tar(path, samples(0)),
+    "a.h5": write_hdf5,
+    "a.npz": write_npz,
+    "a.parquet": write_parquet,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_in_a_store_is_read_as_on_disk(store: Any, tmp_path: Path, name: str) -> None:
+    WRITERS[name](tmp_path / name)
+    store.put(str(tmp_path / name), f"/in/{name}")
+    reading = Reading(size=8) if name != "a.h5" else Reading()
+    url = f"memory://in/{name}"
+    here, there = (open_dataset(each, "train", reading) for each in (tmp_path / name, url))
+    np.testing.assert_array_equal(there.images, here.images)
+    np.testing.assert_array_equal(there.Y, here.Y)
+    assert there.classes == here.classes
+    assert there.fingerprint == here.fingerprint
+    assert there.source == here.source
+    place = f"{tmp_path / name}:"
+    here_names = [each.replace(place, f"{url}:") for each in here.names or ()]
+    assert list(there.names or ()) == here_names
+
+
+@pytest.mark.parametrize("pattern", ["{00000..00001}.tar", "0000*.tar"])
+def test_shards_of_a_pattern_are_copied_once_and_kept_when_packed_again(
+    store: Any, tmp_path: Path, pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2):
+        path = tar(tmp_path / f"{number:05}.tar", samples(6 * number))
+        store.put(str(path), f"/shards/{path.name}")
+    fetched: list[str] = []
+    fetch = remote.fetch
+
+    def counting(path: remote.AnyPath, copy: Path) -> None:
+        fetched.append(str(path))
+        fetch(path, copy)
+
+    monkeypatch.setattr(remote, "fetch", counting)
+    monkeypatch.setattr(copies, "_copies", {})
+    url = Path(f"memory://shards/{pattern}")
+    for kept in (0, 3):
+        source = open_source(url, "train", Reading(size=8))
+        (tmp_path / "packed").mkdir(exist_ok=True)
+        result = write_folder(tmp_path / "packed", {"train": source}, shard_images=5)["train"]
+        assert (result.shards, result.kept) == (3, kept)
+    assert fetched == [f"memory://shards/{number:05}.tar" for number in range(2)]
+    names = open_dataset(tmp_path / "packed").names
+    assert names is not None
+    assert names[6] == "memory://shards/00001.tar:0006.png"
+
+
+def test_copies_end_with_their_process_and_are_renewed_with_their_file(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "_copies", {})
+    url = "memory://in/photos.tar"
+    names = []
+    for count in (6, 8):
+        store.put(str(tar(tmp_path / "a.tar", folders(count=count))), "/in/photos.tar")
+        assert open_dataset(url, "train", Reading(size=8)).m == count
+        assert copies.state_of(url) == copies.state_of(Path(url))
+        names.append(str(copies.on_disk(url)))
+    assert not Path(names[0]).exists()
+    assert Path(names[1]).read_bytes() == store.cat_file("/in/photos.tar")
+    assert copies.on_disk(tmp_path) == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("none.tar", "no such file"),
+        ("none.h5", "no such file"),
+        ("none*.tar", "no file of such a name"),
+        ("{0..1}.tar", "no such file"),
+        ("photos", "class folders are read from disk alone"),
+        ("table.csv", "tables are read from disk alone"),
+        ("photos/cat/1.png", "cannot tell what this is"),
+        ("photos.tar.gz", "unpack it to a .tar first"),
+        ("cut.tar", "is damaged"),
+        ("cut.h5", "is truncated"),
+    ],
+)
+def test_other_remote_sources_are_one_line_that_names_them(
+    store: Any, tmp_path: Path, name: str, why: str
+) -> None:
+    for file in ("table.csv", "photos/cat/1.png", "photos.tar.gz"):
+        store.pipe_file(f"/in/{file}", b"x" * 10)
+    tar(tmp_path / "cut.tar", folders())
+    write_hdf5(tmp_path / "cut.h5")
+    for file in ("cut.tar", "cut.h5"):
+        store.pipe_file(f"/in/{file}", (tmp_path / file).read_bytes()[:6000])
+    with pytest.raises(DataError, match=why) as caught:
+        open_dataset(f"memory://in/{name}", "train", Reading(size=8))
+    assert str(caught.value).startswith("memory://in/")
+    assert "\n" not in str(caught.value)
+
+
+def test_parts_of_remote_shards_are_those_of_their_names(store: Any, tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        store.put(str(tar(tmp_path / "a.tar", folders())), f"/in/{part}-00000.tar")
+    assert parts_of(Path("memory://in/*.tar")) == {"train", "test"}
+
+
+def test_commands_read_a_url_as_the_file(run: Run, tmp_path: Path) -> None:
+    tar(tmp_path / "photos.tar", folders(count=12))
+    url = f"file://{tmp_path}/photos.tar"
+    for source, model in (("photos.tar", "here.npz"), (url, "there.npz")):
+        result = run("train", "--data", source, "--iterations", "20", "-q", "-o", model)
+        assert result.code == 0
+        assert result.stderr.startswith(f"catclf: {source}") or not result.stderr
+    assert (tmp_path / "here.npz").read_bytes() == (tmp_path / "there.npz").read_bytes()
+    info = run("data", "info", url)
+    assert info.stdout.splitlines()[0].startswith(f"{url}, 0.0 MB")
+    assert tarfile.is_tarfile(tmp_path / "photos.tar")
