@@ -25,11 +25,11 @@ def require_writable(path: Path, taken: Iterable[Path] = ()) -> None:
     Raises SettingsError where a library that a store needs is missing.
     """
     if remote.is_remote(path):
-        _require_free(path, taken)
         try:
             remote.require_place(path)
         except OSError as error:
             raise OutputError(f"{printable(path)}: cannot be written: {_why(error)}") from error
+        _require_free(path, taken)
     else:
         _require_place(path, taken)
 
