@@ -104,16 +104,20 @@ def test_a_worker_reads_the_model_of_a_store_once(
     monkeypatch.setattr(type(store), "cat_file", counted)
     worker = Elsewhere(True, "utf-8", False, 1)
     job = Job(Path("memory://m.npz"), False, False, None, Format.TSV, None, False, True, worker)
-    digest = load_signed(job.model)[1]
+    rest = Limits(), str(Path.cwd()), load_signed(job.model)[1]
     for name in ("a", "b"):
         shard: Shard = [str(CAT)], Path(f"memory://scores/{name}.tsv")
-        assert cluster.score(job, shard, Limits(), str(Path.cwd()), digest).tally.done == 1
+        assert cluster.score(job, shard, *rest).tally.done == 1
     assert fetched == ["/m.npz"] * 2  # by the program, and by the worker
     assert store.cat("/scores/a.tsv") == store.cat("/scores/b.tsv")
+    # Nor is an image that is found in a folder replaced.
+    store.put(str(CAT), "/photos/cat.png")
+    with pytest.raises(OutputError, match=r"^memory://photos/cat\.png: is an image to be scored"):
+        cluster.score(job, (["memory://photos"], Path("memory://photos/cat.png")), *rest)
     # What a worker cannot send is made again by another, and not kept where nobody looks.
     monkeypatch.setattr(type(store), "put_file", fails(OSError(5, "no")))
-    with pytest.raises(OutputError, match=r"^memory://scores/a\.tsv: cannot be written: no$"):
-        cluster.score(job, ([str(CAT)], Path("memory://scores/a.tsv")), Limits(), ".", digest)
+    with pytest.raises(OutputError, match=r"^memory://scores/c\.tsv: cannot be written: no$"):
+        cluster.score(job, ([str(CAT)], Path("memory://scores/c.tsv")), *rest)
     assert os.listdir() == []  # noqa: PTH208
 
 

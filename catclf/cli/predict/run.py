@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from catclf.cli import loaded
 from catclf.cli.stdout import Write, results, warn
 from catclf.errors import ImageError, InputError, OutputError, SettingsError
+from catclf.storage.files import same
+from catclf.storage.remote import exists
 from catclf.terminal.stream import is_file, is_terminal, use_colour
 from catclf.text import printable
 
@@ -220,15 +221,14 @@ class Tally:
     def __init__(self, say: Callable[[str], object] = warn) -> None:
         self._say = say
         self._output: Path | None = None
-        self._replaced: os.stat_result | None = None
+        self._replaces = False
         self.done = self.failed = self.negative = 0
 
     def begin(self, output: Path | None) -> None:
         """Note the output that the next records are for."""
-        self._output, self._replaced = output, None
-        if output is not None:
-            with suppress(OSError):  # there is none yet, the common case
-                self._replaced = output.stat()
+        self._output, self._replaces = output, False
+        with suppress(OSError):
+            self._replaces = output is not None and exists(output)
 
     def show(self, batch: list[Prediction], write: Write, line: Line) -> None:
         """Write a batch's lines, and name its failures on stderr."""
@@ -254,10 +254,10 @@ class Tally:
 
     def _require_kept(self, record: Prediction) -> None:
         """Raise OutputError if the output is this image, found only in a folder or a list."""
-        if self._output is None or self._replaced is None:
+        if self._output is None or not self._replaces:
             return
-        with suppress(OSError, ValueError):  # gone since, or a name that no file can have
-            if os.path.samestat(Path(record.path).stat(), self._replaced):
+        with suppress(OSError, ValueError, SettingsError):  # a name that no file can have
+            if same(Path(record.path), self._output):
                 raise OutputError(
                     f"{printable(self._output)}: is an image to be scored, and saving would "
                     "replace it: give another output name"
