@@ -20,16 +20,19 @@ def counted(count: int, noun: str, spec: str = "") -> str:
     return f"{count:{spec}} {noun}{'' if count == 1 else 's'}"
 
 
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(?:/|\Z)")
 
 
 def has_scheme(path: str | os.PathLike[str]) -> bool:
-    """Whether a path begins as a URL does: ``s3://bucket/name``."""
+    """Whether a path begins as a URL does, ``s3://bucket/name``, or is that beginning alone."""
     return _SCHEME.match(os.fspath(path)) is not None
 
 
 def url_of(path: str | os.PathLike[str]) -> str:
-    """A URL that was made a ``Path`` with both of its slashes: ``s3:/name`` is ``s3://name``."""
+    """A URL that was made a ``Path`` with both of its slashes: ``s3:/name`` is ``s3://name``.
+
+    ``s3:`` is ``s3://``.
+    """
     text = os.fspath(path)
     match = _SCHEME.match(text)
     if match is None or text.startswith("//", match.end() - 1):

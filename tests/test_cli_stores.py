@@ -182,7 +182,7 @@ def test_a_store_is_tried_before_the_work(
         ("memory://folder", "cannot be written: is a bucket or a folder"),
         ("https://example.org/x.npz", "cannot be written: the web is for reading"),
         (f"file://{tmp_path}/x/cats.npz", "cannot be written: not a directory"),
-        ("s3://", "is a scheme alone"),
+        ("memory://", "cannot be written: is a bucket or a folder"),
         ("memory://folder/x", "is another file of this run"),
     ):
         with pytest.raises(OutputError) as refused:
@@ -190,8 +190,9 @@ def test_a_store_is_tried_before_the_work(
         assert str(refused.value).startswith(f"{path}: {why}")
     with pytest.raises(SettingsError, match=r"^nope://x/y: fsspec cannot open that: "):
         require_writable(Path("nope://x/y"))
-    with pytest.raises(OutputError, match=r"^file://: is a scheme alone: add a folder"):
-        pending(["a.png"], Path("file://"), ".tsv", None)
+    assert pending(["a.png"], Path("memory://"), ".tsv", None) == [
+        (["a.png"], Path("memory:/a.png.tsv"))
+    ]
     remote._try_folder.cache_clear()
     monkeypatch.setattr(type(store), "pipe_file", fails(PermissionError(13, "Access Denied")))
     with pytest.raises(OutputError, match=r"^memory://new/cats\.npz: cannot be written: access"):

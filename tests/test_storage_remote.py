@@ -48,6 +48,8 @@ def test_a_path_gets_its_slashes_back() -> None:
     for url in ("s3://bucket/a b", "file:///tmp/x", "memory://x", "https://host:1/a?b=/c"):
         assert url_of(url) == url_of(Path(url)) == url
         assert printable(Path(url)) == url
+    assert url_of(Path("s3://")) == "s3://"
+    assert remote.is_remote(Path("s3://"))
     assert url_of(Path("/tmp/a:/b")) == "/tmp/a:/b"
     assert not any(map(remote.is_remote, ("a.png", "C:/x", "/s3://x", "a/b:/c", "S3://x")))
 

@@ -55,10 +55,6 @@ def _require_place(path: Path, taken: Iterable[Path]) -> None:
         raise OutputError(f"{shown}: is not a place for a file: leave the option out for stdout")
     if str(path) == "-":
         raise OutputError("-: is not a file name: leave the option out for stdout")
-    if is_bare_scheme(path):
-        raise OutputError(
-            f"{shown}//: is a scheme alone: give a path such as s3://bucket/model.npz"
-        )
     folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
         raise OutputError(
@@ -72,11 +68,6 @@ def _require_place(path: Path, taken: Iterable[Path]) -> None:
         raise OutputError(
             f"{shown}: the folder {printable(folder)} cannot be written: {reason(error)}"
         ) from error
-
-
-def is_bare_scheme(path: Path) -> bool:
-    """Whether a path is the beginning of a URL and nothing else: ``s3://`` is ``Path("s3:")``."""
-    return len(path.parts) == 1 and remote.is_remote(f"{path}/") and not path.exists()
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catclf.errors import InputError, OutputError, SettingsError
-from catclf.storage.files import is_bare_scheme
 from catclf.storage.remote import is_pattern, is_remote, matching, names_in
 from catclf.text import printable, reason
 
@@ -35,8 +34,6 @@ def pending(
     folder cannot be made.
     """
     k, n = part_of(part) if part is not None else (1, 1)
-    if is_bare_scheme(folder):
-        raise OutputError(f"{printable(folder)}//: is a scheme alone: add a folder")
     outputs: dict[str, str] = {}
     for argument in arguments:
         name = f"{_name(argument)}{ending}"
