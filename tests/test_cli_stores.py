@@ -71,6 +71,8 @@ def test_a_model_is_read_from_a_store_within_its_limit(
     [there] = catclf.predict([CAT], "memory://models/cats.npz")
     [here] = catclf.predict([CAT], "here.npz")
     assert there == here
+    [image] = catclf.predict("memory://cat.png", "memory://models/cats.npz")
+    assert str(image.error).startswith("images are read from disk alone")
     for path, why in (
         ("memory://none.npz", "there is no such file: train one first"),
         ("memory://models", "is not a regular file"),

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from catclf.errors import ImageError, SettingsError
-from catclf.images.pool import decode_batches
+from catclf.images.pool import Failed, decode_batches
 from catclf.images.preprocess import Limits
 from catclf.maths import sigmoid
 from catclf.model.model import Model
+from catclf.storage.remote import is_remote
 
 if TYPE_CHECKING:
     from catclf.images.pool import Outcome
@@ -50,9 +51,9 @@ def predict(
 ) -> Iterator[Prediction]:
     """Score image files: a ``Prediction`` for each path, in order, also for those that fail.
 
-    ``model`` is a model or the path of its file; ``threshold`` (default: the model's) is the
-    probability above which an image is positive. Paths are read as they are needed, up to 512
-    ahead, so that they may come from an endless iterator. ``limits`` are what is refused before it
+    ``model`` is a model or the path or URL of its file; ``threshold`` (default: the model's) is the
+    probability above which an image is positive. Paths, of files on disk, are read as they are
+    needed, up to 512 ahead, so that they may come from an endless iterator. ``limits`` are what is refused before it
     is decoded, ``workers`` the processes that decode. Raises ModelError, and SettingsError.
 
     >>> import numpy as np
@@ -67,11 +68,17 @@ def predict(
 
         model = load(Path(model))
     named = [paths] if isinstance(paths, str | bytes | os.PathLike) else paths
-    inputs: Iterable[str] = (os.fsdecode(path) for path in named)
+    inputs: Iterable[str | Failed] = (_on_disk(os.fsdecode(path)) for path in named)
     if isinstance(named, list | tuple):
         inputs = list(inputs)  # few are decoded without any other process
     decoded = decode_batches(inputs, model.preprocess, limits, workers)
     return _each(predict_batches(decoded, model, threshold))
+
+
+def _on_disk(path: str) -> str | Failed:
+    if is_remote(path):
+        return path, ImageError("unreadable", "images are read from disk alone: copy it here first")
+    return path
 
 
 def predict_batches(
