@@ -53,8 +53,9 @@ def predict(
 
     ``model`` is a model or the path or URL of its file; ``threshold`` (default: the model's) is the
     probability above which an image is positive. Paths, of files on disk, are read as they are
-    needed, up to 512 ahead, so that they may come from an endless iterator. ``limits`` are what is refused before it
-    is decoded, ``workers`` the processes that decode. Raises ModelError, and SettingsError.
+    needed, up to 512 ahead, so that they may come from an endless iterator. ``limits`` are what is
+    refused before it is decoded, ``workers`` the processes that decode. Raises ModelError, and
+    SettingsError.
 
     >>> import numpy as np
     >>> for image in predict(["none.png"], Model(np.zeros((12288, 1)), 0.0)):
