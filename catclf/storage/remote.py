@@ -7,7 +7,6 @@ which ``url_of`` puts back. Failures of stores are OSError, as those of disks.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -73,8 +72,10 @@ def version_of(path: AnyPath) -> str:
 
     Raises OSError.
     """
+    from hashlib import sha256  # few runs need it
+
     with _place(path) as (fs, name):
-        return hashlib.sha256(str(fs.ukey(name)).encode()).hexdigest()
+        return sha256(str(fs.ukey(name)).encode()).hexdigest()
 
 
 def read(path: AnyPath) -> bytes:
