@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -247,3 +248,17 @@ def paint(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (90,
     """An image file of one colour."""
     Image.new("RGB", size, colour).save(path)
     return path
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A store in this process's memory, and a folder of its own for what cannot be sent there."""
+    fsspec = pytest.importorskip("fsspec")
+    from catclf.storage import sending
+
+    monkeypatch.chdir(tmp_path)
+    sending._try_folder.cache_clear()
+    memory = fsspec.filesystem("memory")
+    memory.rm("/", recursive=True)
+    yield memory
+    memory.rm("/", recursive=True)

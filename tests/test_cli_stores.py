@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,7 +22,7 @@ from catclf.images.preprocess import Limits, Preprocess
 from catclf.model import file as model_file
 from catclf.model.file import load_signed
 from catclf.objective import Point
-from catclf.storage import remote
+from catclf.storage import remote, sending
 from catclf.storage.files import replacing, require_writable
 from catclf.training import TrainOptions
 from catclf.training.checkpoint import Checkpoints, beside
@@ -31,17 +30,6 @@ from catclf.training.state import State
 
 fsspec = pytest.importorskip("fsspec")
 CAT = ROOT / "data" / "examples" / "cat.png"
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A store in this process's memory, and a folder of its own for what cannot be sent there."""
-    monkeypatch.chdir(tmp_path)
-    remote._try_folder.cache_clear()
-    memory = fsspec.filesystem("memory")
-    memory.rm("/", recursive=True)
-    yield memory
-    memory.rm("/", recursive=True)
 
 
 def made() -> catclf.Model:
@@ -195,7 +183,7 @@ def test_a_store_is_tried_before_the_work(
     assert pending(["a.png"], Path("memory://"), ".tsv", None) == [
         (["a.png"], Path("memory:/a.png.tsv"))
     ]
-    remote._try_folder.cache_clear()
+    sending._try_folder.cache_clear()
     monkeypatch.setattr(type(store), "pipe_file", fails(PermissionError(13, "Access Denied")))
     with pytest.raises(OutputError, match=r"^memory://new/cats\.npz: cannot be written: access"):
         require_writable(Path("memory://new/cats.npz"))

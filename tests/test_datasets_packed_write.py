@@ -34,15 +34,6 @@ NAMES = [
 ]
 
 
-@pytest.fixture
-def store() -> Iterator[Any]:
-    """A store in this process's memory."""
-    memory = fsspec.filesystem("memory")
-    memory.rm("/", recursive=True)
-    yield memory
-    memory.rm("/", recursive=True)
-
-
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder for temporary files, in which nothing is left at the end."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,6 @@ from catclf.errors import DataError
 from catclf.storage import copies, remote
 
 fsspec = pytest.importorskip("fsspec")
-
-
-@pytest.fixture
-def store() -> Iterator[Any]:
-    """A store in this process's memory."""
-    memory = fsspec.filesystem("memory")
-    memory.rm("/", recursive=True)
-    yield memory
-    memory.rm("/", recursive=True)
 
 
 def folders(prefix: str = "", count: int = 6) -> dict[str, bytes]:

@@ -6,8 +6,8 @@ import gc
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,21 +21,12 @@ from catclf.cli.signals import Signals
 from catclf.datasets import open_dataset, stores_pixels
 from catclf.errors import DataError, OutputError, SettingsError
 from catclf.images.preprocess import Limits, Preprocess
-from catclf.storage import files, remote
+from catclf.storage import files, remote, sending
 from catclf.storage.patterns import expanded
 from catclf.text import printable, url_of
 from catclf.training import Settings
 
 fsspec = pytest.importorskip("fsspec")
-
-
-@pytest.fixture
-def store() -> Iterator[object]:
-    """A store in this process's memory."""
-    memory = fsspec.filesystem("memory")
-    memory.rm("/", recursive=True)
-    yield memory
-    memory.rm("/", recursive=True)
 
 
 @pytest.fixture
@@ -64,9 +55,9 @@ def test_what_is_on_disk_is_not_remote(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_packed_folder_in_a_store_trains_to_the_bytes_of_one_on_disk(
-    store: object, packed: Path, tmp_path: Path
+    store: Any, packed: Path, tmp_path: Path
 ) -> None:
-    store.put(str(packed), "/packed", recursive=True)  # type: ignore[attr-defined]
+    store.put(str(packed), "/packed", recursive=True)
     path, settings = Path("memory://packed"), Settings(iterations=5, method="stream")
     assert stores_pixels(path)
     data = open_dataset(path)
@@ -86,15 +77,15 @@ def copies() -> set[Path]:
     return set(Path(tempfile.gettempdir()).glob("catclf-*.h5"))
 
 
-def test_a_damaged_or_missing_shard_in_a_store_is_one_line(store: object, packed: Path) -> None:
-    store.put(str(packed), "/packed", recursive=True)  # type: ignore[attr-defined]
-    shard = store.store["/packed/train-00001.h5"]  # type: ignore[attr-defined]
+def test_a_damaged_or_missing_shard_in_a_store_is_one_line(store: Any, packed: Path) -> None:
+    store.put(str(packed), "/packed", recursive=True)
+    shard = store.store["/packed/train-00001.h5"]
     shard.seek(3000)
     shard.write(b"x")
     data = open_dataset("memory://packed")
     with pytest.raises(DataError, match=r"^memory://packed/train-00001\.h5: is not the shard "):
         catclf.train(data, Settings(iterations=1, method="stream"))
-    store.rm("/packed/train-00001.h5")  # type: ignore[attr-defined]
+    store.rm("/packed/train-00001.h5")
     with pytest.raises(DataError, match=r"^memory://packed/train-00001\.h5: the shard is missing"):
         open_dataset("memory://packed")
     with pytest.raises(DataError, match=r"^memory://nothing: there is no such file or folder"):
@@ -112,7 +103,7 @@ def scored(names: list[str], output: Path, *, recursive: bool = False) -> Tally:
 
 
 def test_images_and_outputs_of_a_store(
-    store: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     w = np.random.default_rng(0).normal(size=(3072, 1))
@@ -122,27 +113,27 @@ def test_images_and_outputs_of_a_store(
         with tarfile.open(f"{number}.tar", "w") as archive:
             for path in sorted(examples.glob("*.png")):
                 archive.add(path, path.name)
-        store.put(f"{number}.tar", f"/shards/{number}.tar")  # type: ignore[attr-defined]
-    store.put(str(examples), "/photos", recursive=True)  # type: ignore[attr-defined]
+        store.put(f"{number}.tar", f"/shards/{number}.tar")
+    store.put(str(examples), "/photos", recursive=True)
     names = ["memory://shards/*.tar", "memory://photos", "memory://photos/cat.png", "memory://no"]
     tally = scored(names, Path("memory://scores"))
     assert (tally.done, tally.failed) == (3 + 3 + 3 + 1 + 1, 1)
-    cat = store.cat("/scores/cat.png.tsv").decode()  # type: ignore[attr-defined]
+    cat = store.cat("/scores/cat.png.tsv").decode()
     direct = next(iter(catclf.predict([examples / "cat.png"], catclf.load("model.npz"))))
     assert cat == f"memory://photos/cat.png\t{direct.label}\t{direct.probability!r}\n"
-    [line, *_] = store.cat("/scores/1.tar.tsv").decode().splitlines()  # type: ignore[attr-defined]
+    [line, *_] = store.cat("/scores/1.tar.tsv").decode().splitlines()
     assert line == f"memory:///shards/1.tar:cat.png\t{direct.label}\t{direct.probability!r}"
-    assert store.cat("/scores/no.tsv") == b"memory://no\t\t\n"  # type: ignore[attr-defined]
+    assert store.cat("/scores/no.tsv") == b"memory://no\t\t\n"
     Path("list").write_text("memory://photos/cat.png\n")
     scored(["@list"], Path("listed"))
     assert Path("listed/list.tsv").read_bytes() == b"memory://photos/cat.png\t\t\n"
-    store.pipe("/scores/no.tsv", b"kept")  # type: ignore[attr-defined]
+    store.pipe("/scores/no.tsv", b"kept")
     assert scored(names, Path("memory://scores")).done == 0
     assert not list(tmp_path.glob("memory:*"))
 
 
 def test_rows_of_parquet_in_a_store_are_scored(
-    store: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
@@ -152,7 +143,7 @@ def test_rows_of_parquet_in_a_store_are_scored(
     cat = ROOT / "data" / "examples" / "cat.png"
     images = [{"bytes": cat.read_bytes(), "path": "cat.png"}, {"bytes": b"no", "path": "b.png"}]
     parquet.write_table(pyarrow.table({"image": images}), "a.parquet")
-    store.put("a.parquet", "/a.parquet")  # type: ignore[attr-defined]
+    store.put("a.parquet", "/a.parquet")
     tally = scored(["memory://a.parquet"], Path("scores"))
     assert (tally.done, tally.failed) == (2, 1)
     [one, other] = Path("scores/a.parquet.tsv").read_text().splitlines()
@@ -185,12 +176,12 @@ def test_names_of_one_file_are_the_same(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_folder_is_listed_and_files_are_removed(
-    store: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for folder in (Path("memory://x"), Path(f"file://{tmp_path}")):
         for name in ("one", "two"):
             (tmp_path / "sent").write_bytes(b"1")
-            remote.send(tmp_path / "sent", folder / "a" / name)
+            sending.send(tmp_path / "sent", folder / "a" / name)
         assert remote.names_in(folder / "a") == ["one", "two"]
         remote.remove(folder / "a" / "one")
         assert remote.names_in(folder / "a") == ["two"]

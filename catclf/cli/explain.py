@@ -15,8 +15,9 @@ from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put
 from catclf.errors import DataError, ImageError, SettingsError
 from catclf.images.preprocess import Limits
+from catclf.storage.copies import Copy
 from catclf.storage.files import replacing
-from catclf.storage.remote import Copy, is_remote, require_within
+from catclf.storage.remote import is_remote, require_within
 from catclf.terminal.style import stdout_styling
 from catclf.text import aligned, counted, printable, reason
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -14,6 +15,7 @@ from uuid import uuid4
 
 from catclf.cluster.address import Address
 from catclf.errors import CatclfError, ClusterError, SettingsError
+from catclf.storage.copies import put_in
 from catclf.text import counted
 
 WAIT = 60.0  # seconds without any worker until a run gives up
@@ -159,7 +161,7 @@ class Engine:
         self._shown |= zip(keys, shown, strict=True)
         # One message for all of them: a third of the time of one for each.
         futures: list[Any] = self._client.map(
-            function, *zip(*tasks, strict=True), key=keys, pure=False
+            partial(_on_worker, function), *zip(*tasks, strict=True), key=keys, pure=False
         )
         return futures
 
@@ -232,6 +234,12 @@ class _Watch:
         self._alone = self._alone or monotonic()
         if monotonic() - self._alone > WAIT:
             raise _no_worker(self._engine.address, self._engine.again)
+
+
+def _on_worker(function: Callable[..., Result], *task: Any) -> Result:
+    """A task whose copies of remote files end with its worker, however that ends."""
+    put_in(scratch())
+    return function(*task)
 
 
 def scratch() -> Path:

@@ -15,6 +15,7 @@ import numpy as np
 from catclf.datasets import metadata
 from catclf.datasets.dataset import ENDINGS as SOURCE_ENDINGS
 from catclf.datasets.dataset import SHARD_ENDINGS, Part, Reading
+from catclf.datasets.image_files import size_of_files
 from catclf.datasets.names import require_distinct
 from catclf.datasets.parts import (
     Layout,
@@ -24,7 +25,7 @@ from catclf.datasets.parts import (
     parts_among,
     seen_through,
 )
-from catclf.datasets.sources import FileSource, size_of_files
+from catclf.datasets.sources import FileSource
 from catclf.datasets.tree import DiskFolder, Folder
 from catclf.errors import DataError
 from catclf.images.formats import ENDINGS

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from catclf.datasets.dataset import Labels, Part, Reading
+from catclf.datasets.image_files import size_of_files
 from catclf.datasets.labels import CLASSES_LIMIT
 from catclf.datasets.names import require_distinct
 from catclf.datasets.parts import part_kind
-from catclf.datasets.sources import ArraySource, FileSource, Source, size_of_files
+from catclf.datasets.sources import ArraySource, FileSource, Source
 from catclf.datasets.table_format import LABEL_COLUMNS, PATH_COLUMNS, SPLIT_COLUMNS
 from catclf.errors import DataError
 from catclf.images import decode

@@ -28,7 +28,8 @@ from catclf.datasets.manifest import (
 from catclf.datasets.sources import BLOCK, LISTED, ArraySource
 from catclf.errors import DataError
 from catclf.maths import Pixels
-from catclf.storage.remote import Copy, is_remote, size_of, stream
+from catclf.storage.copies import Copy
+from catclf.storage.remote import is_remote, size_of, stream
 from catclf.text import counted, printable, reason
 
 OPEN = 128  # shards open at a time: a process may have 1024 files, and a shard takes two

@@ -15,10 +15,11 @@ from typing import Any, Self
 import numpy as np
 
 from catclf.datasets.dataset import Labels, Part, Reading
+from catclf.datasets.image_files import size_of_images
 from catclf.datasets.labels import as_labels, check_classes, from_texts
 from catclf.datasets.parquet_images import ParquetImages
 from catclf.datasets.shards import of_part, parts_named, signature
-from catclf.datasets.sources import FileSource, size_of_images
+from catclf.datasets.sources import FileSource
 from catclf.datasets.table_format import find_label
 from catclf.errors import DataError, ImageError
 from catclf.images.member import Member

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from catclf.datasets.image_files import SAMPLED
 from catclf.errors import ImageError
 from catclf.images.member import Member, Unreadable
 from catclf.images.parquet import member
 from catclf.storage.copies import state_of
 from catclf.storage.parquet import ParquetFile
 from catclf.storage.remote import absolute
-
-SAMPLED = 25  # images whose dimensions are looked at
 
 _Group = tuple[str, str, int]  # file, column, number in the file
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
 from catclf.datasets.dataset import Dataset, Labels, Reading
+from catclf.datasets.image_files import place_of
 from catclf.datasets.names import CAT, key, match, negated
-from catclf.errors import DataError, ImageError
+from catclf.errors import DataError
 from catclf.images.member import Member, Unreadable
 from catclf.images.pool import Failed, decode_all
 from catclf.images.preprocess import Preprocess
@@ -26,36 +26,6 @@ if TYPE_CHECKING:
 
 BLOCK = 64  # images
 LISTED = 10  # unreadable images named in an error
-SAMPLED = 25  # images whose dimensions are looked at
-SMALL = 64  # height and width of images that are brought to no other size
-
-
-def size_of_files(root: Path, files: Sequence[str], reading: Reading) -> int:
-    """Height and width that image files are brought to: the size wanted, or the default."""
-    places = np.unique(np.linspace(0, len(files) - 1, SAMPLED).astype(int)).tolist()
-    return size_of_images((place_of(root, files[place]) for place in places), reading)
-
-
-def size_of_images(some: Iterable[str], reading: Reading) -> int:
-    """The same of images of which ``some`` are spread over all.
-
-    A default above SMALL is for images with more pixels than that: for those whose shorter side
-    has, in the median of them.
-    """
-    from catclf.images.decode import dimensions
-
-    if reading.size or reading.default_size <= SMALL:
-        return reading.size or reading.default_size
-    sides = []
-    for path in some:
-        with suppress(ImageError):  # decoding says what is wrong with a file
-            sides.append(min(dimensions(path)))
-    return reading.default_size if sides and np.median(sides) > SMALL else SMALL
-
-
-def place_of(root: Path, file: str) -> str:
-    """The path of a file below ``root``, or a member of an archive, which has none."""
-    return file if isinstance(file, Member) else str(root / file)
 
 
 class Source(Protocol):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from catclf.datasets.dataset import Part, Reading
+from catclf.datasets.image_files import size_of_files
 from catclf.datasets.labels import from_texts
 from catclf.datasets.names import forget_folders
 from catclf.datasets.parts import part_kind, parts_among
-from catclf.datasets.sources import FileSource, size_of_files
+from catclf.datasets.sources import FileSource
 from catclf.datasets.table_rows import Rows, Table, read_rows
 from catclf.datasets.tree import DiskFolder, Folder
 from catclf.errors import DataError

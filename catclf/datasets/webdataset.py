@@ -15,9 +15,10 @@ from typing import Any
 
 from catclf.datasets.archive_tree import entries_of, member_of
 from catclf.datasets.dataset import Labels, Part, Reading
+from catclf.datasets.image_files import size_of_files
 from catclf.datasets.labels import CLASSES_LIMIT, from_texts
 from catclf.datasets.shards import of_part
-from catclf.datasets.sources import FileSource, size_of_files
+from catclf.datasets.sources import FileSource
 from catclf.datasets.table_format import find_label
 from catclf.errors import DataError, ImageError
 from catclf.images.archive import entries

@@ -1,16 +1,61 @@
-"""The places of files on disk: a remote one is copied there once, and keeps the name it has.
+"""Copies of remote files on disk: those that last as long as they are held, or as this process.
 
-Copies lie in the folder for temporary files and end with this process.
+They lie in the folder for temporary files, or in that of a worker, which is removed with it.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
+from weakref import finalize
 
-from catclf.storage.remote import AnyPath, Copy, is_remote, version_of
+from catclf.storage import remote
+from catclf.storage.remote import AnyPath, is_remote, version_of
 from catclf.text import url_of
+
+_folder: Path | None = None
+
+
+def put_in(folder: Path) -> None:
+    """Have copies put in a folder, as long as it is there."""
+    global _folder
+    _folder = folder
+
+
+class Copy(str):
+    """The name of a local copy of a remote file, which is removed with the last that holds it."""
+
+    __slots__ = ("_copy",)
+
+    _copy: _Removed
+
+    @classmethod
+    def of(cls, path: AnyPath) -> Copy:
+        """A copy with the ending of its original. Raises OSError."""
+        import tempfile
+
+        folder = _folder if _folder is not None and _folder.is_dir() else None
+        descriptor, name = tempfile.mkstemp(f"-{Path(path).name}"[-100:], "catclf-", folder)
+        os.close(descriptor)
+        copy = cls(name)
+        copy._copy = _Removed(name)
+        remote.fetch(path, Path(name))
+        return copy
+
+
+class _Removed:
+    """A file that ends with this object, or with the process."""
+
+    def __init__(self, name: str) -> None:
+        finalize(self, _remove, name)
+
+
+def _remove(name: str) -> None:
+    with suppress(OSError):
+        Path(name).unlink()
 
 
 class _Copied(NamedTuple):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from catclf.errors import OutputError
-from catclf.storage import remote
+from catclf.storage import remote, sending
 from catclf.text import printable, reason
 
 
@@ -26,7 +26,7 @@ def require_writable(path: Path, taken: Iterable[Path] = ()) -> None:
     """
     if remote.is_remote(path):
         try:
-            remote.require_place(path)
+            sending.require_place(path)
         except OSError as error:
             raise OutputError(f"{printable(path)}: cannot be written: {_why(error)}") from error
         _require_free(path, taken)
@@ -140,7 +140,7 @@ def _sent(path: Path, kept: bool) -> Iterator[Path]:
             ) from error
         raise
     try:
-        remote.send(temporary, path)
+        sending.send(temporary, path)
     except BaseException as error:
         where = ""
         if kept:

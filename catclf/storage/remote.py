@@ -10,18 +10,14 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
-from weakref import finalize
 
 from catclf.errors import CatclfError, SettingsError
 from catclf.text import has_scheme, printable, url_of
 
 AnyPath = str | os.PathLike[str]
-_WEB = "http://", "https://"
-# Stores without folders: where a bucket is not there, making its folders would make the bucket.
-_BUCKETS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
+WEB = "http://", "https://"
 
 
 def is_remote(path: AnyPath) -> bool:
@@ -39,7 +35,7 @@ def is_pattern(path: AnyPath) -> bool:
 def require_library(path: AnyPath) -> None:
     """Raise SettingsError where a library that the scheme of a path needs is missing."""
     if is_remote(path):
-        with _place(path):
+        with place(path):
             pass
 
 
@@ -47,7 +43,7 @@ def is_file(path: AnyPath) -> bool:
     """Whether there is a file. Raises SettingsError where a library is missing, and OSError."""
     if not is_remote(path):
         return Path(path).is_file()
-    with _place(path) as (fs, name):
+    with place(path) as (fs, name):
         return bool(fs.isfile(name))
 
 
@@ -55,7 +51,7 @@ def exists(path: AnyPath) -> bool:
     """Whether there is a file or a folder. Raises OSError."""
     if not is_remote(path):
         return Path(path).exists()
-    with _place(path) as (fs, name):
+    with place(path) as (fs, name):
         return bool(fs.exists(name))
 
 
@@ -63,7 +59,7 @@ def size_of(path: AnyPath) -> int:
     """The bytes of a file, on disk or remote. Raises OSError."""
     if not is_remote(path):
         return Path(path).stat().st_size
-    with _place(path) as (fs, name):
+    with place(path) as (fs, name):
         return int(fs.size(name) or 0)
 
 
@@ -74,7 +70,7 @@ def version_of(path: AnyPath) -> str:
     """
     from hashlib import sha256  # few runs need it
 
-    with _place(path) as (fs, name):
+    with place(path) as (fs, name):
         return sha256(str(fs.ukey(name)).encode()).hexdigest()
 
 
@@ -82,7 +78,7 @@ def read(path: AnyPath) -> bytes:
     """The contents of a file, on disk or remote. Raises OSError."""
     if not is_remote(path):
         return Path(path).read_bytes()
-    with _place(path) as (fs, name):
+    with place(path) as (fs, name):
         return bytes(fs.cat_file(name))
 
 
@@ -94,7 +90,7 @@ def read_within(path: AnyPath, limit: int) -> bytes:
     if not is_remote(path):
         with Path(path).open("rb") as file:
             return _within(file.read(limit + 1), limit, path)
-    with _place(path) as (fs, name):
+    with place(path) as (fs, name):
         if _stated_size(fs, name, limit, path) is not None:
             return _within(bytes(fs.cat_file(name)), limit, path)
         with fs.open(name, "rb") as file:  # a web server need not say how much it sends
@@ -103,7 +99,7 @@ def read_within(path: AnyPath, limit: int) -> bytes:
 
 def require_within(path: AnyPath, limit: int) -> None:
     """Raise OSError unless a remote file is a regular one of up to ``limit`` bytes, if it says."""
-    with _place(path) as (fs, name):
+    with place(path) as (fs, name):
         _stated_size(fs, name, limit, path)
 
 
@@ -137,7 +133,7 @@ def _refuse_above(limit: int, size: int, path: AnyPath) -> None:
 @contextmanager
 def stream(path: AnyPath) -> Iterator[BinaryIO]:
     """A remote file, of which the parts that are read are fetched. Raises OSError."""
-    with _place(path) as (fs, name), fs.open(name, "rb") as file:
+    with place(path) as (fs, name), fs.open(name, "rb") as file:
         yield file
 
 
@@ -150,8 +146,8 @@ def disk_path(path: AnyPath) -> Path:
     """The path on disk that a URL is another name of; else a URL as its store writes it."""
     if not is_remote(path):
         return Path(path)
-    with _place(path) as (fs, name):
-        return Path(name if _on_disk(fs) else fs.unstrip_protocol(name))
+    with place(path) as (fs, name):
+        return Path(name if is_disk(fs) else fs.unstrip_protocol(name))
 
 
 def names_in(path: AnyPath) -> list[str]:
@@ -159,7 +155,7 @@ def names_in(path: AnyPath) -> list[str]:
     try:
         if not is_remote(path):
             return sorted(each.name for each in Path(path).iterdir())
-        with _place(path) as (fs, name):
+        with place(path) as (fs, name):
             listed = fs.ls(name, detail=False)
             fs.invalidate_cache(name)  # others may write there before it is looked at again
         # An empty object whose name ends in / is how some programs make a folder.
@@ -174,9 +170,9 @@ def files_below(path: AnyPath, recursive: bool) -> list[str] | None:
     The web has no folders.
     """
     url = url_of(path)
-    if url.startswith(_WEB):
+    if url.startswith(WEB):
         return None
-    with _place(url) as (fs, name):
+    with place(url) as (fs, name):
         if not fs.isdir(name):
             return None
         return sorted(map(fs.unstrip_protocol, fs.find(name, maxdepth=None if recursive else 1)))
@@ -184,63 +180,14 @@ def files_below(path: AnyPath, recursive: bool) -> list[str] | None:
 
 def matching(pattern: str) -> list[str]:
     """The URLs that a pattern with ``*``, ``?`` or ``[…]`` stands for, by name."""
-    with _place(pattern) as (fs, name):
+    with place(pattern) as (fs, name):
         return sorted(map(fs.unstrip_protocol, fs.glob(name)))
-
-
-class Copy(str):
-    """The name of a local copy of a remote file, which is removed with the last that holds it."""
-
-    __slots__ = ("_copy",)
-
-    _copy: _Removed
-
-    @classmethod
-    def of(cls, path: AnyPath) -> Copy:
-        """A copy with the ending of its original. Raises OSError."""
-        import tempfile
-
-        descriptor, name = tempfile.mkstemp(f"-{Path(path).name}"[-100:], "catclf-")
-        os.close(descriptor)
-        copy = cls(name)
-        copy._copy = _Removed(name)
-        fetch(path, Path(name))
-        return copy
-
-
-class _Removed:
-    """A file that ends with this object, or with the process."""
-
-    def __init__(self, name: str) -> None:
-        finalize(self, _remove, name)
-
-
-def _remove(name: str) -> None:
-    with suppress(OSError):
-        Path(name).unlink()
 
 
 def fetch(path: AnyPath, copy: Path) -> None:
     """Copy a remote file to a place on disk. Raises OSError."""
-    with _place(path) as (fs, name):
+    with place(path) as (fs, name):
         fs.get_file(name, str(copy))
-
-
-def send(copy: Path, path: AnyPath) -> None:
-    """Put a whole file from disk in a remote place. Raises OSError, and SettingsError."""
-    with _place(path) as (fs, name):
-        _make_folder(fs, fs._parent(name))
-        if not _on_disk(fs):
-            fs.put_file(str(copy), name)
-            return
-        # As a file of another name first, for this file system is that of a machine.
-        beside = _beside(str(Path(name).parent))
-        try:
-            fs.put_file(str(copy), beside)
-            fs.mv(beside, name)
-        except BaseException:
-            _remove(beside)
-            raise
 
 
 def remove(path: AnyPath) -> None:
@@ -249,74 +196,20 @@ def remove(path: AnyPath) -> None:
         if not is_remote(path):
             Path(path).unlink()
             return
-        with _place(path) as (fs, name):
+        with place(path) as (fs, name):
             fs.rm_file(name)
 
 
-def require_place(path: AnyPath) -> None:
-    """Raise OSError, or SettingsError, unless a file can be sent to a remote place.
-
-    For use before the work that makes the file: once for each folder an empty file is sent there,
-    and removed if it may be.
-    """
-    url = url_of(path)
-    if url.startswith(_WEB):
-        raise OSError(errno.EROFS, "the web is for reading: name a store, such as s3://", url)
-    with _place(path) as (fs, name):
-        bare = "/" not in name and not _has_folders(fs)
-        if bare or fs.isdir(name):
-            what = "is a bucket or a folder: give the name of a file in it"
-            raise OSError(errno.EISDIR, what, url)
-        folder = fs.unstrip_protocol(fs._parent(name))
-    _try_folder(folder)
+def is_disk(fs: Any) -> bool:
+    return "file" in protocols(fs)
 
 
-@lru_cache(maxsize=256)
-def _try_folder(url: str) -> None:
-    with _place(url) as (fs, name):
-        if _on_disk(fs):
-            _try_disk(Path(name))
-            return
-        _make_folder(fs, name)
-        probe = _beside(name)
-        fs.pipe_file(probe, b"")
-        with suppress(Exception):  # who may write need not be allowed to remove
-            fs.rm_file(probe)
-
-
-def _try_disk(folder: Path) -> None:
-    """Raise OSError unless a folder can be written, or made in one that can."""
-    while not folder.exists():
-        folder = folder.parent
-    probe = Path(_beside(str(folder)))
-    probe.touch()
-    probe.unlink()
-
-
-def _make_folder(fs: Any, name: str) -> None:
-    if _has_folders(fs):
-        fs.makedirs(name, exist_ok=True)
-
-
-def _has_folders(fs: Any) -> bool:
-    return not _BUCKETS & _protocols(fs)
-
-
-def _on_disk(fs: Any) -> bool:
-    return "file" in _protocols(fs)
-
-
-def _protocols(fs: Any) -> set[str]:
+def protocols(fs: Any) -> set[str]:
     return {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
 
 
-def _beside(folder: str) -> str:
-    """A name in a folder that is free with near certainty."""
-    return f"{folder}/.catclf-{os.urandom(8).hex()}.tmp"
-
-
 @contextmanager
-def _place(path: AnyPath) -> Iterator[tuple[Any, str]]:
+def place(path: AnyPath) -> Iterator[tuple[Any, str]]:
     """The file system of a path and the name there, with what it raises as OSError."""
     try:
         from fsspec.core import url_to_fs  # noqa: TID251

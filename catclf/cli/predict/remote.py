@@ -15,7 +15,8 @@ from catclf.images.archive import is_archive
 from catclf.images.formats import ENDINGS, HEIF_ENDINGS
 from catclf.images.member import TAR, Member
 from catclf.images.walk import LeftOut
-from catclf.storage.remote import Copy, files_below
+from catclf.storage.copies import Copy
+from catclf.storage.remote import files_below
 from catclf.text import reason, url_of
 
 AnyMember = TypeVar("AnyMember", bound=Member)
