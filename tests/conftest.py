@@ -259,6 +259,6 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.chdir(tmp_path)
     sending._try_folder.cache_clear()
     memory = fsspec.filesystem("memory")
-    memory.rm("/", recursive=True)
     yield memory
-    memory.rm("/", recursive=True)
+    memory.store.clear()
+    memory.pseudo_dirs[:] = [""]

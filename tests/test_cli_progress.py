@@ -7,6 +7,8 @@ import pty
 import re
 import subprocess
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,15 @@ LONG = "none" + 60 * "-" + ".png"  # wider than the terminal, with the words aro
 
 
 def scored_slowly(script: str, folder: Path, term: str = "xterm-256color") -> tuple[int, str]:
-    """Run a shell script that scores a list which takes more than a second to arrive.
+    """The result of ``scoring_slowly``, when it is there."""
+    return scoring_slowly(script, folder, term)()
 
-    Its exit code, and all that a terminal of 60 columns as stderr (and $TERMINAL) was sent.
+
+def scoring_slowly(script: str, folder: Path, term: str) -> Callable[[], tuple[int, str]]:
+    """Start a shell script that scores a list which takes more than a second to arrive.
+
+    Its exit code, and all that a terminal of 60 columns as stderr (and $TERMINAL) was sent, are
+    the result of what is returned.
     """
     controller, terminal = pty.openpty()
     env = {**os.environ, "TERM": term, "COLUMNS": "60", "LINES": "24"}
@@ -32,16 +40,20 @@ def scored_slowly(script: str, folder: Path, term: str = "xterm-256color") -> tu
         stdout=subprocess.DEVNULL,
         stderr=terminal,
     )
-    assert process.stdin is not None
-    for name in ("g.png", "g.png", LONG, "g.png"):
-        time.sleep(0.6)
-        process.stdin.write(name.encode() + b"\n")
-        process.stdin.flush()
-    process.stdin.close()
-    os.close(terminal)
-    shown = read_terminal(controller)
-    os.close(controller)
-    return process.wait(timeout=20), shown.decode()
+
+    def result() -> tuple[int, str]:
+        assert process.stdin is not None
+        for name in ("g.png", "g.png", LONG, "g.png"):
+            time.sleep(0.6)
+            process.stdin.write(name.encode() + b"\n")
+            process.stdin.flush()
+        process.stdin.close()
+        os.close(terminal)
+        shown = read_terminal(controller)
+        os.close(controller)
+        return process.wait(timeout=20), shown.decode()
+
+    return result
 
 
 @pytest.fixture
@@ -63,22 +75,21 @@ def test_results_that_go_to_a_file_are_counted_on_the_terminal(work: Path, scrip
     assert shown.endswith("\x1b[?25h") or shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
 
 
-@pytest.mark.parametrize(
-    ("script", "term"),
-    [
-        ("catclf predict -", "xterm"),  # to a device, which is no file
-        ("catclf predict - > $TERMINAL", "xterm"),
-        ("catclf predict - | cat", "xterm"),
-        ("catclf predict -q -o scores -", "xterm"),
-        ("catclf predict -o scores -", "dumb"),
-        ("catclf predict -o scores - 2>&1 | cat > $TERMINAL", "xterm"),
-    ],
-)
-def test_elsewhere_nothing_is_counted(work: Path, script: str, term: str) -> None:
-    code, shown = scored_slowly(script, work, term)
-    assert code == 3
-    assert "scoring" not in shown
-    assert f"catclf: {LONG}: there is no such file\r\n" in shown
+def test_elsewhere_nothing_is_counted(work: Path) -> None:
+    scripts = {
+        "catclf predict -": "xterm",  # to a device, which is no file
+        "catclf predict - > $TERMINAL": "xterm",
+        "catclf predict - | cat": "xterm",
+        "catclf predict -q -o quiet -": "xterm",
+        "catclf predict -o scores -": "dumb",
+        "catclf predict -o piped - 2>&1 | cat > $TERMINAL": "xterm",
+    }
+    running = [scoring_slowly(script, work, term) for script, term in scripts.items()]
+    with ThreadPoolExecutor(len(running)) as pool:  # each waits for two seconds and a half
+        for code, shown in pool.map(lambda result: result(), running):
+            assert code == 3
+            assert "scoring" not in shown
+            assert f"catclf: {LONG}: there is no such file\r\n" in shown
 
 
 @pytest.mark.parametrize("args", ["", "--features hog"])

@@ -65,8 +65,10 @@ def one_line(stderr: str) -> str:
     return lines[0]
 
 
-@every_path
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("path", "number", "code"),
+    [*((path, signal.SIGINT, 130) for path in PATHS), ("gram", signal.SIGTERM, 143)],
+)
 def test_a_stopped_run_is_saved_and_can_go_on(
     tmp_path: Path, small_hdf5: Path, path: str, number: signal.Signals, code: int
 ) -> None:
@@ -112,8 +114,7 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bytes(
     assert not checkpoint.exists()
 
 
-@pytest.mark.parametrize("fault", ["truncated", "emptied"])
-@pytest.mark.parametrize("path", ["stream", "batches"])
+@pytest.mark.parametrize(("path", "fault"), [("stream", "emptied"), ("batches", "truncated")])
 def test_a_file_cut_short_while_it_is_read_is_one_line(
     tmp_path: Path, path: str, fault: str
 ) -> None:

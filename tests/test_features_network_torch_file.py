@@ -146,6 +146,11 @@ def test_strings_longer_than_the_file_are_not_made_room_for(extra: bytes) -> Non
     refused(b"\x80\x05" + extra + b".")
 
 
+def test_a_name_with_an_escape_that_is_none_is_refused_without_a_warning() -> None:
+    refused(checkpoint(TENSORS).replace(b"ccollections\n", b"ccol\\ections\n", 1))
+    assert b"ccollections\n" in checkpoint(TENSORS)
+
+
 def test_too_many_opcodes_are_refused() -> None:
     refused(b"\x80\x02" + b"N0" * 200_000 + b"N.")
 

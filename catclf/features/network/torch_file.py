@@ -14,6 +14,7 @@ import io
 import math
 import pickletools
 import struct
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -134,16 +135,20 @@ class _Machine:
         """The value of the pickle at the file's position."""
         self._stack, self._memo = [], {}
         try:
-            for opcode, argument, _ in pickletools.genops(file):
-                self._left -= 1
-                if self._left < 0:
-                    raise TorchFileError("has too many parts")
-                if opcode.name == "STOP":
-                    return self._stack.pop()
-                self._step(opcode.name, argument)
-        except (IndexError, KeyError, TypeError, ValueError) as error:
+            with warnings.catch_warnings(action="error"):  # of escapes in names, which are damage
+                return self._loaded(file)
+        except (IndexError, KeyError, TypeError, ValueError, Warning) as error:
             # A pickle that is cut short, or whose opcodes do not fit each other.
             raise TorchFileError("is damaged or is not a PyTorch checkpoint") from error
+
+    def _loaded(self, file: io.BytesIO) -> Any:
+        for opcode, argument, _ in pickletools.genops(file):
+            self._left -= 1
+            if self._left < 0:
+                raise TorchFileError("has too many parts")
+            if opcode.name == "STOP":
+                return self._stack.pop()
+            self._step(opcode.name, argument)
         raise TorchFileError("is truncated")
 
     def _step(self, name: str, argument: Any) -> None:
