@@ -75,8 +75,8 @@ def copies(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of files in the temporary folder after each file that is fetched from a store."""
     counts, fetch = list[int](), remote.fetch
 
-    def counted(path: remote.AnyPath, copy: Path) -> None:
-        fetch(path, copy)
+    def counted(path: remote.AnyPath, copy: Path, *rest: Any) -> None:
+        fetch(path, copy, *rest)
         counts.append(len(list(temporary.iterdir())))
 
     monkeypatch.setattr(remote, "fetch", counted)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +87,9 @@ def test_shards_of_a_pattern_are_copied_once_and_kept_when_packed_again(
     fetched: list[str] = []
     fetch = remote.fetch
 
-    def counting(path: remote.AnyPath, copy: Path) -> None:
+    def counting(path: remote.AnyPath, copy: Path, on_progress: remote.Progress | None) -> None:
         fetched.append(str(path))
-        fetch(path, copy)
+        fetch(path, copy, on_progress)
 
     monkeypatch.setattr(remote, "fetch", counting)
     monkeypatch.setattr(copies, "_copies", {})
@@ -117,6 +119,24 @@ def test_copies_end_with_their_process_and_are_renewed_with_their_file(
     assert not Path(names[0]).exists()
     assert Path(names[1]).read_bytes() == store.cat_file("/in/photos.tar")
     assert copies.on_disk(tmp_path) == str(tmp_path)
+
+
+def test_copying_is_shown_in_megabytes(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "_copies", {})
+    store.pipe_file("/in/a.bin", bytes(3_500_000))
+    shown: list[object] = []
+
+    @contextmanager
+    def phase(what: str) -> Iterator[remote.Progress]:
+        shown.append(what)
+        yield lambda done, total: shown.append((done, total))
+
+    with copies.showing(phase):
+        assert copies.on_disk("memory://in/a.bin") == copies.on_disk("memory://in/a.bin")
+    copies.renew("memory://in/a.bin")
+    assert shown[0] == "copying memory://in/a.bin, MB"
+    assert shown[-1] == (3, 3)
+    assert shown.count(shown[0]) == 1
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,10 @@ def reading_with_progress(
     """
     from catclf.datasets import Reading
     from catclf.features.base import DEFAULT_SIZES
-    from catclf.terminal.progress import counting
+    from catclf.storage.copies import showing
+    from catclf.terminal.progress import counting, phases
 
-    with counting("reading images", quiet) as on_progress:
+    with showing(phases(quiet)), counting("reading images", quiet) as on_progress:
         yield replace(
             reading_of_options(),
             positive=positive,

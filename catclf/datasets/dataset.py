@@ -160,9 +160,9 @@ def pixel_digest(shape: tuple[int, ...], classes: tuple[str, str]) -> Any:
 def is_packed(folder: Path) -> bool:
     """Whether a folder, on disk or remote, holds the manifest of shards. Raises DataError.
 
-    A remote path with the ending of a file is no folder, and nothing is asked of its store.
+    A remote path with the ending of a file, or with a query, is no folder: its store is not asked.
     """
-    if folder.suffix.lower() in ENDINGS and is_remote(folder):
+    if (folder.suffix.lower() in ENDINGS or "?" in folder.name) and is_remote(folder):
         return False
     try:
         return is_file(folder / MANIFEST)

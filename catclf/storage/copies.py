@@ -6,16 +6,19 @@ They lie in the folder for temporary files, or in that of a worker, which is rem
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 from weakref import finalize
 
 from catclf.storage import remote
-from catclf.storage.remote import AnyPath, is_remote, version_of
-from catclf.text import url_of
+from catclf.storage.remote import AnyPath, Progress, is_remote, version_of
+from catclf.text import printable, url_of
 
+MB = 1_000_000
+Phases = Callable[[str], AbstractContextManager[Progress]]
 _folder: Path | None = None
 
 
@@ -33,7 +36,7 @@ class Copy(str):
     _copy: _Removed
 
     @classmethod
-    def of(cls, path: AnyPath) -> Copy:
+    def of(cls, path: AnyPath, on_progress: Progress | None = None) -> Copy:
         """A copy with the ending of its original. Raises OSError."""
         import tempfile
 
@@ -42,7 +45,7 @@ class Copy(str):
         os.close(descriptor)
         copy = cls(name)
         copy._copy = _Removed(name)
-        remote.fetch(path, Path(name))
+        remote.fetch(path, Path(name), on_progress)
         return copy
 
 
@@ -65,6 +68,18 @@ class _Copied(NamedTuple):
 
 _copies: dict[str, _Copied] = {}
 _lock = Lock()
+_shown: Phases = lambda what: nullcontext(lambda done, total: None)  # noqa: E731
+
+
+@contextmanager
+def showing(phases: Phases) -> Iterator[None]:
+    """Have the copying of files shown, in megabytes, as phases of the work of a block."""
+    global _shown
+    before, _shown = _shown, phases
+    try:
+        yield
+    finally:
+        _shown = before
 
 
 def on_disk(path: AnyPath) -> str:
@@ -100,5 +115,7 @@ def _copied(path: AnyPath) -> _Copied:
     with _lock:
         if url not in _copies:
             version = version_of(url)
-            _copies[url] = _Copied(Copy.of(url), version)
+            with _shown(f"copying {printable(url)}, MB") as on_progress:
+                copy = Copy.of(url, lambda done, size: on_progress(done // MB, size // MB))
+            _copies[url] = _Copied(copy, version)
         return _copies[url]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +17,7 @@ from catclf.errors import CatclfError, SettingsError
 from catclf.text import has_scheme, printable, url_of
 
 AnyPath = str | os.PathLike[str]
+Progress = Callable[[int, int], object]
 WEB = "http://", "https://"
 
 
@@ -184,10 +185,16 @@ def matching(pattern: str) -> list[str]:
         return sorted(map(fs.unstrip_protocol, fs.glob(name)))
 
 
-def fetch(path: AnyPath, copy: Path) -> None:
-    """Copy a remote file to a place on disk. Raises OSError."""
+def fetch(path: AnyPath, copy: Path, on_progress: Progress | None = None) -> None:
+    """Copy a remote file to a place on disk; ``on_progress(bytes, of bytes)``. Raises OSError."""
     with place(path) as (fs, name):
-        fs.get_file(name, str(copy))
+        if on_progress is None:
+            fs.get_file(name, str(copy))
+            return
+        from fsspec.callbacks import Callback  # noqa: TID251
+
+        hooks = {"bytes": lambda size, value, **_: on_progress(value, size or 0)}
+        fs.get_file(name, str(copy), callback=Callback(hooks=hooks))
 
 
 def remove(path: AnyPath) -> None:
