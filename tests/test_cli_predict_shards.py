@@ -60,12 +60,45 @@ def test_each_shard_has_its_output_and_keeps_it(
     ]
     (tmp_path / "out" / "s-000.tar.tsv").write_text("kept\n")
     result = run("predict", "s-*.tar", "--output-dir", "out")
-    assert (result.code, result.stdout, result.stderr) == (0, "", "")
+    kept = (
+        "catclf: out: 20 outputs of 40 are there and stay: remove those that are to be made again\n"
+    )
+    assert (result.code, result.stdout, result.stderr) == (0, "", kept)
     assert len(list((tmp_path / "out").iterdir())) == SHARDS
     assert (tmp_path / "out" / "s-000.tar.tsv").read_text() == "kept\n"
     direct = run("predict", shards[7]).stdout
     assert (tmp_path / "out" / f"{shards[7]}.tsv").read_text() == direct
     assert direct.count("\n") == EACH
+
+
+def test_a_shard_that_is_not_whole_is_scored_again(
+    run: Run, tmp_path: Path, shards: list[str]
+) -> None:
+    whole = (tmp_path / shards[1]).read_bytes()
+    (tmp_path / shards[1]).write_bytes(whole[: len(whole) // 2])
+    out, mark = tmp_path / "out", f"{shards[1]}.tsv.failed"
+    for _ in range(2):  # as long as it is so
+        result = run("predict", *shards[:3], "none.tar", "--output-dir", "out")
+        assert result.code == 3
+        assert f"catclf: {shards[1]}: is damaged" in result.stderr
+        assert "catclf: 2 arguments could not be read, or not to the end" in result.stderr
+        assert (out / mark).read_text().startswith(f"{shards[1]}: is damaged")
+        assert (out / "none.tar.tsv.failed").exists()
+        assert len(list(out.iterdir())) == 6
+    (tmp_path / shards[1]).write_bytes(whole)
+    again = run("predict", *shards[:3], "--output-dir", "out")
+    assert again.code == 0
+    assert not (out / mark).exists()
+    assert (out / f"{shards[1]}.tsv").read_text() == run("predict", shards[1]).stdout
+    assert run("predict", *shards[:3], "--output-dir", "out").stderr.startswith("catclf: out: 3 ")
+
+
+def test_a_pattern_without_files_makes_no_output(run: Run, tmp_path: Path) -> None:
+    for pattern in ("none*.tar", "{a..b}*.tar"):
+        result = run("predict", pattern, "--output-dir", "out")
+        assert result.code == 2
+        assert result.stderr == f"catclf: {pattern}: there is no file of such a name\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_bad_shard_is_a_record_and_the_others_are_scored(

@@ -13,7 +13,8 @@ from conftest import ROOT, Run
 import catclf
 from catclf.cli.predict import cluster
 from catclf.cli.predict.inputs import read_inputs
-from catclf.cli.predict.run import Elsewhere, Format, Job, Shard
+from catclf.cli.predict.outputs import Shard
+from catclf.cli.predict.run import Elsewhere, Format, Job
 from catclf.cli.predict.shards import pending
 from catclf.cli.train.config import read_config
 from catclf.cluster import parse

@@ -16,7 +16,8 @@ from conftest import ROOT
 
 import catclf
 from catclf.cli.predict import cluster, predict
-from catclf.cli.predict.run import Format, Job, Shard, Tally
+from catclf.cli.predict.outputs import Shard, Tally
+from catclf.cli.predict.run import Format, Job
 from catclf.cli.predict.shards import pending
 from catclf.cli.signals import Signals
 from catclf.cluster import Address

@@ -15,7 +15,8 @@ from conftest import ROOT, Run, write_packed
 
 import catclf
 from catclf.cli.predict.inputs import read_inputs
-from catclf.cli.predict.run import Format, Job, Tally
+from catclf.cli.predict.outputs import Tally
+from catclf.cli.predict.run import Format, Job
 from catclf.cli.predict.shards import pending, stored
 from catclf.cli.signals import Signals
 from catclf.datasets import open_dataset, stores_pixels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +13,8 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from catclf.cli.cluster import engine_at, threads_of
-from catclf.cli.predict.run import Elsewhere, Job, Shard, Tally
+from catclf.cli.predict.outputs import Shard, Tally
+from catclf.cli.predict.run import Elsewhere, Job
 from catclf.cli.stdout import warn
 from catclf.errors import CatclfError, InputError, ModelError
 from catclf.images.walk import LeftOut
@@ -23,6 +24,7 @@ from catclf.text import printable
 if TYPE_CHECKING:
     from catclf.cli.signals import Signals
     from catclf.cluster import Address
+    from catclf.cluster.engine import Engine
     from catclf.images.preprocess import Limits
     from catclf.model import Model
 
@@ -57,7 +59,10 @@ def run_by_workers(
 
     sent = replace(job, elsewhere=told)
     where = str(Path.cwd()), load_signed(job.model)[1]
-    with engine_at(address) as engine, counting_results("scoring images", job.quiet) as on_progress:
+    with (
+        _engine(address, signals) as engine,
+        counting_results("scoring images", job.quiet) as on_progress,
+    ):
         tasks = [(sent, shard, limits, *where) for shard in shards]
         ends = engine.each(score, tasks, [printable(paths[0]) for paths, _ in shards])
         while (end := _next(ends, signals)) is not None:
@@ -74,6 +79,15 @@ def run_by_workers(
     if failed:
         raise failed[-1]
     return left_out
+
+
+@contextmanager
+def _engine(address: Address, signals: Signals) -> Iterator[Engine]:
+    """Workers for a block; a signal may end the run while they are waited for."""
+    with ExitStack() as stack:
+        with signals.pause:
+            engine = stack.enter_context(engine_at(address))
+        yield engine
 
 
 def _next(

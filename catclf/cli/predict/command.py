@@ -11,11 +11,13 @@ import typer
 from catclf.cli.cluster import ClusterAddress, Insecure, address_of
 from catclf.cli.completion import complete_class
 from catclf.cli.options import OUTPUT, TRUNCATED_HELP, ModelPath, Threshold
-from catclf.cli.predict.run import Format, Job, Shard, Tally
+from catclf.cli.predict.outputs import FAILED, Shard, Tally
+from catclf.cli.predict.run import Format, Job
 from catclf.cli.signals import ExitCode, Signals, Stopped
 from catclf.cli.stdout import warn
 from catclf.errors import SettingsError
 from catclf.terminal.stream import is_terminal
+from catclf.text import counted
 
 if TYPE_CHECKING:
     from catclf.images.preprocess import Limits
@@ -146,6 +148,7 @@ def predict(
     from catclf.storage.patterns import expanded
 
     job = Job(model, null, recursive, threshold, format, only, print0, quiet)
+    job.in_folder = output_dir is not None
     tally = Tally()
     try:
         with Signals() as signals:
@@ -153,7 +156,7 @@ def predict(
             given = stored(expanded(paths))
             shards: list[Shard] = [(given, output)]
             if output_dir is not None:
-                shards = pending(given, output_dir, job.ending, part)
+                shards = pending(given, output_dir, job.ending, part, quiet)
             if address is None:
                 left_out = job.run(shards, limits, signals.pause, tally)
             else:
@@ -164,6 +167,11 @@ def predict(
         raise typer.Exit(stopped.code) from None
     if left_out:
         warn(str(left_out))
+    if output_dir is not None and tally.incomplete:
+        warn(
+            f"{counted(tally.incomplete, 'argument')} could not be read, or not to the end: the "
+            f"same command scores what {FAILED} is beside again"
+        )
     if tally.failed:
         raise typer.Exit(ExitCode.PARTIAL)
     if quiet and tally.negative:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from catclf.cli import loaded
-from catclf.cli.stdout import Write, results, warn
-from catclf.errors import ImageError, InputError, OutputError, SettingsError
-from catclf.storage.files import same
-from catclf.storage.remote import exists
+from catclf.cli.predict.outputs import Outputs, Shard, Tally, nothing
+from catclf.errors import ImageError, InputError, SettingsError
 from catclf.terminal.stream import is_file, is_terminal, use_colour
 from catclf.text import printable
 
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     from catclf.images.worker_handle import Decoder
     from catclf.model import Model
     from catclf.model.predict import Prediction
-
-Shard = tuple[list[str], Path | None]  # arguments, and the file of their records or None for stdout
 
 
 class Format(StrEnum):
@@ -67,6 +63,7 @@ class Job:
     print0: bool
     quiet: bool
     elsewhere: Elsewhere | None = None
+    in_folder: bool = False  # whether each argument has an output of its own
 
     @property
     def ending(self) -> str:
@@ -102,7 +99,14 @@ class Job:
         with (
             getting_ready(inputs, self.workers) as started,
             # Outputs of workers are made again, and not kept where they are.
-            Outputs(shards, self.model, tally, pause, kept=self.elsewhere is None) as outputs,
+            Outputs(
+                shards,
+                self.model,
+                tally,
+                pause,
+                kept=self.elsewhere is None,
+                marked=self.in_folder,
+            ) as outputs,
         ):
             from catclf.model.file import load, naming
 
@@ -111,7 +115,7 @@ class Job:
                 loaded()
             head, line, tail = _writer(trained, self, output)
             if self.quiet and output is None:
-                head, line, tail = b"", _nothing, bytes
+                head, line, tail = b"", nothing, bytes
             outputs.begin(head, line, tail)
             scored = _scored(inputs, trained, self, limits, pause, started)
             with (
@@ -150,118 +154,6 @@ class Job:
 
         several = len(shards) > 1 or (self.elsewhere is not None and self.elsewhere.several)
         return of_all() if several else of(shards[0][0])
-
-
-class Outputs:
-    """The outputs of shards, one after the other; each file appears when its shard is done."""
-
-    def __init__(
-        self,
-        shards: list[Shard],
-        model: Path,
-        tally: Tally,
-        pause: AbstractContextManager[None],
-        kept: bool,
-    ) -> None:
-        self._shards, self._model, self._tally, self._pause = deque(shards), model, tally, pause
-        self._kept = kept
-        self._head = b""
-        self._line: Line = _nothing
-        self._tail: Callable[[], bytes] = bytes
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Outputs:
-        self._open()
-        return self
-
-    def __exit__(self, *failure: Any) -> bool | None:
-        return self._stack.__exit__(*failure)
-
-    def begin(self, head: bytes, line: Line, tail: Callable[[], bytes]) -> None:
-        """Say how records are written: what is before them, each, and what is after them."""
-        self._head, self._line, self._tail = head, line, tail
-        self._write(head)
-
-    def write(self, records: list[Prediction], ends: deque[int]) -> None:
-        """Write records; ``ends`` are the numbers of records up to the ends of shards."""
-        while records:
-            while ends and ends[0] == self._tally.done:
-                ends.popleft()
-                self.end()
-            stop = ends[0] - self._tally.done if ends else len(records)
-            self._tally.show(records[:stop], self._write, self._line)
-            records = records[stop:]
-
-    def end(self) -> None:
-        """Finish the output of a shard, and open the next one's."""
-        self._write(self._tail())
-        with self._pause:
-            pass  # the last moment at which a signal leaves the old output
-        self._stack.close()
-        self._shards.popleft()
-        if self._shards:
-            self._open()
-            self._write(self._head)
-
-    def finish(self) -> None:
-        """Finish the last output, and those of shards after it, which hold no inputs."""
-        while self._shards:
-            self.end()
-
-    def _open(self) -> None:
-        paths, output = self._shards[0]
-        self._tally.begin(output)
-        taken = [self._model, *_files(paths)]
-        self._write: Write = self._stack.enter_context(results(output, taken, kept=self._kept))
-
-
-class Tally:
-    """The records written so far, counted for the exit code; ``say`` names failures."""
-
-    def __init__(self, say: Callable[[str], object] = warn) -> None:
-        self._say = say
-        self._output: Path | None = None
-        self._replaces = False
-        self.done = self.failed = self.negative = 0
-
-    def begin(self, output: Path | None) -> None:
-        """Note the output that the next records are for."""
-        self._output, self._replaces = output, False
-        with suppress(OSError):
-            self._replaces = output is not None and exists(output)
-
-    def show(self, batch: list[Prediction], write: Write, line: Line) -> None:
-        """Write a batch's lines, and name its failures on stderr."""
-        for record in batch:
-            self._require_kept(record)
-            if record.error is not None:
-                self.failed += 1
-                self._say(f"{printable(record.path)}: {record.error}")
-            elif not record.positive:
-                self.negative += 1
-        write(b"".join(map(line, batch)))
-        self.done += len(batch)
-
-    def add(self, others: Tally) -> None:
-        """Count the records of others, too."""
-        self.done += others.done
-        self.failed += others.failed
-        self.negative += others.negative
-
-    def __getstate__(self) -> dict[str, int]:
-        """The numbers alone: a worker sends no more of it."""
-        return {"done": self.done, "failed": self.failed, "negative": self.negative}
-
-    def _require_kept(self, record: Prediction) -> None:
-        """Raise OutputError if the output is this image, found only in a folder or a list."""
-        if self._output is None or not self._replaces:
-            return
-        with suppress(OSError, ValueError, SettingsError):  # a name that no file can have
-            if same(Path(record.path), self._output):
-                raise OutputError(
-                    f"{printable(self._output)}: is an image to be scored, and saving would "
-                    "replace it: give another output name"
-                )
 
 
 def _writer(model: Model, job: Job, output: Path | None) -> tuple[bytes, Line, Callable[[], bytes]]:
@@ -313,15 +205,6 @@ def _progress(
     seen = output is None and not is_file(sys.stdout)
     with counting_results("scoring images", quiet or seen) as on_progress:
         yield lambda done: on_progress(done, total)
-
-
-def _nothing(record: Prediction) -> bytes:
-    return b""
-
-
-def _files(paths: list[str]) -> Iterator[Path]:
-    """The files named by the arguments, which no output may replace."""
-    return (Path(path.removeprefix("@")) for path in paths if path not in ("-", "@", ""))
 
 
 def _scored(

@@ -10,9 +10,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from catclf.cli.predict.outputs import FAILED, failed_mark
+from catclf.cli.stdout import warn
 from catclf.errors import InputError, OutputError, SettingsError
+from catclf.storage.patterns import is_pattern as is_name_pattern
 from catclf.storage.remote import is_pattern, is_remote, matching, names_in
-from catclf.text import printable, reason
+from catclf.text import counted, printable, reason
 
 _PART = re.compile(r"([1-9]\d{0,8})/([1-9]\d{0,8})")
 
@@ -26,13 +29,17 @@ def part_of(text: str) -> tuple[int, int]:
 
 
 def pending(
-    arguments: Sequence[str], folder: Path, ending: str, part: str | None
+    arguments: Sequence[str], folder: Path, ending: str, part: str | None, quiet: bool = True
 ) -> list[tuple[list[str], Path | None]]:
-    """Each argument of a part whose output is not there, with the name of its output.
+    """Each argument of a part whose output is not complete, with the name of its output.
 
-    Raises SettingsError for arguments that would have the same output, and OutputError where the
+    A line on stderr counts the others, unless ``quiet``. Raises SettingsError for arguments that
+    would have the same output, InputError for patterns without files, and OutputError where the
     folder cannot be made.
     """
+    for argument in arguments:
+        if is_pattern(argument) or (not is_remote(argument) and is_name_pattern(argument)):
+            raise InputError(f"{printable(argument)}: there is no file of such a name")
     k, n = part_of(part) if part is not None else (1, 1)
     outputs: dict[str, str] = {}
     for argument in arguments:
@@ -45,20 +52,30 @@ def pending(
         outputs[name] = argument
     taken = list(outputs.items())[k - 1 :: n]
     there = _present(folder, [name for name, _ in taken])
+    if there and not quiet:
+        warn(
+            f"{printable(folder)}: {counted(len(there), 'output')} of {len(taken)} are there and "
+            "stay: remove those that are to be made again"
+        )
     return [([each], folder / name) for name, each in taken if name not in there]
 
 
 def _present(folder: Path, names: list[str]) -> set[str]:
-    """Those of the names that are files of a folder, which is made if it is on disk."""
+    """Those of the names that are complete in a folder, which is made if it is on disk."""
     try:
         if is_remote(folder):
-            return set(names_in(folder))
+            there = set(names_in(folder))
+            return {name for name in names if name in there and name + FAILED not in there}
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
             f"{printable(folder)}: is no folder and cannot be made one: {error.strerror}"
         ) from error
-    return {name for name in names if (folder / name).is_file()}
+    return {
+        name
+        for name in names
+        if (folder / name).is_file() and not failed_mark(folder / name).exists()
+    }
 
 
 def _name(argument: str) -> str:
