@@ -169,7 +169,7 @@ def test_what_cannot_be_read_ends_after_the_other_shards(
     shards = load(tmp_path / "packed").parts["train"].shards
     assert [each.first for each in shards] == [24, 32]
     assert not load(tmp_path / "packed").complete
-    sent = Whole(str(photos), "train", SKIPS, "0" * 64)
+    sent = Whole(str(photos), "train", SKIPS, "0" * 64, ())
     with pytest.raises(DataError, match="a worker sees other images there"):
         sent.opened()
     assert listing_digest(open_source(photos, "train", SKIPS)) != "0" * 64

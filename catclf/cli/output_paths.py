@@ -7,8 +7,8 @@ from pathlib import Path
 
 from catclf.errors import OutputError, SettingsError
 from catclf.storage.files import require_writable
-from catclf.storage.remote import is_remote
-from catclf.text import printable
+from catclf.storage.remote import is_file, is_remote
+from catclf.text import printable, reason
 
 
 def require_output(output: Path, inputs: Sequence[Path]) -> None:
@@ -36,9 +36,9 @@ def on_disk(path: Path | None) -> Path | None:
 
 def require_no_image(output: Path, sources: Sequence[Path]) -> None:
     """Raise OutputError for an image in a class folder or of a table."""
-    if not output.is_file():  # the common case, in which no source needs to be opened
+    if not _is_there(output):  # the common case, in which no source needs to be opened
         return
-    from catclf.datasets.open import holds
+    from catclf.datasets.holds import holds
 
     for source in sources:
         if holds(source, output):
@@ -46,3 +46,10 @@ def require_no_image(output: Path, sources: Sequence[Path]) -> None:
                 f"{printable(output)}: is an image of {printable(source)}, and saving would "
                 "replace it: give another output name"
             )
+
+
+def _is_there(output: Path) -> bool:
+    try:
+        return is_file(output)
+    except OSError as error:
+        raise OutputError(f"{printable(output)}: cannot be looked at: {reason(error)}") from error

@@ -10,19 +10,23 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import compress, decompress
 
 import numpy as np
 
 from catclf.datasets import Reading, open_source
-from catclf.datasets.dataset import Part
+from catclf.datasets.dataset import MANIFEST, Part, is_packed
+from catclf.datasets.shards import files_of
 from catclf.datasets.sources import FileSource, Source
 from catclf.errors import DataError
-from catclf.storage.remote import absolute
+from catclf.storage.copies import renew, state_of
+from catclf.storage.remote import AnyPath, absolute
 from catclf.text import printable
 
 _State = tuple[int, ...] | None
@@ -39,12 +43,13 @@ class Opened(NamedTuple):
 class Files:
     """Rows of image files from ``first`` on: a pickled FileSource, packed.
 
-    The ``states`` of the first and the last file tell whether a worker sees the same ones.
+    The ``states`` of the first and the last file, and of all archives, tell whether a worker sees
+    the same ones.
     """
 
     first: int
     content: bytes
-    states: tuple[_State, _State]
+    states: tuple[_State, ...]
 
     @classmethod
     def of(cls, source: FileSource, reading: Reading, start: int, stop: int) -> Files:
@@ -56,6 +61,7 @@ class Files:
         """The rows. Raises DataError where this worker sees other files."""
         # Pickled by the run that sent the task itself, which is pickled, too.
         source: FileSource = pickle.loads(decompress(self.content))
+        _renew(source.containers())
         if _states(source) != self.states:
             raise _other_images(source.shown)
         return Opened(source, self.first)
@@ -63,12 +69,17 @@ class Files:
 
 @dataclass(frozen=True)
 class Whole:
-    """A part of a source that workers open; ``digest`` tells whether they see the same."""
+    """A part of a source that workers open.
+
+    ``digest`` of what it lists tells whether they see the same, and ``states`` of its files
+    whether they have it open.
+    """
 
     path: str
     part: Part
     reading: Reading
     digest: str
+    states: tuple[_State, ...]
 
     def opened(self) -> Opened:
         """The source, which this process opens once. Raises DataError for another one."""
@@ -102,8 +113,8 @@ class Sender:
 
     @cached_property
     def _whole(self) -> Whole:
-        digest = listing_digest(self.source)
-        return Whole(absolute(self.path), self.part, self.reading, digest)
+        digest, states = listing_digest(self.source), _states_of_files(self.path)
+        return Whole(absolute(self.path), self.part, self.reading, digest, states)
 
     @property
     def shown(self) -> str:
@@ -120,16 +131,32 @@ def listing_digest(source: Source) -> str:
     return digest.hexdigest()
 
 
-def _states(source: FileSource) -> tuple[_State, _State]:
-    return _state(source, 0), _state(source, len(source.files) - 1)
+def _states_of_files(path: Path) -> tuple[_State, ...]:
+    files = [path / MANIFEST] if is_packed(path) else files_of(path)
+    _renew(files)
+    return tuple(_state(state_of, file) for file in files)
 
 
-def _state(source: FileSource, row: int) -> _State:
-    """Numbers that change with an image's file; None where there is none."""
+def _states(source: FileSource) -> tuple[_State, ...]:
+    """Of archives, whose members would be sought elsewhere; of files the sizes, not the times."""
+    ends = [_state(source.state, row) for row in (0, len(source.files) - 1)]
+    sizes = (state and state[:-1] for state in ends)
+    return *sizes, *(_state(state_of, each) for each in source.containers())
+
+
+def _state(of: Callable[[Any], tuple[int, ...]], place: object) -> _State:
+    """Numbers that change with a file; None where there is none."""
     try:
-        return source.state(row)
+        return of(place)
     except OSError:
         return None
+
+
+def _renew(files: Iterable[AnyPath]) -> None:
+    """Forget the copies of files that have changed, also in a worker that outlives runs."""
+    for file in files:
+        with suppress(OSError):  # reading it will say what is wrong
+            renew(file)
 
 
 def _other_images(shown: str) -> DataError:

@@ -163,7 +163,7 @@ def _why(error: OSError, path: Path) -> str:
         return f"is truncated: {had} of {needed} bytes are there: copy or download it again"
     if "signature not found" in text:
         return f"is not an HDF5 file{kind_of_file(Path(on_disk(path)))}"
-    if "lock" in text:
+    if "unable to lock file" in text:
         return "is open for writing in another program: close it there first"
     return f"cannot be read as HDF5: {reason(error)}".splitlines()[0]
 

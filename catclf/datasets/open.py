@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,8 +25,6 @@ from catclf.datasets.shards import files_of
 from catclf.datasets.sources import FileSource, to_dataset
 from catclf.errors import DataError, SettingsError
 from catclf.images.archive import is_archive
-from catclf.images.formats import ENDINGS as IMAGE_ENDINGS
-from catclf.images.formats import HEIF_ENDINGS, looks_like_image
 from catclf.images.preprocess import Preprocess
 from catclf.storage.copies import on_disk, renew
 from catclf.storage.parquet import is_parquet
@@ -158,7 +155,7 @@ def _open_file(path: Path, part: Part, reading: Reading) -> Source:
         return folders.read(path, part, reading)
     if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
         raise DataError(f"{shown}: is not a file: give a file or a folder")
-    if _may_be_shard(path):
+    if may_be_shard(path):
         return _reader_of_shards(path, [path]).read(path, [path], part, reading)
     if ending in TABLE_ENDINGS:
         from catclf.datasets import table
@@ -204,14 +201,15 @@ def _reader_of_shards(path: Path, files: Sequence[Path]) -> _Reader:
         from catclf.datasets import parquet
 
         return parquet
-    odd = next((file for file in files if not _may_be_shard(file)), files[-1])
+    odd = next((file for file in files if not may_be_shard(file)), files[-1])
     raise DataError(
         f"{printable(path)}: stands for {len(files)} files, among them {printable(odd)}: only "
         f"archives or Parquet files are read together ({', '.join(SHARD_ENDINGS)})"
     )
 
 
-def _may_be_shard(file: Path) -> bool:
+def may_be_shard(file: Path) -> bool:
+    """Whether a name is that of an archive or a Parquet file."""
     return is_archive(str(file)) or is_parquet(str(file))
 
 
@@ -229,7 +227,7 @@ def parts_of(path: Path, reading: Reading | None = None) -> set[Part]:
         from catclf.datasets import folders
 
         return folders.parts(path, reading)
-    if _may_be_shard(path) and is_file(path):
+    if may_be_shard(path) and is_file(path):
         return _reader_of_shards(path, files).parts(path, files, reading or Reading())
     if path.suffix.lower() in TABLE_ENDINGS and path.is_file():
         from catclf.datasets import table
@@ -315,33 +313,3 @@ def open_for(
         )
         data = replace(data, notes=(*data.notes, note))
     return data
-
-
-def holds(source: Path, file: Path) -> bool:
-    """Whether a file that is there is an image or a shard of a source, by any name."""
-    if is_packed(source):
-        from catclf.datasets import packed
-
-        return packed.holds(source, file)
-    status = file.stat()
-    files = files_of(source)
-    if any(map(_may_be_shard, files)):
-        return any(each.exists() and each.samefile(file) for each in files)
-    linked = file.is_symlink() or status.st_nlink > 1
-    named = file.suffix.lower() in (*IMAGE_ENDINGS, *HEIF_ENDINGS)
-    other = source.is_dir() and not named and not linked and not looks_like_image(str(file))
-    if stores_pixels(source) or other:  # no image of a folder
-        return False
-    return any(os.path.samestat(each, status) for each in _statuses(source))
-
-
-def _statuses(source: Path) -> Iterator[os.stat_result]:
-    whole: set[Part] = {"train"}
-    for part in parts_of(source) or whole:
-        opened = None
-        with suppress(DataError):  # reading it will say what is wrong, if it is read
-            opened = open_source(source, part, Reading(skip_bad=True))
-        if isinstance(opened, FileSource):
-            for row in range(len(opened.files)):
-                with suppress(OSError, ValueError):  # it is not there
-                    yield Path(opened.path(row)).stat()

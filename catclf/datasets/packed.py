@@ -7,6 +7,7 @@ checked when it is opened, and those that are missing or damaged are left out.
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -29,6 +30,7 @@ from catclf.datasets.sources import BLOCK, LISTED, ArraySource
 from catclf.errors import DataError
 from catclf.maths import Pixels
 from catclf.storage.copies import Copy
+from catclf.storage.files import same
 from catclf.storage.remote import is_remote, size_of, stream
 from catclf.text import counted, printable, reason
 
@@ -45,9 +47,9 @@ def read(folder: Path, part: Part, reading: Reading) -> ArraySource:
     if not manifest.parts:
         raise DataError(f"{shown}: has no images")
     found: Part = part if part in manifest.parts else next(iter(manifest.parts))
-    rows, notes = PackedRows(folder, manifest, found), list[str]()
+    rows, notes = PackedRows(folder, manifest, found), tuple[str, ...]()
     if reading.skip_bad and (damaged := rows.damaged()):
-        rows, notes = PackedRows(folder, manifest, found, tuple(damaged)), [_left_out(damaged)]
+        rows, notes = PackedRows(folder, manifest, found, tuple(damaged)), (_left_out(damaged),)
         if not len(rows):
             raise DataError(f"{shown}: {notes[0]}, and there is no other")
     rows.require_files()
@@ -59,8 +61,21 @@ def read(folder: Path, part: Part, reading: Reading) -> ArraySource:
     pixels: Any = rows  # has what is used of an array
     name = folder.name if is_remote(folder) else folder.resolve().name
     return ArraySource(
-        shown, name, manifest.classes, labels, preprocess, pixels, rows.names(), tuple(notes)
+        shown, name, manifest.classes, labels, preprocess, pixels, rows.names(), notes, notes
     )
+
+
+class _DamagedError(DataError):
+    """A shard that is missing, or is not the one that was packed."""
+
+
+def _failure(path: Path, error: OSError) -> DataError:
+    """Damage, if the shard is missing or its disk fails; a store or a network may be mended."""
+    if isinstance(error, FileNotFoundError):
+        return _DamagedError(f"{printable(path)}: the shard is missing: {_MEND}")
+    if error.errno == errno.EIO and not is_remote(path):
+        return _DamagedError(f"{printable(path)}: {reason(error)}: {_MEND}")
+    return DataError(f"{printable(path)}: cannot be read: {reason(error)}")
 
 
 def _left_out(damaged: dict[str, str]) -> str:
@@ -78,7 +93,7 @@ def parts(folder: Path) -> set[Part]:
 def holds(folder: Path, file: Path) -> bool:
     """Whether a file that is there is the manifest or a shard of a packed folder."""
     names = {MANIFEST, *load(folder).files()}
-    return any((folder / name).exists() and file.samefile(folder / name) for name in names)
+    return any(same(folder / name, file) for name in names)
 
 
 class PackedRows(ReadRows):
@@ -155,7 +170,7 @@ class PackedRows(ReadRows):
             try:
                 self._require_file(shard)
                 self._verified_shard(number)
-            except DataError as error:
+            except _DamagedError as error:
                 damaged[shard.file] = str(error).removesuffix(f": {_MEND}")
         return damaged
 
@@ -164,9 +179,7 @@ class PackedRows(ReadRows):
         try:
             size = size_of(path)
         except OSError as error:
-            missing = isinstance(error, FileNotFoundError)
-            why = "the shard is missing" if missing else reason(error)
-            raise DataError(f"{printable(path)}: {why}: {_MEND}") from error
+            raise _failure(path, error) from error
         if size != shard.bytes:
             raise self._other(shard, f"it has {size:,} bytes and not {shard.bytes:,}")
 
@@ -190,8 +203,7 @@ class PackedRows(ReadRows):
                     try:
                         found = sha256_of(self._file(number))
                     except OSError as error:
-                        path = printable(self.folder / shard.file)
-                        raise DataError(f"{path}: {reason(error)}") from error
+                        raise _failure(self.folder / shard.file, error) from error
                     if found != shard.sha256:
                         raise self._other(shard, f"its SHA-256 begins with {found[:12]}")
                     self._verified.add(number)
@@ -241,7 +253,7 @@ class PackedRows(ReadRows):
         return source
 
     def _other(self, shard: Shard, why: str) -> DataError:
-        return DataError(
+        return _DamagedError(
             f"{printable(self.folder / shard.file)}: is not the shard that was packed: {why}: "
             + _MEND
         )

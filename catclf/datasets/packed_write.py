@@ -87,7 +87,8 @@ class _ShardSource:
     def __post_init__(self) -> None:
         self.shown, self.name = self.whole.shown, self.whole.name
         self.classes, self.labels = self.whole.classes, self.whole.labels
-        self.preprocess, self.notes = self.whole.preprocess, self.whole.notes
+        self.preprocess = self.whole.preprocess
+        self.notes, self.damage = self.whole.notes, self.whole.damage
 
     def blocks(self) -> Iterator[tuple[Labels, Pixels]]:
         return self.stream
@@ -167,6 +168,8 @@ def write_folder(
         raise DataError(f"{printable(output)}: the parts have different classes")
     older = load(output) if MANIFEST in _names_in(output) else None
     manifest = Manifest(first.classes, first.preprocess)
+    if older is None:
+        manifest.write(output)  # by which a run that is stopped before its first shard goes on
     unchanged = older and (older.classes, older.preprocess) == (first.classes, first.preprocess)
     before = older.parts if older is not None and unchanged else {}
     results = {}
@@ -202,7 +205,7 @@ class Packing:
             kept += was_there
             insort(packed.shards, shard, key=lambda each: each.first)
             if not was_there:  # until then the manifest of the earlier run knows more shards
-                self.manifest.write(self.output)
+                self._write_manifest(packed, before)
         if not packed.shards:
             raise DataError(f"{self.source.shown}: has no images to write")
         each = [self._rows_of(shard).labels(0, shard.images) for shard in packed.shards]
@@ -210,6 +213,14 @@ class Packing:
         self._require_every_class(labels)
         self._fingerprint(packed, before, labels)
         return Packed(labels, len(packed.shards), kept)
+
+    def _write_manifest(self, packed: PackedPart, before: PackedPart) -> None:
+        """Write it with the shards of an earlier run that may stay, though not looked at yet."""
+        last, files = packed.shards[-1].next, {each.file for each in packed.shards}
+        later = (each for each in before.shards if each.first >= last)
+        waiting = [each for each in later if each.file not in files]
+        parts = self.manifest.parts | {self.part: PackedPart([*packed.shards, *waiting])}
+        replace(self.manifest, parts=parts).write(self.output)
 
     def in_turn(self, older: Mapping[int, Shard]) -> Iterator[tuple[Shard, bool]]:
         """Each shard, and whether it was there already."""

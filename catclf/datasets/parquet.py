@@ -46,6 +46,9 @@ class ParquetSource(FileSource):
     def state(self, row: int) -> tuple[int, ...]:
         return self.images.state(int(self.rows[row]))
 
+    def containers(self) -> list[str]:
+        return list(dict.fromkeys(map(self.images.file_of, self.rows.tolist())))
+
     def of(self, rows: Labels) -> Self:
         return replace(super().of(rows), rows=self.rows[rows])
 

@@ -49,8 +49,12 @@ class ParquetImages:
 
     def absolute_name(self, row: int, name: str) -> str:
         """The name there of an image that is called ``name`` here."""
-        file = self._groups[bisect_right(self._firsts, row) - 1][0]
+        file = self.file_of(row)
         return absolute(file) + name[len(file) :]
+
+    def file_of(self, row: int) -> str:
+        """The file that a row is in."""
+        return self._groups[bisect_right(self._firsts, row) - 1][0]
 
     def add(self, file: str, column: str, groups: Sequence[int]) -> None:
         """Rows that follow: those of one more file, of which ``groups`` are the lengths."""
@@ -77,8 +81,7 @@ class ParquetImages:
 
     def state(self, row: int) -> tuple[int, ...]:
         """Numbers that change with the file of a row. Raises OSError."""
-        group = bisect_right(self._firsts, row) - 1
-        return row, *state_of(self._groups[group][0])
+        return row, *state_of(self.file_of(row))
 
     def _content(self, group: int, row: int) -> bytes | int | ImageError | None:
         if group != self._group or row < self._next - 1:

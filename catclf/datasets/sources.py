@@ -42,6 +42,7 @@ class Source(Protocol):
     labels: Labels
     preprocess: Preprocess
     notes: tuple[str, ...]
+    damage: tuple[str, ...]
 
     def blocks(self) -> Iterator[tuple[Labels, Pixels]]:
         """Row numbers (k,) and images (k, size, size, 3), in order, of all that can be read."""
@@ -52,7 +53,10 @@ class Source(Protocol):
 
 @dataclass
 class ArraySource:
-    """Images that are stored as pixels; ``pixels`` may read from disk when sliced."""
+    """Images that are stored as pixels; ``pixels`` may read from disk when sliced.
+
+    ``damage`` are those of ``notes`` that say what could not be read.
+    """
 
     shown: str
     name: str
@@ -62,6 +66,7 @@ class ArraySource:
     pixels: Pixels
     stored_names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    damage: tuple[str, ...] = ()
 
     def blocks(self) -> Iterator[tuple[Labels, Pixels]]:
         for start in range(0, len(self.labels), BLOCK):
@@ -131,6 +136,11 @@ class FileSource:
         path = self.path(row)
         place = path.place if isinstance(path, Member) else ()
         return (*place, *state_of(path.archive if isinstance(path, Member) else path))
+
+    def containers(self) -> list[str]:
+        """The archives that images are in, each once."""
+        held = (self.files[row] for row in range(len(self.files)))
+        return list(dict.fromkeys(each.archive for each in held if isinstance(each, Member)))
 
     def of(self, rows: Labels) -> Self:
         """Only these rows."""

@@ -182,9 +182,9 @@ def _fractions(a: Part, b: Part) -> Iterator[tuple[str, float, float]]:
 
 def _unreadable(part: Part) -> Iterable[Finding]:
     source = part.source
+    for damage in source.damage:
+        yield Finding("damaged", f"{part.label}: {damage}")
     if isinstance(source, FileSource):
-        for damage in source.damage:
-            yield Finding("damaged", f"{part.label}: {damage}")
         for row, why in source.skipped:
             yield Finding("unreadable", f"{part.called(source.label_of(row))}: {why}")
 

@@ -5,6 +5,7 @@ They lie in the folder for temporary files, or in that of a worker, which is rem
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -45,7 +46,14 @@ class Copy(str):
         os.close(descriptor)
         copy = cls(name)
         copy._copy = _Removed(name)
-        remote.fetch(path, Path(name), on_progress)
+        try:
+            remote.fetch(path, Path(name), on_progress)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                place = printable(Path(name).parent)
+                why = f"no room for a copy in {place}: set TMPDIR to a larger folder"
+                raise OSError(error.errno, why, str(path)) from error
+            raise
         return copy
 
 

@@ -1,6 +1,6 @@
 """Files that are whole or not there: checks before a long run, and writing beside then renaming.
 
-A file in a store is made on disk and sent when it is whole: see ``catclf.storage.remote``.
+A file in a store is made on disk and sent when it is whole: see ``catclf.storage.sending``.
 """
 
 from __future__ import annotations

@@ -18,6 +18,11 @@ from catclf.text import has_scheme, printable, url_of
 
 AnyPath = str | os.PathLike[str]
 Progress = Callable[[int, int], object]
+# What stores and web servers call the hash of a file, or its time where there is none.
+_VERSIONS = (
+    *("ETag", "etag", "md5Hash", "md5", "content_md5", "Content-MD5", "generation", "mtime"),
+    *("LastModified", "last_modified", "Last-Modified", "created"),
+)
 WEB = "http://", "https://"
 
 
@@ -65,14 +70,17 @@ def size_of(path: AnyPath) -> int:
 
 
 def version_of(path: AnyPath) -> str:
-    """The SHA-256 of what a store says of a file: it changes with the file, but on the web.
+    """The SHA-256 of a remote file's size, and of its hash in the store, or its time.
 
     Raises OSError.
     """
     from hashlib import sha256  # few runs need it
 
     with place(path) as (fs, name):
-        return sha256(str(fs.ukey(name)).encode()).hexdigest()
+        facts = fs.info(name)
+        mark = next((facts[key] for key in _VERSIONS if facts.get(key)), "")
+        mark = mark.timestamp() if hasattr(mark, "timestamp") else mark  # in any zone
+        return sha256(f"{facts['size']} {mark}".encode()).hexdigest()
 
 
 def read(path: AnyPath) -> bytes:
@@ -226,6 +234,8 @@ def place(path: AnyPath) -> Iterator[tuple[Any, str]]:
             "python -m pip install 'catclf[cluster]'"
         ) from error
     url = url_of(path)
+    if "::" in url:  # a chain of file systems to fsspec, which would be another place
+        raise SettingsError(f"{printable(url)}: names with :: are not read or written by their URL")
     try:
         fs, name = url_to_fs(url)
     except (ImportError, ValueError) as error:

@@ -132,6 +132,7 @@ def _pack_folder(
     warn_of_idle_fit(fit, [source])
     with reading_with_progress(*how, workers=workers) as reading:
         parts = open_all_parts(source, reading)
+        warn_of_notes(parts.values())
         require_folder(folder, [source])
         with _packers(address, source, reading, workers) as packers:
             packed = write_folder(

@@ -147,8 +147,8 @@ def predict(
     from catclf.cli.predict.shards import pending, stored
     from catclf.storage.patterns import expanded
 
-    job = Job(model, null, recursive, threshold, format, only, print0, quiet)
-    job.in_folder = output_dir is not None
+    in_folder = output_dir is not None
+    job = Job(model, null, recursive, threshold, format, only, print0, quiet, in_folder=in_folder)
     tally = Tally()
     try:
         with Signals() as signals:
@@ -168,10 +168,7 @@ def predict(
     if left_out:
         warn(str(left_out))
     if output_dir is not None and tally.incomplete:
-        warn(
-            f"{counted(tally.incomplete, 'argument')} could not be read, or not to the end: the "
-            f"same command scores what {FAILED} is beside again"
-        )
+        _warn_of_incomplete(tally.incomplete)
     if tally.failed:
         raise typer.Exit(ExitCode.PARTIAL)
     if quiet and tally.negative:
@@ -183,6 +180,13 @@ def _require_consistent(print0: bool, only: str | None, format: Format | None) -
         raise SettingsError("--print0 ends the paths of --only: give both")
     if only is not None and format is not None:
         raise SettingsError("--only prints bare paths: leave out --format")
+
+
+def _warn_of_incomplete(arguments: int) -> None:
+    warn(
+        f"{counted(arguments, 'argument')} could not be read, or not to the end: the same command "
+        f"scores what {FAILED} is beside again"
+    )
 
 
 def _require_no_terminal() -> None:
