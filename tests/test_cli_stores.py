@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+from archive_files import image_bytes, tar
 from conftest import ROOT, Run
 
 import catclf
@@ -253,3 +254,43 @@ def _named(line: str, names: dict[str, str]) -> str:
     for key, name in names.items():
         line = line.replace(key, name)
     return line
+
+
+def test_no_output_takes_the_place_of_a_source_by_another_name(run: Run, tmp_path: Path) -> None:
+    url = f"file://{tmp_path}"
+    for data, kept in (
+        ("packed", "packed/train-00000.h5"),
+        ("a.tar", "a.tar"),
+        ("p", "p/cat/0.png"),
+    ):
+        for source, output in ((f"{url}/{data}", kept), (data, f"{url}/{kept}")):
+            if data == "p" and source != data:
+                continue  # class folders are read from disk alone
+            if not (tmp_path / data).exists():
+                _write_sources(run, tmp_path)
+            before = (tmp_path / kept).read_bytes()
+            result = run(
+                "train", "--data", source, "--size", "8", "--iterations", "2", "-o", output
+            )
+            assert result.code == 2, (source, output)
+            assert "give another output name" in result.stderr
+            assert (tmp_path / kept).read_bytes() == before
+
+
+def _write_sources(run: Run, folder: Path) -> None:
+    files = {f"p/{name}/{i}.png": image_bytes(i) for i, name in enumerate(["cat", "dog"] * 3)}
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    tar(folder / "a.tar", files)
+    assert run("data", "pack", "p", "--size", "8", "-o", "packed/").code == 0
+
+
+def test_names_that_mean_something_else_are_refused(store: Any, run: Run, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="names with :: are not read or written"):
+        remote.read("memory://in/a::b.npz")
+    tar(tmp_path / "a.tar", {f"{n}/0.png": image_bytes(1) for n in ("cat", "dog")})
+    for name in ("x.npz", "x.tar"):
+        result = run("data", "pack", "a.tar", "-o", f"file://{tmp_path}/{name}")
+        assert result.code == 2
+        assert "is the name of a file of another kind" in result.stderr

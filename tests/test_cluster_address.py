@@ -79,6 +79,7 @@ def test_the_file_of_a_scheduler_is_read(tmp_path: Path) -> None:
         (["--cluster", "local:2", "--batch-size", "9"], "full passes"),
         (["--cluster", "local:2", "--validation", "0.2"], "full passes"),
         (["--cluster", "local:2", "--solver", "newton", "--l2", "1"], "full passes"),
+        (["--cluster", "local:2", "--data", "a.tar"], "catclf data pack a.tar -o packed/"),
     ],
 )
 def test_what_a_cluster_cannot_do_is_one_line(run: Run, options: list[str], words: str) -> None:

@@ -117,6 +117,19 @@ def test_shards_that_are_there_stay_and_others_are_written_again(
         assert (output / name).stat().st_mtime_ns == times[name]
 
 
+def test_a_worker_that_outlives_a_run_reads_what_is_there_in_the_next(
+    two: Engine, tmp_path: Path
+) -> None:
+    x, y = make_images(20, 4)
+    path, remote = tmp_path / "x.npz", Path(f"file://{tmp_path}/x.npz")
+    for pixels in (x, 255 - x):
+        np.savez(path, x=pixels, y=y)
+        expected = packed(path, tmp_path / f"one{pixels[0, 0, 0, 0]}", Reading())
+        for source, name in ((path, "disk"), (remote, "store")):
+            output = tmp_path / f"{name}{pixels[0, 0, 0, 0]}"
+            assert packed(source, output, Reading(), two) == expected
+
+
 def test_a_source_that_changed_is_counted_anew(two: Engine, photos: Path, tmp_path: Path) -> None:
     changed, output = tmp_path / "changed", tmp_path / "packed"
     shutil.copytree(photos, changed)

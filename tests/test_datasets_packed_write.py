@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import GREEN, RED, Run, make_images, paint, write_both_parts
 
-from catclf.datasets import Part, Reading, open_dataset, open_source
+from catclf.datasets import Part, Reading, hdf5_write, open_dataset, open_source, packed_write
 from catclf.datasets.dataset import MANIFEST
 from catclf.datasets.hdf5_write import require_output
 from catclf.datasets.manifest import load
@@ -224,3 +224,61 @@ def test_the_command_packs_to_a_url_and_trains_from_it(
     result = run("data", "pack", source, "-o", f"file://{source}/packed/")
     assert (result.code, result.stderr.count("\n")) == (2, 1)
     assert result.stderr.startswith(f"catclf: file://{source}/packed/{MANIFEST}: cannot be written")
+
+
+class _StoppedError(Exception):
+    """The end of a run that is not heard."""
+
+
+def test_a_run_that_is_stopped_at_any_shard_goes_on_and_forgets_none(
+    source: Path, tmp_path: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "packed"
+    one: dict[Part, Source] = {"train": open_source(source, "train", Reading())}
+    write, files, stop_at = hdf5_write.fill, list[str](), [0]
+
+    def stopping(path: Path, output: Path, *rest: Any) -> Any:
+        files.append(output.name)
+        if len(files) == stop_at[0]:
+            raise _StoppedError
+        return write(path, output, *rest)
+
+    monkeypatch.setattr(packed_write, "fill", stopping)
+    for number in (1, 2):  # before the first shard, and before the second
+        stop_at[0] = number
+        files.clear()
+        with pytest.raises(_StoppedError):
+            packed(one, folder)
+        assert not load(folder).complete
+    stop_at[0] = 0
+    assert packed(one, folder)["train"].kept == 1
+    (folder / "train-00000.h5").unlink()
+    stop_at[0] = (
+        2  # after the first shard, which is the only one to be made: nothing is left to stop
+    )
+    files.clear()
+    assert packed(one, folder)["train"].kept == 3
+    (folder / "train-00000.h5").unlink()
+    (folder / "train-00002.h5").unlink()
+    files.clear()
+    with pytest.raises(_StoppedError):
+        packed(one, folder)
+    shards = load(folder).parts["train"].shards
+    assert [each.file for each in shards] == [f"train-0000{n}.h5" for n in range(4)]
+    stop_at[0] = 0
+    assert packed(one, folder)["train"].kept == 3
+    for name in NAMES[2:]:
+        assert (folder / name).read_bytes() == expected[name]
+
+
+def test_a_damaged_shard_is_a_problem_of_its_data_set(
+    run: Run, source: Path, tmp_path: Path
+) -> None:
+    assert run("data", "pack", source, "-o", "packed/", "--shard-images", "100").code == 0
+    shard = tmp_path / "packed" / "train-00001.h5"
+    content = bytearray(shard.read_bytes())
+    content[-100] ^= 255
+    shard.write_bytes(content)
+    result = run("data", "verify", "packed")
+    assert result.code == 1
+    assert "packed train: left out 1 damaged shard" in result.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -186,3 +187,35 @@ def test_commands_read_a_url_as_the_file(run: Run, tmp_path: Path) -> None:
     info = run("data", "info", url)
     assert info.stdout.splitlines()[0].startswith(f"{url}, 0.0 MB")
     assert tarfile.is_tarfile(tmp_path / "photos.tar")
+
+
+def test_versions_are_those_of_the_file_however_the_store_tells_of_it(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts: dict[str, Any] = {"name": "/in/a", "size": 3, "type": "file"}
+    monkeypatch.setattr(type(store), "info", lambda *_: facts)
+    facts |= {"ETag": "1", "LastModified": "then"}
+    first = remote.version_of("memory://in/a")
+    facts |= {"Key": "in/a", "LastModified": "then+00:00", "StorageClass": "STANDARD"}
+    assert remote.version_of("memory://in/a") == first
+    facts["ETag"] = "2"
+    assert remote.version_of("memory://in/a") != first
+
+
+def test_a_full_disk_is_no_damage_and_says_what_to_do(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "packed").mkdir()
+    source = open_source(tar(tmp_path / "a.tar", folders()), "train", Reading(size=8))
+    write_folder(tmp_path / "packed", {"train": source}, shard_images=3)
+    store.put(str(tmp_path / "packed"), "/packed", recursive=True)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(type(store), "get_file", full)
+    with pytest.raises(DataError, match=r"train-00000.h5: .*no room.*: set tmpdir to a larger"):
+        open_dataset("memory://packed", "train", Reading(skip_bad=True))
+    monkeypatch.undo()
+    store.rm("/packed/train-00001.h5")
+    assert open_dataset("memory://packed", "train", Reading(skip_bad=True)).m == 3

@@ -62,6 +62,9 @@ def check_classes(names: list[str], shown: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+_ZERO_OR_ONE = {"0", "1", "0.0", "1.0"}
+
+
 def from_texts(
     texts: Sequence[str], every: Sequence[str], shown: str
 ) -> tuple[tuple[str, ...], Labels]:
@@ -71,7 +74,14 @@ def from_texts(
     """
     names = sorted(set(texts))
     require_distinct(sorted(set(every)), shown)
-    if set(every) <= {"0", "1", "0.0", "1.0"}:
+    numbers = [name for name in set(every) if name.replace(".", "", 1).isdigit()]
+    if numbers and set(numbers) <= _ZERO_OR_ONE and len(numbers) < len(set(every)):
+        other = printable(min(set(every) - _ZERO_OR_ONE))
+        raise DataError(
+            f"{shown}: has labels 0 or 1 in some places and names such as {other} in others: give "
+            "all of them as numbers, or as names"
+        )
+    if set(every) <= _ZERO_OR_ONE:
         return (), np.array([int(text[0]) for text in texts], dtype=np.int64)
     if len(names) < 2:
         raise DataError(f"{shown}: all images are {printable(names[0])}: two classes needed")

@@ -310,7 +310,9 @@ def choose_positive(source: Source, wanted: str | None) -> tuple[str, str]:
 
 
 def _of_many(positive: str, classes: tuple[str, ...]) -> str:
-    return f"{printable(positive)} is positive, the other {len(classes) - 1} classes are not"
+    others = [printable(name) for name in classes if name != positive]
+    listed = ", ".join(others[:LISTED]) + (", …" if len(others) > LISTED else "")
+    return f"{printable(positive)} is positive, the other {len(others)} classes are not: {listed}"
 
 
 def two_classes(classes: tuple[str, ...], positive: str) -> tuple[str, str]:

@@ -126,8 +126,14 @@ def _pack_folder(
     shard_images: int | None,
     address: Address | None,
 ) -> None:
+    from catclf.datasets.dataset import ENDINGS
     from catclf.datasets.packed_write import require_folder, write_folder
 
+    if is_remote(folder) and folder.suffix.lower() in ENDINGS:
+        raise SettingsError(
+            f"{printable(folder)}: is the name of a file of another kind: give the URL of a "
+            "folder, or one that ends in .h5"
+        )
     _, fit, _, quiet = how
     warn_of_idle_fit(fit, [source])
     with reading_with_progress(*how, workers=workers) as reading:

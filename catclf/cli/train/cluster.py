@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catclf.cli.cluster import address_of, engine_at, threads_of
 from catclf.cli.stdout import warn
 from catclf.errors import SettingsError
+from catclf.text import printable
 
 if TYPE_CHECKING:
     from catclf.cluster import Address
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def cluster_address(
-    text: str | None, insecure: bool, options: TrainOptions, settings: Settings
+    text: str | None, insecure: bool, options: TrainOptions, settings: Settings, data: Path | None
 ) -> Address | None:
     """The address of --cluster, checked with the other options before anything is read."""
     if text is None:
@@ -33,7 +35,15 @@ def cluster_address(
             "Newton's method would take a pass for every four features), and neither "
             "--method gram, --batch-size nor a fraction as --validation"
         )
-    return address_of(text, insecure)
+    address = address_of(text, insecure)
+    from catclf.datasets.dataset import is_packed
+
+    if data is None or not is_packed(data):
+        raise SettingsError(
+            "--cluster trains on packed folders, which workers can open: make one with "
+            f"catclf data pack {printable(data) if data else 'SOURCE'} -o packed/"
+        )
+    return address
 
 
 @contextmanager

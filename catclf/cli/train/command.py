@@ -272,7 +272,7 @@ def train(
     chosen = number_or_auto("l2", l2), number_or_auto("threshold", threshold)
     options = TrainOptions(features, flip, *chosen, solver, learning_rate, cache)
     settings = _settings(ctx, options, held_out)
-    address = cluster_address(cluster, insecure, options, settings)
+    address = cluster_address(cluster, insecure, options, settings, data)
     data, test = (data, test) if data else _bundled(test)
     sources = [path for path in (data, test, judged_by) if path is not None]
     inputs = [*sources, config] if config else sources
