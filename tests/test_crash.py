@@ -9,7 +9,7 @@ from pathlib import Path
 
 from conftest import Tell
 
-RANDOM_KILLS = 200
+RANDOM_KILLS = 120
 
 # A child saves two models in turn; whatever kills it, one of the two must be found whole.
 COMMON = """

@@ -188,7 +188,7 @@ def only_named_errors(stderr: str) -> bool:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP"])
 def test_damaged_images_fail_alone(kind: str, workshop: Path, tmp_path: Path, tell: Tell) -> None:
-    count, good = 300 * TIMES, str(workshop / "good.png")
+    count, good = 200 * TIMES, str(workshop / "good.png")
     names = []
     mend = {"PNG": mend_png}.get(kind, bytes)
     for i, content in enumerate(mutants(images(kind), count, 1000 * len(kind), mend)):
@@ -307,7 +307,7 @@ def test_damaged_models_are_refused_or_score_as_before(
         source = tmp_path / "model.npz"
         catclf.save(stacked_model(), source)
     original = source.read_bytes()
-    count = {"pixels": 300, "stacked": 150}[kind] * TIMES
+    count = {"pixels": 200, "stacked": 80}[kind] * TIMES
     for i, content in enumerate(mutants([original], count, seed=7)):
         (tmp_path / f"{i}.npz").write_bytes(mend_zip(content) if mended else content)
         command = [["predict", image, "-m"], ["inspect", "--format", "json"], ["inspect"]][i % 3]
@@ -322,7 +322,7 @@ def test_damaged_models_are_refused_or_score_as_before(
 
 def test_damaged_models_of_a_network_are_refused_or_score(tmp_path: Path, tell: Tell) -> None:
     """Most of the file are its weights: half of the damage is done to what is around them."""
-    size, count = 128, 60 * TIMES
+    size, count = 128, 40 * TIMES
     rng = np.random.default_rng(3)
     features = NetworkFeatures(size, random_weights())
     w = rng.normal(size=(features.n, 1))
@@ -363,7 +363,7 @@ def test_damaged_data_sets_are_refused_or_read(kind: str, tmp_path: Path, tell: 
     ending = "npz" if kind == "npz" else "h5"
     calls = []
     mend = mend_zip if kind == "npz" else bytes
-    for i, content in enumerate(mutants([training_file(kind)], 100 * TIMES, 11, mend)):
+    for i, content in enumerate(mutants([training_file(kind)], 60 * TIMES, 11, mend)):
         (tmp_path / f"{i}.{ending}").write_bytes(content)
         calls.append(["train", "--data", f"{i}.{ending}", "--size", "8", "--iterations", "2", "-q"])
     check(run_several(calls, tmp_path), f"data set, {kind}", [], tell, 0 if kind == "npz" else 0.01)
