@@ -18,6 +18,7 @@ from catclf.cli.predict.run import Elsewhere, Job
 from catclf.cli.stdout import warn
 from catclf.errors import CatclfError, InputError, ModelError
 from catclf.images.walk import LeftOut
+from catclf.storage.remote import is_remote
 from catclf.terminal.stream import use_colour
 from catclf.text import printable
 
@@ -58,7 +59,7 @@ def run_by_workers(
     from catclf.terminal.progress import counting_results
 
     sent = replace(job, elsewhere=told)
-    where = str(Path.cwd()), load_signed(job.model)[1]
+    where = _meant_from(job, shards), load_signed(job.model)[1]
     with (
         _engine(address, signals) as engine,
         counting_results("scoring images", job.quiet) as on_progress,
@@ -79,6 +80,15 @@ def run_by_workers(
     if failed:
         raise failed[-1]
     return left_out
+
+
+def _meant_from(job: Job, shards: list[Shard]) -> str:
+    """The folder that paths are meant from; none where all of them hold in any folder."""
+    paths = [str(job.model)]
+    for arguments, output in shards:
+        paths += [*arguments, *([] if output is None else [str(output)])]
+    anywhere = all(is_remote(path) or Path(path).is_absolute() for path in paths)
+    return "" if anywhere else str(Path.cwd())
 
 
 @contextmanager
@@ -128,6 +138,9 @@ _folder = Lock()
 @contextmanager
 def _working_in(folder: str) -> Iterator[None]:
     """The folder that relative paths are meant from: a process has one, and so has its turn."""
+    if not folder:
+        yield
+        return
     with _folder:
         before = Path.cwd()
         try:
