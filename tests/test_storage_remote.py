@@ -17,13 +17,12 @@ import catclf
 from catclf.cli.predict.inputs import read_inputs
 from catclf.cli.predict.outputs import Tally
 from catclf.cli.predict.run import Format, Job
-from catclf.cli.predict.shards import pending, stored
+from catclf.cli.predict.shards import named, pending
 from catclf.cli.signals import Signals
 from catclf.datasets import open_dataset, stores_pixels
 from catclf.errors import DataError, OutputError, SettingsError
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.storage import files, remote, sending
-from catclf.storage.patterns import expanded
 from catclf.text import printable, url_of
 from catclf.training import Settings
 
@@ -98,7 +97,7 @@ def scored(names: list[str], output: Path, *, recursive: bool = False) -> Tally:
     job = Job(Path("model.npz"), False, recursive, None, Format.TSV, None, False, True)
     tally = Tally(lambda line: None)
     with Signals() as signals:
-        shards = pending(stored(expanded(names)), output, job.ending, None)
+        shards = pending(named(names), output, job.ending, None)
         job.run(shards, Limits(), signals.pause, tally)
     return tally
 

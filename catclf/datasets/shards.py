@@ -15,11 +15,10 @@ from catclf.datasets.dataset import Part
 from catclf.datasets.parts import Kind, part_kind, parts_among
 from catclf.errors import DataError
 from catclf.images.archive import PACKED_ENDINGS
-from catclf.storage import remote
 from catclf.storage.copies import on_disk, renew, state_of
 from catclf.storage.patterns import expanded, is_pattern
 from catclf.storage.remote import is_remote
-from catclf.text import counted, printable, reason
+from catclf.text import counted, printable, reason, url_of
 
 # The number of a shard: 000123, -00000-of-00004, and the hash that Hugging Face writes after it.
 _NUMBER = re.compile(r"[\s._-]*\d+([\s._-]*of[\s._-]*\d+)?(-[0-9a-f]{8,})?$", re.IGNORECASE)
@@ -29,22 +28,16 @@ def files_of(path: Path) -> list[Path]:
     """The files that a path stands for: those of a pattern, else itself. Raises DataError."""
     if not is_pattern(str(path)):
         return [path]
-    names = expanded([str(path)])
-    if is_remote(path):
-        names = [each for name in names for each in _stored(name)]
-    elif names == [str(path)]:
-        names = []
-    if not names:
+    url = url_of(path)
+    try:
+        names = expanded([url], unmatched=not is_remote(path))
+    except OSError as error:
+        raise DataError(
+            f"{printable(error.filename)}: cannot be listed: {reason(error)}"
+        ) from error
+    if names in ([], [url]):
         raise DataError(f"{printable(path)}: there is no file of such a name")
     return [Path(name) for name in names]
-
-
-def _stored(name: str) -> list[str]:
-    """The remote files that a pattern stands for, or the name of one. Raises DataError."""
-    try:
-        return remote.matching(name) if remote.is_pattern(name) else [name]
-    except OSError as error:
-        raise DataError(f"{printable(Path(name))}: cannot be listed: {reason(error)}") from error
 
 
 def part_named(path: Path) -> Kind | None:

@@ -139,8 +139,8 @@ class FileSource:
 
     def containers(self) -> list[str]:
         """The archives that images are in, each once."""
-        held = (self.files[row] for row in range(len(self.files)))
-        return list(dict.fromkeys(each.archive for each in held if isinstance(each, Member)))
+        archives = (each.archive for each in self.files if isinstance(each, Member))
+        return list(dict.fromkeys(archives))
 
     def of(self, rows: Labels) -> Self:
         """Only these rows."""
@@ -152,8 +152,7 @@ class FileSource:
 
     def absolute(self) -> Self:
         """The same images under paths that hold in any folder, called what they are called here."""
-        places = {each.archive: "" for each in self.files if isinstance(each, Member)}
-        places = {each: absolute(each) for each in places}
+        places = {each: absolute(each) for each in self.containers()}
         files = [
             each.within(places[each.archive]) if isinstance(each, Member) else each
             for each in self.files

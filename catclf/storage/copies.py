@@ -39,11 +39,8 @@ class Copy(str):
     @classmethod
     def of(cls, path: AnyPath, on_progress: Progress | None = None) -> Copy:
         """A copy with the ending of its original. Raises OSError."""
-        import tempfile
-
         folder = _folder if _folder is not None and _folder.is_dir() else None
-        descriptor, name = tempfile.mkstemp(f"-{Path(path).name}"[-100:], "catclf-", folder)
-        os.close(descriptor)
+        name = temporary(path, folder)
         copy = cls(name)
         copy._copy = _Removed(name)
         try:
@@ -61,12 +58,22 @@ class _Removed:
     """A file that ends with this object, or with the process."""
 
     def __init__(self, name: str) -> None:
-        finalize(self, _remove, name)
+        finalize(self, discard, name)
 
 
-def _remove(name: str) -> None:
+def temporary(path: AnyPath, folder: Path | None = None) -> str:
+    """The name of a new file for what belongs at ``path``, with its ending. Raises OSError."""
+    import tempfile  # takes 5 ms, and few runs need it
+
+    descriptor, name = tempfile.mkstemp(f"-{Path(path).name}"[-100:], "catclf-", folder)
+    os.close(descriptor)
+    return name
+
+
+def discard(path: AnyPath) -> None:
+    """Remove a file on disk, if it can be."""
     with suppress(OSError):
-        Path(name).unlink()
+        Path(path).unlink()
 
 
 class _Copied(NamedTuple):

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from catclf.errors import OutputError
-from catclf.storage import remote, sending
+from catclf.storage import copies, remote, sending
+from catclf.storage.copies import discard
 from catclf.text import printable, reason
 
 
@@ -110,7 +111,7 @@ def _renamed(path: Path) -> Iterator[Path]:
         with suppress(OSError):  # not every system can open folders
             _sync(target.parent)
     except BaseException as error:
-        _forget(temporary)
+        discard(temporary)
         if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             raise OutputError(
                 f"{printable(path)}: cannot be written: {reason(error)}; nothing was replaced"
@@ -120,19 +121,15 @@ def _renamed(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _sent(path: Path, kept: bool) -> Iterator[Path]:
-    import tempfile  # takes 5 ms, and few runs need it
-
     shown = printable(path)
     try:
-        descriptor, name = tempfile.mkstemp(f"-{path.name}"[-100:], "catclf-")
-        os.close(descriptor)
+        temporary = Path(copies.temporary(path))
     except OSError as error:
         raise OutputError(f"{shown}: no temporary file can be made: {reason(error)}") from error
-    temporary = Path(name)
     try:
         yield temporary
     except BaseException as error:
-        _forget(temporary)
+        discard(temporary)
         if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             raise OutputError(
                 f"{shown}: cannot be made in {temporary.parent}: {reason(error)} (TMPDIR names "
@@ -146,12 +143,12 @@ def _sent(path: Path, kept: bool) -> Iterator[Path]:
         if kept:
             where = f"; the file is kept as {printable(_moved_here(temporary))}"
         else:
-            _forget(temporary)
+            discard(temporary)
         if isinstance(error, OSError):
             raise OutputError(f"{shown}: cannot be written: {_why(error)}{where}") from error
         error.add_note(f"{shown} was not sent{where}")  # of a run that is interrupted
         raise
-    _forget(temporary)
+    discard(temporary)
 
 
 def _moved_here(temporary: Path) -> Path:
@@ -163,15 +160,10 @@ def _moved_here(temporary: Path) -> Path:
         try:
             shutil.move(temporary, here)
         except OSError:
-            _forget(here)
+            discard(here)
             raise
         return here
     return temporary
-
-
-def _forget(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()
 
 
 def _why(error: OSError) -> str:
@@ -217,8 +209,8 @@ def same(path: Path, other: Path) -> bool:
 
 
 def _beside(path: Path) -> Path:
-    """A short name, free with near certainty, in the folder of the file that will be replaced."""
-    return Path(os.path.realpath(path)).parent / f".catclf-{os.urandom(8).hex()}.tmp"
+    """A free name in the folder of the file that will be replaced."""
+    return Path(os.path.realpath(path)).parent / sending.free_name()
 
 
 def _sync(path: Path) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from itertools import product
 
 from catclf.errors import SettingsError
-from catclf.text import printable
+from catclf.storage.remote import WEB, is_remote, matching
+from catclf.text import printable, reason, url_of
 
 PATTERNS_LIMIT = 1_000_000  # names that a range in braces may stand for
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -17,15 +18,22 @@ _MAGIC = re.compile(r"[*?\[]")
 
 def is_pattern(name: str) -> bool:
     """Whether a name that no file has stands for others."""
-    return bool(_RANGE.search(name) or _MAGIC.search(name)) and not os.path.lexists(name)
+    return bool(_RANGE.search(name) or _has_magic(name)) and not os.path.lexists(name)
 
 
-def expanded(arguments: Sequence[str]) -> list[str]:
+def _has_magic(name: str) -> bool:
+    """Whether there are signs for others; in an address of the web they are letters."""
+    return bool(_MAGIC.search(name)) and not url_of(name).startswith(WEB)
+
+
+def expanded(arguments: Sequence[str], *, unmatched: bool = True) -> list[str]:
     """The arguments with patterns as the names that they stand for, in order.
 
     ``{000..123}`` is every number of that range, with its zeros; ``*``, ``?`` and ``[…]`` are
-    matched with files. An argument that is a file, or that matches nothing, stays as it is.
-    Raises SettingsError for a range of more than ``PATTERNS_LIMIT`` numbers.
+    matched with files, on disk or in a store. An argument that is a file stays as it is, and so
+    does one that matches nothing, unless these are not wanted. Raises SettingsError for a range of
+    more than ``PATTERNS_LIMIT`` numbers, and OSError with the name of a pattern whose store cannot
+    be listed.
     """
     names: list[str] = []
     for argument in arguments:
@@ -33,14 +41,21 @@ def expanded(arguments: Sequence[str]) -> list[str]:
             names.append(argument)
             continue
         for name in _without_ranges(argument):
-            names += _matching(name) or [name]
+            names += _matching(name) or ([name] if unmatched or not _has_magic(name) else [])
     return names
 
 
 def _matching(name: str) -> list[str]:
+    if not _has_magic(name):
+        return []
+    if is_remote(name):
+        try:
+            return matching(name)
+        except OSError as error:
+            raise OSError(error.errno, reason(error), name) from error
     from glob import glob
 
-    return sorted(glob(name, recursive=True)) if _MAGIC.search(name) else []  # noqa: PTH207
+    return sorted(glob(name, recursive=True))  # noqa: PTH207
 
 
 def _without_ranges(argument: str) -> list[str]:

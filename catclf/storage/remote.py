@@ -31,13 +31,6 @@ def is_remote(path: AnyPath) -> bool:
     return has_scheme(path) and not os.path.lexists(path)
 
 
-def is_pattern(path: AnyPath) -> bool:
-    """Whether a path is remote and has ``*``, ``?`` or ``[`` in it, but for those of the web."""
-    text = os.fspath(path)
-    web = text.startswith(("http:/", "https:/"))  # a question mark begins a query there
-    return not web and is_remote(text) and any(sign in text for sign in "*?[")
-
-
 def require_library(path: AnyPath) -> None:
     """Raise SettingsError where a library that the scheme of a path needs is missing."""
     if is_remote(path):

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from catclf.storage.copies import discard
 from catclf.storage.remote import WEB, AnyPath, is_disk, place, protocols
 from catclf.text import url_of
 
@@ -24,13 +25,12 @@ def send(copy: Path, path: AnyPath) -> None:
             fs.put_file(str(copy), name)
             return
         # As a file of another name first, for this file system is that of a machine.
-        beside = _beside(str(Path(name).parent))
+        temporary = str(Path(name).with_name(free_name()))
         try:
-            fs.put_file(str(copy), beside)
-            fs.mv(beside, name)
+            fs.put_file(str(copy), temporary)
+            fs.mv(temporary, name)
         except BaseException:
-            with suppress(OSError):
-                Path(beside).unlink()
+            discard(temporary)
             raise
 
 
@@ -59,7 +59,7 @@ def _try_folder(url: str) -> None:
             _try_disk(Path(name))
             return
         _make_folder(fs, name)
-        probe = _beside(name)
+        probe = f"{name}/{free_name()}"
         fs.pipe_file(probe, b"")
         with suppress(Exception):  # who may write need not be allowed to remove
             fs.rm_file(probe)
@@ -69,7 +69,7 @@ def _try_disk(folder: Path) -> None:
     """Raise OSError unless a folder can be written, or made in one that can."""
     while not folder.exists():
         folder = folder.parent
-    probe = Path(_beside(str(folder)))
+    probe = folder / free_name()
     probe.touch()
     probe.unlink()
 
@@ -83,6 +83,6 @@ def _has_folders(fs: Any) -> bool:
     return not _BUCKETS & protocols(fs)
 
 
-def _beside(folder: str) -> str:
-    """A name in a folder that is free with near certainty."""
-    return f"{folder}/.catclf-{os.urandom(8).hex()}.tmp"
+def free_name() -> str:
+    """A short name of a file, free in its folder with near certainty."""
+    return f".catclf-{os.urandom(8).hex()}.tmp"

@@ -144,8 +144,7 @@ def predict(
     address = address_of(cluster, insecure)
     if address is not None and output_dir is None:
         raise SettingsError("--cluster writes one output for each argument: give --output-dir")
-    from catclf.cli.predict.shards import pending, stored
-    from catclf.storage.patterns import expanded
+    from catclf.cli.predict.shards import named, pending
 
     in_folder = output_dir is not None
     job = Job(model, null, recursive, threshold, format, only, print0, quiet, in_folder=in_folder)
@@ -153,7 +152,7 @@ def predict(
     try:
         with Signals() as signals:
             limits = _limits(max_pixels, max_bytes, truncated)
-            given = stored(expanded(paths))
+            given = named(paths)
             shards: list[Shard] = [(given, output)]
             if output_dir is not None:
                 shards = pending(given, output_dir, job.ending, part, quiet)

@@ -13,8 +13,8 @@ from pathlib import Path
 from catclf.cli.predict.outputs import FAILED, failed_mark
 from catclf.cli.stdout import warn
 from catclf.errors import InputError, OutputError, SettingsError
-from catclf.storage.patterns import is_pattern as is_name_pattern
-from catclf.storage.remote import is_pattern, is_remote, matching, names_in
+from catclf.storage.patterns import expanded, is_pattern
+from catclf.storage.remote import is_remote, names_in
 from catclf.text import counted, printable, reason
 
 _PART = re.compile(r"([1-9]\d{0,8})/([1-9]\d{0,8})")
@@ -38,7 +38,7 @@ def pending(
     folder cannot be made.
     """
     for argument in arguments:
-        if is_pattern(argument) or (not is_remote(argument) and is_name_pattern(argument)):
+        if is_pattern(argument):
             raise InputError(f"{printable(argument)}: there is no file of such a name")
     k, n = part_of(part) if part is not None else (1, 1)
     outputs: dict[str, str] = {}
@@ -88,12 +88,11 @@ def _name(argument: str) -> str:
     return name
 
 
-def stored(names: Sequence[str]) -> list[str]:
-    """The names with patterns of URLs as the URLs that are there. Raises InputError."""
-    found: list[str] = []
-    for name in names:
-        try:
-            found += (matching(name) if is_pattern(name) else []) or [name]
-        except OSError as error:
-            raise InputError(f"{printable(name)}: cannot be listed: {reason(error)}") from error
-    return found
+def named(arguments: Sequence[str]) -> list[str]:
+    """The arguments with patterns as the names that they stand for. Raises InputError."""
+    try:
+        return expanded(arguments)
+    except OSError as error:
+        raise InputError(
+            f"{printable(error.filename)}: cannot be listed: {reason(error)}"
+        ) from error
