@@ -1,10 +1,15 @@
-"""The rules of the house, read from the source: rooms, floors, doors, sizes, and who may speak."""
+"""The rules of the house, read from the source: rooms, floors, doors, sizes, and who may speak.
+
+The tables at the top are meant to be edited with the code.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -14,32 +19,47 @@ import pytest
 from conftest import ROOT
 
 import catclf
+from scripts.lib.size import sizes, total
 
 PACKAGE = ROOT / "catclf"
-LINES_MAX, BODY_MAX = 350, 40
+# What scripts/size prints may not exceed these.
+CATCLF_MAX, MODULES_MAX, TESTS_MAX, SCRIPTS_MAX = 21_700, 205, 21_700, 3_600
+BODY_MAX = 40  # lines of a function below its docstring
 
-# Each outside library is imported in these modules alone, and each line says so with a noqa.
+# Each outside library is imported in these modules alone, and each line says so with a noqa. A name
+# or pattern that no file has is allowed, so that a door can be moved.
 DOORS = {
-    "dask": ("cluster/engine.py",),
-    "distributed": ("cluster/engine.py",),
-    "fsspec": ("storage/remote.py",),
-    "PIL": ("images/decode.py", "images/png.py", "images/tones.py"),
-    "h5py": ("datasets/hdf5.py", "datasets/hdf5_apart.py", "datasets/hdf5_write.py"),
-    "llvmlite": ("features/numba_kernels.py",),
-    "numba": ("features/numba_kernels.py", "objective/numba_kernels.py"),
-    "pillow_heif": ("images/decode.py",),
-    "onnx": ("export/graph.py",),
-    "pyarrow": ("storage/parquet.py",),
-    "rich": ("terminal/markdown.py", "terminal/progress.py"),
-    "sklearn": ("sklearn.py",),
-    "threadpoolctl": ("parallel.py",),
+    "dask": "cluster/engine.py",
+    "distributed": "cluster/engine.py",
+    "fsspec": "storage/remote.py storage/location.py",
+    "h5py": "datasets/hdf5*.py",
+    "llvmlite": "features/*kernels.py",
+    "numba": "features/*kernels.py objective/*kernels.py training/*kernels.py",
+    "onnx": "export/graph.py export/onnx*.py",
+    "PIL": "images/decode.py images/png.py images/tones.py",
+    "pillow_heif": "images/decode.py",
+    "pyarrow": "storage/parquet.py",
+    "rich": "terminal/markdown.py terminal/progress.py",
+    "sklearn": "sklearn.py",
+    "threadpoolctl": "parallel.py maths/threads.py",
+    "typer": "cli/*",
 }
+WITHOUT_NOQA = {"typer"}  # ruff cannot lift a ban for one folder
 # A package's face hands names on, but for these.
 FACES_WITH_CODE = {
     "__init__.py": "public names are loaded when they are used",
     "cli/__init__.py": "what is set before anything is loaded",
     "cli/data/__init__.py": "a group of commands",
 }
+# Circles of imports inside a room, those within functions included. None may be added.
+CIRCLES = [
+    {"cli.completion", "cli.help"},
+    {"cli.predict.inputs", "cli.predict.remote"},
+    {"datasets.decoded", "datasets.sources"},
+    {"datasets.folders", "datasets.metadata", "datasets.parts", "datasets.table"},
+    {"model.model", "model.summary"},
+]
+SPEAK_OF_OPTIONS = "cli/* training/settings.py"  # the help of each setting stands with it
 
 
 class Import(NamedTuple):
@@ -126,53 +146,85 @@ def test_imports_point_to_lower_floors() -> None:
     assert "cli" not in {target for room, target, _ in arrows() if room != "__main__"}
 
 
-def test_no_module_waits_for_itself_to_be_loaded() -> None:
-    """Imports at the top of modules, between the modules of a room, too, have no circle."""
+def graph(lazy: bool) -> dict[str, set[str]]:
+    """The modules of the package that each one imports, with those within functions or without."""
     names = {
         shown(path).removesuffix(".py").removesuffix("/__init__").replace("/", "."): path
         for path in sources()
     }
-    graph = {
+    return {
         name: {
             module.removeprefix("catclf.")
             for found in imports(path)
-            if not found.lazy
+            if lazy or not found.lazy
             for module in found.modules
             if module.removeprefix("catclf.") in names
         }
         for name, path in names.items()
     }
-    assert len(list(TopologicalSorter(graph).static_order())) == len(names)
 
 
-@pytest.mark.parametrize("library", [*DOORS, "typer"])
+def test_no_module_waits_for_itself_to_be_loaded() -> None:
+    """Imports at the top of modules, between the modules of a room, too, have no circle."""
+    loaded = graph(lazy=False)
+    assert len(list(TopologicalSorter(loaded).static_order())) == len(loaded)
+
+
+def test_modules_form_no_circle() -> None:
+    """Two modules that import each other, also within functions, are one module or three."""
+    edges = graph(lazy=True)
+    reached: dict[str, set[str]] = {}
+    for name in edges:
+        found, waiting = set[str](), list(edges[name])
+        while waiting:
+            each = waiting.pop()
+            if each not in found:
+                found.add(each)
+                waiting += edges[each]
+        reached[name] = found
+    circles = {
+        frozenset(other for other in found if name in reached[other])
+        for name, found in reached.items()
+        if name in found
+    }
+    new = [
+        sorted(circle)
+        for circle in circles
+        if len(circle) > 1 and not any(circle <= known for known in CIRCLES)
+    ]
+    assert new == []
+
+
+def is_one_of(path: Path, patterns: str) -> bool:
+    return any(fnmatch(shown(path), pattern) for pattern in patterns.split())
+
+
+@pytest.mark.parametrize("library", DOORS)
 def test_outside_libraries_stay_behind_their_doors(library: str) -> None:
     for path in sources():
         lines = path.read_text().splitlines()
         for found in imports(path):
-            if not any(module.split(".")[0] == library for module in found.modules):
-                continue
-            where = f"{shown(path)}:{found.line}"
-            if library == "typer":
-                assert shown(path).startswith("cli/"), where
-            else:
-                assert shown(path) in DOORS[library], where
-                assert "noqa" in lines[found.line - 1], where
+            if any(module.split(".")[0] == library for module in found.modules):
+                where = f"{shown(path)}:{found.line}"
+                assert is_one_of(path, DOORS[library]), where
+                assert library in WITHOUT_NOQA or "noqa" in lines[found.line - 1], where
 
 
 def test_no_other_library_is_used() -> None:
-    import sys
-
-    known = {*sys.stdlib_module_names, *DOORS, "catclf", "numpy", "typer"}
+    known = {*sys.stdlib_module_names, *DOORS, "catclf", "numpy"}
     used = {
         module.split(".")[0] for path in sources() for i in imports(path) for module in i.modules
     }
     assert used <= known
 
 
-def test_no_module_is_longer_than_its_limit() -> None:
-    long = {shown(path): len(path.read_text().splitlines()) for path in sources()}
-    assert {name: lines for name, lines in long.items() if lines > LINES_MAX} == {}
+def test_the_whole_stays_within_its_budget() -> None:
+    rows = sizes()
+    package, tests, scripts = (total(rows, top) for top in ("catclf", "tests", "scripts"))
+    assert package["code"] <= CATCLF_MAX
+    assert package["modules"] <= MODULES_MAX
+    assert tests["code"] <= TESTS_MAX
+    assert scripts["code"] <= SCRIPTS_MAX
 
 
 def test_no_function_is_longer_than_its_limit() -> None:
@@ -201,7 +253,7 @@ def test_only_the_command_line_speaks_of_options_and_prints() -> None:
     # Two dashes before a letter, but for the custom properties of CSS: --ink:… and var(--ink).
     option = re.compile(r"(?<!var\()(?<!pip install )(?<![\w-])--[a-z][\w-]*(?![\w-]*:)")
     for path in sources():
-        if shown(path).startswith("cli/"):
+        if is_one_of(path, SPEAK_OF_OPTIONS):
             continue
         text = path.read_text()
         assert option.findall(text) == [], shown(path)
