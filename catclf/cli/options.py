@@ -67,7 +67,7 @@ Size = Annotated[
         max=1024,
         help="Height and width of the images.",
         show_default="that of stored images; else 64, or if they have more 128 for stacked and "
-        "224 for network",
+        "256 for network",
         rich_help_panel=DATA,
     ),
 ]

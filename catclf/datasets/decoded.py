@@ -1,6 +1,6 @@
 """Image files whose pixels are not kept: made into rows as they are decoded, and decoded anew.
 
-Photographs of 224 pixels take 150 kB each, so that a few thousand would fill the memory. Features
+Photographs of 256 pixels take 197 kB each, so that a few thousand would fill the memory. Features
 that learn nothing from them can be made of a block at a time.
 """
 

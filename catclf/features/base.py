@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Rows = NDArray[np.float32]
 KINDS = ("pixels", "hog", "patches", "stacked", "network")
 LEARNED_KINDS = ("patches", "stacked")  # learned from the images of the data set
-DEFAULT_SIZES = {"stacked": 128, "network": 224}  # of larger image files; 64 for other kinds
+DEFAULT_SIZES = {"stacked": 128, "network": 256}  # of larger image files; 64 for other kinds
 OnProgress = Callable[[int, int], None]
 # Progress of a named phase of the work.
 Phase = Callable[[str], AbstractContextManager[OnProgress]]

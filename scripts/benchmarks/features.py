@@ -172,7 +172,7 @@ def features(
             size = output.stat().st_size
         known, encodings = None, None
         if kind == "network":
-            animals = open_dataset(pets, reading=Reading(size=224))
+            animals = open_dataset(pets, reading=Reading(size=DEFAULT_SIZES["network"]))
             known, encodings = Encodings.of(distinct), Encodings.of(animals)
             curve = f"\n\n{learning_curve(encodings)}"
         cells = [kind, test.accuracy(), f"{test.auc:.3f}"]

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as a list of convolutions.
+"""EfficientNet-Lite2 as a list of convolutions.
 
 M. Tan and Q. V. Le, "EfficientNet: rethinking model scaling for convolutional neural networks",
 ICML 2019; "Lite" leaves out squeeze-and-excitation and uses ReLU6 instead of swish. A block is a
@@ -13,21 +13,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-NAME = "efficientnet-lite0"
+NAME = "efficientnet-lite2"
 FEATURES = 1280  # channels of the last convolution, whose means are the features
 CLASSES = 1000  # of ImageNet, which only the classifier head has
-SIDE = 224  # pixels along a side of the images that the network was trained on
+SIDE = 256  # pixels along a side of the images, usually; the network was trained on 260
 CENTER, SCALE = 127.0, 128.0  # a pixel p enters the network as (p - 127) / 128
 
 # repeats, kernel, stride of the first, expansion, output channels
 _STAGES = (
     (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
+    (3, 3, 2, 6, 24),
+    (3, 5, 2, 6, 48),
+    (4, 3, 2, 6, 88),
+    (4, 5, 1, 6, 120),
+    (5, 5, 2, 6, 208),
+    (1, 3, 1, 6, 352),
 )
 _STEM = 32  # output channels of the first convolution
 

