@@ -1,36 +1,15 @@
-"""``catclf export``: a graph, a table of weights, and what is refused."""
+"""``catclf export``: a graph, a page, and what is refused."""
 
 from __future__ import annotations
 
-import csv
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run, make_images, paint
+from conftest import Run, paint
 
 import catclf
-
-
-def test_a_table_of_weights_scores_as_the_model(model: Path, run: Run, tmp_path: Path) -> None:
-    trained = catclf.load(model)
-    rng = np.random.default_rng(0)
-    w = rng.normal(size=(12288, 1))
-    catclf.save(catclf.Model(w, 0.25, trained.preprocess), model)
-    result = run("export", model, "-o", "weights.csv")
-    assert (result.code, result.stderr) == (0, "")
-    assert result.stdout.startswith("weights.csv: weights-csv, ")
-    with (tmp_path / "weights.csv").open(newline="") as file:
-        header, bias, *rows = csv.reader(file)
-    assert header == ["row", "column", "channel", "weight"]
-    image, _ = make_images(1, size=64)
-    z = float(bias[3])
-    for row, column, channel, weight in rows:
-        place = ("red", "green", "blue").index(channel)
-        z += float(weight) * image[0, int(row), int(column), place] / 255
-    assert bias[:3] == ["", "", "bias"]
-    np.testing.assert_allclose(z, catclf.load(model).scores(image)[0, 0], rtol=1e-12)
 
 
 def test_a_graph_scores_as_predict(model: Path, run: Run, tmp_path: Path) -> None:
@@ -66,14 +45,11 @@ def test_without_a_name_the_ending_is_that_of_the_format(
     model: Path, run: Run, tmp_path: Path
 ) -> None:
     assert run("export", model, "--format", "html").stdout.startswith("model.html: html, ")
-    assert run("export", model, "--format", "weights-csv", "-q").code == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        *("model.csv", "model.html", "model.npz")
-    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*("model.html", "model.npz")]
 
 
 def test_the_format_goes_before_the_ending_and_quiet_is_silent(model: Path, run: Run) -> None:
-    result = run("export", model, "-o", "weights.txt", "--format", "weights-csv", "-q")
+    result = run("export", model, "-o", "try.txt", "--format", "html", "-q")
     assert (result.code, result.stdout, result.stderr) == (0, "", "")
 
 
@@ -82,11 +58,10 @@ def test_the_format_goes_before_the_ending_and_quiet_is_silent(model: Path, run:
     [
         (
             ("model.npz", "-o", "model.txt"),
-            "cannot tell the format: end it in .onnx, .html or .csv, or give --format",
+            "cannot tell the format: end it in .onnx or .html, or give --format",
         ),
         (("none.npz",), "none.npz: no such file or directory: train one first"),
         (("model.npz", "-o", "model.npz", "--format", "onnx"), "is another file of this run"),
-        (("hog.npz", "-o", "weights.csv"), "this model has features hog"),
         (("hog.npz", "-o", "try.html"), "a page is for models of pixels or patches, and"),
     ],
 )

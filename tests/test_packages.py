@@ -21,7 +21,6 @@ import catclf
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 VERSION = catclf.__version__
 INFO = f"catclf-{VERSION}.dist-info"
-MAN_PAGE = f"catclf-{VERSION}.data/data/share/man/man1/catclf.1"
 SIZE_MAX = 4 * 2**20  # bytes of each, compressed; most of them are the drawings
 
 
@@ -82,10 +81,7 @@ def test_the_wheel_holds_the_package_and_the_drawings_alone(built: tuple[Path, P
         ]
         for name in ("train.h5", "test.h5"):
             assert archive.read(f"catclf/data/{name}") == (ROOT / "data" / name).read_bytes()
-        page = archive.read(MAN_PAGE).decode()
-    assert page.startswith('\'\\" t\n.TH "CATCLF" "1"')
-    assert page.endswith("\n")
-    inside = {name for name in names if not name.startswith(INFO)} - {MAN_PAGE}
+    inside = {name for name in names if not name.startswith(INFO)}
     assert inside == sources() | {"catclf/data/train.h5", "catclf/data/test.h5"}
     assert "catclf/py.typed" in inside
 

@@ -17,14 +17,8 @@ from catclf.text import counted, printable
 if TYPE_CHECKING:
     from catclf.model import Model
 
-Format = Literal["onnx", "html", "weights-csv"]
-ENDINGS: dict[str, Format] = {
-    ".onnx": "onnx",
-    ".html": "html",
-    ".htm": "html",
-    ".csv": "weights-csv",
-}
-DEFAULTS: dict[Format, str] = {"onnx": ".onnx", "html": ".html", "weights-csv": ".csv"}
+Format = Literal["onnx", "html"]
+ENDINGS: dict[str, Format] = {".onnx": "onnx", ".html": "html", ".htm": "html"}
 
 
 def export(
@@ -35,7 +29,7 @@ def export(
             "--output",
             "-o",
             help="File to write.",
-            show_default="model.onnx; .html or .csv after --format",
+            show_default="model.onnx, or model.html after --format",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -44,14 +38,14 @@ def export(
         typer.Option(
             help="onnx: a graph from images to label and probability, for any ONNX runtime; needs "
             "the extra onnx. html: a page that scores images in any browser, for pixels and "
-            "patches. weights-csv: a table of the weights of pixels.",
+            "patches.",
             show_default="by the ending of --output",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write a model as an ONNX graph, as a page to try it, or as a table of its weights.
+    """Write a model as an ONNX graph, or as a page to try it.
 
     The graph takes images of the model's size as uint8, and holds everything after that, whatever
     the features. What is to be done to an image first stands in it.
@@ -64,13 +58,12 @@ def export(
     from catclf.model.file import load
 
     if output is None:
-        output = Path("model").with_suffix(DEFAULTS[format or "onnx"])
+        output = Path("model").with_suffix(f".{format or 'onnx'}")
     kind = format or ENDINGS.get(output.suffix.lower())
     if kind is None:
-        endings = ".onnx, .html or .csv"
         raise SettingsError(
-            f"--output {printable(output)}: cannot tell the format: end it in {endings}, or give "
-            "--format"
+            f"--output {printable(output)}: cannot tell the format: end it in .onnx or .html, "
+            "or give --format"
         )
     require_output(output, [model])
     trained = load(model)
@@ -79,11 +72,9 @@ def export(
         file.write(content)
     if not quiet:
         size = trained.preprocess.size
-        takes = {
-            "onnx": f"images uint8 (N, {size}, {size}, 3)",
-            "html": "images in any browser",
-            "weights-csv": "pixels / 255",
-        }[kind]
+        takes = (
+            f"images uint8 (N, {size}, {size}, 3)" if kind == "onnx" else "images in any browser"
+        )
         put(f"{printable(output)}: {kind}, {counted(len(content), 'byte', ',')}, for {takes}\n")
 
 
@@ -93,6 +84,6 @@ def _content(kind: Format, model: Model, name: str) -> bytes:
         from catclf.report import scoring_page
 
         return scoring_page(model, name).encode("utf-8")
-    from catclf import export as writers
+    from catclf.export import to_onnx
 
-    return writers.to_onnx(model) if kind == "onnx" else writers.to_csv(model).encode("ascii")
+    return to_onnx(model)

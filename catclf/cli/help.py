@@ -28,13 +28,6 @@ def help(
             show_default="the list of topics",
         ),
     ] = None,
-    man: Annotated[
-        bool,
-        typer.Option(
-            "--man",
-            help="Print a manual page for man: of all commands, or of the topic or command.",
-        ),
-    ] = False,
 ) -> None:
     """Show a page of the documentation, or the list of its topics.
 
@@ -43,9 +36,7 @@ def help(
     Example: catclf help pipelines
     """
     pages = read_pages()
-    if man:
-        put(_manual(ctx, topic, pages))
-    elif topic is None:
+    if topic is None:
         put(_list_topics(pages))
     elif topic in pages:
         put(_show_page(pages[topic]))
@@ -84,21 +75,6 @@ def _show_page(page: str) -> str:
     from catclf.terminal.markdown import render
 
     return render(text, sys.stdout)
-
-
-def _manual(ctx: typer.Context, topic: str | None, pages: dict[str, str]) -> str:
-    """A manual page in roff. Raises InputError if the topic is none."""
-    from catclf.cli import manual
-
-    plain = {name: _COMMENT.sub("", page) for name, page in pages.items()}
-    program: Any = ctx.parent and ctx.parent.command
-    if topic is None:
-        return manual.program_manual(program, ctx.parent, plain)
-    if topic in plain:
-        return manual.topic_manual(topic, plain[topic])
-    command = _command(ctx, topic, list(pages))
-    context = command.make_context(topic, [], parent=ctx.parent, resilient_parsing=True)
-    return manual.command_manual(topic, command, context)
 
 
 def _show_command(ctx: typer.Context, name: str, topics: list[str]) -> None:

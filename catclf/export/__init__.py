@@ -1,4 +1,3 @@
-"""A model as other programs take it: an ONNX graph, or a table of weights."""
+"""A model as other programs take it: an ONNX graph."""
 
 from catclf.export.onnx_model import to_onnx as to_onnx
-from catclf.export.weights import to_csv as to_csv

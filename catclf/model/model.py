@@ -123,12 +123,6 @@ class Model:
         """The confusion counts against labels Y (1, m)."""
         return Counts.of(self.scores(images) > self.boundary, Y > 0.5)
 
-    def _repr_html_(self) -> str:
-        """The model at a glance, for notebooks."""
-        from catclf.model.summary import html
-
-        return html(self)
-
     def with_training(self, training: Training) -> Model:
         """The same model with another provenance."""
         return replace(self, training=training)
