@@ -48,12 +48,12 @@ class DecodedImages:
 
     def __getitem__(self, which: slice | NDArray[np.integer[Any]]) -> Pixels:
         """Raises DataError for a file that can no longer be read."""
-        numbers = self._numbers[which].tolist()
+        numbers, limits = self._numbers[which].tolist(), self._source.reading.limits
         images = np.empty((len(numbers), *self.shape[1:]), np.uint8)
         for image, number in zip(images, numbers, strict=True):
             path = self._source.path(number)
             try:
-                image[...] = decode.read(path, self._source.preprocess)
+                image[...] = decode.read(path, self._source.preprocess, limits)
             except ImageError as error:
                 raise DataError(f"{printable(path)}: can no longer be read: {error}") from error
         return images

@@ -6,7 +6,7 @@ With ``label_from="name"`` the class is the beginning of a file's name: ``cat.0.
 
 from __future__ import annotations
 
-import re
+import string
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -90,10 +90,16 @@ def parts_of_tree(root: Folder, reading: Reading | None = None) -> set[Part]:
 
 def label_in_name(name: str) -> str:
     """The class that a file's name begins with: cat for cat.0.jpg; "" for a name without one."""
-    stem = Path(name).stem
-    found = re.match(r"(.*?[^\W\d_])[\s._-]*(?:\(?\d+\)?[\s._-]*)+\D?$", stem)
-    label = found[1] if found else stem
-    return label.strip(" ._-") if re.search(r"[^\W\d_]", label) else ""
+    label = stem = Path(name).stem
+    for numbered in (stem, stem[:-1]):  # a letter may follow the number: cat_12b
+        before = numbered.rstrip(_NUMBERING)
+        if before[-1:].isalpha() and any(map(str.isdigit, numbered[len(before) :])):
+            label = before
+            break
+    return label.strip(" ._-") if any(map(str.isalpha, label)) else ""
+
+
+_NUMBERING = string.digits + string.whitespace + "._-()"
 
 
 def _of_part(root: Folder, layout: Layout, part: Part) -> tuple[Classes, Folder]:

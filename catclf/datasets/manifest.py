@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from catclf.datasets.dataset import MANIFEST, Part
+from catclf.datasets.dataset import MANIFEST, PARTS, Part
 from catclf.errors import DataError
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.storage.files import replacing
@@ -128,8 +128,7 @@ def _manifest(fields: dict[str, Any]) -> Manifest:
     if preprocess.size < 1 or preprocess.fit not in FITS or background != preprocess.background:
         raise ValueError
     parts: dict[Part, PackedPart] = {}
-    names: tuple[Part, ...] = ("train", "test")
-    for name in names:
+    for name in PARTS:
         if name in _of(dict, fields["parts"]):
             parts[name] = _part(_of(dict, fields["parts"][name]))
     classes = tuple(_of(str, each) for each in _of(list, fields["classes"]))

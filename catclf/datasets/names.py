@@ -87,7 +87,7 @@ def _alike(place: Path, part: str, *, last: bool) -> list[str]:
 
 
 class _Listing:
-    """The names of one folder by their keys; the last few folders are kept."""
+    """The names of one folder by their keys; folders are kept until they are let go of."""
 
     _kept: ClassVar[dict[str, _Listing]] = {}
 
@@ -108,8 +108,6 @@ class _Listing:
     def of(cls, place: Path) -> _Listing:
         where = str(place)
         if where not in cls._kept:
-            if len(cls._kept) >= 8:
-                cls._kept.clear()
             cls._kept[where] = cls(place)
         return cls._kept[where]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -85,9 +84,11 @@ def _read_classes(archive: zipfile.ZipFile, keys: list[str], shown: str) -> tupl
 
 def parts(path: Path) -> set[Part]:
     """Which of a training and a test part one archive has."""
-    with suppress(Exception), zipfile.ZipFile(path) as archive:  # reading it will say what is wrong
-        return schema.parts(name.removesuffix(".npy") for name in archive.namelist())
-    return set()
+    try:
+        with zipfile.ZipFile(on_disk(path)) as archive:
+            return schema.parts(name.removesuffix(".npy") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return set()  # reading it will say what is wrong
 
 
 class _Member:

@@ -36,6 +36,7 @@ from catclf.datasets.sources import (
     rows_of,
 )
 from catclf.errors import DataError, OutputError
+from catclf.images.decode import decoders
 from catclf.maths import Pixels
 from catclf.storage.files import replacing_path, require_writable, same
 from catclf.storage.remote import is_remote, names_in, remove
@@ -303,7 +304,10 @@ class Packing:
 
     def _digest(self, first: int, stop: int) -> str:
         """The hash of rows as they are listed: labels, names, and pixels or the files' sizes."""
-        digest = hashlib.sha256(repr((stop - first, self.compression)).encode())
+        decoding: tuple[object, ...] = ()
+        if isinstance(self.source, FileSource):
+            decoding = self.source.reading.limits, decoders()
+        digest = hashlib.sha256(repr((stop - first, self.compression, decoding)).encode())
         digest.update(self.source.labels[first:stop].astype("<i8").tobytes())
         names = self.source.names()
         digest.update(repr(list(names[first:stop]) if names else None).encode())

@@ -25,9 +25,13 @@ _WORDS: dict[Kind, str] = {
     "test": "test|testing|tst|holdout",
     "other": "pred|prediction|predictions|unlabeled|unlabelled|unsup|extra",
 }
-_THING = "set|data|dataset|images?|imgs?|pictures?|photos?|pics|split|part|folder|samples?|seg"
+# No name of a thing is made of others, and digits are taken whole, so that a name can be read in
+# one way only: else the time doubles with each of them.
+_THING = "set|data|images?|imgs?|pictures?|photos?|pics|split|part|folder|samples?|seg"
 _PARTS = {
-    kind: re.compile(rf"(?:(?:{_THING}|my|the)[\s._-]*)*(?:{words})(?:[\s._-]*(?:{_THING}|\d+))*")
+    kind: re.compile(
+        rf"(?:(?:{_THING}|my|the)[\s._-]*+)*(?:{words})(?:[\s._-]*+(?:{_THING}|\d++))*"
+    )
     for kind, words in _WORDS.items()
 }
 # Folders that data sets keep beside each other, and that are no classes.

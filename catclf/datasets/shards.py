@@ -21,7 +21,7 @@ from catclf.storage.remote import is_remote
 from catclf.text import counted, printable, reason, url_of
 
 # The number of a shard: 000123, -00000-of-00004, and the hash that Hugging Face writes after it.
-_NUMBER = re.compile(r"[\s._-]*\d+([\s._-]*of[\s._-]*\d+)?(-[0-9a-f]{8,})?$", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<!\d)\d++(?:[\s._-]*+of[\s._-]*+\d++)?(?:-[0-9a-f]{8,}+)?$", re.IGNORECASE)
 
 
 def files_of(path: Path) -> list[Path]:
@@ -47,7 +47,7 @@ def part_named(path: Path) -> Kind | None:
         if ending and name.lower().endswith(ending.lower()):
             name = name[: -len(ending)]
             break
-    stem = _NUMBER.sub("", name)
+    stem = _NUMBER.sub("", name).rstrip(" ._-")
     return part_kind(stem) if stem else part_kind(path.parent.name)
 
 

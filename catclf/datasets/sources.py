@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -134,8 +135,10 @@ class FileSource:
     def state(self, row: int) -> tuple[int, ...]:
         """Numbers that change with the image's file. Raises OSError."""
         path = self.path(row)
-        place = path.place if isinstance(path, Member) else ()
-        return (*place, *state_of(path.archive if isinstance(path, Member) else path))
+        if isinstance(path, Member):
+            return (*path.place, *state_of(path.archive))
+        status = os.stat(path)  # noqa: PTH116  a row is never remote: only what was typed may be
+        return status.st_size, status.st_mtime_ns
 
     def containers(self) -> list[str]:
         """The archives that images are in, each once."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from catclf.errors import ImageError
-from catclf.images.formats import sniff
+from catclf.images.formats import heif_is_there, sniff
 from catclf.images.member import Member
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.images.repair import PNG, cleaned_png, damaged_chunk, ended_jpeg
@@ -313,6 +313,17 @@ def _from_os(error: OSError) -> ImageError:
 def _first_line(error: BaseException) -> str:
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def decoders() -> tuple[str, ...]:
+    """The versions of what decodes images here: others may make other pixels of a file."""
+    import PIL  # noqa: TID251
+
+    if not heif_is_there():
+        return (PIL.__version__,)
+    import pillow_heif  # noqa: TID251
+
+    return PIL.__version__, pillow_heif.__version__
 
 
 def silence_pillow() -> None:

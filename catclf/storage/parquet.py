@@ -116,6 +116,9 @@ class ParquetFile:
                 array = batch.column(0)
                 if self.columns[column] == "image":
                     (array,) = array.flatten()
+                if self._pa.types.is_dictionary(array.type):
+                    array = array.dictionary_decode()
+                array = array.cast(self._pa.large_binary())  # views have no buffer of their own
             for value in array:
                 buffer = value.as_buffer()
                 if buffer is not None and buffer.size > limit:
@@ -162,14 +165,22 @@ def _kind(pa: Any, type: Any) -> str:
         return "image" if "bytes" in names and _is_bytes(types, names["bytes"]) else "other"
     if _is_bytes(types, type):
         return "bytes"
-    if types.is_string(type) or types.is_large_string(type):
+    if types.is_string(type) or types.is_large_string(type) or _is_view(types, type, "string"):
         return "text"
     is_number = types.is_integer(type) or types.is_boolean(type) or types.is_floating(type)
     return "number" if is_number else "other"
 
 
 def _is_bytes(types: Any, type: Any) -> bool:
-    return bool(types.is_binary(type) or types.is_large_binary(type))
+    if types.is_dictionary(type):
+        type = type.value_type
+    plain = types.is_binary(type) or types.is_large_binary(type)
+    return bool(plain or _is_view(types, type, "binary"))
+
+
+def _is_view(types: Any, type: Any, of: str) -> bool:
+    """Whether a type is a view of texts or of bytes, which pyarrow knows from 16 on."""
+    return bool(getattr(types, f"is_{of}_view", lambda _: False)(type))
 
 
 def _line(error: BaseException) -> str:
