@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catclf.datasets.digests import (
+    NEAR_LIMIT,
+    Digests,
+    Grouping,
+    digests_of,
+    fingerprint,
+    grouping,
+)
 from catclf.errors import DataError, SettingsError
 from catclf.images.preprocess import FITS, Limits, Preprocess
 from catclf.machine import require_workers
@@ -30,7 +37,6 @@ SHARD_ENDINGS = (".zip", ".tar", ".parquet")
 ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS, ".npz", *SHARD_ENDINGS)
 MANIFEST = "catclf-manifest.json"  # folders of images may have a manifest of others
 SOURCE_PIXELS = 250_000_000  # limit of one image: phones make 200 million
-_AT_ONCE = 1 << 24  # bytes of images hashed at a time
 
 
 class BlockEncoder(Protocol):
@@ -93,7 +99,7 @@ class Dataset:
 
     ``images`` is an array, or reads its rows from disk when sliced if it is large. ``classes``
     are the names of labels 0 and 1; ``source`` says where it came from, ``notes`` what the reader
-    decided on its way.
+    decided on its way. Images with equal ``groups`` stay together where the data are divided.
     """
 
     images: Pixels
@@ -103,6 +109,7 @@ class Dataset:
     preprocess: Preprocess = field(default_factory=Preprocess)
     names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    groups: tuple[str, ...] | None = None
 
     @property
     def m(self) -> int:
@@ -127,20 +134,26 @@ class Dataset:
         """How many images have label 1."""
         return int(self.Y.sum())
 
+    def digests(self, near: bool = False) -> Digests:
+        """Digests of all images, with what finds near-duplicates or without; made once."""
+        known: Digests | None = getattr(self.images, "digests", None) or self.__dict__.get(
+            "_digests"
+        )
+        if known is None or (near and not known.near and self.m <= NEAR_LIMIT):
+            known = self.__dict__["_digests"] = digests_of(self.images, near)
+        return known
+
+    def grouping(self, folds: int = 5) -> Grouping:
+        """Which images must stay on one side where the data are divided; see ``digests``."""
+        return grouping(self.digests(near=True), self.Y[0], folds, self.groups)
+
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of shape, classes, pixels and labels: equal for equal data, wherever kept."""
+        """SHA-256 of images, labels, size and classes: equal for equal data, wherever kept."""
         recorded = getattr(self.images, "fingerprint", None)  # of those that were packed
         if recorded and (text := recorded(self.classes)):
             return str(text)
-        known = getattr(self.images, "digest", None)  # of those that were hashed as they came
-        digest = known.copy() if known else pixel_digest(self.images.shape, self.classes)
-        if not known:
-            count = max(1, _AT_ONCE // self.preprocess.n)
-            for start in range(0, self.m, count):
-                digest.update(np.ascontiguousarray(self.images[start : start + count]).data)
-        digest.update(self.Y.astype(np.uint8).data)
-        return str(digest.hexdigest())
+        return fingerprint(self.digests().exact, self.Y[0], self.size, self.classes)
 
     def require_both_classes(self) -> None:
         """Raise DataError when all labels are the same: there is nothing to tell apart."""
@@ -150,11 +163,6 @@ class Dataset:
                 f"{printable(self.source)}: every image is {printable(only)}: "
                 "training needs both classes"
             )
-
-
-def pixel_digest(shape: tuple[int, ...], classes: tuple[str, str]) -> Any:
-    """The start of the hash that is a data set's fingerprint: its pixels are to follow."""
-    return hashlib.sha256(repr((shape, classes)).encode())
 
 
 def is_packed(folder: Path) -> bool:

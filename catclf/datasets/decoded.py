@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.datasets.dataset import BlockEncoder, Labels, pixel_digest
+from catclf.datasets.dataset import BlockEncoder, Labels
+from catclf.datasets.digests import NEAR_LIMIT, Digester, Digests
 from catclf.errors import DataError, ImageError
 from catclf.images import decode
 from catclf.maths import Pixels
@@ -26,7 +27,7 @@ class DecodedImages:
     """Images uint8 (m, size, size, 3) of files, decoded in the calling thread when sliced.
 
     ``encoder`` is what made ``rows`` float32 (m, n) of them as they were read first, or None.
-    ``digest`` is the hash of their pixels with which a fingerprint begins, where it is known.
+    ``digests`` were made as they were read.
     """
 
     def __init__(
@@ -35,10 +36,10 @@ class DecodedImages:
         numbers: Labels,
         encoder: BlockEncoder | None,
         rows: NDArray[np.float32] | None,
-        digest: Any,
+        digests: Digests,
     ) -> None:
         self._source, self._numbers = source, numbers
-        self.encoder, self.rows, self.digest = encoder, rows, digest
+        self.encoder, self.rows, self.digests = encoder, rows, digests
         size = source.preprocess.size
         self.shape = (len(numbers), size, size, 3)
         self.dtype, self.ndim = np.dtype(np.uint8), 4
@@ -62,18 +63,15 @@ class DecodedImages:
         return self[:].astype(dtype or np.uint8, copy=False)
 
 
-def encode_files(
-    source: FileSource, classes: tuple[str, str], encoder: BlockEncoder | None
-) -> tuple[Labels, Any]:
+def encode_files(source: FileSource, encoder: BlockEncoder | None) -> tuple[Labels, Any]:
     """The numbers of the files that can be read, and their images, with their rows."""
-    size, expected = source.preprocess.size, len(source.labels)
-    digest = pixel_digest((expected, size, size, 3), classes)
+    digester = Digester(near=len(source.labels) <= NEAR_LIMIT)
     numbers: list[Labels] = [np.empty(0, np.int64)]
 
     def blocks() -> Iterator[Pixels]:
         for numbers_read, block in source.blocks():
             numbers.append(numbers_read)
-            digest.update(np.ascontiguousarray(block).data)
+            digester.add(block)
             yield block
 
     rows = None
@@ -83,5 +81,4 @@ def encode_files(
     else:
         rows = np.concatenate(list(encoder.encode_blocks(blocks())))
     read = np.concatenate(numbers)
-    known = digest if len(read) == expected else None  # the hash begins with their number
-    return read, DecodedImages(source, read, encoder, rows, known)
+    return read, DecodedImages(source, read, encoder, rows, digester.result())

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from catclf.datasets.dataset import MANIFEST, Labels, Part
-from catclf.datasets.fingerprint import Fingerprint
+from catclf.datasets.digests import Digester, fingerprint
 from catclf.datasets.hdf5_write import fill
 from catclf.datasets.manifest import (
     SHARD,
@@ -33,7 +33,9 @@ from catclf.datasets.sources import (
     ArraySource,
     FileSource,
     Source,
+    choose_positive,
     rows_of,
+    two_classes,
 )
 from catclf.errors import DataError, OutputError
 from catclf.images.decode import decoders
@@ -195,7 +197,7 @@ class Packing:
     source: Source
     compression: str
     shard_images: int
-    _passing: Fingerprint | None = None  # of the images that have passed here, all in their order
+    _passing: Digester | None = None  # of the images that have passed here, all in their order
 
     def run(self, before: PackedPart, elsewhere: Elsewhere | None = None) -> Packed:
         """Write each shard, or keep that of ``before``."""
@@ -226,7 +228,7 @@ class Packing:
     def in_turn(self, older: Mapping[int, Shard]) -> Iterator[tuple[Shard, bool]]:
         """Each shard, and whether it was there already."""
         rows, row, number = _Rows(self.source, len(self.source.labels)), 0, 0
-        self._passing = Fingerprint(self.source, len(self.source.labels))
+        self._passing = Digester()
         while row < len(self.source.labels):
             shard = older.get(row)
             kept = shard is not None and self._keeps(shard, number)
@@ -262,7 +264,7 @@ class Packing:
     def _keeps(self, shard: Shard, number: int) -> bool:
         images = self._whole(shard) if self.suits(shard, number) else None
         if images is not None and self._passing is not None:
-            self._passing.add_rows(images)
+            _pass(images, self._passing)
         return images is not None
 
     def _rows_of(self, shard: Shard) -> PackedRows:
@@ -283,7 +285,7 @@ class Packing:
         name = self._name(number)
         path, source = self.output / name, _ShardSource(self.source, chain([head], blocks))
         if self._passing is not None:
-            source.stream = self._passing.of(source.stream)
+            source.stream = _passed(source.stream, self._passing)
         with replacing_path(path, kept=False) as file:
             labels = fill(file, path, {self.part: source}, self.compression)[self.part]
             size, sha256 = file.stat().st_size, sha256_of(file)
@@ -337,15 +339,37 @@ class Packing:
     def _fingerprint(self, packed: PackedPart, before: PackedPart, labels: Labels) -> None:
         """Note the fingerprint; shards are read again unless all images have passed here."""
         made = self._passing
-        if made is None or not made.is_complete:
+        if made is None or len(made) != packed.images:
             if packed.shards == before.shards and before.fingerprint:
                 packed.fingerprint = before.fingerprint
                 packed.fingerprint_classes = before.fingerprint_classes
                 return
-            made = Fingerprint(self.source, packed.images)
+            made = Digester()
             for shard in packed.shards:
-                made.add_rows(self._rows_of(shard))
-        packed.fingerprint, packed.fingerprint_classes = made.hexdigest(labels), made.classes
+                _pass(self._rows_of(shard), made)
+        source = self.source
+        with suppress(DataError):  # of several classes none is positive by itself
+            positive = choose_positive(source, None)[0]
+            classes, size = two_classes(source.classes, positive), source.preprocess.size
+            index = source.classes.index(positive) if source.classes else 1
+            exact = made.result().exact
+            packed.fingerprint = fingerprint(exact, labels == index, size, classes)
+            packed.fingerprint_classes = classes
+
+
+def _pass(images: PackedRows, digester: Digester) -> None:
+    """Measure images that are read for that."""
+    for start in range(0, len(images), _LOOKED_AT):
+        digester.add(images[start : start + _LOOKED_AT])
+
+
+def _passed(
+    blocks: Iterator[tuple[Labels, Pixels]], digester: Digester
+) -> Iterator[tuple[Labels, Pixels]]:
+    """Blocks of images, which are measured as they pass."""
+    for rows, images in blocks:
+        digester.add(images)
+        yield rows, images
 
 
 # Gives the shards of a part in any order, and whether each was there already; the shards of an

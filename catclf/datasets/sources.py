@@ -243,7 +243,7 @@ def to_dataset(source: Source, reading: Reading) -> Dataset:
     positive, note = choose_positive(source, reading.positive)
     classes = two_classes(source.classes, positive)
     positive_index = source.classes.index(positive) if source.classes else 1
-    rows, images = _gather(source, reading, classes)
+    rows, images = _gather(source, reading)
     names = source.names()
     kept = names if names is None or len(rows) == len(names) else [names[row] for row in rows]
     notes = [*source.notes, *([note] if note else [])]
@@ -323,7 +323,7 @@ def two_classes(classes: tuple[str, ...], positive: str) -> tuple[str, str]:
     return (others[0] if len(others) == 1 else f"non-{positive}"), positive
 
 
-def _gather(source: Source, reading: Reading, classes: tuple[str, str]) -> tuple[Labels, Pixels]:
+def _gather(source: Source, reading: Reading) -> tuple[Labels, Pixels]:
     """All rows that can be read and their images; decoded blocks go straight to their place."""
     m = len(source.labels)
     if isinstance(source, ArraySource):
@@ -331,7 +331,7 @@ def _gather(source: Source, reading: Reading, classes: tuple[str, str]) -> tuple
     if isinstance(source, FileSource) and reading.encoder is not None:
         from catclf.datasets.decoded import encode_files
 
-        return encode_files(source, classes, reading.encoder(source.preprocess.size))
+        return encode_files(source, reading.encoder(source.preprocess.size))
     from catclf.machine import require_memory
 
     size = source.preprocess.size

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.datasets import Dataset
-from catclf.datasets.duplicates import digests
+from catclf.datasets.digests import digests_of
 from catclf.errors import DataError
 from catclf.evaluation.compare import MEASURES, Candidate, Comparison, Plan, Result
 from catclf.machine import cores, require_memory
@@ -51,14 +51,7 @@ class Progress:
 
 def distinct(data: Labelled) -> Indices:
     """The rows whose images do not repeat an earlier row, pixel by pixel, (k,) int64."""
-    seen: set[bytes] = set()
-    rows = []
-    for start in range(0, len(data.images), 64):
-        for row, digest in enumerate(digests(data.images[start : start + 64]), start):
-            if digest not in seen:
-                rows.append(row)
-                seen.add(digest)
-    return np.array(rows, dtype=np.int64)
+    return np.sort(np.unique(digests_of(data.images).exact, return_index=True)[1])
 
 
 def pool(parts: Sequence[Dataset]) -> Dataset:

@@ -15,7 +15,7 @@ from catclf.cli.open_data import (
 )
 from catclf.cli.options import OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath, reads_sources
 from catclf.cli.output_paths import require_no_image
-from catclf.cli.stdout import put
+from catclf.cli.stdout import put, warn
 from catclf.errors import DataError
 from catclf.text import counted, printable
 
@@ -43,9 +43,9 @@ def split(
     Example: catclf data split photos/ -o photos.h5 --test 0.2
     """
     from catclf.datasets import has_both_parts, open_source
+    from catclf.datasets.checks import duplicate_groups, measure
     from catclf.datasets.hdf5_write import require_output, write
     from catclf.datasets.sources import rows_of
-    from catclf.datasets.verify import duplicate_groups, measure
     from catclf.splits import stratified_split
 
     require_output(output, [source])
@@ -58,13 +58,15 @@ def split(
             raise DataError(f"{whole.shown}: has a training and a test part already")
         measured = measure(whole.name, whole)
         warn_of_left_out(whole)
-        groups, _ = duplicate_groups([measured])
-        train, held = stratified_split(measured.labels, groups, test, seed)
+        grouped = duplicate_groups(measured, test)
+        train, held = stratified_split(measured.labels, grouped.groups, test, seed)
         rows = {"train": measured.rows[train], "test": measured.rows[held]}
         written = write(
             output,
             {"train": rows_of(whole, rows["train"]), "test": rows_of(whole, rows["test"])},
         )
     if not quiet:
+        for note in grouped.notes:
+            warn(note)
         for part, labels in written.items():
             put(f"{printable(output)}: {part} {counted(len(labels), 'image')}\n")

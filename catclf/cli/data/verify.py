@@ -17,7 +17,7 @@ from catclf.cli.stdout import put
 from catclf.text import counted, printable
 
 if TYPE_CHECKING:
-    from catclf.datasets.verify import Finding, Part
+    from catclf.datasets.checks import Finding, Part
 
 
 @reads_sources
@@ -32,7 +32,7 @@ def verify(
 
     Example: catclf data verify train.h5 test.h5
     """
-    from catclf.datasets.verify import findings, measure
+    from catclf.datasets.checks import findings, measure
 
     measured = []
     names = [source.name or str(source) for source in sources]
@@ -59,7 +59,7 @@ def _json(parts: list[Part], problems: list[Finding]) -> str:
 
 
 def _text(parts: list[Part], problems: list[Finding]) -> str:
-    from catclf.datasets.duplicates import DISTANCE, LEVELS
+    from catclf.datasets.digests import DISTANCE, LEVELS
 
     total = sum(len(part.rows) for part in parts)
     each = ", ".join(f"{part.label} {len(part.rows)}" for part in parts)

@@ -9,18 +9,23 @@ from itertools import combinations
 from math import sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 
-from catclf.datasets import duplicates
 from catclf.datasets.dataset import Labels
+from catclf.datasets.digests import (
+    EMPTY_STD,
+    Digester,
+    Digests,
+    Grouping,
+    components,
+    grouping,
+    near_pairs,
+)
 from catclf.datasets.names import CAT
 from catclf.datasets.sources import FileSource, Source, choose_positive
 from catclf.maths import Floats, Pixels
 from catclf.metrics.counts import SHARE_DEVIATIONS, SHARE_DIFFERENCE
-from catclf.parallel import blas_threads
 from catclf.text import printable
 
-EMPTY_STD = 3.0  # grey levels: an image whose pixels differ less shows nothing
 SCRAMBLED_CORRELATION = 0.6  # of neighbouring pixels; images have 0.9, scrambled ones under 0.4
 
 
@@ -39,11 +44,18 @@ class Part:
     label: str
     source: Source
     rows: Labels = field(default_factory=lambda: np.zeros(0, np.int64))
-    hashes: duplicates.Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
-    small: Pixels = field(default_factory=lambda: np.zeros((0, 16, 16), np.uint8))
-    digests: list[bytes] = field(default_factory=list)
-    std: Floats = field(default_factory=lambda: np.zeros(0))
+    digests: Digests = field(default_factory=lambda: Digester(near=True).result())
     correlation: float = 1.0
+
+    @property
+    def std(self) -> Floats:
+        """The deviation of each image's grey levels, (m,)."""
+        return np.asarray(self.digests.small.std(axis=(1, 2)))
+
+    @property
+    def is_scrambled(self) -> bool:
+        """Whether neighbouring pixels have little to do with each other."""
+        return self.correlation < SCRAMBLED_CORRELATION
 
     @property
     def labels(self) -> Labels:
@@ -74,20 +86,14 @@ class Part:
 
 def measure(label: str, source: Source) -> Part:
     """Read all images of a part once, in blocks, and keep a few hundred bytes of each."""
-    part = Part(label, source)
-    rows, hashes, small, std, sums = [], [], [], [], np.zeros(6)
-    with blas_threads(1):  # the products are small: waking threads takes ten times as long
-        for block_rows, images in source.blocks():
-            rows.append(block_rows)
-            hashes.append(duplicates.perceptual_hashes(images))
-            small.append(duplicates.thumbnails(images))
-            part.digests += duplicates.digests(images)
-            std.append(small[-1].std(axis=(1, 2)))
-            sums += _neighbour_sums(images)
-    if rows:
-        part.rows, part.hashes = np.concatenate(rows), np.concatenate(hashes)
-        part.small, part.std = np.concatenate(small), np.concatenate(std)
-        part.correlation = _correlation(sums)
+    part, digester = Part(label, source), Digester(near=True)
+    rows, sums = [np.zeros(0, np.int64)], np.zeros(6)
+    for block_rows, images in source.blocks():
+        rows.append(block_rows)
+        digester.add(images)
+        sums += _neighbour_sums(images)
+    part.rows, part.digests = np.concatenate(rows), digester.result()
+    part.correlation = _correlation(sums)
     return part
 
 
@@ -102,38 +108,37 @@ def findings(parts: Sequence[Part], smallest: int) -> Iterator[Finding]:
     yield from _balance(parts)
 
 
-def duplicate_groups(parts: Sequence[Part]) -> tuple[NDArray[np.int64], list[tuple[int, int]]]:
-    """A group number for each image of all parts in turn, and the pairs of near-duplicates.
-
-    Equal images form a group without being compared; nearly empty ones, and those of a part whose
-    pixels are scrambled, which all look alike, are only equal or not.
-    """
-    digests = [digest for part in parts for digest in part.digests]
-    first: dict[bytes, int] = {}
-    exact = [(first.setdefault(digest, i), i) for i, digest in enumerate(digests)]
-    telling = np.concatenate(
-        [(part.std >= EMPTY_STD) & (not _is_scrambled(part)) for part in parts]
-    )
-    alone = np.array([i for i in first.values() if telling[i]], dtype=np.int64)
-    hashes = np.concatenate([part.hashes for part in parts])[alone]
-    small = np.concatenate([part.small for part in parts])[alone]
-    near = [(int(alone[i]), int(alone[j])) for i, j in duplicates.near_pairs(hashes, small)]
-    return duplicates.groups(len(digests), [*exact, *near]), near
+def duplicate_groups(part: Part, fraction: float) -> Grouping:
+    """Which images of a part must stay together where ``fraction`` of it is held out."""
+    telling = np.full(len(part.rows), not part.is_scrambled)
+    folds = max(2, round(1 / max(min(fraction, 1 - fraction), 1e-3)))
+    return grouping(part.digests, part.labels, folds, telling=telling)
 
 
 def _repeated(parts: Sequence[Part]) -> Iterator[Finding]:
+    """Equal images, then near-duplicates.
+
+    Of equal images the first is compared with others; nearly empty ones, and those of a part whose
+    pixels are scrambled, which all look alike, are only equal or not.
+    """
     where = [(part, index) for part in parts for index in range(len(part.rows))]
-    _, near = duplicate_groups(parts)
-    joined = duplicates.groups(len(where), near).tolist()
+    if not where:
+        return
+    exact = np.concatenate([part.digests.exact for part in parts])
+    first, inverse = np.unique(exact, return_index=True, return_inverse=True)[1:]
     same = defaultdict(list)
-    for number, (part, index) in enumerate(where):
-        same[part.digests[index]].append(number)
+    for number, original in enumerate(first[inverse].tolist()):
+        same[original].append(number)
     for members in same.values():
         if len(members) > 1:
             yield _repeat("same", [where[number] for number in members])
-    alike = defaultdict(list)
-    for number in sorted({number for pair in near for number in pair}):
-        alike[joined[number]].append(number)
+    telling = [(part.std >= EMPTY_STD) & (not part.is_scrambled) for part in parts]
+    alone = np.sort(first[np.concatenate(telling)[first]])
+    hashes = np.concatenate([part.digests.hashes for part in parts])[alone]
+    near = near_pairs(hashes, np.concatenate([part.digests.small for part in parts])[alone])
+    joined, alike = components(len(alone), near), defaultdict(list)
+    for place in sorted({place for pair in near for place in pair}):
+        alike[int(joined[place])].append(int(alone[place]))
     for members in alike.values():
         yield _repeat("similar", [where[number] for number in members])
 
@@ -208,16 +213,12 @@ def _empty(part: Part) -> Iterator[Finding]:
 
 
 def _scrambled(part: Part) -> Iterator[Finding]:
-    if _is_scrambled(part):
+    if part.is_scrambled:
         yield Finding(
             "scrambled",
             f"scrambled pixels: neighbours in {part.label} correlate {part.correlation:.2f}, "
             "in images about 0.9: was X made with reshape(-1, m) instead of reshape(m, -1).T?",
         )
-
-
-def _is_scrambled(part: Part) -> bool:
-    return part.correlation < SCRAMBLED_CORRELATION
 
 
 def _neighbour_sums(images: Pixels) -> Floats:

@@ -1,7 +1,8 @@
-"""Images that are the same or nearly: hashes, pairs and groups."""
+"""Images that are the same or nearly: digests, pairs, groups, overlaps and fingerprints."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 from itertools import combinations
 from pathlib import Path
@@ -14,15 +15,20 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance
 
-from catclf.datasets.duplicates import (
+from catclf.datasets.digests import (
     DISTANCE,
+    KEPT,
     LEVELS,
-    digests,
-    grey,
-    groups,
+    Digests,
+    components,
+    count_kept,
+    count_shared,
+    digests_of,
+    fingerprint,
+    grouping,
+    kept_digests,
+    near_measures,
     near_pairs,
-    perceptual_hashes,
-    thumbnails,
 )
 
 SIDE = 200
@@ -67,27 +73,27 @@ def bits_between(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> list[int]:
     return [(i ^ j).bit_count() for i, j in zip(a.tolist(), b.tolist(), strict=True)]
 
 
+def perceptual_hashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    return near_measures(images)[0]
+
+
+def thumbnails(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return near_measures(images)[1]
+
+
 # Measures of one image
 
 
-@pytest.mark.parametrize("side", [32, 64, 50, 33, 200])
-def test_grey_is_the_mean_of_each_area(side: int) -> None:
+@pytest.mark.parametrize("side", [1, 2, 8, 15, 16, 32, 33, 50, 64, 200])
+def test_a_thumbnail_is_the_mean_of_each_area_or_repeats_pixels(side: int) -> None:
     images = np.random.default_rng(side).integers(0, 256, (3, side, side, 3)).astype(np.uint8)
-    edges = [k * side // 32 for k in range(33)]
-    found = grey(images, 32)
-    assert found.shape == (3, 32, 32)
-    for i, j in ((0, 0), (31, 31), (7, 20), (30, 1)):
-        area = images[:, edges[i] : edges[i + 1], edges[j] : edges[j + 1]]
-        np.testing.assert_allclose(found[:, i, j], area.mean(axis=(1, 2, 3)), rtol=1e-12)
-
-
-@pytest.mark.parametrize("side", [1, 2, 8, 31])
-def test_small_images_are_enlarged_by_repeating_pixels(side: int) -> None:
-    images = np.random.default_rng(side).integers(0, 256, (2, side, side, 3)).astype(np.uint8)
-    found = grey(images, 32)
-    for i, j in ((0, 0), (31, 31), (7, 20)):
-        pixel = images[:, i * side // 32, j * side // 32]
-        np.testing.assert_allclose(found[:, i, j], pixel.mean(axis=1), rtol=1e-12)
+    found = thumbnails(images)
+    assert found.shape == (3, 16, 16)
+    for i, j in ((0, 0), (15, 15), (7, 10), (14, 1)):
+        a, b = i * side // 16, j * side // 16
+        c, d = max((i + 1) * side // 16, a + 1), max((j + 1) * side // 16, b + 1)
+        area = images[:, a:c, b:d]
+        np.testing.assert_allclose(found[:, i, j], area.mean(axis=(1, 2, 3)), atol=0.501)
 
 
 def test_a_thumbnail_of_a_solid_colour_is_its_mean() -> None:
@@ -117,21 +123,61 @@ def test_the_hash_is_that_of_the_cosine_transform_written_out() -> None:
         assert f"{found:064b}" == bits
 
 
-def test_digests_are_equal_for_equal_pixels_only() -> None:
+def test_digests_are_equal_for_equal_pixels_only_wherever_they_are() -> None:
     images = at_64([drawn(1), drawn(2), drawn(1), drawn(1)])
     images[3, 63, 63, 2] ^= 1
-    a, b, c, d = digests(images)
-    assert a == c
-    assert len({a, b, d}) == 3
-    assert digests(np.asfortranarray(images)) == [a, b, c, d]
+    exact = digests_of(images).exact
+    assert (exact[:, None] == exact).tolist() == [
+        [i == j or {i, j} == {0, 2} for j in range(4)] for i in range(4)
+    ]
+    assert exact.tobytes()[:16] == hashlib.sha256(images[0].tobytes()).digest()[:16]
+    assert digests_of(np.asfortranarray(images)).exact.tolist() == exact.tolist()
+    assert not digests_of(images).near
 
 
 def test_the_block_an_image_is_in_does_not_change_its_measures() -> None:
-    images = at_64([drawn(seed) for seed in range(5)])
-    for measure in (perceptual_hashes, thumbnails, digests):
-        alone = [measure(images[i : i + 1])[0] for i in range(5)]
-        together = measure(images)
-        assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+    images = np.concatenate([at_64([drawn(seed) for seed in range(5)])] * 80)  # of two blocks
+    whole = digests_of(images, near=True)
+    for i in (0, 4, 399):
+        alone = digests_of(images[i : i + 1], near=True)
+        for a, b in zip(alone, whole.take(np.array([i])), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_rows_of_numbers_are_equal_or_not_and_never_near() -> None:
+    rows = np.random.default_rng(0).normal(size=(4, 3))
+    rows[3] = rows[0]
+    found = digests_of(rows, near=True)
+    assert not found.near
+    assert grouping(found, np.zeros(4)).groups.tolist() == [0, 1, 2, 0]
+
+
+def test_a_fingerprint_tells_images_labels_size_and_classes_apart() -> None:
+    images, names = at_64([drawn(seed) for seed in range(3)]), ("dog", "cat")
+    exact, labels = digests_of(images).exact, np.array([0, 1, 0])
+    known = fingerprint(exact, labels, 64, names)
+    assert known == fingerprint(exact, labels.astype(float), 64, list(names))
+    others = [
+        fingerprint(exact[::-1], labels, 64, names),
+        fingerprint(exact, 1 - labels, 64, names),
+        fingerprint(exact, labels, 32, names),
+        fingerprint(exact, labels, 64, ("cat", "dog")),
+        fingerprint(exact[:2], labels[:2], 64, names),
+    ]
+    assert len({known, *others}) == 6
+
+
+@pytest.mark.parametrize("m", [10, KEPT, KEPT + 5000])
+def test_a_model_keeps_eight_bytes_of_up_to_65536_images(m: int) -> None:
+    words = np.random.default_rng(0).integers(0, 2**63, (m, 2)).astype("<u8")
+    exact = words.view("S16")[:, 0]
+    kept = kept_digests(exact)
+    assert kept.dtype == np.uint64
+    assert len(kept) == min(m, KEPT)
+    assert (np.diff(kept.astype(float)) >= 0).all()
+    assert count_kept(exact, kept) == len(kept)
+    assert count_kept(np.array([bytes(16), b"x" * 16], "S16"), kept) == 0
+    assert count_shared(exact[:7], exact[3:]) == 4
 
 
 # Changed images are near, others are not
@@ -183,8 +229,8 @@ def require_groups(hashes: Any, small: Any, expected: list[tuple[int, int]]) -> 
     m = len(hashes)
     pairs = near_pairs(hashes, small)
     assert set(pairs) <= set(expected)
-    joined = groups(m, expected)
-    assert groups(m, pairs).tolist() == joined.tolist()
+    joined = components(m, expected)
+    assert components(m, pairs).tolist() == joined.tolist()
     assert len(pairs) == m - len(set(joined.tolist()))
 
 
@@ -194,7 +240,7 @@ def test_a_crowd_has_as_many_pairs_as_members_and_not_all() -> None:
     small = rng.integers(100, 103, (3000, 16, 16)).astype(np.uint8)
     pairs = near_pairs(np.uint64(0x0F0F_3C3C_55AA_1234) ^ bits, small)
     assert len(pairs) == 2999  # any two differ in at most two bits: all pairs would be 4.5 million
-    assert set(groups(3000, pairs).tolist()) == {0}
+    assert set(components(3000, pairs).tolist()) == {0}
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -247,4 +293,56 @@ def test_groups_are_what_can_be_reached_over_pairs(pairs: list[tuple[int, int]])
         reach[i, j] = reach[j, i] = True
     for _ in range(5):  # paths of up to 2^5 steps
         reach = (reach.astype(int) @ reach.astype(int)) > 0
-    assert groups(20, pairs).tolist() == reach.argmax(axis=1).tolist()
+    assert components(20, pairs).tolist() == reach.argmax(axis=1).tolist()
+
+
+# What stays together
+
+
+def noisy_copies(base: NDArray[np.uint8], copies: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Each image ``copies`` times, with noise of two grey levels."""
+    rng = np.random.default_rng(seed)
+    several = np.repeat(base, copies, axis=0).astype(int)
+    return np.clip(several + rng.integers(-2, 3, several.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("copies", [1, 3, 6])
+@pytest.mark.parametrize("exact", [True, False])
+def test_copies_and_near_copies_of_an_image_share_a_group(copies: int, exact: bool) -> None:
+    base = at_64([drawn(seed) for seed in range(12)])  # a copied one is more than 1/10 of a class
+    images = np.repeat(base, copies, axis=0) if exact else noisy_copies(base, copies)
+    found = grouping(digests_of(images, near=True), np.arange(12 * copies) // copies % 2)
+    assert found.groups.tolist() == (np.arange(12 * copies) // copies * copies).tolist()
+    if copies == 1:
+        assert not found.notes
+    else:
+        (note,) = found.notes
+        assert note.startswith(f"12 groups hold {12 * copies} of {12 * copies} images that are ")
+
+
+def test_values_of_a_group_column_stay_together_and_join_what_looks_alike() -> None:
+    images = at_64([drawn(seed) for seed in (0, 1, 2, 3, 4, 1)])
+    given = ["a", "", "b", "", "a", "b"]
+    found = grouping(digests_of(images, near=True), np.zeros(6), 2, given)
+    assert found.groups.tolist() == [0, 1, 1, 3, 0, 1]
+    assert "of one `group`" in found.notes[0]
+
+
+def test_a_long_chain_of_similar_images_is_taken_apart_but_for_equal_ones() -> None:
+    m = 100
+    hashes = np.array([(1 << i // 2) - 1 for i in range(m)], np.uint64)  # 50 bits, one by one
+    small = np.random.default_rng(0).integers(0, 255, (1, 16, 16)).astype(np.uint8)
+    exact = np.array([str(i // 2).encode() for i in range(m)], "S16")
+    digests = Digests(exact, hashes, np.repeat(small, m, axis=0))
+    found = grouping(digests, np.arange(m) // 2 % 2)
+    assert found.groups.tolist() == (np.arange(m) // 2 * 2).tolist()
+    assert "50 groups hold 100 of 100 images" in found.notes[0]
+    assert "up to 100 similar images" in found.notes[1]
+
+
+def test_images_that_show_nothing_are_equal_or_not() -> None:
+    images = np.full((4, 64, 64, 3), 255, np.uint8)
+    images[1, 0, 0] = 254
+    images[2, 5, 5] = 253
+    found = grouping(digests_of(images, near=True), np.zeros(4), 2)
+    assert found.groups.tolist() == [0, 1, 2, 0]
