@@ -53,7 +53,7 @@ def test_every_command_takes_a_model_of_features(run: Run, data: Path, kind: str
 
     explained = json.loads(run("explain", data, "--index", "0", "--format", "json").stdout)
     assert explained["z"] == pytest.approx(record["z"], abs=1e-6)
-    parts = explained["bias"] + sum(explained["channels"].values())
+    parts = explained["bias"] + sum(explained["parts"].values())
     assert parts == pytest.approx(explained["z"], abs=1e-9)
 
     reported = run("report", "--data", data, "-o", "report.html")

@@ -97,10 +97,10 @@ def test_every_command_takes_the_model(
     image = photos / "spotted" / "01.png"
     done = run("explain", image, "-m", trained, "--format", "json", "--image", "map.png")
     facts = json.loads(done.stdout)
-    assert facts["answer"] == "spotted"
-    assert facts["z"] == pytest.approx(facts["bias"] + facts["channels"]["channels"])
+    assert facts["predicted"] == "spotted"
+    assert facts["z"] == pytest.approx(facts["bias"] + facts["parts"]["channels"])
     indexed = run("explain", photos, "--index", "0", "-m", trained, "--format", "json")
-    assert json.loads(indexed.stdout)["answer"] == "spotted"
+    assert json.loads(indexed.stdout)["predicted"] == "spotted"
     done = run("report", "-m", trained, "--data", photos, "--gallery", "1", "-q")
     assert done.code == 0
     assert "turned into 1280 by <code>network</code>" in (tmp_path / "report.html").read_text()

@@ -172,7 +172,7 @@ def test_occlusion_takes_away_what_the_model_sees(model: Model) -> None:
     Z = model.scores(np.stack([pixels, covered]))[0]
     assert found.regions[1, 0] == pytest.approx(Z[0] - Z[1])
     assert found.z == pytest.approx(Z[0])
-    assert found.bias + sum(found.channels.values()) == pytest.approx(Z[0])
+    assert model.b + sum(found.parts.values()) == pytest.approx(Z[0])
 
 
 @pytest.fixture

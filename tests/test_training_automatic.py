@@ -73,7 +73,7 @@ def test_a_threshold_above_all_probabilities_still_tells_classes_apart(
     for row in (int(Z.argmax()), int(Z.argmin())):
         args = ("explain", "d.h5", "--index", str(row), "-m", "m.npz", "--format", "json")
         explained = json.loads(run(*args).stdout)
-        assert (explained["answer"] == "cat") == positive[row]
+        assert (explained["predicted"] == "cat") == positive[row]
 
 
 def test_a_threshold_that_is_given_goes_before_that_of_the_model(

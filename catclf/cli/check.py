@@ -28,7 +28,7 @@ from catclf.text import aligned, counted, printable
 if TYPE_CHECKING:
     from catclf.datasets import Dataset
     from catclf.terminal.style import Styling
-    from catclf.training.gradient_check import Example, GradientCheck
+    from catclf.training.check import Example, GradientCheck
 
 
 @reads_sources
@@ -56,13 +56,13 @@ def check(
 
     Example: catclf check --data train_catvnoncat.h5 --examples 64
     """
-    from catclf.training import gradient_check
+    from catclf.training import check as proof
 
     warn_of_idle_fit(fit, [data])
     batch = _batch(data, positive, size, fit, skip_bad, examples)
-    worked = gradient_check.examples()
-    at = gradient_check.place(batch.images[:], batch.Y, l2, seed)
-    gradient = gradient_check.check_gradient(at, directions, seed)
+    worked = proof.examples()
+    at = proof.place(batch.images[:], batch.Y, l2, seed)
+    gradient = proof.check_gradient(at, directions, seed)
     agrees = gradient.agrees and all(example.agrees for example in worked)
     if format == "json":
         put(json_line(_to_dict(worked, gradient, agrees)))
@@ -83,7 +83,7 @@ def _batch(
     """A few images, evenly chosen; only they are read."""
     from catclf.datasets import bundled, open_source
     from catclf.datasets.sources import rows_of, to_dataset
-    from catclf.training.gradient_check import evenly
+    from catclf.training.check import evenly
 
     reading = replace(
         reading_of_options(), positive=positive, size=size, fit=fit, skip_bad=skip_bad
@@ -95,11 +95,11 @@ def _batch(
 def _to_dict(worked: list[Example], gradient: GradientCheck, agrees: bool) -> dict[str, Any]:
     return {
         "agrees": agrees,
-        "pictures": gradient.images,
+        "images": gradient.images,
         "features": gradient.features,
         "l2": gradient.l2,
         "speedup": gradient.speedup,
-        "seconds": {form.name: form.seconds for form in gradient.forms},
+        "seconds": gradient.seconds,
         "pairs": [
             {
                 "forms": [pair.first, pair.second],
@@ -125,10 +125,10 @@ def _format_text(
     worked: list[Example], gradient: GradientCheck, source: str, agrees: bool, style: Styling
 ) -> str:
     from catclf.maths import graph
-    from catclf.training import gradient_check
+    from catclf.training import check as proof
 
     lines = [style.bold("J = 3(a + bc): forward values, then derivatives back from J"), ""]
-    lines += graph.table(gradient_check.course_graph()).splitlines()
+    lines += graph.table(proof.course_graph())
     lines += ["", style.bold("the course's examples"), *_example_lines(worked, style)]
     head = (
         f"the gradient at a random point: {counted(gradient.images, 'image')} of "
@@ -155,9 +155,9 @@ def _example_lines(worked: list[Example], style: Styling) -> list[str]:
 
 def _time_lines(gradient: GradientCheck, style: Styling) -> list[str]:
     rows = [tuple(map(style.dim, ("form", "milliseconds", "")))]
-    for form in gradient.forms:
-        ratio = form.seconds / gradient.forms[0].seconds
-        rows.append((form.name, f"{1000 * form.seconds:.3f}", f"{ratio:,.1f} x"))
+    fastest = gradient.seconds["vectorized"]
+    for name, seconds in gradient.seconds.items():
+        rows.append((name, f"{1000 * seconds:.3f}", f"{seconds / fastest:,.1f} x"))
     return aligned(rows, "<>>")
 
 

@@ -75,10 +75,10 @@ def explain(
     with naming(model):
         result = explaining.explain(trained, pixels)
     label = label or actual or result.prediction
-    if label not in result.classes:
-        names = " or ".join(printable(name) for name in result.classes)
+    if label not in trained.classes:
+        names = " or ".join(printable(name) for name in trained.classes)
         raise SettingsError(f"--label {printable(label)} is no class of the model: use {names}")
-    rows = explaining.loss_graph(result, result.classes.index(label))
+    rows = result.loss_rows(trained.classes.index(label))
     if image_file is not None:
         with replacing(image_file) as file:
             file.write(png.encode(explaining.side_by_side(result)))
@@ -130,20 +130,14 @@ def _is_data_set(path: Path) -> bool:
 
 
 def _to_dict(shown: str, result: Explanation, label: str, rows: list[Row]) -> dict[str, Any]:
-    from catclf.explain.contributions import COLUMNS, ROWS
-
     return {
-        "picture": shown,
-        "answer": result.prediction,
+        "image": shown,
+        "predicted": result.prediction,
         "probability": result.probability,
         "z": result.z,
-        "bias": result.bias,
-        "channels": result.channels,
-        "regions": {
-            f"{ROWS[i]} {COLUMNS[j]}": value
-            for i, row in enumerate(result.regions.tolist())
-            for j, value in enumerate(row)
-        },
+        "bias": result.model.b,
+        "parts": result.parts,
+        "regions": result.by_region,
         "label": label,
         "graph": [
             {"node": row.node, "is": row.formula, "value": row.value, "grad": row.grad}
@@ -160,7 +154,7 @@ def _format_text(
     image_file: Path | None,
     style: Styling,
 ) -> str:
-    positive = printable(result.classes[1])
+    positive = printable(result.model.classes[1])
     head = (
         f"{shown}: {printable(result.prediction)}, P({positive}) {100 * result.probability:.2f} %, "
         f"z = {result.z:+z.6f}"
@@ -183,19 +177,22 @@ def _format_text(
 
 def _part_lines(result: Explanation, style: Styling) -> list[str]:
     """The parts of z, and z itself, with bars to one scale."""
-    parts = {"bias": result.bias, **result.channels, "z": result.z}
+    parts = {"bias": result.model.b, **result.parts, "z": result.z}
     largest = max(map(abs, parts.values()))
+    kinds = "channel" if result.of_pixels else "kind of features"
     rows = [
         (f"  {name}", _signed(value, "+z.6f", style), style.bar(value, largest, BAR))
         for name, value in parts.items()
     ]
-    return [style.bold(result.parts_title), *aligned(rows, "<><")]
+    title = f"z is the bias and the evidence w x of each {kinds}"
+    return [style.bold(title), *aligned(rows, "<><")]
 
 
 def _region_lines(result: Explanation, style: Styling) -> list[str]:
     """The 3x3 regions where they lie in the image."""
     largest = float(abs(result.regions).max())
-    title = f"{result.regions_title}: + speaks for {printable(result.classes[1])}, - against"
+    what = "evidence by region" if result.of_pixels else "score drop when a region is covered"
+    title = f"{what}: + speaks for {printable(result.model.classes[1])}, - against"
     rows = []
     for values in result.regions.tolist():
         row = [" "]

@@ -1,7 +1,6 @@
-"""The prediction for one image explained: the parts of z, the graph of its loss, and a map."""
+"""The prediction for one image explained: the parts of z, derivatives of the loss, and a map."""
 
-from catclf.explain.contributions import Explanation as Explanation
-from catclf.explain.contributions import Row as Row
+from catclf.explain.explanation import Explanation as Explanation
+from catclf.explain.explanation import Row as Row
+from catclf.explain.explanation import explain as explain
 from catclf.explain.pictures import side_by_side as side_by_side
-from catclf.explain.prediction import explain as explain
-from catclf.explain.prediction import loss_graph as loss_graph

@@ -1,27 +1,25 @@
-"""A scalar computation graph with a backward pass, and a derivative check along random directions.
+"""A scalar computation graph with a backward pass, by which ``check`` proves the vectorized forms.
 
-The graph checks the vectorized mathematics independently, and ``explain`` and ``check`` print it;
-training does not use it. Derivatives by reverse accumulation (Griewank and Walther,
-"Evaluating Derivatives", 2nd edition, 2008, chapter 3).
+    a, b, c = Node(5, "a"), Node(3, "b"), Node(2, "c")
+    J = 3 * (a + b * c)
+    backward(J)  # J.value is 33, and a.grad, b.grad and c.grad are 3, 6 and 9
+
+Derivatives by reverse accumulation (Griewank and Walther, "Evaluating Derivatives", 2nd edition,
+2008, chapter 3). Training does not use it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
 
-import numpy as np
-
-from catclf.errors import ShapeError
-from catclf.maths import Floats
 from catclf.text import aligned
 
 
 class Node:
     """A number that remembers the operation and the numbers that made it.
 
-    ``value`` is the forward value, ``grad`` the derivative of the root with respect to this node,
-    filled by ``backward``. Arithmetic with plain numbers makes constants.
+    ``grad`` is the derivative of the root with respect to this node, filled by ``backward``.
+    ``parents`` are the numbers that made it, each with its local derivative d(self)/d(parent).
     """
 
     __slots__ = ("grad", "name", "operation", "parents", "value")
@@ -33,14 +31,8 @@ class Node:
         operation: str = "",
         parents: tuple[tuple[Node, float], ...] = (),
     ) -> None:
-        self.value = float(value)
-        self.name = name
-        self.operation = operation
-        self.parents = parents  # each with the local derivative d(self)/d(parent)
-        self.grad = 0.0
-
-    def __repr__(self) -> str:
-        return f"Node({self.name or self.operation or 'constant'} = {self.value:g})"
+        self.value, self.grad = float(value), 0.0
+        self.name, self.operation, self.parents = name, operation, parents
 
     def named(self, name: str) -> Node:
         """Give this node a name for the table, and return it."""
@@ -51,38 +43,35 @@ class Node:
         other = _node(other)
         return Node(self.value + other.value, "", "+", ((self, 1.0), (other, 1.0)))
 
-    def __sub__(self, other: Node | float) -> Node:
-        other = _node(other)
-        return Node(self.value - other.value, "", "-", ((self, 1.0), (other, -1.0)))
-
     def __mul__(self, other: Node | float) -> Node:
         other = _node(other)
         parents = ((self, other.value), (other, self.value))
         return Node(self.value * other.value, "", "*", parents)
 
-    def __truediv__(self, other: Node | float) -> Node:
-        other = _node(other)
-        value = self.value / other.value
-        return Node(value, "", "/", ((self, 1.0 / other.value), (other, -value / other.value)))
-
     def __pow__(self, exponent: float) -> Node:
         slope = exponent * self.value ** (exponent - 1) if exponent else 0.0
         return Node(self.value**exponent, "", f"**{exponent:g}", ((self, slope),))
 
-    def __neg__(self) -> Node:
-        return Node(-self.value, "", "neg", ((self, -1.0),))
-
     def __radd__(self, other: float) -> Node:
         return _node(other) + self
-
-    def __rsub__(self, other: float) -> Node:
-        return _node(other) - self
 
     def __rmul__(self, other: float) -> Node:
         return _node(other) * self
 
+    def __neg__(self) -> Node:
+        return -1 * self
+
+    def __sub__(self, other: Node | float) -> Node:
+        return self + -1 * other
+
+    def __rsub__(self, other: float) -> Node:
+        return other + -1 * self
+
+    def __truediv__(self, other: Node | float) -> Node:
+        return self * other**-1
+
     def __rtruediv__(self, other: float) -> Node:
-        return _node(other) / self
+        return other * self**-1
 
 
 def log(x: Node) -> Node:
@@ -98,15 +87,11 @@ def sigmoid(x: Node) -> Node:
 
 
 def logistic_loss(z: Node, y: float) -> Node:
-    """-log a for label y = 1 and -log(1 - a) for y = 0, where a = σ(z).
+    """-log a for label y = 1 and -log(1 - a) for y = 0, where a = σ(z); for |z| below 700.
 
-    1 - a is made as σ(-z), which does not cancel. Where that underflows, beyond |z| of 700, the
-    loss is |z| to the last digit.
+    1 - a is computed as σ(-z), which does not cancel.
     """
-    chance = sigmoid(z).named("a") if y else sigmoid(-z).named("1 - a")
-    if chance.value < 1e-300:
-        return -z if y else z + 0.0
-    return -log(chance)
+    return -log(sigmoid(z) if y else sigmoid(-z))
 
 
 def topological(root: Node) -> list[Node]:
@@ -136,55 +121,22 @@ def backward(root: Node) -> None:
             parent.grad += slope * node.grad
 
 
-def table(root: Node) -> str:
-    """Forward values and derivatives as aligned text, one line a node in the order computed.
+def table(root: Node) -> list[str]:
+    """Forward values and derivatives as aligned lines, one a node in the order computed.
 
-    Call ``backward`` first. Unnamed constants are left out; unnamed results are numbered.
+    Call ``backward`` first. Constants are left out; results without a name are numbered.
     """
     order = [node for node in topological(root) if node.name or node.operation]
-    labels = {id(node): node.name or f"t{i}" for i, node in enumerate(order, 1)}
+    names = {id(node): node.name or f"t{i}" for i, node in enumerate(order, 1)}
     rows = [("node", "is", "value", "d root / d node")]
     for node in order:
-        parents = (labels.get(id(p), f"{p.value:g}") for p, _ in node.parents)
-        rows.append(
-            (labels[id(node)], _formula(node, parents), f"{node.value:z.6g}", f"{node.grad:z.6g}")
-        )
-    return "\n".join(aligned(rows, "<<>>"))
-
-
-def _formula(node: Node, parents: Iterable[str]) -> str:
-    names = list(parents)
-    if not names:
-        return "input"
-    if len(names) == 2:
-        return f"{names[0]} {node.operation} {names[1]}"
-    if node.operation.startswith("**"):
-        return f"{names[0]} {node.operation}"
-    return f"{node.operation}({names[0]})"
+        left, *right = [names.get(id(p), f"{p.value:g}") for p, _ in node.parents] or ["input"]
+        formula = " ".join(filter(None, (left, node.operation, *right)))
+        if node.operation.isalpha():
+            formula = f"{node.operation}({left})"
+        rows.append((names[id(node)], formula, f"{node.value:z.6g}", f"{node.grad:z.6g}"))
+    return aligned(rows, "<<>>")
 
 
 def _node(value: Node | float) -> Node:
     return value if isinstance(value, Node) else Node(value)
-
-
-def directional_error(
-    function: Callable[[Floats], float],
-    point: Floats,
-    gradient: Floats,
-    rng: np.random.Generator,
-    step: float = 1e-3,
-) -> float:
-    """Relative difference between gradient·v and the slope of ``function`` along a random unit v.
-
-    The slope is the 5-point stencil (f(-2h) - 8f(-h) + 8f(h) - f(2h)) / 12h, whose error is of
-    order h⁴ (Abramowitz and Stegun 25.3.6). One direction tests all coordinates at once. ``point``
-    and ``gradient`` have one shape, which is also the shape given to ``function``.
-    """
-    if point.shape != gradient.shape:
-        raise ShapeError(f"point {point.shape} and gradient {gradient.shape} differ in shape")
-    v = rng.standard_normal(point.shape)
-    v /= np.linalg.norm(v)
-    f = [function(point + k * step * v) for k in (-2, -1, 1, 2)]
-    slope = (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * step)
-    expected = float(np.sum(gradient * v))
-    return abs(slope - expected) / max(abs(slope), abs(expected), np.finfo(float).tiny)

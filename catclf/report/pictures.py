@@ -11,7 +11,8 @@ import numpy as np
 from catclf.datasets import Dataset
 from catclf.evaluation.evaluate import Prediction
 from catclf.explain import explain
-from catclf.explain.contributions import CHANNELS
+from catclf.explain.explanation import CHANNELS
+from catclf.explain.pictures import filters_image
 from catclf.images import png
 from catclf.images.colormap import colours, full_colour
 from catclf.maths import Floats, Pixels
@@ -46,19 +47,14 @@ def weight_maps(model: Model) -> str:
     return f'<div class="maps">{"".join(figures)}</div>'
 
 
-def atoms(model: Model) -> str:
-    """The learned filters as a figure, or no text for features that have no image."""
-    from catclf.explain.pictures import atoms_image
-    from catclf.features.patches import PatchFeatures
-
-    if not isinstance(model.features, PatchFeatures):
+def filters(model: Model) -> str:
+    """The learned filters as a figure, or no text for features that have none."""
+    learned = model.features.arrays().get("filters") if model.features else None
+    if learned is None:
         return ""
-    sheet = atoms_image(model.features, model.w)
-    positive = escape(printable(model.classes[1]))
-    caption = (
-        f"<b>filters that patches are compared with</b><br>first those that speak for {positive}"
-    )
-    return f'<div class="maps">{_figure(sheet, "the learned filters", caption)}</div>'
+    caption = "<b>filters that patches of the image are compared with</b>"
+    sheet = _figure(filters_image(learned), "the learned filters", caption)
+    return f'<div class="maps">{sheet}</div>'
 
 
 def as_image(weights: Floats, full: float) -> Pixels:

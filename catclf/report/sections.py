@@ -171,7 +171,7 @@ def weights_section(model: Model) -> str:
         return _section(
             "Weights",
             f"<p>{model.n} weights, one for each number that <code>{model.features.kind}</code> "
-            f"makes of an image.</p>{pictures.atoms(model)}",
+            f"makes of an image.</p>{pictures.filters(model)}",
         )
     return _section(
         "Weights",

@@ -1,4 +1,4 @@
-"""A prediction's parts add up; its graph has the derivatives of the formula; maps are readable."""
+"""A prediction's parts add up; its table has the derivatives of the formula; maps are readable."""
 
 from __future__ import annotations
 
@@ -18,16 +18,13 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 import catclf
-from catclf import explain
-from catclf.cli.explain import _signed
-from catclf.errors import ShapeError
-from catclf.explain import contributions
-from catclf.explain.contributions import Explanation
+from catclf.errors import ModelError, ShapeError
+from catclf.explain import Explanation, explain
+from catclf.features.hog import HogFeatures
 from catclf.images import colormap, png
 from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
 from catclf.model import Model
-from catclf.terminal.style import Styling
 
 wild = settings(deadline=None, derandomize=True, max_examples=25)
 
@@ -39,21 +36,28 @@ def random_case(size: int, seed: int = 0, scale: float = 0.05) -> tuple[Model, P
     return model, rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
 
 
+def hog_case(size: int = 24) -> tuple[Model, Pixels]:
+    """A model whose features mix the pixels of a region."""
+    features = HogFeatures(size)
+    w = np.random.default_rng(1).normal(size=(features.n, 1)) / 10
+    return Model(w, 0.3, Preprocess(size), features=features), random_case(size, 2)[1]
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
 def test_parts_add_up_to_z_whichever_way(size: int) -> None:
     model, pixels = random_case(size)
-    found = explain.explain(model, pixels)
+    found = explain(model, pixels)
     z = float(model.scores(pixels[None])[0, 0])
     assert found.z == pytest.approx(z, rel=1e-12)
-    for parts in (found.channels.values(), found.regions.ravel(), found.evidence.ravel()):
-        assert math.fsum([found.bias, *parts]) == pytest.approx(found.z, rel=1e-12)
+    for parts in (found.parts.values(), found.regions.ravel(), found.per_pixel.ravel()):
+        assert math.fsum([model.b, *parts]) == pytest.approx(found.z, rel=1e-12)
     assert found.probability == pytest.approx(float(model.probabilities(pixels[None])[0, 0]))
 
 
 def test_z_is_the_correctly_rounded_sum() -> None:
     model, pixels = random_case(16, seed=4)
-    found = explain.explain(model, pixels)
-    exact = sum(map(Fraction, found.evidence.ravel().tolist()), Fraction(model.b))
+    found = explain(model, pixels)
+    exact = sum(map(Fraction, found.evidence.tolist()), Fraction(model.b))
     assert found.z == float(exact)
 
 
@@ -61,51 +65,83 @@ def test_regions_and_channels_are_where_they_should_be() -> None:
     pixels = np.zeros((6, 6, 3), dtype=np.uint8)
     pixels[1, 5, 2] = 255  # top right, blue
     pixels[4, 2, 0] = 51  # bottom centre, red
-    model = Model(np.full((108, 1), 2.0), -1.0, Preprocess(6))
-    found = explain.explain(model, pixels)
-    assert found.channels == {"red": 0.4, "green": 0.0, "blue": 2.0}
+    found = explain(Model(np.full((108, 1), 2.0), -1.0, Preprocess(6)), pixels)
+    assert found.parts == {"red": 0.4, "green": 0.0, "blue": 2.0}
     assert found.regions.tolist() == [[0, 0, 2.0], [0, 0, 0], [0, 0.4, 0]]
-    assert found.region_of(1, 5) == (0, 2)
-    assert found.region_of(4, 2) == (2, 1)
-    assert found.strongest(2) == [(1, 5, 2), (4, 2, 0)]
+    assert [row.node for row in found.loss_rows(1, 2)[:2]] == ["w blue(1,5)", "w red(4,2)"]
     assert found.z == pytest.approx(1.4, rel=1e-15)
 
 
+def test_kinds_of_features_and_the_bias_add_up_to_z() -> None:
+    model, pixels = hog_case()
+    found = explain(model, pixels)
+    z = float(model.scores(pixels[None])[0, 0])
+    assert set(found.parts) == {"edges", "colours"}
+    assert found.z == pytest.approx(z, abs=1e-9)
+    assert model.b + sum(found.parts.values()) == pytest.approx(z, abs=1e-9)
+
+
+def test_score_drops_are_those_of_covering_by_hand() -> None:
+    model, pixels = hog_case()
+    found = explain(model, pixels)
+    whole = float(model.scores(pixels[None])[0, 0])
+    for cells in (3, 8):
+        step = 24 // cells
+        for i, j in ((0, 0), (1, 2), (cells - 1, 0)):
+            square = np.s_[i * step : (i + 1) * step, j * step : (j + 1) * step]
+            covered = pixels.copy()
+            covered[square] = np.rint(pixels.mean(axis=(0, 1)))
+            drop = whole - float(model.scores(covered[None])[0, 0])
+            shown = found.regions[i, j] if cells == 3 else found.per_pixel[square].sum()
+            assert shown == pytest.approx(drop, abs=1e-9)
+
+
+def slope(model: Model, label: int, step: float) -> float:
+    """dL/db by a central difference, from the loss of another implementation."""
+    losses = [np.logaddexp(0, z) - label * z for z in (model.b + step, model.b - step)]
+    return float((losses[0] - losses[1]) / (2 * step))
+
+
 @pytest.mark.parametrize("label", [0, 1])
-def test_the_graph_has_the_derivatives_of_the_formula(label: int) -> None:
-    model, pixels = random_case(8, seed=2)
-    found = explain.explain(model, pixels)
-    rows = {row.node: row for row in explain.loss_graph(found, label, features=192)}
+@pytest.mark.parametrize("case", [random_case(8, 2), hog_case()], ids=["pixels", "hog"])
+def test_the_table_has_the_derivatives_of_the_formula(
+    case: tuple[Model, Pixels], label: int
+) -> None:
+    model, pixels = case
+    found = explain(model, pixels)
+    rows = {row.node: row for row in found.loss_rows(label, model.n)}
     a = 1 / (1 + math.exp(-found.z))
     dz = a - label
+    assert dz == pytest.approx(slope(Model(np.zeros((3, 1)), found.z, Preprocess(1)), label, 1e-5))
     assert rows["L"].value == pytest.approx(-math.log(a if label else 1 - a), rel=1e-12)
-    assert rows["z"].value == pytest.approx(found.z, rel=1e-12)
-    assert rows["z"].grad == pytest.approx(dz, rel=1e-12)
-    assert rows["b"].grad == pytest.approx(dz, rel=1e-12)
+    assert (rows["z"].value, rows["b"].value) == (found.z, model.b)
     chance = rows["a" if label else "1 - a"]
     assert chance.grad == pytest.approx(-1 / chance.value, rel=1e-12)
-    for r, c, channel in found.strongest(192):
-        row = rows[f"w {contributions.CHANNELS[channel]}({r},{c})"]
-        assert row.value == model.w[(r * 8 + c) * 3 + channel, 0]
-        assert row.grad == pytest.approx(dz * pixels[r, c, channel] / 255, rel=1e-12)
-    regions = [rows[f"{i} {j}"] for i in contributions.ROWS for j in contributions.COLUMNS]
-    np.testing.assert_allclose([r.value for r in regions], found.regions.ravel(), rtol=1e-11)
-    np.testing.assert_allclose([r.grad for r in regions], dz, rtol=1e-12)
+    weights = [row for name, row in rows.items() if name.startswith("w ")]
+    order = np.argsort(-np.abs(found.evidence), kind="stable")
+    assert [row.value for row in weights] == model.w[order, 0].tolist()
+    np.testing.assert_allclose([r.grad for r in weights], dz * found.x[order], rtol=1e-12)
+    sums = [rows[name] for name in (found.by_region if found.of_pixels else found.parts)]
+    assert math.fsum([model.b, *(row.value for row in sums)]) == pytest.approx(found.z, rel=1e-9)
+    np.testing.assert_allclose([row.grad for row in (*sums, rows["z"], rows["b"])], dz, rtol=1e-12)
 
 
 @pytest.mark.parametrize("label", [0, 1])
 @pytest.mark.parametrize("weight", [-1e4, 1e4])
 def test_hopeless_scores_stay_finite(label: int, weight: float) -> None:
     model = Model(np.full((3, 1), weight), 0.0, Preprocess(1))
-    found = explain.explain(model, np.full((1, 1, 3), 255, dtype=np.uint8))
-    rows = explain.loss_graph(found, label)
+    rows = explain(model, np.full((1, 1, 3), 255, dtype=np.uint8)).loss_rows(label)
     assert all(math.isfinite(row.value) and math.isfinite(row.grad) for row in rows)
     assert rows[-1].value == pytest.approx(3e4 if (weight > 0) != label else 0, abs=1e-300)
 
 
-def test_other_shapes_are_refused() -> None:
+def test_what_cannot_be_explained_is_refused() -> None:
     with pytest.raises(ShapeError):
-        explain.explain(Model(np.zeros((12, 1)), 0.0, Preprocess(2)), np.zeros((3, 3, 3), np.uint8))
+        explain(Model(np.zeros((12, 1)), 0.0, Preprocess(2)), np.zeros((3, 3, 3), np.uint8))
+    features = HogFeatures(24)
+    model = Model(np.full((features.n, 1), 1e308), 0.0, Preprocess(24), features=features)
+    with pytest.raises(ModelError, match="so large"):
+        explain(model, random_case(24)[1])
 
 
 def test_colours_of_a_map_by_hand() -> None:
@@ -149,7 +185,7 @@ def model(tmp_path: Path) -> Explanation:
     trained, pixels = random_case(8, seed=5)
     catclf.save(trained, tmp_path / "model.npz")
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    return explain.explain(trained, pixels)
+    return explain(trained, pixels)
 
 
 def test_explain_prints_the_parts_within_80_columns(run: Run, model: Explanation) -> None:
@@ -160,7 +196,7 @@ def test_explain_prints_the_parts_within_80_columns(run: Run, model: Explanation
     assert lines[0] == (
         f"a.png: {model.prediction}, P(cat) {100 * model.probability:.2f} %, z = {model.z:+.6f}"
     )
-    assert f"{model.channels['green']:+.6f}" in result.stdout
+    assert f"{model.parts['green']:+.6f}" in result.stdout
     assert f"{model.regions[2, 0]:+.4f}" in result.stdout
     assert run("explain", "a.png", "--label", "cat") == result
 
@@ -175,8 +211,6 @@ def test_zero_is_shown_without_a_minus(run: Run, tmp_path: Path) -> None:
     parts = {line.split()[0]: line.split()[1] for line in text.splitlines()[3:8]}
     assert parts["bias"] == parts["red"] == parts["green"] == "+0.000000"
     assert parts["blue"] == "+0.500000"
-    coloured = _signed(-1e-9, "+z.4f", Styling(colour=True))
-    assert coloured == "+0.0000"  # nor in the colour of numbers below zero
 
 
 def test_json_adds_up_and_agrees_with_predict(run: Run, model: Explanation) -> None:
@@ -184,8 +218,8 @@ def test_json_adds_up_and_agrees_with_predict(run: Run, model: Explanation) -> N
     predicted = json.loads(run("predict", "a.png", "--format", "jsonl").stdout)
     assert facts["z"] == pytest.approx(predicted["z"], rel=1e-12)
     assert facts["probability"] == pytest.approx(predicted["probability"], rel=1e-12)
-    assert facts["answer"] == facts["label"] == predicted["label"]
-    for parts in (facts["channels"], facts["regions"]):
+    assert facts["predicted"] == facts["label"] == predicted["label"]
+    for parts in (facts["parts"], facts["regions"]):
         assert math.fsum([facts["bias"], *parts.values()]) == pytest.approx(facts["z"], rel=1e-12)
 
 
