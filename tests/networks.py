@@ -6,21 +6,26 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from torch_files import random_checkpoint
 
 from catclf.features.network.architecture import convolutions
-from catclf.features.network.quantize import Weights, quantize
+from catclf.features.network.pretrained import quantize
+from catclf.features.network.weights import Weights
 
 
 @lru_cache(maxsize=1)
 def random_tensors() -> dict[str, NDArray[np.float32]]:
-    """A checkpoint's tensors with the names and shapes of the network's."""
-    shapes: dict[str, tuple[int, ...]] = {}
+    """Tensors as training might leave them: variances are positive, weights shrink with inputs."""
+    rng, found = np.random.default_rng(5), {}
     for layer in convolutions():
-        shapes[f"{layer.weight}.weight"] = layer.checkpoint_shape
+        shape = layer.checkpoint_shape
+        kernels = rng.normal(size=shape) * 1.5 / np.sqrt(np.prod(shape[1:]))
+        found[f"{layer.weight}.weight"] = kernels.astype("<f4")
         for name in ("weight", "bias", "running_mean", "running_var"):
-            shapes[f"{layer.norm}.{name}"] = (layer.outputs,)
-    return random_checkpoint(shapes, seed=5)
+            values = rng.normal(size=layer.outputs)
+            if name == "running_var":
+                values = np.abs(values) + 0.2
+            found[f"{layer.norm}.{name}"] = values.astype("<f4")
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from catclf.errors import ShapeError
 from catclf.features.network import forward
 from catclf.features.network.forward import Network
-from catclf.features.network.quantize import BIAS_LIMIT, LARGEST, SCALE_LIMIT, Weights
+from catclf.features.network.weights import BIAS_LIMIT, LARGEST, SCALE_LIMIT, Weights
 from catclf.parallel import blas_threads
 
 F64 = NDArray[np.float64]

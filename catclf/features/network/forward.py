@@ -27,7 +27,7 @@ from catclf.features.network.architecture import (
     Convolution,
     same_padding,
 )
-from catclf.features.network.quantize import Weights
+from catclf.features.network.weights import Weights
 
 Floats32 = NDArray[np.float32]
 BAND = 1 << 18  # numbers of a band of expanded rows: 1 MB
