@@ -79,15 +79,11 @@ def _show_page(page: str) -> str:
 
 def _show_command(ctx: typer.Context, name: str, topics: list[str]) -> None:
     """Show the help of a command. Raises InputError if the name is not one."""
-    _command(ctx, name, topics).make_context(name, ["--help"], parent=ctx.parent)
-
-
-def _command(ctx: typer.Context, name: str, topics: list[str]) -> Any:
-    """The command of this name. Raises InputError."""
     program: Any = ctx.parent and ctx.parent.command
     names = program.list_commands(ctx.parent)
     if name in names:
-        return program.get_command(ctx.parent, name)
+        program.get_command(ctx.parent, name).make_context(name, ["--help"], parent=ctx.parent)
+        return
     from difflib import get_close_matches
 
     close = get_close_matches(name, [*topics, *names], n=1)

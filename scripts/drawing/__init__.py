@@ -1,1 +1,0 @@
-"""Draws the bundled pictures: cats, other animals and plain objects in small scenes."""

@@ -1,8 +1,0 @@
-"""``scripts/draw-data``."""
-
-import sys
-
-from .cli import main
-
-if __name__ == "__main__":
-    sys.exit(main())
