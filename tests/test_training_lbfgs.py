@@ -85,11 +85,13 @@ def test_each_iteration_is_reported_and_kept_and_the_limit_is_named(method: str)
     assert (fit.steps, fit.cost_steps, fit.reason) == (7, tuple(range(8)), "limit")
 
 
-def test_an_optimum_at_the_last_iteration_that_is_allowed_is_an_optimum() -> None:
-    data, settings = labelled(60), Settings(solver="lbfgs", l2=1.0)
-    steps = solve(data, settings).steps
-    assert solve(data, replace(settings, iterations=steps)).reason == "converged"
-    assert solve(data, replace(settings, iterations=steps - 1)).reason == "limit"
+@both_methods
+def test_an_optimum_at_the_last_iteration_that_is_allowed_is_an_optimum(method: str) -> None:
+    data, settings = labelled(60), Settings(solver="lbfgs", l2=1.0, method=method)
+    whole = solve(data, settings)
+    assert whole.reason == "converged"
+    assert same(solve(data, replace(settings, iterations=whole.steps)), whole)
+    assert solve(data, replace(settings, iterations=whole.steps // 2)).reason == "limit"
 
 
 def test_it_stops_when_asked() -> None:

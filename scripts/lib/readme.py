@@ -26,9 +26,10 @@ BLOCK = re.compile(r"```console( varies)?\n(.*?)```", re.DOTALL)
 MARKED = re.compile(r"<!-- (\w+) -->\n(.*?)<!-- /\1 -->", re.DOTALL)
 # What no two runs share: durations and speeds.
 VARYING = re.compile(r"\d+[.,:\d]*(?= (?:m?s|a second|steps/s)\b)")
-# Processors round products differently: digits after the eighth, and hashes of what they made.
-LAST_DIGITS = re.compile(
-    r'(?<=\d\.\d{8})\d+|(?<=fingerprint     )[0-9a-f]{12}\b|(?<="model":")[0-9a-f]{12}'
+# Processors round products differently: digits after the eighth, fingerprints of models, and the
+# bytes of a file that is compressed or printed.
+OF_A_PROCESSOR = re.compile(
+    r'(?<=\d\.\d{8})\d+|(?<![\w-])[0-9a-f]{12}(?![\w-])|\d[\d,]*(?= bytes\b)|(?<="bytes": )\d+'
 )
 PROGRESS = re.compile(
     r"^(?:[a-z ]+:|step) [\d,]+ of [\d,]+\n", re.MULTILINE
@@ -60,7 +61,7 @@ def output_of(command: str, folder: Path) -> str:
 
 def steady(output: str, varies: bool = False) -> str:
     """The output without what varies from run to run, or from one kind of processor to another."""
-    output = LAST_DIGITS.sub("", VARYING.sub("…", output))
+    output = OF_A_PROCESSOR.sub("", VARYING.sub("…", output))
     return NUMBER.sub(" …", output) if varies else output
 
 
