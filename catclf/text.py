@@ -6,6 +6,8 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
+BACKTICK = "\uff40"  # looks like one, and stands for it in names that have several
+
 # What people read in the place of keys that model files keep, for scripts rely on those.
 _SETTING_NAMES = {
     ("chosen", "names"): "selected by cross-validation",
@@ -40,9 +42,35 @@ def url_of(path: str | os.PathLike[str]) -> str:
     return f"{match[1]}://{'/' if match[1] == 'file' else ''}{text[match.end() :]}"
 
 
+def without_query(path: str | os.PathLike[str]) -> str:
+    """A path; a URL without its user and password, and one of the web without its query.
+
+    A signed URL opens what it names to everyone who has it. In stores ? and # may be letters.
+    """
+    text = os.fspath(path)
+    if not has_scheme(text):
+        return text
+    scheme, _, rest = url_of(text).partition("://")
+    if scheme in ("http", "https"):
+        rest = _QUERY.split(rest, maxsplit=1)[0]
+    host, slash, name = rest.partition("/")
+    user, at, machine = host.rpartition("@")
+    if at and (":" in user or scheme in ("http", "https")):
+        host = machine
+    return f"{scheme}://{host}{slash}{name}"
+
+
+_QUERY = re.compile("[?#]")
+
+
 def printable(path: str | os.PathLike[str]) -> str:
-    """A path as one line of text: control characters and undecodable bytes as escapes."""
-    text = path if isinstance(path, str) else url_of(path)
+    """A path as one line of text: control characters and undecodable bytes as escapes.
+
+    A URL has no query and no password.
+    """
+    text = without_query(path)
+    if text.count("`") > 1:  # between backticks messages name settings
+        text = text.replace("`", BACKTICK)
     return "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +93,29 @@ def test_odd_surroundings_change_nothing(
     assert (odd.code, odd.stderr) == (usual.code, usual.stderr)
     assert odd.stdout.splitlines()[:2] == usual.stdout.splitlines()[:2]
     assert (tmp_path / "model.npz").read_bytes() == bytes_of_usual
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_while_an_object_is_tidied_away_still_ends_the_run(
+    tmp_path: Path, small_hdf5: Path, sent: signal.Signals
+) -> None:
+    """What is raised in ``__del__`` Python prints and forgets."""
+    code = (
+        "import os, sys, time\n"
+        "class Trap:\n"
+        "    def __del__(self):\n"
+        f"        os.kill(os.getpid(), {int(sent)}); time.sleep(0.2)\n"
+        "class Finder:\n"
+        "    trap = Trap()\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'h5py': self.__class__.trap = None; time.sleep(5)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "sys.argv = ['catclf', 'data', 'pack', 'small.h5', '-o', 'new.h5']\n"
+        "from catclf.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (128 + sent, "catclf: interrupted\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.h5"]

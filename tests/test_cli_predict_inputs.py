@@ -171,3 +171,12 @@ def test_pillows_own_pixel_limit_does_not_stand_behind_ours(
     assert read(path, Preprocess(8), Limits(pixels=400)).shape == (8, 8, 3)
     with pytest.raises(ImageError, match="20x20 pixels, more than the limit of 399"):
         read(path, Preprocess(8), Limits(pixels=399))
+
+
+def test_what_a_pattern_finds_is_data(run: Run, photos: Path, tmp_path: Path) -> None:
+    content = (photos / "a.png").read_bytes()
+    for name in ("@a.png", "-", "-r", "--model"):
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "a.png").write_text("a list of names\n")
+    found = paths_in(run("predict", "[@-]*", input="zzz\n").stdout)
+    assert found == ["./-", "./--model", "./-r", "./@a.png"]

@@ -161,3 +161,15 @@ def test_killed_at_any_moment_and_run_again_every_image_has_one_record(
         for line in path.read_text().splitlines()
     ]
     assert sorted(records) == sorted(f"{name}:{i}.png" for name in shards for i in range(EACH))
+
+
+def test_an_output_has_the_name_that_was_given_and_not_that_of_a_blob(
+    run: Run, tmp_path: Path, shards: list[str]
+) -> None:
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / shards[0]).rename(tmp_path / "blobs" / "0a1b")
+    for name in ("a.tar", "b.tar"):
+        (tmp_path / name).symlink_to("blobs/0a1b")
+    assert run("predict", "a.tar", "b.tar", "./@", "--output-dir", "out").code == 3
+    found = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert found == ["@.tsv", "@.tsv.failed", "a.tar.tsv", "b.tar.tsv"]

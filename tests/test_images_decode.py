@@ -11,6 +11,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ import numpy as np
 import pytest
 from conftest import in_python_without_powers
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 from catclf.errors import ImageError
-from catclf.images.decode import read
+from catclf.images.decode import dimensions, read
 from catclf.images.preprocess import FITS, Limits, Preprocess
 from catclf.maths import Pixels
 
@@ -509,12 +510,66 @@ def test_as_many_pixels_as_the_limit_are_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(path, SMALL, Limits(pixels=72)), all_of(RED))
 
 
-def test_an_icon_that_declares_less_than_it_holds_is_refused(tmp_path: Path) -> None:
+def test_an_icon_that_declares_less_than_it_holds_is_refused_undecoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", lambda _: pytest.fail("decoded"))
     png = encoded(Image.new("RGB", (400, 400), RED), "PNG")
     entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(png), 22)
     path = tmp_path / "x.ico"
     path.write_bytes(struct.pack("<HHH", 0, 1, 1) + entry + png)
     refused(path, "too-large", Limits(pixels=16 * 16))
+
+
+@pytest.mark.parametrize(
+    "kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "TGA", "AVIF"]
+)
+def test_the_limit_of_pixels_is_ours_and_not_that_of_pillow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(encoded(Image.new("RGB", (30, 30), RED), kind))
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 100)
+    assert read(path, SMALL, Limits(pixels=900)).shape == (8, 8, 3)
+    refused(path, "too-large", Limits(pixels=899))
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_threads_decode_each_in_its_own_way_and_leave_nothing_behind(tmp_path: Path) -> None:
+    cut, tiff = tmp_path / "cut.jpg", tmp_path / "a.tif"
+    whole = encoded(Image.fromarray(noise(200, 200)), "JPEG")
+    cut.write_bytes(whole[: len(whole) * 2 // 3])
+    tiff.write_bytes(encoded(Image.fromarray(noise(40, 40)), "TIFF", compression="tiff_lzw"))
+
+    def state() -> tuple[object, ...]:
+        descriptor = os.fstat(2)
+        mine: Any = warnings.filters
+        return (
+            (descriptor.st_dev, descriptor.st_ino, list(mine)[-3:]),
+            (ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS),
+        )
+
+    def decode(number: int) -> bool:
+        read(tiff, SMALL)
+        return isinstance(outcome(cut, Limits(truncated=number % 2 == 1)), str)
+
+    before = state()
+    with ThreadPoolExecutor(4) as threads:
+        refusals = list(threads.map(decode, range(200)))
+    assert refusals == [number % 2 == 0 for number in range(200)]
+    assert state() == before
+    with pytest.warns(UserWarning, match="mine"):
+        warnings.warn("mine", UserWarning, stacklevel=1)
+
+
+def test_dimensions_are_those_of_the_header_or_a_refusal(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(png_header(30, 20))
+    assert dimensions(path) == (30, 20)
+    path.write_bytes(b"none")
+    for each in (path, tmp_path / "none", tmp_path):
+        with pytest.raises(ImageError):
+            dimensions(each)
 
 
 def test_a_file_larger_than_the_limit_is_refused_unread(tmp_path: Path) -> None:

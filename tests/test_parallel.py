@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from catclf import parallel
-from catclf.machine import cores
+from catclf.machine import core_quota, cores, memory_limits
 from catclf.parallel import Team, blas_threads
 
 workers = pytest.mark.parametrize("count", [1, 2, 5])
@@ -123,4 +124,47 @@ def test_threads_of_blas_are_limited_and_given_back() -> None:
     with blas_threads(1):
         assert counts() == {1}
     assert counts() == before
+    assert cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("group", "files", "quota", "limits"),
+    [
+        ("0::/", {}, None, []),
+        ("0::/a/b", {"a/cpu.max": "150000 100000", "a/b/cpu.max": "max 100000"}, 2, []),
+        ("0::/", {"cpu.max": "30000 100000"}, 1, []),
+        ("0::/a", {"a/memory.max": "900", "a/memory.current": "100"}, None, [(900, 100)]),
+        ("0::/a", {"a/memory.max": "max", "a/memory.current": "100"}, None, []),
+        (
+            "4:memory:/x\n2:cpu,cpuacct:/x",
+            {
+                "cpu/x/cpu.cfs_quota_us": "-1",
+                "cpu/x/cpu.cfs_period_us": "100000",
+                "cpu/cpu.cfs_quota_us": "300000",
+                "cpu/cpu.cfs_period_us": "100000",
+                "memory/memory.limit_in_bytes": "700",
+                "memory/memory.usage_in_bytes": "60",
+                "memory/memory.stat": "cache 9\ntotal_inactive_file 10\n",
+            },
+            3,
+            [(700, 50)],
+        ),
+        ("nonsense", {"cpu.max": "x y"}, None, []),
+    ],
+)
+def test_a_container_says_what_may_be_used(
+    tmp_path: Path,
+    group: str,
+    files: dict[str, str],
+    quota: int | None,
+    limits: list[tuple[int, int]],
+) -> None:
+    for name, text in {
+        "proc/self/cgroup": group,
+        **{f"sys/fs/cgroup/{name}": text for name, text in files.items()},
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    assert core_quota(tmp_path) == (quota or 1 << 20)
+    assert memory_limits(tmp_path) == limits
     assert cores() >= 1

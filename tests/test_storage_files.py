@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from catclf.errors import OutputError
-from catclf.storage.files import replacing, require_writable
+from catclf.storage.files import replacing, replacing_path, require_writable
 from catclf.text import printable, reason
 
 
@@ -156,6 +156,21 @@ def test_a_real_file_size_limit_is_an_output_error_and_keeps_the_old_content(
     assert done.stdout.startswith(f"{path}: cannot be written: file too large"), done
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o666])
+@pytest.mark.parametrize("linked", [False, True])
+def test_who_could_read_what_is_replaced_can_read_the_new_file(
+    tmp_path: Path, mode: int, linked: bool
+) -> None:
+    target = tmp_path / "target"
+    target.touch()
+    target.chmod(mode)
+    (tmp_path / "link").symlink_to(target)
+    with replacing_path(tmp_path / "link" if linked else target) as temporary:
+        assert stat.S_IMODE(temporary.stat().st_mode) & ~mode & 0o077 == 0
+        temporary.write_bytes(b"new")
+    assert (target.read_bytes(), stat.S_IMODE(target.stat().st_mode)) == (b"new", mode)
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])

@@ -38,7 +38,7 @@ def packed(tmp_path: Path) -> Path:
 def test_a_path_gets_its_slashes_back() -> None:
     for url in ("s3://bucket/a b", "file:///tmp/x", "memory://x", "https://host:1/a?b=/c"):
         assert url_of(url) == url_of(Path(url)) == url
-        assert printable(Path(url)) == url
+        assert printable(Path(url)) == url.partition("?")[0]
     assert url_of(Path("s3://")) == "s3://"
     assert remote.is_remote(Path("s3://"))
     assert url_of(Path("/tmp/a:/b")) == "/tmp/a:/b"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import GREEN, Run, paint
 
-from catclf.text import aligned, counted, setting_rows
+from catclf.text import aligned, counted, printable, setting_rows, without_query
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 images"), (1, "1 image"), (2, "2 images")])
@@ -65,3 +65,24 @@ def test_settings_that_hold_several_values_have_a_row_for_each() -> None:
         ("odd\\n a b", "1, c none"),
         ("deep", "…"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("https://a.b/c.tar?X-Signature=secret&n=.tar#x", "https://a.b/c.tar"),
+        ("https://user:word@a.b/c", "https://a.b/c"),
+        ("https://token@a.b/c", "https://a.b/c"),
+        ("ftp://user:word@a.b/c", "ftp://a.b/c"),
+        ("abfs://bin@a.b/c?d#e", "abfs://bin@a.b/c?d#e"),
+        ("s3://bucket/what?.png", "s3://bucket/what?.png"),
+        ("a?b@c#d", "a?b@c#d"),
+    ],
+)
+def test_what_opens_a_file_to_others_is_not_shown(path: str, text: str) -> None:
+    assert without_query(path) == printable(path) == text
+
+
+def test_a_name_is_never_taken_for_a_setting(run: Run, model: Path) -> None:
+    for name in ("no`l2=3`.png", "`lr` `a.png", "a`b.png"):
+        assert run("predict", name).stderr == f"catclf: {name}: there is no such file\n"

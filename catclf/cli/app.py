@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from importlib import import_module
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from catclf import machine
 from catclf.cli.options import paragraphs
-from catclf.cli.signals import ExitCode, Stopped
+from catclf.cli.signals import ExitCode, Stopped, raise_on_signals
 from catclf.cli.stdout import abandon_stdout, put, settle_stderr, warn
 from catclf.cli.typer_classes import Command, Group, put_help
 from catclf.errors import CatclfError
@@ -113,15 +112,9 @@ def main() -> None:
         if stream is not None and hasattr(stream, "reconfigure"):
             # A name that the locale cannot show must not end a run.
             stream.reconfigure(errors="backslashreplace")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:
-            # As SIGINT does, so that no half-written file is left beside the one it would replace.
-            signal.signal(number, _stop)
+    machine.is_command = True
+    raise_on_signals()
     app(prog_name="catclf")
-
-
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise Stopped(number)
 
 
 def _built(name: str) -> Any:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from types import FrameType
+from typing import Any, NoReturn
 
 import typer
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AGAIN = 0.01  # seconds until a signal is raised again
 
 
 class ExitCode(IntEnum):
@@ -34,28 +37,66 @@ class Stopped(BaseException):
         self.code = 128 + number
 
 
+def raise_on_signals() -> None:
+    """Have SIGTERM and SIGHUP raise Stopped, as SIGINT raises KeyboardInterrupt.
+
+    So no half-written file is left beside the one it would replace. Python swallows what is raised
+    while an object is tidied away: then it is raised again.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _stop)
+    sys.unraisablehook = _swallowed
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise Stopped(number)
+
+
+def _swallowed(unraisable: Any) -> None:
+    error = unraisable.exc_value
+    if not isinstance(error, Stopped | KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+
+    def again(number: int, frame: FrameType | None) -> None:
+        if _block is None or _block.paused:  # else its next pause raises
+            raise error
+
+    signal.signal(signal.SIGALRM, again)
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+
+
 class Signals:
     """A block in which SIGINT, SIGTERM and SIGHUP raise Stopped, but only where ``pause`` allows.
 
     An exception at any other place could cut a line, leave a file behind or a lock taken. A second
-    signal ends the process at once; an ignored one, as under nohup, stays ignored.
+    signal ends the process at once; an ignored one, as under nohup, stays ignored. ``pause`` is a
+    block that only waits; entering it raises Stopped for a signal that came before.
     """
 
     def __init__(self) -> None:
-        self.pause = Pause(self)
         self.number: int | None = None
         self.paused = False
-        self._before: dict[int, signal._HANDLER] = {}
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
+        global _block
+        _block = self
         for number in SIGNALS:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
+        global _block
+        _block = None
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    @property
+    def pause(self) -> Pause:
+        return Pause(self)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.number = number
@@ -78,6 +119,9 @@ class Pause:
 
     def __exit__(self, *_: object) -> None:
         self._signals.paused = False
+
+
+_block: Signals | None = None
 
 
 class Stop:

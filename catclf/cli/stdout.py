@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from catclf.errors import OutputError
+from catclf.text import BACKTICK
 
 Write = Callable[[bytes], object]
 
@@ -42,7 +43,7 @@ def warn(message: str) -> None:
     """One line on stderr, in plain text: rich would wrap it and read file names as markup."""
     if sys.stderr is not None:
         with suppress(OSError):  # nobody reads it: that is no reason to stop
-            sys.stderr.write(f"catclf: {as_options(message)}\n")
+            sys.stderr.write(f"catclf: {as_options(message).replace(BACKTICK, '`')}\n")
             sys.stderr.flush()
 
 

@@ -1,29 +1,34 @@
-"""From an image file to size x size x 3 pixels, one way for all: the one door to Pillow."""
+"""From an image file to size x size x 3 pixels, one way for all: the only module that runs Pillow.
+
+Pillow keeps limits and strictness in global variables, and Python the filters of warnings. Threads
+of other programs use them, too, so that here their values hold in the thread that decodes alone.
+"""
 
 from __future__ import annotations
 
+import math
 import os
-import stat
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from catclf import machine
 from catclf.errors import ImageError
-from catclf.images.formats import heif_is_there, sniff
+from catclf.images.formats import PNG, heif_is_there, sniff
 from catclf.images.member import Member
 from catclf.images.preprocess import Limits, Preprocess
-from catclf.images.repair import PNG, cleaned_png, damaged_chunk, ended_jpeg
 from catclf.images.tones import (
     eight_bits,
     is_deep,
     tiff_kind,
     with_eight_bit_transparency,
 )
+from catclf.storage.local import NotRegularError, open_regular
 from catclf.text import counted, reason
 
 if TYPE_CHECKING:  # NumPy is loaded by the functions that need it: decoding a JPEG does not
@@ -52,120 +57,27 @@ def resized(pixels: Pixels, preprocess: Preprocess) -> Pixels:
     return np.asarray(_fitted(Image.fromarray(pixels), preprocess), dtype=np.uint8)
 
 
-def dimensions(path: str | Path) -> tuple[int, int]:
-    """Width and height in pixels of an image file that can be read, from its header alone."""
-    with _opened(path, Limits()) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return _identified(file).size
+def dimensions(path: str | Path, limits: Limits | None = None) -> tuple[int, int]:
+    """Width and height in pixels of an image file, from its header alone. Raises ImageError."""
+    limits = limits or Limits()
+    with _failures_explained(path), _opened(path, limits) as file:
+        return _identified(file, limits).size
 
 
 def _image(path: str | Path, preprocess: Preprocess, limits: Limits) -> Image.Image:
     """The image as RGB of the size wanted. Raises ImageError."""
-    try:
-        with _opened(path, limits) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _decoded(file, preprocess, limits)
-    except ImageError:
-        raise
-    except OSError as error:
-        raise _from_os(error) from error
-    except MemoryError as error:
-        raise ImageError("too-large", "not enough memory to decode this image") from error
-    except ValueError as error:
-        if "\0" not in str(path):
-            raise ImageError("damaged", f"cannot be decoded: {_first_line(error)}") from error
-        message = "no file name holds a NUL byte: is the list separated by them? Then use `null`"
-        raise ImageError("missing", message) from error
-    except Exception as error:  # Pillow's readers raise anything at all on damaged files
-        raise ImageError("damaged", f"cannot be decoded: {_first_line(error)}") from error
-
-
-def _decoded(file: BinaryIO, preprocess: Preprocess, limits: Limits) -> Image.Image:
-    """An open file as the image wanted. May raise whatever Pillow raises."""
-    try:
-        return _once(file, preprocess, limits)
-    except _StumbledError as stumbled:
-        cause = stumbled.cause
-    except (OSError, ValueError, SyntaxError) as error:
-        cause = error
-    file.seek(0)
-    content = file.read(limits.file_bytes)
-    mended = _mended(content, preprocess, limits, cause)
-    if mended is not None:
-        return mended
-    raise _explained(content, cause)
-
-
-class _StumbledError(Exception):
-    """A reader does not take a file that begins like one of its format."""
-
-    def __init__(self, format: str, cause: Exception) -> None:
-        super().__init__(str(cause))
-        self.format, self.cause = format, cause
-
-
-def _mended(
-    content: bytes, preprocess: Preprocess, limits: Limits, cause: Exception
-) -> Image.Image | None:
-    """The image, if all its pixels are there and only what is beside them is damaged."""
-    try:
-        if cleaned := cleaned_png(content):
-            return _once(BytesIO(cleaned), preprocess, limits)
-        if "truncated" in str(cause) and (ended := ended_jpeg(content)):
-            one, other = (_once(BytesIO(each), preprocess, limits) for each in ended)
-            return one if one.tobytes() == other.tobytes() else None
-    except (_StumbledError, OSError, ValueError, SyntaxError):
-        pass
-    return None
-
-
-def _explained(content: bytes, cause: Exception) -> Exception:
-    """The failure of a reader as what it means: damage, a kind not read, or no image at all."""
-    if (chunk := damaged_chunk(content)) and content.startswith(PNG):
-        return ImageError("damaged", f"is damaged: the checksum of its {chunk} is wrong")
-    if content[:4] in _TIFF and isinstance(cause, SyntaxError) and "unknown" in str(cause):
-        return ImageError(
-            "unsupported",
-            f"is a TIFF image of a kind that is not read here{tiff_kind(content)}: convert it to "
-            "8 or 16 bits of grey or RGB",
-        )
-    if isinstance(cause, SyntaxError | IndexError | TypeError | struct.error):
-        format = sniff(BytesIO(content))[0]
-        return ImageError("not-a-picture", f"begins like a {format} image, but is none")
-    return cause
-
-
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
-def _once(file: BinaryIO, preprocess: Preprocess, limits: Limits) -> Image.Image:
-    image = _identified(file)
-    _check_size(image, limits)
-    with silent_stderr() if image.format == "TIFF" else nullcontext():
-        return _loaded(image, preprocess, limits)
-
-
-def _loaded(image: Image.Image, preprocess: Preprocess, limits: Limits) -> Image.Image:
-    # A JPEG decoded at 1/2, 1/4 or 1/8, but not below the size wanted, is decoded much faster.
-    image.draft("RGB", (preprocess.size, preprocess.size))
-    if image.format == "PNG":
-        with_eight_bit_transparency(image)
-    with _reading_truncated() if limits.truncated else nullcontext():
-        image.load()
-    _check_size(image, limits)  # an icon may hold more than it declares
-    return _fitted(_rgb(_upright(image), preprocess), preprocess)
-
-
-@contextmanager
-def _reading_truncated() -> Iterator[None]:
-    """A block in which files that are cut short give what there is of them."""
-    from PIL import ImageFile  # noqa: TID251
-
-    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
-    try:
-        yield
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = before
+    with _failures_explained(path), _opened(path, limits) as file:
+        image = _identified(file, limits)
+        _check_size(image, limits)
+        with _silent_stderr() if image.format == "TIFF" else nullcontext():
+            # A JPEG decoded at 1/2, 1/4 or 1/8, not below the size wanted, is decoded much faster.
+            image.draft("RGB", (preprocess.size, preprocess.size))
+            if image.format == "PNG":
+                with_eight_bit_transparency(image)
+            with _pillow(limits, truncated=limits.truncated):
+                image.load()
+                _check_size(image, limits)  # an icon may hold more than it declares
+                return _fitted(_rgb(_upright(image), preprocess), preprocess)
 
 
 def _check_size(image: Image.Image, limits: Limits) -> None:
@@ -178,11 +90,11 @@ def _check_size(image: Image.Image, limits: Limits) -> None:
         )
 
 
-def _identified(file: BinaryIO) -> Image.Image:
+def _identified(file: BinaryIO, limits: Limits) -> Image.Image:
     """The image with its size known and nothing decoded.
 
-    ``Image.open`` would first load the readers of five formats, and would apply a limit of pixels
-    that no option of ours moves.
+    ``Image.open`` would first load the readers of five formats. Chunks of a PNG before its pixels
+    may have wrong checksums, or be too large, where no pixel needs them.
     """
     from PIL import Image  # noqa: TID251
 
@@ -196,37 +108,85 @@ def _identified(file: BinaryIO) -> Image.Image:
     silence_pillow()
     factory, accept = Image.OPEN[format]
     file.seek(0)
-    accepted = accept(file.read(16)) if accept else True
+    start = file.read(64)
+    accepted = accept(start[:16]) if accept else True
     if isinstance(accepted, str):
         raise ImageError("unsupported", f"is a {format} image: this Pillow cannot read these")
     file.seek(0)
     try:
         if not accepted:
             raise SyntaxError
-        image: Image.Image = factory(file, "")
+        with _pillow(limits, truncated=True):
+            image: Image.Image = factory(file, "")
     except (SyntaxError, IndexError, TypeError, struct.error) as error:  # as Image.open does
-        raise _StumbledError(format, error) from None
+        file.seek(0)
+        raise _not_opened(format, start, file, error) from error
     return image
 
 
+def _not_opened(format: str, start: bytes, file: BinaryIO, error: Exception) -> ImageError:
+    """The reason why a reader does not take a file that begins like one of its format."""
+    if format == "TIFF" and isinstance(error, SyntaxError) and "unknown" in str(error):
+        return ImageError(
+            "unsupported",
+            f"is a TIFF image of a kind that is not read here{tiff_kind(file.read())}: convert it "
+            "to 8 or 16 bits of grey or RGB",
+        )
+    if start.startswith(PNG) and start[12:16] == b"IHDR" and str(error):
+        return ImageError("damaged", f"cannot be decoded: {_first_line(error)}")
+    return ImageError("not-a-picture", f"begins like a {format} image, but is none")
+
+
+@contextmanager
+def _failures_explained(path: str | Path) -> Iterator[None]:
+    """A block in which whatever Pillow raises of a file becomes an ImageError."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except OSError as error:
+        raise _from_os(error) from error
+    except MemoryError as error:
+        raise ImageError("too-large", "not enough memory to decode this image") from error
+    except Exception as error:  # Pillow's readers raise anything at all on damaged files
+        if type(error).__name__ == "DecompressionBombError":
+            why = "holds an image of more pixels than the limit: `max_pixels` raises it"
+            raise ImageError("too-large", why) from error
+        if isinstance(error, ValueError) and "\0" in str(path):
+            why = "no file name holds a NUL byte: is the list separated by them? Then use `null`"
+            raise ImageError("missing", why) from error
+        raise ImageError("damaged", f"cannot be decoded: {_first_line(error)}") from error
+
+
+def _from_os(error: OSError) -> ImageError:
+    if isinstance(error, FileNotFoundError):
+        return ImageError("missing", "there is no such file")
+    if isinstance(error, PermissionError):
+        return ImageError("forbidden", "may not be read: check its permissions")
+    if error.errno is not None:
+        return ImageError("unreadable", f"cannot be read: {reason(error)}")
+    if "truncated" in str(error):
+        message = f"cannot be decoded: {_first_line(error)}: `truncated` reads what is there"
+        return ImageError("truncated", message)
+    return ImageError("damaged", f"cannot be decoded: {_first_line(error)}")
+
+
 def _opened(path: str | Path, limits: Limits) -> BinaryIO:
-    """The file, if it is a regular one of bearable size; never waits for a pipe to be written."""
+    """The file, if it is a regular one of bearable size. Raises ImageError and OSError."""
     if isinstance(path, Member):
         return path.open(limits)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    status = os.fstat(descriptor)
-    if stat.S_ISREG(status.st_mode) and 0 < status.st_size <= limits.file_bytes:
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    if stat.S_ISDIR(status.st_mode):
-        raise ImageError("not-a-file", "is a folder")
-    if not stat.S_ISREG(status.st_mode):
-        raise ImageError("not-a-file", "is not a regular file")
-    if status.st_size == 0:
+    try:
+        file = open_regular(path)
+    except NotRegularError as error:
+        raise ImageError("not-a-file", str(error.strerror)) from error
+    size = os.fstat(file.fileno()).st_size
+    if 0 < size <= limits.file_bytes:
+        return file
+    file.close()
+    if not size:
         raise ImageError("empty", "is empty")
     raise ImageError(
-        "too-large",
-        f"has {counted(status.st_size, 'byte')}, more than the limit of {limits.file_bytes}",
+        "too-large", f"has {counted(size, 'byte')}, more than the limit of {limits.file_bytes}"
     )
 
 
@@ -297,19 +257,6 @@ def _padded(image: Image.Image, preprocess: Preprocess, method: Image.Resampling
     return base
 
 
-def _from_os(error: OSError) -> ImageError:
-    if isinstance(error, FileNotFoundError):
-        return ImageError("missing", "there is no such file")
-    if isinstance(error, PermissionError):
-        return ImageError("forbidden", "may not be read: check its permissions")
-    if error.errno is not None:
-        return ImageError("unreadable", f"cannot be read: {reason(error)}")
-    if "truncated" in str(error):
-        message = f"cannot be decoded: {_first_line(error)}: `truncated` reads what is there"
-        return ImageError("truncated", message)
-    return ImageError("damaged", f"cannot be decoded: {_first_line(error)}")
-
-
 def _first_line(error: BaseException) -> str:
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
@@ -335,9 +282,96 @@ def silence_pillow() -> None:
         logger.addHandler(NullHandler())
 
 
+class _Decoding(threading.local):
+    """The limits of the image that a thread decodes; None in one that decodes none of ours."""
+
+    limits: Limits | None = None
+    truncated = False
+
+    def match(self, text: str) -> bool:
+        """As the pattern of a filter of warnings: every warning of a thread that decodes."""
+        return self.limits is not None
+
+
+_here = _Decoding()
+_SILENCE: Any = "ignore", _here, Warning, None, 0  # a filter of warnings
+
+
+class _LoadTruncated:
+    """Pillow's ``LOAD_TRUNCATED_IMAGES`` while threads of ours decode."""
+
+    def __init__(self, outside: Any) -> None:
+        self.outside = outside
+
+    def __bool__(self) -> bool:
+        return bool(self.outside) if _here.limits is None else _here.truncated
+
+
+class _MaxPixels:
+    """Pillow's ``MAX_IMAGE_PIXELS``, of which it warns, and which it refuses twice over.
+
+    It also holds for the images in an icon, whose bitmaps are declared twice as high as they are.
+    """
+
+    def __init__(self, outside: Any) -> None:
+        self.outside = math.inf if outside is None else outside
+
+    def __rmul__(self, factor: int) -> float:
+        return factor * (self.outside if _here.limits is None else _here.limits.pixels)
+
+    def __lt__(self, pixels: float) -> bool:
+        return _here.limits is None and bool(self.outside < pixels)
+
+
+_lock = threading.Lock()
+_decoding = 0  # threads
+
+
 @contextmanager
-def silent_stderr() -> Iterator[None]:
-    """A block without descriptor 2, to which libtiff writes past all of Python."""
+def _pillow(limits: Limits, *, truncated: bool) -> Iterator[None]:
+    """A block in which Pillow has these limits, in this thread, and warns of nothing.
+
+    With ``truncated``, files that are cut short give what there is of them.
+    """
+    from PIL import Image, ImageFile  # noqa: TID251
+
+    global _decoding
+    with _lock:
+        _decoding += 1
+        if _decoding == 1:
+            pillow: Any = ImageFile, Image
+            pillow[0].LOAD_TRUNCATED_IMAGES = _LoadTruncated(ImageFile.LOAD_TRUNCATED_IMAGES)
+            pillow[1].MAX_IMAGE_PIXELS = _MaxPixels(Image.MAX_IMAGE_PIXELS)
+    if _SILENCE not in warnings.filters:
+        warnings.filters.insert(0, _SILENCE)  # type: ignore[attr-defined]
+    _here.limits, _here.truncated = limits, truncated
+    try:
+        yield
+    finally:
+        _here.limits = None
+        with _lock:
+            _decoding -= 1
+            if not _decoding:
+                _restore(ImageFile, "LOAD_TRUNCATED_IMAGES")
+                _restore(Image, "MAX_IMAGE_PIXELS")
+
+
+def _restore(module: Any, name: str) -> None:
+    value = getattr(module, name)
+    if isinstance(value, _LoadTruncated | _MaxPixels):
+        setattr(module, name, value.outside)
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """A block without descriptor 2, to which libtiff writes past all of Python.
+
+    The descriptor is that of all threads, and of a program that imports this: it is left alone but
+    in the main thread of the command line.
+    """
+    if not machine.is_command or threading.current_thread() is not threading.main_thread():
+        yield
+        return
     try:
         kept = os.dup(2)
     except OSError:  # closed: nothing can be written

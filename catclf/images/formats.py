@@ -28,9 +28,10 @@ NOT_SNIFFED = frozenset(
 # What a file begins with, and Pillow's module that reads it. EPS
 # starts another program; the rest of Pillow's readers are seldom met and seldom tested against
 # hostile files. Loading only the reader that is needed saves a third of the start-up time.
+PNG = b"\x89PNG\r\n\x1a\n"
 _READERS = (
     (b"\xff\xd8\xff", "JPEG", "JpegImagePlugin"),
-    (b"\x89PNG\r\n\x1a\n", "PNG", "PngImagePlugin"),
+    (PNG, "PNG", "PngImagePlugin"),
     (b"GIF8", "GIF", "GifImagePlugin"),
     (b"BM", "BMP", "BmpImagePlugin"),
     (b"II*\0", "TIFF", "TiffImagePlugin"),
@@ -77,7 +78,7 @@ def sniff(file: BinaryIO) -> tuple[str, str]:
         file.seek(-18, os.SEEK_END)
         if file.read(16) == b"TRUEVISION-XFILE":
             return "TGA", "TgaImagePlugin"
-    from catclf.storage.kinds import kind_of
+    from catclf.storage.local import kind_of
 
     what = "is not an image in a format read here"
     raise ImageError("not-a-picture", what + kind_of(start))

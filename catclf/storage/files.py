@@ -85,7 +85,7 @@ def replacing_path(path: Path, *, kept: bool = True) -> Iterator[Path]:
 
     That happens wholly or not at all: it lies beside it, is flushed to the disk and renamed over
     it, and the folder is flushed; it is removed when the block fails. A symbolic link is kept and
-    its target replaced. Raises OutputError.
+    its target replaced; who may read what is replaced may read the new file. Raises OutputError.
 
     The file of a store lies in the folder for temporary files, and is sent. Where that fails it is
     ``kept``, in the current folder if it can be written, and the error names it.
@@ -101,11 +101,15 @@ def _renamed(path: Path) -> Iterator[Path]:
         raise OutputError(f"{printable(path)}: is not a regular file, and saving would replace it")
     temporary = _beside(path)
     try:
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+        first = 0o666 if mode is None else 0o600  # what others may not read they never may
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, first))
     except OSError as error:
         raise OutputError(f"{printable(path)}: cannot be written: {reason(error)}") from error
     try:
         yield temporary
+        if mode is not None:
+            temporary.chmod(mode)
         _sync(temporary)
         temporary.replace(target)
         with suppress(OSError):  # not every system can open folders

@@ -26,6 +26,11 @@ def _has_magic(name: str) -> bool:
     return bool(_MAGIC.search(name)) and not url_of(name).startswith(WEB)
 
 
+def as_data(name: str) -> str:
+    """A name that a pattern has found, which may begin as an option, a list or stdin does."""
+    return f"./{name}" if name.startswith(("-", "@")) else name
+
+
 def expanded(arguments: Sequence[str], *, unmatched: bool = True) -> list[str]:
     """The arguments with patterns as the names that they stand for, in order.
 
@@ -33,7 +38,7 @@ def expanded(arguments: Sequence[str], *, unmatched: bool = True) -> list[str]:
     matched with files, on disk or in a store. An argument that is a file stays as it is, and so
     does one that matches nothing, unless these are not wanted. Raises SettingsError for a range of
     more than ``PATTERNS_LIMIT`` numbers, and OSError with the name of a pattern whose store cannot
-    be listed.
+    be listed. What a pattern finds on disk is data: ``./-`` and ``./@x`` are no stdin and no list.
     """
     names: list[str] = []
     for argument in arguments:
@@ -55,7 +60,7 @@ def _matching(name: str) -> list[str]:
             raise OSError(error.errno, reason(error), name) from error
     from glob import glob
 
-    return sorted(glob(name, recursive=True))  # noqa: PTH207
+    return sorted(map(as_data, glob(name, recursive=True)))  # noqa: PTH207
 
 
 def _without_ranges(argument: str) -> list[str]:

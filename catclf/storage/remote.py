@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from catclf.errors import CatclfError, SettingsError
-from catclf.text import has_scheme, printable, url_of
+from catclf.text import has_scheme, printable, url_of, without_query
 
 AnyPath = str | os.PathLike[str]
 Progress = Callable[[int, int], object]
@@ -29,6 +29,11 @@ WEB = "http://", "https://"
 def is_remote(path: AnyPath) -> bool:
     """Whether a path has a scheme, and is not by chance the name of something on disk."""
     return has_scheme(path) and not os.path.lexists(path)
+
+
+def display_name(path: AnyPath) -> str:
+    """The name of a file or folder as it is given: a link keeps its own, a URL has no query."""
+    return Path(without_query(path) if is_remote(path) else os.path.abspath(path)).name  # noqa: PTH100
 
 
 def require_library(path: AnyPath) -> None:

@@ -14,7 +14,7 @@ from catclf.cli.predict.outputs import FAILED, failed_mark
 from catclf.cli.stdout import warn
 from catclf.errors import InputError, OutputError, SettingsError
 from catclf.storage.patterns import expanded, is_pattern
-from catclf.storage.remote import is_remote, names_in
+from catclf.storage.remote import display_name, is_remote, names_in
 from catclf.text import counted, printable, reason
 
 _PART = re.compile(r"([1-9]\d{0,8})/([1-9]\d{0,8})")
@@ -79,7 +79,7 @@ def _present(folder: Path, names: list[str]) -> set[str]:
 
 
 def _name(argument: str) -> str:
-    name = Path(argument.removeprefix("@")).resolve().name
+    name = display_name(argument.removeprefix("@"))
     if argument in ("", "-", "@") or not name:
         raise SettingsError(
             f"{printable(argument)!r} has no name for an output in --output-dir: give files, "
