@@ -13,8 +13,8 @@ from conftest import make_images
 from numpy.typing import NDArray
 from PIL import Image
 
-from catclf.datasets import Reading, open_source
-from catclf.datasets.checks import Finding, Part, duplicate_groups, findings, measure
+from catclf.datasets import Dataset, Reading, open_source
+from catclf.datasets.checks import Finding, Part, doubts, duplicate_groups, findings, measure
 from catclf.datasets.sources import ArraySource, Source
 from catclf.images.preprocess import Preprocess
 
@@ -134,6 +134,26 @@ def test_images_are_called_by_their_names_on_one_line() -> None:
     images[1] = images[0]
     ((_, message),) = found(part(images, [1, 1], names=("a b.jpg", "c\n.jpg")))
     assert message == r"same image: data a b.jpg = data c\n.jpg"
+
+
+def test_training_is_told_of_test_and_validation_images_that_it_is_trained_on() -> None:
+    images = scenes(40)
+    labels = np.arange(40.0)[None] % 2
+
+    def dataset(rows: list[int], source: str, turned: bool = False) -> Dataset:
+        Y = 1 - labels[:, rows] if turned else labels[:, rows]
+        return Dataset(images[rows], Y, ("dog", "cat"), source, Preprocess(SIZE))
+
+    trained, other = dataset([*range(20)], "a"), dataset([*range(20, 30)], "b")
+    assert list(doubts(trained, other, None)) == []
+    tested, judging = dataset([*range(15, 25)], "c"), dataset([0, 30], "d", turned=True)
+    first, second = doubts(trained, tested, judging)
+    assert "c: 5 of its 10 images are also among those trained on: its accuracy there" in first
+    assert "d: 1 of its 2 images are also among those trained on: the cost" in second
+    twice = dataset([0, 1, 2, 0], "e")
+    twice.Y[0, 3] = 1
+    (line,) = doubts(twice, None, None)
+    assert "e: 2 of 4 images are there with both labels" in line
 
 
 # Class shares

@@ -21,6 +21,7 @@ from catclf.datasets.digests import (
     LEVELS,
     Digests,
     components,
+    contradictions,
     count_kept,
     count_shared,
     digests_of,
@@ -296,6 +297,13 @@ def test_groups_are_what_can_be_reached_over_pairs(pairs: list[tuple[int, int]])
     assert components(20, pairs).tolist() == reach.argmax(axis=1).tolist()
 
 
+def test_equal_images_with_other_labels_contradict_each_other() -> None:
+    exact = np.array([b"a", b"b", b"a", b"c", b"c", b"c"], "S16")
+    assert contradictions(exact, np.array([0, 1, 1, 0, 0, 0])) == 2
+    assert contradictions(exact, np.array([0, 1, 0, 0, 1, 0])) == 3
+    assert contradictions(exact, np.array([1, 1, 1, 0, 0, 0])) == 0
+
+
 # What stays together
 
 
@@ -322,7 +330,7 @@ def test_copies_and_near_copies_of_an_image_share_a_group(copies: int, exact: bo
 
 def test_values_of_a_group_column_stay_together_and_join_what_looks_alike() -> None:
     images = at_64([drawn(seed) for seed in (0, 1, 2, 3, 4, 1)])
-    given = ["a", "", "b", "", "a", "b"]
+    given = np.array([7, -1, 3, -1, 7, 3])
     found = grouping(digests_of(images, near=True), np.zeros(6), 2, given)
     assert found.groups.tolist() == [0, 1, 1, 3, 0, 1]
     assert "of one `group`" in found.notes[0]

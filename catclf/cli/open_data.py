@@ -103,6 +103,7 @@ def open_for_training(
     """
     from catclf.cli.train.resume import open_validation
     from catclf.datasets import open_like, open_parts, parts_of
+    from catclf.datasets.checks import doubts
     from catclf.samples import in_memory
 
     trained, tested = open_parts(data, test, reading)
@@ -116,8 +117,8 @@ def open_for_training(
     opened = [each for each in (trained, tested, judging) if each is not None]
     for note in dict.fromkeys(note for each in opened for note in each.notes):
         warn(note)
-    if tested is not None and tested.fingerprint == trained.fingerprint:
-        warn(f"{tested.source}: is what the model is trained on: its accuracy there says little")
+    for line in doubts(trained, tested, judging):
+        warn(line)
     if reading.stream and in_memory(trained.images):
         warn(
             f"{printable(data)}: --stream reads HDF5 files alone, and this is held in memory: "

@@ -10,13 +10,15 @@ from math import sqrt
 
 import numpy as np
 
-from catclf.datasets.dataset import Labels
+from catclf.datasets.dataset import Dataset, Labels
 from catclf.datasets.digests import (
     EMPTY_STD,
     Digester,
     Digests,
     Grouping,
     components,
+    contradictions,
+    count_shared,
     grouping,
     near_pairs,
 )
@@ -24,7 +26,7 @@ from catclf.datasets.names import CAT
 from catclf.datasets.sources import FileSource, Source, choose_positive
 from catclf.maths import Floats, Pixels
 from catclf.metrics.counts import SHARE_DEVIATIONS, SHARE_DIFFERENCE
-from catclf.text import printable
+from catclf.text import counted, printable
 
 SCRAMBLED_CORRELATION = 0.6  # of neighbouring pixels; images have 0.9, scrambled ones under 0.4
 
@@ -95,6 +97,27 @@ def measure(label: str, source: Source) -> Part:
     part.rows, part.digests = np.concatenate(rows), digester.result()
     part.correlation = _correlation(sums)
     return part
+
+
+def doubts(trained: Dataset, tested: Dataset | None, judging: Dataset | None) -> Iterator[str]:
+    """What equal images say against the numbers of training, each as a line.
+
+    ``tested`` and ``judging`` are the images that the model is tested and its step selected on.
+    """
+    if hasattr(trained.images, "fingerprint") and not hasattr(trained.images, "digests"):
+        return  # shards whose pixels are read for nothing else
+    exact = trained.digests().exact
+    if twice := contradictions(exact, trained.Y[0]):
+        yield (
+            f"{printable(trained.source)}: {twice} of {trained.m} images are there with both "
+            "labels, which no model can learn: catclf data verify lists them"
+        )
+    for data, what in ((tested, "its accuracy there"), (judging, "the cost of validation")):
+        if data is not None and (shared := count_shared(data.digests().exact, exact)):
+            yield (
+                f"{printable(data.source)}: {shared} of its {counted(data.m, 'image')} are also "
+                f"among those trained on: {what} says too much (catclf data verify lists them)"
+            )
 
 
 def findings(parts: Sequence[Part], smallest: int) -> Iterator[Finding]:

@@ -99,7 +99,8 @@ class Dataset:
 
     ``images`` is an array, or reads its rows from disk when sliced if it is large. ``classes``
     are the names of labels 0 and 1; ``source`` says where it came from, ``notes`` what the reader
-    decided on its way. Images with equal ``groups`` stay together where the data are divided.
+    decided on its way. Images with equal ``groups`` int64 (m,) stay together where the data
+    are divided; a negative number groups nothing.
     """
 
     images: Pixels
@@ -109,7 +110,7 @@ class Dataset:
     preprocess: Preprocess = field(default_factory=Preprocess)
     names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
-    groups: tuple[str, ...] | None = None
+    groups: Labels | None = None
 
     @property
     def m(self) -> int:

@@ -134,6 +134,15 @@ def count_shared(exact: Exact, others: Exact) -> int:
     return int(np.isin(exact, others).sum())
 
 
+def contradictions(exact: Exact, labels: NDArray[Any]) -> int:
+    """How many images are there with other labels (m,), too, pixel by pixel."""
+    _, inverse = np.unique(exact, return_inverse=True)
+    low, high = np.full(len(exact), np.inf), np.full(len(exact), -np.inf)
+    np.minimum.at(low, inverse, labels)
+    np.maximum.at(high, inverse, labels)
+    return int((low < high)[inverse].sum())
+
+
 def _short(exact: Exact) -> NDArray[np.uint64]:
     return np.ascontiguousarray(exact).view("<u8")[::2].astype(np.uint64)
 
@@ -260,25 +269,25 @@ def grouping(
     digests: Digests,
     labels: NDArray[Any],
     folds: int = 5,
-    given: Sequence[str] | None = None,
+    given: Indices | None = None,
     telling: NDArray[np.bool_] | None = None,
 ) -> Grouping:
     """Groups of equal images, near-duplicates, and equal values of ``given``.
 
-    ``labels`` (m,) are class numbers; an empty value of ``given`` groups nothing. Near-duplicates
-    are joined over chains. A chain that holds more than 1/(2 folds) of a class is taken apart
-    again, to equal images and ``given``; one whose members all resemble its middle is no chain,
-    and stays up to 1/folds. Images that show nothing, and those not ``telling`` (m,), are only
-    equal or not.
+    ``labels`` (m,) are class numbers; a negative number in ``given`` (m,) groups nothing.
+    Near-duplicates are joined over chains. A chain that holds more than 1/(2 folds) of a class is
+    taken apart again, to equal images and ``given``; one whose members all resemble its middle is
+    no chain, and stays up to 1/folds. Images that show nothing, and those not ``telling`` (m,), are
+    only equal or not.
     """
     m = len(digests.exact)
     first, inverse = np.unique(digests.exact, return_index=True, return_inverse=True)[1:]
     joined = _Groups(m)
     joined.join(np.arange(m), first[inverse])
     if given is not None:
-        seen: dict[str, int] = {}
-        same = [(i, seen.setdefault(name, i)) for i, name in enumerate(given) if name]
-        joined.join(*np.array(same, dtype=np.int64).reshape(-1, 2).T)
+        of_one = np.flatnonzero(given >= 0)
+        begins, place = np.unique(given[of_one], return_index=True, return_inverse=True)[1:]
+        joined.join(of_one, of_one[begins[place]])
     strict = joined.roots
     groups, notes = strict, list[str]()
     if digests.near:
@@ -300,7 +309,7 @@ def grouping(
         notes.insert(
             0,
             f"{counted(len(several), 'group')} {verb} {several.sum()} of {m} images that are "
-            f"{kinds}: each group stays on one side of a division",
+            f"{kinds}: each group stays together, on one side of a division",
         )
     return Grouping(groups, tuple(notes))
 
