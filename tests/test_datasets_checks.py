@@ -148,8 +148,8 @@ def test_training_is_told_of_test_and_validation_images_that_it_is_trained_on() 
     assert list(doubts(trained, other, None)) == []
     tested, judging = dataset([*range(15, 25)], "c"), dataset([0, 30], "d", turned=True)
     first, second = doubts(trained, tested, judging)
-    assert "c: 5 of its 10 images are also among those trained on: its accuracy there" in first
-    assert "d: 1 of its 2 images are also among those trained on: the cost" in second
+    assert first.startswith("c: 5 of its 10 images are also trained on: ")
+    assert second.startswith("d: 1 of its 2 images is also trained on: ")
     twice = dataset([0, 1, 2, 0], "e")
     twice.Y[0, 3] = 1
     (line,) = doubts(twice, None, None)

@@ -112,11 +112,13 @@ def doubts(trained: Dataset, tested: Dataset | None, judging: Dataset | None) ->
             f"{printable(trained.source)}: {twice} of {trained.m} images are there with both "
             "labels, which no model can learn: catclf data verify lists them"
         )
-    for data, what in ((tested, "its accuracy there"), (judging, "the cost of validation")):
+    for data in (tested, judging):
         if data is not None and (shared := count_shared(data.digests().exact, exact)):
+            verb = "is" if shared == 1 else "are"
             yield (
-                f"{printable(data.source)}: {shared} of its {counted(data.m, 'image')} are also "
-                f"among those trained on: {what} says too much (catclf data verify lists them)"
+                f"{printable(data.source)}: {shared} of its {counted(data.m, 'image')} {verb} also "
+                "trained on: right predictions there prove nothing (catclf data verify lists "
+                "such images)"
             )
 
 
