@@ -254,10 +254,10 @@ def paint(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (90,
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A store in this process's memory, and a folder of its own for what cannot be sent there."""
     fsspec = pytest.importorskip("fsspec")
-    from catclf.storage import sending
+    from catclf.storage import location
 
     monkeypatch.chdir(tmp_path)
-    sending._try_folder.cache_clear()
+    location._try_folder.cache_clear()
     memory = fsspec.filesystem("memory")
     yield memory
     memory.store.clear()

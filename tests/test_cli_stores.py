@@ -24,7 +24,7 @@ from catclf.images.preprocess import Limits, Preprocess
 from catclf.model import file as model_file
 from catclf.model.file import load_signed
 from catclf.objective import Point
-from catclf.storage import remote, sending
+from catclf.storage import location
 from catclf.storage.files import replacing, require_writable
 from catclf.training import TrainOptions
 from catclf.training.checkpoint import Checkpoints, beside
@@ -73,9 +73,9 @@ def test_a_model_is_read_from_a_store_within_its_limit(
         catclf.load("nope://a")
     # A server that does not say how much it sends is listened to up to the limit.
     monkeypatch.setattr(type(store), "info", lambda *_: {"type": "file", "size": None})
-    assert remote.read_within("memory://models/cats.npz", len(content)) == content
+    assert location.locate("memory://models/cats.npz").read(len(content)) == content
     with pytest.raises(OSError, match="is too large"):
-        remote.read_within("memory://models/cats.npz", len(content) - 1)
+        location.locate("memory://models/cats.npz").read(len(content) - 1)
     monkeypatch.undo()
     monkeypatch.setattr(model_file, "FILE_LIMIT", len(content) - 1)
     monkeypatch.setattr(type(store), "cat_file", fails(AssertionError()))
@@ -185,7 +185,7 @@ def test_a_store_is_tried_before_the_work(
     assert pending(["a.png"], Path("memory://"), ".tsv", None) == [
         (["a.png"], Path("memory:/a.png.tsv"))
     ]
-    sending._try_folder.cache_clear()
+    location._try_folder.cache_clear()
     monkeypatch.setattr(type(store), "pipe_file", fails(PermissionError(13, "Access Denied")))
     with pytest.raises(OutputError, match=r"^memory://new/cats\.npz: cannot be written: access"):
         require_writable(Path("memory://new/cats.npz"))
@@ -288,7 +288,7 @@ def _write_sources(run: Run, folder: Path) -> None:
 
 def test_names_that_mean_something_else_are_refused(store: Any, run: Run, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="names with :: are not read or written"):
-        remote.read("memory://in/a::b.npz")
+        location.locate("memory://in/a::b.npz").read()
     tar(tmp_path / "a.tar", {f"{n}/0.png": image_bytes(1) for n in ("cat", "dog")})
     for name in ("x.npz", "x.tar"):
         result = run("data", "pack", "a.tar", "-o", f"file://{tmp_path}/{name}")

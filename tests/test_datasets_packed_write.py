@@ -17,7 +17,7 @@ from catclf.datasets.manifest import load
 from catclf.datasets.packed_write import Packed, require_folder, write_folder
 from catclf.datasets.sources import Source
 from catclf.errors import OutputError
-from catclf.storage import remote
+from catclf.storage.location import Stored
 from catclf.text import printable
 
 fsspec = pytest.importorskip("fsspec")
@@ -73,13 +73,13 @@ def contents(store: Any) -> dict[str, bytes]:
 @pytest.fixture
 def copies(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of files in the temporary folder after each file that is fetched from a store."""
-    counts, fetch = list[int](), remote.fetch
+    counts, fetch = list[int](), Stored.fetch
 
-    def counted(path: remote.AnyPath, copy: Path, *rest: Any) -> None:
-        fetch(path, copy, *rest)
+    def counted(stored: Stored, copy: Path, *rest: Any) -> None:
+        fetch(stored, copy, *rest)
         counts.append(len(list(temporary.iterdir())))
 
-    monkeypatch.setattr(remote, "fetch", counted)
+    monkeypatch.setattr(Stored, "fetch", counted)
     return counts
 
 

@@ -19,7 +19,8 @@ from catclf.datasets.dataset import Reading
 from catclf.datasets.hdf5_write import write
 from catclf.datasets.packed_write import write_folder
 from catclf.errors import DataError
-from catclf.storage import copies, remote
+from catclf.storage import location
+from catclf.storage.location import Progress, Stored, locate
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -86,14 +87,14 @@ def test_shards_of_a_pattern_are_copied_once_and_kept_when_packed_again(
         path = tar(tmp_path / f"{number:05}.tar", samples(6 * number))
         store.put(str(path), f"/shards/{path.name}")
     fetched: list[str] = []
-    fetch = remote.fetch
+    fetch = Stored.fetch
 
-    def counting(path: remote.AnyPath, copy: Path, on_progress: remote.Progress | None) -> None:
-        fetched.append(str(path))
-        fetch(path, copy, on_progress)
+    def counting(stored: Stored, copy: Path, on_progress: Progress | None) -> None:
+        fetched.append(stored.path)
+        fetch(stored, copy, on_progress)
 
-    monkeypatch.setattr(remote, "fetch", counting)
-    monkeypatch.setattr(copies, "_copies", {})
+    monkeypatch.setattr(Stored, "fetch", counting)
+    monkeypatch.setattr(location, "_copies", {})
     url = Path(f"memory://shards/{pattern}")
     for kept in (0, 3):
         source = open_source(url, "train", Reading(size=8))
@@ -109,32 +110,32 @@ def test_shards_of_a_pattern_are_copied_once_and_kept_when_packed_again(
 def test_copies_end_with_their_process_and_are_renewed_with_their_file(
     store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copies, "_copies", {})
+    monkeypatch.setattr(location, "_copies", {})
     url = "memory://in/photos.tar"
     names = []
     for count in (6, 8):
         store.put(str(tar(tmp_path / "a.tar", folders(count=count))), "/in/photos.tar")
         assert open_dataset(url, "train", Reading(size=8)).m == count
-        assert copies.state_of(url) == copies.state_of(Path(url))
-        names.append(str(copies.on_disk(url)))
+        assert locate(url).state() == locate(Path(url)).state()
+        names.append(str(locate(url).local()))
     assert not Path(names[0]).exists()
     assert Path(names[1]).read_bytes() == store.cat_file("/in/photos.tar")
-    assert copies.on_disk(tmp_path) == str(tmp_path)
+    assert locate(tmp_path).local() == str(tmp_path)
 
 
 def test_copying_is_shown_in_megabytes(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copies, "_copies", {})
+    monkeypatch.setattr(location, "_copies", {})
     store.pipe_file("/in/a.bin", bytes(3_500_000))
     shown: list[object] = []
 
     @contextmanager
-    def phase(what: str) -> Iterator[remote.Progress]:
+    def phase(what: str) -> Iterator[Progress]:
         shown.append(what)
         yield lambda done, total: shown.append((done, total))
 
-    with copies.showing(phase):
-        assert copies.on_disk("memory://in/a.bin") == copies.on_disk("memory://in/a.bin")
-    copies.renew("memory://in/a.bin")
+    with location.showing(phase):
+        assert locate("memory://in/a.bin").local() == locate("memory://in/a.bin").local()
+    locate("memory://in/a.bin").renew()
     assert shown[0] == "copying memory://in/a.bin, MB"
     assert shown[-1] == (3, 3)
     assert shown.count(shown[0]) == 1
@@ -195,11 +196,11 @@ def test_versions_are_those_of_the_file_however_the_store_tells_of_it(
     facts: dict[str, Any] = {"name": "/in/a", "size": 3, "type": "file"}
     monkeypatch.setattr(type(store), "info", lambda *_: facts)
     facts |= {"ETag": "1", "LastModified": "then"}
-    first = remote.version_of("memory://in/a")
+    first = Stored("memory://in/a").version()
     facts |= {"Key": "in/a", "LastModified": "then+00:00", "StorageClass": "STANDARD"}
-    assert remote.version_of("memory://in/a") == first
+    assert Stored("memory://in/a").version() == first
     facts["ETag"] = "2"
-    assert remote.version_of("memory://in/a") != first
+    assert Stored("memory://in/a").version() != first
 
 
 def test_a_full_disk_is_no_damage_and_says_what_to_do(

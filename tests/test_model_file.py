@@ -568,7 +568,8 @@ def test_a_wrong_array_header_is_refused_without_much_memory(path: Path, content
 def test_pickled_objects_are_refused_and_never_run(path: Path, name: str) -> None:
     array = np.array(Evil(), dtype=object) if name != "w" else np.full((12, 1), Evil())
     put(path, f"{name}.npy", npy(array))
-    refused(path, f"has pickled objects in {name}: they are never loaded")
+    why = "of another type than text" if name == "meta" else "they are never loaded"
+    refused(path, rf"has .*{name}.*{why}")
     assert not hasattr(__builtins__, "catclf_was_here")
     assert "catclf_was_here" not in vars(sys.modules["builtins"])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from catclf.errors import SettingsError
-from catclf.storage.patterns import expanded, is_pattern
+from catclf.storage.location import expanded, is_pattern
 
 
 def test_patterns_stand_for_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,8 @@ from catclf.cli.signals import Signals
 from catclf.datasets import open_dataset, stores_pixels
 from catclf.errors import DataError, OutputError, SettingsError
 from catclf.images.preprocess import Limits, Preprocess
-from catclf.storage import files, remote, sending
+from catclf.storage import files
+from catclf.storage.location import Stored, is_remote, locate, same
 from catclf.text import printable, url_of
 from catclf.training import Settings
 
@@ -40,18 +41,18 @@ def test_a_path_gets_its_slashes_back() -> None:
         assert url_of(url) == url_of(Path(url)) == url
         assert printable(Path(url)) == url.partition("?")[0]
     assert url_of(Path("s3://")) == "s3://"
-    assert remote.is_remote(Path("s3://"))
+    assert is_remote(Path("s3://"))
     assert url_of(Path("/tmp/a:/b")) == "/tmp/a:/b"
-    assert not any(map(remote.is_remote, ("a.png", "C:/x", "/s3://x", "a/b:/c", "S3://x")))
+    assert not any(map(is_remote, ("a.png", "C:/x", "/s3://x", "a/b:/c", "S3://x")))
 
 
 def test_what_is_on_disk_is_not_remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s3:").mkdir()
     (tmp_path / "s3:" / "x").write_bytes(b"12")
-    assert remote.is_remote("memory://x")
-    assert not remote.is_remote("s3://x")
-    assert remote.size_of("s3://x") == 2
+    assert is_remote("memory://x")
+    assert not is_remote("s3://x")
+    assert locate("s3://x").size() == 2
 
 
 def test_a_packed_folder_in_a_store_trains_to_the_bytes_of_one_on_disk(
@@ -160,8 +161,8 @@ def test_names_of_one_file_are_the_same(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "a").mkdir()
     (tmp_path / "link").symlink_to("a")
     monkeypatch.chdir(tmp_path)
-    assert remote.absolute("a/*.tar") == f"{tmp_path}/a/*.tar"
-    assert remote.absolute(Path("memory://a/*.tar")) == "memory://a/*.tar"
+    assert locate("a/*.tar").absolute == f"{tmp_path}/a/*.tar"
+    assert locate(Path("memory://a/*.tar")).absolute == "memory://a/*.tar"
     for one, other in (
         ("a", "link"),
         (f"file://{tmp_path}/a", "link"),
@@ -169,10 +170,10 @@ def test_names_of_one_file_are_the_same(tmp_path: Path, monkeypatch: pytest.Monk
         ("new/../b", f"file://{tmp_path}/b"),
         ("memory://a", "memory:///a/"),
     ):
-        assert files.same(Path(one), Path(other))
-        assert files.same(Path(other), Path(one))
+        assert same(Path(one), Path(other))
+        assert same(Path(other), Path(one))
     for one, other in (("a", "b"), ("a", "memory://a"), ("memory://a", "memory://b")):
-        assert not files.same(Path(one), Path(other))
+        assert not same(Path(one), Path(other))
 
 
 def test_a_folder_is_listed_and_files_are_removed(
@@ -181,18 +182,18 @@ def test_a_folder_is_listed_and_files_are_removed(
     for folder in (Path("memory://x"), Path(f"file://{tmp_path}")):
         for name in ("one", "two"):
             (tmp_path / "sent").write_bytes(b"1")
-            sending.send(tmp_path / "sent", folder / "a" / name)
-        assert remote.names_in(folder / "a") == ["one", "two"]
-        remote.remove(folder / "a" / "one")
-        assert remote.names_in(folder / "a") == ["two"]
-        assert remote.names_in(folder / "none") == []
-        remote.remove(folder / "a" / "one")  # is not there
-    remote.remove(tmp_path / "a" / "two")
-    assert remote.names_in(tmp_path / "a") == remote.names_in(tmp_path / "none") == []
+            Stored(folder / "a" / name).send(tmp_path / "sent")
+        assert locate(folder / "a").names() == ["one", "two"]
+        locate(folder / "a" / "one").remove()
+        assert locate(folder / "a").names() == ["two"]
+        assert locate(folder / "none").names() == []
+        locate(folder / "a" / "one").remove()  # is not there
+    locate(tmp_path / "a" / "two").remove()
+    assert locate(tmp_path / "a").names() == locate(tmp_path / "none").names() == []
     # An empty object of S3 that the console makes for a folder.
     listed = ["/x/a/", "/x/a/two", "/x/a/a"]
     monkeypatch.setattr(type(store), "ls", lambda self, path, detail: listed)
-    assert remote.names_in("memory://x/a") == ["a", "two"]
+    assert locate("memory://x/a").names() == ["a", "two"]
 
 
 def test_files_are_replaced_wholly_or_not_at_all(tmp_path: Path) -> None:
@@ -228,7 +229,7 @@ def test_a_scheme_that_cannot_be_read_says_what_to_install(
         assert "python -m pip install s3fs, gcsfs or aiohttp" in result.stderr
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     with pytest.raises(SettingsError, match=r"need fsspec: python -m pip install 'catclf\[clu"):
-        remote.is_file("s3://bucket/x")
+        locate("s3://bucket/x").is_file()
 
 
 def test_paths_without_a_scheme_load_no_fsspec(packed: Path) -> None:

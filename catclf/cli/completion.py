@@ -95,7 +95,7 @@ def complete_class(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     """The two classes of the model that the command is given."""
     import json
 
-    from catclf.storage.npz_text import read_text
+    from catclf.storage.npz import read_text
 
     given = ctx.params.get("model") or os.environ.get(MODEL_VARIABLE) or MODEL
     path = Path(given).expanduser()

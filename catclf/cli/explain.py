@@ -15,9 +15,8 @@ from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put
 from catclf.errors import DataError, ImageError, SettingsError
 from catclf.images.preprocess import Limits
-from catclf.storage.copies import Copy
 from catclf.storage.files import replacing
-from catclf.storage.remote import is_remote, require_within
+from catclf.storage.location import locate
 from catclf.terminal.style import stdout_styling
 from catclf.text import aligned, counted, printable, reason
 
@@ -98,7 +97,11 @@ def _image(
         if part is not None:
             raise SettingsError(f"--part {part} is of a data set: say which image with --index")
         try:
-            return printable(path), decode.read(_here(path), model.preprocess), None
+            return (
+                printable(path),
+                decode.read(locate(path).copied(Limits.file_bytes), model.preprocess),
+                None,
+            )
         except OSError as error:
             raise DataError(f"{printable(path)}: cannot be read: {reason(error)}") from error
         except ImageError as error:
@@ -113,14 +116,6 @@ def _image(
     pixels = data.images[index : index + 1][0]
     shown = name if name.startswith(f"{printable(path)}:") else f"{printable(data.source)} {name}"
     return shown, pixels, model.classes[int(data.Y[0, index])]
-
-
-def _here(path: Path) -> Path | Copy:
-    """An image on disk, or a copy of one in a store. Raises OSError."""
-    if not is_remote(path):
-        return path
-    require_within(path, Limits.file_bytes)
-    return Copy.of(path)
 
 
 def _is_data_set(path: Path) -> bool:

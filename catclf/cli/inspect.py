@@ -13,7 +13,7 @@ from catclf.cli.json_text import json_line
 from catclf.cli.options import OUTPUT, JsonOrText, ModelArgument
 from catclf.cli.stdout import put
 from catclf.storage.files import replacing, require_writable
-from catclf.storage.remote import size_of
+from catclf.storage.location import locate
 from catclf.text import aligned, counted, printable, setting_rows, url_of
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _rows(path: Path, model: Model) -> list[tuple[str, str]]:
     image, weights = model.preprocess, _weights(model)
     background = " ".join(map(str, image.background))
     return [
-        ("model", f"{printable(path)}: {counted(size_of(path), 'byte', ',')}"),
+        ("model", f"{printable(path)}: {counted(locate(path).size(), 'byte', ',')}"),
         ("fingerprint", model.fingerprint),
         ("classes", f"{printable(model.classes[0])}, {printable(model.classes[1])} (positive)"),
         ("threshold", f"{model.threshold!r}"),

@@ -40,7 +40,7 @@ def reading_with_progress(
     """
     from catclf.datasets import Reading
     from catclf.features.base import DEFAULT_SIZES
-    from catclf.storage.copies import showing
+    from catclf.storage.location import showing
     from catclf.terminal.progress import counting, phases
 
     with showing(phases(quiet)), counting("reading images", quiet) as on_progress:

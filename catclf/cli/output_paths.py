@@ -7,7 +7,7 @@ from pathlib import Path
 
 from catclf.errors import OutputError, SettingsError
 from catclf.storage.files import require_writable
-from catclf.storage.remote import is_file, is_remote
+from catclf.storage.location import is_remote, locate
 from catclf.text import printable, reason
 
 
@@ -50,6 +50,6 @@ def require_no_image(output: Path, sources: Sequence[Path]) -> None:
 
 def _is_there(output: Path) -> bool:
     try:
-        return is_file(output)
+        return locate(output).is_file()
     except OSError as error:
         raise OutputError(f"{printable(output)}: cannot be looked at: {reason(error)}") from error

@@ -23,7 +23,7 @@ from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put, warn
 from catclf.errors import SettingsError
 from catclf.storage.files import replacing
-from catclf.storage.remote import read
+from catclf.storage.location import locate
 from catclf.text import printable, reason
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _comparison(path: Path) -> tuple[Comparison, str]:
     from catclf.evaluation import compare
 
     try:
-        content = read(path)
+        content = locate(path).read()
     except OSError as error:
         raise DataError(f"{printable(path)}: {reason(error)}") from error
     try:

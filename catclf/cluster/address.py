@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from catclf.errors import ClusterError, SettingsError
-from catclf.storage.remote import read
+from catclf.storage.location import locate
 from catclf.text import printable, reason
 
 LOCAL_MAX = 1024  # processes on one machine
@@ -58,7 +58,7 @@ def _from_file(path: Path) -> str:
     """The address in the file that a scheduler of Dask writes for its clients."""
     shown = printable(path)
     try:
-        fields = json.loads(read(path))
+        fields = json.loads(locate(path).read())
     except OSError as error:
         raise ClusterError(f"{shown}: {reason(error)}: start the scheduler first") from error
     except (ValueError, RecursionError) as error:

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from catclf.cluster.address import Address
 from catclf.errors import CatclfError, ClusterError, SettingsError
-from catclf.storage.copies import put_in
+from catclf.storage.location import put_in
 from catclf.text import counted
 
 WAIT = 60.0  # seconds without any worker until a run gives up

@@ -27,7 +27,7 @@ from catclf.objective import Point, StreamProblem
 from catclf.objective.numba_pass import BLOCK as FUSED_BLOCK
 from catclf.objective.numpy_pass import BLOCK, Sums
 from catclf.samples import Labelled, scale_of
-from catclf.storage.remote import is_remote
+from catclf.storage.location import is_remote
 
 TASKS = 1  # a worker and step: each costs some milliseconds
 LOOK = 10.0  # seconds between looks for more workers

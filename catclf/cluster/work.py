@@ -35,7 +35,7 @@ from catclf.objective import ClassWeights, Point, StreamProblem
 from catclf.objective.numpy_pass import Sums
 from catclf.parallel import blas_threads
 from catclf.samples import Images
-from catclf.storage.remote import read
+from catclf.storage.location import locate
 from catclf.text import printable
 from catclf.version import __version__
 
@@ -152,7 +152,7 @@ class _Labelled(NamedTuple):
 
 def manifest_digest(folder: Path) -> str:
     """The SHA-256 of a folder's manifest, by which workers know that they see the same one."""
-    return hashlib.sha256(read(folder / MANIFEST)).hexdigest()
+    return hashlib.sha256(locate(folder / MANIFEST).read()).hexdigest()
 
 
 def hold(source: Source, start: int, stop: int, learned: Learned | None = None) -> Partition:

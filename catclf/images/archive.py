@@ -17,7 +17,7 @@ from catclf.errors import ImageError
 from catclf.images.formats import ENDINGS, HEIF_ENDINGS
 from catclf.images.member import DEFLATED, STORED, Entry, Member, entry_at
 from catclf.images.walk import Failed, LeftOut, is_hidden
-from catclf.storage.copies import on_disk
+from catclf.storage.location import locate
 from catclf.text import reason
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def entries(archive: str) -> Iterator[Entry]:
     """
     try:
         _require_unpacked(archive)
-        place = on_disk(archive)
+        place = locate(archive).local()
         if not stat.S_ISREG(Path(place).stat().st_mode):
             raise ImageError("not-a-file", "is not a regular file")
         if archive.lower().endswith(".zip"):

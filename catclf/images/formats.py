@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import BinaryIO
 
 from catclf.errors import ImageError
+from catclf.storage.local import kind_of, open_regular
 
 ENDINGS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
@@ -78,8 +79,6 @@ def sniff(file: BinaryIO) -> tuple[str, str]:
         file.seek(-18, os.SEEK_END)
         if file.read(16) == b"TRUEVISION-XFILE":
             return "TGA", "TgaImagePlugin"
-    from catclf.storage.local import kind_of
-
     what = "is not an image in a format read here"
     raise ImageError("not-a-picture", what + kind_of(start))
 
@@ -93,8 +92,7 @@ def _unsupported(format: str) -> ImageError:
 def looks_like_image(path: str) -> bool:
     """Whether a file whose ending is not an image's begins like one that is read here."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
+        with open_regular(path) as file:
             return sniffed(file)
     except OSError:
         return False

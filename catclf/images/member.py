@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
 from catclf.errors import ImageError
+from catclf.storage.local import open_regular
 from catclf.text import counted, has_scheme
 
 if TYPE_CHECKING:
@@ -73,8 +74,7 @@ class Member(str):
             raise ImageError("empty", "is empty")
         if max(size, stored) > limits.file_bytes:
             raise _too_large(size, limits)
-        descriptor = os.open(_on_disk(self.archive), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
+        with open_regular(_on_disk(self.archive)) as file:
             if kind != TAR:
                 offset = _start(file, offset)
             file.seek(offset)
@@ -160,9 +160,9 @@ def _on_disk(archive: str) -> str:
     """The file, or the copy of a remote one: those who decode have its name already."""
     if not has_scheme(archive):
         return archive
-    from catclf.storage.copies import on_disk
+    from catclf.storage.location import locate
 
-    return on_disk(archive)
+    return locate(archive).local()
 
 
 def _too_large(size: int, limits: Limits) -> ImageError:

@@ -25,8 +25,8 @@ from catclf.metrics import Counts
 from catclf.model import Model, Training
 from catclf.model.cost_curves import CURVE, VALIDATION, read_curve, taken_validation, thinned
 from catclf.storage import npz
+from catclf.storage.location import locate
 from catclf.storage.npz import ArrayFile, NotAnArchiveError, UnsoundError
-from catclf.storage.remote import require_library
 from catclf.text import printable, reason
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def load_signed(path: str | Path) -> tuple[Model, str]:
 
 
 def _loaded(path: str | Path) -> tuple[Model, ArrayFile]:
-    require_library(path)
+    locate(path).require_library()
     shown = printable(path)
     try:
         file = ArrayFile(Path(path), FILE_LIMIT)
@@ -147,7 +147,6 @@ def naming(path: str | Path) -> Iterator[None]:
 def _parse(file: ArrayFile) -> Model:
     if "meta" not in file:
         raise ModelError("is not a catclf model: it has no member meta")
-    file.check()
     meta = _read_meta(file.text("meta", META_LIMIT))
     apart = meta["version"] >= VERSION and any(name in file for name in VALIDATION)
     long_validation = VALIDATION if apart else ()

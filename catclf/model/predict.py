@@ -16,7 +16,7 @@ from catclf.images.pool import Failed, decode_batches
 from catclf.images.preprocess import Limits
 from catclf.maths import sigmoid
 from catclf.model.model import Model
-from catclf.storage.remote import is_remote
+from catclf.storage.location import is_remote
 
 if TYPE_CHECKING:
     from catclf.images.pool import Outcome

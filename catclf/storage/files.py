@@ -1,6 +1,6 @@
 """Files that are whole or not there: checks before a long run, and writing beside then renaming.
 
-A file in a store is made on disk and sent when it is whole: see ``catclf.storage.sending``.
+A file in a store is made on disk and sent when it is whole.
 """
 
 from __future__ import annotations
@@ -14,9 +14,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from catclf.errors import OutputError
-from catclf.storage import copies, remote, sending
-from catclf.storage.copies import discard
+from catclf.storage.location import Stored, discard, free_name, is_remote, temporary
+from catclf.storage.location import same as same
 from catclf.text import printable, reason
+
+_DISK_ERRORS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EACCES, errno.EPERM),
+    *(errno.EROFS, errno.ENAMETOOLONG, errno.ENOENT),
+}
 
 
 def require_writable(path: Path, taken: Iterable[Path] = ()) -> None:
@@ -25,50 +30,38 @@ def require_writable(path: Path, taken: Iterable[Path] = ()) -> None:
     For use before the work that fills the file. ``taken`` are files that must not be replaced.
     Raises SettingsError where a library that a store needs is missing.
     """
-    if remote.is_remote(path):
-        try:
-            sending.require_place(path)
-        except OSError as error:
-            raise OutputError(f"{printable(path)}: cannot be written: {_why(error)}") from error
-        _require_free(path, taken)
-    else:
-        _require_place(path, taken)
-
-
-def _require_place(path: Path, taken: Iterable[Path]) -> None:
-    """The same on disk."""
     shown = printable(path)
+    try:
+        if is_remote(path):
+            Stored(path).require_place()
+        elif why := _unfit(path):
+            raise OutputError(f"{shown}: {why}")
+        else:
+            probe = _beside(path)
+            os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            probe.unlink()
+    except OSError as error:
+        raise OutputError(f"{shown}: cannot be written: {_why(error)}") from error
+    if any(same(path, other) for other in taken):
+        raise OutputError(f"{shown}: is another file of this run: give another output name")
+
+
+def _unfit(path: Path) -> str:
+    """The reason why no file on disk is to be called so; "" where there is none. Raises OSError."""
     if not path.name:
-        raise OutputError(f"{shown!r} is not a file name: give a path such as model.npz")
-    try:
+        return "is not a file name: give a path such as model.npz"
+    with suppress(FileNotFoundError):
         mode = path.stat().st_mode
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise OutputError(f"{shown}: cannot be written: {reason(error)}") from error
-    else:
         if stat.S_ISDIR(mode):
-            raise OutputError(f"{shown}: is a folder: give the name of a file in it")
+            return "is a folder: give the name of a file in it"
         if not stat.S_ISREG(mode):
-            raise OutputError(f"{shown}: is not a regular file, and saving would replace it")
-    _require_free(path, taken)
-    if _is_device(path):
-        raise OutputError(f"{shown}: is not a place for a file: leave the option out for stdout")
-    if str(path) == "-":
-        raise OutputError("-: is not a file name: leave the option out for stdout")
+            return "is not a regular file, and saving would replace it"
+    parts = Path(os.path.abspath(path)).parts[1:3]  # noqa: PTH100  a link stays as it is named
+    # Devices and processes are there; /dev/shm, alone of these, holds files.
+    if str(path) == "-" or (parts[:1] in (("dev",), ("proc",)) and parts != ("dev", "shm")):
+        return "is not a place for a file: leave the option out for stdout"
     folder = Path(os.path.realpath(path)).parent
-    if not folder.is_dir():
-        raise OutputError(
-            f"{shown}: the folder {printable(folder)} does not exist: create it first"
-        )
-    probe = _beside(path)
-    try:
-        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"{shown}: the folder {printable(folder)} cannot be written: {reason(error)}"
-        ) from error
+    return "" if folder.is_dir() else f"the folder {printable(folder)} does not exist: create it"
 
 
 @contextmanager
@@ -90,7 +83,7 @@ def replacing_path(path: Path, *, kept: bool = True) -> Iterator[Path]:
     The file of a store lies in the folder for temporary files, and is sent. Where that fails it is
     ``kept``, in the current folder if it can be written, and the error names it.
     """
-    with _sent(path, kept) if remote.is_remote(path) else _renamed(path) as temporary:
+    with _sent(path, kept) if is_remote(path) else _renamed(path) as temporary:
         yield temporary
 
 
@@ -99,122 +92,84 @@ def _renamed(path: Path) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         raise OutputError(f"{printable(path)}: is not a regular file, and saving would replace it")
-    temporary = _beside(path)
+    new = _beside(path)
     try:
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
         first = 0o666 if mode is None else 0o600  # what others may not read they never may
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, first))
+        os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, first))
     except OSError as error:
         raise OutputError(f"{printable(path)}: cannot be written: {reason(error)}") from error
-    try:
-        yield temporary
+    with _discarding(new, f"{printable(path)}: cannot be written"):
+        yield new
         if mode is not None:
-            temporary.chmod(mode)
-        _sync(temporary)
-        temporary.replace(target)
+            new.chmod(mode)
+        _sync(new)
+        new.replace(target)
         with suppress(OSError):  # not every system can open folders
             _sync(target.parent)
-    except BaseException as error:
-        discard(temporary)
-        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-            raise OutputError(
-                f"{printable(path)}: cannot be written: {reason(error)}; nothing was replaced"
-            ) from error
-        raise
 
 
 @contextmanager
 def _sent(path: Path, kept: bool) -> Iterator[Path]:
-    shown = printable(path)
+    stored = Stored(path)
     try:
-        temporary = Path(copies.temporary(path))
+        new = Path(temporary(stored.name))
     except OSError as error:
-        raise OutputError(f"{shown}: no temporary file can be made: {reason(error)}") from error
+        raise OutputError(f"{stored.shown}: no temporary file: {reason(error)}") from error
+    place = f"{stored.shown}: cannot be made in {new.parent} (TMPDIR names another folder)"
+    with _discarding(new, place):
+        yield new
+    where = ""
     try:
-        yield temporary
+        stored.send(new)
     except BaseException as error:
-        discard(temporary)
-        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-            raise OutputError(
-                f"{shown}: cannot be made in {temporary.parent}: {reason(error)} (TMPDIR names "
-                "another folder); nothing was replaced"
-            ) from error
-        raise
-    try:
-        sending.send(temporary, path)
-    except BaseException as error:
-        where = ""
-        if kept:
-            where = f"; the file is kept as {printable(_moved_here(temporary))}"
-        else:
-            discard(temporary)
+        where = f"; the file is kept as {printable(_moved_here(new))}" if kept else ""
         if isinstance(error, OSError):
-            raise OutputError(f"{shown}: cannot be written: {_why(error)}{where}") from error
-        error.add_note(f"{shown} was not sent{where}")  # of a run that is interrupted
+            raise OutputError(f"{stored.shown}: cannot be written: {_why(error)}{where}") from error
+        error.add_note(f"{stored.shown} was not sent{where}")  # of a run that is interrupted
         raise
-    discard(temporary)
+    finally:
+        if not where:
+            discard(new)
 
 
-def _moved_here(temporary: Path) -> Path:
+@contextmanager
+def _discarding(new: Path, what: str) -> Iterator[None]:
+    """A block that fills a file, which is removed when that fails; OutputError for the disk's."""
+    try:
+        yield
+    except BaseException as error:
+        discard(new)
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            raise OutputError(f"{what}: {reason(error)}; nothing was replaced") from error
+        raise
+
+
+def _moved_here(new: Path) -> Path:
     """A file under its name in the current folder, or where it is if that cannot be written."""
     import shutil
 
     with suppress(OSError):
-        here = Path.cwd() / temporary.name
+        here = Path.cwd() / new.name
         try:
-            shutil.move(temporary, here)
+            shutil.move(new, here)
         except OSError:
             discard(here)
             raise
         return here
-    return temporary
+    return new
 
 
 def _why(error: OSError) -> str:
-    """The reason why a store does not take a file."""
+    """The reason why a file cannot be put somewhere."""
     if isinstance(error, FileNotFoundError):
         return "there is no such bucket or folder"
     return reason(error)
 
 
-_DISK_ERRORS = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EIO,
-    errno.EFBIG,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENAMETOOLONG,
-    errno.ENOENT,
-}
-
-
-def _is_device(path: Path) -> bool:
-    """Whether a path lies where devices and processes are: /dev/shm, alone there, holds files."""
-    parts = Path(os.path.abspath(path)).parts  # noqa: PTH100  a link stays as it is named
-    return parts[1:2] in (("dev",), ("proc",)) and parts[1:3] != ("dev", "shm")
-
-
-def _require_free(path: Path, taken: Iterable[Path]) -> None:
-    if any(same(path, other) for other in taken):
-        raise OutputError(
-            f"{printable(path)}: is another file of this run: give another output name"
-        )
-
-
-def same(path: Path, other: Path) -> bool:
-    """Whether two names, also URLs, lead to one file or folder, which need not exist yet."""
-    path, other = remote.disk_path(path), remote.disk_path(other)
-    try:
-        return path.samefile(other)
-    except OSError:
-        return os.path.realpath(path) == os.path.realpath(other)
-
-
 def _beside(path: Path) -> Path:
     """A free name in the folder of the file that will be replaced."""
-    return Path(os.path.realpath(path)).parent / sending.free_name()
+    return Path(os.path.realpath(path)).parent / free_name()
 
 
 def _sync(path: Path) -> None:

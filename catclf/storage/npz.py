@@ -1,10 +1,9 @@
 """``.npz`` files: written whole, and read only if they are what the reader asks for.
 
 Readable with ``numpy.load``. Nothing in a file is ever executed, and every name, dtype, shape and
-size is checked against what the reader asks for before it is believed. Python's ``zipfile``
-forgives much, for archives have many makers; a file that is to be trusted has one. So a file is
-refused if it has comments, gaps, overlaps, encrypted members, links or compression: it never
-holds more than its size.
+size is checked against what the reader asks for before it is believed. Members are neither
+compressed nor encrypted, so that a file never holds more than its size. NumPy is loaded by the
+functions that need it: reading a text of a file does not.
 """
 
 from __future__ import annotations
@@ -13,25 +12,24 @@ import io
 import math
 import os
 import re
-import stat
 import struct
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from catclf.storage.files import replacing
-from catclf.storage.remote import is_remote, read_within
+from catclf.storage.local import NotRegularError, open_regular
+from catclf.storage.location import is_remote, locate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MEMBERS_LIMIT = 100
 _HEADER_LIMIT = 10_000  # bytes of an array's header, as NumPy limits it
-_LOCAL_HEADER = struct.Struct("<26xHH")  # of a member: the lengths of its name and its extra field
-_FLAG_UTF8 = 0x800  # the one flag that changes nothing here
+_HEADER = struct.Struct("<6sBBH")  # of NumPy's format 1.0: magic, version, length of the header
+_FLAG_UTF8 = 0x800  # the one flag of a member that changes nothing here
 _LINK, _KIND = 0xA000, 0xF000  # of the Unix mode in the upper half of the attributes
 
 
@@ -45,6 +43,8 @@ class NotAnArchiveError(UnsoundError):
 
 def write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write the arrays: wholly or not at all, equal bytes for equal arrays. Raises OutputError."""
+    import numpy as np
+
     with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             content = io.BytesIO()
@@ -54,6 +54,11 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
             info.create_system = 3
             info.external_attr = 0o644 << 16
             archive.writestr(info, content.getvalue())
+
+
+def read_text(path: Path, name: str, file_limit: int, limit: int) -> str:
+    """The text ``name`` of a file, without NumPy. Raises OSError, UnsoundError and KeyError."""
+    return ArrayFile(path, file_limit).text(name, limit)
 
 
 class ArrayFile:
@@ -84,20 +89,6 @@ class ArrayFile:
 
         return sha256(self._content).hexdigest()
 
-    def check(self) -> None:
-        """Refuse a file that is not a plain list of its members."""
-        if self._archive.comment:
-            raise UnsoundError("is not sound: it has a comment")
-        position = 0
-        for member in sorted(self._members.values(), key=lambda member: member.header_offset):
-            if unusual := _unusual(member):
-                raise UnsoundError(f"is not sound: it has members that are {unusual}")
-            if member.header_offset != position:
-                raise UnsoundError("is not sound: it has gaps or overlaps between its members")
-            position = self._data_start(member) + member.file_size
-        if position != self._archive.start_dir:
-            raise UnsoundError("is not sound: it has gaps or overlaps between its members")
-
     def require(self, names: Iterable[str]) -> None:
         """Refuse a file that does not hold exactly these arrays."""
         required = list(names)
@@ -108,8 +99,10 @@ class ArrayFile:
         self, name: str, dtype: str, shape: tuple[int, ...], *, at_most: bool = False
     ) -> NDArray[Any]:
         """An array of exactly this dtype and shape, or of up to this shape; floats are finite."""
-        room = math.prod(shape) * np.dtype(dtype).itemsize
-        declared_dtype, declared, data = self._header(name, room)
+        import numpy as np
+
+        itemsize = np.dtype(dtype).itemsize
+        declared_dtype, declared, data = self._header(name, math.prod(shape) * itemsize)
         fits = declared == shape
         if at_most:
             fits = len(declared) == len(shape)
@@ -117,7 +110,7 @@ class ArrayFile:
         if not fits or declared_dtype != dtype:
             required = f"{dtype} of up to {shape}" if at_most else f"{dtype} {shape}"
             raise UnsoundError(f"has {name} of {declared_dtype} {declared}, not {required}")
-        if len(data) != math.prod(declared) * np.dtype(dtype).itemsize:
+        if len(data) != math.prod(declared) * itemsize:
             raise UnsoundError(f"has {name} with {len(data)} bytes of data, which is not its shape")
         values = np.frombuffer(data, dtype=dtype).reshape(declared).copy()
         if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -126,19 +119,24 @@ class ArrayFile:
 
     def text(self, name: str, limit: int) -> str:
         """A text of up to ``limit`` characters."""
-        dtype, shape, data = self._header(name, 4 * limit)
-        declared = re.fullmatch(r"<U([0-9]{1,9})", dtype)
+        content = self._read(name, 4 * limit)
+        try:
+            magic, major, _, length = _HEADER.unpack_from(content)
+        except struct.error:
+            magic, major, length = b"", 0, 0
+        start = _HEADER.size + length
+        header, data = content[_HEADER.size : start], content[start:]
+        declared = re.search(rb"'descr': '<U(\d{1,9})'.*'shape': \(\)", header)
         length = int(declared[1]) if declared else limit + 1
-        if length > limit or shape != () or len(data) != 4 * length:
-            raise UnsoundError(f"has {name} of {dtype} {shape} in {len(data)} bytes")
+        if magic != b"\x93NUMPY" or major != 1 or len(data) != 4 * length or length > limit:
+            raise UnsoundError(f"has {name} of another type than text, or too much of it")
         return data.decode("utf-32-le").rstrip("\0")
 
     def _header(self, name: str, room: int) -> tuple[str, tuple[int, ...], bytes]:
         """An array's dtype and shape as declared, and its data of up to ``room`` bytes."""
-        member = self._members[f"{name}.npy"]
-        if member.file_size > room + _HEADER_LIMIT:
-            raise UnsoundError(f"has {name} of {member.file_size} bytes, which is too large")
-        file = io.BytesIO(self._read(member))
+        import numpy as np
+
+        file = io.BytesIO(self._read(name, room))
         try:
             if np.lib.format.read_magic(file) != (1, 0):
                 raise ValueError
@@ -155,32 +153,24 @@ class ArrayFile:
             raise UnsoundError(f"has {name} of an unknown layout")
         return dtype.str if dtype.names is None else "records", shape, file.read()
 
-    def _read(self, member: zipfile.ZipInfo) -> bytes:
-        """A member's bytes, with its checksum checked."""
-        start = self._data_start(member)
-        data = self._content[start : start + member.file_size]
-        if zlib.crc32(data) != member.CRC:
-            raise UnsoundError("is damaged: its checksum is wrong")
-        return data
-
-    def _data_start(self, member: zipfile.ZipInfo) -> int:
-        """The place of a member's bytes, if its own header agrees with the directory."""
+    def _read(self, name: str, room: int) -> bytes:
+        """A member's bytes, of up to ``room`` behind a header, with its checksum checked."""
+        member = self._members[f"{name}.npy"]
+        if unusual := _unusual(member):
+            raise UnsoundError(f"is not sound: it has members that are {unusual}")
+        if member.file_size > room + _HEADER_LIMIT:
+            raise UnsoundError(f"has {name} of {member.file_size} bytes, which is too large")
         try:
-            self._archive.open(member).close()  # compares name, flags and place
-            sizes = _LOCAL_HEADER.unpack_from(self._content, member.header_offset)
-        except Exception as error:
-            raise UnsoundError(
-                "is not sound: it has members that are not what its directory says"
-            ) from error
-        start = member.header_offset + _LOCAL_HEADER.size + sum(sizes)
-        if start + member.file_size > len(self._content):
-            raise NotAnArchiveError("has members outside of the file")
-        return int(start)
+            return self._archive.read(member)
+        except zipfile.BadZipFile as error:
+            raise UnsoundError("is damaged: its checksum is wrong") from error
+        except Exception as error:  # its own header is not what the directory says
+            raise UnsoundError(f"is not sound: {name} cannot be read") from error
 
 
 def _unusual(member: zipfile.ZipInfo) -> str:
     """The reason why a member is not read; empty for one that is."""
-    if member.flag_bits & ~_FLAG_UTF8 or member.comment or member.volume:
+    if member.flag_bits & ~_FLAG_UTF8 or member.volume:
         return "encrypted, or otherwise unusual"
     if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
         return "compressed"
@@ -188,15 +178,14 @@ def _unusual(member: zipfile.ZipInfo) -> str:
 
 
 def _content(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file of up to ``limit``; never waits for a pipe to be written."""
+    """The bytes of a regular file of up to ``limit``."""
     if is_remote(path):
-        return read_within(path, limit)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        raise UnsoundError("is not a regular file")
-    with os.fdopen(descriptor, "rb") as file:
-        if status.st_size > limit:
-            raise UnsoundError(f"is too large: {status.st_size} bytes")
-        return file.read(status.st_size)
+        return locate(path).read(limit)
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limit:
+                raise UnsoundError(f"is too large: {size} bytes")
+            return file.read(size)
+    except NotRegularError as error:
+        raise UnsoundError("is not a regular file") from error

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from catclf.errors import ImageError, SettingsError
-from catclf.storage.copies import on_disk
+from catclf.storage.location import locate
 from catclf.text import printable
 
 ENDING = ".parquet"
@@ -145,7 +145,7 @@ class ParquetFile:
 def _place_of(path: str) -> str:
     """Where a regular file is on disk. Raises ImageError."""
     try:
-        place = on_disk(path)
+        place = locate(path).local()
         mode = os.stat(place).st_mode  # noqa: PTH116
     except FileNotFoundError as error:
         raise ImageError("missing", "there is no such file") from error

@@ -63,7 +63,6 @@ class Checkpoints:
             return None
         try:
             file = ArrayFile(self.path, FILE_LIMIT)
-            file.check()
             identity = _meta(file.text("meta", META_LIMIT)).get("identity")
         except (UnsoundError, OSError):
             return None  # ``begin`` says what is wrong
@@ -133,7 +132,6 @@ class Checkpoints:
 def _state(path: Path, identity: dict[str, Any], k: int) -> State:
     """The state in a file, for a problem of k coordinates. Raises UnsoundError and OSError."""
     file = ArrayFile(path, FILE_LIMIT)
-    file.check()
     # Any number of coordinates is read, so that a run on other images is refused by that name.
     shapes = {
         "coordinates": (COORDINATES_LIMIT, 1),

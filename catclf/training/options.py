@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from catclf.errors import SettingsError
-from catclf.storage.remote import is_remote
+from catclf.storage.location import is_remote
 from catclf.text import printable
 
 if TYPE_CHECKING:

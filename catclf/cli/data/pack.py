@@ -32,7 +32,7 @@ from catclf.cli.options import (
 from catclf.cli.output_paths import require_no_image
 from catclf.cli.stdout import put
 from catclf.errors import SettingsError
-from catclf.storage.remote import is_remote
+from catclf.storage.location import is_remote
 from catclf.text import counted, printable
 
 if TYPE_CHECKING:

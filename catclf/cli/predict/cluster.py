@@ -18,7 +18,7 @@ from catclf.cli.predict.run import Elsewhere, Job
 from catclf.cli.stdout import warn
 from catclf.errors import CatclfError, InputError, ModelError
 from catclf.images.walk import LeftOut
-from catclf.storage.remote import is_remote
+from catclf.storage.location import is_remote
 from catclf.terminal.stream import use_colour
 from catclf.text import printable
 

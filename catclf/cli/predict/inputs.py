@@ -15,8 +15,8 @@ from catclf.errors import ImageError, InputError
 from catclf.images.archive import is_archive, members
 from catclf.images.preprocess import Limits
 from catclf.images.walk import LeftOut, Walk
+from catclf.storage.location import is_remote
 from catclf.storage.parquet import is_parquet
-from catclf.storage.remote import is_remote
 from catclf.text import printable, reason
 
 _LIST_IN_STORE = "lists are read from disk alone: copy it here, or pipe it to -"

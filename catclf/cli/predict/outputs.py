@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from catclf.cli.stdout import Write, results, warn
 from catclf.errors import OutputError, SettingsError
-from catclf.storage.files import same
-from catclf.storage.remote import exists, remove
+from catclf.storage.location import locate, same
 from catclf.text import printable, url_of
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class Outputs:
         self._stack.close()
         if self._marked and output is not None and not self._tally.unread:
             with suppress(OSError):  # who may write need not be allowed to remove
-                remove(failed_mark(output))
+                locate(failed_mark(output)).remove()
         self._shards.popleft()
         if self._shards:
             self._open()
@@ -120,7 +119,7 @@ class Tally:
         self._output, self._replaces = output, False
         self._arguments, self.unread = {url_of(each) for each in arguments}, []
         with suppress(OSError):
-            self._replaces = output is not None and exists(output)
+            self._replaces = output is not None and locate(output).exists()
 
     def show(self, batch: list[Prediction], write: Write, line: Line) -> None:
         """Write a batch's lines, and name its failures on stderr."""

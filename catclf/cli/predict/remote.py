@@ -15,8 +15,7 @@ from catclf.images.archive import is_archive
 from catclf.images.formats import ENDINGS, HEIF_ENDINGS
 from catclf.images.member import TAR, Member
 from catclf.images.walk import LeftOut
-from catclf.storage.copies import Copy
-from catclf.storage.remote import files_below
+from catclf.storage.location import Copy, Stored
 from catclf.text import reason, url_of
 
 AnyMember = TypeVar("AnyMember", bound=Member)
@@ -30,7 +29,7 @@ def images_of(path: str, left_out: LeftOut, recursive: bool, limit: int) -> Iter
     """
     url = url_of(path)
     try:
-        below = files_below(url, recursive)
+        below = Stored(url).files_below(recursive)
     except OSError as error:
         yield url, _unreadable(error)
         return

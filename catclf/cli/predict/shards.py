@@ -13,8 +13,7 @@ from pathlib import Path
 from catclf.cli.predict.outputs import FAILED, failed_mark
 from catclf.cli.stdout import warn
 from catclf.errors import InputError, OutputError, SettingsError
-from catclf.storage.patterns import expanded, is_pattern
-from catclf.storage.remote import display_name, is_remote, names_in
+from catclf.storage.location import expanded, is_pattern, is_remote, locate
 from catclf.text import counted, printable, reason
 
 _PART = re.compile(r"([1-9]\d{0,8})/([1-9]\d{0,8})")
@@ -64,7 +63,7 @@ def _present(folder: Path, names: list[str]) -> set[str]:
     """Those of the names that are complete in a folder, which is made if it is on disk."""
     try:
         if is_remote(folder):
-            there = set(names_in(folder))
+            there = set(locate(folder).names())
             return {name for name in names if name in there and name + FAILED not in there}
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -79,7 +78,7 @@ def _present(folder: Path, names: list[str]) -> set[str]:
 
 
 def _name(argument: str) -> str:
-    name = display_name(argument.removeprefix("@"))
+    name = locate(argument.removeprefix("@")).name
     if argument in ("", "-", "@") or not name:
         raise SettingsError(
             f"{printable(argument)!r} has no name for an output in --output-dir: give files, "

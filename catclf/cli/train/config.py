@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from catclf.errors import InputError, SettingsError
-from catclf.storage.remote import read_within
+from catclf.storage.location import locate
 from catclf.text import printable, reason, url_of
 
 FILE_LIMIT = 1 << 20  # bytes
@@ -53,7 +53,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
     shown = printable(path)
     try:
-        return tomllib.loads(read_within(path, FILE_LIMIT).decode("utf-8"))
+        return tomllib.loads(locate(path).read(FILE_LIMIT).decode("utf-8"))
     except OSError as error:
         large = error.errno == errno.EFBIG
         why = (

@@ -1,0 +1,548 @@
+"""Where files and folders are: on disk, or in a store; the only module that imports fsspec.
+
+A path with a scheme, such as ``s3://bucket/name``, is in a store or on the web. As a ``Path`` it
+has lost a slash, which ``url_of`` puts back. Whoever reads a file takes ``locate(path).local()``,
+which is the file itself or a copy of it on disk. Failures of stores are OSError, as those of
+disks; SettingsError tells of a library that is missing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import cached_property, lru_cache
+from itertools import product
+from pathlib import Path
+from threading import Lock
+from typing import Any, BinaryIO, NamedTuple
+from weakref import finalize
+
+from catclf.errors import CatclfError, SettingsError
+from catclf.text import has_scheme, printable, reason, url_of, without_query
+
+AnyPath = str | os.PathLike[str]
+Progress = Callable[[int, int], object]
+Phases = Callable[[str], AbstractContextManager[Progress]]
+MB = 1_000_000
+WEB = "http://", "https://"
+# Stores without folders: where a bucket is not there, making its folders would make the bucket.
+_BUCKETS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
+# What stores and web servers call the hash of a file, or its time where there is none.
+_VERSIONS = (
+    *("ETag", "etag", "md5Hash", "md5", "content_md5", "Content-MD5", "generation", "mtime"),
+    *("LastModified", "last_modified", "Last-Modified", "created"),
+)
+
+
+def is_remote(path: AnyPath) -> bool:
+    """Whether a path has a scheme, and is not by chance the name of something on disk."""
+    return has_scheme(path) and not os.path.lexists(path)
+
+
+def locate(path: AnyPath) -> Location:
+    """The location of a file or folder, which need not exist."""
+    return Stored(path) if is_remote(path) else Location(path)
+
+
+class Location:
+    """A file or folder on disk. Methods raise OSError, and SettingsError in stores."""
+
+    def __init__(self, path: AnyPath) -> None:
+        self.path = os.fspath(path)
+
+    @property
+    def shown(self) -> str:
+        """The path in messages, on one line; a URL has no query and no password."""
+        return printable(self.path)
+
+    @property
+    def name(self) -> str:
+        """The last name of the path as it is given: a link is not followed."""
+        return Path(os.path.abspath(self.path)).name  # noqa: PTH100
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the name in small letters, without the query of a URL."""
+        return os.path.splitext(self.name)[1].lower()  # noqa: PTH122
+
+    @property
+    def absolute(self) -> str:
+        """The name that it has in every working folder; patterns in it stay."""
+        return os.path.abspath(self.path)  # noqa: PTH100
+
+    @property
+    def target(self) -> Path:
+        """The path on disk that a URL is another name of; else a URL as its store writes it."""
+        return Path(self.path)
+
+    def is_file(self) -> bool:
+        return Path(self.path).is_file()
+
+    def exists(self) -> bool:
+        """Whether there is a file or a folder."""
+        return Path(self.path).exists()
+
+    def size(self) -> int:
+        """The bytes of a file."""
+        return Path(self.path).stat().st_size
+
+    def state(self) -> tuple[int, ...]:
+        """Numbers that change with the content of a file: its size and time, or its version."""
+        status = os.stat(self.path)  # noqa: PTH116
+        return status.st_size, status.st_mtime_ns
+
+    def read(self, limit: int | None = None) -> bytes:
+        """The contents of a regular file of up to ``limit`` bytes; a larger one is not fetched."""
+        if limit is None:
+            return Path(self.path).read_bytes()
+        with Path(self.path).open("rb") as file:
+            return _within(file.read(limit + 1), limit, self.path)
+
+    def names(self) -> list[str]:
+        """The names of what is right below a folder, folders too; none where there is none."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return sorted(os.listdir(self.path))  # noqa: PTH208
+        return []
+
+    def remove(self) -> None:
+        """Remove a file, if it is there."""
+        Path(self.path).unlink(missing_ok=True)
+
+    def local(self) -> str:
+        """The name of the file on disk, or that of a copy which lasts as long as this process."""
+        return self.path
+
+    def copied(self, limit: int) -> str:
+        """The name of the file on disk, or of a copy, of up to ``limit`` bytes, for its holder."""
+        return self.path
+
+    def renew(self) -> None:
+        """Forget the copy of a remote file that has changed since."""
+
+    def require_library(self) -> None:
+        """Raise SettingsError where a library that the scheme needs is missing."""
+
+
+class Stored(Location):
+    """A file or folder in a store or on the web, reached through fsspec."""
+
+    def __init__(self, path: AnyPath) -> None:
+        self.path = url_of(path)
+
+    @property
+    def name(self) -> str:
+        return Path(without_query(self.path)).name
+
+    @property
+    def absolute(self) -> str:
+        return self.path
+
+    @property
+    def target(self) -> Path:
+        with self.place() as (fs, name):
+            return Path(name if _is_disk(fs) else fs.unstrip_protocol(name))
+
+    def is_file(self) -> bool:
+        with self.place() as (fs, name):
+            return bool(fs.isfile(name))
+
+    def exists(self) -> bool:
+        with self.place() as (fs, name):
+            return bool(fs.exists(name))
+
+    def size(self) -> int:
+        with self.place() as (fs, name):
+            return int(fs.size(name) or 0)
+
+    def state(self) -> tuple[int, ...]:
+        copied = self._copied()
+        return os.stat(copied.copy).st_size, int(copied.version[:15], 16)  # noqa: PTH116
+
+    def version(self) -> str:
+        """The SHA-256 of the size and of the hash in the store, or of the time without one."""
+        from hashlib import sha256  # few runs need it
+
+        with self.place() as (fs, name):
+            facts = fs.info(name)
+            mark = next((facts[key] for key in _VERSIONS if facts.get(key)), "")
+            mark = mark.timestamp() if hasattr(mark, "timestamp") else mark  # in any zone
+            return sha256(f"{facts['size']} {mark}".encode()).hexdigest()
+
+    def read(self, limit: int | None = None) -> bytes:
+        with self.place() as (fs, name):
+            if limit is None or self._stated_size(fs, name, limit) is not None:
+                content = bytes(fs.cat_file(name))
+                return content if limit is None else _within(content, limit, self.path)
+            with fs.open(name, "rb") as file:  # a web server need not say how much it sends
+                return _within(b"".join(_blocks(file, limit + 1)), limit, self.path)
+
+    def copied(self, limit: int) -> Copy:
+        with self.place() as (fs, name):
+            self._stated_size(fs, name, limit)
+        return Copy.of(self.path)
+
+    def _stated_size(self, fs: Any, name: str, limit: int) -> int | None:
+        facts = fs.info(name)
+        if facts["type"] != "file":
+            raise OSError(errno.EINVAL, "is not a regular file", self.path)
+        size: int | None = facts["size"]
+        _require_within(size or 0, limit, self.path)
+        return size
+
+    @contextmanager
+    def stream(self) -> Iterator[BinaryIO]:
+        """The file, of which the parts that are read are fetched."""
+        with self.place() as (fs, name), fs.open(name, "rb") as file:
+            yield file
+
+    def names(self) -> list[str]:
+        try:
+            with self.place() as (fs, name):
+                listed = fs.ls(name, detail=False)
+                fs.invalidate_cache(name)  # others may write there before it is looked at again
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        # An empty object whose name ends in / is how some programs make a folder.
+        return sorted(Path(each).name for each in listed if each != f"{name.rstrip('/')}/")
+
+    def files_below(self, recursive: bool) -> list[str] | None:
+        """The URLs of the files below a folder, by name; None for what is no folder.
+
+        The web has no folders.
+        """
+        if self.path.startswith(WEB):
+            return None
+        with self.place() as (fs, name):
+            if not fs.isdir(name):
+                return None
+            found = fs.find(name, maxdepth=None if recursive else 1)
+            return sorted(map(fs.unstrip_protocol, found))
+
+    def matching(self) -> list[str]:
+        """The URLs that a pattern with ``*``, ``?`` or ``[…]`` stands for, by name."""
+        with self.place() as (fs, name):
+            return sorted(map(fs.unstrip_protocol, fs.glob(name)))
+
+    def remove(self) -> None:
+        with suppress(FileNotFoundError), self.place() as (fs, name):
+            fs.rm_file(name)
+
+    def require_library(self) -> None:
+        with self.place():
+            pass
+
+    def local(self) -> str:
+        return self._copied().copy
+
+    def renew(self) -> None:
+        if self.path in _copies and _copies[self.path].version != self.version():
+            with _lock:
+                _copies.pop(self.path, None)
+
+    def _copied(self) -> _Copied:
+        with _lock:
+            if self.path not in _copies:
+                version = self.version()
+                with _shown(f"copying {self.shown}, MB") as on_progress:
+                    copy = Copy.of(
+                        self.path, lambda done, size: on_progress(done // MB, size // MB)
+                    )
+                _copies[self.path] = _Copied(copy, version)
+            return _copies[self.path]
+
+    def fetch(self, copy: Path, on_progress: Progress | None = None) -> None:
+        """Copy the file to a place on disk; ``on_progress(bytes, of bytes)``."""
+        with self.place() as (fs, name):
+            if on_progress is None:
+                fs.get_file(name, str(copy))
+                return
+            from fsspec.callbacks import Callback  # noqa: TID251
+
+            hooks = {"bytes": lambda size, value, **_: on_progress(value, size or 0)}
+            fs.get_file(name, str(copy), callback=Callback(hooks=hooks))
+
+    def send(self, copy: Path) -> None:
+        """Put a whole file from disk there."""
+        with self.place() as (fs, name):
+            if not _BUCKETS & _protocols(fs):
+                fs.makedirs(fs._parent(name), exist_ok=True)
+            if not _is_disk(fs):
+                fs.put_file(str(copy), name)
+                return
+            # As a file of another name first, for this file system is that of a machine.
+            temporary = str(Path(name).with_name(free_name()))
+            try:
+                fs.put_file(str(copy), temporary)
+                fs.mv(temporary, name)
+            except BaseException:
+                discard(temporary)
+                raise
+
+    def require_place(self) -> None:
+        """Raise OSError unless a file can be sent there, before the work that makes it.
+
+        Once for each folder an empty file is sent, and removed if it may be.
+        """
+        if self.path.startswith(WEB):
+            why = "the web is for reading: name a store, such as s3://"
+            raise OSError(errno.EROFS, why, self.path)
+        with self.place() as (fs, name):
+            if ("/" not in name and _BUCKETS & _protocols(fs)) or fs.isdir(name):
+                why = "is a bucket or a folder: give the name of a file in it"
+                raise OSError(errno.EISDIR, why, self.path)
+            folder = fs.unstrip_protocol(fs._parent(name))
+        _try_folder(folder)
+
+    @cached_property
+    def _opened(self) -> tuple[Any, str]:
+        try:
+            from fsspec.core import url_to_fs  # noqa: TID251
+        except ImportError as error:
+            raise SettingsError(
+                f"{self.shown}: paths with a scheme need fsspec: "
+                "python -m pip install 'catclf[cluster]'"
+            ) from error
+        if "::" in self.path:  # a chain of file systems to fsspec, which would be another place
+            raise SettingsError(f"{self.shown}: names with :: are not read or written by their URL")
+        try:
+            fs, name = url_to_fs(self.path)
+        except (ImportError, ValueError) as error:
+            raise SettingsError(
+                f"{self.shown}: fsspec cannot open that: {_first_line(error)} "
+                "(python -m pip install s3fs, gcsfs or aiohttp, as the scheme needs)"
+            ) from error
+        return fs, name
+
+    @contextmanager
+    def place(self) -> Iterator[tuple[Any, str]]:
+        """The file system and the name there, with what it raises as OSError."""
+        fs, name = self._opened
+        try:
+            yield fs, name
+        except FileNotFoundError as error:
+            raise FileNotFoundError(errno.ENOENT, "there is no such file", self.path) from error
+        except (OSError, CatclfError):
+            raise
+        except NotImplementedError as error:
+            raise OSError(errno.ENOTSUP, "this cannot be done there", self.path) from error
+        except Exception as error:  # each store has its own
+            raise OSError(errno.EIO, _first_line(error), self.path) from error
+
+
+def _first_line(error: Exception) -> str:
+    return without_query((str(error) or type(error).__name__).splitlines()[0])
+
+
+def _is_disk(fs: Any) -> bool:
+    return "file" in _protocols(fs)
+
+
+def _protocols(fs: Any) -> set[str]:
+    return {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+
+
+@lru_cache(maxsize=256)
+def _try_folder(url: str) -> None:
+    """Raise OSError unless a file can be put in a folder of a store."""
+    with Stored(url).place() as (fs, name):
+        if _is_disk(fs):
+            folder = Path(name)
+            while not folder.exists():  # it can be made in one that can be written
+                folder = folder.parent
+            probe = folder / free_name()
+            probe.touch()
+            probe.unlink()
+            return
+        if not _BUCKETS & _protocols(fs):
+            fs.makedirs(name, exist_ok=True)
+        path = f"{name}/{free_name()}"
+        fs.pipe_file(path, b"")
+        with suppress(Exception):  # who may write need not be allowed to remove
+            fs.rm_file(path)
+
+
+def _blocks(file: Any, limit: int) -> Iterator[bytes]:
+    """The bytes of a stream, up to about ``limit``."""
+    while limit > 0 and (block := file.read(limit)):
+        limit -= len(block)
+        yield block
+
+
+def _within(content: bytes, limit: int, path: str) -> bytes:
+    _require_within(len(content), limit, path)
+    return content
+
+
+def _require_within(size: int, limit: int, path: str) -> None:
+    if size > limit:
+        raise OSError(errno.EFBIG, f"is too large: it has more than {limit} bytes", path)
+
+
+def same(path: AnyPath, other: AnyPath) -> bool:
+    """Whether two names, also URLs, lead to one file or folder, which need not exist yet."""
+    one, two = locate(path).target, locate(other).target
+    try:
+        return one.samefile(two)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(two)
+
+
+def free_name() -> str:
+    """A short name of a file, free in its folder with near certainty."""
+    return f".catclf-{os.urandom(8).hex()}.tmp"
+
+
+# Copies of remote files
+
+
+class Copy(str):
+    """The name of a copy on disk, which is removed with the last that holds it."""
+
+    __slots__ = ("_removed",)
+
+    _removed: _Removed
+
+    @classmethod
+    def of(cls, path: AnyPath, on_progress: Progress | None = None) -> Copy:
+        """A copy with the ending of its original. Raises OSError."""
+        stored = Stored(path)
+        folder = _folder if _folder is not None and _folder.is_dir() else None
+        copy = cls(temporary(stored.name, folder))
+        copy._removed = _Removed(copy)
+        try:
+            stored.fetch(Path(copy), on_progress)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                place = printable(Path(copy).parent)
+                why = f"no room for a copy in {place}: set TMPDIR to a larger folder"
+                raise OSError(error.errno, why, stored.path) from error
+            raise
+        return copy
+
+
+class _Removed:
+    """A file that ends with this object, or with the process."""
+
+    def __init__(self, name: str) -> None:
+        finalize(self, discard, str(name))
+
+
+class _Copied(NamedTuple):
+    copy: Copy
+    version: str
+
+
+_copies: dict[str, _Copied] = {}
+_lock = Lock()
+_folder: Path | None = None
+_shown: Phases = lambda what: nullcontext(lambda done, total: None)  # noqa: E731
+
+
+def put_in(folder: Path) -> None:
+    """Have copies put in a folder, as long as it is there."""
+    global _folder
+    _folder = folder
+
+
+@contextmanager
+def showing(phases: Phases) -> Iterator[None]:
+    """Have the copying of files shown, in megabytes, as phases of the work of a block."""
+    global _shown
+    before, _shown = _shown, phases
+    try:
+        yield
+    finally:
+        _shown = before
+
+
+def temporary(name: str, folder: Path | None = None) -> str:
+    """The name of a new file in the folder for temporary files, with the ending of ``name``."""
+    import tempfile  # takes 5 ms, and few runs need it
+
+    ending = os.fsdecode(os.fsencode(f"-{name}")[-100:])  # a system limits the bytes of names
+    descriptor, path = tempfile.mkstemp(ending, "catclf-", folder)
+    os.close(descriptor)
+    return path
+
+
+def discard(path: AnyPath) -> None:
+    """Remove a file on disk, if it can be."""
+    with suppress(OSError):
+        Path(path).unlink()
+
+
+# Patterns: ``shards/{000..099}.tar`` and ``shards/*.tar``
+
+PATTERNS_LIMIT = 1_000_000  # names that a range in braces may stand for
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_MAGIC = re.compile(r"[*?\[]")
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name that no file has stands for others."""
+    return bool(_RANGE.search(name) or _has_magic(name)) and not _is_there(name)
+
+
+def _is_there(name: str) -> bool:
+    with suppress(OSError, SettingsError):  # listing the pattern will say what is wrong
+        return os.path.lexists(name) or (is_remote(name) and Stored(name).is_file())
+    return False
+
+
+def _has_magic(name: str) -> bool:
+    """Whether there are signs for others; in an address of the web they are letters."""
+    return bool(_MAGIC.search(name)) and not url_of(name).startswith(WEB)
+
+
+def expanded(arguments: Sequence[str], *, unmatched: bool = True) -> list[str]:
+    """The arguments with patterns as the names that they stand for, in order.
+
+    ``{000..123}`` is every number of that range, with its zeros; ``*``, ``?`` and ``[…]`` are
+    matched with files, on disk or in a store. An argument that is a file stays as it is, and so
+    does one that matches nothing, unless these are not wanted. Raises SettingsError for a range of
+    more than ``PATTERNS_LIMIT`` numbers, and OSError with the name of a pattern whose store cannot
+    be listed. What a pattern finds on disk is data: ``./-`` and ``./@x`` are no stdin and no list.
+    """
+    names: list[str] = []
+    for argument in arguments:
+        if not is_pattern(argument):
+            names.append(argument)
+            continue
+        for name in _without_ranges(argument):
+            names += _matching(name) or ([name] if unmatched or not _has_magic(name) else [])
+    return names
+
+
+def _matching(name: str) -> list[str]:
+    if not _has_magic(name):
+        return []
+    if is_remote(name):
+        try:
+            return Stored(name).matching()
+        except OSError as error:
+            raise OSError(error.errno, reason(error), name) from error
+    from glob import glob
+
+    found = glob(name, recursive=True)  # noqa: PTH207
+    return sorted(f"./{each}" if each.startswith(("-", "@")) else each for each in found)
+
+
+def _without_ranges(argument: str) -> list[str]:
+    texts = _RANGE.split(argument)
+    ranges = list(zip(map(int, texts[1::3]), map(int, texts[2::3]), strict=True))
+    total = 1
+    for low, high in ranges:
+        total *= max(0, high - low + 1)
+    if total > PATTERNS_LIMIT:
+        raise SettingsError(f"{printable(argument)}: stands for {total} names: give fewer")
+    numbers = (
+        [f"{number:0{len(width)}}" for number in range(low, high + 1)]
+        for (low, high), width in zip(ranges, texts[1::3], strict=True)
+    )
+    return [
+        "".join(text + number for text, number in zip(texts[::3], (*chosen, ""), strict=True))
+        for chosen in product(*numbers)
+    ]
