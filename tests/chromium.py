@@ -100,7 +100,7 @@ class Browser:
         data = None if body is None else json.dumps(body).encode()
         request = Request(self._base + path, data, {"Content-Type": "application/json"})
         request.method = method
-        with urlopen(request, timeout=60) as answer:
+        with urlopen(request, timeout=180) as answer:
             return json.load(answer)["value"]
 
 

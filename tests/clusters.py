@@ -7,12 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from conftest import command
+from conftest import command, wait_until
 
 from catclf.cluster.engine import Engine
 
@@ -22,6 +21,13 @@ def free_address() -> tuple[str, str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     return f"tcp://127.0.0.1:{port}", str(port)
+
+
+def answers(port: int) -> bool:
+    """Whether something listens at a port of this machine."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
 
 
 def without_scheduler(args: list[str], cwd: Path, begun: Callable[[], bool]) -> tuple[str, str]:
@@ -43,13 +49,12 @@ def without_scheduler(args: list[str], cwd: Path, begun: Callable[[], bool]) -> 
             return process
 
         scheduler = start([*dask, "scheduler", *local])
+        wait_until(lambda: scheduler.poll() is not None or answers(int(port)))
         start([*dask, "worker", address, *one])
         program = start([command(), *args, "--cluster", address])
-        until = time.monotonic() + 60
-        while not begun() and program.poll() is None and time.monotonic() < until:
-            time.sleep(0.02)
+        wait_until(lambda: begun() or program.poll() is not None)
         scheduler.send_signal(signal.SIGKILL)
-        _, err = program.communicate(timeout=60)
+        _, err = program.communicate(timeout=180)
     assert program.returncode == 2, err
     assert "Traceback" not in err
     return address, err.splitlines()[-1]
@@ -60,16 +65,15 @@ def holders(engine: Engine, count: int) -> list[int]:
 
     Results of the step before are let go of a moment after it.
     """
-    client, until = engine._client, time.monotonic() + 10
-    while True:
+    client = engine._client
+
+    def kept() -> list[tuple[str, ...]]:
         who_has = client.who_has().items()  # those that were let go of are at no place
-        kept = {key: places for key, places in who_has if key.startswith("catclf-") and places}
-        if len(kept) == count or time.monotonic() > until:
-            break
-        time.sleep(0.02)
-    assert len(kept) == count
+        return [places for key, places in who_has if key.startswith("catclf-") and places]
+
+    wait_until(lambda: len(kept()) == count)
     pids = client.run(os.getpid)
-    return [pids[address] for addresses in kept.values() for address in addresses]
+    return [pids[address] for addresses in kept() for address in addresses]
 
 
 def _end(process: subprocess.Popen[str]) -> None:

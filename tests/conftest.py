@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +19,7 @@ import h5py
 import numpy as np
 import pytest
 from forking import TIMEOUT, Server
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -37,7 +39,9 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
 # A loaded machine fails no test.
-settings.register_profile("catclf", deadline=None)
+settings.register_profile(
+    "catclf", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("catclf")
 GREEN, RED = (0, 255, 0), (255, 0, 0)
 
@@ -142,7 +146,7 @@ def in_python_without_powers(code: str, *args: str | Path) -> str:
         [sys.executable, "-c", code, *args],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         preexec_fn=drop_powers,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -189,6 +193,22 @@ def write_packed(root: Path, m: int, size: int, shard_images: int) -> Path:
     source = open_source(root / "source.npz", "train", Reading())
     write_folder(root / "packed", {"train": source}, shard_images=shard_images)
     return root / "packed"
+
+
+def wait_until(happened: Callable[[], object]) -> None:
+    """Wait for something that comes in a moment, and under load in minutes."""
+    until = time.monotonic() + TIMEOUT
+    while not happened():
+        assert time.monotonic() < until, "what was waited for did not come"
+        time.sleep(0.01)
+
+
+def has_open(process: int | str, path: str | Path) -> bool:
+    """Whether a process reads this file now."""
+    name = os.path.realpath(path)
+    with suppress(OSError):
+        return any(os.path.realpath(each) == name for each in Path(f"/proc/{process}/fd").iterdir())
+    return False
 
 
 def read_terminal(controller: int) -> bytes:

@@ -36,7 +36,7 @@ LOADED = (
     "rich.console",
     "typer",
 )
-TIMEOUT = 120.0  # seconds
+TIMEOUT = 300.0  # seconds
 
 
 class Server:

@@ -137,7 +137,7 @@ def test_no_numpy_is_loaded(folder: Path) -> None:
         env={**os.environ, **env},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.stdout.split("\n") == ["my\\ dog", "höna", ""]
     before, _, modules = done.stderr.rpartition("|")
@@ -157,7 +157,7 @@ def test_bash_inserts_names_with_blanks(folder: Path) -> None:
     )
     env = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
     done = subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, timeout=60, env=env
+        ["bash", "-c", script], capture_output=True, text=True, timeout=180, env=env
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "new\\ models/it\\'s.npz\n"

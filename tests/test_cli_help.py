@@ -63,7 +63,7 @@ def on_terminal(*args: str, cwd: Path, **env: str) -> str:
     os.close(terminal)
     shown = read_terminal(controller)
     os.close(controller)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=180) == 0
     return shown.decode()
 
 

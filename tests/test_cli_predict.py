@@ -178,7 +178,7 @@ def test_a_closed_pipe_ends_quietly(model: Path, tmp_path: Path) -> None:
     paint(tmp_path / "g.png", GREEN)
     script = f"'{command()}' predict {'g.png ' * 2000} | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
-        ["/bin/bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        ["/bin/bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=180
     )
     assert done.stderr == ""
     assert done.stdout.splitlines()[0].startswith("g.png\tcat\t")

@@ -272,7 +272,7 @@ def test_a_signal_saves_what_there_is(
     assert process.stderr is not None
     process.stderr.readline()  # training has begun
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=180)
     assert process.returncode == code
     model = catclf.load(tmp_path / "model.npz")
     assert model.training.interrupted
@@ -294,7 +294,7 @@ def test_on_a_terminal_the_cost_is_shown_live(
     )
     os.close(terminal)
     shown = read_terminal(controller)
-    stdout, _ = process.communicate(timeout=20)
+    stdout, _ = process.communicate(timeout=180)
     os.close(controller)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     assert "step 5000 of 5000" in text

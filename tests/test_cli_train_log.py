@@ -106,7 +106,7 @@ def test_a_resumed_run_of_the_command_goes_on_in_its_log(
         [sys.executable, "-c", stop, "train", *map(str, shared), "-q"],
         cwd=tmp_path,
         capture_output=True,
-        timeout=60,
+        timeout=180,
     )
     first = (tmp_path / "log").read_text()
     assert steps_of(tmp_path / "log")[:5] == [0, 20, 40, 60, 80]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CLASSES, Run, command, make_images, write_hdf5
+from conftest import CLASSES, Run, command, make_images, wait_until, write_hdf5
 
 import catclf
 
@@ -50,11 +50,7 @@ def start(folder: Path, *args: str | Path, from_disk: bool = False) -> subproces
 
 def wait_for(path: Path, newer_than: int = 0) -> None:
     """Wait until a file is there and was written after a time."""
-    for _ in range(2000):
-        if path.exists() and path.stat().st_mtime_ns > newer_than:
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"{path} was not written")
+    wait_until(lambda: path.exists() and path.stat().st_mtime_ns > newer_than)
 
 
 def one_line(stderr: str) -> str:
@@ -75,7 +71,7 @@ def test_a_stopped_run_is_saved_and_can_go_on(
     process = start(tmp_path, *PATHS[path], "--checkpoint-every", "100")
     wait_for(tmp_path / "model.npz.checkpoint")
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=180)
     assert process.returncode == code
     assert "interrupted after" in one_line(stderr)
     stopped = catclf.load(tmp_path / "model.npz").training
@@ -84,7 +80,7 @@ def test_a_stopped_run_is_saved_and_can_go_on(
     assert process.stderr is not None
     process.stderr.readline()
     process.send_signal(number)
-    process.communicate(timeout=30)
+    process.communicate(timeout=180)
     assert catclf.load(tmp_path / "model.npz").training.steps >= stopped.steps
 
 
@@ -104,8 +100,8 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bytes(
             wait_for(checkpoint, before)
             time.sleep(randomly.random() / 20)
             process.kill()
-            kills += process.wait(timeout=60) == -signal.SIGKILL
-        _, stderr = process.communicate(timeout=60)
+            kills += process.wait(timeout=180) == -signal.SIGKILL
+        _, stderr = process.communicate(timeout=180)
         assert "damaged" not in stderr
         if process.returncode == 0:
             break
@@ -124,7 +120,7 @@ def test_a_file_cut_short_while_it_is_read_is_one_line(
     process = start(tmp_path, *args, from_disk=True)
     wait_for(tmp_path / "model.npz.checkpoint")
     os.truncate(file, 0 if fault == "emptied" else file.stat().st_size // 2)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=180)
     assert process.returncode == 2
     assert "cut short" in one_line(stderr)
     assert not (tmp_path / "model.npz").exists()
@@ -133,7 +129,7 @@ def test_a_file_cut_short_while_it_is_read_is_one_line(
     assert again.stderr is not None
     again.stderr.readline()
     again.send_signal(signal.SIGINT)
-    again.communicate(timeout=30)
+    again.communicate(timeout=180)
     assert catclf.load(tmp_path / "model.npz").training.steps > 0
 
 
@@ -146,7 +142,7 @@ def test_a_file_that_is_deleted_while_it_is_read_is_read_on(tmp_path: Path) -> N
     file.unlink()
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=180)
     assert process.returncode == 130
     assert "interrupted after" in one_line(stderr)
 
@@ -163,7 +159,7 @@ def test_a_checkpoint_that_does_not_fit_ends_training_and_the_earlier_one_stays(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == 2
     assert "model.npz.checkpoint: cannot be written: file too large" in one_line(done.stderr)
@@ -172,7 +168,7 @@ def test_a_checkpoint_that_does_not_fit_ends_training_and_the_earlier_one_stays(
     assert process.stderr is not None
     step = int(process.stderr.readline().split()[1])
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=180)
     assert step > 0
     assert step % 20 == 0
 
@@ -261,7 +257,7 @@ def test_resume_of_another_run_names_what_differs(
     process = start(tmp_path, "--checkpoint-every", "10")
     wait_for(tmp_path / "model.npz.checkpoint")
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=180)
     result = run("train", "--data", "small.h5", "--resume", "--lr", "0.1")
     assert result.code == 2
     assert "learning-rate 0.005, not 0.1" in one_line(result.stderr)

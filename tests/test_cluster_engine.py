@@ -107,7 +107,7 @@ def test_a_worker_that_is_killed_within_a_step_changes_no_byte(
 def test_a_task_that_kills_every_worker_is_named(two: Engine) -> None:
     with pytest.raises(ClusterError, match=r"^the third shard: 3 workers died of the same task: "):
         two.run(os._exit, [(1,)], ["the third shard"])
-    two._client.wait_for_workers(2, timeout=30)
+    two._client.wait_for_workers(2, timeout=180)
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def test_a_shard_that_kills_every_worker_is_named_and_the_others_are_done(
         outputs_of(folder, "poisoned")
     others = {name: each for name, each in expected.items() if name != "s-2.tar.jsonl"}
     assert outputs(folder / "poisoned") == others
-    two._client.wait_for_workers(2, timeout=30)
+    two._client.wait_for_workers(2, timeout=180)
 
 
 def test_a_folder_is_sent_only_where_paths_are_meant_from_it(

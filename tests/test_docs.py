@@ -80,7 +80,7 @@ def test_the_python_examples_run(page: Path, tmp_path: Path) -> None:
                 "sklearn",
                 "export",
             }
-            subprocess.run([sys.executable, "-c", block], cwd=tmp_path, check=True, timeout=60)
+            subprocess.run([sys.executable, "-c", block], cwd=tmp_path, check=True, timeout=180)
 
 
 def test_the_page_on_python_has_a_row_for_each_public_name() -> None:

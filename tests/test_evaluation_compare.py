@@ -292,7 +292,7 @@ def test_the_bundled_training_set_is_the_default_and_is_compared_live(
     env = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
     args = [command(), "compare", "--iterations", "10", "--lr", "0.01,0.001"]
     done = subprocess.run(
-        args, stdout=subprocess.PIPE, stderr=terminal, cwd=tmp_path, env=env, timeout=60
+        args, stdout=subprocess.PIPE, stderr=terminal, cwd=tmp_path, env=env, timeout=180
     )
     os.close(terminal)
     shown = os.read(controller, 100000).decode()

@@ -179,7 +179,7 @@ def test_the_runtime_leaves_no_file_behind(tmp_path: Path) -> None:
         env={**os.environ, **folders},  # with ORT_DISABLE_TELEMETRY, see conftest.py
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert (done.returncode, done.stdout) == (0, "[0.5 0.5]\n")
     assert [path.name for path in tmp_path.rglob("*")] == ["model.onnx"]

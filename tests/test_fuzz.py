@@ -199,7 +199,7 @@ def test_damaged_images_fail_alone(kind: str, workshop: Path, tmp_path: Path, te
         [command(), "predict", "-m", workshop / "model.npz", "--format", "jsonl", "-"],
         input="\n".join(names).encode(),
         capture_output=True,
-        timeout=60 * TIMES,
+        timeout=180 * TIMES,
     )
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert [record["path"] for record in records] == names
@@ -239,7 +239,7 @@ def run_several(calls: list[list[str]], folder: Path) -> Iterator[tuple[int, str
             capture_output=True,
             text=True,
             cwd=folder,
-            timeout=90 * TIMES,
+            timeout=180 * TIMES,
         )
         results = [json.loads(line) for line in done.stdout.splitlines()]
         for call, (code, stdout, stderr, odd) in zip(calls, results, strict=False):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from archive_files import image_bytes
+from conftest import has_open, wait_until
 from PIL import Image
 
 from catclf.errors import ImageError
@@ -173,7 +174,7 @@ def test_an_image_whose_worker_dies_fails_alone(
     found = []
 
     def kill() -> None:
-        time.sleep(0.15)
+        wait_until(lambda: has_open(worker, order[0]))
         os.kill(worker, sent)
 
     killer = threading.Thread(target=kill)

@@ -42,7 +42,7 @@ def loaded(*args: str, cwd: Path) -> set[str]:
         "main()\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=180
     )
     return HEAVY & set(done.stderr.rpartition("|")[2].split())
 

@@ -74,7 +74,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def alarm(seconds: int = 20) -> Iterator[None]:
+def alarm(seconds: int = 180) -> Iterator[None]:
     """An error in place of waiting for ever."""
 
     def stop(*_: Any) -> None:

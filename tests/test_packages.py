@@ -133,7 +133,7 @@ def test_the_wheel_works_where_the_checkout_is_not(
             env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
         assert (done.returncode, done.stderr) == (0, ""), args
     assert done.stdout.startswith("# Export\n")

@@ -95,7 +95,7 @@ def test_a_slow_item_does_not_let_results_pile_up() -> None:
     def work(number: int) -> int:
         begun.append(number)
         if number == 0:
-            released.wait(10)
+            released.wait(180)
         return number
 
     team, taken = Team(2), list[int]()
@@ -104,13 +104,13 @@ def test_a_slow_item_does_not_let_results_pile_up() -> None:
     time.sleep(0.2)
     waiting = len(begun)
     released.set()
-    folding.join(10)
+    folding.join(180)
     assert waiting < 20
     assert taken == list(range(1000))
 
 
 def test_several_threads_do_work_in_a_fold() -> None:
-    together = threading.Barrier(3, timeout=10)  # passed only when three work at once
+    together = threading.Barrier(3, timeout=180)  # passed only when three work at once
     Team(3).fold(lambda _: together.wait(), range(3), lambda _: None)
 
 

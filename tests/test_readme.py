@@ -75,7 +75,7 @@ def test_the_python_example_runs_and_uses_exactly_the_public_names(tmp_path: Pat
     assert set(re.findall(r"^(?:import|from) .*$", block, re.MULTILINE)) == {"import catclf"}
     readme.prepare(tmp_path)
     done = subprocess.run(
-        [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=180
     )
     assert (done.returncode, done.stderr) == (0, "")
     version, probability, cat, fox = done.stdout.splitlines()

@@ -39,7 +39,7 @@ def stamp(root: Path, kind: str) -> None:
 def call(script: Path, *args: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PATH": path or os.environ["PATH"]}
     return subprocess.run(
-        [script, *args], cwd="/", env=env, capture_output=True, text=True, timeout=60
+        [script, *args], cwd="/", env=env, capture_output=True, text=True, timeout=180
     )
 
 

@@ -151,7 +151,7 @@ def test_a_real_file_size_limit_is_an_output_error_and_keeps_the_old_content(
     )
     # Without -B the limit would also cut compiled modules short.
     done = subprocess.run(
-        [sys.executable, "-B", "-c", script, path], capture_output=True, text=True, timeout=60
+        [sys.executable, "-B", "-c", script, path], capture_output=True, text=True, timeout=180
     )
     assert done.stdout.startswith(f"{path}: cannot be written: file too large"), done
     assert path.read_bytes() == b"old"
