@@ -18,9 +18,10 @@ The rooms, in the order in which data pass through them:
     model       weights with what they mean, and their file
     evaluation  how good a model is, or many settings by cross-validation
     explain     why one image got its prediction
-    export      a model as other programs take it
     sklearn     the same as a classifier of scikit-learn
-    cli, report what people see
+    report      pages and charts about a model
+    export      a model as other programs take it, and as a page to try it
+    cli         what people type
 
 ``docs`` holds the pages that ``catclf help`` shows.
 
@@ -29,7 +30,8 @@ drawn on stderr, and ``parallel``, ``machine``, ``text``, ``errors`` and ``versi
 Imports point downwards, from the command line to the ground, and never back or to the side:
 
     cli
-    report sklearn export
+    export
+    report sklearn
     evaluation explain
     training cluster
     objective datasets model

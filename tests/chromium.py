@@ -51,6 +51,7 @@ class Browser:
         wanted = {
             "goog:chromeOptions": {"args": args, "binary": CHROMIUM},
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+            "timeouts": {"script": 300_000},  # milliseconds
         }
         session = self._call("/session", {"capabilities": {"alwaysMatch": wanted}})
         self._base += f"/session/{session['sessionId']}"
@@ -100,7 +101,7 @@ class Browser:
         data = None if body is None else json.dumps(body).encode()
         request = Request(self._base + path, data, {"Content-Type": "application/json"})
         request.method = method
-        with urlopen(request, timeout=180) as answer:
+        with urlopen(request, timeout=310) as answer:
             return json.load(answer)["value"]
 
 

@@ -37,8 +37,8 @@ def export(
         Format | None,
         typer.Option(
             help="onnx: a graph from images to label and probability, for any ONNX runtime; needs "
-            "the extra onnx. html: a page that scores images in any browser, for pixels and "
-            "patches.",
+            "the extra onnx. html: a page that scores images in any browser, for models of "
+            "network and of pixels.",
             show_default="by the ending of --output",
             rich_help_panel=OUTPUT,
         ),
@@ -51,7 +51,7 @@ def export(
     the features. What is to be done to an image first stands in it.
 
     The page is one file that needs no network: it scores images that are chosen, dropped on it,
-    pasted or seen by the camera, and shows the evidence for its answer.
+    pasted or seen by the camera, shows the evidence for its answer, and saves labels that you give.
 
     Example: catclf export model.npz -o try.html
     """
@@ -81,7 +81,7 @@ def export(
 def _content(kind: Format, model: Model, name: str) -> bytes:
     """The bytes of the file; only what the kind needs is loaded."""
     if kind == "html":
-        from catclf.report import scoring_page
+        from catclf.export.page import scoring_page
 
         return scoring_page(model, name).encode("utf-8")
     from catclf.export import to_onnx

@@ -1,4 +1,5 @@
-"""HTML pages about a model and to try it, and charts."""
+"""HTML pages about a model, and charts."""
 
 from catclf.report.document import page as page
-from catclf.report.scoring_page import scoring_page as scoring_page
+from catclf.report.sections import shown as shown
+from catclf.report.svg import css as css

@@ -8,7 +8,7 @@ from catclf.evaluation.evaluate import Evaluation
 from catclf.model import Model
 from catclf.report import sections
 from catclf.report.sections import shown
-from catclf.report.style import CSS
+from catclf.report.svg import css
 from catclf.text import counted
 from catclf.version import __version__
 
@@ -42,7 +42,7 @@ def page(
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
-        f"<title>{_title(model)}: catclf report</title><style>{CSS}</style></head><body>"
+        f"<title>{_title(model)}: catclf report</title><style>{css()}</style></head><body>"
         f"{_header(model, name, result)}<main>{''.join(body)}</main>{_footer(model, name)}"
         "</body></html>\n"
     )

@@ -1,7 +1,8 @@
 """Line charts as SVG text: axes with ticks, units and labels, and marks between them.
 
-Colours are CSS classes, so that a page can show a chart in its own light and dark schemes; a chart
-that stands alone carries the same rules. Coordinates have two decimals: equal data, equal bytes.
+Colours are classes of ``chart.css``, so that a page can show a chart in its own light and dark
+schemes; a chart that stands alone carries the same rules. Coordinates have two decimals: equal
+data, equal bytes.
 """
 
 from __future__ import annotations
@@ -10,37 +11,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from importlib.resources import files
 
 Points = Sequence[tuple[float, float]]
 
-RULES = """
-.chart text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif;\
-fill:var(--muted);font-variant-numeric:tabular-nums}
-.chart .note{fill:var(--ink);font-weight:600}
-.chart .grid{stroke:var(--rule);stroke-width:1}
-.chart .axis{stroke:var(--muted);stroke-width:1}
-.chart .ref{stroke:var(--muted);stroke-width:1.25;stroke-dasharray:3 4;fill:none}
-.chart .line{fill:none;stroke-width:2.25;stroke-linejoin:round;stroke-linecap:round}
-.chart .thin{fill:none;stroke-width:1.25;stroke-dasharray:2 3}
-.chart .fill{opacity:.12;stroke:none}
-.chart .bar{stroke-width:1.5}
-.chart .dot{stroke:var(--page);stroke-width:1.5}
-.s0{stroke:var(--s0)}.s1{stroke:var(--s1)}.s2{stroke:var(--s2)}.s3{stroke:var(--s3)}\
-.s4{stroke:var(--s4)}.s5{stroke:var(--s5)}
-.f0{fill:var(--s0)}.f1{fill:var(--s1)}.f2{fill:var(--s2)}.f3{fill:var(--s3)}\
-.f4{fill:var(--s4)}.f5{fill:var(--s5)}
-"""
-# Series colours after Okabe and Ito ("Color Universal Design", 2008), darkened or lightened until
-# they stand 3:1 against the page.
-LIGHT = (
-    "--page:#fcfcfb;--ink:#1a1d21;--muted:#59616b;--rule:#e4e6e9;--soft:#f3f4f5;"
-    "--s0:#0b62a8;--s1:#bd4b00;--s2:#00795a;--s3:#a8437f;--s4:#8a6100;--s5:#2c7fb0"
-)
-DARK = (
-    "--page:#14171a;--ink:#eceef0;--muted:#a3abb5;--rule:#2c3137;--soft:#1d2125;"
-    "--s0:#6cb6f5;--s1:#f6975a;--s2:#3fc99c;--s3:#e79ac6;--s4:#e0b03a;--s5:#9ccfe9"
-)
-SERIES = 6
+SERIES = 6  # colours of lines in chart.css
 
 
 @dataclass(frozen=True)
@@ -184,13 +159,19 @@ class Chart:
 
 def standalone(chart: Chart) -> str:
     """A chart as a file of its own, with its colours for light and dark."""
-    rules = (
-        f"svg{{{LIGHT};background:var(--page)}}"
-        f"@media (prefers-color-scheme:dark){{svg{{{DARK}}}}}{RULES}"
-    )
+    rules = f"{_sheet('chart.css')}svg{{background:var(--page)}}"
     opened, rest = chart.text().split(">", 1)
     size = f' width="{2 * chart.width}" height="{2 * chart.height}">'
     return f"{opened}{size}<style>{rules}</style>{rest}\n"
+
+
+def css() -> str:
+    """The style sheet of pages and of the charts in them."""
+    return _sheet("chart.css") + _sheet("page.css")
+
+
+def _sheet(name: str) -> str:
+    return (files("catclf") / "report" / name).read_text(encoding="utf-8")
 
 
 def move_apart(places: Sequence[float], gap: float) -> list[float]:

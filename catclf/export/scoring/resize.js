@@ -14,52 +14,33 @@ function bicubic(x) {
 // on. The span from `start` to `stop` is seen; single precision is where Pillow has it.
 function coefficients(length, start, stop, count) {
   start = Math.fround(start);
-  const scale = Math.fround(Math.fround(stop) - start) / count;
-  const stretch = Math.max(scale, 1);
-  const support = 2 * stretch;
-  const places = [];
-  for (let i = 0; i < count; i++) {
+  const scale = Math.fround(Math.fround(stop) - start) / count, stretch = Math.max(scale, 1);
+  return Array.from({ length: count }, (_, i) => {
     const centre = start + (i + 0.5) * scale;
-    const first = Math.max(Math.trunc(centre - support + 0.5), 0);
-    const end = Math.min(Math.trunc(centre + support + 0.5), length);
-    const exact = [];
-    let sum = 0;
-    for (let x = first; x < end; x++) {
-      exact.push(bicubic((x - centre + 0.5) * (1 / stretch)));
-      sum += exact[exact.length - 1];
-    }
-    const whole = exact.map((w) => {
-      const share = (sum === 0 ? w : w / sum) * 2 ** PRECISION;
-      return Math.trunc(share < 0 ? share - 0.5 : share + 0.5);
-    });
-    places.push({ first, whole });
-  }
-  return places;
-}
-
-function clipped(sum) {
-  return Math.min(Math.max(Math.floor(sum / 2 ** PRECISION), 0), 255);
+    const first = Math.max(Math.trunc(centre - 2 * stretch + 0.5), 0);
+    const end = Math.min(Math.trunc(centre + 2 * stretch + 0.5), length);
+    const exact = Array.from({ length: end - first }, (_, x) =>
+      bicubic((first + x - centre + 0.5) * (1 / stretch)));
+    const sum = exact.reduce((a, b) => a + b, 0) || 1;
+    const whole = exact.map((w) => (w / sum) * 2 ** PRECISION);
+    return { first, whole: whole.map((w) => Math.trunc(w < 0 ? w - 0.5 : w + 0.5)) };
+  });
 }
 
 // One pass: each pixel from those beside it in its row (`across`), or else in its column.
 function pass({ width, height, data }, across, places) {
   const [columns, rows] = across ? [places.length, height] : [width, places.length];
   const out = new Uint8Array(columns * rows * 3);
-  const step = across ? 3 : width * 3;
-  const half = 2 ** (PRECISION - 1);
+  const step = across ? 3 : width * 3, half = 2 ** (PRECISION - 1);
   for (let y = 0, o = 0; y < rows; y++) {
     for (let x = 0; x < columns; x++, o += 3) {
       const { first, whole } = places[across ? x : y];
-      let at = across ? (y * width + first) * 3 : (first * width + x) * 3;
-      let [r, g, b] = [half, half, half];
-      for (let i = 0; i < whole.length; i++, at += step) {
-        r += data[at] * whole[i];
-        g += data[at + 1] * whole[i];
-        b += data[at + 2] * whole[i];
+      const from = across ? (y * width + first) * 3 : (first * width + x) * 3;
+      for (let c = 0; c < 3; c++) {
+        let sum = half;
+        for (let i = 0, at = from + c; i < whole.length; i++, at += step) sum += data[at] * whole[i];
+        out[o + c] = Math.min(Math.max(Math.floor(sum / 2 ** PRECISION), 0), 255);
       }
-      out[o] = clipped(r);
-      out[o + 1] = clipped(g);
-      out[o + 2] = clipped(b);
     }
   }
   return { width: columns, height: rows, data: out };
@@ -68,14 +49,12 @@ function pass({ width, height, data }, across, places) {
 // The part `box` (left, top, right, bottom) of an image at width x height: a pass along rows, then
 // one along columns. Newer Pillow begins with columns where these shrink more than twice as much.
 function resampled(image, width, height, [left, top, right, bottom], columnsFirst) {
+  const sameWidth = width === image.width && left === 0 && right === width;
+  const sameHeight = height === image.height && top === 0 && bottom === height;
   const alongRows = (each) =>
-    width === image.width && left === 0 && right === width
-      ? each
-      : pass(each, true, coefficients(image.width, left, right, width));
+    sameWidth ? each : pass(each, true, coefficients(image.width, left, right, width));
   const alongColumns = (each) =>
-    height === image.height && top === 0 && bottom === height
-      ? each
-      : pass(each, false, coefficients(image.height, top, bottom, height));
+    sameHeight ? each : pass(each, false, coefficients(image.height, top, bottom, height));
   const less = image.height - height;
   return columnsFirst && less > 0 && less > 2 * (image.width - width)
     ? alongRows(alongColumns(image))
@@ -84,17 +63,15 @@ function resampled(image, width, height, [left, top, right, bottom], columnsFirs
 
 // Means of blocks of pixels, which at the right and at the bottom may be smaller.
 function reduced(image, across, down) {
-  const width = Math.ceil(image.width / across);
-  const height = Math.ceil(image.height / down);
+  const width = Math.ceil(image.width / across), height = Math.ceil(image.height / down);
   const data = new Uint8Array(width * height * 3);
   for (let y = 0; y < height; y++) {
     const rows = Math.min(down, image.height - y * down);
     for (let x = 0; x < width; x++) {
       const columns = Math.min(across, image.width - x * across);
-      const count = rows * columns;
-      const factor = Math.trunc(Math.fround(2 ** 32 / (256 * count)));
+      const factor = Math.trunc(Math.fround(2 ** 24 / (rows * columns)));
       for (let c = 0; c < 3; c++) {
-        let sum = Math.floor(count / 2);
+        let sum = (rows * columns) >> 1;
         for (let i = 0; i < rows; i++) {
           let at = ((y * down + i) * image.width + x * across) * 3 + c;
           for (let j = 0; j < columns; j++, at += 3) sum += image.data[at];
@@ -129,16 +106,13 @@ function fitted(image, { size, fit, background, columnsFirst }) {
   if (width === size && height === size) return image;
   if (fit === "squash") return resized(image, size, size, columnsFirst);
   if (fit === "crop") {
-    const side = Math.min(width, height);
-    const [left, top] = [(width - side) / 2, (height - side) / 2];
-    const box = [left, top, left + side, top + side];
-    return resampled(image, size, size, box, columnsFirst);
+    const side = Math.min(width, height), left = (width - side) / 2, top = (height - side) / 2;
+    return resampled(image, size, size, [left, top, left + side, top + side], columnsFirst);
   }
   const [w, h] = [width, height].map((side) =>
     Math.max(1, rounded((side / Math.max(width, height)) * size)));
   const inner = resized(image, w, h, columnsFirst);
-  const data = new Uint8Array(size * size * 3);
-  for (let i = 0; i < data.length; i++) data[i] = background[i % 3];
+  const data = new Uint8Array(size * size * 3).map((_, i) => background[i % 3]);
   const [left, top] = [rounded((size - w) / 2), rounded((size - h) / 2)];
   for (let y = 0; y < h; y++) {
     data.set(inner.data.subarray(y * w * 3, (y + 1) * w * 3), ((top + y) * size + left) * 3);
@@ -162,8 +136,7 @@ function flattened({ width, height, data }, background) {
     clear ||= alpha > 0 && alpha < 255;
     empty &&= alpha === 0;
     for (let c = 0; c < 3; c++) {
-      const mixed = data[i + c] * alpha + background[c] * (255 - alpha);
-      out[o + c] = Math.round(mixed / 255);
+      out[o + c] = Math.round((data[i + c] * alpha + background[c] * (255 - alpha)) / 255);
     }
   }
   return { image: { width, height, data: out }, clear, empty };
