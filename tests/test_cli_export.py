@@ -62,7 +62,7 @@ def test_the_format_goes_before_the_ending_and_quiet_is_silent(model: Path, run:
         ),
         (("none.npz",), "none.npz: no such file or directory: train one first"),
         (("model.npz", "-o", "model.npz", "--format", "onnx"), "is another file of this run"),
-        (("hog.npz", "-o", "try.html"), "a page is for models of pixels or patches, and"),
+        (("hog.npz", "-o", "try.html"), "a page is for models of network and of pixels, and"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_in_one_line(
