@@ -464,7 +464,7 @@ def test_the_order_of_passes_is_that_of_this_pillow() -> None:
         (
             catclf.Model(np.zeros((1956, 1)), 0.0, features=HogFeatures(64)),
             "models of network and of pixels, and this model has features hog: train with "
-            "--features network",
+            "`features` network",
         ),
         (pixel_model(Preprocess(8, resampling="lanczos")), "this model by lanczos"),
     ],

@@ -54,7 +54,7 @@ def scoring_page(model: Model, name: str) -> str:
     if kind not in _INPUTS:
         raise SettingsError(
             f"a page is for models of network and of pixels, and this model has features {kind}: "
-            "train with --features network, or write an .onnx file, which holds them"
+            "train with `features` network, or write an .onnx file, which holds them"
         )
     if model.preprocess.resampling != "bicubic":
         raise SettingsError(
