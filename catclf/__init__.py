@@ -25,8 +25,8 @@ The rooms, in the order in which data pass through them:
 
 ``docs`` holds the pages that ``catclf help`` shows.
 
-Below them: ``maths`` and ``metrics`` hold the formulas, ``storage`` files, ``terminal`` what is
-drawn on stderr, and ``parallel``, ``machine``, ``text``, ``errors`` and ``version`` the ground.
+Below them: ``maths`` holds the formulas, ``storage`` files, ``terminal`` what is drawn on stderr,
+and ``parallel``, ``machine``, ``text``, ``errors`` and ``version`` the ground.
 Imports point downwards, from the command line to the ground, and never back or to the side:
 
     cli
@@ -37,7 +37,7 @@ Imports point downwards, from the command line to the ground, and never back or 
     objective datasets model
     features
     images
-    splits metrics terminal
+    splits terminal
     samples
     maths storage
     parallel machine

@@ -23,12 +23,12 @@ def test_json_is_one_strict_line_with_everything(run: Run, trained: Path) -> Non
     result = run("evaluate", "small.h5", "--format", "json")
     assert (result.code, result.stderr, result.stdout.count("\n")) == (0, "", 1)
     facts = json.loads(result.stdout)
-    assert facts["pictures"] == 10  # the test part
+    assert facts["images"] == 10  # the test part
     assert sum(facts["confusion"].values()) == 10
     assert len(facts["mistakes"]) == min(5, facts["confusion"]["fp"] + facts["confusion"]["fn"])
     assert (
         json.loads(run("evaluate", "small.h5", "--part", "train", "--format", "json").stdout)[
-            "pictures"
+            "images"
         ]
         == 20
     )
@@ -56,6 +56,23 @@ def test_without_data_the_bundled_test_set_is_evaluated(run: Run) -> None:
     result = run("evaluate")
     assert result.code == 0
     assert result.stdout.startswith("test.h5: ")
+
+
+def test_two_models_are_shown_one_after_the_other_with_their_difference(
+    run: Run, trained: Path
+) -> None:
+    assert run("train", "--data", "small.h5", "--iterations", "5", "-q", "-o", "b.npz").code == 0
+    both = ("evaluate", "small.h5", "-m", "model.npz", "-m", "b.npz")
+    lines = run(*both).stdout.splitlines()
+    assert (lines[0], lines.count("b.npz")) == ("model.npz", 1)
+    assert "b.npz less model.npz, on the same 10 images" in lines
+    facts = json.loads(run(*both, "--format", "json").stdout)
+    assert [each["model"] for each in facts["models"]] == ["model.npz", "b.npz"]
+    one = json.loads(run("evaluate", "small.h5", "-m", "b.npz", "--format", "json").stdout)
+    assert facts["models"][1] == {"model": "b.npz"} | one
+    assert facts["difference"]["images"] == 10
+    three = run(*both, "-m", "model.npz")
+    assert (three.code, three.stdout) == (2, "")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from conftest import CLASSES, Run, make_images, write_both_parts, write_hdf5
 from PIL import Image
 
 import catclf
-from catclf.metrics import Counts
+from catclf.maths.metrics import Counts
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from sklearn import metrics as sklearn_metrics
 import catclf
 from catclf.cli.evaluate import format_text
 from catclf.datasets import Dataset, open_for
-from catclf.errors import ModelError
+from catclf.errors import DataError, ModelError
 from catclf.evaluation import evaluate
 from catclf.evaluation.evaluate import Evaluation
 from catclf.explain import explain
@@ -127,6 +128,66 @@ def test_the_table_names_predicted_and_actual_classes_and_the_baseline() -> None
     assert lines[row + 5].split() == ["0.67", "%", "cat", "non-cat", "image", "3"]
 
 
+@pytest.mark.parametrize(
+    ("positives", "negatives", "order", "warned"),
+    [
+        (2, 2, "wrong", False),  # by luck in one of six
+        (4, 10, "wrong", False),
+        (5, 5, "wrong", True),
+        (5, 5, "right", False),
+        (30, 30, "mixed", False),
+        (1000, 1000, "mostly wrong", True),
+    ],
+)
+def test_labels_may_be_swapped_where_luck_does_not_explain_the_area(
+    positives: int, negatives: int, order: str, warned: bool
+) -> None:
+    Y = [1] * positives + [0] * negatives
+    noise = np.random.default_rng(0).standard_normal(len(Y))
+    right = 2.0 * np.array(Y) - 1
+    Z = {"wrong": -right, "right": right, "mixed": noise, "mostly wrong": noise - right / 5}[order]
+    found = of(Z.tolist(), Y)
+    assert any("swapped" in line for line in found.warnings()) == warned
+
+
+def test_intervals_count_copies_of_an_image_once() -> None:
+    Z, Y = np.random.default_rng(0).standard_normal(40).tolist(), [0, 1] * 20
+    alone, copies = of(Z, Y), of(Z * 3, Y * 3)
+    assert copies.intervals["accuracy"] != alone.intervals["accuracy"]
+    grouped = replace(copies, groups=np.tile(np.arange(40), 3) + 7)
+    for key, interval in alone.intervals.items():
+        assert grouped.intervals[key] == pytest.approx(interval, abs=1e-9)
+    assert "intervals count 40 images" in format_text(grouped, 0, Styling())
+    assert evaluate.to_dict(grouped)["groups"] == 40
+
+
+def test_average_precision_and_losses_have_intervals_from_ten_images_of_a_class_on() -> None:
+    Z = np.random.default_rng(0).standard_normal(29).tolist()
+    few, enough = of(Z, [1] * 9 + [0] * 20), of([*Z, 0.3], [1] * 10 + [0] * 20)
+    for key in ("average_precision", "log_loss", "brier"):
+        assert all(map(math.isnan, few.intervals[key]))
+        low, high = enough.intervals[key]
+        value = evaluate.to_dict(enough)[key]
+        assert low < value < high
+
+
+def test_two_models_are_compared_on_the_same_images() -> None:
+    Y = [0, 1] * 10
+    first, second = of([2.0 * y - 1 for y in Y], Y), of([1.0] * 20, Y)
+    found = evaluate.Pair(second, first).to_dict()
+    assert (found["accuracy"], found["only_second_right"], found["only_first_right"]) == (
+        0.5,
+        10,
+        0,
+    )
+    assert found["accuracy_p"] == pytest.approx(2 / 2**10)
+    assert found["roc_auc"] == 0.5
+    same = evaluate.Pair(first, first).to_dict()
+    assert (same["accuracy_p"], same["roc_auc_p"], same["roc_auc_interval"]) == (1.0, None, None)
+    with pytest.raises(DataError, match="do not see the same images"):
+        evaluate.Pair(first, of([1.0], [1]))
+
+
 def test_zero_is_shown_without_a_sign() -> None:
     measure = evaluate.Measure("x", "x", -1e-9, -0.0, percent=False)
     assert (measure.show(measure.value), measure.show(measure.baseline)) == ("0.0000", "0.0000")
@@ -185,7 +246,7 @@ def test_the_class_balance_of_training_is_taken_from_the_model(tmp_path: Path) -
     training = Training(images=100, positives=5)
     model = Model(np.zeros((192, 1)), 0.0, Preprocess(8), training=training)
     found = evaluate.evaluate(model, open_for(model.classes, model.preprocess, path, "test"))
-    assert evaluate.to_dict(found)["training_share"] == 0.05
+    assert evaluate.to_dict(found)["training_fraction"] == 0.05
     assert len(found.warnings()) == 1
 
 
@@ -195,8 +256,10 @@ def test_images_seen_in_training_are_noted(tmp_path: Path) -> None:
     data = catclf.open_dataset(path)
     model = catclf.train(data, catclf.Settings(iterations=1))
     found = evaluate.evaluate(model, open_for(model.classes, model.preprocess, path, "test"))
-    assert evaluate.to_dict(found)["trained_on_these"] is True
-    assert found.warnings()[0].startswith(f"x.h5: {wording.SEEN_IN_TRAINING}")
+    assert evaluate.to_dict(found)["trained_on"] == 20
+    assert found.warnings()[0].startswith(
+        "x.h5: 20 of its 20 images are among those that the model was trained on"
+    )
     other = write_hdf5(tmp_path / "y.h5", images=x[::-1].copy(), labels=y[::-1].copy())
     assert not evaluate.evaluate(
         model, open_for(model.classes, model.preprocess, other, "test")

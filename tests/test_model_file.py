@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from catclf.errors import ModelError, OutputError
 from catclf.features.base import KINDS
 from catclf.images.preprocess import Preprocess
-from catclf.metrics import Counts
+from catclf.maths.metrics import Counts
 from catclf.model import Model, Training
 from catclf.model.cost_curves import kept_points
 from catclf.model.file import LEARNED, VERSION, VERSIONS, load, save

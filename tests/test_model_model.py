@@ -15,7 +15,7 @@ from catclf.datasets import Dataset
 from catclf.errors import CatclfError, ShapeError
 from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
-from catclf.metrics import Counts
+from catclf.maths.metrics import Counts
 from catclf.model import Model, Training
 from catclf.training import Fit, Settings, build_model
 

@@ -24,7 +24,7 @@ from catclf.evaluation import compare, crossval, evaluate
 from catclf.evaluation.compare import Candidate, Comparison, Plan
 from catclf.evaluation.evaluate import Evaluation
 from catclf.images.preprocess import Preprocess
-from catclf.metrics.curves import roc
+from catclf.maths.metrics import roc
 from catclf.model import Model
 from catclf.report import charts, page
 from catclf.report.pictures import as_image

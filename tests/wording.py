@@ -16,7 +16,6 @@ EVALUATED_ON = "evaluated on"
 
 # Warnings.
 BALANCE_DIFFERS = "class balance differs: "
-SEEN_IN_TRAINING = "the model was trained on these very images"
 ONE_CLASS = "every image is cat: most numbers need both classes"
 
 # Errors.

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from catclf.cli.completion import complete_model
 from catclf.cli.json_text import json_line
 from catclf.cli.open_data import open_labelled
 from catclf.cli.options import (
+    MODEL_HELP,
     OUTPUT,
     SOURCE_HELP,
     JsonOrText,
-    ModelPath,
     PartOption,
     PositiveName,
     SkipBad,
@@ -21,11 +22,12 @@ from catclf.cli.options import (
     reads_sources,
 )
 from catclf.cli.stdout import put, warn
+from catclf.errors import SettingsError
 from catclf.terminal.style import stdout_styling
 from catclf.text import aligned, counted, printable
 
 if TYPE_CHECKING:
-    from catclf.evaluation.evaluate import Evaluation, Measure
+    from catclf.evaluation.evaluate import Evaluation, Measure, Pair
     from catclf.terminal.style import Styling
 
 
@@ -39,7 +41,17 @@ def evaluate(
             show_default="the bundled test set",
         ),
     ] = None,
-    model: ModelPath = Path("model.npz"),
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            envvar="CATCLF_MODEL",
+            help=f"{MODEL_HELP} A second one is compared with the first on the same images.",
+            show_default="model.npz",
+            autocompletion=complete_model,
+        ),
+    ] = None,
     part: PartOption = None,
     positive: PositiveName = None,
     skip_bad: SkipBad = False,
@@ -55,21 +67,60 @@ def evaluate(
     The column "baseline" is the best result of a prediction that ignores the image: always the
     majority class. Warnings, as of another class balance than in training, go to stderr.
 
+    With two models the difference is tested on the same images: accuracy by McNemar's exact test,
+    ROC AUC by DeLong's.
+
     Example: catclf evaluate test_catvnoncat.h5 -m model.npz --format json
     """
     from catclf.evaluation import evaluate
     from catclf.model.file import load, naming
 
-    trained = load(model)
-    labelled = open_labelled(trained, data, part, positive, skip_bad=skip_bad)
-    with naming(model):
-        result = evaluate.evaluate(trained, labelled, threshold)
-    for warning in result.warnings():
+    models = model or [Path("model.npz")]
+    if len(models) > 2:
+        raise SettingsError(f"{len(models)} models: evaluate takes one, or two to compare them")
+    results = []
+    for path in models:
+        trained = load(path)
+        labelled = open_labelled(trained, data, part, positive, skip_bad=skip_bad)
+        with naming(path):
+            results.append(evaluate.evaluate(trained, labelled, threshold))
+    for warning in dict.fromkeys(line for result in results for line in result.warnings()):
         warn(warning)
+    pair = evaluate.Pair(*results) if len(results) > 1 else None
+    names = [printable(path) for path in models]
     if format == "json":
-        put(json_line(evaluate.to_dict(result, mistakes)))
-    else:
-        put(format_text(result, mistakes, stdout_styling()))
+        each = [evaluate.to_dict(result, mistakes) for result in results]
+        both = {"models": [{"model": n} | e for n, e in zip(names, each, strict=True)]}
+        put(json_line(both | {"difference": pair.to_dict()} if pair else each[0]))
+        return
+    style = stdout_styling()
+    for name, result in zip(names, results, strict=True):
+        if pair:
+            put(style.bold(name) + "\n")
+        put(format_text(result, mistakes, style) + ("\n" if pair else ""))
+    if pair:
+        put("\n".join(_pair_lines(pair, names, style)) + "\n")
+
+
+def _pair_lines(pair: Pair, names: list[str], style: Styling) -> list[str]:
+    """The differences of two models for people."""
+    found = pair.to_dict()
+    rows = [
+        (
+            "accuracy",
+            f"{100 * found['accuracy']:+z.2f} points",
+            f"p {found['accuracy_p']:.2g}: {found['only_second_right']} images only the second has "
+            f"right, {found['only_first_right']} only the first",
+        )
+    ]
+    if found["roc_auc"] is not None:
+        note = "cannot be told: no image is ranked otherwise"
+        if found["roc_auc_interval"]:
+            low, high = found["roc_auc_interval"]
+            note = f"p {found['roc_auc_p']:.2g}, 95 % interval {low:+.4f} to {high:+.4f}"
+        rows.append(("ROC AUC", f"{found['roc_auc']:+z.4f}", note))
+    head = f"{names[1]} less {names[0]}, on the same {counted(found['images'], 'image')}"
+    return [style.bold(head), "", *aligned(rows, "<><")]
 
 
 def format_text(result: Evaluation, mistakes: int, style: Styling) -> str:
@@ -82,7 +133,11 @@ def format_text(result: Evaluation, mistakes: int, style: Styling) -> str:
         f"{printable(result.source)}: {counted(counts.total, 'image')}, {counts.positives} "
         f"{positive} ({100 * result.positive_fraction:.1f} %), {counts.negatives} {negative}"
     )
-    lines = [style.bold(head), "", *_measure_lines(measures(result), style)]
+    groups = int(result.independent.max()) + 1
+    copies = (
+        [f"intervals count {groups} images: the others are copies"] if groups < counts.total else []
+    )
+    lines = [style.bold(head), *copies, "", *_measure_lines(measures(result), style)]
     lines += ["", *_confusion_lines(result, style)]
     if mistakes and counts.correct < counts.total:
         lines += ["", style.bold("most confident mistakes")]

@@ -17,7 +17,7 @@ from catclf.storage.location import locate
 from catclf.text import aligned, counted, printable, setting_rows, url_of
 
 if TYPE_CHECKING:
-    from catclf.metrics import Counts
+    from catclf.maths.metrics import Counts
     from catclf.model import Model
 
 

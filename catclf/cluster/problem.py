@@ -21,8 +21,8 @@ from catclf.features.pixels import PixelFeatures
 from catclf.features.prepare import Encoded, Encoder, Sourced
 from catclf.features.standardize import DAMPING, Standard
 from catclf.maths import Floats
+from catclf.maths.metrics import Counts
 from catclf.maths.reduction import TreeSum, balanced, part_length
-from catclf.metrics import Counts
 from catclf.objective import Point, StreamProblem
 from catclf.objective.numba_pass import BLOCK as FUSED_BLOCK
 from catclf.objective.numpy_pass import BLOCK, Sums

@@ -28,8 +28,8 @@ from catclf.features.standardize import (
 )
 from catclf.machine import cores
 from catclf.maths import Floats, Pixels
+from catclf.maths.metrics import Counts
 from catclf.maths.reduction import Run, aligned_runs
-from catclf.metrics import Counts
 from catclf.model.model import score_rows
 from catclf.objective import ClassWeights, Point, StreamProblem
 from catclf.objective.numpy_pass import Sums

@@ -25,7 +25,7 @@ from catclf.datasets.digests import (
 from catclf.datasets.names import CAT
 from catclf.datasets.sources import FileSource, Source, choose_positive
 from catclf.maths import Floats, Pixels
-from catclf.metrics.counts import SHARE_DEVIATIONS, SHARE_DIFFERENCE
+from catclf.maths.metrics import SHARE_DEVIATIONS, SHARE_DIFFERENCE
 from catclf.text import counted, printable
 
 SCRAMBLED_CORRELATION = 0.6  # of neighbouring pixels; images have 0.9, scrambled ones under 0.4

@@ -24,7 +24,8 @@ from catclf.errors import DataError
 from catclf.evaluation.compare import MEASURES, Candidate, Comparison, Plan, Result
 from catclf.machine import cores, require_memory
 from catclf.maths import Floats, losses_and_errors
-from catclf.metrics import Counts, curves
+from catclf.maths import metrics as curves
+from catclf.maths.metrics import Counts
 from catclf.objective.forms import GRAM_LIMIT
 from catclf.objective.gram import gram
 from catclf.parallel import Team, blas_threads

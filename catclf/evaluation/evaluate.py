@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.datasets import Dataset
-from catclf.maths import Floats, logit, sigmoid
-from catclf.metrics import curves
-from catclf.metrics.counts import Counts, fractions_differ, wilson
+from catclf.datasets.digests import count_kept, group_weights
+from catclf.errors import DataError
+from catclf.maths import Floats, logit, metrics, sigmoid
+from catclf.maths.metrics import NONE, Counts, Weighted, fractions_differ
 from catclf.model import Model
-from catclf.text import printable
+from catclf.text import counted, printable
 
-SWAPPED = 0.3  # ROC AUC below which labels are probably swapped
+SWAPPED = 0.01  # chance of so small a ROC AUC below which labels are probably swapped
+SWAPPED_LEAST = 5  # images of each class
+IDEAL = "0 where probabilities are right", "1; less where z is too sure"
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class Evaluation:
     """Scores Z (1, m) of images with labels Y (1, m), both float64, and all that follows from them.
 
     ``trained`` holds the numbers of positive and of all images that the model was trained on;
-    ``seen`` is True if those were exactly these images.
+    ``seen`` is how many of these images those were, as far as the model knows. ``groups`` int64
+    (m,) are equal for images that are copies of each other; intervals count groups.
     """
 
     source: str
@@ -55,8 +59,9 @@ class Evaluation:
     Y: Floats
     names: tuple[str, ...] | None = None
     trained: tuple[int, int] = (0, 0)
-    seen: bool = False
+    seen: int = 0
     boundary: float | None = None  # the score above which an image is positive, if not by threshold
+    groups: NDArray[np.int64] | None = None
 
     @cached_property
     def A(self) -> Floats:
@@ -76,26 +81,43 @@ class Evaluation:
         return Counts.of(self.predicted, self.Y > 0.5)
 
     @cached_property
-    def roc(self) -> curves.Roc:
-        return curves.roc(self.Z, self.Y)
+    def roc(self) -> metrics.Roc:
+        return metrics.roc(self.Z, self.Y)
 
     @cached_property
     def log_loss(self) -> float:
-        return curves.log_loss(self.Z, self.Y)
+        return metrics.log_loss(self.Z, self.Y)
 
     @cached_property
     def brier(self) -> float:
-        return curves.brier(self.A, self.Y)
+        return metrics.brier(self.A, self.Y)
+
+    @cached_property
+    def calibration(self) -> tuple[float, float]:
+        """Intercept and slope of the log odds on z."""
+        return metrics.calibration_line(self.Z, self.Y)
+
+    @cached_property
+    def independent(self) -> NDArray[np.int64]:
+        """The group of each image, numbered from 0, (m,)."""
+        groups = np.arange(self.Z.shape[1]) if self.groups is None else self.groups
+        return np.unique(groups, return_inverse=True)[1]
 
     @cached_property
     def intervals(self) -> dict[str, tuple[float, float]]:
-        """95 % intervals by key: Wilson's of fractions, DeLong's of the area under the ROC."""
-        counts = self.counts
-        return {
-            "accuracy": wilson(counts.correct, counts.total),
-            "precision": wilson(counts.tp, counts.tp + counts.fp),
-            "recall": wilson(counts.tp, counts.positives),
-            "roc_auc": curves.auc_interval(self.Z, self.Y),
+        """95 % intervals by key; see ``catclf.maths.metrics``. NaN where there is none."""
+        groups, actual = self.independent, self.Y[0] > 0.5
+        v = group_weights(groups)
+        found = Weighted.of(self.predicted[0], actual, v).intervals()
+        found["roc_auc"] = metrics.auc_interval(self.Z, self.Y, v)
+        enough = min(v[actual].sum(), v[~actual].sum()) >= metrics.BOOTSTRAP_LEAST
+        losses, squares = metrics.image_losses(self.Z, self.Y), np.square(self.A - self.Y)[0]
+        return found | {
+            "average_precision": metrics.precision_interval(self.Z, self.Y, groups)
+            if enough
+            else NONE,
+            "log_loss": metrics.mean_interval(losses, groups) if enough else NONE,
+            "brier": metrics.mean_interval(squares, groups) if enough else NONE,
         }
 
     @property
@@ -133,19 +155,20 @@ class Evaluation:
         """Reasons to trust the numbers less, each as one line."""
         lines = []
         if self.seen:
+            verb = "is" if self.seen == 1 else "are"
             lines.append(
-                f"{printable(self.source)}: the model was trained on these very images: "
-                "the numbers say nothing about others"
+                f"{printable(self.source)}: {self.seen} of its "
+                f"{counted(self.counts.total, 'image')} {verb} among those that the model was "
+                "trained on: right predictions there prove nothing"
             )
         if self.counts.positives == 0 or self.counts.negatives == 0:
             only = printable(self.majority)
             lines.append(
                 f"{printable(self.source)}: every image is {only}: most numbers need both classes"
             )
-        high = self.intervals["roc_auc"][1]
-        if self.roc.auc < SWAPPED and high < 0.5:
+        if self._looks_swapped():
             lines.append(
-                f"{printable(self.source)}: ROC AUC {self.roc.auc:.3f} is far below chance: are "
+                f"{printable(self.source)}: ROC AUC {self.roc.auc:.3f} is below chance: are "
                 f"its labels swapped? {printable(self.classes[1])} is label 1 here "
                 "(`classes` and `positive` name them)"
             )
@@ -158,6 +181,14 @@ class Evaluation:
                 "here: prefer balanced accuracy and ROC AUC"
             )
         return lines
+
+    def _looks_swapped(self) -> bool:
+        """Whether luck alone hardly gives so small a ROC AUC; one image of each group counts."""
+        first = np.unique(self.independent, return_index=True)[1]
+        Z, Y = self.Z[:, first], self.Y[:, first]
+        if min(Y.sum(), len(first) - Y.sum()) < SWAPPED_LEAST or not self.roc.auc < 0.5:
+            return False
+        return metrics.rank_test(Z, Y) < SWAPPED
 
 
 def evaluate(model: Model, data: Dataset, threshold: float | None = None) -> Evaluation:
@@ -177,9 +208,65 @@ def evaluate(model: Model, data: Dataset, threshold: float | None = None) -> Eva
         Y=data.Y,
         names=data.names,
         trained=(training.positives, training.images),
-        seen=data.m == training.images and data.fingerprint == training.fingerprint,
+        seen=_seen(model, data),
         boundary=model.boundary if threshold is None else None,
+        groups=data.grouping().groups,
     )
+
+
+def _seen(model: Model, data: Dataset) -> int:
+    """How many images the model was trained on, by the digests that it keeps."""
+    kept = getattr(model, "seen", np.zeros(0, np.uint64))
+    same = data.m == model.training.images and data.fingerprint == model.training.fingerprint
+    return data.m if same else count_kept(data.digests().exact, kept)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The difference of two models on the same images, which each both have scored.
+
+    Of each group of copies the first image counts.
+    """
+
+    first: Evaluation
+    second: Evaluation
+
+    def __post_init__(self) -> None:
+        if not np.array_equal(self.first.Y, self.second.Y):
+            raise DataError(
+                f"{printable(self.second.source)}: the models do not see the same images with the "
+                "same labels, so they cannot be compared there"
+            )
+
+    @cached_property
+    def rows(self) -> NDArray[np.intp]:
+        """The images that count."""
+        return np.unique(self.first.independent, return_index=True)[1]
+
+    @cached_property
+    def right(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Where each model's prediction is right, (k,)."""
+        both = (self.first, self.second)
+        one, other = ((each.predicted == (each.Y > 0.5))[0, self.rows] for each in both)
+        return one, other
+
+    def to_dict(self) -> dict[str, Any]:
+        """The differences, second less first; None where they cannot be told."""
+        first, second = self.right
+        Z, others, Y = (E[:, self.rows] for E in (self.second.Z, self.first.Z, self.first.Y))
+        area, error = metrics.auc_difference(Z, others, Y)
+        told = error > 0
+        half = metrics.NORMAL_975 * error
+        return {
+            "images": len(first),
+            "accuracy": float(second.mean() - first.mean()),
+            "only_first_right": int((first & ~second).sum()),
+            "only_second_right": int((second & ~first).sum()),
+            "accuracy_p": metrics.mcnemar(first, second),
+            "roc_auc": None if math.isnan(area) else area,
+            "roc_auc_interval": [area - half, area + half] if told else None,
+            "roc_auc_p": math.erfc(abs(area) / error / math.sqrt(2)) if told else None,
+        }
 
 
 @dataclass(frozen=True)
@@ -202,6 +289,15 @@ class Measure:
             return "–"
         return f"{100 * value:z.2f} %" if self.percent else f"{value:z.4f}"
 
+    def noted(self, of: str | None, interval: tuple[float, float]) -> str:
+        """A fraction's counts and the interval, where there are any."""
+        low, high = interval
+        shown = (
+            f"{100 * low:.1f} to {100 * high:.1f} %" if self.percent else f"{low:.4f} to {high:.4f}"
+        )
+        between = "" if math.isnan(low) else f"95 % interval {shown}"
+        return ", ".join(filter(None, (of, between)))
+
 
 def measures(result: Evaluation) -> list[Measure]:
     """All measures in the order in which they are shown.
@@ -211,50 +307,52 @@ def measures(result: Evaluation) -> list[Measure]:
     """
     counts, p = result.counts, result.positive_fraction
     entropy = sum(q * math.log(1 / q) for q in (p, 1 - p) if q > 0)
-    correct = _of(counts.correct, counts.total, result.intervals["accuracy"])
-    of_positive = _of(counts.tp, counts.positives, result.intervals["recall"])
-    of_predicted = _of(counts.tp, counts.tp + counts.fp, result.intervals["precision"])
-    low, high = result.intervals["roc_auc"]
-    area = "" if math.isnan(low) else f"95 % interval {low:.4f} to {high:.4f}"
-    return [
-        Measure("accuracy", "accuracy", counts.accuracy, counts.majority, note=correct),
+    intercept, slope = result.calibration
+    error = metrics.calibration_error(result.A, result.Y)
+    found = [
+        Measure("accuracy", "accuracy", counts.accuracy, counts.majority),
         Measure("balanced_accuracy", "balanced accuracy", counts.balanced_accuracy, 0.5),
-        Measure("precision", "precision", counts.precision, p, note=of_predicted),
-        Measure("recall", "recall", counts.recall, note=of_positive),
+        Measure("precision", "precision", counts.precision, p),
+        Measure("recall", "recall", counts.recall),
         Measure("f1", "F1", counts.f1),
-        Measure("roc_auc", "ROC AUC", result.roc.auc, 0.5, percent=False, note=area),
+        Measure("roc_auc", "ROC AUC", result.roc.auc, 0.5, percent=False),
         Measure(
             "average_precision", "average precision", result.roc.average_precision, p, percent=False
         ),
         Measure("log_loss", "log loss", result.log_loss, entropy, percent=False),
         Measure("brier", "Brier score", result.brier, p * (1 - p), percent=False),
     ]
-
-
-def _of(count: int, total: int, interval: tuple[float, float]) -> str:
-    """A fraction's counts and its interval."""
-    if not total:
-        return "0 of 0"
-    low, high = interval
-    return f"{count} of {total}, 95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+    of = {
+        "accuracy": f"{counts.correct} of {counts.total}",
+        "precision": f"{counts.tp} of {counts.tp + counts.fp}",
+        "recall": f"{counts.tp} of {counts.positives}",
+    }
+    noted = [replace(m, note=m.noted(of.get(m.key), result.intervals[m.key])) for m in found]
+    bins = "mean |predicted - observed|, ten bins"
+    return [
+        *noted,
+        Measure("calibration_error", "calibration error", error, percent=False, note=bins),
+        Measure(
+            "calibration_intercept", "  intercept of z", intercept, percent=False, note=IDEAL[0]
+        ),
+        Measure("calibration_slope", "  slope of z", slope, percent=False, note=IDEAL[1]),
+    ]
 
 
 def to_dict(result: Evaluation, mistakes: int = 0) -> dict[str, Any]:
-    """All results as plain values for JSON, None where undefined, and so many mistakes.
-
-    The keys are those of the first version, on which scripts rely.
-    """
+    """All results as plain values for JSON, None where undefined, and so many mistakes."""
     counts = result.counts
     positives, images = result.trained
     return {
         "source": result.source,
         "classes": list(result.classes),
         "threshold": result.threshold,
-        "pictures": counts.total,
+        "images": counts.total,
         "positives": counts.positives,
-        "share": result.positive_fraction,
-        "trained_on_these": result.seen,
-        "training_share": positives / images if images else None,
+        "fraction": result.positive_fraction,
+        "trained_on": result.seen,
+        "training_fraction": positives / images if images else None,
+        "groups": int(result.independent.max()) + 1,
         "confusion": {"tp": counts.tp, "fp": counts.fp, "tn": counts.tn, "fn": counts.fn},
         "intervals": {
             key: [None if math.isnan(end) else end for end in interval]
@@ -267,7 +365,7 @@ def to_dict(result: Evaluation, mistakes: int = 0) -> dict[str, Any]:
                 "index": wrong.index,
                 "name": wrong.name,
                 "label": wrong.label,
-                "answer": wrong.predicted,
+                "predicted": wrong.predicted,
                 "probability": wrong.probability,
             }
             for wrong in result.predictions(False, mistakes)

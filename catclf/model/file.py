@@ -21,7 +21,7 @@ import numpy as np
 from catclf.errors import ModelError, OutputError
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.maths import PIXEL_MAX
-from catclf.metrics import Counts
+from catclf.maths.metrics import Counts
 from catclf.model import Model, Training
 from catclf.model.cost_curves import CURVE, VALIDATION, read_curve, taken_validation, thinned
 from catclf.storage import npz

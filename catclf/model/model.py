@@ -10,7 +10,7 @@ import numpy as np
 from catclf.errors import ModelError, ShapeError
 from catclf.images.preprocess import Preprocess
 from catclf.maths import PIXEL_MAX, Floats, logit, sigmoid
-from catclf.metrics import Counts
+from catclf.maths.metrics import Counts
 from catclf.version import __version__
 
 if TYPE_CHECKING:

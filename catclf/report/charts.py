@@ -8,7 +8,7 @@ from pathlib import Path
 
 from catclf.evaluation.compare import Comparison
 from catclf.evaluation.evaluate import Evaluation
-from catclf.metrics.curves import Roc, calibration
+from catclf.maths.metrics import Roc, calibration
 from catclf.model import Model
 from catclf.report.svg import SERIES, Axis, Chart, Points, move_apart, round_up, standalone
 from catclf.storage.files import replacing

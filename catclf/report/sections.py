@@ -8,7 +8,7 @@ from html import escape
 from catclf.datasets import Dataset
 from catclf.evaluation.compare import COLUMNS, NAMES, Comparison, Result
 from catclf.evaluation.evaluate import Evaluation, measures
-from catclf.metrics import Counts, wilson
+from catclf.maths.metrics import Counts, wilson
 from catclf.model import Model
 from catclf.report import charts, pictures
 from catclf.report.svg import Chart

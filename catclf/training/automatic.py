@@ -11,7 +11,7 @@ import numpy as np
 
 from catclf.machine import cores
 from catclf.maths import Floats, logit, sigmoid
-from catclf.metrics import Counts
+from catclf.maths.metrics import Counts
 from catclf.objective import class_weights
 from catclf.objective.gram import gram
 from catclf.parallel import Team

@@ -12,8 +12,8 @@ import numpy as np
 from catclf.datasets import Dataset
 from catclf.machine import require_workers
 from catclf.maths import Floats
+from catclf.maths.metrics import Counts
 from catclf.maths.reduction import RULE, SUMMED
-from catclf.metrics import Counts
 from catclf.model import Model, Training
 from catclf.model.model import score_rows
 from catclf.samples import Labelled, Subset, scale_of

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from catclf.errors import SettingsError
 from catclf.machine import cores
 from catclf.maths import Floats
-from catclf.metrics import Counts
+from catclf.maths.metrics import Counts
 from catclf.objective import (
     FactorProblem,
     GramProblem,

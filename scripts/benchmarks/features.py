@@ -24,7 +24,8 @@ from catclf.evaluation import crossval
 from catclf.features import learn
 from catclf.features.base import DEFAULT_SIZES
 from catclf.maths import Floats
-from catclf.metrics import curves, wilson
+from catclf.maths import metrics as curves
+from catclf.maths.metrics import wilson
 from catclf.model import Model
 from catclf.parallel import blas_threads
 from catclf.splits import stratified_folds

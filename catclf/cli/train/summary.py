@@ -9,14 +9,14 @@ from catclf.cli.stdout import put, warn
 from catclf.text import counted, printable
 
 if TYPE_CHECKING:
-    from catclf.metrics import Counts
+    from catclf.maths.metrics import Counts
     from catclf.training import Fit
     from catclf.training.pipeline import Trained
 
 
 def show_summary(trained: Trained, output: Path, quiet: bool) -> None:
     """Print accuracies, steps, cost and why training ended; warn of a cost that rose."""
-    from catclf.metrics import Counts
+    from catclf.maths.metrics import Counts
     from catclf.terminal.chart import clock
 
     model, counts = trained.model, trained.out_of_fold
