@@ -168,7 +168,7 @@ class Evaluation:
             )
         if self._looks_swapped():
             lines.append(
-                f"{printable(self.source)}: ROC AUC {self.roc.auc:.3f} is below chance: are "
+                f"{printable(self.source)}: ROC AUC {self.roc.auc:.3f} is far below chance: are "
                 f"its labels swapped? {printable(self.classes[1])} is label 1 here "
                 "(`classes` and `positive` name them)"
             )
