@@ -37,6 +37,8 @@ def inspect(
 ) -> None:
     """Show all that a model file holds: settings, training data, accuracy, cost curve, weights.
 
+    Equal training gives an equal fingerprint on one kind of processor; others round differently.
+
     Example: catclf inspect model.npz --image weights.png
     """
     from catclf.model.file import load
