@@ -26,7 +26,7 @@ The rooms, in the order in which data pass through them:
 ``docs`` holds the pages that ``catclf help`` shows.
 
 Below them: ``maths`` holds the formulas, ``storage`` files, ``terminal`` what is drawn on stderr,
-and ``parallel``, ``machine``, ``text``, ``errors`` and ``version`` the ground.
+and ``parallel``, ``machine``, ``settings``, ``text``, ``errors`` and ``version`` the ground.
 Imports point downwards, from the command line to the ground, and never back or to the side:
 
     cli
@@ -40,7 +40,7 @@ Imports point downwards, from the command line to the ground, and never back or 
     splits terminal
     samples
     maths storage
-    parallel machine
+    parallel machine settings
     text
     errors version
 
@@ -58,7 +58,7 @@ _HOMES = {
     "CatclfError": "errors.CatclfError",
     "Model": "model.Model",
     "Reading": "datasets.Reading",
-    "Settings": "training.Settings",
+    "Settings": "settings.Settings",
     "load": "model.file.load",
     "open_dataset": "datasets.open_dataset",
     "predict": "model.predict.predict",
@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from catclf.model.file import load as load
     from catclf.model.file import save as save
     from catclf.model.predict import predict as predict
-    from catclf.training import Settings as Settings
+    from catclf.settings import Settings as Settings
     from catclf.training import train as train
 
     read_image = decode.read

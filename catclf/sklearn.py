@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,11 @@ from catclf.model.file import load as load_model
 from catclf.model.file import save as save_model
 from catclf.model.model import score_rows
 from catclf.samples import Images, Labelled
+from catclf.settings import FEATURE_RATE, Open, Settings
 from catclf.splits import split
 from catclf.text import printable
-from catclf.training import Settings, TrainOptions, solve, train
+from catclf.training import solve, train
 from catclf.training.automatic import resolve
-from catclf.training.options import FEATURE_RATE, Choice
 
 _AT_ONCE = 256  # image files that are decoded before they are scored
 _LABELS: dict[str, Callable[[str], Any]] = {
@@ -76,8 +76,8 @@ class PictureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         features: str = "pixels",
         *,
         flip: bool | None = None,
-        l2: Choice = None,
-        threshold: Choice = None,
+        l2: Open = None,
+        threshold: Open = None,
         solver: str | None = None,
         learning_rate: float | None = None,
         schedule: str = "constant",
@@ -190,12 +190,6 @@ class PictureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         model = train(
             replace(data, classes=names),
             self._settings(),
-            features=self.features,
-            flip=self.flip,
-            l2=self.l2,
-            threshold=self.threshold,
-            solver=self.solver,
-            learning_rate=self.learning_rate,
             workers=self.workers,
         )
         self._fitted(model.w, model.b, model.boundary, model.training.steps, model)
@@ -205,18 +199,16 @@ class PictureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             raise SettingsError("`features` and `flip` are for images, and X are rows of numbers")
         standard = Standard.of(X)
         rows = ((X - standard.mean) * standard.factor).astype(np.float32)
-        options = TrainOptions(
+        settings = replace(
+            self._settings(),
             l2=0.0 if self.l2 is None else self.l2,
-            threshold=self.threshold,
-            solver=self.solver,
             learning_rate=FEATURE_RATE if self.learning_rate is None else self.learning_rate,
         )
-        settings = options.first_settings(self._settings())
         data: Labelled = Encoded(rows, numbers.astype(np.float64)[None], "rows", "")
         held_out: Labelled | None = None
         if settings.validation:
             data, held_out = split(data, settings.validation, settings.seed)
-        chosen = resolve(options, settings, data, workers=self.workers)
+        chosen = resolve(settings, data, workers=self.workers)
         fit = solve(data, chosen.settings, validation=held_out, workers=self.workers)
         w, b = standard.fold(fit.w, fit.b)
         z = chosen.z_threshold
@@ -234,15 +226,9 @@ class PictureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         return self
 
     def _settings(self) -> Settings:
-        return Settings(
-            iterations=self.iterations,
-            batch_size=self.batch_size,
-            schedule=self.schedule,
-            class_weight="none" if self.class_weight is None else self.class_weight,
-            validation=self.validation,
-            patience=self.patience,
-            seed=self.seed,
-        )
+        names = (each.name for each in fields(Settings) if hasattr(self, each.name))
+        given = {name: getattr(self, name) for name in names}
+        return Settings(**given | {"class_weight": self.class_weight or "none"})
 
     def _scores(self, X: Any) -> Floats:
         """Z (1, m)."""

@@ -20,8 +20,9 @@ def test_the_topics_are_listed_with_a_line_each(run: Run) -> None:
     result = run("help")
     assert (result.code, result.stderr) == (0, "")
     *lines, empty, usage = result.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == sorted(PAGES)
-    assert all(line.split(maxsplit=1)[1] in PAGES[line.split()[0]] for line in lines)
+    listed = dict(line.split(maxsplit=1) for line in lines)
+    assert list(listed) == sorted([*PAGES, "settings"])
+    assert all(listed[topic] in page for topic, page in PAGES.items())
     assert (empty, usage) == ("", "catclf help TOPIC shows a page.")
 
 

@@ -12,12 +12,12 @@ from archive_files import image_bytes, tar
 from conftest import ROOT, Run
 
 import catclf
+from catclf.cli.config import read_config
 from catclf.cli.predict import cluster
 from catclf.cli.predict.inputs import read_inputs
 from catclf.cli.predict.outputs import Shard
 from catclf.cli.predict.run import Elsewhere, Format, Job
 from catclf.cli.predict.shards import pending
-from catclf.cli.train.config import read_config
 from catclf.cluster import parse
 from catclf.errors import InputError, ModelError, OutputError, SettingsError
 from catclf.images.preprocess import Limits, Preprocess
@@ -26,7 +26,7 @@ from catclf.model.file import load_signed
 from catclf.objective import Point
 from catclf.storage import location
 from catclf.storage.files import replacing, require_writable
-from catclf.training import TrainOptions
+from catclf.training import Settings
 from catclf.training.checkpoint import Checkpoints, beside
 from catclf.training.state import State
 
@@ -193,7 +193,7 @@ def test_a_store_is_tried_before_the_work(
 
 def test_paths_that_stay_on_disk_say_so_and_small_files_are_read(store: Any) -> None:
     with pytest.raises(SettingsError, match=r"^memory://a: `cache` keeps features on disk alone"):
-        TrainOptions("hog", cache=Path("memory://a"))
+        Settings(features="hog", cache=Path("memory://a"))
     with pytest.raises(InputError, match=r"^memory://list: lists are read from disk alone"):
         read_inputs(["@memory://list"])
     Path("list").write_text("memory://a.png\n")

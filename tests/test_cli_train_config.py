@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import catclf
-from catclf.cli.train.config import _toml
+from catclf.cli.config import _toml
 from scripts.lib import readme
 
 FILE = """
@@ -87,16 +87,16 @@ def test_any_text_is_written_as_toml(text: str) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("iterations = 2.5", "iterations: '2.5' is not a valid int"),
+        ("iterations = 2.5", "Invalid value for '--iterations': '2.5' is not a valid int"),
         ("learning_rate = 1", "there is no option learning_rate: did you mean learning-rate?"),
         ("config = 'x'", "there is no option config"),
         ("lr = 1", "there is no option lr: did you mean learning-rate?"),
         ("[train]\nseed = 1", "[train]: options stand in no section: leave this line out"),
         ("flip = 1", "flip: true or false is needed"),
         ("iterations = true", "iterations: text or a number is needed"),
-        ('features = "hogs"', "features: 'hogs' is not one of"),
+        ('features = "hogs"', "--features hogs is unknown: use pixels"),
         ('data = ["a"]', "data: text or a number is needed"),
-        ("size = 5000", "size: 5000 is not in the range"),
+        ("size = 5000", "--size 5000 is not a number of at least 1"),
         ('output = ""', "output: is empty"),
         ("l2 = 1979-05-27", "l2: text or a number is needed"),
         ("a b", "is not a TOML file: Expected '='"),

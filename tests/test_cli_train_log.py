@@ -15,7 +15,7 @@ import pytest
 from conftest import CLASSES, Run, make_images, write_hdf5
 
 import catclf
-from catclf.cli.train.log import StepLog
+from catclf.cli.train import StepLog
 
 
 def steps_of(path: Path) -> list[int]:

@@ -231,7 +231,7 @@ def test_a_file_may_validate(run: Run, tmp_path: Path, small_hdf5: Path) -> None
         (["--batch-size", "-1"], "batch-size -1"),
         (["--batch-size", "8", "--method", "gram"], "--batch-size"),
         (["--batch-size", "8", "--solver", "lbfgs"], "--batch-size"),
-        (["--solver", "sgd"], "'gd', 'newton', 'lbfgs'"),
+        (["--solver", "sgd"], "gd, lbfgs or newton"),
         (["--workers", "0"], "--workers"),
         (["--solver", "lbfgs", "--schedule", "linear"], "--schedule is for --solver gd"),
         (["--solver", "newton", "--l2", "1", "--resume"], "not for --solver newton"),

@@ -25,7 +25,7 @@ from catclf.maths import Floats
 from catclf.maths.reduction import TreeSum, part_length
 from catclf.objective import StreamProblem
 from catclf.objective.numpy_pass import Sums
-from catclf.training import Settings, TrainOptions
+from catclf.training import Settings
 from catclf.training.pipeline import prepare_job
 
 distributed = pytest.importorskip("distributed")
@@ -53,12 +53,7 @@ def model_bytes(
     on_step: Callable[[int, float], None] | None = None,
     workers: int = 1,
 ) -> bytes:
-    job = prepare_job(
-        data,
-        TrainOptions(solver=settings.solver, l2=settings.l2, learning_rate=settings.learning_rate),
-        settings,
-        workers=workers,
-    )
+    job = prepare_job(data, settings, workers=workers)
     catclf.save(job.run(cluster=cluster, on_step=on_step).model, path)
     return path.read_bytes()
 

@@ -15,7 +15,7 @@ from clusters import holders
 from conftest import make_images, write_packed
 
 import catclf
-from catclf.cli.train.cluster import warn_of_solver
+from catclf.cli.train import warn_of_solver
 from catclf.cluster import Address
 from catclf.cluster.engine import Engine, connected
 from catclf.cluster.problem import Cluster
@@ -24,7 +24,7 @@ from catclf.datasets import Dataset, open_dataset
 from catclf.errors import DataError, SettingsError
 from catclf.features import dictionary, learn, stacked_learn
 from catclf.features.prepare import prepare
-from catclf.training import Settings, TrainOptions
+from catclf.training import Settings
 from catclf.training.automatic import NEWTON_LIMIT
 from catclf.training.pipeline import prepare_job
 
@@ -65,9 +65,16 @@ def model_bytes(
     flip: bool | None = None,
     method: str = "stream",
 ) -> bytes:
-    options = TrainOptions(kind, flip, 1.0, None, "lbfgs", cache=cache)
-    settings = Settings(method=method, iterations=6)
-    job = prepare_job(data, options, settings, workers=workers, cluster=cluster)
+    settings = Settings(
+        method=method,
+        iterations=6,
+        features=kind,
+        flip=flip,
+        l2=1.0,
+        solver="lbfgs",
+        cache=cache,
+    )
+    job = prepare_job(data, settings, workers=workers, cluster=cluster)
     catclf.save(job.run(cluster=cluster, on_step=on_step).model, path)
     return path.read_bytes()
 
@@ -166,13 +173,13 @@ def test_features_are_the_same_where_they_were_sent(kind: str) -> None:
 def test_lbfgs_trains_where_one_machine_would_take_newton(
     three: Engine, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data, options = open_dataset(folder), TrainOptions("hog", l2=1.0)
+    data, settings = open_dataset(folder), Settings(features="hog", l2=1.0)
     for cluster, solver in ((None, "newton"), (Cluster(three, 1), "lbfgs")):
-        job = prepare_job(data, options, Settings(), cluster=cluster)
+        job = prepare_job(data, settings, cluster=cluster)
         assert job.resolved.settings.solver == solver
-    warn_of_solver(options, "lbfgs", M)
+    warn_of_solver(None, "lbfgs", M)
     line = "catclf: --cluster trains by --solver lbfgs where one machine would take newton, "
     assert capsys.readouterr().err.startswith(line)
-    for told, images in ((options, NEWTON_LIMIT + 1), (TrainOptions(solver="lbfgs"), M)):
+    for told, images in ((None, NEWTON_LIMIT + 1), ("lbfgs", M)):
         warn_of_solver(told, "lbfgs", images)
     assert capsys.readouterr().err == ""

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from archive_files import image_bytes, tar
 from conftest import GREEN, RED, make_images, paint
+from typer.testing import CliRunner, Result
 
-from catclf.cli.data.pack import pack
+from catclf.cli.app import app
 from catclf.cluster import Address, packing
 from catclf.cluster.engine import Engine, connected
 from catclf.cluster.packing import Packers
@@ -25,7 +26,7 @@ from catclf.datasets import Reading, open_source
 from catclf.datasets.dataset import MANIFEST
 from catclf.datasets.manifest import Manifest, Shard, load
 from catclf.datasets.packed_write import Packing, write_folder
-from catclf.errors import DataError, SettingsError
+from catclf.errors import DataError
 
 pytest.importorskip("distributed")
 
@@ -193,7 +194,6 @@ def test_the_command_is_that_of_one_machine(
     photos: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     @contextmanager
     def engine_at(address: Address) -> Iterator[Engine]:
@@ -201,19 +201,22 @@ def test_the_command_is_that_of_one_machine(
 
     monkeypatch.setattr(sys.modules["catclf.cli.data.pack"], "engine_at", engine_at)
     monkeypatch.chdir(tmp_path)
-    told = {"source": photos, "size": 8, "skip_bad": True, "shard_images": SHARD, "workers": 1}
-    pack(output="two/", cluster="local:2", **told)
-    by_workers = capsys.readouterr()
-    pack(output="one/", **told)
-    alone = capsys.readouterr()
-    assert by_workers.out == alone.out.replace("one:", "two:")
-    assert by_workers.err == alone.err
-    assert "left out 6 unreadable images" in alone.err
+    told = ["--size=8", "--skip-bad", f"--shard-images={SHARD}", "--workers=1"]
+
+    def pack(output: str, *more: str) -> Result:
+        return CliRunner().invoke(app, ["data", "pack", str(photos), "-o", output, *told, *more])
+
+    by_workers, alone = pack("two/", "--cluster=local:2"), pack("one/")
+    assert (by_workers.exit_code, alone.exit_code) == (0, 0)
+    assert by_workers.stdout == alone.stdout.replace("one:", "two:")
+    assert by_workers.stderr == alone.stderr
+    assert "left out 6 unreadable images" in alone.stderr
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
     assert MANIFEST in contents(tmp_path / "two")
-    pack(output=f"file://{tmp_path}/far", cluster="local:2", **told)
-    assert contents(tmp_path / "far") == contents(tmp_path / "one")
-    pack(output=f"file://{tmp_path}/far", cluster="local:2", **told)
-    assert "in 5 shards, 5 of them kept" in capsys.readouterr().out
-    with pytest.raises(SettingsError, match="--cluster writes shards: give a folder as --output"):
-        pack(output="two.h5", cluster="local:2", **told)
+    for _ in range(2):
+        again = pack(f"file://{tmp_path}/far", "--cluster=local:2")
+        assert contents(tmp_path / "far") == contents(tmp_path / "one")
+    assert "in 5 shards, 5 of them kept" in again.stdout
+    refused = pack("two.h5", "--cluster=local:2")
+    assert refused.exit_code == 2
+    assert "--cluster writes shards: give a folder as --output" in refused.stderr

@@ -15,7 +15,7 @@ from conftest import ROOT
 
 import catclf
 from catclf.cli.signals import ExitCode
-from catclf.training.options import FEATURES
+from catclf.settings import FEATURES
 from scripts.lib import readme
 
 PAGES = pytest.mark.parametrize("page", readme.PAGES, ids=lambda page: page.stem)

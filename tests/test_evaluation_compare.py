@@ -268,7 +268,7 @@ def test_compare_prints_a_table_and_what_to_take(run: Run, small: Path) -> None:
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert [line.split()[:2] for line in lines[4:10]] == [
-        [rate, l2] for l2 in ("0", "1") for rate in ("0.01", "0.001", "0.0001")
+        [rate, l2] for l2 in ("0", "1") for rate in ("0.01", "0.005", "0.001")
     ]
     assert f"{wording.TAKE}--learning-rate " in result.stdout
     assert wording.TEST_SET_KEPT in result.stdout

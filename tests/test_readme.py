@@ -11,7 +11,7 @@ from conftest import ROOT
 
 import catclf
 from catclf.cli.signals import ExitCode
-from catclf.training.options import FEATURES
+from catclf.settings import FEATURES
 from scripts.lib import readme
 
 TEXT = readme.README.read_text()

@@ -18,7 +18,7 @@ from catclf.datasets import Dataset
 from catclf.images.preprocess import Preprocess
 from catclf.maths import Floats, Pixels
 from catclf.splits import split
-from catclf.training import Settings, TrainOptions, automatic, prepare_job
+from catclf.training import Settings, automatic, prepare_job
 from catclf.training.automatic import resolve
 
 
@@ -107,27 +107,33 @@ def test_nothing_that_is_selected_sees_the_images_that_are_held_out(features: st
     images, labels = noise(60, 16, seed=2)
     images = (images // 2 + 60 * labels.reshape(-1, 1, 1, 1)).astype(np.uint8)
     Y = labels.reshape(1, -1).astype(np.float64)
-    settings = Settings(validation=0.25, iterations=20, class_weight="balanced")
-    options = TrainOptions(features, l2="auto", threshold="auto")
+    settings = Settings(
+        validation=0.25,
+        iterations=20,
+        class_weight="balanced",
+        features=features,
+        l2="auto",
+        threshold="auto",
+    )
     held = split(dataset(images, Y), 0.25, settings.seed)[1]
     rows = held.images.rows  # type: ignore[attr-defined]
     assert len(rows) == round(0.25 * labels.sum()) + round(0.25 * (60 - labels.sum()))
 
     other_images = images.copy()
     other_images[rows] = 255 - other_images[rows][:, ::-1]
-    found = [of_job(options, settings, dataset(some, Y)) for some in (images, other_images)]
+    found = [of_job(settings, dataset(some, Y)) for some in (images, other_images)]
     for one, other in zip(*found, strict=True):
         assert np.array_equal(one, other)
 
     seen = images.copy()
     seen[np.setdiff1d(np.arange(60), rows)[:5]] //= 3  # the same change among the others shows
-    different = of_job(options, settings, dataset(seen, Y))
+    different = of_job(settings, dataset(seen, Y))
     assert any(not np.array_equal(a, b) for a, b in zip(found[0], different, strict=True))
 
 
-def of_job(options: TrainOptions, settings: Settings, data: Dataset) -> list[Any]:
+def of_job(settings: Settings, data: Dataset) -> list[Any]:
     """λ, the threshold, what the features learned, and the rows that are trained on."""
-    job = prepare_job(data, options, settings)
+    job = prepare_job(data, settings)
     resolved = job.resolved
     learned = job.encoder.of_model.arrays() if job.encoder and job.encoder.of_model else {}
     return [
@@ -183,6 +189,7 @@ def test_the_default_solver_follows_features_and_the_number_of_rows(
     rng = np.random.default_rng(3)
     rows = rng.random((m, 2), dtype=np.float32)
     data = Rows(rows, (rows[:, 0] + rng.normal(0, 0.1, m) > 0.5).astype(float)[None])
-    options = TrainOptions(features, l2="auto" if features == "pixels" else 1.0, threshold=0.5)
-    resolved = resolve(options, Settings(), data, keeps_state=keeps_state)
+    l2 = "auto" if features == "pixels" else 1.0
+    settings = Settings(features=features, l2=l2, threshold=0.5)
+    resolved = resolve(settings, data, keeps_state=keeps_state)
     assert resolved.settings.solver == solver

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from conftest import Run, make_images
 from PIL import Image
+from typer.testing import CliRunner
 
-import catclf.cli.check
+from catclf.cli.app import app
 from catclf.errors import SettingsError, ShapeError
 from catclf.maths import Floats, cost_and_gradient, graph
 from catclf.training import check
@@ -190,14 +190,11 @@ def test_json_holds_differences_and_times(run: Run, small_hdf5: Path) -> None:
     assert all(pair["difference"] <= pair["allowed"] for pair in facts["pairs"])
 
 
-def test_a_disagreement_is_exit_1(
-    small_hdf5: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_disagreement_is_exit_1(small_hdf5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(check.FORMS, "loop", wrong_weight)
-    with pytest.raises(typer.Exit) as raised:
-        catclf.cli.check.check(data=small_hdf5, examples=4)
-    assert raised.value.exit_code == 1
-    shown = capsys.readouterr().out
+    done = CliRunner().invoke(app, ["check", "--data", str(small_hdf5), "--examples", "4"])
+    assert done.exit_code == 1
+    shown = done.stdout
     assert "they do not agree" in shown
     assert "NO  vectorized = loop" in shown
 

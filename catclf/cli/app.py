@@ -9,10 +9,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from catclf import machine
-from catclf.cli.options import paragraphs
 from catclf.cli.signals import ExitCode, Stopped, raise_on_signals
 from catclf.cli.stdout import abandon_stdout, put, settle_stderr, warn
-from catclf.cli.typer_classes import Command, Group, put_help
+from catclf.cli.usage import Command, Group, paragraphs, put_help, require_command
 from catclf.errors import CatclfError
 from catclf.version import __version__
 
@@ -49,9 +48,7 @@ class Program(Group):
         return self.commands.get(cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0] not in COMMANDS:
-            for name in COMMANDS:  # so that the error can suggest one
-                self.get_command(ctx, name)
+        require_command(args[0], COMMANDS)
         return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
@@ -134,11 +131,10 @@ def _report(error: Exception) -> None:
     """Print one line on stderr: the failure, its place, and a remedy."""
     if isinstance(error, CatclfError):
         line = str(error)
-    elif isinstance(error, typer.TyperException):
+    elif hasattr(error, "format_message"):  # usage, of a class that differs between Typers
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "catclf"
-        sentences = [error.format_message().rstrip(".") + ".", *getattr(error, "__notes__", [])]
-        line = " ".join([*sentences, f"See '{command} --help'."])
+        line = f"{error.format_message().rstrip('.')}. See '{command} --help'."
     elif isinstance(error, OSError) and error.filename is None and error.strerror:
         line = f"{error.strerror}: the system refused a resource that this needs"
     elif isinstance(error, MemoryError):

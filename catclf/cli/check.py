@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from catclf.cli.json_text import json_line
-from catclf.cli.open_data import reading_of_options, warn_of_idle_fit
+from catclf.cli.open_data import reading_of, warn_of_idle_fit
 from catclf.cli.options import (
+    Classes,
+    Columns,
     Data,
     FitOption,
     JsonOrText,
+    Keys,
+    LabelFrom,
+    MaxPixels,
     Positive,
     Size,
     SkipBad,
-    finite,
-    reads_sources,
+    Truncated,
+    option,
 )
 from catclf.cli.signals import ExitCode
 from catclf.cli.stdout import put
@@ -31,24 +35,28 @@ if TYPE_CHECKING:
     from catclf.training.check import Example, GradientCheck
 
 
-@reads_sources
 def check(
+    ctx: typer.Context,
     data: Data = None,
     size: Size = None,
     fit: FitOption = None,
     skip_bad: SkipBad = False,
     positive: Positive = None,
     examples: Annotated[
-        int, typer.Option(min=1, help="Images, evenly chosen; the loop is slow.")
+        int, option(low=1, metavar="N", help="Images, evenly chosen; the loop is slow.")
     ] = 8,
     directions: Annotated[
-        int, typer.Option(min=1, help="Random directions for finite differences.")
+        int, option(low=1, metavar="N", help="Random directions for finite differences.")
     ] = 5,
-    l2: Annotated[
-        float, typer.Option("--l2", min=0.0, callback=finite, help="Penalty λ in the cost.")
-    ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="For the point and the directions.")] = 0,
+    l2: Annotated[float, option("--l2", low=0.0, metavar="N", help="Penalty λ in the cost.")] = 1.0,
+    seed: Annotated[int, option(low=0, metavar="N", help="For the point and the directions.")] = 0,
     format: JsonOrText = "text",
+    label_from: LabelFrom = "folder",
+    classes: Classes = None,
+    columns: Columns = None,
+    keys: Keys = None,
+    max_pixels: MaxPixels = None,
+    truncated: Truncated = False,
 ) -> None:
     """Prove the mathematics: the gradient in five forms, and the worked examples of the course.
 
@@ -59,7 +67,7 @@ def check(
     from catclf.training import check as proof
 
     warn_of_idle_fit(fit, [data])
-    batch = _batch(data, positive, size, fit, skip_bad, examples)
+    batch = _batch(ctx, data, examples)
     worked = proof.examples()
     at = proof.place(batch.images[:], batch.Y, l2, seed)
     gradient = proof.check_gradient(at, directions, seed)
@@ -72,22 +80,13 @@ def check(
         raise typer.Exit(ExitCode.NO)
 
 
-def _batch(
-    path: Path | None,
-    positive: str | None,
-    size: int | None,
-    fit: str | None,
-    skip_bad: bool,
-    examples: int,
-) -> Dataset:
+def _batch(ctx: typer.Context, path: Path | None, examples: int) -> Dataset:
     """A few images, evenly chosen; only they are read."""
     from catclf.datasets import bundled, open_source
     from catclf.datasets.sources import rows_of, to_dataset
     from catclf.training.check import evenly
 
-    reading = replace(
-        reading_of_options(), positive=positive, size=size, fit=fit, skip_bad=skip_bad
-    )
+    reading = reading_of(ctx)
     source = open_source(path or bundled()[0], "train", reading)
     return to_dataset(rows_of(source, evenly(len(source.labels), examples)), reading)
 

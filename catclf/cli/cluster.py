@@ -1,37 +1,16 @@
-"""The options --cluster and --insecure of commands whose work several machines can do."""
+"""The workers that --cluster and --insecure name, for commands whose work they can do."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from catclf.cli.options import CLUSTER
 from catclf.errors import SettingsError
 
 if TYPE_CHECKING:
     from catclf.cluster import Address
     from catclf.cluster.engine import Engine
-
-ClusterAddress = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help="Let Dask's workers do it: local:N starts N on this machine; or tcp://…, tls://…, "
-        "file:scheduler.json. Same bytes; needs the extra cluster.",
-        rich_help_panel=CLUSTER,
-    ),
-]
-Insecure = Annotated[
-    bool,
-    typer.Option(
-        "--insecure",
-        help="Allow tcp:// to other machines: who reaches a scheduler runs code as you.",
-        rich_help_panel=CLUSTER,
-    ),
-]
 
 
 def address_of(text: str | None, insecure: bool) -> Address | None:

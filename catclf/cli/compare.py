@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,16 +15,24 @@ from catclf.cli.open_data import reading_with_progress, warn_of_idle_fit
 from catclf.cli.options import (
     DATA,
     TRAINING,
+    Classes,
+    Columns,
     Features,
     FitOption,
     JsonOrText,
+    Keys,
+    LabelFrom,
+    MaxPixels,
     Positive,
     Quiet,
     Size,
     SkipBad,
-    reads_sources,
+    Truncated,
+    option,
+    setting,
 )
 from catclf.cli.stdout import options_of, put, warn
+from catclf.settings import Settings
 from catclf.terminal.style import stdout_styling
 from catclf.text import aligned, counted, printable
 
@@ -34,12 +42,12 @@ if TYPE_CHECKING:
     from catclf.evaluation.crossval import Prepare, Progress
     from catclf.terminal.style import Styling
 
-PIXEL_DEFAULTS = "0.01,0.001,0.0001", "0"  # learning rates and penalties
+PIXEL_DEFAULTS = "0.01,0.005,0.001", "0"  # learning rates and penalties
 FEATURE_DEFAULTS = "1.9", "0.01,0.03,0.1,0.3"
 
 
-@reads_sources
 def compare(
+    ctx: typer.Context,
     data: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -54,49 +62,55 @@ def compare(
     positive: Positive = None,
     distinct: Annotated[
         bool,
-        typer.Option(
+        option(
+            "--distinct/--no-distinct",
             help="Leave out images that repeat others: they would be in both sides of a fold.",
-            rich_help_panel=DATA,
+            group=DATA,
         ),
     ] = True,
-    features: Annotated[
-        Features,
-        typer.Option(
-            help="Input features; those that learn do so for each fold from the others.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = "pixels",
+    features: Features = Settings.features,
     learning_rate: Annotated[
-        str | None,
-        typer.Option(
+        list[str] | None,
+        option(
             "--learning-rate",
             "--lr",
-            help="Rates.",
-            show_default="0.01,0.001,0.0001; 1.9 for other features",
-            rich_help_panel=TRAINING,
+            help="Learning rates α, as 0.01,0.001.",
+            metavar="N,N",
+            shown="0.01,0.005,0.001; other features 1.9",
+            group=TRAINING,
         ),
     ] = None,
     l2: Annotated[
-        str | None,
-        typer.Option(
+        list[str] | None,
+        option(
             "--l2",
             help="Penalties λ, each with each rate.",
-            show_default="0; 0.01,0.03,0.1,0.3 for other features",
-            rich_help_panel=TRAINING,
+            metavar="N,N",
+            shown="0; other features 0.01,0.03,0.1,0.3",
+            group=TRAINING,
         ),
     ] = None,
     iterations: Annotated[
-        int, typer.Option(help="Steps of each run.", rich_help_panel=TRAINING)
-    ] = 2000,
-    folds: Annotated[int, typer.Option(help="Parts, each held out once.")] = 5,
-    repeats: Annotated[int, typer.Option(help="Divisions into folds.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of the divisions.")] = 0,
+        int, setting("iterations", help="Steps of each run.", metavar="N")
+    ] = Settings.iterations,
+    folds: Annotated[int, option(help="Parts, each held out once.", metavar="N")] = 5,
+    repeats: Annotated[int, option(help="Divisions into folds.", metavar="N")] = 1,
+    seed: Annotated[int, option(help="Of the divisions.", metavar="N")] = 0,
     by: Annotated[
-        Literal["balanced-accuracy", "accuracy", "roc-auc", "log-loss"],
-        typer.Option(help="The measure that decides."),
+        str,
+        option(
+            help="The measure that decides: balanced-accuracy, accuracy, roc-auc or log-loss.",
+            choices=("balanced-accuracy", "accuracy", "roc-auc", "log-loss"),
+        ),
     ] = "balanced-accuracy",
     format: JsonOrText = "text",
     quiet: Quiet = False,
+    label_from: LabelFrom = "folder",
+    classes: Classes = None,
+    columns: Columns = None,
+    keys: Keys = None,
+    max_pixels: MaxPixels = None,
+    truncated: Truncated = False,
 ) -> None:
     """Compare learning rates and penalties on the same stratified folds.
 
@@ -109,9 +123,7 @@ def compare(
 
     plan = _plan(learning_rate, l2, iterations, folds, repeats, seed, features)
     warn_of_idle_fit(fit, data or [])
-    with reading_with_progress(
-        size, fit, skip_bad, quiet, positive=positive, features=features
-    ) as reading:
+    with reading_with_progress(ctx, quiet, features=features) as reading:
         pooled, dropped = _pooled(data, reading, distinct)
     if dropped and not quiet:
         which = "which repeats another" if dropped == 1 else "which repeat others"
@@ -140,20 +152,19 @@ def _prepare(data: Dataset, plan: Plan, quiet: bool) -> Prepare | None:
         return None
     from catclf.features.prepare import prepare_folds
     from catclf.terminal.progress import phases
-    from catclf.training.options import TrainOptions
 
-    flip, phase = TrainOptions(plan.features).mirrors, phases(quiet)
+    flip, phase = Settings(features=plan.features).mirrors, phases(quiet)
     return partial(prepare_folds, data, plan.features, flip=flip, seed=plan.seed, phase=phase)
 
 
 def _plan(
-    rates: str | None,
-    l2: str | None,
+    rates: list[str] | None,
+    l2: list[str] | None,
     iterations: int,
     folds: int,
     repeats: int,
     seed: int,
-    features: Features,
+    features: str,
 ) -> Plan:
     """Each penalty with each rate; without them the defaults that suit the features."""
     from catclf.evaluation.compare import Candidate, Plan
@@ -161,8 +172,8 @@ def _plan(
     defaults = PIXEL_DEFAULTS if features == "pixels" else FEATURE_DEFAULTS
     candidates = tuple(
         Candidate(rate, penalty)
-        for penalty in _numbers("--l2", l2 or defaults[1])
-        for rate in _numbers("--learning-rate", rates or defaults[0])
+        for penalty in _numbers("--l2", ",".join(l2 or [defaults[1]]))
+        for rate in _numbers("--learning-rate", ",".join(rates or [defaults[0]]))
     )
     return Plan(candidates, iterations, folds, repeats, seed, features)
 

@@ -14,12 +14,18 @@ from catclf.cli.options import (
     MODEL_HELP,
     OUTPUT,
     SOURCE_HELP,
+    Classes,
+    Columns,
     JsonOrText,
+    Keys,
+    LabelFrom,
+    MaxPixels,
     PartOption,
     PositiveName,
     SkipBad,
     Threshold,
-    reads_sources,
+    Truncated,
+    option,
 )
 from catclf.cli.stdout import put, warn
 from catclf.errors import SettingsError
@@ -31,8 +37,8 @@ if TYPE_CHECKING:
     from catclf.terminal.style import Styling
 
 
-@reads_sources
 def evaluate(
+    ctx: typer.Context,
     data: Annotated[
         Path | None,
         typer.Argument(
@@ -58,9 +64,15 @@ def evaluate(
     threshold: Threshold = None,
     mistakes: Annotated[
         int,
-        typer.Option(min=0, help="Most confident mistakes to list.", rich_help_panel=OUTPUT),
+        option(low=0, metavar="N", help="Most confident mistakes to list.", group=OUTPUT),
     ] = 5,
     format: JsonOrText = "text",
+    label_from: LabelFrom = "folder",
+    classes: Classes = None,
+    columns: Columns = None,
+    keys: Keys = None,
+    max_pixels: MaxPixels = None,
+    truncated: Truncated = False,
 ) -> None:
     """Evaluate a model on labelled images that it was not trained on.
 
@@ -81,7 +93,7 @@ def evaluate(
     results = []
     for path in models:
         trained = load(path)
-        labelled = open_labelled(trained, data, part, positive, skip_bad=skip_bad)
+        labelled = open_labelled(ctx, trained, data)
         with naming(path):
             results.append(evaluate.evaluate(trained, labelled, threshold))
     for warning in dict.fromkeys(line for result in results for line in result.warnings()):

@@ -10,7 +10,7 @@ import typer
 from catclf.cli.completion import complete_class
 from catclf.cli.json_text import json_line
 from catclf.cli.open_data import open_labelled
-from catclf.cli.options import DATA, OUTPUT, JsonOrText, ModelPath, PartOption
+from catclf.cli.options import DATA, OUTPUT, JsonOrText, ModelPath, PartOption, option
 from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put
 from catclf.errors import DataError, ImageError, SettingsError
@@ -21,7 +21,6 @@ from catclf.terminal.style import stdout_styling
 from catclf.text import aligned, counted, printable, reason
 
 if TYPE_CHECKING:
-    from catclf.datasets import Part
     from catclf.explain import Explanation, Row
     from catclf.maths import Pixels
     from catclf.model import Model
@@ -31,6 +30,7 @@ BAR = 12  # characters for each side of a bar
 
 
 def explain(
+    ctx: typer.Context,
     image: Annotated[
         Path,
         typer.Argument(metavar="IMAGE", help="An image, or with --index a data set."),
@@ -38,23 +38,25 @@ def explain(
     model: ModelPath = Path("model.npz"),
     index: Annotated[
         int | None,
-        typer.Option(min=0, help="The image's number in a data set.", rich_help_panel=DATA),
+        option(low=0, metavar="N", help="The image's number in a data set.", group=DATA),
     ] = None,
     part: PartOption = None,
     label: Annotated[
         str | None,
-        typer.Option(
+        option(
             help="The true class, for the loss.",
-            autocompletion=complete_class,
-            show_default="that in the data set, else the predicted class",
+            metavar="CLASS",
+            complete=complete_class,
+            shown="that in the data set, else the predicted class",
         ),
     ] = None,
     image_file: Annotated[
         Path | None,
-        typer.Option(
+        option(
             "--image",
             help="Write the image and the map of its evidence here, as PNG.",
-            rich_help_panel=OUTPUT,
+            metavar="FILE",
+            group=OUTPUT,
         ),
     ] = None,
     format: JsonOrText = "text",
@@ -70,7 +72,7 @@ def explain(
     trained = load(model)
     if image_file is not None:
         require_output(image_file, [image, model])
-    shown, pixels, actual = _image(trained, image, index, part)
+    shown, pixels, actual = _image(ctx, trained, image, index)
     with naming(model):
         result = explaining.explain(trained, pixels)
     label = label or actual or result.prediction
@@ -88,13 +90,13 @@ def explain(
 
 
 def _image(
-    model: Model, path: Path, index: int | None, part: Part | None
+    ctx: typer.Context, model: Model, path: Path, index: int | None
 ) -> tuple[str, Pixels, str | None]:
     """The name of the image, its pixels, and its label, or None where it has none."""
     from catclf.images import decode
 
     if index is None:
-        if part is not None:
+        if part := ctx.params.get("part"):
             raise SettingsError(f"--part {part} is of a data set: say which image with --index")
         try:
             return (
@@ -107,7 +109,7 @@ def _image(
         except ImageError as error:
             hint = ": of a data set say which image, as --index 0" if _is_data_set(path) else ""
             raise DataError(f"{printable(path)}: {error}{hint}") from error
-    data = open_labelled(model, path, part, encodes=False)
+    data = open_labelled(ctx, model, path, encodes=False)
     if index >= data.m:
         raise SettingsError(
             f"--index {index}: {printable(path)} has {counted(data.m, 'image')}, 0 to {data.m - 1}"

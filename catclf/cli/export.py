@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from catclf.cli.options import OUTPUT, ModelArgument, Quiet
+from catclf.cli.options import OUTPUT, ModelArgument, Quiet, option
 from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put
 from catclf.errors import SettingsError
@@ -17,30 +15,31 @@ from catclf.text import counted, printable
 if TYPE_CHECKING:
     from catclf.model import Model
 
-Format = Literal["onnx", "html"]
-ENDINGS: dict[str, Format] = {".onnx": "onnx", ".html": "html", ".htm": "html"}
+ENDINGS = {".onnx": "onnx", ".html": "html", ".htm": "html"}
 
 
 def export(
     model: ModelArgument,
     output: Annotated[
         Path | None,
-        typer.Option(
+        option(
             "--output",
             "-o",
             help="File to write.",
-            show_default="model.onnx, or model.html after --format",
-            rich_help_panel=OUTPUT,
+            metavar="FILE",
+            shown="the model's name, ending in .onnx or .html",
+            group=OUTPUT,
         ),
     ] = None,
     format: Annotated[
-        Format | None,
-        typer.Option(
+        str | None,
+        option(
             help="onnx: a graph from images to label and probability, for any ONNX runtime; needs "
             "the extra onnx. html: a page that scores images in any browser, for models of "
             "network and of pixels.",
-            show_default="by the ending of --output",
-            rich_help_panel=OUTPUT,
+            choices=("onnx", "html"),
+            shown="by the ending of --output",
+            group=OUTPUT,
         ),
     ] = None,
     quiet: Quiet = False,
@@ -58,7 +57,7 @@ def export(
     from catclf.model.file import load
 
     if output is None:
-        output = Path("model").with_suffix(f".{format or 'onnx'}")
+        output = Path(model.name).with_suffix(f".{format or 'onnx'}")
     kind = format or ENDINGS.get(output.suffix.lower())
     if kind is None:
         raise SettingsError(
@@ -78,7 +77,7 @@ def export(
         put(f"{printable(output)}: {kind}, {counted(len(content), 'byte', ',')}, for {takes}\n")
 
 
-def _content(kind: Format, model: Model, name: str) -> bytes:
+def _content(kind: str, model: Model, name: str) -> bytes:
     """The bytes of the file; only what the kind needs is loaded."""
     if kind == "html":
         from catclf.export.page import scoring_page

@@ -10,10 +10,13 @@ import typer
 
 from catclf.cli.completion import complete_topic
 from catclf.cli.stdout import put
+from catclf.cli.words import close_match
 from catclf.errors import InputError
 from catclf.terminal.stream import is_terminal
 from catclf.text import printable
 
+SETTINGS = "settings"  # the topic that is made from the options of train
+SETTINGS_ABOUT = "All options of train, which are also keys of its TOML file and names in Python."
 _COMMENT = re.compile(r"^<!--.*?-->\n\n?", re.MULTILINE)  # the marks of generated parts
 
 
@@ -40,8 +43,10 @@ def help(
         put(_list_topics(pages))
     elif topic in pages:
         put(_show_page(pages[topic]))
+    elif topic == SETTINGS:
+        put(_show_page(_settings_page(_command(ctx, "train", []))))
     else:
-        _show_command(ctx, topic, list(pages))
+        _command(ctx, topic, [*pages, SETTINGS]).make_context(topic, ["--help"], parent=ctx.parent)
 
 
 def read_pages() -> dict[str, str]:
@@ -63,8 +68,9 @@ def summary(page: str) -> str:
 
 
 def _list_topics(pages: dict[str, str]) -> str:
-    width = max(map(len, pages))
-    lines = [f"{topic:<{width}}  {summary(page)}" for topic, page in pages.items()]
+    abouts = {topic: summary(page) for topic, page in pages.items()} | {SETTINGS: SETTINGS_ABOUT}
+    width = max(map(len, abouts))
+    lines = [f"{topic:<{width}}  {about}" for topic, about in sorted(abouts.items())]
     return "\n".join([*lines, "", "catclf help TOPIC shows a page.", ""])
 
 
@@ -77,15 +83,30 @@ def _show_page(page: str) -> str:
     return render(text, sys.stdout)
 
 
-def _show_command(ctx: typer.Context, name: str, topics: list[str]) -> None:
-    """Show the help of a command. Raises InputError if the name is not one."""
+def _settings_page(command: Any) -> str:
+    """Every option of a command by group, with those that its --help leaves out."""
+    groups: dict[str, list[str]] = {}
+    for option in command.params:
+        names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
+        value = f" {option.metavar}" if option.metavar else ""
+        group = getattr(option, "rich_help_panel", None) or "Arguments"
+        groups.setdefault(group, []).append(f"- {names}{value}: {option.help}")
+    intro = (
+        "A key of `--config FILE` is the name of an option without its dashes. A field of "
+        "`catclf.Settings`, and a keyword of `catclf.train`, has `_` in the place of `-`."
+    )
+    parts = [f"# {SETTINGS.capitalize()}", SETTINGS_ABOUT, intro]
+    for group, lines in groups.items():
+        parts += [f"## {group}", "\n".join(lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _command(ctx: typer.Context, name: str, topics: list[str]) -> Any:
+    """The command of this name. Raises InputError."""
     program: Any = ctx.parent and ctx.parent.command
     names = program.list_commands(ctx.parent)
     if name in names:
-        program.get_command(ctx.parent, name).make_context(name, ["--help"], parent=ctx.parent)
-        return
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, [*topics, *names], n=1)
-    meant = f"did you mean {close[0]}? " if close else ""
+        return program.get_command(ctx.parent, name)
+    close = close_match(name, [*topics, *names])
+    meant = f"did you mean {close}? " if close else ""
     raise InputError(f"there is no topic {printable(name)}: {meant}'catclf help' lists the topics")

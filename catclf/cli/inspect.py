@@ -7,10 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from catclf.cli.json_text import json_line
-from catclf.cli.options import OUTPUT, JsonOrText, ModelArgument
+from catclf.cli.options import OUTPUT, JsonOrText, ModelArgument, option
 from catclf.cli.stdout import put
 from catclf.storage.files import replacing, require_writable
 from catclf.storage.location import locate
@@ -25,12 +23,13 @@ def inspect(
     model: ModelArgument,
     image_file: Annotated[
         Path | None,
-        typer.Option(
+        option(
             "--image",
             help="Write the weights as PNG here: all channels together, then red, green and "
             "blue; orange speaks for the positive class, blue against it. Of patches, the atoms, "
             "from those that speak for the positive class to those against.",
-            rich_help_panel=OUTPUT,
+            metavar="FILE",
+            group=OUTPUT,
         ),
     ] = None,
     format: JsonOrText = "text",

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from catclf.cli.options import SOURCE_OPTIONS
+import typer
+
+from catclf.cli.options import pair
 from catclf.cli.photographs import encoder_of
 from catclf.cli.stdout import warn
 from catclf.errors import DataError
@@ -16,61 +18,44 @@ from catclf.text import printable
 
 if TYPE_CHECKING:
     from catclf.datasets import Dataset, Part, Reading
-    from catclf.datasets.dataset import EncoderOf
     from catclf.datasets.sources import Source
     from catclf.model import Model
 
 
 @contextmanager
 def reading_with_progress(
-    size: int | None,
-    fit: str | None,
-    skip_bad: bool,
-    quiet: bool,
-    *,
-    positive: str | None = None,
-    workers: int | None = None,
-    stream: bool = False,
-    features: str = "pixels",
-    encoder: EncoderOf | None = None,
+    ctx: typer.Context, quiet: bool = False, *, features: str = "pixels", **more: Any
 ) -> Iterator[Reading]:
     """How to read a source, with a progress bar on a terminal while images are decoded.
 
-    ``features`` decide the default size of image files.
+    ``features`` decide the default size of image files; ``more`` are fields of ``Reading``.
     """
     from catclf.datasets import Reading
     from catclf.features.base import DEFAULT_SIZES
     from catclf.storage.location import showing
     from catclf.terminal.progress import counting, phases
 
+    size = DEFAULT_SIZES.get(features, Reading.default_size)
     with showing(phases(quiet)), counting("reading images", quiet) as on_progress:
-        yield replace(
-            reading_of_options(),
-            positive=positive,
-            size=size,
-            fit=fit,
-            skip_bad=skip_bad,
-            workers=workers,
-            on_progress=on_progress,
-            stream=stream,
-            default_size=DEFAULT_SIZES.get(features, Reading.default_size),
-            encoder=encoder,
-        )
+        yield replace(reading_of(ctx), on_progress=on_progress, default_size=size, **more)
 
 
-def reading_of_options() -> Reading:
+def reading_of(ctx: typer.Context) -> Reading:
     """How the options of a command that reads sources say that they are to be read."""
     from catclf.datasets.dataset import SOURCE_PIXELS, Reading
     from catclf.images.preprocess import Limits
 
-    chosen = SOURCE_OPTIONS.get()
-    limits = Limits(chosen.max_pixels or SOURCE_PIXELS, truncated=chosen.truncated)
+    given = ctx.params.get
     return Reading(
-        label_from=chosen.label_from,
-        classes=chosen.pair("classes") or (),
-        columns=chosen.pair("columns"),
-        keys=chosen.pair("keys"),
-        limits=limits,
+        positive=given("positive"),
+        size=given("size"),
+        fit=given("fit"),
+        skip_bad=given("skip_bad", False),
+        label_from=given("label_from", "folder"),
+        classes=pair("classes", given("classes")) or (),
+        columns=pair("columns", given("columns")),
+        keys=pair("keys", given("keys")),
+        limits=Limits(given("max_pixels") or SOURCE_PIXELS, truncated=given("truncated", False)),
     )
 
 
@@ -101,13 +86,12 @@ def open_for_training(
     A validation part of ``data`` is used where neither ``validation`` nor a fraction
     ``held_out`` is given.
     """
-    from catclf.cli.train.resume import open_validation
     from catclf.datasets import open_like, open_parts, parts_of
     from catclf.datasets.checks import doubts
     from catclf.samples import in_memory
 
     trained, tested = open_parts(data, test, reading)
-    judging = open_validation(validation, trained, [data, test], reading)
+    judging = _open_validation(validation, trained, [data, test], reading)
     if judging is None and not held_out and "validation" in parts_of(data, reading):
         judging = open_like(trained, data, "validation", reading)
         warn(
@@ -162,12 +146,10 @@ def open_all_parts(path: Path, reading: Reading) -> dict[Part, Source]:
 
 
 def open_labelled(
+    ctx: typer.Context,
     model: Model,
     path: Path | None,
-    part: Part | None,
-    positive: str | None = None,
     *,
-    skip_bad: bool = False,
     quiet: bool = False,
     encodes: bool = True,
 ) -> Dataset:
@@ -177,28 +159,49 @@ def open_labelled(
     """
     from catclf.datasets import bundled, open_for
 
+    part: Part | None = ctx.params.get("part")
     if path is None:
         path = bundled()[part != "train"]
     elif part is not None:
-        _require_part(path, part)
-    encoder = encoder_of(model, encodes)
-    with reading_with_progress(
-        None, None, skip_bad, quiet, positive=positive, encoder=encoder
-    ) as reading:
+        _require_part(ctx, path, part)
+    with reading_with_progress(ctx, quiet, encoder=encoder_of(model, encodes)) as reading:
         data = open_for(model.classes, model.preprocess, path, part or "test", reading)
     for note in data.notes:
         warn(note)
     return data
 
 
-def _require_part(path: Path, part: Part) -> None:
+def _require_part(ctx: typer.Context, path: Path, part: Part) -> None:
     """Refuse to take a part for the other one, and say so where there are none."""
     from catclf.datasets import is_there, parts_of
 
-    held = parts_of(path, reading_of_options()) if is_there(path) else {part}
+    held = parts_of(path, reading_of(ctx)) if is_there(path) else {part}
     if not held:
         warn(f"{printable(path)}: is not divided into parts: --part {part} changes nothing")
     elif part not in held:
         raise DataError(
             f"{printable(path)}: has no {part} part, but a {held.pop()} part: leave --part out"
         )
+
+
+def _open_validation(
+    path: Path | None, trained: Dataset, others: Sequence[Path | None], reading: Reading
+) -> Dataset | None:
+    """The images to select the step by, which must be neither trained on nor the test set."""
+    from catclf.datasets import open_like
+
+    if path is None:
+        return None
+    if any(other is not None and _same(path, other) for other in others):
+        raise DataError(
+            f"{printable(path)}: validation images must be others than those of --data and "
+            "--test: give a part, as --validation 0.2"
+        )
+    return open_like(trained, path, "train", reading)
+
+
+def _same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False

@@ -1,221 +1,279 @@
-"""Options that several commands share."""
+"""The options of commands: each that several share is an ``Annotated`` type with its help.
 
-# Without "from __future__ import annotations": the options of SourceOptions are taken as they are.
-import inspect
-import math
+Bounds and choices are checked here and in ``catclf.settings``, not by Typer, whose words differ
+between its versions.
+"""
+
+from __future__ import annotations
+
 from collections.abc import Callable
-from contextvars import ContextVar
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any
 
 import typer
 
 from catclf.cli.completion import complete_columns, complete_model
 from catclf.errors import SettingsError
+from catclf.settings import BOUNDS, Settings, require_sound
+from catclf.settings import DATA as DATA
+from catclf.settings import OUTPUT as OUTPUT
+from catclf.settings import TRAINING as TRAINING
+from catclf.storage.location import is_remote
+from catclf.text import printable
 
-DATA, FEATURES, TRAINING, OUTPUT = "Data", "Features", "Training", "Output"
-CLUSTER = "Cluster"
-
-PartOption = Annotated[
-    Literal["train", "test"] | None,
-    typer.Option(
-        help="The part taken of a source that has parts.",
-        show_default="test where there are both",
-        rich_help_panel=DATA,
-    ),
-]
-PositiveName = Annotated[
-    str | None,
-    typer.Option(
-        help="What the positive class is called in this data.",
-        show_default="as in the model",
-        rich_help_panel=DATA,
-    ),
-]
+DEFAULT = " Default: "  # before the default of an option in its help
+FACTS = (*BOUNDS, "choices", "auto")
 
 
+def option(
+    *names: str,
+    help: str,
+    group: str | None = None,
+    shown: object = None,
+    complete: Callable[..., list[str]] | None = None,
+    check: Callable[[Any], Any] | None = None,
+    **more: Any,
+) -> Any:
+    """An option for ``Annotated``; without names it is called as its parameter.
+
+    ``group`` is the panel of the help that it stands in, ``shown`` the default, which the help
+    says, ``check`` a function of the value. What FACTS names is for ``settings.require_sound``; the
+    rest goes to Typer (``metavar``, ``hidden``, …).
+    """
+    facts: dict[str, Any] = {key: more.pop(key) for key in FACTS if key in more}
+    if choices := facts.get("choices"):
+        complete = complete or (lambda: list(choices))
+        more.setdefault("metavar", "WORD")
+
+    def checked(param: typer.CallbackParam, value: Any) -> Any:
+        if facts:
+            require_sound(param.opts[0].strip("-").replace("-", "_"), value, facts)
+        return value if check is None else check(value)
+
+    return typer.Option(
+        *names,
+        help=help if shown is None else f"{help}{DEFAULT}{shown}.",
+        rich_help_panel=group,
+        show_default=False,
+        autocompletion=complete,
+        callback=checked if facts or check else None,
+        **more,
+    )
+
+
+def setting(name: str, *names: str, **more: Any) -> Any:
+    """The option of a setting of ``catclf.Settings``: its help, its group and its default.
+
+    ``Settings`` checks the value.
+    """
+    facts = Settings.__dataclass_fields__[name].metadata
+    choices = facts.get("choices")
+    return option(
+        *(names or (f"--{name.replace('_', '-')}",)),
+        **{
+            "help": facts["help"],
+            "group": facts["group"],
+            "shown": facts.get("shown", Settings.__dataclass_fields__[name].default),
+            "metavar": "WORD" if choices else None,
+            "complete": (lambda: list(choices)) if choices else None,
+        }
+        | more,
+    )
+
+
+def on_disk(path: Path | None) -> Path | None:
+    """Refuse a store, for an option whose file grows while it is there. Raises SettingsError."""
+    if path is not None and is_remote(path):
+        raise SettingsError(f"{printable(path)}: is written on disk alone: name a file there")
+    return path
+
+
+def number_or_auto(name: str, text: str | None) -> float | str | None:
+    """The value of an option that takes a number or "auto". Raises SettingsError."""
+    if text is None or text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise SettingsError(f"--{name} {printable(text)}: is neither a number nor auto") from None
+
+
+def pair(name: str, text: str | None) -> tuple[str, str] | None:
+    """Two names from the text of an option, separated by a comma. Raises SettingsError."""
+    if text is None:
+        return None
+    names = [each.strip() for each in text.split(",")]
+    if len(names) != 2 or not all(names) or names[0] == names[1]:
+        raise SettingsError(
+            f"--{name} {printable(text)}: two different names are needed, as in A,B"
+        )
+    return names[0], names[1]
+
+
+# Models
 MODEL_HELP = "Model file made by train."
 ModelPath = Annotated[
     Path,
-    typer.Option(
+    option(
         "--model",
         "-m",
-        envvar="CATCLF_MODEL",
         help=MODEL_HELP,
-        show_default=True,
-        autocompletion=complete_model,
+        metavar="FILE",
+        shown="model.npz",
+        envvar="CATCLF_MODEL",
+        complete=complete_model,
     ),
 ]
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model)
 ]
-SOURCE_HELP = "HDF5 file, class folders, zip or tar of images, table (CSV, Parquet), or .npz."
+Threshold = Annotated[
+    float | None,
+    option(
+        help="Probability above which an image is positive.",
+        group=OUTPUT,
+        low=0.0,
+        high=1.0,
+        metavar="N",
+        shown="the model's, 0.5 unless chosen",
+    ),
+]
+
+# Data
+SOURCE_HELP = "HDF5 file, folders of images, zip, tar, table or .npz."
 SourcePath = Annotated[Path, typer.Argument(metavar="SOURCE", help=SOURCE_HELP)]
 Data = Annotated[
     Path | None,
-    typer.Option(help=SOURCE_HELP, show_default="the bundled data set", rich_help_panel=DATA),
+    option(help=SOURCE_HELP, metavar="DATA", shown="drawings", group=DATA),
 ]
-Features = Literal["pixels", "hog", "patches", "stacked", "network"]
-JsonOrText = Annotated[
-    Literal["text", "json"], typer.Option("--format", help="How to print.", rich_help_panel=OUTPUT)
-]
-Size = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        max=1024,
-        help="Height and width of the images.",
-        show_default="that of stored images; else 64, or if they have more 128 for stacked and "
-        "256 for network",
-        rich_help_panel=DATA,
+PartOption = Annotated[
+    str | None,
+    option(
+        help="The part taken of a source that has parts: train or test.",
+        choices=("train", "test"),
+        shown="test where there are both",
+        group=DATA,
     ),
 ]
-FitOption = Annotated[
-    Literal["squash", "crop", "pad"] | None,
-    typer.Option(
-        "--fit",
-        help="How image files become square; crop keeps the middle.",
-        show_default="squash",
-        rich_help_panel=DATA,
+PositiveName = Annotated[
+    str | None,
+    option(
+        help="What the positive class is called in this data.",
+        metavar="CLASS",
+        shown="as in the model",
+        group=DATA,
     ),
-]
-SkipBad = Annotated[
-    bool,
-    typer.Option("--skip-bad", help="Leave unreadable images out.", rich_help_panel=DATA),
 ]
 Positive = Annotated[
     str | None,
-    typer.Option(
-        help="The class to find; all others count as negative.",
-        show_default="cat",
-        rich_help_panel=DATA,
+    option(help="The class to find.", metavar="CLASS", shown="cat", group=DATA),
+]
+Size = Annotated[
+    int | None,
+    option(
+        help="Height and width of the images.",
+        low=1,
+        high=1024,
+        metavar="PIXELS",
+        shown="by features",
+        group=DATA,
     ),
 ]
-Quiet = Annotated[
-    bool,
-    typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=OUTPUT),
+FitOption = Annotated[
+    str | None,
+    option(
+        "--fit",
+        help="Files become square by squash, crop or pad.",
+        choices=("squash", "crop", "pad"),
+        shown="squash",
+        group=DATA,
+    ),
 ]
-
-
+SkipBad = Annotated[bool, option("--skip-bad", help="Leave unreadable images out.", group=DATA)]
+LabelFrom = Annotated[
+    str,
+    option(
+        help="Where labels of files in folders are: folder, or name (cat.0.jpg is of cat).",
+        choices=("folder", "name"),
+        shown="folder",
+        group=DATA,
+        hidden=True,
+    ),
+]
+Classes = Annotated[
+    str | None,
+    option(
+        help="Names of labels 0 and 1 where the data do not name them.",
+        metavar="NAME,NAME",
+        shown="non-cat,cat",
+        group=DATA,
+        hidden=True,
+    ),
+]
+Columns = Annotated[
+    str | None,
+    option(
+        help="Columns of a table, by name or number.",
+        metavar="PATH,LABEL",
+        shown="path and label, or the like",
+        complete=complete_columns,
+        group=DATA,
+        hidden=True,
+    ),
+]
+Keys = Annotated[
+    str | None,
+    option(
+        help="Keys in an HDF5 file or .npz; of samples in a tar, endings or a key of .json: "
+        "jpg,label.",
+        metavar="IMAGES,LABELS",
+        shown="x and y, or the like",
+        group=DATA,
+        hidden=True,
+    ),
+]
 MAX_PIXELS_HELP = "Refuse larger images before decoding them."
 TRUNCATED_HELP = "Read what is there of image files that are cut short."
+MaxPixels = Annotated[
+    int | None,
+    option(help=MAX_PIXELS_HELP, low=1, shown="250 million", group=DATA, hidden=True),
+]
+Truncated = Annotated[bool, option("--truncated", help=TRUNCATED_HELP, group=DATA, hidden=True)]
+Workers = Annotated[
+    int | None,
+    option(
+        help="Threads; any number gives the same.",
+        low=1,
+        high=1024,
+        metavar="N",
+        shown="one a core",
+        group=TRAINING,
+    ),
+]
 
+# Output
+JsonOrText = Annotated[
+    str,
+    option("--format", help="text or json.", choices=("text", "json"), shown="text", group=OUTPUT),
+]
+Quiet = Annotated[bool, option("--quiet", "-q", help="Print no results.", group=OUTPUT)]
+Features = Annotated[str, setting("features", metavar="KIND")]
 
-class SourceOptions(NamedTuple):
-    """How the sources of a command are to be read, as its options say."""
-
-    label_from: Annotated[
-        Literal["folder", "name"],
-        typer.Option(
-            help="Where labels of files in folders are; name: cat.0.jpg is of cat.",
-            rich_help_panel=DATA,
-        ),
-    ] = "folder"
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,NAME",
-            help="Names of labels 0 and 1 where the data do not name them.",
-            show_default="non-cat,cat",
-            rich_help_panel=DATA,
-        ),
-    ] = None
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH,LABEL",
-            help="Columns of a table, by name or number.",
-            show_default="path and label, or the like",
-            autocompletion=complete_columns,
-            rich_help_panel=DATA,
-        ),
-    ] = None
-    keys: Annotated[
-        str | None,
-        typer.Option(
-            metavar="IMAGES,LABELS",
-            help="Keys in an HDF5 file or .npz; of samples in a tar, endings or a key of .json: "
-            "jpg,label.",
-            show_default="x and y, or the like",
-            rich_help_panel=DATA,
-        ),
-    ] = None
-    max_pixels: Annotated[
-        int | None,
-        typer.Option(min=1, help=MAX_PIXELS_HELP, show_default="250 million", rich_help_panel=DATA),
-    ] = None
-    truncated: Annotated[
-        bool, typer.Option("--truncated", help=TRUNCATED_HELP, rich_help_panel=DATA)
-    ] = False
-
-    def pair(self, name: str) -> tuple[str, str] | None:
-        """Two names from the text of an option, separated by a comma."""
-        text = getattr(self, name)
-        if text is None:
-            return None
-        names = [each.strip() for each in text.split(",")]
-        if len(names) != 2 or not all(names) or names[0] == names[1]:
-            raise SettingsError(f"--{name} {text}: two different names are needed, as in A,B")
-        return names[0], names[1]
-
-
-SOURCE_OPTIONS: ContextVar[SourceOptions] = ContextVar("source_options", default=SourceOptions())  # noqa: B039  # a tuple
-
-
-def reads_sources(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with the options of ``SourceOptions``, which are in force while it runs."""
-    hints = SourceOptions.__annotations__
-    added = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=SourceOptions._field_defaults[name],
-            annotation=hints[name],
-        )
-        for name in SourceOptions._fields
-    ]
-    own = inspect.signature(command, eval_str=True)
-
-    @wraps(command)
-    def with_options(**given: Any) -> None:
-        names = [name for name in SourceOptions._fields if name in given]
-        chosen = SourceOptions(**{name: given.pop(name) for name in names})
-        token = SOURCE_OPTIONS.set(chosen)
-        try:
-            command(**given)
-        finally:
-            SOURCE_OPTIONS.reset(token)
-
-    parameters = [
-        each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own.parameters.values()
-    ]
-    with_options.__signature__ = own.replace(parameters=[*parameters, *added])  # type: ignore[attr-defined]
-    with_options.__annotations__ = {each.name: each.annotation for each in [*parameters, *added]}
-    return with_options
-
-
-def paragraphs(command: Callable[..., None]) -> str:
-    """A docstring with its paragraphs as lines: help breaks them where the terminal ends."""
-    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-
-
-def finite(value: float | None) -> float | None:
-    """Refuse nan and inf, which pass between any two bounds."""
-    if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is not a finite number.")
-    return value
-
-
-Threshold = Annotated[
-    float | None,
-    typer.Option(
-        min=0.0,
-        max=1.0,
-        callback=finite,
-        help="Probability above which the answer is the positive class.",
-        show_default="the model's, 0.5 unless chosen",
-        rich_help_panel=OUTPUT,
+# Clusters
+ClusterAddress = Annotated[
+    str | None,
+    option(
+        help="Dask's workers: local:N starts N here; catclf help cluster.",
+        metavar="ADDRESS",
+        group=TRAINING,
+    ),
+]
+Insecure = Annotated[
+    bool,
+    option(
+        "--insecure",
+        help="Allow tcp:// to other machines: who reaches a scheduler runs code as you.",
+        group=TRAINING,
+        hidden=True,
     ),
 ]

@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from catclf.features.base import Features
     from catclf.features.encoding import StreamEncoder
     from catclf.model import Model
-    from catclf.training import TrainOptions
+    from catclf.settings import Settings
 
 
-def encoder_for_training(options: TrainOptions, workers: int | None) -> EncoderOf | None:
+def encoder_for_training(settings: Settings, workers: int | None) -> EncoderOf | None:
     """What makes features of photographs as they come; None for features of other kinds.
 
     With --cache they are only decoded, to know whether it holds their features. Raises
     SettingsError where the network's weights are not installed, before anything is read.
     """
-    if options.features != "network":
+    if settings.features != "network":
         return None
     from catclf.features.network.embedding import NetworkFeatures
     from catclf.features.network.pretrained import pretrained
@@ -26,9 +26,9 @@ def encoder_for_training(options: TrainOptions, workers: int | None) -> EncoderO
     pretrained()
 
     def encoder(size: int) -> StreamEncoder | None:
-        if options.cache is not None:
+        if settings.cache is not None:
             return None
-        return _encoder(NetworkFeatures.pretrained(size, options.mirrors), workers)
+        return _encoder(NetworkFeatures.pretrained(size, settings.mirrors), workers)
 
     return encoder
 

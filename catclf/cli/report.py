@@ -11,13 +11,19 @@ from catclf.cli.open_data import open_labelled
 from catclf.cli.options import (
     DATA,
     OUTPUT,
+    Classes,
+    Columns,
+    Keys,
+    LabelFrom,
+    MaxPixels,
     ModelPath,
     PartOption,
     PositiveName,
     Quiet,
     SkipBad,
     Threshold,
-    reads_sources,
+    Truncated,
+    option,
 )
 from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put, warn
@@ -30,15 +36,16 @@ if TYPE_CHECKING:
     from catclf.evaluation.compare import Comparison
 
 
-@reads_sources
 def report(
+    ctx: typer.Context,
     model: ModelPath = Path("model.npz"),
     data: Annotated[
         Path | None,
-        typer.Option(
+        option(
             help="Labelled images to evaluate the model on.",
-            show_default="none: no results",
-            rich_help_panel=DATA,
+            metavar="DATA",
+            shown="none: no results",
+            group=DATA,
         ),
     ] = None,
     part: PartOption = None,
@@ -47,25 +54,28 @@ def report(
     threshold: Threshold = None,
     compare: Annotated[
         Path | None,
-        typer.Option(
-            help="Output of catclf compare --format json.",
-            show_default="none",
-            rich_help_panel=DATA,
-        ),
+        option(help="Output of catclf compare --format json.", metavar="FILE", group=DATA),
     ] = None,
     gallery: Annotated[
         int,
-        typer.Option(
-            min=0,
-            max=500,
+        option(
             help="Most confident correct and wrong predictions to show.",
-            rich_help_panel=OUTPUT,
+            low=0,
+            high=500,
+            metavar="N",
+            group=OUTPUT,
         ),
     ] = 6,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Page to write.", rich_help_panel=OUTPUT)
+        Path, option("--output", "-o", help="Page to write.", metavar="FILE", group=OUTPUT)
     ] = Path("report.html"),
     quiet: Quiet = False,
+    label_from: LabelFrom = "folder",
+    classes: Classes = None,
+    columns: Columns = None,
+    keys: Keys = None,
+    max_pixels: MaxPixels = None,
+    truncated: Truncated = False,
 ) -> None:
     """Write a page about a model: results, curves, weights, and predictions with their evidence.
 
@@ -84,7 +94,7 @@ def report(
     compared = None if compare is None else _comparison(compare)
     evaluated = None
     if data is not None:
-        labelled = open_labelled(trained, data, part, positive, skip_bad=skip_bad, quiet=quiet)
+        labelled = open_labelled(ctx, trained, data, quiet=quiet)
         evaluated = evaluate.evaluate(trained, labelled, threshold), labelled
         for warning in evaluated[0].warnings():
             warn(warning)

@@ -17,7 +17,6 @@ from catclf.objective.gram import gram
 from catclf.parallel import Team
 from catclf.samples import Labelled, take
 from catclf.splits import stratified_sample
-from catclf.training.options import TrainOptions
 from catclf.training.settings import Settings
 
 if TYPE_CHECKING:  # loaded where something is selected: a plain run starts without them
@@ -47,7 +46,6 @@ class Resolved(NamedTuple):
 
 
 def resolve(
-    options: TrainOptions,
     settings: Settings,
     data: Labelled,
     *,
@@ -56,35 +54,34 @@ def resolve(
     keeps_state: bool = False,
     passes: bool = False,
 ) -> Resolved:
-    """Select what ``options`` leave open, by cross-validation on the training images alone.
+    """Select what ``settings`` leave open, by cross-validation on the training images alone.
 
     ``data`` are the images, or rows of features, that are trained on. ``keeps_state`` says that
     checkpoints are wanted, which Newton's method has not; ``passes`` that the data are only to be
     passed over, as by the workers of a cluster, which leaves L-BFGS in its place. Raises
     SettingsError and DataError.
     """
-    l2, threshold = options.fixed_l2, options.fixed_threshold
-    recorded: dict[str, Any] = {"flip": True} if options.plain and options.mirrors else {}
+    l2, threshold = settings.fixed_l2, settings.fixed_threshold
+    recorded: dict[str, Any] = {"flip": True} if settings.plain and settings.mirrors else {}
     z_threshold, counts = None, None
     if l2 is None or threshold is None:
         from catclf.training import penalty
 
-        selection, Y = _cross_validate(options, settings, data, workers, phase)
+        selection, Y = _cross_validate(settings, data, workers, phase)
         l2 = selection.l2
         if threshold is None:
             z_threshold = penalty.best_threshold(selection.Z, Y)
             threshold = float(sigmoid(np.array(z_threshold)))
         cut = logit(threshold) if z_threshold is None else z_threshold
         counts = Counts.of(cut < selection.Z, Y > 0.5)
-        recorded["chosen"] = _recorded(options, selection, counts)
+        recorded["chosen"] = _recorded(settings, selection, counts)
     m = NEWTON_LIMIT + 1 if passes else len(data.images)
-    solver = options.solver or _solver(options, settings, l2, m, keeps_state)
-    final = replace(settings, l2=l2, solver=solver)
+    solver = settings.solver or _solver(settings, l2, m, keeps_state)
+    final = replace(settings.started(), l2=l2, solver=solver)
     return Resolved(final, threshold, z_threshold, recorded, counts)
 
 
 def _cross_validate(
-    options: TrainOptions,
     settings: Settings,
     data: Labelled,
     workers: int | None,
@@ -96,7 +93,7 @@ def _cross_validate(
     """
     from catclf.training import penalty
 
-    l2, seed, kind = options.fixed_l2, settings.seed, settings.class_weight
+    l2, seed, kind = settings.fixed_l2, settings.seed, settings.class_weight
 
     def on_all(on_progress: OnProgress | None) -> penalty.Selection:
         from catclf.training.fold_path import select
@@ -110,7 +107,7 @@ def _cross_validate(
         return penalty.select(K, Y, weights, seed, l2=l2, workers=workers, on_progress=on_progress)
 
     select, Y = on_all, data.Y
-    if options.plain or len(data.images) <= ROWS_LIMIT:
+    if settings.plain or len(data.images) <= ROWS_LIMIT:
         rows = stratified_sample(data.Y, penalty.IMAGES_LIMIT, seed)
         select, Y = on_sample, np.ascontiguousarray(data.Y[:, rows])
     if phase is None:
@@ -119,26 +116,24 @@ def _cross_validate(
         return select(on_progress), Y
 
 
-def _solver(options: TrainOptions, settings: Settings, l2: float, m: int, keeps_state: bool) -> str:
+def _solver(settings: Settings, l2: float, m: int, keeps_state: bool) -> str:
     """Newton's method or L-BFGS where penalties suit the optimum, else descent.
 
     Newton's where K is small; for more images descent, and for more rows of features L-BFGS.
     """
-    suits = (options.fixed_l2 is None or not options.plain) and l2 > 0
+    suits = (settings.fixed_l2 is None or not settings.plain) and l2 > 0
     if not suits or settings.batch_size or settings.schedule != "constant":
         return "gd"
     on_k = settings.method not in ("stream", "fused") and not keeps_state
-    if on_k and m <= (NEWTON_LIMIT if options.plain else ROWS_LIMIT):
+    if on_k and m <= (NEWTON_LIMIT if settings.plain else ROWS_LIMIT):
         return "newton"
-    return "gd" if options.plain else "lbfgs"
+    return "gd" if settings.plain else "lbfgs"
 
 
-def _recorded(
-    options: TrainOptions, selection: penalty.Selection, counts: Counts
-) -> dict[str, Any]:
+def _recorded(settings: Settings, selection: penalty.Selection, counts: Counts) -> dict[str, Any]:
     from catclf.training import penalty
 
-    fixed = {"l2": options.fixed_l2, "threshold": options.fixed_threshold}
+    fixed = {"l2": settings.fixed_l2, "threshold": settings.fixed_threshold}
     return {
         "names": [name for name, value in fixed.items() if value is None],
         "folds": penalty.FOLDS,

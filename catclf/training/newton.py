@@ -13,8 +13,8 @@ import numpy as np
 
 from catclf.maths import Floats, losses_and_errors, sigmoid
 from catclf.objective import GramProblem, Point, sample_weights
+from catclf.settings import NEWTON_STEPS, Settings
 from catclf.training.descent import OnStep, ShouldStop
-from catclf.training.settings import NEWTON_STEPS, Settings
 from catclf.training.state import CONVERGED, LIMIT, PATIENCE, Ending, HeldOut, State
 
 EXACT = 1e-8  # where it stops: the largest change of a score

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,6 @@ from catclf.samples import Labelled, Subset, scale_of
 from catclf.splits import split
 from catclf.training.automatic import Phase, Resolved, resolve
 from catclf.training.descent import OnStep, ShouldStop
-from catclf.training.options import Choice, TrainOptions
 from catclf.training.settings import Fit, Settings, Validation
 from catclf.training.solve import Cluster, solve
 
@@ -48,41 +46,23 @@ def train(
     *,
     test: Dataset | None = None,
     validation: Dataset | None = None,
-    features: str = "pixels",
-    flip: bool | None = None,
-    l2: Choice = None,
-    threshold: Choice = None,
-    solver: str | None = None,
-    learning_rate: float | None = None,
-    cache: str | Path | None = None,
     workers: int | None = None,
     on_step: OnStep | None = None,
+    **given: Any,
 ) -> Model:
     """Train a model on labelled images, from zero weights.
 
-    ``settings`` hold what is seldom changed (iterations, seed, mini-batches, …); the keywords
-    ``l2``, ``solver`` and ``learning_rate`` go before theirs, and so do their defaults for features
-    other than pixels. ``features``: one of ``options.FEATURES``; ``flip``: an image and its mirror
-    image get the same row; ``l2``: the penalty λ or "auto", which selects it by 5-fold
-    cross-validation; ``threshold``: a probability or "auto"; ``cache``: a file that keeps the rows.
-    The cost on ``validation``, or on the fraction ``settings.validation`` of each class, selects
-    the step whose weights are kept; nothing else sees those images. ``test`` is only evaluated.
-    ``on_step(k, cost)`` is called with the cost after k updates. ``workers`` threads compute
-    (default: one a core); the result does not depend on them.
+    ``settings`` are those of ``catclf.Settings``, and keywords go before them: ``features="hog"``,
+    ``l2="auto"``. The cost on ``validation``, or on the fraction ``validation`` of ``settings``,
+    selects the step whose weights are kept; nothing else sees those images. ``test`` is only
+    evaluated. ``on_step(k, cost)`` is called with the cost after k updates. ``workers`` threads
+    compute (default: one a core); the result does not depend on them.
 
     Raises SettingsError, DataError, DivergedError, and OutputError for the cache.
     """
     require_workers(workers)
-    settings = settings or Settings()
-    if l2 is None and settings.l2:
-        l2 = settings.l2
-    if learning_rate is None and settings.learning_rate != Settings.learning_rate:
-        learning_rate = settings.learning_rate
-    if solver is None and settings.solver != Settings.solver:
-        solver = settings.solver
-    path = None if cache is None else Path(cache)
-    options = TrainOptions(features, flip, l2, threshold, solver, learning_rate, path)
-    job = prepare_job(data, options, settings, validation=validation, workers=workers)
+    chosen = Settings.of(settings, given)
+    job = prepare_job(data, chosen, validation=validation, workers=workers)
     return job.run(test=test, on_step=on_step).model
 
 
@@ -136,7 +116,6 @@ class Job:
 
 def prepare_job(
     data: Dataset,
-    options: TrainOptions,
     settings: Settings,
     *,
     validation: Dataset | None = None,
@@ -151,7 +130,6 @@ def prepare_job(
     are wanted; ``cluster`` makes and keeps the rows of features. Raises SettingsError, DataError,
     OutputError for a cache, and what ``cluster`` raises.
     """
-    settings = options.first_settings(settings)
     images: Dataset | Subset = data
     others: Dataset | Subset | None = validation
     if validation is None and settings.validation:
@@ -159,11 +137,10 @@ def prepare_job(
     trained: Labelled = images
     held_out: Labelled | None = others
     encoder = None
-    if options.encodes:
-        encoder, trained = _encode(images, options, settings.seed, workers, phase, cluster)
+    if settings.encodes:
+        encoder, trained = _encode(images, settings, workers, phase, cluster)
         held_out = others and encoder.encode(others, phase)
     resolved = resolve(
-        options,
         settings,
         trained,
         workers=workers,
@@ -176,19 +153,18 @@ def prepare_job(
 
 def _encode(
     images: Dataset | Subset,
-    options: TrainOptions,
-    seed: int,
+    settings: Settings,
     workers: int | None,
     phase: Phase | None,
     cluster: Cluster | None,
 ) -> tuple[Encoder, Encoded]:
     from catclf.features.prepare import prepare
 
-    kind, flip = options.features, options.mirrors
+    kind, flip, seed = settings.features, settings.mirrors, settings.seed
     if cluster is not None:
         return cluster.prepare(images, kind, flip=flip, seed=seed, workers=workers, phase=phase)
     return prepare(
-        images, kind, flip=flip, seed=seed, workers=workers, cache=options.cache, phase=phase
+        images, kind, flip=flip, seed=seed, workers=workers, cache=settings.cache, phase=phase
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from catclf.errors import SettingsError
@@ -84,7 +84,7 @@ def solve(
     the sums over the images, to the same bits. Raises DivergedError, DataError, SettingsError, and
     what ``checkpoints`` and ``cluster`` raise.
     """
-    settings, workers = settings or Settings(), workers or cores()
+    settings, workers = (settings or Settings()).started(), workers or cores()
     trained, held_out = data, validation
     if held_out is None and settings.validation:
         trained, held_out = split(data, settings.validation, settings.seed)
@@ -178,7 +178,7 @@ def _identity(data: Labelled, validation: Labelled | None, settings: Settings) -
     The number of updates may differ, unless the learning rates follow from it.
     """
     identity: dict[str, Any] = {"schedule": settings.schedule}  # the first to be compared
-    identity |= {name.replace("_", "-"): value for name, value in asdict(settings).items()}
+    identity |= {name.replace("_", "-"): value for name, value in settings.to_dict().items()}
     if settings.schedule == "constant":
         del identity["iterations"]
     identity["images"] = getattr(data, "fingerprint", "")

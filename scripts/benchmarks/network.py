@@ -19,7 +19,6 @@ from catclf.features.standardize import Standard
 from catclf.maths import Floats
 from catclf.training import Settings
 from catclf.training.automatic import resolve
-from catclf.training.options import TrainOptions
 from catclf.training.solve import solve
 from scripts.benchmarks.measure import table
 
@@ -43,8 +42,7 @@ class Encodings:
         """Scores (1, k) of the images ``held`` by the model of those ``kept``."""
         standard = Standard.of(self.rows[kept])
         data = Encoded(standard.apply(self.rows[kept]), self.Y[:, kept], "", "")
-        options = TrainOptions("network")
-        settings = resolve(options, options.first_settings(Settings(seed=seed)), data).settings
+        settings = resolve(Settings(features="network", seed=seed), data).settings
         fit = solve(data, settings)
         X = standard.apply(self.rows[held]).astype(np.float64)
         return np.asarray(X @ fit.w + fit.b).T

@@ -14,7 +14,6 @@ from catclf.features.prepare import Encoded
 from catclf.features.standardize import Standard, StandardRows
 from catclf.training import Settings
 from catclf.training.automatic import resolve
-from catclf.training.options import TrainOptions
 from catclf.training.solve import solve
 from scripts.benchmarks.measure import run, table
 
@@ -59,8 +58,7 @@ def train(path: Path, m: int, n: int) -> None:
     kept = open_cache(path, KEY, m, n)
     assert kept is not None
     data = Encoded(StandardRows(kept, Standard.of(kept)), _labels(m), "rows", KEY)
-    options = TrainOptions("stacked")
-    fit = solve(data, resolve(options, options.first_settings(Settings()), data).settings)
+    fit = solve(data, resolve(Settings(features="stacked"), data).settings)
     assert fit.reason == "converged", fit.reason
 
 

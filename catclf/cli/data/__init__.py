@@ -8,8 +8,7 @@ from catclf.cli.data.info import info
 from catclf.cli.data.pack import pack
 from catclf.cli.data.split import split
 from catclf.cli.data.verify import verify
-from catclf.cli.options import paragraphs
-from catclf.cli.typer_classes import Command, Group, put_help
+from catclf.cli.usage import Command, Group, paragraphs, put_help
 
 data = typer.Typer(cls=Group, invoke_without_command=True)
 for command in (pack, info, verify, split):

@@ -18,12 +18,18 @@ from catclf.cli.open_data import (
 )
 from catclf.cli.options import (
     OUTPUT,
+    Classes,
+    Columns,
     FitOption,
     JsonOrText,
+    Keys,
+    LabelFrom,
+    MaxPixels,
     Size,
     SkipBad,
     SourcePath,
-    reads_sources,
+    Truncated,
+    option,
 )
 from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put
@@ -39,17 +45,23 @@ if TYPE_CHECKING:
 SHEET = 96  # images on a contact sheet: 12 by 8
 
 
-@reads_sources
 def info(
+    ctx: typer.Context,
     source: SourcePath,
     image_file: Annotated[
         Path | None,
-        typer.Option("--image", help="Write a contact sheet as PNG here.", rich_help_panel=OUTPUT),
+        option("--image", help="Write a contact sheet as PNG here.", metavar="FILE", group=OUTPUT),
     ] = None,
     size: Size = None,
     fit: FitOption = None,
     skip_bad: SkipBad = False,
     format: JsonOrText = "text",
+    label_from: LabelFrom = "folder",
+    classes: Classes = None,
+    columns: Columns = None,
+    keys: Keys = None,
+    max_pixels: MaxPixels = None,
+    truncated: Truncated = False,
 ) -> None:
     """Show shapes, classes, class balance and settings of a data set.
 
@@ -60,7 +72,7 @@ def info(
     if image_file is not None:
         require_output(image_file, [source])
     warn_of_idle_fit(fit, [source])
-    with reading_with_progress(size, fit, skip_bad, quiet=False) as reading:
+    with reading_with_progress(ctx) as reading:
         parts = open_all_parts(source, reading)
         warn_of_notes(parts.values())
         if image_file is not None:

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catclf.cli.cluster import ClusterAddress, Insecure, address_of, engine_at, threads_of
+from catclf.cli.cluster import address_of, engine_at, threads_of
 from catclf.cli.open_data import (
     open_all_parts,
     reading_with_progress,
@@ -20,14 +20,22 @@ from catclf.cli.open_data import (
     warn_of_notes,
 )
 from catclf.cli.options import (
-    DATA,
     OUTPUT,
+    Classes,
+    ClusterAddress,
+    Columns,
     FitOption,
+    Insecure,
+    Keys,
+    LabelFrom,
+    MaxPixels,
     Quiet,
     Size,
     SkipBad,
     SourcePath,
-    reads_sources,
+    Truncated,
+    Workers,
+    option,
 )
 from catclf.cli.output_paths import require_no_image
 from catclf.cli.stdout import put
@@ -41,45 +49,50 @@ if TYPE_CHECKING:
     from catclf.datasets.packed_write import Elsewhere
 
 
-@reads_sources
 def pack(
+    ctx: typer.Context,
     source: SourcePath,
     output: Annotated[
         str,
-        typer.Option(
+        option(
             "--output",
             "-o",
             metavar="PATH",
             help="HDF5 file to write, or a folder for shards of 65,536 images: a name ending in /, "
             "or a URL such as s3://bucket/packed.",
-            rich_help_panel=OUTPUT,
+            group=OUTPUT,
         ),
     ],
     size: Size = None,
     fit: FitOption = None,
     skip_bad: SkipBad = False,
     compress: Annotated[
-        Literal["none", "gzip", "lzf"],
-        typer.Option(
-            help="Smaller, but slower to read in each pass.",
-            rich_help_panel=OUTPUT,
+        str,
+        option(
+            help="none, gzip or lzf: smaller, but slower to read in each pass.",
+            choices=("none", "gzip", "lzf"),
+            group=OUTPUT,
         ),
     ] = "none",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Images decoded at once.", show_default="cores", rich_help_panel=DATA
-        ),
-    ] = None,
+    workers: Workers = None,
     shard_images: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Images of a shard, where --output is a folder.", show_default="65536"
+        option(
+            low=1,
+            metavar="N",
+            help="Images of a shard, where --output is a folder.",
+            shown="65536",
         ),
     ] = None,
     cluster: ClusterAddress = None,
     insecure: Insecure = False,
     quiet: Quiet = False,
+    label_from: LabelFrom = "folder",
+    classes: Classes = None,
+    columns: Columns = None,
+    keys: Keys = None,
+    max_pixels: MaxPixels = None,
+    truncated: Truncated = False,
 ) -> None:
     """Write a data set as one HDF5 file or as shards, in the memory of a few images.
 
@@ -94,8 +107,7 @@ def pack(
     path, address = Path(output), address_of(cluster, insecure)
     in_store = is_remote(path) and path.suffix.lower() not in HDF5_ENDINGS
     if output.endswith("/") or path.is_dir() or in_store:
-        how = size, fit, skip_bad, quiet
-        _pack_folder(path, source, how, compress, workers, shard_images, address)
+        _pack_folder(ctx, path, source, compress, workers, shard_images, address)
         return
     if address is not None:
         raise SettingsError(
@@ -104,7 +116,7 @@ def pack(
     require_output(path, [source])
     require_no_image(path, [source])
     warn_of_idle_fit(fit, [source])
-    with reading_with_progress(size, fit, skip_bad, quiet, workers=workers) as reading:
+    with reading_with_progress(ctx, quiet, workers=workers) as reading:
         parts = open_all_parts(source, reading)
         warn_of_notes(parts.values())
         times = [perf_counter()]
@@ -118,9 +130,9 @@ def pack(
 
 
 def _pack_folder(
+    ctx: typer.Context,
     folder: Path,
     source: Path,
-    how: tuple[int | None, str | None, bool, bool],
     compress: str,
     workers: int | None,
     shard_images: int | None,
@@ -134,9 +146,9 @@ def _pack_folder(
             f"{printable(folder)}: is the name of a file of another kind: give the URL of a "
             "folder, or one that ends in .h5"
         )
-    _, fit, _, quiet = how
-    warn_of_idle_fit(fit, [source])
-    with reading_with_progress(*how, workers=workers) as reading:
+    quiet = ctx.params["quiet"]
+    warn_of_idle_fit(ctx.params["fit"], [source])
+    with reading_with_progress(ctx, quiet, workers=workers) as reading:
         parts = open_all_parts(source, reading)
         warn_of_notes(parts.values())
         require_folder(folder, [source])

@@ -13,27 +13,48 @@ from catclf.cli.open_data import (
     warn_of_left_out,
     warn_of_notes,
 )
-from catclf.cli.options import OUTPUT, FitOption, Quiet, Size, SkipBad, SourcePath, reads_sources
+from catclf.cli.options import (
+    OUTPUT,
+    Classes,
+    Columns,
+    FitOption,
+    Keys,
+    LabelFrom,
+    MaxPixels,
+    Quiet,
+    Size,
+    SkipBad,
+    SourcePath,
+    Truncated,
+    option,
+)
 from catclf.cli.output_paths import require_no_image
 from catclf.cli.stdout import put, warn
 from catclf.errors import DataError
 from catclf.text import counted, printable
 
 
-@reads_sources
 def split(
+    ctx: typer.Context,
     source: SourcePath,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="HDF5 file to write.", rich_help_panel=OUTPUT)
+        Path, option("--output", "-o", help="HDF5 file to write.", metavar="FILE", group=OUTPUT)
     ],
     test: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of images for the test part.")
+        float,
+        option(low=0.0, high=1.0, metavar="N", help="Fraction of images for the test part."),
     ] = 0.2,
-    seed: Annotated[int, typer.Option(min=0, help="Which of the possible divisions.")] = 0,
+    seed: Annotated[int, option(low=0, metavar="N", help="Which of the possible divisions.")] = 0,
     size: Size = None,
     fit: FitOption = None,
     skip_bad: SkipBad = False,
     quiet: Quiet = False,
+    label_from: LabelFrom = "folder",
+    classes: Classes = None,
+    columns: Columns = None,
+    keys: Keys = None,
+    max_pixels: MaxPixels = None,
+    truncated: Truncated = False,
 ) -> None:
     """Divide a data set at random into a training and a test part of one HDF5 file.
 
@@ -51,7 +72,7 @@ def split(
     require_output(output, [source])
     require_no_image(output, [source])
     warn_of_idle_fit(fit, [source])
-    with reading_with_progress(size, fit, skip_bad, quiet) as reading:
+    with reading_with_progress(ctx, quiet) as reading:
         whole = open_source(source, "train", reading)
         warn_of_notes([whole])
         if has_both_parts(source, reading):

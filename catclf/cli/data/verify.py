@@ -11,7 +11,16 @@ import typer
 
 from catclf.cli.json_text import json_line
 from catclf.cli.open_data import open_all_parts, reading_with_progress, warn_of_notes
-from catclf.cli.options import JsonOrText, Size, reads_sources
+from catclf.cli.options import (
+    Classes,
+    Columns,
+    JsonOrText,
+    Keys,
+    LabelFrom,
+    MaxPixels,
+    Size,
+    Truncated,
+)
 from catclf.cli.signals import ExitCode
 from catclf.cli.stdout import put
 from catclf.text import counted, printable
@@ -20,11 +29,17 @@ if TYPE_CHECKING:
     from catclf.datasets.checks import Finding, Part
 
 
-@reads_sources
 def verify(
+    ctx: typer.Context,
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Data sets.")],
     size: Size = None,
     format: JsonOrText = "text",
+    label_from: LabelFrom = "folder",
+    classes: Classes = None,
+    columns: Columns = None,
+    keys: Keys = None,
+    max_pixels: MaxPixels = None,
+    truncated: Truncated = False,
 ) -> None:
     """Look for duplicates, leaks between parts, odd class balance and bad images.
 
@@ -36,7 +51,7 @@ def verify(
 
     measured = []
     names = [source.name or str(source) for source in sources]
-    with reading_with_progress(size, None, skip_bad=True, quiet=False) as reading:
+    with reading_with_progress(ctx, skip_bad=True) as reading:
         for source, name in zip(sources, names, strict=True):
             parts = open_all_parts(source, replace(reading, every_class=False))
             warn_of_notes(parts.values())

@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catclf.cli.cluster import ClusterAddress, Insecure, address_of
+from catclf.cli.cluster import address_of
 from catclf.cli.completion import complete_class
-from catclf.cli.options import OUTPUT, TRUNCATED_HELP, ModelPath, Threshold
+from catclf.cli.options import (
+    MAX_PIXELS_HELP,
+    OUTPUT,
+    TRUNCATED_HELP,
+    ClusterAddress,
+    Insecure,
+    ModelPath,
+    Threshold,
+    option,
+)
 from catclf.cli.predict.outputs import FAILED, Shard, Tally
 from catclf.cli.predict.run import Format, Job
 from catclf.cli.signals import ExitCode, Signals, Stopped
@@ -38,90 +47,85 @@ def predict(
     model: ModelPath = Path("model.npz"),
     null: Annotated[
         bool,
-        typer.Option("--null", "-0", help="Names in lists end with NUL.", rich_help_panel=INPUT),
+        option("--null", "-0", help="Names in lists end with NUL.", group=INPUT),
     ] = False,
     recursive: Annotated[
         bool,
-        typer.Option(
-            "--recursive", "-r", help="Descend into folders in folders.", rich_help_panel=INPUT
-        ),
+        option("--recursive", "-r", help="Descend into folders in folders.", group=INPUT),
     ] = False,
     threshold: Threshold = None,
     format: Annotated[
-        Format | None,
-        typer.Option(
-            help="How to print.",
-            show_default="table on a terminal, else tsv",
-            rich_help_panel=OUTPUT,
+        str | None,
+        option(
+            help="How to print: table, tsv, csv, jsonl or parquet.",
+            choices=tuple(Format),
+            shown="table on a terminal, else tsv",
+            group=OUTPUT,
         ),
     ] = None,
     only: Annotated[
         str | None,
-        typer.Option(
+        option(
             metavar="CLASS",
             help="Print the paths of this class's images and nothing else.",
-            autocompletion=complete_class,
-            rich_help_panel=OUTPUT,
+            complete=complete_class,
+            group=OUTPUT,
         ),
     ] = None,
     print0: Annotated[
         bool,
-        typer.Option("--print0", help="With --only: end paths with NUL.", rich_help_panel=OUTPUT),
+        option("--print0", help="With --only: end paths with NUL.", group=OUTPUT),
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", help="Write to this file, when all is done.", rich_help_panel=OUTPUT
-        ),
+        option("--output", "-o", help="Write to this file, when all is done.", group=OUTPUT),
     ] = None,
     output_dir: Annotated[
         Path | None,
-        typer.Option(
+        option(
             help="Write one file for each argument in this folder, and make none that is there.",
-            rich_help_panel=OUTPUT,
+            group=OUTPUT,
         ),
     ] = None,
     part: Annotated[
         str | None,
-        typer.Option(
+        option(
             metavar="K/N",
             help="With --output-dir: every N-th argument from the K-th on, for N jobs.",
-            show_default="all",
-            rich_help_panel=OUTPUT,
+            shown="all",
+            group=OUTPUT,
         ),
     ] = None,
     cluster: ClusterAddress = None,
     insecure: Insecure = False,
     quiet: Annotated[
         bool,
-        typer.Option(
+        option(
             "--quiet",
             "-q",
             help="Print nothing; exit 0 if every image is of the positive class, else 1.",
-            rich_help_panel=OUTPUT,
+            group=OUTPUT,
         ),
     ] = False,
     max_pixels: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Refuse larger images before decoding them.",
-            show_default="100 million",
-            rich_help_panel=LIMITS,
+        option(
+            low=1,
+            help=MAX_PIXELS_HELP,
+            shown="100 million",
+            group=LIMITS,
         ),
     ] = None,
     max_bytes: Annotated[
         int | None,
-        typer.Option(
-            min=1,
+        option(
+            low=1,
             help="Refuse larger files unread.",
-            show_default="256 MB",
-            rich_help_panel=LIMITS,
+            shown="256 MB",
+            group=LIMITS,
         ),
     ] = None,
-    truncated: Annotated[
-        bool, typer.Option("--truncated", help=TRUNCATED_HELP, rich_help_panel=LIMITS)
-    ] = False,
+    truncated: Annotated[bool, option("--truncated", help=TRUNCATED_HELP, group=LIMITS)] = False,
 ) -> None:
     """Score images: path, predicted class, and probability of the positive class.
 
@@ -147,7 +151,8 @@ def predict(
     from catclf.cli.predict.shards import named, pending
 
     in_folder = output_dir is not None
-    job = Job(model, null, recursive, threshold, format, only, print0, quiet, in_folder=in_folder)
+    kind = None if format is None else Format(format)
+    job = Job(model, null, recursive, threshold, kind, only, print0, quiet, in_folder=in_folder)
     tally = Tally()
     try:
         with Signals() as signals:
@@ -174,7 +179,7 @@ def predict(
         raise typer.Exit(ExitCode.NO)
 
 
-def _require_consistent(print0: bool, only: str | None, format: Format | None) -> None:
+def _require_consistent(print0: bool, only: str | None, format: str | None) -> None:
     if print0 and only is None:
         raise SettingsError("--print0 ends the paths of --only: give both")
     if only is not None and format is not None:

@@ -1,0 +1,201 @@
+"""How commands are called: each mistake of usage is one line that says what may be meant."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from inspect import cleandoc
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from catclf.cli.signals import ExitCode
+from catclf.cli.stdout import abandon_stdout, as_options, put
+from catclf.cli.words import CONFIG, OTHER_COMMANDS, OTHER_OPTIONS, close_match
+from catclf.errors import OutputError, SettingsError
+from catclf.text import printable
+
+INPUTS = "paths"  # the argument that holds any number of inputs, each with a record of its own
+
+
+class Given(NamedTuple):
+    """An option as it was typed: its parameter, its name and its value, None for a flag."""
+
+    parameter: Any
+    name: str
+    value: str | None
+
+
+class File(NamedTuple):
+    """A file of options: its path, all its values, and the options that it gave."""
+
+    path: str
+    values: dict[str, Any]
+    options: list[str]
+
+
+class Group(TyperGroup):
+    """Commands with a name in common."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        with printing_help():
+            return super().make_context(*args, **extra)
+
+
+class Command(TyperCommand):
+    """Refuses mistakes of usage before anything is read."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        with printing_help():
+            return super().make_context(*args, **extra)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing:  # a command line to be completed may hold anything
+            return super().parse_args(ctx, args)
+        given = require_sound_usage(self.params, args)
+        config = next((each.value for each in given if each.name == "--config"), None)
+        if config is None:
+            return super().parse_args(ctx, args)
+        from catclf.cli.config import arguments_of
+
+        more, values = arguments_of(config, self.params, {each.parameter.name for each in given})
+        ctx.meta[CONFIG] = File(config, values, [each.partition("=")[0] for each in more])
+        with _blaming(ctx):
+            return super().parse_args(ctx, [*more, *args])
+
+    def invoke(self, ctx: Any) -> Any:
+        with _blaming(ctx):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _blaming(ctx: Any) -> Iterator[None]:
+    """A block whose errors name the file of options where one of its options is at fault."""
+    try:
+        yield
+    except Exception as error:
+        file: File | None = ctx.meta.get(CONFIG)
+        # Classes of usage errors differ between versions of Typer.
+        told = error.format_message() if hasattr(error, "format_message") else str(error)
+        ours = hasattr(error, "format_message") or isinstance(error, SettingsError)
+        if not ours or file is None or not any(name in as_options(told) for name in file.options):
+            raise
+        raise SettingsError(f"{printable(file.path)}: {told.rstrip('.')}") from error
+
+
+def require_sound_usage(parameters: Iterable[Any], args: Sequence[str]) -> list[Given]:
+    """The options of a command line. Raises SettingsError for one that is a mistake.
+
+    That is an option that is not there, has no value or an empty one, or is given twice; and an
+    empty argument, which as a path would be this folder: it comes from a variable that is not set.
+    """
+    parameters = list(parameters)
+    given, rest, unknown = _scan(parameters, args)
+    if any(each.name in ("--help", "-h") for each in given):
+        return []
+    if unknown is not None:
+        raise SettingsError(_unknown(unknown, parameters, args))
+    for number, each in enumerate(given):
+        if each.value == "":
+            raise SettingsError(f"{each.name}: is empty: leave it out, or give a value")
+        before = [other for other in given[:number] if other.parameter is each.parameter]
+        again = before and not getattr(each.parameter, "multiple", False)
+        if again and (each.value is not None or before[0].name != each.name):
+            shown = [f"{o.name} {o.value or ''}".strip() for o in (*before, each)]
+            raise SettingsError(f"{' and '.join(map(printable, shown))}: give one of them")
+    recorded = any(rest) and any(each.name == INPUTS for each in parameters)
+    if "" in rest and not recorded:
+        raise SettingsError("an argument is empty: leave it out, or give a value")
+    return given
+
+
+def _scan(parameters: list[Any], args: Sequence[str]) -> tuple[list[Given], list[str], str | None]:
+    """Options with their values, the other arguments, and the first option that is unknown."""
+    options = {"--help": None, "-h": None} | {
+        name: each
+        for each in parameters
+        for name in (*each.opts, *each.secondary_opts)
+        if name.startswith("-")
+    }
+    given: list[Given] = []
+    rest: list[str] = []
+    left = deque(args)
+    while left:
+        arg = left.popleft()
+        if arg == "--":
+            return given, [*rest, *left], None
+        if not arg.startswith("-") or arg == "-":
+            rest.append(arg)
+            continue
+        name, equals, value = arg.partition("=")
+        if not arg.startswith("--") and name not in options:
+            name, value, equals = arg[:2], arg[2:], arg[2:]
+        if name not in options:
+            return given, rest, name if arg.startswith("--") else arg
+        parameter = options[name]
+        if parameter is None or parameter.is_flag:
+            given.append(Given(parameter, name, None))
+            if equals and not arg.startswith("--"):
+                left.appendleft(f"-{value}")  # the other letters of -qm
+        elif equals or left:
+            given.append(Given(parameter, name, value if equals else left.popleft()))
+        else:
+            raise SettingsError(f"{name}: needs a value")
+    return given, rest, None
+
+
+def _unknown(option: str, parameters: list[Any], args: Sequence[str]) -> str:
+    """The message for an option that the command does not have."""
+    known = [name for each in parameters for name in each.opts if name.startswith("--")]
+    other = OTHER_OPTIONS.get(option.strip("-"))
+    meant = other if other in known else close_match(option, known)
+    hint = f": did you mean {meant}?" if meant else ""
+    files = [name for name in args if len(name) > 1 and name[0] == "-" and os.path.lexists(name)]
+    if files:
+        shown = printable(files[0])
+        hint = f": if the file {shown} is meant, give ./{shown}, or -- before it"
+    return f"there is no option {printable(option)}{hint or ': see --help'}"
+
+
+def require_command(name: str, commands: Sequence[str]) -> None:
+    """Raise SettingsError for a name that is no command."""
+    if name not in commands and not name.startswith("-"):
+        other = OTHER_COMMANDS.get(name)
+        meant = other if other in commands else close_match(name, commands)
+        hint = f"did you mean {meant}?" if meant else "'catclf --help' lists them"
+        raise SettingsError(f"there is no command {printable(name)}: {hint}")
+
+
+@contextmanager
+def printing_help() -> Iterator[None]:
+    """A block that may print help, and that fails as results do if stdout cannot be written."""
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, and not when Python ends, which has a code of its own
+    except (BrokenPipeError, SystemExit) as error:
+        if isinstance(error, SystemExit) and not error.code:
+            raise  # completion was shown or installed
+        abandon_stdout()  # rich makes a broken pipe a SystemExit with a code
+        raise typer.Exit(ExitCode.CLOSED_PIPE) from None
+    except OSError as error:
+        abandon_stdout()
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def put_help(ctx: typer.Context) -> None:
+    """Print the help of a group that is called without a command."""
+    with printing_help():
+        put(ctx.get_help() + "\n")
+
+
+def paragraphs(command: Callable[..., None]) -> str:
+    """A docstring with its paragraphs as lines: help breaks them where the terminal ends."""
+    parts = cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(part.split()) for part in parts)
