@@ -58,13 +58,14 @@ class Command(TyperCommand):
             return super().parse_args(ctx, args)
         given = require_sound_usage(self.params, args)
         config = next((each.value for each in given if each.name == "--config"), None)
-        if config is None:
-            return super().parse_args(ctx, args)
-        from catclf.cli.config import arguments_of
+        more: list[str] = []
+        if config is not None:
+            from catclf.cli.config import arguments_of
 
-        more, values = arguments_of(config, self.params, {each.parameter.name for each in given})
-        ctx.meta[CONFIG] = File(config, values, [each.partition("=")[0] for each in more])
-        with _blaming(ctx):
+            typed = {each.parameter.name for each in given}
+            more, values = arguments_of(config, self.params, typed)
+            ctx.meta[CONFIG] = File(config, values, [each.partition("=")[0] for each in more])
+        with _blaming(ctx, args):
             return super().parse_args(ctx, [*more, *args])
 
     def invoke(self, ctx: Any) -> Any:
@@ -73,18 +74,24 @@ class Command(TyperCommand):
 
 
 @contextmanager
-def _blaming(ctx: Any) -> Iterator[None]:
-    """A block whose errors name the file of options where one of its options is at fault."""
+def _blaming(ctx: Any, args: Sequence[str] = ()) -> Iterator[None]:
+    """A block whose errors name the file of options where one of its options is at fault.
+
+    Those of usage say how to give a file whose name looks like an option.
+    """
     try:
         yield
     except Exception as error:
         file: File | None = ctx.meta.get(CONFIG)
-        # Classes of usage errors differ between versions of Typer.
-        told = error.format_message() if hasattr(error, "format_message") else str(error)
-        ours = hasattr(error, "format_message") or isinstance(error, SettingsError)
-        if not ours or file is None or not any(name in as_options(told) for name in file.options):
+        of_usage = hasattr(error, "format_message")  # classes differ between versions of Typer
+        line = error.format_message().rstrip(".") if of_usage else str(error)
+        if not of_usage and not isinstance(error, SettingsError):
             raise
-        raise SettingsError(f"{printable(file.path)}: {told.rstrip('.')}") from error
+        if file is not None and any(name in as_options(line) for name in file.options):
+            raise SettingsError(f"{printable(file.path)}: {line}") from error
+        if of_usage and (hint := _file_hint(args)):
+            raise SettingsError(f"{line}{hint}") from error
+        raise
 
 
 def require_sound_usage(parameters: Iterable[Any], args: Sequence[str]) -> list[Given]:
@@ -104,7 +111,8 @@ def require_sound_usage(parameters: Iterable[Any], args: Sequence[str]) -> list[
             raise SettingsError(f"{each.name}: is empty: leave it out, or give a value")
         before = [other for other in given[:number] if other.parameter is each.parameter]
         again = before and not getattr(each.parameter, "multiple", False)
-        if again and (each.value is not None or before[0].name != each.name):
+        off = [o.name in each.parameter.secondary_opts for o in (*before[:1], each)]
+        if again and (each.value is not None or off[0] != off[-1]):
             shown = [f"{o.name} {o.value or ''}".strip() for o in (*before, each)]
             raise SettingsError(f"{' and '.join(map(printable, shown))}: give one of them")
     recorded = any(rest) and any(each.name == INPUTS for each in parameters)
@@ -154,11 +162,17 @@ def _unknown(option: str, parameters: list[Any], args: Sequence[str]) -> str:
     other = OTHER_OPTIONS.get(option.strip("-"))
     meant = other if other in known else close_match(option, known)
     hint = f": did you mean {meant}?" if meant else ""
-    files = [name for name in args if len(name) > 1 and name[0] == "-" and os.path.lexists(name)]
-    if files:
-        shown = printable(files[0])
-        hint = f": if the file {shown} is meant, give ./{shown}, or -- before it"
-    return f"there is no option {printable(option)}{hint or ': see --help'}"
+    hint = _file_hint(args) or hint or ": see --help"
+    return f"there is no option {printable(option)}{hint}"
+
+
+def _file_hint(args: Sequence[str]) -> str:
+    """How to give a file whose name begins with a dash, if there is one of these names."""
+    options = args[: args.index("--")] if "--" in args else args
+    for name in options:
+        if len(name) > 1 and name.startswith("-") and os.path.lexists(name):
+            return f": if the file {printable(name)} is meant, give ./{printable(name)}, or -- before it"
+    return ""
 
 
 def require_command(name: str, commands: Sequence[str]) -> None:
