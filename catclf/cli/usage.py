@@ -171,7 +171,8 @@ def _file_hint(args: Sequence[str]) -> str:
     options = args[: args.index("--")] if "--" in args else args
     for name in options:
         if len(name) > 1 and name.startswith("-") and os.path.lexists(name):
-            return f": if the file {printable(name)} is meant, give ./{printable(name)}, or -- before it"
+            shown = printable(name)
+            return f": if the file {shown} is meant, give ./{shown}, or -- before it"
     return ""
 
 
