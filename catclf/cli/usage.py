@@ -83,8 +83,8 @@ def _blaming(ctx: Any, args: Sequence[str] = ()) -> Iterator[None]:
         yield
     except Exception as error:
         file: File | None = ctx.meta.get(CONFIG)
-        of_usage = hasattr(error, "format_message")  # classes differ between versions of Typer
-        line = error.format_message().rstrip(".") if of_usage else str(error)
+        of_usage = getattr(error, "format_message", None)  # classes differ between Typers
+        line = of_usage().rstrip(".") if of_usage else str(error)
         if not of_usage and not isinstance(error, SettingsError):
             raise
         if file is not None and any(name in as_options(line) for name in file.options):
