@@ -151,7 +151,7 @@ def test_copying_is_shown_in_megabytes(store: Any, monkeypatch: pytest.MonkeyPat
         ("photos", "class folders are read from disk alone"),
         ("table.csv", "tables are read from disk alone"),
         ("photos/cat/1.png", "cannot tell what this is"),
-        ("photos.tar.gz", "unpack it to a .tar first"),
+        ("photos.tar.gz", "is damaged, or not compressed"),
         ("cut.tar", "is damaged"),
         ("cut.h5", "is truncated"),
     ],

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
+import struct
 import tarfile
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +18,13 @@ from archive_files import WRITERS, add, deflated, image_bytes, stored, tar
 from conftest import Run
 
 from catclf.errors import ImageError
-from catclf.images.archive import is_archive, members
+from catclf.images.archive import entries, is_archive, members
 from catclf.images.decode import read
 from catclf.images.member import Member
 from catclf.images.pool import decode_all
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.images.walk import Failed, LeftOut
+from catclf.storage.location import locate
 
 SMALL = Preprocess(8)
 
@@ -82,14 +89,17 @@ def test_names_are_shown_and_never_followed(tmp_path: Path, kind: str, name: str
     assert len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.mark.parametrize("type", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
-def test_links_and_devices_of_a_tar_are_left_out(tmp_path: Path, type: bytes) -> None:
+@pytest.mark.parametrize(
+    ("type", "kind"),
+    [(tarfile.SYMTYPE, "link"), (tarfile.LNKTYPE, "link"), (tarfile.FIFOTYPE, "device")],
+)
+def test_links_and_devices_of_a_tar_are_left_out(tmp_path: Path, type: bytes, kind: str) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         add(archive, "link.png", type=type, linkname="/etc/passwd")
         add(archive, "good.png", image_bytes(3))
     found, left_out = listed(tmp_path / "a.tar")
     assert [str(each).rpartition(":")[2] for each in found] == ["good.png"]
-    assert str(left_out) == "left out 1 file: 1 .png"
+    assert str(left_out) == f"left out 1 file: 1 {kind}"
 
 
 def test_a_tar_that_is_cut_gives_what_is_whole_and_one_failure(tmp_path: Path) -> None:
@@ -150,7 +160,14 @@ def test_an_encrypted_member_says_so(tmp_path: Path) -> None:
     [
         ("a.zip", b"PK\3\4 no zip", "not a zip archive"),
         ("a.tar", b"no tar" * 1000, "not a tar archive"),
-        ("a.tar.gz", b"\x1f\x8b", "compressed as a whole"),
+        ("a.tar.gz", b"\x1f\x8b", "is damaged, or not compressed"),
+        ("a.tgz", gzip.compress(b"no tar" * 1000), "not a tar archive"),
+        ("a.tar.zst", b"\x28\xb5\x2f\xfd", "is packed with zstd: unpack it"),
+        ("a.tar", gzip.compress(b"x"), "it is packed with gzip"),
+        ("a.zip", b"Rar!\x1a\7\1\0", "it is a rar archive: unpack it"),
+        ("a.zip", b"<!doctype html>", "it is a web page"),
+        ("a.zip", b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        ("a.zip", b"PK\5\6\2\0\0\0".ljust(22, b"\0"), "join them"),
         ("none.tar", None, "no such file"),
     ],
 )
@@ -165,6 +182,121 @@ def test_what_is_no_archive_is_one_failure(
     assert isinstance(found, tuple)
     assert found[0] == str(path)
     assert reason in str(found[1]).lower()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_members_compressed_by_other_methods_are_read(tmp_path: Path, method: int) -> None:
+    content = image_bytes(1)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        archive.writestr("a.png", content)
+        archive.writestr("bomb.png", bytes(5_000_000))
+    (tmp_path / "plain.png").write_bytes(content)
+    member, bomb = listed(tmp_path / "a.zip")[0]
+    assert isinstance(member, Member)
+    expected = read(tmp_path / "plain.png", SMALL)
+    np.testing.assert_array_equal(read(member, SMALL), expected)
+    assert isinstance(bomb, Member)
+    offset, stored, _, checksum, kind = bomb.place
+    lie = Member.shown("x", bomb.archive, (offset, stored, 1000, checksum, kind))
+    with pytest.raises(ImageError, match="bytes are missing or changed"):
+        read(lie, SMALL)
+    whole = bytearray((tmp_path / "a.zip").read_bytes())
+    start = member.place[0] + 30 + len("a.png")
+    whole[start + 20 : start + 40] = bytes(20)
+    (tmp_path / "a.zip").write_bytes(whole)
+    assert failure_of(member).kind == "damaged"
+
+
+def failure_of(member: Member) -> ImageError:
+    with pytest.raises(ImageError) as caught:
+        read(member, SMALL)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("ending", "compress"),
+    [
+        *((ending, gzip.compress) for ending in ("tar.gz", "TGZ")),
+        *((ending, bz2.compress) for ending in ("tar.bz2", "tbz2")),
+        *((ending, lzma.compress) for ending in ("tar.xz", "txz")),
+    ],
+)
+def test_a_tar_that_is_compressed_as_a_whole_is_unpacked_once(
+    tmp_path: Path, ending: str, compress: Callable[[bytes], bytes], temporary: Path
+) -> None:
+    plain = tar(tmp_path / "a.tar", {f"cat/{i}.png": image_bytes(i) for i in range(3)})
+    packed = tmp_path / f"a.{ending}"
+    packed.write_bytes(compress(plain.read_bytes()))
+    found, _ = listed(packed)
+    assert found == [f"{packed}:cat/{i}.png" for i in range(3)]
+    assert len(list(temporary.iterdir())) == 1
+    assert [entry.name for entry in entries(str(packed))] == [f"cat/{i}.png" for i in range(3)]
+    for one, other in zip(found, listed(plain)[0], strict=True):
+        assert isinstance(one, Member)
+        assert isinstance(other, Member)
+        np.testing.assert_array_equal(read(one, SMALL), read(other, SMALL))
+        unpickled = Member.of(str(packed), "x", one.place)  # as a data set lists it
+        np.testing.assert_array_equal(read(unpickled, SMALL), read(other, SMALL))
+    del found, one
+    locate(packed).renew()
+    assert len(list(temporary.iterdir())) == 1  # of the data set, until this process ends
+
+
+def test_what_becomes_far_larger_is_not_unpacked(
+    tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catclf.storage.location.UNPACKED_MIN", 1 << 20)
+    (tmp_path / "bomb.tar.gz").write_bytes(gzip.compress(bytes(50_000_000)))
+    [found], _ = listed(tmp_path / "bomb.tar.gz")
+    assert isinstance(found, tuple)
+    assert "is too large" in str(found[1])
+    del found
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    return tmp_path / "temporary"
+
+
+def test_an_archive_put_behind_another_is_read(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        tar(tmp_path / f"{name}.tar", {f"{name}.png": image_bytes(1)})
+    both = tmp_path / "both.tar"
+    both.write_bytes(b"".join((tmp_path / f"{name}.tar").read_bytes() for name in "ab"))
+    found, _ = listed(both)
+    assert found == [f"{both}:a.png", f"{both}:b.png"]
+    for member in found:
+        assert isinstance(member, Member)
+        assert read(member, SMALL).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("name", ["кот", "gatitoñé", "plain"])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp437", "flag", "field"])
+def test_names_in_a_zip_are_those_that_were_given(tmp_path: Path, name: str, encoding: str) -> None:
+    info = zipfile.ZipInfo(f"{name}.png")
+    raw = f"{name}.png".encode(
+        "utf-8" if encoding in ("utf-8", "flag", "field") else "cp437", "replace"
+    )
+    if encoding != "flag":
+        info = zipfile.ZipInfo("x" * len(raw))
+    if encoding == "field":
+        field = b"\1\0\0\0\0" + raw
+        info.extra = struct.pack("<HH", 0x7075, len(field)) + field
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(info, image_bytes(1))
+    if encoding in ("utf-8", "cp437"):
+        content = (tmp_path / "a.zip").read_bytes()
+        (tmp_path / "a.zip").write_bytes(content.replace(b"x" * len(raw), raw))
+    shown = (
+        f"{name}.png".encode("cp437", "replace").decode("cp437")
+        if encoding == "cp437"
+        else f"{name}.png"
+    )
+    assert [entry.name for entry in entries(str(tmp_path / "a.zip"))] == [shown]
 
 
 def test_an_archive_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

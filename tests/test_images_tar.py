@@ -65,24 +65,38 @@ def archives(draw: st.DrawFn) -> bytes:
 def listed_by_tarfile(content: bytes) -> tuple[Listed, bool]:
     """What tarfile alone lists, and whether it came to an end."""
     found: Listed = []
+    file = io.BytesIO(content)
     try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:", errorlevel=0) as opened:
-            while (info := opened.next()) is not None:
-                is_file = info.isreg() and not info.issparse()
-                place = (info.offset_data, info.size) if is_file else None
-                impossible = place is not None and not 0 <= min(place) <= max(place) < 1 << 62
-                found.append((info.name, info.isdir(), None if impossible else place))
-            rest = content[opened.offset : opened.offset + 512]
+        while True:
+            with tarfile.open(fileobj=file, mode="r:", errorlevel=0) as opened:
+                while (info := opened.next()) is not None:
+                    is_file = info.isreg() and not info.issparse()
+                    place = (info.offset_data, info.size) if is_file else None
+                    impossible = place is not None and not 0 <= min(place) <= max(place) < 1 << 62
+                    found.append((info.name, info.isdir(), None if impossible else place))
+            rest = content[opened.offset :]
+            if rest[:512].strip(b"\0"):
+                return found, False
+            # Another archive may follow the zeros at the end of the first one.
+            blocks = [rest[i : i + 512] for i in range(0, len(rest), 512)]
+            behind = next((i for i, block in enumerate(blocks) if block.strip(b"\0")), None)
+            if behind is None:
+                return found, True
+            try:
+                tarfile.TarInfo.frombuf(blocks[behind], "utf-8", "surrogateescape")
+            except (tarfile.TarError, ValueError):
+                return found, True
+            file.seek(opened.offset + 512 * behind)
     except (tarfile.TarError, ValueError, OverflowError, EOFError):
         return found, False
-    return found, not rest.strip(b"\0")
 
 
 def listed(path: Path) -> tuple[Listed, bool]:
     found: Listed = []
     try:
-        for name, place, _, is_folder in tar_entries(str(path)):
-            found.append((name, is_folder, None if place is None else (place[0], place[2])))
+        for entry in tar_entries(str(path)):
+            place = None if entry.place is None else (entry.place[0], entry.place[2])
+            found.append((entry.name, entry.is_folder, place))
     except ImageError:
         return found, False
     return found, True

@@ -10,7 +10,7 @@ from catclf.datasets import open_dataset
 from catclf.errors import DataError, ImageError
 from catclf.images.decode import read
 from catclf.images.preprocess import Preprocess
-from catclf.storage.kinds import kind_of
+from catclf.storage.local import kind_of
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n"
 
@@ -23,6 +23,8 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n"
         (b"<HTML>", "a web page"),
         (b"\x1f\x8b\x08\0", "gunzip"),
         (b"%PDF-1.4", "a PDF document"),
+        (b"Rar!\x1a\x07", "unpack it, and give the folder"),
+        (b"\x08\x08\x12\x06catclf", "an ONNX graph"),
         (b"", "it is empty"),
     ],
 )
@@ -38,6 +40,8 @@ def test_every_reader_names_the_kind(tmp_path: Path, start: bytes, why: str, nam
     assert why.removeprefix("it ") in str(caught.value)
 
 
-@pytest.mark.parametrize("start", [b"path,label\n", b"\xff\xd8\xff", b"\0" * 600, b"cat <html>"])
+@pytest.mark.parametrize(
+    "start", [b"path,label\n", b"\x08\x0a\x12"[:2], b"\0" * 600, b"cat <html>"]
+)
 def test_other_beginnings_are_not_named(start: bytes) -> None:
     assert kind_of(start) == ""

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import BinaryIO
 
 from catclf.errors import ImageError
-from catclf.storage.local import kind_of, open_regular
+from catclf.storage.local import CONVERT, kind_of, open_regular
 
 ENDINGS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
@@ -84,9 +84,7 @@ def sniff(file: BinaryIO) -> tuple[str, str]:
 
 
 def _unsupported(format: str) -> ImageError:
-    return ImageError(
-        "unsupported", f"is a {format} image: convert it to JPEG or PNG, these are not read"
-    )
+    return ImageError("unsupported", f"is a {format} image, which is not read: {CONVERT}")
 
 
 def looks_like_image(path: str) -> bool:

@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
 from catclf.errors import ImageError
-from catclf.storage.local import open_regular
+from catclf.storage.local import PACKED_ENDINGS, open_regular
 from catclf.text import counted, has_scheme
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Place = tuple[int, int, int, int, int]  # offset, bytes there, bytes, checksum, kind
 _PLACE = struct.Struct("<QQQIB")
-TAR, STORED, DEFLATED = range(3)
+TAR, STORED, DEFLATED, BZIP2, LZMA = range(5)
 CONTENT = b"="  # the first byte of an image on its way to another process
 _LOCAL = struct.Struct("<4s22xHH")  # of a zip: mark, then the lengths of name and extra field
 
@@ -79,8 +79,8 @@ class Member(str):
                 offset = _start(file, offset)
             file.seek(offset)
             content = file.read(stored)
-        if kind == DEFLATED:
-            content = _inflated(content, size)
+        if kind not in (TAR, STORED):
+            content = _decompressed(content, size, kind)
         if len(content) != size or (kind != TAR and zlib.crc32(content) != checksum):
             raise ImageError("damaged", "is damaged in its archive: bytes are missing or changed")
         return BytesIO(content)
@@ -89,13 +89,14 @@ class Member(str):
 class Entry(NamedTuple):
     """A name in an archive: a folder, a file with its place, or one that cannot be read and why.
 
-    A link, a device and the like have neither a place nor a failure.
+    Others have neither a place nor a failure, but a ``kind``: "links", "devices", "sparse files".
     """
 
     name: str
     place: Place | None = None
     failure: ImageError | None = None
     is_folder: bool = False
+    kind: str = ""
 
 
 def entry_at(name: str, place: Place) -> Entry:
@@ -158,7 +159,7 @@ class Content(Member):
 
 def _on_disk(archive: str) -> str:
     """The file, or the copy of a remote one: those who decode have its name already."""
-    if not has_scheme(archive):
+    if not has_scheme(archive) and not archive.lower().endswith(PACKED_ENDINGS):
         return archive
     from catclf.storage.location import locate
 
@@ -179,9 +180,27 @@ def _start(file: BinaryIO, offset: int) -> int:
     return offset + _LOCAL.size + int(name) + int(extra)
 
 
-def _inflated(content: bytes, size: int) -> bytes:
-    """The bytes that were deflated; no more than one beyond their size is made of them."""
+def _decompressed(content: bytes, size: int, kind: int) -> bytes:
+    """The bytes of a zip's member; no more than one beyond their size is made of them."""
     try:
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, size + 1)
-    except zlib.error:
-        raise ImageError("damaged", "is damaged in its archive") from None
+        if kind == DEFLATED:
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, size + 1)
+        if kind == BZIP2:
+            import bz2
+
+            return bz2.BZ2Decompressor().decompress(content, size + 1)
+        import lzma
+
+        # A version and the length of the properties come first; the size need not be known.
+        length = int.from_bytes(content[2:4], "little")
+        alone = content[4 : 4 + length] + b"\xff" * 8 + content[4 + length :]
+        decompressor = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_LZMA_MEMORY)
+        return decompressor.decompress(alone, size + 1)
+    except ImportError as error:
+        why = "is compressed by a method that this Python was built without"
+        raise ImageError("unsupported", why) from error
+    except Exception as error:  # each method has its own
+        raise ImageError("damaged", "is damaged in its archive") from error
+
+
+_LZMA_MEMORY = 1 << 28  # bytes that a member's dictionary may ask for

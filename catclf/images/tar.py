@@ -13,13 +13,16 @@ import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 from zlib import adler32
 
 from catclf.errors import ImageError
 from catclf.images.member import TAR, Entry, entry_at
+from catclf.storage.local import kind_of_file
 
 _BLOCK = tarfile.BLOCKSIZE
 _AHEAD = 3 * _BLOCK  # a header alone, or one of pax, its records and the header behind them
+_GAP = 1 << 20  # bytes of zeros that may lie between two archives in one file
 _RECORD = re.compile(rb"([1-9]\d{0,2}) ([^=\n\0]+)=")
 _PATH = b"path"
 _UNUSED = frozenset(b"mtime atime ctime uid gid uname gname LIBARCHIVE.creationtime".split())
@@ -27,15 +30,17 @@ _UNUSED = frozenset(b"mtime atime ctime uid gid uname gname LIBARCHIVE.creationt
 
 def tar_entries(archive: str) -> Iterator[Entry]:
     """What a tar archive lists. Raises ImageError where it cannot be read further; OSError."""
+    at: int | None = 0
     try:
-        with (
-            Path(archive).open("rb") as file,
-            tarfile.open(fileobj=file, mode="r:", errorlevel=0) as opened,
-        ):
-            yield from _entries(opened, file.fileno())
-            _require_end(opened)
+        with Path(archive).open("rb") as file:
+            while at is not None:
+                file.seek(at)
+                with tarfile.open(fileobj=file, mode="r:", errorlevel=0) as opened:
+                    yield from _entries(opened, file.fileno())
+                    at = _next_archive(file, opened.offset)
     except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
-        raise ImageError("damaged", f"is damaged, or not a tar archive: {error}") from error
+        why = f"is damaged, or not a tar archive: {error}{kind_of_file(Path(archive))}"
+        raise ImageError("damaged", why) from error
     except RecursionError as error:
         why = "is damaged: it has header after header and no file"
         raise ImageError("damaged", why) from error
@@ -59,20 +64,37 @@ def _entries(opened: tarfile.TarFile, descriptor: int) -> Iterator[Entry]:
 def _entry(info: tarfile.TarInfo) -> Entry:
     if info.isdir():
         return Entry(info.name, is_folder=True)
-    if not info.isreg() or info.issparse():
-        return Entry(info.name)
+    if info.issparse():
+        return Entry(info.name, kind="sparse files")
+    if not info.isreg():
+        return Entry(info.name, kind="links" if info.issym() or info.islnk() else "devices")
     return entry_at(info.name, (info.offset_data, info.size, info.size, 0, TAR))
 
 
-def _require_end(opened: tarfile.TarFile) -> None:
-    """Raise ReadError unless zeros or nothing follow the last member.
+def _next_archive(file: BinaryIO, end: int) -> int | None:
+    """Where an archive begins that was put behind the end of another one, as by ``cat``.
 
-    A header that is cut or changed would pass for the end.
+    Raises ReadError where neither zeros nor nothing are at the end: a header that is cut or changed
+    would pass for it.
     """
-    assert opened.fileobj is not None
-    opened.fileobj.seek(opened.offset)
-    if opened.fileobj.read(_BLOCK).strip(b"\0"):
-        raise tarfile.ReadError(f"no header at byte {opened.offset}")
+    file.seek(end)
+    for number in range(_GAP // _BLOCK):
+        block = file.read(_BLOCK)
+        if not block:
+            return None
+        if block.strip(b"\0"):
+            if not number:
+                raise tarfile.ReadError(f"no header at byte {end}")
+            return end + number * _BLOCK if _is_header(block) else None
+    return None
+
+
+def _is_header(block: bytes) -> bool:
+    try:
+        tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape")
+    except (tarfile.TarError, ValueError):
+        return False
+    return True
 
 
 def _usual_file(blocks: bytes) -> tuple[str, int, int] | None:

@@ -45,9 +45,9 @@ class LeftOut:
         self.endings: Counter[str] = Counter()
         self.links = 0
 
-    def add(self, name: str) -> None:
-        """Count one file."""
-        self.endings[os.path.splitext(name)[1].lower()] += 1
+    def add(self, name: str, kind: str = "") -> None:
+        """Count one file by its ending, or by its ``kind``, such as "links"."""
+        self.endings[kind or os.path.splitext(name)[1].lower()] += 1
 
     def update(self, others: LeftOut) -> None:
         """Count those of another source, too."""
@@ -62,10 +62,7 @@ class LeftOut:
         parts = []
         total = self.endings.total()
         if total:
-            kinds = [
-                f"{count} {printable(ending)}" if ending else f"{count} without an ending"
-                for ending, count in self.endings.most_common(_LISTED)
-            ]
+            kinds = [_counted(count, ending) for ending, count in self.endings.most_common(_LISTED)]
             others = total - sum(count for _, count in self.endings.most_common(_LISTED))
             kinds += [f"{others} others"] if others else []
             kinds_text = ", ".join(kinds)
@@ -75,6 +72,12 @@ class LeftOut:
         if self.links:
             parts.append(f"left out {counted(self.links, 'link')} to folders that are read already")
         return "; ".join(parts)
+
+
+def _counted(count: int, ending: str) -> str:
+    if ending and not ending.startswith("."):
+        return counted(count, ending.removesuffix("s"))
+    return f"{count} {printable(ending)}" if ending else f"{count} without an ending"
 
 
 class Walk:

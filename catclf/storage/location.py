@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cached_property, lru_cache
@@ -21,12 +22,15 @@ from typing import Any, BinaryIO, NamedTuple
 from weakref import finalize
 
 from catclf.errors import CatclfError, SettingsError
+from catclf.storage.local import PACKED_ENDINGS as PACKED_ENDINGS
+from catclf.storage.local import open_regular
 from catclf.text import has_scheme, printable, reason, url_of, without_query
 
 AnyPath = str | os.PathLike[str]
 Progress = Callable[[int, int], object]
 Phases = Callable[[str], AbstractContextManager[Progress]]
 MB = 1_000_000
+_RATIO, UNPACKED_MIN = 20, 1 << 30  # what a compressed archive may become
 WEB = "http://", "https://"
 # Stores without folders: where a bucket is not there, making its folders would make the bucket.
 _BUCKETS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
@@ -112,15 +116,35 @@ class Location:
         Path(self.path).unlink(missing_ok=True)
 
     def local(self) -> str:
-        """The name of the file on disk, or that of a copy which lasts as long as this process."""
-        return self.path
+        """The name of the file on disk, or that of a copy which lasts as long as this process.
+
+        A copy is made of what is remote, and of a tar archive that is compressed as a whole.
+        """
+        return self._copied().copy if is_packed(self.path) else self.path
+
+    def version(self) -> str:
+        """A text that changes with the content of the file."""
+        return repr(self.state())
 
     def copied(self, limit: int) -> str:
         """The name of the file on disk, or of a copy, of up to ``limit`` bytes, for its holder."""
         return self.path
 
     def renew(self) -> None:
-        """Forget the copy of a remote file that has changed since."""
+        """Forget the copy of a file that has changed since."""
+        if self.path in _copies and _copies[self.path].version != self.version():
+            with _lock:
+                _copies.pop(self.path, None)
+
+    def _copied(self) -> _Copied:
+        with _lock:
+            if self.path not in _copies:
+                version = self.version()
+                _copies[self.path] = _Copied(self._new_copy(), version)
+            return _copies[self.path]
+
+    def _new_copy(self) -> Copy:
+        return unpacked(self.path)
 
     def require_library(self) -> None:
         """Raise SettingsError where a library that the scheme needs is missing."""
@@ -237,21 +261,10 @@ class Stored(Location):
     def local(self) -> str:
         return self._copied().copy
 
-    def renew(self) -> None:
-        if self.path in _copies and _copies[self.path].version != self.version():
-            with _lock:
-                _copies.pop(self.path, None)
-
-    def _copied(self) -> _Copied:
-        with _lock:
-            if self.path not in _copies:
-                version = self.version()
-                with _shown(f"copying {self.shown}, MB") as on_progress:
-                    copy = Copy.of(
-                        self.path, lambda done, size: on_progress(done // MB, size // MB)
-                    )
-                _copies[self.path] = _Copied(copy, version)
-            return _copies[self.path]
+    def _new_copy(self) -> Copy:
+        with _shown(f"copying {self.shown}, MB") as show:
+            copy = Copy.of(self.path, lambda done, size: show(done // MB, size // MB))
+        return unpacked(copy) if is_packed(copy) else copy
 
     def fetch(self, copy: Path, on_progress: Progress | None = None) -> None:
         """Copy the file to a place on disk; ``on_progress(bytes, of bytes)``."""
@@ -409,18 +422,25 @@ class Copy(str):
     def of(cls, path: AnyPath, on_progress: Progress | None = None) -> Copy:
         """A copy with the ending of its original. Raises OSError."""
         stored = Stored(path)
+        with cls.filled(stored.name) as copy:
+            stored.fetch(Path(copy), on_progress)
+        return copy
+
+    @classmethod
+    @contextmanager
+    def filled(cls, name: str) -> Iterator[Copy]:
+        """A new file with the ending of a name, for a block that fills it."""
         folder = _folder if _folder is not None and _folder.is_dir() else None
-        copy = cls(temporary(stored.name, folder))
+        copy = cls(temporary(name, folder))
         copy._removed = _Removed(copy)
         try:
-            stored.fetch(Path(copy), on_progress)
+            yield copy
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 place = printable(Path(copy).parent)
                 why = f"no room for a copy in {place}: set TMPDIR to a larger folder"
-                raise OSError(error.errno, why, stored.path) from error
+                raise OSError(error.errno, why, name) from error
             raise
-        return copy
 
 
 class _Removed:
@@ -439,6 +459,41 @@ _copies: dict[str, _Copied] = {}
 _lock = Lock()
 _folder: Path | None = None
 _shown: Phases = lambda what: nullcontext(lambda done, total: None)  # noqa: E731
+
+
+def is_packed(path: str) -> bool:
+    """Whether a name is that of a tar archive which is compressed as a whole."""
+    return path.lower().endswith(PACKED_ENDINGS)
+
+
+def unpacked(path: str) -> Copy:
+    """The tar archive in a file that is compressed as a whole. Raises OSError.
+
+    Images are hardly compressed: what becomes ``_RATIO`` times as large is none of their archives.
+    """
+    import bz2
+    import gzip
+    import lzma
+
+    done, size = 0, os.stat(path).st_size  # noqa: PTH116
+    limit = max(_RATIO * size, UNPACKED_MIN)
+    with (
+        open_regular(path) as file,
+        Copy.filled("unpacked.tar") as copy,
+        Path(copy).open("wb") as to,
+    ):
+        opener: Any = {b"BZ": bz2.open, b"\xfd7": lzma.open}.get(file.read(2), gzip.open)
+        file.seek(0)
+        try:
+            with _shown(f"unpacking {printable(path)}, MB") as show, opener(file) as source:
+                while block := source.read(MB):
+                    done += to.write(block)
+                    _require_within(done, limit, path)
+                    show(file.tell() // MB, size // MB)
+        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, ValueError) as error:
+            why = f"it is damaged, or not compressed as its name says: {error}"
+            raise OSError(errno.EINVAL, why, path) from error
+    return copy
 
 
 def put_in(folder: Path) -> None:
