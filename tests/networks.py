@@ -18,7 +18,7 @@ def random_tensors() -> dict[str, NDArray[np.float32]]:
     rng, found = np.random.default_rng(5), {}
     for layer in convolutions():
         shape = layer.checkpoint_shape
-        kernels = rng.normal(size=shape) * 1.5 / np.sqrt(np.prod(shape[1:]))
+        kernels = rng.normal(size=shape) * 1.3 / np.sqrt(np.prod(shape[1:]))
         found[f"{layer.weight}.weight"] = kernels.astype("<f4")
         for name in ("weight", "bias", "running_mean", "running_var"):
             values = rng.normal(size=layer.outputs)
