@@ -1,71 +1,185 @@
-"""What every kind of features offers: a map from images to rows of numbers."""
+"""What every kind of features offers, and the registry of kinds.
+
+A kind is a class with ``learn``, ``restore``, ``settings``, ``arrays``, ``transform`` and
+``to_onnx``; the rest of the program asks for nothing else, and compares no names of kinds.
+"""
 
 from __future__ import annotations
 
+import json
+import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import AbstractContextManager, nullcontext, suppress
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catclf.errors import ModelError, SettingsError, ShapeError
+
 if TYPE_CHECKING:
+    from catclf.features.onnx_graph import Graph
     from catclf.maths import Pixels
+    from catclf.samples import Images
 
 Rows = NDArray[np.float32]
-KINDS = ("pixels", "hog", "patches", "stacked", "network")
-LEARNED_KINDS = ("patches", "stacked")  # learned from the images of the data set
-DEFAULT_SIZES = {"stacked": 128, "network": 256}  # of larger image files; 64 for other kinds
 OnProgress = Callable[[int, int], None]
 # Progress of a named phase of the work.
 Phase = Callable[[str], AbstractContextManager[OnProgress]]
 # The array of that name in a model file, which must have this dtype and shape.
 Read = Callable[[str, str, tuple[int, ...]], NDArray[Any]]
 NUMBERS_LIMIT = 1_000_000  # features of an image; 1024x1024 pixels are no more than 3 million
+SHORTEST = np.float32(1e-6)  # of a row that is brought to one length
+_CLASSES = {
+    "pixels": "pixels.PixelFeatures",
+    "hog": "hog.HogFeatures",
+    "patches": "patches.PatchFeatures",
+    "network": "network.embedding.NetworkFeatures",
+}
+KINDS = tuple(_CLASSES)
 
 
-class Features(Protocol):
-    """A map from images uint8 (k, size, size, 3) to rows float32 (k, n)."""
+class Features(ABC):
+    """A map from images uint8 (k, size, size, 3) to rows float32 (k, n), each image by itself.
+
+    With ``flip`` an image and its mirror image get the same row, so that a model cannot tell left
+    from right: it is what training on the mirror images, too, leads to.
+    """
+
+    kind: ClassVar[str]
+    default_size: ClassVar[int] = 64  # pixels along a side of image files that have more
+    flips: ClassVar[bool] = True  # unless it is said otherwise
+    learned: ClassVar[bool] = False  # from the images of the data set
+    kept: ClassVar[bool] = True  # in a model; weights of pixels are enough without
+    streams: ClassVar[bool] = False  # made of images as they are decoded, which are not kept
+    knows_images: ClassVar[bool] = False  # rows tell whether an image is like those of training
+    damping: ClassVar[float] = 0.0  # of numbers that vary little: see ``standardize``
+    block: ClassVar[int] = 16  # images that a thread encodes at a time
+    members: ClassVar[tuple[str, ...]] = ()  # names of ``arrays``
+    n: int  # numbers in a row
+
+    def __init__(self, size: int, flip: bool) -> None:
+        self.size, self.flip = size, flip
+
+    @classmethod
+    @abstractmethod
+    def learn(
+        cls, images: Images, seed: int, *, flip: bool, workers: int | None, phase: Phase
+    ) -> Self:
+        """From images uint8 (m, size, size, 3) without their labels. Raises SettingsError."""
+
+    @classmethod
+    @abstractmethod
+    def restore(cls, settings: dict[str, Any], size: int, read: Read) -> Self:
+        """From what ``settings`` and ``arrays`` gave. Raises SettingsError, KeyError, TypeError."""
 
     @property
-    def kind(self) -> str:
-        """One of KINDS."""
-
-    @property
-    def n(self) -> int:
-        """Numbers for each image."""
-
-    @property
+    @abstractmethod
     def settings(self) -> dict[str, Any]:
         """What a model file must remember beside ``arrays``, as JSON values; has ``kind``."""
 
-    @property
-    def parts(self) -> dict[str, slice]:
-        """Kinds of numbers in a row, by name, in order; together all of them."""
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What was learned, by name; empty for kinds that learn nothing."""
+        return {}
 
+    @property
+    @abstractmethod
+    def groups(self) -> dict[str, slice]:
+        """Groups of numbers in a row, by name, in order; together all of them."""
+
+    @abstractmethod
     def name_of(self, number: int) -> str:
         """What one number of a row is, for people."""
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """What was learned, by name; empty for kinds that learn nothing."""
-
+    @abstractmethod
     def transform(self, images: Pixels) -> Rows:
         """Rows (k, n) of images uint8 (k, size, size, 3). Raises ShapeError.
 
         To be called with one BLAS thread, for equal sums everywhere.
         """
 
+    @abstractmethod
+    def to_onnx(self, graph: Graph, images: str) -> str:
+        """The name of rows float32 (N, n) of images uint8 (N, size, size, 3), in a graph."""
 
-def require_images(images: Pixels, size: int) -> None:
-    """Raise ShapeError unless images are uint8 (k, size, size, 3)."""
-    from catclf.errors import ShapeError
+    @property
+    def filters(self) -> NDArray[np.float32] | None:
+        """Learned filters (p, p, 3, k) that people can look at, or None."""
+        return None
 
-    if images.shape[1:] != (size, size, 3) or images.dtype != np.uint8:
-        raise ShapeError(
-            f"images {images.dtype} {images.shape} do not fit uint8 (k, {size}, {size}, 3)"
-        )
+    def require_images(self, images: Pixels) -> None:
+        """Raise ShapeError unless images are uint8 (k, size, size, 3)."""
+        if images.shape[1:] != (self.size, self.size, 3) or images.dtype != np.uint8:
+            wanted = f"uint8 (k, {self.size}, {self.size}, 3)"
+            raise ShapeError(f"images {images.dtype} {images.shape} do not fit {wanted}")
 
 
 def silent(what: str) -> AbstractContextManager[OnProgress]:
     """A phase without progress."""
     return nullcontext(lambda done, total: None)
+
+
+def class_of(kind: str) -> type[Features]:
+    """The class of a kind of features. Raises SettingsError where there is none."""
+    if kind not in _CLASSES:
+        raise SettingsError(f"features {kind!r} are unknown: use one of {', '.join(KINDS)}")
+    module, _, name = _CLASSES[kind].rpartition(".")
+    found: type[Features] = getattr(import_module(f"catclf.features.{module}"), name)
+    return found
+
+
+def learn(
+    kind: str,
+    images: Images,
+    seed: int = 0,
+    *,
+    flip: bool = True,
+    workers: int | None = None,
+    phase: Phase | None = None,
+) -> Features:
+    """Features of a kind, learned from images uint8 (m, size, size, 3) and a seed.
+
+    ``phase`` shows the progress of each step of the learning. Raises SettingsError when the kind
+    is unknown or the images are too small for it.
+    """
+    return class_of(kind).learn(images, seed, flip=flip, workers=workers, phase=phase or silent)
+
+
+def restore(settings: dict[str, Any], size: int, read: Read) -> Features:
+    """The features that a model file describes; ``read`` fetches its arrays, checked.
+
+    Raises ModelError when the settings are not ones that ``learn`` makes.
+    """
+    kind = settings.get("kind")
+    if not isinstance(kind, str) or kind not in _CLASSES:
+        raise ModelError("has features that this catclf does not know")
+    try:
+        features = class_of(kind).restore(settings, size, read)
+    except SettingsError as error:
+        raise ModelError(f"has features that make no sense: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"has {kind} settings that this catclf does not know") from error
+    # As text, in which 1, 1.0 and true differ.
+    if json.dumps(settings, sort_keys=True) != json.dumps(features.settings, sort_keys=True):
+        raise ModelError(f"has {kind} settings that this catclf does not know")
+    return features
+
+
+_loading = threading.Lock()
+_loaded: list[ModuleType] = []
+
+
+def compiled(wanted: bool) -> ModuleType | None:
+    """The module ``numba_kernels`` where it has been loaded, or now where it is wanted.
+
+    Compiling takes a second or two, so that it pays after many images; it changes no bit. One
+    thread loads it while the others go on without. Without Numba it is None.
+    """
+    if wanted and not _loaded and _loading.acquire(blocking=False):
+        # The lock is never given back: this is tried once.
+        with suppress(Exception):  # whatever Numba and its libraries may raise
+            _loaded.append(import_module("catclf.features.numba_kernels"))
+    return _loaded[0] if _loaded else None

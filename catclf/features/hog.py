@@ -5,95 +5,101 @@ N. Dalal and B. Triggs, "Histograms of oriented gradients for human detection", 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
-from catclf.features.base import Rows, require_images
+from catclf.features.base import Features, Rows
 from catclf.maths import PIXEL_MAX, Floats, Pixels
+
+if TYPE_CHECKING:
+    from catclf.features.onnx_graph import Graph
 
 BINS = 9  # directions of a gradient, from 0 to 180 degrees
 CELLS = 8  # along each side of the image
 COLOURS = 8  # means of colour along each side
-BLOCK = 2  # cells along each side of a block that is normalised together
+BLOCK = 2  # cells along each side of a block that is normalized together
 CLIP = 0.2
 EPSILON = 1e-5
-_AT_ONCE = 16  # images; bounds the buffers of gradients
 
 
-class HogFeatures:
-    """Gradient histograms of 8x8 cells, normalised in blocks of 2x2 cells, and 8x8 mean colours.
+class HogFeatures(Features):
+    """Gradient histograms of 8x8 cells, normalized in blocks of 2x2 cells, and 8x8 mean colours.
 
     n = 7 * 7 * 2 * 2 * 9 + 8 * 8 * 3 = 1956 for images of any size of at least 16 pixels. With
     ``flip``, the mean over the image and its mirror image.
     """
 
     kind = "hog"
+    _edges = (CELLS - BLOCK + 1) ** 2 * BLOCK**2 * BINS
+    n = _edges + COLOURS**2 * 3
 
     def __init__(self, size: int, flip: bool = True) -> None:
         if size < 2 * CELLS:
             raise SettingsError(
                 f"images of {size}x{size} are too small for hog: {2 * CELLS} pixels are needed"
             )
-        self._size, self._flip = size, flip
-        self.n = (CELLS - BLOCK + 1) ** 2 * BLOCK**2 * BINS + COLOURS**2 * 3
+        super().__init__(size, flip)
 
     @classmethod
-    def restore(cls, settings: dict[str, Any], size: int) -> HogFeatures:
-        """From the settings of a model file. Raises SettingsError."""
-        flip = settings.get("flip")
-        features = cls(size, flip is True)
-        if settings != features.settings:
-            raise SettingsError("hog settings that this catclf does not know")
-        return features
+    def learn(cls, images: Any, seed: int = 0, *, flip: bool = True, **_: Any) -> Self:
+        return cls(int(images.shape[1]), flip)
+
+    @classmethod
+    def restore(cls, settings: dict[str, Any], size: int, read: Any) -> Self:
+        return cls(size, settings["flip"])
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "bins": BINS,
-            "cells": CELLS,
-            "colours": COLOURS,
-            "flip": self._flip,
-        }
+        sizes = {"bins": BINS, "cells": CELLS, "colours": COLOURS}
+        return {"kind": self.kind, "flip": self.flip} | sizes
 
     @property
-    def parts(self) -> dict[str, slice]:
-        edges = self.n - COLOURS**2 * 3
-        return {"edges": slice(0, edges), "colours": slice(edges, self.n)}
+    def groups(self) -> dict[str, slice]:
+        return {"edges": slice(0, self._edges), "colours": slice(self._edges, self.n)}
 
     def name_of(self, number: int) -> str:
-        edges = self.parts["edges"].stop
-        if number >= edges:
-            row, column = divmod((number - edges) // 3, COLOURS)
-            return f"{('red', 'green', 'blue')[(number - edges) % 3]}({row},{column})"
+        if number >= self._edges:
+            place, channel = divmod(number - self._edges, 3)
+            row, column = divmod(place, COLOURS)
+            return f"{('red', 'green', 'blue')[channel]}({row},{column})"
         place, part = divmod(number, BLOCK**2 * BINS)
         row, column = divmod(place, CELLS - BLOCK + 1)
-        degrees = part % BINS * 180 // BINS
-        return f"edge {degrees}°({row},{column}).{part // BINS}"
-
-    def arrays(self) -> dict[str, NDArray[np.float32]]:
-        return {}
+        return f"edge {part % BINS * 180 // BINS}°({row},{column}).{part // BINS}"
 
     def transform(self, images: Pixels) -> Rows:
-        require_images(images, self._size)
+        self.require_images(images)
         rows = np.empty((len(images), self.n), dtype=np.float32)
-        for start in range(0, len(images), _AT_ONCE):
-            block = images[start : start + _AT_ONCE]
+        for start in range(0, len(images), self.block):  # bounds the buffers of gradients
+            block = images[start : start + self.block]
             found = _describe(block)
-            if self._flip:
+            if self.flip:
                 found = (found + _describe(block[:, :, ::-1])) / 2.0
             rows[start : start + len(block)] = found
         return rows
 
+    def to_onnx(self, graph: Graph, images: str) -> str:
+        """In float64, as here.
+
+        A direction needs no arctangent: a gradient turned into the upper half-plane lies beyond
+        the edge at the angle θ where dy cos θ >= dx sin θ. Differences of pixels are whole
+        numbers, none of which is so near an edge that rounding could put it on the other side.
+        """
+        pixels = graph.transpose(graph.cast(images, np.float64), 0, 3, 1, 2)
+        found = _described(graph, pixels, self.size)
+        if self.flip:
+            mirrored = _described(graph, graph.reverse(pixels, 3), self.size)
+            found = graph.add("Mul", graph.add("Add", found, mirrored), graph.constant(0.5))
+        return graph.cast(found, np.float32)
+
 
 def _describe(images: Pixels) -> Floats:
-    """(k, n) float64: block-normalised histograms, then colours."""
+    """(k, n) float64: block-normalized histograms, then colours."""
     k = len(images)
     gradients = oriented_gradients(images, CELLS, CELLS)
-    blocks = normalised_blocks(gradients).reshape(k, -1)
+    blocks = normalized_blocks(gradients).reshape(k, -1)
     colours = cell_means(images.astype(np.float64), COLOURS) / PIXEL_MAX
     return np.concatenate([blocks, colours.reshape(k, -1)], axis=1)
 
@@ -125,10 +131,10 @@ def oriented_gradients(images: Pixels, rows: int, columns: int) -> Floats:
     return sums.reshape(k, rows, columns, BINS) / areas
 
 
-def normalised_blocks(cells: Floats) -> Floats:
+def normalized_blocks(cells: Floats) -> Floats:
     """Blocks (k, r, c, 2, 2, BINS) of neighbouring cells (k, r + 1, c + 1, BINS), "L2-Hys".
 
-    v / sqrt(‖v‖² + ε²), clipped at 0.2, and normalised once more.
+    v / sqrt(‖v‖² + ε²), clipped at 0.2, and normalized once more.
     """
     windows = np.lib.stride_tricks.sliding_window_view(cells, (BLOCK, BLOCK), axis=(1, 2))
     blocks = np.moveaxis(windows, 3, 5).copy()  # (k, r, c, 2, 2, BINS)
@@ -153,3 +159,80 @@ def cell_means(values: Floats, count: int) -> Floats:
 def cell_of(length: int, count: int) -> NDArray[np.int64]:
     """Which of ``count`` equal cells each of ``length`` pixels belongs to."""
     return np.arange(length) * count // length
+
+
+def _described(graph: Graph, pixels: str, size: int) -> str:
+    """Block-normalized histograms, then colours, float64 (N, n)."""
+    votes = _votes(graph, pixels, size)  # (N, BINS, size, size)
+    cells = _cell_means(graph, votes, size, CELLS)
+    blocks = _blocks(graph, graph.transpose(cells, 0, 2, 3, 1))
+    colours = graph.transpose(_cell_means(graph, pixels, size, COLOURS), 0, 2, 3, 1)
+    colours = graph.add("Div", colours, graph.constant(PIXEL_MAX))
+    return graph.add("Concat", blocks, graph.reshape(colours, 0, -1), axis=1)
+
+
+def _votes(graph: Graph, pixels: str, size: int) -> str:
+    """The gradient's length in the bin of its direction, else 0: (N, BINS, size, size)."""
+    down, across = _differences(graph, pixels, 2, size), _differences(graph, pixels, 3, size)
+    squares = graph.add("Add", graph.add("Mul", down, down), graph.add("Mul", across, across))
+    channel = graph.add("ArgMax", squares, axis=1, keepdims=1)  # the first of equals
+    down, across, squares = (
+        graph.add("GatherElements", each, channel, axis=1) for each in (down, across, squares)
+    )
+    length = graph.add("Sqrt", squares)
+    # Turned into the upper half-plane; of the horizontal ones those to the left.
+    zero = graph.constant(0.0)
+    level = graph.add("Equal", down, zero)
+    left = graph.add("And", level, graph.add("Less", across, zero))
+    turned = graph.add("Or", graph.add("Less", down, zero), left)
+    sign = graph.add("Where", turned, graph.constant(-1.0), graph.constant(1.0))
+    angles = (np.arange(1, BINS) * np.pi / BINS).reshape(1, -1, 1, 1)
+    side = graph.add(
+        "Sub",
+        graph.add("Mul", down, graph.constant(np.cos(angles))),
+        graph.add("Mul", across, graph.constant(np.sin(angles))),
+    )
+    beyond = graph.add("GreaterOrEqual", graph.add("Mul", side, sign), zero)
+    beyond = graph.cast(beyond, np.float64)  # (N, BINS - 1, size, size)
+    # Bin k: beyond its lower edge, which for the first all are, and not beyond its upper one.
+    ones = graph.add("Add", graph.add("Mul", length, zero), graph.constant(1.0))
+    lower = graph.add("Concat", ones, beyond, axis=1)
+    upper = graph.add("Concat", beyond, graph.add("Mul", length, zero), axis=1)
+    return graph.add("Mul", graph.add("Sub", lower, upper), length)
+
+
+def _differences(graph: Graph, pixels: str, axis: int, size: int) -> str:
+    """Central differences along an axis of (N, 3, size, size), zero on the edges."""
+    after, before = graph.slice(pixels, axis, 2, size), graph.slice(pixels, axis, 0, size - 2)
+    pads = [0] * 8
+    pads[axis] = pads[4 + axis] = 1
+    return graph.add("Pad", graph.add("Sub", after, before), graph.constant(pads))
+
+
+def _cell_means(graph: Graph, values: str, size: int, count: int) -> str:
+    """The mean over each cell of a grid: (N, channels, count, count)."""
+    # Sums first: those of whole numbers are exact.
+    member = (cell_of(size, count) == np.arange(count)[:, None]).astype(np.float64)
+    areas = np.outer(member.sum(axis=1), member.sum(axis=1))
+    sums = graph.add("MatMul", graph.constant(member), values)
+    sums = graph.add("MatMul", sums, graph.constant(member.T))
+    return graph.add("Div", sums, graph.constant(areas))
+
+
+def _blocks(graph: Graph, cells: str) -> str:
+    """Blocks of 2x2 cells (N, CELLS, CELLS, BINS), "L2-Hys", as (N, numbers)."""
+    steps = CELLS - BLOCK + 1
+    parts = []
+    for i in range(BLOCK):
+        rows = graph.slice(cells, 1, i, i + steps)
+        parts += [graph.slice(rows, 2, j, j + steps) for j in range(BLOCK)]
+    blocks = graph.add("Concat", *parts, axis=3)  # (N, steps, steps, 4 BINS)
+    blocks = _unit(graph, blocks)
+    return graph.reshape(_unit(graph, graph.add("Min", blocks, graph.constant(CLIP))), 0, -1)
+
+
+def _unit(graph: Graph, blocks: str) -> str:
+    squares = graph.sum(graph.add("Mul", blocks, blocks), 3)
+    return graph.add(
+        "Div", blocks, graph.add("Sqrt", graph.add("Add", squares, graph.constant(EPSILON**2)))
+    )

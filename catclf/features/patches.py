@@ -1,302 +1,274 @@
-"""Encoding images with a learned dictionary of small patches.
+"""Two layers of learned patches.
 
-A. Coates, H. Lee and A. Ng, "An analysis of single-layer networks in unsupervised feature
-learning", AISTATS 2011; A. Coates and A. Ng, "The importance of encoding versus training with
-sparse coding and vector quantization", ICML 2011. Different here: images are seen at two scales,
-regions overlap, the dictionary holds the mirror image of each of its atoms, and the pooled numbers
-go through a square root.
+A. Coates and A. Ng, "Learning feature representations with k-means", 2012, section 4: the strengths
+of a first layer's atoms, pooled, are what a second layer's patches are cut from. Different here:
+both layers are symmetric under the mirror, channels between them are principal directions in the
+place of receptive fields, windows are brought to one length, and pooled numbers go through a root.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
-from catclf.features.base import NUMBERS_LIMIT, Read, Rows, require_images
+from catclf.features.base import SHORTEST, Features, Phase, Read, Rows, compiled
+from catclf.features.patch_layers import (
+    HALF,
+    MIDDLE,
+    FirstLayer,
+    Recipe,
+    SecondLayer,
+    boxes,
+    mirror_order,
+    tents,
+)
+from catclf.features.patch_learning import First, Second, learn_first, learn_second
+from catclf.machine import cores
 from catclf.maths import Pixels
+from catclf.parallel import Team, blas_threads
+from catclf.samples import Images
 
-USUAL_SIZE = 64  # larger images are first reduced by a whole factor to about this
-ATOMS_LIMIT = 4096
-WORK_LIMIT = 1 << 24  # numbers held for one image: 64 MB; the usual recipe needs 1 million
-SHORTEST = np.float32(1e-6)  # of a row that is brought to the usual length
-MIDDLE = np.float32(128.0)  # taken from pixels, so that sums of squares keep their digits
+if TYPE_CHECKING:
+    from catclf.features.onnx_graph import Graph
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How patches are cut, encoded and pooled.
-
-    Chosen by cross-validation on the course's training images and on 2000 cats and dogs:
-    ``atoms`` of the dictionary, half of them mirror images of the others; ``patch`` pixels along a
-    side; for each of ``scales`` the factor by which the image is reduced and the step between
-    patches; ``grid`` regions along a side; ``epsilon`` is added to the variance of a patch, and
-    ``threshold`` is taken from the strength of an atom.
-    """
-
-    atoms: int = 400
-    patch: int = 6
-    grid: int = 3
-    scales: tuple[tuple[int, int], ...] = ((1, 2), (2, 1))
-    epsilon: float = 10.0
-    threshold: float = 0.5
-    flip: bool = True
-
-    def __post_init__(self) -> None:
-        whole = (
-            self.atoms,
-            self.patch,
-            self.grid,
-            *(part for pair in self.scales for part in pair),
-        )
-        sound = (
-            all(type(value) is int and value >= 1 for value in whole)
-            and all(len(pair) == 2 and max(pair) <= 64 for pair in self.scales)
-            and self.atoms % 2 == 0
-            and self.atoms <= ATOMS_LIMIT
-            and 2 <= self.patch <= 16
-            and self.grid <= 16
-            and 1 <= len(self.scales) <= 8
-            and all(type(value) is float for value in (self.epsilon, self.threshold))
-            and 1e-6 <= self.epsilon <= 1e6
-            and 0.0 <= self.threshold <= 100.0
-            and type(self.flip) is bool
-            and self.n <= NUMBERS_LIMIT
-        )
-        if not sound:
-            raise SettingsError("patch settings out of bounds")
-
-    @classmethod
-    def for_size(cls, size: int, *, flip: bool = True) -> Recipe:
-        """The recipe for images of a size: its patches show as much of any image."""
-        factor = max(1, size // USUAL_SIZE)
-        return cls(scales=((factor, 2), (2 * factor, 1)), flip=flip)
-
-    @property
-    def numbers(self) -> int:
-        """d, the numbers in a patch."""
-        return self.patch**2 * 3
-
-    @property
-    def n(self) -> int:
-        """Two signs of each atom in each region of each scale; half of it when sides are alike."""
-        return len(self.scales) * self.grid**2 * 2 * self.atoms // (2 if self.flip else 1)
-
-    def require_size(self, size: int) -> None:
-        """Raise SettingsError when a scale leaves too few patches for the regions, or too many."""
-        for reduction, stride in self.scales:
-            steps = (size // reduction - self.patch) // stride + 1
-            if steps < self.grid:
-                least = reduction * (self.patch + (self.grid - 1) * stride)
-                raise SettingsError(
-                    f"images of {size}x{size} are too small for patches: {least} pixels are needed"
-                )
-            if steps**2 * (self.numbers + 1 + 2 * self.atoms) > WORK_LIMIT:
-                raise SettingsError(f"images of {size}x{size} have too many patches")
+COMPILED_AFTER = 1000  # images; compiling takes as long as it saves on so many more
+ENERGY_LIMIT = 1e6
+SCORE_LIMIT = 1e6  # of an atom, some tens in earnest: sixth powers stay finite in float32
 
 
-class PatchFeatures:
-    """The strength of each atom in each region of an image, at each scale.
+class PatchFeatures(Features):
+    """How strongly each atom of the second layer appears in each region of an image."""
 
-    With p a patch (d,) of the reduced image, s = sqrt(variance + ε), C taking the mean from a
-    patch, W the whitening and D the atoms: z = Dᵀ W (C p / s - μ), f = max(±z - t, 0), weighted by
-    a tent over each region, averaged with the mirror image, and its square root; then the whole row
-    is brought to the length √n, so that busy and smooth images weigh alike. All that is linear is
-    one product: filters F = C W D (d, K/2) and offsets c = μ W D, z = Fᵀ p / s - c. The
-    filters of mirrored atoms are the mirrored filters, and are not kept.
-    """
+    kind, default_size, learned, damping = "patches", 128, True, 0.5
+    members = (
+        *("filters", "offsets", "channels", "channel_means"),
+        *("directions", "direction_means", "atoms"),
+    )
 
-    kind = "patches"
-
-    def __init__(
-        self,
-        size: int,
-        recipe: Recipe,
-        filters: NDArray[np.float32],
-        offsets: NDArray[np.float32],
-    ) -> None:
-        """``filters`` float32 (scales, d, K/2) and ``offsets`` (scales, K/2)."""
+    def __init__(self, size: int, recipe: Recipe, first: First, second: Second) -> None:
         recipe.require_size(size)
-        self._size, self.recipe, self.n = size, recipe, recipe.n
-        self._filters, self._offsets = filters, offsets
-        self._encoders = [
-            _Encoder(size, recipe, reduction, stride, filters[i], offsets[i])
-            for i, (reduction, stride) in enumerate(recipe.scales)
-        ]
+        super().__init__(size, recipe.flip)
+        self.recipe, self.n = recipe, recipe.n
+        self._learned = first, second
+        self._first = FirstLayer(size, recipe, *first[:4])
+        self._second = SecondLayer(recipe, *second)
+        self._seen = 0  # images, until compiled loops are used
 
     @classmethod
-    def restore(cls, settings: dict[str, Any], size: int, read: Read) -> PatchFeatures:
+    def learn(
+        cls,
+        images: Images,
+        seed: int,
+        *,
+        flip: bool,
+        workers: int | None,
+        phase: Phase,
+        recipe: Recipe | None = None,
+    ) -> Self:
+        """Both layers, one after the other; the same for any number of workers.
+
+        ``recipe`` (default: the one for so many images of that size) may have few atoms, for tests.
+        """
+        size = int(images.shape[1])
+        recipe = recipe or Recipe.for_images(len(images), size, flip=flip)
+        recipe.require_size(size)
+        team = Team(workers or cores())
+        with blas_threads(1):
+            with phase("learning the first layer") as on_progress:
+                first = learn_first(images, recipe, seed, team, on_progress)
+            with phase("learning the second layer") as on_progress:
+                second = learn_second(images, recipe, first, seed, team, on_progress)
+        return cls(size, recipe, first, second)
+
+    @classmethod
+    def restore(cls, settings: dict[str, Any], size: int, read: Read) -> Self:
         """From a model file: bounds first, then arrays of exactly the shapes they imply."""
-        wanted = {"kind", *asdict(Recipe())}
-        scales = settings.get("scales")
-        if set(settings) != wanted or not isinstance(scales, list):
-            raise SettingsError("patch settings that this catclf does not know")
-        if not all(isinstance(pair, list) and len(pair) == 2 for pair in scales):
-            raise SettingsError("patch settings that this catclf does not know")
-        values = {name: settings[name] for name in wanted - {"kind", "scales"}}
-        try:
-            recipe = Recipe(scales=tuple((pair[0], pair[1]) for pair in scales), **values)
-        except TypeError as error:
-            raise SettingsError("patch settings of a wrong type") from error
+        recipe = Recipe(**{field.name: settings[field.name] for field in fields(Recipe)})
         recipe.require_size(size)
-        count, half = len(recipe.scales), recipe.atoms // 2
-        filters = read("filters", "<f4", (count, recipe.numbers, half))
-        offsets = read("offsets", "<f4", (count, half))
-        return cls(size, recipe, filters, offsets)
+        energy, evens = settings["energy"], (settings["first_even"], settings["second_even"])
+        sound = type(energy) is float and 1e-6 <= energy <= ENERGY_LIMIT
+        for even, most in zip(evens, (recipe.channels, recipe.directions), strict=True):
+            sound = sound and type(even) is int and 0 <= even <= most
+        if not sound:
+            raise SettingsError("patches settings out of bounds")
+        half, c, d = recipe.first_atoms // 2, recipe.channels, recipe.directions
+        shapes = (
+            *((recipe.numbers, half), (half,), (4 * half, c), (c,)),
+            *((recipe.window_numbers, d), (d,), (d, recipe.second_atoms // 2)),
+        )
+        arrays = [read(name, "<f4", shape) for name, shape in zip(cls.members, shapes, strict=True)]
+        first = First(*arrays[:4], even=evens[0])
+        second = Second(energy, arrays[4], arrays[5], evens[1], arrays[6])
+        if _largest_score(recipe, second) > SCORE_LIMIT:
+            raise SettingsError("patches atoms that are too large")
+        return cls(size, recipe, first, second)
 
     @property
     def settings(self) -> dict[str, Any]:
-        recipe = asdict(self.recipe)
-        return {"kind": self.kind} | recipe | {"scales": [list(pair) for pair in recipe["scales"]]}
+        first, second = self._learned
+        learned = {"energy": second.energy, "first_even": first.even, "second_even": second.even}
+        return {"kind": self.kind} | asdict(self.recipe) | learned
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        found: dict[str, Any] = {}
+        for layer in self._learned:
+            found |= layer._asdict()
+        return {name: found[name] for name in self.members}
 
     @property
-    def parts(self) -> dict[str, slice]:
-        names = ("fine", "coarse")
-        count = len(self.recipe.scales)
-        each = self.n // count
+    def groups(self) -> dict[str, slice]:
+        """Regions of the image, row by row."""
+        grid = self.recipe.grid
+        each = self.n // grid**2
         return {
-            names[i] if count == len(names) else f"scale {i + 1}": slice(i * each, (i + 1) * each)
-            for i in range(count)
+            f"region {row},{column}": slice(place * each, (place + 1) * each)
+            for place, (row, column) in enumerate(np.ndindex(grid, grid))
         }
 
     def name_of(self, number: int) -> str:
-        grid = self.recipe.grid
-        scale, row, column, sign, atom = np.unravel_index(
-            number,
-            (
-                len(self.recipe.scales),
-                grid,
-                grid,
-                2,
-                self.n // (2 * grid**2) // len(self.recipe.scales),
-            ),
-        )
-        part = list(self.parts)[int(scale)]
-        return f"{part} atom {atom}{'-' if sign else '+'}({row},{column})"
+        grid, half = self.recipe.grid, self.recipe.second_atoms // 2
+        shape = grid, grid, 2, self.n // (2 * grid**2 * half), half
+        row, column, sign, side, atom = np.unravel_index(number, shape)
+        return f"atom {atom + side * half}{'-' if sign else '+'}({row},{column})"
 
-    def arrays(self) -> dict[str, NDArray[np.float32]]:
-        return {"filters": self._filters, "offsets": self._offsets}
+    @property
+    def filters(self) -> NDArray[np.float32]:
+        """Those of the first layer (p, p, 3, k); no weight belongs to one of them."""
+        p = self.recipe.patch
+        return self._learned[0].filters.reshape(p, p, 3, -1)
 
     def transform(self, images: Pixels) -> Rows:
-        """Rows (k, n), each image by itself."""
-        require_images(images, self._size)
+        self.require_images(images)
         rows = np.empty((len(images), self.n), dtype=np.float32)
-        parts = np.split(rows, len(self._encoders), axis=1)  # views
-        for encoder, part in zip(self._encoders, parts, strict=True):
-            encoder.encode(images, part)
-        lengths = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
-        rows *= np.float32(np.sqrt(self.n)) / np.maximum(lengths, SHORTEST)
+        self._seen += len(images)
+        loops = compiled(self._seen > COMPILED_AFTER)
+        for image, row in zip(images, rows, strict=True):
+            row[...] = self._second.row(self._first.map(image, loops), loops)
         return rows
 
-
-class _Encoder:
-    """One scale: an image to the pooled strengths of its atoms."""
-
-    def __init__(
-        self,
-        size: int,
-        recipe: Recipe,
-        reduction: int,
-        stride: int,
-        filters: NDArray[np.float32],
-        offsets: NDArray[np.float32],
-    ) -> None:
-        self._recipe, self._reduction, self._stride = recipe, reduction, stride
-        self._steps = (size // reduction - recipe.patch) // stride + 1
-        self._pool = tents(self._steps, recipe.grid)
-        mirrored = mirror_filters(filters, recipe.patch)
-        both = np.concatenate([filters, mirrored], axis=1)  # (d, K)
-        # The last row takes the offsets away: patches end in a 1.
-        self._weights = np.vstack([both, -np.tile(offsets, 2)]).astype(np.float32)
-
-    def encode(self, images: Pixels, rows: Rows) -> None:
-        """Fill rows (k, n of this scale)."""
-        recipe, count = self._recipe, self._steps**2
-        patches = np.ones((count, recipe.numbers + 1), dtype=np.float32)
-        Z = np.empty((count, recipe.atoms), dtype=np.float32)
-        strong = np.empty_like(Z)
-        for image, row in zip(images, rows, strict=True):
-            self._cut(image, patches[:, :-1])
-            np.matmul(patches, self._weights, out=Z)  # (count, d+1) @ (d+1, K)
-            pooled = np.stack([self._pooled(Z, strong), self._pooled(Z, strong, negate=True)], 2)
-            if recipe.flip:
-                half = recipe.atoms // 2
-                sides = pooled.reshape(recipe.grid, recipe.grid, 2, 2, half)
-                mirrored = sides[:, ::-1, :, 1]  # what the first half finds in the mirror image
-                pooled = (sides[:, :, :, 0] + mirrored) * np.float32(0.5)
-            np.sqrt(pooled.reshape(-1), out=row)
-
-    def _cut(self, image: Pixels, patches: Rows) -> None:
-        """Fill patches (count, d), each divided by sqrt(variance + ε)."""
-        reduced = reduce(image, self._reduction) - MIDDLE
-        windows = cut(reduced, self._recipe.patch)[:: self._stride, :: self._stride]
-        patches.reshape(windows.shape)[...] = windows
-        patches *= inverse_deviation(patches, self._recipe.epsilon)
-
-    def _pooled(self, Z: Rows, strong: Rows, *, negate: bool = False) -> Rows:
-        """max(±Z - t, 0) weighted over regions: (grid, grid, K)."""
-        threshold = np.float32(self._recipe.threshold)
-        if negate:
-            np.minimum(Z, -threshold, out=strong)
-            np.subtract(-threshold, strong, out=strong)
-        else:
-            np.maximum(Z, threshold, out=strong)
-            strong -= threshold
-        grid, steps = self._pool.shape
-        bands = (self._pool @ strong.reshape(steps, -1)).reshape(grid, steps, -1)
-        return np.asarray(np.matmul(self._pool, bands))  # (grid, steps) @ (grid, steps, K)
+    def to_onnx(self, graph: Graph, images: str) -> str:
+        pixels = graph.transpose(graph.cast(images, np.float32), 0, 3, 1, 2)
+        row = _second(graph, _first(graph, pixels, self), self)
+        return graph.unit_rows(row, np.sqrt(self.n), SHORTEST)
 
 
-def reduce(image: Pixels, factor: int) -> Rows:
-    """The means of factor x factor squares, float32 (size // factor, size // factor, 3)."""
-    size = len(image) // factor
-    margin = (len(image) - size * factor) // 2
-    inner = image[margin : margin + size * factor, margin : margin + size * factor]
-    if factor == 1:
-        return inner.astype(np.float32)
-    squares = inner.reshape(size, factor, size, factor, 3)
-    sums = squares.sum(axis=(1, 3), dtype=np.uint32)
-    return np.asarray(sums / factor**2, dtype=np.float32)
+def _largest_score(recipe: Recipe, second: Second) -> float:
+    """A bound of |z| from lengths: that of a window is at most the square root of its numbers."""
+    directions, means, atoms = (
+        array.astype(np.float64)
+        for array in (second.directions, second.direction_means, second.atoms)
+    )
+    x = np.sqrt(recipe.window_numbers) * np.linalg.norm(directions) + np.linalg.norm(means)
+    return float(x * np.linalg.norm(atoms, axis=0).max())
 
 
-def cut(image: Rows, patch: int) -> NDArray[np.float32]:
-    """Every patch of an image (s, s, 3), a view (s-p+1, s-p+1, p, 3p): rows of p pixels."""
-    s = len(image)
-    lines = image.reshape(s, s * 3)
-    return np.lib.stride_tricks.sliding_window_view(lines, (patch, patch * 3))[:, ::3]
+def _first(graph: Graph, pixels: str, features: PatchFeatures) -> str:
+    """The map (N, C, G, G) of pixels (N, 3, size, size).
 
-
-def inverse_deviation(patches: Rows, epsilon: float) -> Rows:
-    """1 / sqrt(variance + ε) of each of the patches (k, d), as (k, 1)."""
-    d = np.float32(patches.shape[1])
-    means = patches.sum(axis=1) / d
-    variance = np.einsum("ij,ij->i", patches, patches) / d - means * means
-    np.maximum(variance, np.float32(0.0), out=variance)
-    return np.asarray(np.float32(1.0) / np.sqrt(variance + np.float32(epsilon)))[:, None]
-
-
-def mirror_filters(filters: NDArray[np.float32], patch: int) -> NDArray[np.float32]:
-    """Filters (p*p*3, k) with left and right exchanged."""
-    return filters[mirror_order(patch)]
-
-
-def mirror_order(patch: int) -> NDArray[np.int64]:
-    """The order (p*p*3,) in which the numbers of a patch are those of its mirror image."""
-    numbers = np.arange(patch**2 * 3).reshape(patch, patch, 3)
-    return numbers[:, ::-1].reshape(-1)
-
-
-def tents(steps: int, grid: int) -> NDArray[np.float32]:
-    """Weights (grid, steps) of overlapping regions; each row sums to 1.
-
-    A region's weight falls in a straight line from 1 in its middle to 0 in the middles of its
-    neighbours, so that a small shift of the image changes the pooled numbers little.
+    The product of filters with each patch is a convolution of the whole image, divided by the
+    patch's deviation afterwards.
     """
-    width = steps / grid
-    middles = (np.arange(grid) + 0.5) * width
-    distance = np.abs(np.arange(steps) + 0.5 - middles[:, None]) / width
-    weights = np.maximum(1.0 - distance, 0.0)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+    recipe, arrays, size = features.recipe, features.arrays(), features.size
+    factor = recipe.reduction(size)
+    side = size // factor
+    margin = (size - side * factor) // 2
+    if factor > 1:
+        for axis in (2, 3):
+            pixels = graph.slice(pixels, axis, margin, margin + side * factor)
+        pixels = graph.add("AveragePool", pixels, kernel_shape=[factor] * 2, strides=[factor] * 2)
+    pixels = graph.add("Sub", pixels, graph.constant(MIDDLE))
+    both = [arrays["filters"], arrays["filters"][mirror_order(recipe.patch)]]
+    kernels = np.concatenate(both, axis=1).T.reshape(-1, recipe.patch, recipe.patch, 3)
+    z = graph.add(
+        "Conv",
+        pixels,
+        graph.constant(kernels.transpose(0, 3, 1, 2)),
+        strides=[recipe.stride] * 2,
+    )
+    c = graph.constant(np.tile(arrays["offsets"], 2).reshape(1, -1, 1, 1))
+    z = graph.add("Sub", graph.add("Mul", z, _inverse_deviations(graph, pixels, side, recipe)), c)
+    pool = tents(recipe.first_steps(size), recipe.places)
+    signs = []
+    for strong in _rectified(graph, z, recipe.first_threshold):
+        bands = graph.add("MatMul", graph.constant(pool), strong)
+        signs.append(graph.add("MatMul", bands, graph.constant(pool.T)))
+    strengths = graph.add("Sqrt", graph.add("Concat", *signs, axis=1))
+    places = graph.constant(arrays["channels"].T[:, :, None, None])  # a product at each place
+    return graph.add("Conv", strengths, places, graph.constant(-arrays["channel_means"]))
+
+
+def _inverse_deviations(graph: Graph, pixels: str, side: int, recipe: Recipe) -> str:
+    """1 / sqrt(variance + ε) of each patch: float32 (N, 1, steps, steps).
+
+    Sums of patches and of their squares are products with matrices of ones in float64, which holds
+    them exactly.
+    """
+    ones = boxes((side - recipe.patch) // recipe.stride + 1, side, recipe)
+    exact = graph.cast(pixels, np.float64)
+    means = []
+    for each in (exact, graph.add("Mul", exact, exact)):
+        lines = graph.add("MatMul", graph.constant(ones), graph.sum(each, 1))
+        sums = graph.add("MatMul", lines, graph.constant(ones.T))
+        means.append(graph.add("Div", sums, graph.constant(float(recipe.numbers))))
+    mean, square = means
+    variance = graph.add("Sub", square, graph.add("Mul", mean, mean))
+    variance = graph.add("Max", variance, graph.constant(0.0))
+    deviation = graph.add("Sqrt", graph.add("Add", variance, graph.constant(recipe.epsilon)))
+    return graph.cast(graph.add("Reciprocal", deviation), np.float32)
+
+
+def _rectified(graph: Graph, z: str, threshold: float) -> tuple[str, str]:
+    """max(z - t, 0) and max(-z - t, 0)."""
+    t = graph.constant(np.float32(threshold))
+    negative = graph.add("Sub", graph.add("Neg", z), t)
+    return graph.add("Relu", graph.add("Sub", z, t)), graph.add("Relu", negative)
+
+
+def _second(graph: Graph, map_: str, features: PatchFeatures) -> str:
+    """The row (N, n), not yet brought to its length."""
+    recipe, arrays = features.recipe, features.arrays()
+    q, c, windows = recipe.window, recipe.channels, recipe.second_steps**2
+    kernels = arrays["directions"].T.reshape(-1, q, q, c).transpose(0, 3, 1, 2)
+    projected = graph.add("Conv", map_, graph.constant(kernels))
+    projected = graph.add("Mul", projected, _inverse_lengths(graph, map_, features))
+    means = arrays["direction_means"].reshape(1, -1, 1, 1)
+    x = graph.add("Sub", projected, graph.constant(means))  # (N, D, S, S)
+    x = graph.transpose(graph.reshape(x, 0, 0, windows), 0, 2, 1)
+    sides = []
+    for mirrored in (False, True):
+        atoms = arrays["atoms"].copy()
+        if mirrored:
+            atoms[features.settings["second_even"] :] *= -1
+        z = graph.add("MatMul", x, graph.constant(atoms))  # (N, S², k2/2)
+        sides.append([_regions(graph, one, recipe) for one in _rectified(graph, z, 0.0)])
+    signs = []
+    for one, other in zip(*sides, strict=True):
+        if recipe.flip:
+            both = graph.add("Add", one, graph.reverse(other, 2))
+            signs.append(graph.add("Mul", both, graph.constant(HALF)))
+        else:
+            signs.append(graph.add("Concat", one, other, axis=3))
+    row = graph.reshape(graph.add("Concat", *signs, axis=3), 0, -1)
+    return graph.add("Pow", row, graph.constant(np.float32(1 / 6)))
+
+
+def _inverse_lengths(graph: Graph, map_: str, features: PatchFeatures) -> str:
+    """1 / sqrt(mean square + floor) of each window: (N, 1, S, S)."""
+    recipe = features.recipe
+    floor = np.float32(recipe.floor * features.settings["energy"])
+    ones = np.ones((1, 1, recipe.window, recipe.window), np.float32)
+    sums = graph.add("Conv", graph.sum(graph.add("Mul", map_, map_), 1), graph.constant(ones))
+    mean = graph.add("Div", sums, graph.constant(np.float32(recipe.window_numbers)))
+    return graph.add("Reciprocal", graph.add("Sqrt", graph.add("Add", mean, graph.constant(floor))))
+
+
+def _regions(graph: Graph, strong: str, recipe: Recipe) -> str:
+    """Sixth powers (N, S², k) pooled: (N, g, g, k)."""
+    cubes = graph.add("Mul", graph.add("Mul", strong, strong), strong)
+    pool = tents(recipe.second_steps, recipe.grid)
+    found = graph.add("MatMul", graph.constant(np.kron(pool, pool)), graph.add("Mul", cubes, cubes))
+    return graph.reshape(found, 0, recipe.grid, recipe.grid, -1)

@@ -2,48 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from catclf.features.base import Rows, require_images
+from catclf.features.base import Features, Rows
 from catclf.maths import PIXEL_MAX, Pixels
 
+if TYPE_CHECKING:
+    from catclf.features.onnx_graph import Graph
 
-class PixelFeatures:
+
+class PixelFeatures(Features):
     """x = pixels / 255, n = size * size * 3; with ``flip``, the mean with the mirror image.
 
     Weights that descent finds with ``flip`` are symmetric themselves, so that they score an image
     and its mirror image alike without it: the model is one of plain pixels.
     """
 
-    kind = "pixels"
+    kind, flips, kept = "pixels", False, False
 
     def __init__(self, size: int, flip: bool = False) -> None:
-        self._size, self._flip = size, flip
+        super().__init__(size, flip)
         self.n = size * size * 3
+
+    @classmethod
+    def learn(cls, images: Any, seed: int = 0, *, flip: bool = False, **_: Any) -> Self:
+        return cls(int(images.shape[1]), flip)
+
+    @classmethod
+    def restore(cls, settings: dict[str, Any], size: int, read: Any) -> Self:
+        return cls(size, settings["flip"])
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"kind": self.kind, "flip": self._flip}
+        return {"kind": self.kind, "flip": self.flip}
 
     @property
-    def parts(self) -> dict[str, slice]:
+    def groups(self) -> dict[str, slice]:
         return {"pixels": slice(0, self.n)}
 
     def name_of(self, number: int) -> str:
-        row, column = divmod(number // 3, self._size)
+        row, column = divmod(number // 3, self.size)
         return f"{('red', 'green', 'blue')[number % 3]}({row},{column})"
 
-    def arrays(self) -> dict[str, NDArray[np.float32]]:
-        return {}
-
     def transform(self, images: Pixels) -> Rows:
-        require_images(images, self._size)
+        self.require_images(images)
         values = images.astype(np.float32)
-        if self._flip:
+        if self.flip:
             values += images[:, :, ::-1]
         rows = values.reshape(len(images), self.n)
-        rows /= np.float32(PIXEL_MAX * (2 if self._flip else 1))
+        rows /= np.float32(PIXEL_MAX * (2 if self.flip else 1))
         return rows
+
+    def to_onnx(self, graph: Graph, images: str) -> str:
+        """float64, as the model sums pixels; models of pixels know no ``flip``."""
+        pixels = graph.reshape(graph.cast(images, np.float64), 0, -1)
+        return graph.add("Div", pixels, graph.constant(PIXEL_MAX))
