@@ -26,7 +26,7 @@ from catclf.datasets import in_memory as held
 from catclf.datasets.sources import to_dataset
 from catclf.errors import DataError, ImageError, ModelError, SettingsError
 from catclf.features.prepare import Encoded
-from catclf.features.standardize import Standard
+from catclf.features.standardize import Standardizer
 from catclf.images.pool import decode_all
 from catclf.maths import Floats, logit, sigmoid
 from catclf.model import Model
@@ -197,7 +197,7 @@ class PictureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def _fit_rows(self, X: Floats, numbers: NDArray[np.intp]) -> None:
         if self.features != "pixels" or self.flip:
             raise SettingsError("`features` and `flip` are for images, and X are rows of numbers")
-        standard = Standard.of(X)
+        standard = Standardizer.of(X)
         rows = ((X - standard.mean) * standard.factor).astype(np.float32)
         settings = replace(
             self._settings(),

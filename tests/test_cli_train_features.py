@@ -25,7 +25,7 @@ def lines(text: str) -> dict[str, str]:
     return {line[:15].strip(): line[16:].strip() for line in text.splitlines()}
 
 
-@pytest.mark.parametrize("kind", ["hog", "patches", "stacked"])
+@pytest.mark.parametrize("kind", ["hog", "patches"])
 def test_every_command_takes_a_model_of_features(run: Run, data: Path, kind: str) -> None:
     trained = run("train", "--data", data, "--features", kind)
     assert trained.code == 0, trained.stderr
@@ -61,7 +61,7 @@ def test_every_command_takes_a_model_of_features(run: Run, data: Path, kind: str
     assert kind in (data.parent / "report.html").read_text()
 
 
-@pytest.mark.parametrize("kind", ["hog", "patches", "stacked"])
+@pytest.mark.parametrize("kind", ["hog", "patches"])
 def test_workers_and_cache_change_no_byte(run: Run, data: Path, kind: str) -> None:
     found = set()
     for name, more in {
@@ -74,7 +74,7 @@ def test_workers_and_cache_change_no_byte(run: Run, data: Path, kind: str) -> No
         assert (result.code, result.stdout, result.stderr) == (0, "", "")
         found.add((data.parent / name).read_bytes())
     assert len(found) == 1
-    if kind == "stacked":  # its learning takes the longest, and is tested with other seeds alone
+    if kind == "patches":  # its learning takes the longest, and is tested with other seeds alone
         return
     assert run("train", "--data", data, "--features", kind, "--seed", "1", "-q").code == 0
     assert ((data.parent / "model.npz").read_bytes() in found) is False
@@ -140,7 +140,7 @@ def test_a_plain_model_says_nothing_of_features(run: Run, data: Path) -> None:
     ("options", "message"),
     [
         (["--features", "hog", "--size", "8"], "16 pixels are needed"),
-        (["--features", "patches", "--size", "15"], "16 pixels are needed"),
+        (["--features", "patches", "--size", "15"], "20 pixels are needed"),
         (["--cache", "rows"], "--cache keeps features"),
         (["--l2", "much"], "--l2 much: is neither a number nor auto"),
         (["--l2", "-1"], "--l2 -1 is not a number of at least 0"),
@@ -191,7 +191,7 @@ def test_images_of_atoms(run: Run, data: Path) -> None:
     assert run("train", "--data", data, "--features", "patches", "-q").code == 0
     assert run("inspect", "model.npz", "--image", "atoms.png").code == 0
     with Image.open(data.parent / "atoms.png") as image:
-        assert image.size == (174 * 4, 114 * 4)
+        assert image.size == ((16 * 7 - 1) * 6, (8 * 7 - 1) * 6)
     assert run("train", "--data", data, "--features", "hog", "-q").code == 0
     refused = run("inspect", "model.npz", "--image", "b.png")
     assert (refused.code, refused.stderr.count("\n")) == (2, 1)
@@ -205,7 +205,7 @@ def test_patches_on_the_course_data(run: Run, course: tuple[Path, Path], tmp_pat
     assert result.code == 0, result.stderr
     model = catclf.load(tmp_path / "model.npz")
     chosen = Counts(**model.training.settings["chosen"]["counts"])
-    assert chosen.accuracy >= 0.88
+    assert chosen.accuracy >= 0.9
     assert model.training.test is not None
     assert model.training.test.accuracy >= 0.9
-    assert (tmp_path / "model.npz").stat().st_size < 250_000
+    assert (tmp_path / "model.npz").stat().st_size < 4_300_000

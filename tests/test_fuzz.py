@@ -26,8 +26,8 @@ from PIL import Image
 
 import catclf
 from catclf.features.network.embedding import NetworkFeatures
-from catclf.features.stacked import learn_stacked
-from catclf.features.stacked_recipe import Recipe
+from catclf.features.patch_layers import Recipe
+from catclf.features.patches import PatchFeatures
 from catclf.images.preprocess import Preprocess
 
 TIMES = int(os.environ.get("CATCLF_FUZZ", "1"))
@@ -285,29 +285,29 @@ def check(
     assert codes[2] > codes.total() / 10
 
 
-def stacked_model() -> catclf.Model:
+def patches_model() -> catclf.Model:
     """A small model of two layers of patches."""
     rng = np.random.default_rng(3)
     recipe = Recipe(first_atoms=8, patch=4, places=7, channels=6, directions=10, second_atoms=12)
     images = rng.integers(0, 256, (6, 24, 24, 3), dtype=np.uint8)
-    features = learn_stacked(images, recipe, 0, workers=1)
+    features = PatchFeatures.learn(images, workers=1, recipe=recipe)
     w = rng.normal(size=(features.n, 1))
     return catclf.Model(w, 0.5, Preprocess(24), features=features)
 
 
 @pytest.mark.parametrize("mended", [False, True])
-@pytest.mark.parametrize("kind", ["pixels", "stacked"])
+@pytest.mark.parametrize("kind", ["pixels", "patches"])
 def test_damaged_models_are_refused_or_score_as_before(
     workshop: Path, tmp_path: Path, kind: str, mended: bool, tell: Tell
 ) -> None:
     """With new checksums a model may be another one, with other scores, but never half of one."""
     calls, image = [], str(workshop / "good.png")
     source = workshop / "model.npz"
-    if kind == "stacked":
+    if kind == "patches":
         source = tmp_path / "model.npz"
-        catclf.save(stacked_model(), source)
+        catclf.save(patches_model(), source)
     original = source.read_bytes()
-    count = {"pixels": 200, "stacked": 80}[kind] * TIMES
+    count = {"pixels": 200, "patches": 80}[kind] * TIMES
     for i, content in enumerate(mutants([original], count, seed=7)):
         (tmp_path / f"{i}.npz").write_bytes(mend_zip(content) if mended else content)
         command = [["predict", image, "-m"], ["inspect", "--format", "json"], ["inspect"]][i % 3]

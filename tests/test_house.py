@@ -35,7 +35,7 @@ DOORS = {
     "h5py": "datasets/hdf5*.py",
     "llvmlite": "features/*kernels.py",
     "numba": "features/*kernels.py objective/*kernels.py training/*kernels.py",
-    "onnx": "export/graph.py export/onnx*.py",
+    "onnx": "features/onnx*.py",
     "PIL": "images/decode.py images/png.py images/tones.py",
     "pillow_heif": "images/decode.py",
     "pyarrow": "storage/parquet.py",

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from catclf.errors import SettingsError
 from catclf.features.cache import open_cache, write_cache
-from catclf.features.standardize import Standard, StandardRows
+from catclf.features.standardize import StandardizedRows, Standardizer
 from catclf.maths import cost_and_gradient, losses_and_errors
 from catclf.objective import FactorProblem, GramProblem, Point, StreamProblem
 from catclf.objective.gram import float_gram
@@ -94,8 +94,8 @@ def test_rows_in_a_file_train_as_those_in_memory(
     write_cache(tmp_path / "rows", "k", 400, 30, iter([data.images]))
     kept = open_cache(tmp_path / "rows", "k", 400, 30)
     assert kept is not None
-    standard = Standard.of(kept)
-    in_file = Labels(StandardRows(kept, standard), data.Y)
+    standard = Standardizer.of(kept)
+    in_file = Labels(StandardizedRows(kept, standard), data.Y)
     in_memory = Labels(standard.apply(data.images.copy()), data.Y)
     settings = Settings(learning_rate=1.0, iterations=20, **options)  # type: ignore[arg-type]
     first, second = solve(in_file, settings), solve(in_memory, settings)

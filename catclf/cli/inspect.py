@@ -26,8 +26,8 @@ def inspect(
         option(
             "--image",
             help="Write the weights as PNG here: all channels together, then red, green and "
-            "blue; orange speaks for the positive class, blue against it. Of patches, the atoms, "
-            "from those that speak for the positive class to those against.",
+            "blue; orange speaks for the positive class, blue against it. Of patches, the "
+            "filters of the first layer.",
             metavar="FILE",
             group=OUTPUT,
         ),

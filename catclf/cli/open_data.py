@@ -31,11 +31,11 @@ def reading_with_progress(
     ``features`` decide the default size of image files; ``more`` are fields of ``Reading``.
     """
     from catclf.datasets import Reading
-    from catclf.features.base import DEFAULT_SIZES
+    from catclf.features import class_of
     from catclf.storage.location import showing
     from catclf.terminal.progress import counting, phases
 
-    size = DEFAULT_SIZES.get(features, Reading.default_size)
+    size = class_of(features).default_size
     with showing(phases(quiet)), counting("reading images", quiet) as on_progress:
         yield replace(reading_of(ctx), on_progress=on_progress, default_size=size, **more)
 

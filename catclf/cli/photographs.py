@@ -18,17 +18,17 @@ def encoder_for_training(settings: Settings, workers: int | None) -> EncoderOf |
     With --cache they are only decoded, to know whether it holds their features. Raises
     SettingsError where the network's weights are not installed, before anything is read.
     """
-    if settings.features != "network":
-        return None
-    from catclf.features.network.embedding import NetworkFeatures
-    from catclf.features.network.pretrained import pretrained
+    from catclf.features import class_of
 
-    pretrained()
+    made = class_of(settings.features)
+    if not made.streams:
+        return None
+    made.of_size(made.default_size, settings.mirrors)  # the weights are there, or it is said now
 
     def encoder(size: int) -> StreamEncoder | None:
         if settings.cache is not None:
             return None
-        return _encoder(NetworkFeatures.pretrained(size, settings.mirrors), workers)
+        return _encoder(made.of_size(size, settings.mirrors), workers)
 
     return encoder
 
@@ -36,7 +36,7 @@ def encoder_for_training(settings: Settings, workers: int | None) -> EncoderOf |
 def encoder_of(model: Model, encodes: bool) -> EncoderOf | None:
     """The same for the photographs of a trained model; they are only decoded unless ``encodes``."""
     features = model.features
-    if features is None or features.kind != "network":
+    if features is None or not features.streams:
         return None
     return lambda size: _encoder(features, None) if encodes else None
 

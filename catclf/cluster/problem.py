@@ -17,9 +17,8 @@ from catclf.errors import ClusterError, SettingsError
 from catclf.features import learn
 from catclf.features.base import Phase, silent
 from catclf.features.cache import key_of
-from catclf.features.pixels import PixelFeatures
 from catclf.features.prepare import Encoded, Encoder, Sourced
-from catclf.features.standardize import DAMPING, Standard
+from catclf.features.standardize import Standardizer
 from catclf.maths import Floats
 from catclf.maths.metrics import Counts
 from catclf.maths.reduction import TreeSum, balanced, part_length
@@ -72,12 +71,12 @@ class Cluster:
         with phase("encoding images") as on_progress:
             kept.make()
             on_progress(source.m, source.m)
-        if isinstance(features, PixelFeatures):
-            standard = Standard.identity(features.n)
+        if not features.kept:
+            standard = Standardizer.identity(features.n)
         else:
             mean = kept.total(work.moments) / source.m
             squares = kept.total(work.moments, mean)
-            standard = Standard.of_sums(mean, squares, source.m, DAMPING.get(kind, 0.0))
+            standard = Standardizer.of_sums(mean, squares, source.m, features.damping)
         kept.standardise(standard)
         rows: Any = KeptRows(kept, (source.m, features.n))
         return Encoder(features, standard, workers), Encoded(rows, data.Y, data.source, key)
@@ -130,7 +129,7 @@ class Partitions:
     def __init__(self, engine: Engine, source: work.Source, learned: Learned | None = None) -> None:
         self.source = source
         self._engine, self._learned = engine, learned
-        self._standard: Standard | None = None
+        self._standard: Standardizer | None = None
         self._probe, self._futures, self._shown = "", list[Any](), list[str]()
         self._workers, self._looked = 0, 0.0
 
@@ -158,7 +157,7 @@ class Partitions:
         if self._standard is not None:
             self.standardise(self._standard)
 
-    def standardise(self, standard: Standard) -> None:
+    def standardise(self, standard: Standardizer) -> None:
         """Have the rows brought to one scale from now on."""
         self._standard = standard
         tasks = [(future, standard) for future in self._futures]

@@ -13,7 +13,6 @@ from catclf.features import Features, restore
 from catclf.features.base import Read
 from catclf.features.cache import FileRows, open_cache, write_cache
 from catclf.features.encoding import encoded
-from catclf.features.pixels import PixelFeatures
 from catclf.samples import Images
 
 
@@ -39,8 +38,6 @@ class Learned:
         return self._made[0]
 
     def _restored(self) -> Features:
-        if self.settings["kind"] == PixelFeatures.kind:
-            return PixelFeatures(self.size, self.settings["flip"])
         read: Read = lambda name, dtype, shape: self.arrays[name]  # noqa: E731  checked when learned
         return restore(self.settings, self.size, read)
 

@@ -20,8 +20,8 @@ from catclf.datasets.manifest import load
 from catclf.datasets.packed import PackedRows
 from catclf.errors import DataError
 from catclf.features.standardize import (
-    Standard,
-    StandardRows,
+    StandardizedRows,
+    Standardizer,
     parts_of_rows,
     sum_of_rows,
     sum_of_squares,
@@ -74,7 +74,7 @@ class Partition:
     start: int
     stop: int
     learned: Learned | None = None
-    standard: Standard | None = None
+    standard: Standardizer | None = None
 
     def runs(self, length: int) -> Iterator[Run]:
         """The subtrees that it consists of, where parts have ``length`` images."""
@@ -95,7 +95,7 @@ class Partition:
             return pixels
         name = f"{self.source.key} {self.start} {self.stop}"
         made = rows.of_images(name, self.learned, pixels, self.source.threads or cores())
-        return made if self.standard is None else StandardRows(made, self.standard)
+        return made if self.standard is None else StandardizedRows(made, self.standard)
 
     def labels(self) -> Floats:
         """Y (1, k)."""
@@ -162,7 +162,7 @@ def hold(source: Source, start: int, stop: int, learned: Learned | None = None) 
     return partition
 
 
-def standardised(partition: Partition, standard: Standard) -> Partition:
+def standardised(partition: Partition, standard: Standardizer) -> Partition:
     """The same with its rows brought to one scale as they are read."""
     return replace(partition, standard=standard)
 

@@ -86,7 +86,7 @@ class Explanation:
                 name: math.fsum(self.evidence[c::3].tolist()) for c, name in enumerate(CHANNELS)
             }
         return {
-            name: math.fsum(self.evidence[part].tolist()) for name, part in features.parts.items()
+            name: math.fsum(self.evidence[part].tolist()) for name, part in features.groups.items()
         }
 
     @property

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catclf.export.graph import Graph
+from catclf.features.onnx_graph import Graph
+from catclf.features.pixels import PixelFeatures
 from catclf.images.preprocess import Preprocess
-from catclf.maths import PIXEL_MAX
 from catclf.model import Model
 from catclf.version import __version__
-
-if TYPE_CHECKING:
-    from catclf.features.base import Features
 
 IMAGES = "images"
 
@@ -28,12 +24,10 @@ def to_onnx(model: Model) -> bytes:
     threshold, preprocessing and fingerprint. Raises SettingsError where onnx is not installed.
     """
     graph, size = Graph(), model.preprocess.size
-    if model.features is None:
-        pixels = graph.cast(IMAGES, np.float64)
-        rows, w = graph.reshape(pixels, 0, -1), model.w / PIXEL_MAX
-    else:
-        rows, w = graph.cast(_rows(graph, model.features, size), np.float64), model.w
-    Z = graph.add("Add", graph.add("MatMul", rows, graph.constant(w)), graph.constant(model.b))
+    features = model.features or PixelFeatures(size)
+    rows = graph.cast(features.to_onnx(graph, IMAGES), np.float64)
+    products = graph.add("MatMul", rows, graph.constant(model.w))
+    Z = graph.add("Add", products, graph.constant(model.b))
     z = graph.add("Reshape", Z, graph.constant([-1]), name="z")
     graph.add("Sigmoid", z, name="probability")
     positive = graph.cast(graph.add("Greater", z, graph.constant(model.boundary)), np.int64)
@@ -46,27 +40,9 @@ def to_onnx(model: Model) -> bytes:
     )
 
 
-def _rows(graph: Graph, features: Features, size: int) -> str:
-    """The name of rows float32 (N, n) of the images."""
-    from catclf.export import hog, network, patches, stacked
-    from catclf.features.hog import HogFeatures
-    from catclf.features.network.embedding import NetworkFeatures
-    from catclf.features.patches import PatchFeatures
-    from catclf.features.stacked import StackedFeatures
-
-    if isinstance(features, HogFeatures):
-        return hog.rows(graph, IMAGES, features, size)
-    if isinstance(features, PatchFeatures):
-        return patches.rows(graph, IMAGES, features, size)
-    if isinstance(features, StackedFeatures):
-        return stacked.rows(graph, IMAGES, features, size)
-    assert isinstance(features, NetworkFeatures), "these are all kinds that a file may hold"
-    return network.rows(graph, IMAGES, features, size)
-
-
 def facts_of(model: Model) -> dict[str, str]:
     """What the file says of the model beside the graph, as text or JSON."""
-    settings = model.features.settings if model.features else {"kind": "pixels"}
+    settings = model.features.settings if model.features else {"kind": PixelFeatures.kind}
     return {
         "catclf": __version__,
         "classes": json.dumps(list(model.classes)),

@@ -62,6 +62,8 @@ class Features(ABC):
     n: int  # numbers in a row
 
     def __init__(self, size: int, flip: bool) -> None:
+        if type(flip) is not bool:
+            raise SettingsError(f"{self.kind} settings of a wrong type")
         self.size, self.flip = size, flip
 
     @classmethod
@@ -70,6 +72,12 @@ class Features(ABC):
         cls, images: Images, seed: int, *, flip: bool, workers: int | None, phase: Phase
     ) -> Self:
         """From images uint8 (m, size, size, 3) without their labels. Raises SettingsError."""
+
+    @classmethod
+    def of_size(cls, size: int, flip: bool) -> Self:
+        """Without images, for kinds that learn nothing from them. Raises what ``learn`` raises."""
+        nothing = np.empty((0, size, size, 3), np.uint8)
+        return cls.learn(nothing, 0, flip=flip, workers=None, phase=silent)
 
     @classmethod
     @abstractmethod
@@ -104,11 +112,6 @@ class Features(ABC):
     @abstractmethod
     def to_onnx(self, graph: Graph, images: str) -> str:
         """The name of rows float32 (N, n) of images uint8 (N, size, size, 3), in a graph."""
-
-    @property
-    def filters(self) -> NDArray[np.float32] | None:
-        """Learned filters (p, p, 3, k) that people can look at, or None."""
-        return None
 
     def require_images(self, images: Pixels) -> None:
         """Raise ShapeError unless images are uint8 (k, size, size, 3)."""

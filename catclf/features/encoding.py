@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from catclf.samples import Images
 
 Item = TypeVar("Item")
-BLOCK = 16  # images that a worker encodes at a time
 
 
 def encode(
@@ -42,7 +41,7 @@ def encoded(
     on_progress: OnProgress | None = None,
 ) -> Iterator[Rows]:
     """Blocks of rows in order, a few of them ahead; the same for any number of workers."""
-    m, done, length = len(images), 0, _block_of(features)
+    m, done, length = len(images), 0, features.block
     starts = range(0, m, length)
     made = _rows_made(features, images)
 
@@ -69,7 +68,7 @@ class StreamEncoder:
 
     def encode_blocks(self, blocks: Iterable[Pixels]) -> Iterator[Rows]:
         """Rows of blocks of images, which are drawn in the calling thread, a few ahead."""
-        length = _block_of(self.features)
+        length = self.features.block
         small = (
             block[start : start + length]
             for block in blocks
@@ -92,11 +91,6 @@ def _in_order(
             yield from map(function, items)
         else:
             yield from Team(count).in_order(function, items, ahead=2)
-
-
-def _block_of(features: Features) -> int:
-    """How many images a thread encodes at a time; features that take long say fewer."""
-    return getattr(features, "block", BLOCK)
 
 
 def _rows_made(features: Features, images: Images) -> Rows | None:

@@ -211,7 +211,7 @@ class FirstLayer:
         )
         found = np.stack([absolutes + sums, absolutes - sums], axis=-2)
         found *= HALF
-        return np.sqrt(np.maximum(found, ZERO, out=found))
+        return np.asarray(np.sqrt(np.maximum(found, ZERO, out=found)))
 
     def _cut(
         self, pixels: Rows, inverse: Rows, start: int, P: Rows, kernels: ModuleType | None
@@ -270,9 +270,9 @@ class SecondLayer:
         pooled = np.empty((grid**2, 2, 1 if recipe.flip else 2, half), np.float32)
         for start in range(0, half, ATOMS):
             atoms = slice(start, min(start + ATOMS, half))
-            E = x[:, : self._even] @ self._atoms[: self._even, atoms]
-            O = x[:, self._even :] @ self._atoms[self._even :, atoms]  # noqa: E741
-            powers = [self._pool @ one for one in sixth_powers(E, O, kernels)]
+            E = _product(x[:, : self._even], self._atoms[: self._even, atoms])
+            O = _product(x[:, self._even :], self._atoms[self._even :, atoms])  # noqa: E741
+            powers = [_product(self._pool, one) for one in sixth_powers(E, O, kernels)]
             plain, mirrored = np.stack(powers[:2], axis=1), np.stack(powers[2:], axis=1)
             if recipe.flip:  # what the mirror image has in the region across
                 across = mirrored.reshape(grid, grid, -1)[:, ::-1].reshape(mirrored.shape)
@@ -284,10 +284,14 @@ class SecondLayer:
         return np.asarray(row)
 
 
+def _product(A: Rows, B: Rows) -> Rows:
+    return np.asarray(A @ B, np.float32)
+
+
 def shrink(Z: Rows, threshold: float, kernels: ModuleType | None = None) -> Rows:
     """Z := sign(Z) max(|Z| - t, 0), in place; the result is |Z| of that."""
     t = np.float32(threshold)
-    if kernels:
+    if kernels and Z.size % kernels.LANES == 0:
         absolute = np.empty_like(Z)
         kernels.shrink(Z.reshape(-1), t, absolute.reshape(-1))
         return absolute
@@ -297,7 +301,7 @@ def shrink(Z: Rows, threshold: float, kernels: ModuleType | None = None) -> Rows
 
 def sixth_powers(E: Rows, O: Rows, kernels: ModuleType | None = None) -> list[Rows]:  # noqa: E741
     """max(±Z, 0)⁶ for Z = E + O, and for E - O: four arrays."""
-    if kernels:
+    if kernels and E.size % kernels.LANES == 0:
         found = [np.empty_like(E) for _ in range(4)]
         kernels.sixth_powers(E.reshape(-1), O.reshape(-1), *(one.reshape(-1) for one in found))
         return found

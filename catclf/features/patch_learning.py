@@ -75,6 +75,10 @@ class Mirror(NamedTuple):
     order: NDArray[np.int64]
     signs: NDArray[np.float32]
 
+    def __call__(self, x: Rows) -> Rows:
+        """The mirror images of vectors (k, d)."""
+        return np.asarray(x[:, self.order] * self.signs)
+
 
 class Basis(NamedTuple):
     """Orthonormal directions V (d, count), the ``even`` even ones first, and their variances."""
@@ -179,7 +183,7 @@ def _windows(
         first = (done - 1) * each
         windows[first : done * each] = rows
         odd = windows[first + 1 - first % 2 : done * each : 2]
-        odd[:] = odd[:, mirror.order] * mirror.signs
+        odd[:] = mirror(odd)
         on_progress(done)
     return windows
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
-from catclf.features.base import SHORTEST, Features, Phase, Read, Rows, compiled
+from catclf.features.base import SHORTEST, Features, Phase, Read, Rows, compiled, silent
 from catclf.features.patch_layers import (
     HALF,
     MIDDLE,
@@ -62,11 +62,11 @@ class PatchFeatures(Features):
     def learn(
         cls,
         images: Images,
-        seed: int,
+        seed: int = 0,
         *,
-        flip: bool,
-        workers: int | None,
-        phase: Phase,
+        flip: bool = True,
+        workers: int | None = None,
+        phase: Phase = silent,
         recipe: Recipe | None = None,
     ) -> Self:
         """Both layers, one after the other; the same for any number of workers.
@@ -101,7 +101,7 @@ class PatchFeatures(Features):
             *((recipe.window_numbers, d), (d,), (d, recipe.second_atoms // 2)),
         )
         arrays = [read(name, "<f4", shape) for name, shape in zip(cls.members, shapes, strict=True)]
-        first = First(*arrays[:4], even=evens[0])
+        first = First(arrays[0], arrays[1], arrays[2], arrays[3], evens[0])
         second = Second(energy, arrays[4], arrays[5], evens[1], arrays[6])
         if _largest_score(recipe, second) > SCORE_LIMIT:
             raise SettingsError("patches atoms that are too large")
@@ -134,12 +134,6 @@ class PatchFeatures(Features):
         shape = grid, grid, 2, self.n // (2 * grid**2 * half), half
         row, column, sign, side, atom = np.unravel_index(number, shape)
         return f"atom {atom + side * half}{'-' if sign else '+'}({row},{column})"
-
-    @property
-    def filters(self) -> NDArray[np.float32]:
-        """Those of the first layer (p, p, 3, k); no weight belongs to one of them."""
-        p = self.recipe.patch
-        return self._learned[0].filters.reshape(p, p, 3, -1)
 
     def transform(self, images: Pixels) -> Rows:
         self.require_images(images)

@@ -10,12 +10,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.features import learn
-from catclf.features.base import LEARNED_KINDS, Features, Phase, silent
+from catclf.features.base import Features, Phase, class_of, learn, silent
 from catclf.features.cache import key_of, open_cache, write_cache
 from catclf.features.encoding import encode, encoded
-from catclf.features.pixels import PixelFeatures
-from catclf.features.standardize import DAMPING, Standard, StandardRows
+from catclf.features.standardize import StandardizedRows, Standardizer
 from catclf.machine import require_memory
 from catclf.maths import Floats
 from catclf.samples import Images, Labelled, take
@@ -47,7 +45,7 @@ class Encoder:
     """Features that have been learned, and how their rows are standardised."""
 
     features: Features
-    standard: Standard
+    standard: Standardizer
     workers: int | None = None
 
     def encode(self, data: Sourced, phase: Phase | None = None) -> Encoded:
@@ -63,7 +61,7 @@ class Encoder:
     @property
     def of_model(self) -> Features | None:
         """The features a model must keep; None for pixels, which weights alone are enough for."""
-        return None if isinstance(self.features, PixelFeatures) else self.features
+        return self.features if self.features.kept else None
 
 
 def prepare(
@@ -84,12 +82,13 @@ def prepare(
     features = learn(kind, data.images, seed, flip=flip, workers=workers, phase=phase)
     key = key_of(features, data.fingerprint)
     rows = _rows(features, data.images, key, workers, cache, phase)
-    if isinstance(features, PixelFeatures):
-        standard = Standard.identity(features.n)  # as pixels are without flips
-    else:
-        standard = Standard.of(rows, DAMPING.get(kind, 0.0))
+    # Pixels stay as they are without flips.
+    kept, n = features.kept, features.n
+    standard = Standardizer.of(rows, features.damping) if kept else Standardizer.identity(n)
     ready: Images
-    ready = standard.apply(rows) if isinstance(rows, np.ndarray) else StandardRows(rows, standard)
+    ready = (
+        standard.apply(rows) if isinstance(rows, np.ndarray) else StandardizedRows(rows, standard)
+    )
     return Encoder(features, standard, workers), Encoded(ready, data.Y, data.source, key)
 
 
@@ -107,14 +106,14 @@ def prepare_folds(
 
     ``held`` (k, m) tells which images each of k divisions holds out. Raises as ``prepare`` does.
     """
-    phase, rows = phase or silent, np.empty((0, 0), np.float32)
+    phase, rows, made = phase or silent, np.empty((0, 0), np.float32), class_of(kind)
     for out in held:
-        if kind in LEARNED_KINDS or not len(rows):
+        if made.learned or not len(rows):
             images = take(data.images, np.flatnonzero(~out))
             features = learn(kind, images, seed, flip=flip, workers=workers, phase=phase)
             rows = np.asarray(_rows(features, data.images, "", workers, None, phase))
-        standard = Standard.of(rows[~out], DAMPING.get(kind, 0.0))
-        ready = standard.apply(rows if kind in LEARNED_KINDS else rows.copy())
+        standard = Standardizer.of(rows[~out], made.damping)
+        ready = standard.apply(rows if made.learned else rows.copy())
         yield Encoded(ready, data.Y, data.source, "")
 
 

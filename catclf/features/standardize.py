@@ -14,25 +14,24 @@ from catclf.maths.reduction import Run, TreeSum, aligned_runs, part_length
 from catclf.samples import Images, cut
 
 _STATISTICS = 128  # rows summed at a time
-# For two layers of patches: 0.5 points on cats and dogs. It makes no difference for other kinds.
-DAMPING = {"stacked": 0.5}
 SPREAD = 0.01  # added to deviations: numbers that hardly vary are not blown up
 
 
 @dataclass(frozen=True)
-class Standard:
+class Standardizer:
     """An affine map of rows: (x - mean) * factor, with mean and factor float32 (n,).
 
     factor = c / (deviation + damping * mean deviation + 0.01), with c such that a row's squared
     length is about 1 on average, and the same learning rates and penalties suit every kind of
-    features. With damping, numbers that vary little keep less weight than the others.
+    features. With damping, numbers that vary little keep less weight than the others: worth 0.5
+    points for patches on cats and dogs, and nothing for other kinds.
     """
 
     mean: Rows
     factor: Rows
 
     @classmethod
-    def of(cls, rows: Images, damping: float = 0.0) -> Standard:
+    def of(cls, rows: Images, damping: float = 0.0) -> Standardizer:
         """Mean and deviation of rows (m, n), summed in float64. Raises DataError unless finite."""
         m, length = len(rows), parts_of_rows(len(rows))
         (whole,) = aligned_runs(0, -(-m // length), -(-m // length))
@@ -40,7 +39,7 @@ class Standard:
         return cls.of_sums(mean, sum_of_squares(rows, whole, length, mean), m, damping)
 
     @classmethod
-    def of_sums(cls, mean: Floats, squares: Floats, m: int, damping: float = 0.0) -> Standard:
+    def of_sums(cls, mean: Floats, squares: Floats, m: int, damping: float = 0.0) -> Standardizer:
         """From the mean (n,) of m rows and the sum of squared distances from it (n,).
 
         Raises DataError unless they are finite.
@@ -53,7 +52,7 @@ class Standard:
         return cls(mean.astype(np.float32), factor.astype(np.float32))
 
     @classmethod
-    def identity(cls, n: int) -> Standard:
+    def identity(cls, n: int) -> Standardizer:
         """The map that changes nothing."""
         return cls(np.zeros(n, np.float32), np.ones(n, np.float32))
 
@@ -101,10 +100,10 @@ def _summed(rows: Images, run: Run, length: int, of_block: Callable[[Rows], Floa
     return tree.total()
 
 
-class StandardRows:
+class StandardizedRows:
     """Rows that are standardised each time they are read, for those too many to keep in memory."""
 
-    def __init__(self, rows: Images, standard: Standard) -> None:
+    def __init__(self, rows: Images, standard: Standardizer) -> None:
         self._rows, self._standard = rows, standard
         self.shape = tuple(rows.shape)
         self.dtype = np.dtype(np.float32)

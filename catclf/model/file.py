@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 FORMAT = "catclf-model"
 # A file has the lowest version that can hold its model; long validation curves need the newest.
 VERSION = 3
-VERSIONS = {"pixels": 1, "hog": 2, "patches": 2, "stacked": 3, "network": 3}
+VERSIONS = {"pixels": 1, "hog": 2, "patches": 3, "network": 3}
 FILE_LIMIT = 64 * 1024 * 1024  # bytes; a model of 1024x1024 images has 25 MB of weights
 SIZE_LIMIT = 1024  # pixels
 META_LIMIT = 1024 * 1024  # characters
@@ -46,8 +46,7 @@ MEMBERS = ("w", "b", *CURVE, "meta")
 LEARNED: dict[str, dict[str, str]] = {
     "pixels": {},
     "hog": {},
-    "patches": {"filters": "<f4", "offsets": "<f4"},
-    "stacked": {
+    "patches": {
         "filters": "<f4",
         "offsets": "<f4",
         "channels": "<f4",

@@ -113,7 +113,7 @@ def _each(
 
 def _parts(batches: Iterable[list[Outcome]], model: Model) -> Iterator[list[Outcome]]:
     """Lists that are soon scored: where that takes long, many images would wait for the last."""
-    slow = model.features is not None and model.features.kind == "network"
+    slow = model.features is not None and model.features.streams
     for batch in batches:
         length = SLOW_AT_ONCE if slow else max(1, len(batch))
         for start in range(0, len(batch), length):

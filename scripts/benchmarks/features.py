@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 import catclf
 from catclf.datasets import Dataset, Reading, open_dataset
 from catclf.evaluation import crossval
-from catclf.features import learn
-from catclf.features.base import DEFAULT_SIZES
+from catclf.features import KINDS, class_of, learn
 from catclf.maths import Floats
 from catclf.maths import metrics as curves
 from catclf.maths.metrics import wilson
@@ -34,7 +33,6 @@ from scripts.benchmarks.measure import BIN, run, table
 from scripts.benchmarks.network import Encodings, learning_curve
 from scripts.lib.readme import DOCS, put_between_marks
 
-KINDS = ("pixels", "hog", "patches", "stacked", "network")
 FOLDS = 5
 
 
@@ -124,7 +122,7 @@ def milliseconds(kind: str, model: Model, data: Dataset) -> float:
     Layers of patches are learned from ``data``, whose number and size decide how much there is to
     compute; else it is ``model`` that encodes or scores.
     """
-    features = learn(kind, data.images) if kind in ("patches", "stacked") else model.features
+    features = learn(kind, data.images) if class_of(kind).learned else model.features
     images, times = data.images[:64], []
     for _ in range(7):
         began = process_time()
@@ -139,8 +137,7 @@ def milliseconds(kind: str, model: Model, data: Dataset) -> float:
 
 def of_folder(folder: Path, kind: str) -> Dataset:
     """Image files at the size that ``catclf train --features KIND`` brings them to."""
-    size = DEFAULT_SIZES.get(kind, Reading.default_size)
-    return open_dataset(folder, reading=Reading(default_size=size))
+    return open_dataset(folder, reading=Reading(default_size=class_of(kind).default_size))
 
 
 def features(
@@ -173,7 +170,7 @@ def features(
             size = output.stat().st_size
         known, encodings = None, None
         if kind == "network":
-            animals = open_dataset(pets, reading=Reading(size=DEFAULT_SIZES["network"]))
+            animals = open_dataset(pets, reading=Reading(size=class_of(kind).default_size))
             known, encodings = Encodings.of(distinct), Encodings.of(animals)
             curve = f"\n\n{learning_curve(encodings)}"
         cells = [kind, test.accuracy(), f"{test.auc:.3f}"]

@@ -15,7 +15,7 @@ from catclf.datasets import Dataset
 from catclf.features.encoding import encode
 from catclf.features.network.embedding import NetworkFeatures
 from catclf.features.prepare import Encoded
-from catclf.features.standardize import Standard
+from catclf.features.standardize import Standardizer
 from catclf.maths import Floats
 from catclf.training import Settings
 from catclf.training.automatic import resolve
@@ -40,7 +40,7 @@ class Encodings:
 
     def scores(self, kept: NDArray[np.int64], held: NDArray[np.int64], seed: int) -> Floats:
         """Scores (1, k) of the images ``held`` by the model of those ``kept``."""
-        standard = Standard.of(self.rows[kept])
+        standard = Standardizer.of(self.rows[kept])
         data = Encoded(standard.apply(self.rows[kept]), self.Y[:, kept], "", "")
         settings = resolve(Settings(features="network", seed=seed), data).settings
         fit = solve(data, settings)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from catclf.features.cache import open_cache, write_cache
 from catclf.features.prepare import Encoded
-from catclf.features.standardize import Standard, StandardRows
+from catclf.features.standardize import Standardizer, StandardizedRows
 from catclf.training import Settings
 from catclf.training.automatic import resolve
 from catclf.training.solve import solve
@@ -57,8 +57,8 @@ def train(path: Path, m: int, n: int) -> None:
     """As ``catclf train --features KIND --cache FILE`` goes on once all images are encoded."""
     kept = open_cache(path, KEY, m, n)
     assert kept is not None
-    data = Encoded(StandardRows(kept, Standard.of(kept)), _labels(m), "rows", KEY)
-    fit = solve(data, resolve(Settings(features="stacked"), data).settings)
+    data = Encoded(StandardizedRows(kept, Standardizer.of(kept)), _labels(m), "rows", KEY)
+    fit = solve(data, resolve(Settings(features="patches"), data).settings)
     assert fit.reason == "converged", fit.reason
 
 

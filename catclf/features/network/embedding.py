@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.errors import SettingsError
 from catclf.features.base import SHORTEST, Features, Read, Rows, compiled
 from catclf.features.network.architecture import (
     CENTER,
@@ -62,8 +61,6 @@ class NetworkFeatures(Features):
     n = FEATURES
 
     def __init__(self, size: int, weights: Weights, flip: bool = False) -> None:
-        if type(flip) is not bool:
-            raise SettingsError("network settings of a wrong type")
         super().__init__(size, flip)
         self._weights, self.side = weights, side_for(size)
         self._network = Network(weights, self.side)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from catclf.errors import ModelError
 from catclf.explain.pictures import model_image
-from catclf.features.stacked import learn_stacked
-from catclf.features.stacked_recipe import Recipe
+from catclf.features.patch_layers import Recipe
+from catclf.features.patches import PatchFeatures
 from catclf.images.preprocess import Preprocess
 from catclf.model import Model
 from catclf.model.file import load, save
@@ -28,7 +28,7 @@ def images_of(m: int) -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    features = learn_stacked(images_of(6), RECIPE, 0, workers=1)
+    features = PatchFeatures.learn(images_of(6), workers=1, recipe=RECIPE)
     w = np.random.default_rng(4).normal(size=(features.n, 1))
     return Model(w, 0.5, Preprocess(24), features=features)
 
@@ -63,7 +63,14 @@ def setting(**changes: Any) -> Callable[[Opened], object]:
 
 
 CHANGES: dict[str, Callable[[Opened], object]] = {
-    "another kind": setting(kind="patches"),
+    "another kind": setting(kind="hog"),
+    "unknown": setting(kind="deep"),
+    "kind a list": setting(kind=[]),
+    "a list": lambda file: file.meta.update(features=[]),
+    "a bare name": lambda file: file.meta.update(features="patches"),
+    "pixels": lambda file: file.meta.update(features="pixels"),
+    "pixels as an object": lambda file: file.meta.update(features={"kind": "pixels"}),
+    "more": setting(more=1),
     "version 1": lambda file: file.meta.update(version=1),
     "more atoms": setting(second_atoms=14),
     "huge atoms": setting(second_atoms=10**12),

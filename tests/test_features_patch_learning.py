@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from catclf.features.patches import mirror_order
-from catclf.features.symmetric import (
+from catclf.features.patch_layers import mirror_order
+from catclf.features.patch_learning import (
     Mirror,
     covariance_of,
     even_first,

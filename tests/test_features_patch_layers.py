@@ -9,16 +9,18 @@ import pytest
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
-from catclf.features.patches import mirror_order, tents
-from catclf.features.stacked_layers import (
+from catclf.features.patch_layers import (
     FirstLayer,
+    Recipe,
     SecondLayer,
     all_windows,
+    mirror_order,
+    reduce,
     shrink,
     sixth_powers,
+    tents,
 )
-from catclf.features.stacked_recipe import Recipe
-from catclf.features.symmetric import even_first
+from catclf.features.patch_learning import even_first
 from catclf.parallel import blas_threads
 
 Array = NDArray[np.float64]
@@ -74,7 +76,7 @@ def test_a_map_is_that_of_loops(size: int, stride: int) -> None:
 def test_bands_of_patches_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, _ = first_layer(40, SMALL)
     whole = layer.map(image_of(40))
-    monkeypatch.setattr("catclf.features.stacked_layers.BAND", 50)
+    monkeypatch.setattr("catclf.features.patch_layers.BAND", 50)
     np.testing.assert_allclose(layer.map(image_of(40)), whole, atol=1e-4)
 
 
@@ -128,7 +130,7 @@ def row_by_loops(map_: Array, recipe: Recipe, arrays: list[Array], even: int) ->
 @pytest.mark.parametrize("flip", [True, False])
 @pytest.mark.parametrize("grid", [1, 2, 3])
 def test_a_row_is_that_of_loops(flip: bool, grid: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("catclf.features.stacked_layers.ATOMS", 3)
+    monkeypatch.setattr("catclf.features.patch_layers.ATOMS", 3)
     recipe = replace(SMALL, flip=flip, grid=grid)
     layer, arrays, even = second_layer(recipe)
     map_ = np.random.default_rng(3).normal(size=(5, 5, 4))
@@ -190,7 +192,7 @@ def test_settings_out_of_bounds_are_refused(change: dict[str, float]) -> None:
 
 
 def test_images_too_small_or_too_much_work_are_refused() -> None:
-    with pytest.raises(SettingsError, match="images of 35x35 are too small for stacked: 36"):
+    with pytest.raises(SettingsError, match="images of 35x35 are too small for patches: 36"):
         Recipe().require_size(35)
     Recipe().require_size(36)
     with pytest.raises(SettingsError, match="take too long"):
@@ -223,3 +225,32 @@ def test_lengths_that_fit_no_vector_are_computed_without_it() -> None:
         for Z6, signed in zip(powers, (1, -1, 1, -1), strict=True):
             side = one + one[::-1] if Z6 is powers[0] or Z6 is powers[1] else one - one[::-1]
             np.testing.assert_allclose(Z6, np.maximum(signed * side, 0) ** 6, rtol=1e-5)
+
+
+def test_tents_overlap_and_sum_to_one() -> None:
+    by_hand = np.array(
+        [
+            [3 / 7, 3 / 7, 1 / 7, 0, 0, 0],  # 3/4, 3/4 and 1/4 of the way up, over their sum
+            [0, 1 / 8, 3 / 8, 3 / 8, 1 / 8, 0],
+            [0, 0, 0, 1 / 7, 3 / 7, 3 / 7],
+        ]
+    )
+    np.testing.assert_allclose(tents(6, 3), by_hand, atol=1e-7)
+    for steps, grid in ((30, 3), (27, 3), (7, 4), (1, 1)):
+        np.testing.assert_allclose(tents(steps, grid).sum(axis=1), 1.0, rtol=1e-6)
+        np.testing.assert_allclose(tents(steps, grid), tents(steps, grid)[::-1, ::-1], atol=1e-7)
+
+
+def test_mirror_order_is_its_own_inverse() -> None:
+    order = mirror_order(3)
+    np.testing.assert_array_equal(order[:9], [6, 7, 8, 3, 4, 5, 0, 1, 2])
+    np.testing.assert_array_equal(order[order], np.arange(27))
+
+
+def test_reduced_images_are_means_of_the_middle() -> None:
+    image = np.arange(5 * 5 * 3, dtype=np.uint8).reshape(5, 5, 3)
+    np.testing.assert_array_equal(
+        reduce(image, 2)[0, 0], image[:2, :2].mean(axis=(0, 1), dtype=np.float64)
+    )
+    assert reduce(image, 2).shape == (2, 2, 3)
+    np.testing.assert_array_equal(reduce(image, 3)[0, 0], image[1:4, 1:4].mean(axis=(0, 1)))
