@@ -22,7 +22,7 @@ from catclf.cluster.problem import Cluster
 from catclf.cluster.rows import Learned
 from catclf.datasets import Dataset, open_dataset
 from catclf.errors import DataError, SettingsError
-from catclf.features import learn, patch_learning
+from catclf.features import learn, patch_layers, patch_learning
 from catclf.features.prepare import prepare
 from catclf.training import Settings
 from catclf.training.automatic import NEWTON_LIMIT
@@ -30,7 +30,7 @@ from catclf.training.pipeline import prepare_job
 
 pytest.importorskip("distributed")
 
-M, SIZE = 800, 16  # 7 parts of 128 for the statistics, and 4 of 256 for workers
+M, SIZE = 800, 20  # 7 parts of 128 for the statistics, and 4 of 256 for workers
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dictionaries are learned in this process, here from few patches."""
     monkeypatch.setattr(patch_learning, "PATCHES", 2000)
     monkeypatch.setattr(patch_learning, "WINDOWS", 1000)
+    monkeypatch.setattr(patch_layers, "ATOMS_BY_IMAGES", ((10**6, 64),))
 
 
 def model_bytes(
