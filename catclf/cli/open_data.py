@@ -30,7 +30,6 @@ def reading_with_progress(
 
     ``features`` decide the default size of image files; ``more`` are fields of ``Reading``.
     """
-    from catclf.datasets import Reading
     from catclf.features import class_of
     from catclf.storage.location import showing
     from catclf.terminal.progress import counting, phases

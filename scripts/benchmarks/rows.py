@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from catclf.features.cache import open_cache, write_cache
 from catclf.features.prepare import Encoded
-from catclf.features.standardize import Standardizer, StandardizedRows
+from catclf.features.standardize import StandardizedRows, Standardizer
 from catclf.training import Settings
 from catclf.training.automatic import resolve
 from catclf.training.solve import solve
