@@ -17,7 +17,7 @@ from catclf.evaluation import crossval, evaluate
 from catclf.evaluation.compare import Candidate, Plan
 from catclf.images.preprocess import Preprocess
 from catclf.report import charts, page
-from catclf.report.svg import standalone
+from catclf.report.charts import standalone
 
 pytestmark = NEEDS_BROWSER
 

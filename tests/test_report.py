@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import wording
-from conftest import Run, make_images
+from conftest import ROOT, Run, make_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -23,12 +23,13 @@ from catclf.errors import DataError
 from catclf.evaluation import compare, crossval, evaluate
 from catclf.evaluation.compare import Candidate, Comparison, Plan
 from catclf.evaluation.evaluate import Evaluation
+from catclf.features.hog import HogFeatures
 from catclf.images.preprocess import Preprocess
 from catclf.maths.metrics import roc
 from catclf.model import Model
 from catclf.report import charts, page
-from catclf.report.pictures import as_image
-from catclf.report.svg import Axis, Chart, move_apart, round_up, standalone
+from catclf.report.charts import Axis, Chart, move_apart, round_up, standalone
+from catclf.report.document import MEANING, as_image, settings_in_words
 
 SVG = "{http://www.w3.org/2000/svg}"
 VOID = {"meta", "link", "img", "br", "path", "polyline", "polygon", "circle"}
@@ -189,8 +190,51 @@ def test_selected_settings_are_rows_and_no_dict(
     assert rows[wording.SELECTED] == "l2, threshold"
     assert rows["cross-validation folds"] == "5"
     assert rows["cross-validation log loss"] == "0.25"
+    assert rows["penalty λ"] == "none"
     assert rows["cross-validation accuracy"] == "75.00 %, 18 of 24"
     assert "{" not in "".join(rows.values())
+
+
+def test_settings_are_words_and_only_those_in_use() -> None:
+    descent = {"solver": "gd", "learning_rate": 0.005, "iterations": 2000, "l2": 0.0}
+    more = {"batch_size": 0, "validation": 0.2, "patience": 10, "print_every": 100, "method": "gram"}
+    assert settings_in_words(descent | more) == {
+        "solver": "gradient descent",
+        "learning rate": "0.005",
+        "iterations": "2000",
+        "penalty λ": "none",
+        "batch size": "all images",
+        "validation": "20 % of each class",
+        "patience": "10",
+    }
+    chosen = {"names": ["l2"], "log_loss": 0.123456789}
+    second = {"solver": "lbfgs", "l2": 0.0009700189487838274, "validation": 0.0, "chosen": chosen}
+    assert settings_in_words(descent | more | second) == {
+        "solver": "L-BFGS",
+        "penalty λ": "0.00097",
+        wording.SELECTED: "l2",
+        "cross-validation log loss": "0.1235",
+    }
+
+
+def test_every_measure_has_its_meaning(evaluated: tuple[Model, Evaluation, Dataset]) -> None:
+    model, found, data = evaluated
+    words = Page(page(model, "model.npz", (found, data))).words
+    for measure in evaluate.measures(found):
+        assert MEANING[measure.key] in words
+    path = ROOT / "catclf" / "docs" / "measures.md"
+    if path.exists():
+        text = " ".join(path.read_text().split())
+        assert [meaning for meaning in MEANING.values() if meaning not in text] == []
+
+
+def test_features_without_an_image_have_no_section() -> None:
+    features = HogFeatures(8)
+    model = Model(np.zeros((features.n, 1)), 0.0, Preprocess(8), features=features)
+    text = page(model, "hog.npz")
+    titles = re.findall("<h2>(.*?)</h2>(.*?)</section>", text)
+    assert [title for title, _ in titles] == ["Data", "Training"]
+    assert '<div class="pair"></div>' not in text
 
 
 def test_without_data_there_are_no_results(evaluated: tuple[Model, Evaluation, Dataset]) -> None:

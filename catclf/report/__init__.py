@@ -1,5 +1,5 @@
 """HTML pages about a model, and charts."""
 
+from catclf.report.charts import css as css
 from catclf.report.document import page as page
-from catclf.report.sections import shown as shown
-from catclf.report.svg import css as css
+from catclf.report.document import shown as shown
