@@ -197,7 +197,13 @@ def test_selected_settings_are_rows_and_no_dict(
 
 def test_settings_are_words_and_only_those_in_use() -> None:
     descent = {"solver": "gd", "learning_rate": 0.005, "iterations": 2000, "l2": 0.0}
-    more = {"batch_size": 0, "validation": 0.2, "patience": 10, "print_every": 100, "method": "gram"}
+    more = {
+        "batch_size": 0,
+        "validation": 0.2,
+        "patience": 10,
+        "print_every": 100,
+        "method": "gram",
+    }
     assert settings_in_words(descent | more) == {
         "solver": "gradient descent",
         "learning rate": "0.005",
@@ -229,8 +235,8 @@ def test_every_measure_has_its_meaning(evaluated: tuple[Model, Evaluation, Datas
 
 
 def test_features_without_an_image_have_no_section() -> None:
-    features = HogFeatures(8)
-    model = Model(np.zeros((features.n, 1)), 0.0, Preprocess(8), features=features)
+    features = HogFeatures(16)
+    model = Model(np.zeros((features.n, 1)), 0.0, Preprocess(16), features=features)
     text = page(model, "hog.npz")
     titles = re.findall("<h2>(.*?)</h2>(.*?)</section>", text)
     assert [title for title, _ in titles] == ["Data", "Training"]
