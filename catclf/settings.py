@@ -19,7 +19,7 @@ from catclf.errors import SettingsError
 from catclf.text import has_scheme, printable
 
 AUTO = "auto"
-FEATURES = ("pixels", "hog", "patches", "stacked", "network")
+FEATURES = ("pixels", "hog", "patches", "network")
 METHODS = ("auto", "gram", "stream", "fused")
 SOLVERS = ("gd", "lbfgs", "newton")
 SCHEDULES = ("constant", "linear", "cosine")
@@ -103,14 +103,14 @@ class Settings:
     )
     features: str = setting(
         "pixels",
-        "pixels, hog, patches, stacked or network (photographs).",
+        "pixels, hog, patches or network (photographs).",
         choices=FEATURES,
         kept=False,
     )
     flip: bool | None = setting(
         None,
         "Train on mirror images, too.",
-        shown="for hog, patches and stacked",
+        shown="for hog and patches",
         kept=False,
     )
     cache: Path | None = setting(
@@ -183,7 +183,7 @@ class Settings:
     @property
     def mirrors(self) -> bool:
         """Whether an image and its mirror image get the same row."""
-        return self.features in ("hog", "patches", "stacked") if self.flip is None else self.flip
+        return self.features in ("hog", "patches") if self.flip is None else self.flip
 
     @property
     def encodes(self) -> bool:
