@@ -426,6 +426,34 @@ def test_a_member_too_many_is_refused(path: Path, extra: str) -> None:
     refused(path, "must hold exactly w, b, costs, cost_steps, meta")
 
 
+def test_digests_of_training_images_come_back(tmp_path: Path) -> None:
+    kept = np.array([0, 3, 2**64 - 1], np.uint64)
+    save(replace(make_model(), digests=kept), tmp_path / "model.npz")
+    found = load(tmp_path / "model.npz").digests
+    assert found.dtype == np.uint64
+    assert found.tolist() == kept.tolist()
+    for odd in ([3, 0], [3, 3]):
+        with pytest.raises(ModelError, match="not ascending"):
+            save(replace(make_model(), digests=np.array(odd, np.uint64)), tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    "digests",
+    [
+        np.array([3, 1], "<u8"),
+        np.array([1, 1], "<u8"),
+        np.arange(8, dtype="<u8"),  # of 7 images
+        np.arange(3, dtype="<i8"),
+        np.arange(3.0),
+        np.zeros((2, 2), "<u8"),
+        np.array(5, "<u8"),
+    ],
+)
+def test_digests_that_are_none_are_refused(path: Path, digests: Any) -> None:
+    put(path, "digests.npy", npy(digests))
+    refused(path, "digests")
+
+
 @pytest.mark.parametrize("name", ["../w.npy", "/w.npy", "./w.npy", "w.NPY", "w"])
 def test_a_member_under_another_path_is_refused(path: Path, name: str) -> None:
     content = members(path)

@@ -18,6 +18,7 @@ from catclf.datasets.digests import (
     digests_of,
     fingerprint,
     grouping,
+    kept_digests,
 )
 from catclf.errors import DataError, SettingsError
 from catclf.images.preprocess import FITS, Limits, Preprocess
@@ -143,6 +144,12 @@ class Dataset:
         if known is None or (near and not known.near and self.m <= NEAR_LIMIT):
             known = self.__dict__["_digests"] = digests_of(self.images, near)
         return known
+
+    def kept_digests(self) -> NDArray[np.uint64]:
+        """What a model keeps of these images; nothing of shards whose digests are not known."""
+        if hasattr(self.images, "fingerprint") and not hasattr(self.images, "digests"):
+            return np.zeros(0, np.uint64)
+        return kept_digests(self.digests().exact)
 
     def grouping(self, folds: int = 5) -> Grouping:
         """Which images must stay on one side where the data are divided; see ``digests``."""

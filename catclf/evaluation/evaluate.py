@@ -216,9 +216,8 @@ def evaluate(model: Model, data: Dataset, threshold: float | None = None) -> Eva
 
 def _seen(model: Model, data: Dataset) -> int:
     """How many images the model was trained on, by the digests that it keeps."""
-    kept = getattr(model, "seen", np.zeros(0, np.uint64))
     same = data.m == model.training.images and data.fingerprint == model.training.fingerprint
-    return data.m if same else count_kept(data.digests().exact, kept)
+    return data.m if same else count_kept(data.digests().exact, model.digests)
 
 
 @dataclass(frozen=True)

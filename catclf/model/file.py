@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catclf.errors import ModelError, OutputError
 from catclf.images.preprocess import FITS, Preprocess
@@ -41,6 +42,7 @@ SIZE_LIMIT = 1024  # pixels
 META_LIMIT = 1024 * 1024  # characters
 COUNT_LIMIT = 2**53  # of images and steps: whole numbers that a float64 holds
 LEARNED_LIMIT = 1e6  # of numbers in filters, which are some tens: sums of them stay finite
+DIGESTS_LIMIT = 65_536  # of training images
 MEMBERS = ("w", "b", *CURVE, "meta")
 # By kind of features, the arrays of what they have learned, and their types.
 LEARNED: dict[str, dict[str, str]] = {
@@ -80,6 +82,8 @@ def save(model: Model, path: str | Path) -> None:
     arrays["meta"] = np.array(text)
     types = LEARNED[_kind_of(model)]
     arrays |= {name: array.astype(types[name]) for name, array in learned.items()}
+    if len(model.digests):
+        arrays["digests"] = model.digests.astype("<u8")
     size = sum(array.nbytes for array in arrays.values())
     if len(text) > META_LIMIT or size > FILE_LIMIT - npz.MEMBERS_LIMIT * 1024:
         raise OutputError(
@@ -88,6 +92,7 @@ def save(model: Model, path: str | Path) -> None:
         )
     with naming(path):
         _require_sound(model, _read_meta(text))
+        _require_ascending(model.digests)
     npz.write(Path(path), arrays)
 
 
@@ -149,7 +154,8 @@ def _parse(file: ArrayFile) -> Model:
     meta = _read_meta(file.text("meta", META_LIMIT))
     apart = meta["version"] >= VERSION and any(name in file for name in VALIDATION)
     long_validation = VALIDATION if apart else ()
-    file.require((*MEMBERS, *long_validation, *LEARNED[_kind(meta)]))
+    kept = ("digests",) if "digests" in file else ()
+    file.require((*MEMBERS, *long_validation, *kept, *LEARNED[_kind(meta)]))
     preprocess = _preprocess(meta)
     features = _features(meta, preprocess, file)
     n = features.n if features else preprocess.n
@@ -159,6 +165,9 @@ def _parse(file: ArrayFile) -> Model:
         held_costs, held_steps = read_curve(file, VALIDATION)
         curve = {"costs": held_costs, "cost_steps": held_steps}
         training = replace(training, validation=training.validation | curve)
+    limit = min(DIGESTS_LIMIT, training.images)
+    digests = file.array("digests", "<u8", (limit,), at_most=True) if kept else np.zeros(0, "<u8")
+    _require_ascending(digests)
     return Model(
         w=file.array("w", "<f8", (n, 1)),
         b=float(file.array("b", "<f8", ())),
@@ -170,7 +179,13 @@ def _parse(file: ArrayFile) -> Model:
         cost_steps=tuple(cost_steps),
         training=training,
         features=features,
+        digests=digests.astype(np.uint64),
     )
+
+
+def _require_ascending(digests: NDArray[np.uint64]) -> None:
+    if len(digests) > DIGESTS_LIMIT or (digests[1:] <= digests[:-1]).any():
+        raise ModelError("has digests that are too many, or not ascending")
 
 
 def _kind(meta: dict[str, Any]) -> str:

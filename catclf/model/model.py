@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catclf.errors import ModelError, ShapeError
 from catclf.images.preprocess import Preprocess
@@ -44,7 +45,8 @@ class Model:
     w float64 (n, 1); ``classes`` are the names of labels 0 and 1; an image is of class 1 when
     z > ``boundary``, the score of the probability ``threshold``. ``z_threshold`` is that score
     itself where cross-validation selected it: σ(z) of a score beyond 37 is 1.0, and no probability
-    lies above it. ``costs`` were seen at ``cost_steps`` in training.
+    lies above it. ``costs`` were seen at ``cost_steps`` in training. ``digests`` (k,), ascending,
+    are of images that it was trained on (see ``catclf.datasets.digests``).
     """
 
     w: Floats
@@ -57,6 +59,9 @@ class Model:
     cost_steps: tuple[int, ...] = ()
     training: Training = field(default_factory=Training)
     features: Features | None = None
+    digests: NDArray[np.uint64] = field(
+        default_factory=lambda: np.zeros(0, np.uint64), compare=False
+    )
 
     def __post_init__(self) -> None:
         if self.w.shape != (self.n, 1):

@@ -197,6 +197,7 @@ def build_model(
         costs=fit.costs,
         cost_steps=fit.cost_steps,
         features=encoder.of_model if encoder else None,
+        digests=data.kept_digests(),
     )
     training = Training(
         source=data.source,
