@@ -178,8 +178,8 @@ def test_the_wheel_takes_the_pages_along(tmp_path: Path) -> None:
         assert shipped == {f"catclf/docs/{page.name}" for page in readme.PAGES[1:]}
         for page in readme.PAGES[1:]:
             assert archive.read(f"catclf/docs/{page.name}") == page.read_bytes()
-        for part in (ROOT / "catclf" / "report" / "scoring").iterdir():
-            assert archive.read(f"catclf/report/scoring/{part.name}") == part.read_bytes()
+        for part in (ROOT / "catclf" / "export" / "scoring").iterdir():
+            assert archive.read(f"catclf/export/scoring/{part.name}") == part.read_bytes()
 
 
 def test_the_package_finds_its_pages() -> None:
