@@ -46,6 +46,52 @@ class Labelled(Protocol):
         """Labels 0.0 or 1.0, shape (1, m)."""
 
 
+class Rows:
+    """Images, or rows of features, that are read when they are sliced.
+
+    A subclass has ``shape`` and ``dtype``, and reads rows in their order by ``read_into``. Several
+    threads may ask for slices.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any] = np.dtype(np.uint8)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def read_into(self, start: int, out: NDArray[Any]) -> None:
+        """Fill an array with the rows from ``start`` on.
+
+        Saves a new array for each slice, whose fresh pages cost more than the copying.
+        """
+        raise NotImplementedError
+
+    def __getitem__(self, rows: slice | Indices, /) -> NDArray[Any]:
+        """Rows by a slice, or by an array of row numbers, as a new array. Raises IndexError."""
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            if step == 1:
+                out = np.empty((max(stop - start, 0), *self.shape[1:]), self.dtype)
+                self.read_into(start, out)
+                return out
+            rows = np.arange(start, stop, step)
+        numbers, m = np.asarray(rows), len(self)
+        if len(numbers) and not -m <= numbers.min() <= numbers.max() < m:
+            raise IndexError(f"there are {m} rows")
+        return take(self, numbers % m)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+
 class IndexedImages:
     """The images at ``rows`` of others, in that order; sliced like them, and read when sliced."""
 

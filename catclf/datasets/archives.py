@@ -2,70 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from catclf.datasets import folders, webdataset
-from catclf.datasets.archive_tree import ArchiveFolder, entries_of
-from catclf.datasets.dataset import Part, Reading
-from catclf.datasets.shards import of_part, parts_named, signature
-from catclf.datasets.sources import FileSource
-from catclf.errors import DataError
+from catclf.datasets.dataset import ReadOptions
+from catclf.datasets.listing import Source
+from catclf.datasets.tree import Folder
+from catclf.errors import DataError, ImageError
+from catclf.images.archive import entries
+from catclf.images.member import Entry
+from catclf.storage.remote import display_name
 from catclf.text import counted, printable, url_of
 
 
-def read(path: Path, files: Sequence[Path], part: Part, reading: Reading) -> FileSource:
-    """The images of one part in the archives of a source. Raises DataError."""
-    if _hold_samples(files, reading):
-        return webdataset.read(path, files, part, reading)
-    notes: list[str] = []
-    if parts_named(files) and len(files) > 1:
-        files = of_part(files, part, printable(path), notes)
-    root, damage = _tree(path, files, reading.skip_bad)
-    source = folders.read_tree(root, path.name, part, reading)
-    if repeated := root.count_repeated():
-        notes.append(f"holds {counted(repeated, 'file')} twice: the last of a name is used")
-    source.notes, source.damage = (*notes, *damage, *source.notes), tuple(damage)
-    return source
-
-
-def parts(path: Path, files: Sequence[Path], reading: Reading) -> set[Part]:
-    """The parts named by folders in archives, else by the names of several archives."""
-    if _hold_samples(files, reading) or (len(files) > 1 and parts_named(files)):
-        return parts_named(files)
-    return folders.parts_of_tree(_tree(path, files, reading.skip_bad)[0], reading)
-
-
-def _hold_samples(files: Sequence[Path], reading: Reading) -> bool:
-    tars = all(file.name.lower().endswith(".tar") for file in files)
-    if not tars or reading.label_from == "name":
-        return False
-    first = signature(files)[0]
-    return reading.keys is not None or _holds_samples(url_of(files[0]), first)
-
-
-@lru_cache(maxsize=8)
-def _holds_samples(archive: str, _: object) -> bool:
-    return webdataset.holds_samples(Path(archive))
-
-
-def _tree(path: Path, files: Sequence[Path], skip_bad: bool) -> tuple[ArchiveFolder, list[str]]:
-    """The members of archives as a tree, and their damage; kept for the next part."""
-    return _listed(url_of(path), tuple(map(url_of, files)), signature(files), skip_bad)
-
-
-@lru_cache(maxsize=2)
-def _listed(
-    path: str, files: tuple[str, ...], _: object, skip_bad: bool
-) -> tuple[ArchiveFolder, list[str]]:
+def read(path: Path, files: Sequence[Path], options: ReadOptions) -> Source:
+    """The images in the archives of a source. Raises DataError."""
     damage: list[str] = []
-    root = ArchiveFolder(Path(path).name.partition(".")[0], printable(path), ":")
+    names = [url_of(file) for file in files]
+    tars = not any(name.lower().endswith(".zip") for name in names)
+    if tars and options.label_from != "name":
+        if options.keys is not None or webdataset.holds_samples(names[0]):
+            return webdataset.read(path, names, options)
+    root = Folder(display_name(path).partition(".")[0], printable(path), sep=":")
     listed = 0
-    for file in files:
-        for entry in entries_of(file, damage, skip_bad):
-            root.add(file, entry)
+    for name in names:
+        for entry in entries_of(name, damage, options.skip_bad):
+            root.add(name, entry)
             listed += 1
     if damage and not listed:
         raise DataError(damage[0])
-    return root, damage
+    notes = list(damage)
+    if root.repeated:
+        notes.insert(
+            0, f"holds {counted(root.repeated, 'file')} twice: the last of a name is used"
+        )
+    return folders.read(root, display_name(path), options, tuple(notes), tuple(damage))
+
+
+def entries_of(archive: str, damage: list[str], skip_bad: bool) -> Iterator[Entry]:
+    """All that an archive lists. Raises DataError where it is damaged.
+
+    With ``skip_bad`` what is listed before the damage is all there is, and ``damage`` says so.
+    """
+    listed = 0
+    try:
+        for entry in entries(archive):
+            listed += 1
+            yield entry
+    except ImageError as error:
+        why = f"{printable(archive)}: {error}"
+        if not skip_bad:
+            usable = ": `skip_bad` takes what is before that"
+            raise DataError(f"{why}{usable if listed else ''}") from error
+        damage.append(f"{why}: {'what is before that is used' if listed else 'is left out'}")

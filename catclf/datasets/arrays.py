@@ -1,24 +1,41 @@
-"""Layouts of stored arrays: those that can be taken in one way only become uint8 (m, s, s, 3).
+"""Stored arrays: under which keys they lie, and those that can be taken as images in one way only.
 
-A note says how an array was taken. The refusal of another names the line of NumPy that
-converts it.
+They become uint8 (m, s, s, 3), and a note says how an array was taken. The refusal of another names
+the line of NumPy that converts it.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catclf.datasets.dataset import ReadOptions, Split
+from catclf.datasets.layout import split_named
 from catclf.errors import DataError
+from catclf.images.preprocess import FITS, Preprocess
 from catclf.maths import Pixels
-from catclf.text import counted
+from catclf.text import counted, printable
 
+PLAIN = (("x", "y"), ("images", "labels"))
+CLASS_NAMES = (
+    "list_classes classes class_names classnames label_names target_names category_names"
+).split()
+_IMAGES = frozenset(
+    "x image images img imgs data pixels pixel picture pictures photo photos jpeg jpegs input "
+    "inputs".split()
+)
+_LABELS = frozenset("y label labels target targets lab labs class category".split())
 CHANNELS = (1, 3, 4)
 _AT_ONCE = 256  # images converted at a time: floats take eight times the memory
 _TRIED = 64  # images by which the order of flat rows is recognised
 _CLEARLY = 0.6  # of the differences between neighbours in the other order
+_LOOKED_AT = 256  # images that stay on disk of which it is asked whether they are blank
+
+Key = tuple[str, str]  # of images and of labels
 
 
 class Taken(NamedTuple):
@@ -34,10 +51,13 @@ def is_plain(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
     return square and dtype == np.uint8 and 0 not in shape
 
 
-def as_pixels(values: NDArray[Any], m: int, shown: str, *, matlab: bool = False) -> Taken:
+def as_pixels(
+    values: NDArray[Any], m: int, shown: str, *, matlab: bool = False, square: bool = True
+) -> Taken:
     """Images uint8 (m, size, size, 3) from any array that can be taken in one way only.
 
-    ``m`` is the number of labels. ``matlab`` arrays have their axes in reverse. Raises DataError.
+    ``m`` is the number of labels. ``matlab`` arrays have their axes in reverse. Images that are not
+    ``square`` are taken where that is not asked for. Raises DataError.
     """
     notes: list[str] = []
     if matlab:
@@ -50,8 +70,11 @@ def as_pixels(values: NDArray[Any], m: int, shown: str, *, matlab: bool = False)
     values = _four_axes(values, m, shown, notes)
     if 0 in values.shape:
         raise DataError(f"{shown} has shape {values.shape}: it has no images")
-    _require_square(values.shape, shown)
+    if square:
+        _require_square(values.shape, shown)
     scale = _scale(values, shown, notes)
+    if values.dtype == np.uint8 and values.shape[3] == 3:
+        return Taken(np.ascontiguousarray(values), notes)
     pixels = np.empty((*values.shape[:3], 3), dtype=np.uint8)
     for start in range(0, len(values), _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
@@ -199,3 +222,132 @@ def _colours(values: Pixels) -> Pixels:
         mixed = values[..., :3] * opacity + 255.0 * (1.0 - opacity)
         return np.rint(mixed).astype(np.uint8)
     return values if channels == 3 else np.repeat(values, 3, axis=3)
+
+
+def keys_of(listed: Sequence[str], shown: str, wanted: Key | None) -> dict[Split | None, Key]:
+    """The keys of images and labels of each split, None for undivided ones.
+
+    The course's keys and plain ones go before what is recognised by pattern. Raises DataError that
+    lists those found.
+    """
+    held = ", ".join(printable(key) for key in list(listed)[:20]) or "nothing"
+    for key in wanted or ():
+        if key not in listed:
+            raise DataError(f"{shown}: has no key {printable(key)}; it holds {held}")
+    if wanted is not None:
+        return {None: wanted}
+    keys: dict[Split | None, Key] = {}
+    course: list[tuple[Split | None, Key]] = [
+        ("train", ("train_set_x", "train_set_y")),
+        ("test", ("test_set_x", "test_set_y")),
+        *((None, pair) for pair in PLAIN),
+    ]
+    for split, pair in (*course, *_pairs(listed)):
+        if set(pair) <= set(listed):
+            keys.setdefault(split, pair)
+    if not keys:
+        raise DataError(
+            f"{shown}: has none of the keys train_set_x and train_set_y, x and y, images and "
+            f"labels, or the like; it holds {held}: `keys=images,labels` names others"
+        )
+    return keys
+
+
+def _pairs(listed: Iterable[str]) -> list[tuple[Split | None, Key]]:
+    """The keys of images and labels of each split that has exactly one of each."""
+    found: dict[tuple[Split | None, str], list[str]] = {}
+    for key in listed:
+        split, role = role_of(key)
+        if role is not None:
+            found.setdefault((split, role), []).append(key)
+    pairs: list[tuple[Split | None, Key]] = []
+    for split in ("train", "validation", "test", None):
+        x, y = found.get((split, "x"), []), found.get((split, "y"), [])
+        if len(x) == len(y) == 1:
+            pairs.append((split, (x[0], y[0])))  # type: ignore[arg-type]
+    return pairs
+
+
+def role_of(key: str) -> tuple[Split | None, Literal["x", "y"] | None]:
+    """The split that a key such as ``X_train`` names, and whether it is of images or labels."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[XY])(?=[a-zA-Z])", "_", key)
+    split: Split | None = None
+    rest = []
+    for word in re.split(r"[/_\s.-]+", words.casefold()):
+        kind = split_named(word) if word else None
+        if kind is not None and kind != "other":
+            split = kind
+        elif word and word != "set":
+            rest.append(word)
+    name = "_".join(rest)
+    return split, "x" if name in _IMAGES else "y" if name in _LABELS else None
+
+
+def recorded(fit: Any, resampling: Any, size: int, options: ReadOptions, shown: str) -> Preprocess:
+    """The preprocessing that made stored images, as recorded with them, else as stated.
+
+    Raises DataError where another one, or another size, is wanted.
+    """
+    if options.size is not None and size != options.size:
+        raise DataError(
+            f"{shown} has images of {size}x{size}, not {options.size}x{options.size}: train with "
+            f"`size={size}`"
+        )
+    if fit is None:
+        return Preprocess(size, options.fit or "squash")
+    if fit not in FITS or not isinstance(resampling, str):
+        raise DataError(f"{shown}: was packed in a way that this catclf does not know")
+    if options.fit not in (None, fit):
+        raise DataError(f"{shown}: was packed with `fit={fit}`, not {options.fit}")
+    return Preprocess(size, fit, resampling)
+
+
+def blank_notes(pixels: Any, shown: str, unwritten: int = 0) -> list[str]:
+    """Notes on images that show nothing, of all in memory, and of some on disk.
+
+    Raises DataError where every pixel is 0 or 1, and not all are 0.
+    """
+    m = len(pixels)
+    rows = np.arange(m)
+    if not isinstance(pixels, np.ndarray) and m > _LOOKED_AT:
+        rows = np.linspace(0, m - 1, _LOOKED_AT).astype(np.int64)
+    low, high = _range(pixels, rows)
+    constant = rows[low == high]
+    if high.max() == 1:
+        raise DataError(
+            f"{shown} holds pixels of 0 or 1 alone, out of 255, which is all but black: floats of "
+            "0 to 1 must be multiplied before they are cast: x = (x * 255).round().astype('uint8')"
+        )
+    if unwritten:
+        return [
+            f"{counted(unwritten, 'image')} of {m} were never written and are empty: cut them off"
+        ]
+    if not len(constant):
+        return []
+    where = f"the first is image {constant[0]}"
+    among = f"{m}" if len(rows) == m else f"the {len(rows)} looked at"
+    tone = "black" if (low[low == high] == 0).all() else "of one tone"
+    return [
+        f"{counted(len(constant), 'image')} of {among} are empty ({tone}): {where}; "
+        "were rows never written? Cut them off"
+    ]
+
+
+def one_tone(pixels: Any) -> NDArray[np.int64]:
+    """The rows of images all of whose numbers are equal."""
+    low, high = _range(pixels, np.arange(len(pixels)))
+    return np.flatnonzero(low == high)
+
+
+def _range(pixels: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest and the largest number of each image."""
+    low = np.empty(len(rows), dtype=np.uint8)
+    high = np.empty(len(rows), dtype=np.uint8)
+    at_once = _AT_ONCE if isinstance(pixels, np.ndarray) else 1
+    for start in range(0, len(rows), at_once):
+        first = int(rows[start])
+        count = min(at_once, len(rows) - start)
+        block = pixels[first : first + count].reshape(count, -1)
+        low[start : start + count] = block.min(axis=1)
+        high[start : start + count] = block.max(axis=1)
+    return low, high

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -24,17 +23,16 @@ from catclf.errors import DataError, SettingsError
 from catclf.images.preprocess import FITS, Limits, Preprocess
 from catclf.machine import require_workers
 from catclf.maths import Floats, Pixels, flatten
-from catclf.storage.remote import is_file, is_remote
-from catclf.text import printable, reason
+from catclf.text import printable
 
 Labels = NDArray[np.int64]
 
 
-Part = Literal["train", "validation", "test"]
-PARTS: tuple[Part, ...] = ("train", "validation", "test")
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".he5")
-TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
-SHARD_ENDINGS = (".zip", ".tar", ".parquet")
+TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".csv.gz", ".tsv.gz", ".jsonl.gz", ".txt")
+SHARD_ENDINGS = (".zip", ".tar", ".parquet", ".tar.gz", ".tgz")
 ENDINGS = (*HDF5_ENDINGS, *TABLE_ENDINGS, ".npz", *SHARD_ENDINGS)
 MANIFEST = "catclf-manifest.json"  # folders of images may have a manifest of others
 SOURCE_PIXELS = 250_000_000  # limit of one image: phones make 200 million
@@ -52,7 +50,7 @@ EncoderOf = Callable[[int], BlockEncoder | None]
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How to read a source.
 
     ``positive`` names the class of label 1 (default: cat where there is one). ``size`` is the
@@ -61,12 +59,14 @@ class Reading:
     shape. ``skip_bad`` leaves unreadable images out instead of refusing the source;
     ``every_class`` refuses one of which a class cannot be read at all. ``stream`` leaves the
     pixels of HDF5 files on disk however few they are. ``on_progress(done, total)`` receives the
-    number of decoded images. ``encoder`` makes rows of images (see ``decoded``).
+    number of decoded images. ``encoder`` makes rows of images as they are decoded.
     ``label_from`` is where labels of files in folders are: "folder" or the file's "name".
     ``classes`` name labels 0, 1, … of a source that does not name them. ``columns`` are those of
     path and label in a table, ``keys`` those of images and labels in HDF5 and ``.npz``, or of
     samples in a tar the ending of images and the ending of labels or their key in ``.json``.
-    ``limits`` are those of image files. Raises SettingsError for values that make no sense.
+    ``limits`` are those of image files. ``outside`` reads files that a table names outside of its
+    folder, ``remote_rows`` those that it names by a URL. Raises SettingsError for values that make
+    no sense.
     """
 
     positive: str | None = None
@@ -84,6 +84,8 @@ class Reading:
     columns: tuple[str, str] | None = None
     keys: tuple[str, str] | None = None
     limits: Limits = field(default_factory=lambda: Limits(SOURCE_PIXELS))
+    outside: bool = False
+    remote_rows: bool = False
 
     def __post_init__(self) -> None:
         require_workers(self.workers)
@@ -171,16 +173,3 @@ class Dataset:
                 f"{printable(self.source)}: every image is {printable(only)}: "
                 "training needs both classes"
             )
-
-
-def is_packed(folder: Path) -> bool:
-    """Whether a folder, on disk or remote, holds the manifest of shards. Raises DataError.
-
-    A remote path with the ending of a file, or with a query, is no folder: its store is not asked.
-    """
-    if (folder.suffix.lower() in ENDINGS or "?" in folder.name) and is_remote(folder):
-        return False
-    try:
-        return is_file(folder / MANIFEST)
-    except OSError as error:
-        raise DataError(f"{printable(folder)}: cannot be read: {reason(error)}") from error

@@ -1,122 +1,147 @@
-"""Class folders: ``photos/cat/*.jpg`` and ``photos/non-cat/*.png``, below part folders or not.
+"""Class folders, on disk or in archives: ``cat/*.jpg`` and ``dog/*.png``, below splits or not.
 
 With ``label_from="name"`` the class is the beginning of a file's name: ``cat.0.jpg``. A table
-``metadata.csv`` with labels in the folder goes before its class folders.
+``metadata.csv`` with labels in the folder, as Hugging Face's imagefolder has it, goes before its
+class folders.
 """
 
 from __future__ import annotations
 
-import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from catclf.datasets import metadata
 from catclf.datasets.dataset import ENDINGS as SOURCE_ENDINGS
-from catclf.datasets.dataset import SHARD_ENDINGS, Part, Reading
-from catclf.datasets.image_files import size_of_files
-from catclf.datasets.names import require_distinct
-from catclf.datasets.parts import (
+from catclf.datasets.dataset import SHARD_ENDINGS, ReadOptions, Split
+from catclf.datasets.labels import from_texts
+from catclf.datasets.layout import (
+    Kind,
     Layout,
     find_layout,
+    label_in_name,
     named_after_classes,
-    part_kind,
-    parts_among,
     seen_through,
+    split_folders,
+    split_named,
 )
-from catclf.datasets.sources import FileSource
-from catclf.datasets.tree import DiskFolder, Folder
+from catclf.datasets.listing import Items, Listing, Source, listing_of_items
+from catclf.datasets.names import require_distinct
+from catclf.datasets.table import Table, read_table
+from catclf.datasets.tree import Folder, ending_of
 from catclf.errors import DataError
 from catclf.images.formats import ENDINGS
 from catclf.images.member import Member
-from catclf.images.preprocess import Preprocess
-from catclf.images.walk import LeftOut, Walk
+from catclf.images.walk import LeftOut
 from catclf.text import counted, printable
 
-Classes = Sequence[tuple[str, Folder]]
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+Notes = tuple[str, ...]
 
 
-def read(root: Path, part: Part, reading: Reading) -> FileSource:
-    """List the images of each class, by name. Raises DataError when there are not two classes."""
-    return read_tree(DiskFolder(root), root.resolve().name, part, reading)
+def read(
+    root: Folder, name: str, options: ReadOptions, notes: Notes = (), damage: Notes = ()
+) -> Source:
+    """The splits of a tree; ``name`` is the source's in a model.
+
+    ``notes`` and ``damage`` are handed on. Raises DataError.
+    """
+    parts: dict[Any, Callable[[ReadOptions], Listing]]
+    if options.label_from == "name":
+        parts = _named(root, name)
+    elif source := _of_tables(root, name, options):
+        parts = dict(source.parts)
+    else:
+        layout = find_layout(root)
+        kinds = [kind for kind in layout.classes if kind != "other"]
+        parts = {kind: partial(_listing, root, layout, kind, name) for kind in kinds}
+
+    def told(part: Callable[[ReadOptions], Listing], options: ReadOptions) -> Listing:
+        listing = part(options)
+        return replace(listing, notes=(*notes, *listing.notes), damage=damage)
+
+    return Source(root.shown, options, {kind: partial(told, part) for kind, part in parts.items()})
 
 
-def read_tree(root: Folder, name: str, part: Part, reading: Reading) -> FileSource:
-    """The same of folders on disk or in archives; ``name`` is the source's in a model."""
-    if reading.label_from == "name":
-        return _read_names(root, name, part, reading)
-    if tables := metadata.find(root, reading):
-        return metadata.read(root, tables, name, part, reading)
-    layout = find_layout(root)
-    classes, folder = _of_part(root, layout, part)
-    notes = list(layout.notes)
-    require_distinct((name for name, _ in classes), folder.shown)
+def shards_in(root: Folder) -> list[str]:
+    """Archives or Parquet files in a folder without images, as data sets are downloaded.
+
+    Those of one kind: tars go before Parquet files, which may be about them.
+    """
+    found: dict[str, list[str]] = {}
+    waiting = [(root, 4)]
+    while waiting:
+        place, depth = waiting.pop()
+        if place.has_images:
+            return []
+        for name in place.files:
+            ending = next((each for each in SHARD_ENDINGS if name.lower().endswith(each)), "")
+            found.setdefault(ending, []).append(place.place(name))
+        waiting += [(each, depth - 1) for each in place.inside if depth]
+    return next((sorted(found[e]) for e in (".tar", ".parquet", ".zip") if e in found), [])
+
+
+def _listing(
+    root: Folder, layout: Layout, kind: Kind | None, name: str, options: ReadOptions
+) -> Listing:
+    """The images of each class of a split, by name. Raises DataError without two classes."""
+    classes, folder = layout.classes[kind], layout.places[kind]
+    names = [name for name, _ in classes]
+    require_distinct(names, folder.shown)
     _require_two(classes, folder)
-    walk = Walk()
+    if root.path is None:
+        _require_readable(names, root.shown)
+    left_out, seen = LeftOut(), set[tuple[int, int]]()
     for each in (root, folder, *(path for _, path in classes)):
-        each.mark(walk)
-    listed = {name: _images(walk, folder, path) for name, path in classes}
+        each.mark(seen)
+    listed = {
+        name: _items(path, left_out, seen, _below(folder, name, path)) for name, path in classes
+    }
     empty = [name for name, files in listed.items() if not files]
     if empty and len(listed) - len(empty) < 2:
-        others = f": {walk.left_out}" if walk.left_out else ""
+        others = f": {left_out}" if left_out else ""
         raise DataError(
             f"{folder.shown}: class folder {printable(empty[0])} holds no images "
             f"({' '.join(sorted(ENDINGS))}){others}"
         )
-    notes += [f"class folder {printable(name)} is empty and left out" for name in empty]
-    notes += _beside(folder, walk.left_out) if folder == layout.folder or layout.parts else []
-    names = tuple(name for name in listed if listed[name])
-    files = [file for name in names for file in listed[name]]
-    labels = np.repeat(np.arange(len(names)), [len(listed[name]) for name in names])
-    if walk.left_out:
-        notes.append(str(walk.left_out))
-    return _source(name, folder, names, labels, files, reading, notes)
+    said = [*layout.notes]
+    said += [f"class folder {printable(name)} is empty and left out" for name in empty]
+    if folder is layout.folder or kind is not None:
+        said += _beside(folder, left_out)
+    held = tuple(name for name in listed if listed[name])
+    labels = np.repeat(np.arange(len(held)), [len(listed[name]) for name in held])
+    items = Items([item for name in held for item in listed[name]], folder.path or "")
+    said += [str(left_out)] if left_out else []
+    return listing_of_items(folder.shown, name, held, labels, items, options, notes=(*said,))
 
 
-def parts(root: Path, reading: Reading | None = None) -> set[Part]:
-    """The parts that hold class folders, or with labels in names those that hold named files."""
-    return parts_of_tree(DiskFolder(root), reading)
 
 
-def parts_of_tree(root: Folder, reading: Reading | None = None) -> set[Part]:
-    """The same of folders on disk or in archives."""
-    if reading is not None and reading.label_from == "name":
-        return set(_named_parts(root))
-    if tables := metadata.find(root, reading or Reading()):
-        return metadata.parts(tables, reading)
-    return parts_among(find_layout(root).parts)
+def _below(folder: Folder, name: str, path: Folder) -> str:
+    """The path of a class folder below the one whose classes they are."""
+    return f"{name}/" if folder.folders.get(name) is path else f"{name}/{path.name}/"
 
 
-def label_in_name(name: str) -> str:
-    """The class that a file's name begins with: cat for cat.0.jpg; "" for a name without one."""
-    label = stem = Path(name).stem
-    for numbered in (stem, stem[:-1]):  # a letter may follow the number: cat_12b
-        before = numbered.rstrip(_NUMBERING)
-        if before[-1:].isalpha() and any(map(str.isdigit, numbered[len(before) :])):
-            label = before
-            break
-    return label.strip(" ._-") if any(map(str.isalpha, label)) else ""
+def _items(
+    path: Folder, left_out: LeftOut, seen: set[tuple[int, int]], prefix: str
+) -> list[str]:
+    return [item or prefix + name for name, item in path.images(left_out, seen)]
 
 
-_NUMBERING = string.digits + string.whitespace + "._-()"
+def _require_readable(names: Sequence[str], shown: str) -> None:
+    """Raise DataError for classes whose names an archive holds in an unknown encoding."""
+    for name in names:
+        if not name.isascii() and any("\udc80" <= letter <= "\udcff" for letter in name):
+            raise DataError(
+                f"{shown}: the name of the class folder {printable(name)} is not in UTF-8, and the "
+                "archive does not say in what: make it anew, or unpack it and give the folder"
+            )
 
 
-def _of_part(root: Folder, layout: Layout, part: Part) -> tuple[Classes, Folder]:
-    if not layout.parts:
-        return layout.whole, layout.folder
-    kind = part
-    if part == "test" and "test" not in layout.parts and "validation" in layout.parts:
-        kind = "validation"
-        name = printable(layout.places[kind].name)
-        layout.notes.append(f"{name} is taken as its test part: there is no other")
-    if kind not in layout.parts:
-        other = printable(next(iter(layout.places.values())).name)
-        raise DataError(f"{root.shown}: has no {part} folder beside {other}")
-    return layout.parts[kind], layout.places[kind]
-
-
-def _require_two(classes: Classes, folder: Folder) -> None:
+def _require_two(classes: Sequence[tuple[str, Folder]], folder: Folder) -> None:
     if len(classes) >= 2:
         return
     held = f"one class folder, {printable(classes[0][0])}" if classes else "no class folders"
@@ -131,87 +156,58 @@ def _require_two(classes: Classes, folder: Folder) -> None:
 def _sources_in(folders: Sequence[Folder]) -> str:
     """A hint at files of folders that are sources of their own, such as zips in a zip."""
     for folder in folders:
-        names = sorted(n for n in folder.loose_files() if n.lower().endswith(SOURCE_ENDINGS))
+        if "state.json" in folder.files or any(name.endswith(".arrow") for name in folder.names):
+            return (
+                f"; {folder.shown} was written by save_to_disk as .arrow files, which are not "
+                "read: `dataset.to_parquet('data.parquet')` writes what is"
+            )
+        names = sorted(
+            name
+            for name in folder.names
+            if name.lower().endswith(SOURCE_ENDINGS)
+            and ending_of(name) != ".txt"
+            and not name.lower().startswith(("sample_submission", "samplesubmission"))
+        )
         if names:
             listed = f"; {folder.shown} holds {', '.join(map(printable, names[:5]))}: "
-            if not isinstance(folder, DiskFolder):
-                return f"{listed}unpack them"
-            return f"{listed}give `data={_pattern(folder, names)}`"
+            return listed + (
+                "unpack them" if folder.path is None else f"give `data={folder.inner(names[0])}`"
+            )
     return ""
-
-
-def _pattern(folder: Folder, names: Sequence[str]) -> str:
-    """The first of these files of a folder, or the pattern of all if they are shards."""
-    endings = {Path(name).suffix.lower() for name in names}
-    shards = len(names) > 1 and len(endings) == 1 and endings <= set(SHARD_ENDINGS)
-    return f"'{folder.inner('*')}{endings.pop()}'" if shards else folder.inner(names[0])
-
-
-def _images(walk: Walk, folder: Folder, path: Folder) -> list[str]:
-    """Image files of a class and of folders in it, relative to ``folder``, in a fixed order.
-
-    Raises DataError for a folder that cannot be listed: leaving out what is in it would change
-    the result unseen.
-    """
-    files = []
-    for file in path.images(walk, folder):
-        if not isinstance(file, str):
-            raise DataError(f"{printable(file[0])}: {file[1]}")
-        files.append(file)
-    return files
 
 
 def _beside(folder: Folder, left_out: LeftOut) -> list[str]:
     """A note on images beside the class folders; other files are counted with those in them."""
     images = 0
-    for name in folder.loose_files():
-        if Path(name).suffix.lower() in ENDINGS:
+    for name in folder.names:
+        if ending_of(name) in ENDINGS:
             images += 1
         else:
             left_out.add(name)
-    system = folder.system_folders()
-    notes = [f"passed over system folders: {', '.join(map(printable, system))}"] if system else []
+    system = ", ".join(map(printable, folder.system))
+    notes = [f"passed over system folders: {system}"] if system else []
     if images:
         notes.append(f"left out {counted(images, 'loose image')} beside the class folders")
     return notes
 
 
-def _source(
-    name: str,
-    folder: Folder,
-    names: tuple[str, ...],
-    labels: np.ndarray,
-    files: list[str],
-    reading: Reading,
-    notes: list[str],
-) -> FileSource:
-    preprocess = Preprocess(size_of_files(folder.root, files, reading), reading.fit or "squash")
-    return FileSource(
-        folder.shown,
-        name,
-        names,
-        labels,
-        preprocess,
-        folder.root,
-        files,
-        reading,
-        notes=tuple(notes),
-    )
+def _named(root: Folder, name: str) -> dict[Any, Callable[[ReadOptions], Listing]]:
+    """Images that are labelled by the beginnings of their names, by split."""
+    divided: dict[Split | None, Folder] = {
+        split: path for split, path in split_folders(root).items() if named_after_classes([path])
+    }
+    places = divided or {None: seen_through(root)}
+    return {kind: partial(_by_name, path, name) for kind, path in places.items()}
 
 
-def _read_names(root: Folder, name: str, part: Part, reading: Reading) -> FileSource:
-    """The images of a part, each labelled by the beginning of its name."""
-    divided = _named_parts(root)
-    if divided and part not in divided:
-        other = printable(next(iter(divided.values())).name)
-        raise DataError(f"{root.shown}: has no {part} folder beside {other}")
-    folder = divided.get(part, seen_through(root))
-    walk = Walk()
+def _by_name(folder: Folder, name: str, options: ReadOptions) -> Listing:
+    left_out, seen = LeftOut(), set[tuple[int, int]]()
+    folder.mark(seen)
     files, texts, nameless = [], [], 0
-    for file in _images(walk, folder, folder):
-        label = label_in_name(Path(file.name if isinstance(file, Member) else file).name)
+    for item in _items(folder, left_out, seen, ""):
+        label = label_in_name(Path(item.name if isinstance(item, Member) else item).name)
         if label:
-            files.append(file)
+            files.append(item)
             texts.append(label)
         else:
             nameless += 1
@@ -220,20 +216,57 @@ def _read_names(root: Folder, name: str, part: Part, reading: Reading) -> FileSo
     if len(classes) < 2:
         held = f"one class, {printable(classes[0])}" if classes else "no class"
         raise DataError(f"{folder.shown}: the names of its files tell {held}: two are needed")
-    notes = [f"left out {counted(nameless, 'image')} whose names tell no class"] if nameless else []
-    notes += [str(walk.left_out)] if walk.left_out else []
+    said = [f"left out {counted(nameless, 'image')} whose names tell no class"] if nameless else []
+    said += [str(left_out)] if left_out else []
     index = {text: number for number, text in enumerate(classes)}
     labels = np.array([index[text] for text in texts], dtype=np.int64)
-    return _source(name, folder, classes, labels, files, reading, notes)
+    items = Items(files, folder.path or "")
+    return listing_of_items(folder.shown, name, classes, labels, items, options, notes=(*said,))
 
 
-def _named_parts(root: Folder) -> dict[Part, Folder]:
-    """The part folders whose files are named after classes."""
-    found: dict[Part, Folder] = {}
-    for path in sorted(seen_through(root).folders(), key=lambda path: len(path.name)):
-        kind = part_kind(path.name)
-        if kind is not None and kind != "other" and named_after_classes([path]):
-            found.setdefault(kind, path)
-    if "validation" in found and "test" not in found:
-        found["test"] = found.pop("validation")
-    return found
+def _of_tables(root: Folder, name: str, options: ReadOptions) -> Source | None:
+    """The images that tables beside them label: one of all splits, or one in each."""
+    place = seen_through(root)
+    if table := _table(place):
+        if table.has_labels(options):
+            return read_table(table, name, options)
+        _require_class_folders(place, table)
+        return None
+    tables = {split: found for split, path in split_folders(root).items() if (found := _table(path))}
+    labelled = {split: table for split, table in tables.items() if table.has_labels(options)}
+    if tables and not labelled:
+        _require_class_folders(place, next(iter(tables.values())))
+    if not labelled:
+        return None
+    return Source(
+        root.shown,
+        options,
+        {
+            split: partial(_of_table, read_table(table, name, options), split)
+            for split, table in labelled.items()
+        },
+    )
+
+
+def _of_table(source: Source, split: Split, options: ReadOptions) -> Listing:
+    return source.split(split, options)
+
+
+def _table(folder: Folder) -> Table | None:
+    there = [name for name in folder.names if name.lower() in METADATA]
+    if not there:
+        return None
+    name = min(there, key=lambda name: METADATA.index(name.lower()))
+    if [each.lower() for each in there].count(name.lower()) > 1:
+        raise DataError(f"{folder.shown}: holds {printable(name)} twice: give one at a time")
+    return Table(folder, name, folder.inner(name))
+
+
+def _require_class_folders(place: Folder, table: Table) -> None:
+    """Raise DataError for a table without labels where no class folders can be meant."""
+    if not any(folder.folders or split_named(folder.name) is None for folder in place.inside):
+        held = ", ".join(printable(name) for name in table.columns()[:20]) or "nothing"
+        raise DataError(
+            f"{table.shown}: has no column label; it has {held}: `columns=file_name,label` names "
+            "others"
+        )

@@ -11,13 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from catclf.datasets.dataset import HDF5_ENDINGS, Labels, Part
+from catclf.datasets.dataset import HDF5_ENDINGS, Labels, Split
+from catclf.datasets.digests import Digester
 from catclf.datasets.hdf5 import FIT, RESAMPLING
-from catclf.datasets.sources import BLOCK, Source
+from catclf.datasets.listing import BLOCK, Listing
 from catclf.errors import CatclfError, DataError, OutputError
 from catclf.storage.files import replacing_path, require_writable
 from catclf.storage.remote import is_remote
 from catclf.text import printable, reason
+
+
+class NoImagesError(DataError):
+    """There is no image that can be read."""
 
 
 def require_output(output: Path, taken: Iterable[Path]) -> None:
@@ -32,45 +37,47 @@ def require_output(output: Path, taken: Iterable[Path]) -> None:
 
 def write(
     output: Path,
-    parts: Mapping[Part, Source],
+    splits: Mapping[Split, Listing],
     compression: str = "none",
-    on_part: Callable[[Part], None] | None = None,
-) -> dict[Part, Labels]:
-    """Write the parts to one file, wholly or not at all; the labels that were written, by part.
+    on_split: Callable[[Split], None] | None = None,
+) -> dict[Split, Labels]:
+    """Write the splits to one file, wholly or not at all; the labels that were written, by split.
 
-    ``output`` is on disk or remote; ``on_part`` is called as each part is done. Raises DataError
+    ``output`` is on disk or remote; ``on_split`` is called as each split is done. Raises DataError
     and OutputError.
     """
     with replacing_path(output) as file:
-        return fill(file, output, parts, compression, on_part)
+        return fill(file, output, splits, compression, on_split)
 
 
 def fill(
     path: Path,
     output: Path,
-    parts: Mapping[Part, Source],
+    splits: Mapping[Split, Listing],
     compression: str = "none",
-    on_part: Callable[[Part], None] | None = None,
-) -> dict[Part, Labels]:
-    """Write the parts to the file ``path``, which will be ``output``; as ``write``.
+    on_split: Callable[[Split], None] | None = None,
+    digester: Digester | None = None,
+) -> dict[Split, Labels]:
+    """Write the splits to the file ``path``, which will be ``output``; as ``write``.
 
     Images lie in chunks of 64, so that reading them in order touches each byte once. Their names
-    and how they were made are kept beside them. Raises DataError and OutputError.
+    and how they were made are kept beside them, and their digests if a ``digester`` is given. Raises
+    DataError and OutputError.
     """
     import h5py  # noqa: TID251
 
-    classes = next(iter(parts.values())).classes
-    if any(source.classes != classes for source in parts.values()):
-        raise DataError(f"{printable(output)}: the parts have different classes")
+    classes = next(iter(splits.values())).classes
+    if any(listing.classes != classes for listing in splits.values()):
+        raise DataError(f"{printable(output)}: the splits have different classes")
     try:
         with _Disk(path) as disk, h5py.File(disk, "w") as file:
             if classes:
                 file.create_dataset("list_classes", data=_bytes(classes), track_times=False)
             written = {}
-            for part, source in parts.items():
-                written[part] = _write_part(file, disk, part, source, compression)
-                if on_part:
-                    on_part(part)
+            for split, listing in splits.items():
+                written[split] = _write_split(file, disk, split, listing, compression, digester)
+                if on_split:
+                    on_split(split)
         return written
     except (OSError, RuntimeError) as error:
         why = _why(error)
@@ -127,10 +134,17 @@ class _Disk:
             self._error = self._error or error
 
 
-def _write_part(file: Any, disk: _Disk, part: Part, source: Source, compression: str) -> Labels:
-    size = source.preprocess.size
+def _write_split(
+    file: Any,
+    disk: _Disk,
+    split: Split,
+    listing: Listing,
+    compression: str,
+    digester: Digester | None,
+) -> Labels:
+    size = listing.preprocess.size
     images = file.create_dataset(
-        f"{part}_set_x",
+        f"{split}_set_x",
         shape=(0, size, size, 3),
         maxshape=(None, size, size, 3),
         chunks=(BLOCK, size, size, 3),
@@ -138,26 +152,32 @@ def _write_part(file: Any, disk: _Disk, part: Part, source: Source, compression:
         compression=None if compression == "none" else compression,
         track_times=False,
     )
-    images.attrs[FIT] = np.bytes_(source.preprocess.fit)
-    images.attrs[RESAMPLING] = np.bytes_(source.preprocess.resampling)
+    images.attrs[FIT] = np.bytes_(listing.preprocess.fit)
+    images.attrs[RESAMPLING] = np.bytes_(listing.preprocess.resampling)
     rows: list[Labels] = []
     count = 0
-    for block_rows, block in source.blocks():
+    for block_rows, block in listing.blocks():
         images.resize(count + len(block), axis=0)
         images[count:] = block
         disk.check()
         count += len(block)
         rows.append(block_rows)
+        if digester is not None:
+            digester.add(block)
     if not rows:
-        raise DataError(f"{source.shown}: has no images to write")
+        raise NoImagesError(f"{listing.shown}: has no images to write")
     kept = np.concatenate(rows)
-    labels = source.labels[kept]
-    file.create_dataset(f"{part}_set_y", data=labels, track_times=False)
-    names = source.names()
-    if names is not None:
-        data = _bytes([names[row] for row in kept.tolist()])
-        file.create_dataset(f"{part}_set_names", data=data, track_times=False)
-    return labels
+    columns = {"y": listing.labels[kept]}
+    if (names := listing.names()) is not None:
+        columns["names"] = _bytes([names[row] for row in kept.tolist()])
+    if listing.groups is not None:
+        columns["groups"] = listing.groups[kept]
+    if digester is not None:
+        exact, columns["hashes"], columns["small"] = digester.result()
+        columns["digests"] = exact.view(np.uint8).reshape(-1, 16)
+    for name, values in columns.items():
+        file.create_dataset(f"{split}_set_{name}", data=values, track_times=False)
+    return columns["y"]
 
 
 def _bytes(names: Any) -> Any:

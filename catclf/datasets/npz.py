@@ -1,8 +1,11 @@
-"""``.npz`` archives with ``x`` and ``y``, or with the keys of the course's schema."""
+"""Labelled images in ``.npz`` archives, read without unpickling anything."""
 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -10,24 +13,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf import machine
-from catclf.datasets import schema
-from catclf.datasets.arrays import as_pixels, require_numbers
-from catclf.datasets.blank import blank_notes
-from catclf.datasets.dataset import Part, Reading
+from catclf.datasets.arrays import (
+    CLASS_NAMES,
+    Key,
+    as_pixels,
+    blank_notes,
+    keys_of,
+    recorded,
+    require_numbers,
+)
+from catclf.datasets.dataset import ReadOptions
 from catclf.datasets.labels import as_labels, check_classes, check_shape
-from catclf.datasets.sources import ArraySource
+from catclf.datasets.listing import Listing, Source
 from catclf.errors import DataError
 from catclf.storage.copies import on_disk
-from catclf.storage.kinds import kind_of_file
+from catclf.storage.local import kind_of_file
+from catclf.storage.remote import display_name
 from catclf.text import printable, reason
 
 
-def read(path: Path, part: Part, reading: Reading) -> ArraySource:
-    """Images and labels, without unpickling anything. Raises DataError."""
+def read(path: Path, options: ReadOptions) -> Source:
+    """The splits of an archive. Raises DataError."""
+    with _opened(path) as archive:
+        keys = keys_of(_keys(archive, printable(path)), printable(path), options.keys)
+    parts = {split: partial(_listing, path, pair) for split, pair in keys.items()}
+    return Source(printable(path), options, parts, lenient=True)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """An open archive, with whatever is raised about it as DataError."""
     shown = printable(path)
     try:
         with zipfile.ZipFile(on_disk(path)) as archive:
-            return _read(archive, path, part, reading)
+            yield archive
     except DataError:
         raise
     except OSError as error:
@@ -40,55 +59,57 @@ def read(path: Path, part: Part, reading: Reading) -> ArraySource:
         raise DataError(f"{shown}: is damaged and cannot be read") from error
 
 
-def _read(archive: zipfile.ZipFile, path: Path, part: Part, reading: Reading) -> ArraySource:
-    shown = printable(path)
+def _keys(archive: zipfile.ZipFile, shown: str) -> list[str]:
     keys = [name.removesuffix(".npy") for name in archive.namelist()]
     if len(set(keys)) < len(keys):
         raise DataError(f"{shown}: holds a name twice")
-    x_key, y_key = schema.find_keys(keys, part, shown, reading.keys)
-    classes = _read_classes(archive, [key for key in keys if key not in (x_key, y_key)], shown)
-    with _Member(archive, y_key, shown) as member:
-        where = f"{shown}: {y_key}"
-        check_shape(member.shape, member.dtype, where)
-        named = as_labels(member.array(), classes or reading.classes, where)
-    with _Member(archive, x_key, shown) as member:
-        where = f"{shown}: {x_key}"
-        require_numbers(member.dtype, where)
-        taken = as_pixels(member.array(), len(named.labels), where)
-    schema.require_size(taken.pixels.shape[1], reading.size, where)
-    preprocess = schema.recorded(None, None, taken.pixels.shape[1], reading, shown)
+    return keys
+
+
+def _listing(path: Path, pair: Key, options: ReadOptions) -> Listing:
+    shown, (x_key, y_key) = printable(path), pair
+    with _opened(path) as archive:
+        others = [key for key in _keys(archive, shown) if key not in pair]
+        classes = _read_classes(archive, others, shown)
+        with _Member(archive, y_key, shown) as member:
+            where = f"{shown}: {y_key}"
+            check_shape(member.shape, member.dtype, where)
+            named = as_labels(member.array(), classes or options.classes, where)
+        with _Member(archive, x_key, shown) as member:
+            where = f"{shown}: {x_key}"
+            require_numbers(member.dtype, where)
+            taken = as_pixels(member.array(), len(named.labels), where)
+    preprocess = recorded(None, None, taken.pixels.shape[1], options, where)
     notes = [f"{y_key} {note}" for note in named.notes]
     notes += [f"{x_key} {note}" for note in taken.notes]
     notes += blank_notes(taken.pixels, where)
-    return ArraySource(
-        shown, path.name, named.classes, named.labels, preprocess, taken.pixels, None, tuple(notes)
+    return Listing(
+        shown,
+        display_name(path),
+        named.classes,
+        named.labels,
+        preprocess,
+        options,
+        pixels=taken.pixels,
+        notes=tuple(notes),
     )
 
 
 def _read_classes(archive: zipfile.ZipFile, keys: list[str], shown: str) -> tuple[str, ...]:
     """The class names under the first of the known keys that holds text."""
-    for key in schema.CLASS_NAMES:
+    for key in CLASS_NAMES:
         if key not in keys:
             continue
         with _Member(archive, key, shown) as member:
             plain = member.dtype.kind in "SU" and len(member.shape) == 1
             if not plain or member.nbytes > 1 << 20:
-                if key == schema.CLASS_NAMES[0]:
+                if key == CLASS_NAMES[0]:
                     raise DataError(f"{shown}: list_classes must be a list of names")
                 continue
             raw = member.array()
         names = [n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in raw]
         return check_classes(names, f"{shown}: {key}")
     return ()
-
-
-def parts(path: Path) -> set[Part]:
-    """Which of a training and a test part one archive has."""
-    try:
-        with zipfile.ZipFile(on_disk(path)) as archive:
-            return schema.parts(name.removesuffix(".npy") for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
-        return set()  # reading it will say what is wrong
 
 
 class _Member:

@@ -6,60 +6,62 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from catclf.datasets.dataset import (
     ENDINGS,
     HDF5_ENDINGS,
-    PARTS,
+    MANIFEST,
     SHARD_ENDINGS,
+    SPLITS,
     TABLE_ENDINGS,
     Dataset,
-    Part,
-    Reading,
-    is_packed,
+    ReadOptions,
+    Split,
 )
+from catclf.datasets.listing import Listing, Source, to_dataset
 from catclf.datasets.names import same_classes
-from catclf.datasets.shards import files_of
-from catclf.datasets.sources import FileSource, to_dataset
 from catclf.errors import DataError, SettingsError
 from catclf.images.archive import is_archive
 from catclf.images.preprocess import Preprocess
 from catclf.storage.copies import on_disk, renew
+from catclf.storage.local import START, kind_of, open_regular
 from catclf.storage.parquet import is_parquet
-from catclf.storage.remote import exists, is_file, is_remote, size_of
-from catclf.text import printable, reason
+from catclf.storage.patterns import expanded, is_pattern
+from catclf.storage.remote import display_name, exists, is_file, is_remote, size_of
+from catclf.text import counted, printable, reason, url_of, without_query
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from catclf.datasets.sources import Source
-
-
-class _Reader(Protocol):
-    """A module that reads several files as one source."""
-
-    def read(
-        self, path: Path, files: Sequence[Path], part: Part, reading: Reading
-    ) -> FileSource: ...
-    def parts(self, path: Path, files: Sequence[Path], reading: Reading) -> set[Part]: ...
+# What a file begins with that has one of these endings, if it is of that kind.
+_KINDS = {
+    **dict.fromkeys((".zip", ".npz"), " zip archive"),
+    **dict.fromkeys(HDF5_ENDINGS, " HDF5 file"),
+    **dict.fromkeys((".jsonl", ".ndjson"), " JSON"),
+    **dict.fromkeys((".gz", ".tgz"), " gzip"),
+    **dict.fromkeys((".bz2", ".tbz2"), " bzip2"),
+    **dict.fromkeys((".xz", ".txz"), " xz"),
+    ".zst": " zstd",
+}
 
 
 def open_dataset(
     source: Any,
-    part: Part = "train",
-    reading: Reading | None = None,
+    split: Split = "train",
+    options: ReadOptions | None = None,
     *,
     labels: ArrayLike | None = None,
 ) -> Dataset:
-    """Read one part of a data set: HDF5, class or packed folders, an archive, a table, or ``.npz``.
+    """Read one split of a data set: HDF5, class or packed folders, an archive, a table, ``.npz``.
 
-    ``source`` is its path, or a pattern of shards; ``part`` is the part taken where it holds both.
-    Or it is what Python holds: images uint8 (m, h, w, 3), paths of image files, or a table with a
+    ``source`` is its path, or a pattern of shards; ``split`` is the one taken where it has several.
+    Or it is what Python holds: images (m, h, w, 3), paths of image files, or a table with a
     column of paths, such as a pandas ``DataFrame``; ``labels`` (m,) are then class names, or 0 and
     1, and may be left out where the table has a column of them. Raises DataError, and
-    SettingsError for ``part``.
+    SettingsError for ``split``.
 
     >>> import numpy as np
     >>> images = np.zeros((4, 32, 32, 3), np.uint8)
@@ -67,140 +69,183 @@ def open_dataset(
     >>> data.m, data.size, data.classes, data.Y
     (4, 32, ('dog', 'cat'), array([[1., 0., 0., 1.]]))
     """
-    reading = reading or Reading()
-    if part not in PARTS:
-        raise SettingsError(f"`part={part}` is unknown: use one of {', '.join(PARTS)}")
+    if split not in SPLITS:
+        raise SettingsError(f"`split={split}` is unknown: use one of {', '.join(SPLITS)}")
     if labels is None and isinstance(source, str | os.PathLike):
-        return to_dataset(open_source(source, part, reading), reading)
-    from catclf.datasets import in_memory
+        return to_dataset(open_source(source, options).split(split))
+    from catclf.datasets import memory
 
-    return to_dataset(in_memory.read(source, labels, reading, part), reading)
+    return to_dataset(memory.read(source, labels, options or ReadOptions()).split(split))
 
 
-def open_parts(
-    data: Path, test: Path | None, reading: Reading | None = None
-) -> tuple[Dataset, Dataset | None]:
-    """Training data and, where there is one, the test set: ``test``, or ``data``'s own test part.
+def open_source(path: str | os.PathLike[str], options: ReadOptions | None = None) -> Source:
+    """What is at a path, found once: its labels are read, and its images not yet.
 
-    Raises DataError, also when the two parts do not belong together.
+    ``path`` may be a pattern that stands for several archives: ``shards/{000..099}.tar``. Raises
+    DataError.
     """
-    reading = reading or Reading()
-    train = open_dataset(data, "train", reading)
-    if test is None and has_both_parts(data, reading):
-        test = data
-    return train, None if test is None else open_like(train, test, "test", reading)
-
-
-def open_like(train: Dataset, path: Path, part: Part, reading: Reading) -> Dataset:
-    """One part of a source with the size, fit and positive class of ``train``.
-
-    Raises DataError, also when its classes are others.
-    """
-    same = replace(
-        reading,
-        positive=reading.positive or train.classes[1],
-        size=train.size,
-        fit=train.preprocess.fit,
-    )
-    source = open_source(path, part, same)
-    data = to_dataset(source, same)
-    if not _fits(data.classes, train.classes, source.classes):
-        raise DataError(
-            f"{source.shown}: the classes of the {part} part are "
-            f"{printable(' and '.join(data.classes))}, those of {printable(train.source)} "
-            f"{printable(' and '.join(train.classes))}: give both parts the same classes"
-        )
-    return replace(data, classes=train.classes)
-
-
-def _fits(classes: tuple[str, str], trained: tuple[str, str], held: tuple[str, ...]) -> bool:
-    """Whether a part's classes are those of training: its negatives may be some of many."""
-    if same_classes(classes, trained):
-        return True
-    rest = trained[0] == f"non-{trained[1]}"
-    return bool(held) and rest and same_classes(classes[1:], trained[1:])
-
-
-def open_source(path: str | os.PathLike[str], part: Part, reading: Reading) -> Source:
-    """The reader for what is at ``path``, with its labels read and its images not yet.
-
-    ``path`` may be a pattern that stands for several archives: ``shards/{000..099}.tar``.
-    """
-    path = Path(path)
+    path, options = Path(path), options or ReadOptions()
     files = files_of(path)
-    if len(files) > 1:
-        return _reader_of_shards(path, files).read(path, files, part, reading)
-    return _open_file(files[0], part, reading)
+    if len(files) > 1 or path != files[0]:
+        return _of_shards(path, files, options)
+    return _of_path(path, options)
 
 
-def _open_file(path: Path, part: Part, reading: Reading) -> Source:
-    shown, ending = printable(path), path.suffix.lower()
-    if is_remote(path) and is_packed(path):
+def _of_path(path: Path, options: ReadOptions) -> Source:
+    shown = printable(path)
+    if is_packed(path):
         from catclf.datasets import packed
 
-        return packed.read(path, part, reading)
-    try:
-        mode = _mode_of_remote(path) if is_remote(path) else path.stat().st_mode
-    except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        why = "there is no such file or folder" if missing else reason(error)
-        raise DataError(f"{shown}: {why}") from error
+        return packed.read(path, options)
+    place = _on_disk(path)
+    mode = _mode_of(place, shown)
     if stat.S_ISDIR(mode):
-        from catclf.datasets import folders
-
-        if is_packed(path):
-            from catclf.datasets import packed
-
-            return packed.read(path, part, reading)
-        return folders.read(path, part, reading)
+        return _of_folder(path, options)
     if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
         raise DataError(f"{shown}: is not a file: give a file or a folder")
+    name = display_name(path).lower()
+    ending = next((each for each in _KINDS if name.endswith(each)), "")
+    if (kind := _kind_of(place)) and not (ending and _KINDS[ending] in kind):
+        raise DataError(f"{shown}: is no data set{kind}")
     if may_be_shard(path):
-        return _reader_of_shards(path, [path]).read(path, [path], part, reading)
-    if ending in TABLE_ENDINGS:
+        return _of_shards(path, [path], options)
+    if name.endswith(TABLE_ENDINGS):
         from catclf.datasets import table
+        from catclf.datasets.tree import Folder
 
-        return table.read(path, part, reading)
-    if ending == ".npz":
+        return table.read(Folder.of(path.parent), path.name, shown, options)
+    if name.endswith(".npz"):
         from catclf.datasets import npz
 
-        return npz.read(path, part, reading)
-    if ending in HDF5_ENDINGS:
+        return npz.read(path, options)
+    if name.endswith(HDF5_ENDINGS):
         from catclf.datasets import hdf5
 
-        return hdf5.read(path, part, reading)
+        return hdf5.read(path, options)
     raise DataError(
         f"{shown}: cannot tell what this is: give a folder of class folders, or a file ending in "
         f"{', '.join(ENDINGS)}"
     )
 
 
-def _mode_of_remote(path: Path) -> int:
-    """The mode of a remote file that a copy is read of. Raises OSError, and DataError for others.
+def _kind_of(place: str) -> str:
+    """What a file is that begins so, where that is known; "" for one that cannot be read."""
+    try:
+        with open_regular(place) as file:
+            return kind_of(file.read(START))
+    except OSError:  # reading it will say what is wrong
+        return ""
 
-    There they are what would need many copies.
+
+def _on_disk(path: Path) -> str:
+    """Where a file is on disk, or the copy of a remote one. Raises DataError.
+
+    What would need many copies is read from disk alone.
     """
     shown = printable(path)
-    if not is_file(path) and exists(path):
+    try:
+        if is_remote(path):
+            if not is_file(path) and exists(path):
+                raise DataError(
+                    f"{shown}: class folders are read from disk alone: copy the folder, or make a "
+                    "tar of it; of a folder of shards give the pattern: '…/*.tar'"
+                )
+            if without_query(path).lower().endswith(TABLE_ENDINGS):
+                raise DataError(f"{shown}: tables are read from disk alone: copy it and its images")
+            renew(path)
+        return on_disk(path)
+    except OSError as error:
+        raise DataError(f"{shown}: {_why(error)}") from error
+
+
+def _mode_of(place: str, shown: str) -> int:
+    try:
+        return os.stat(place).st_mode  # noqa: PTH116
+    except (OSError, ValueError) as error:
+        raise DataError(f"{shown}: {_why(error)}") from error
+
+
+def _why(error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file or folder"
+    return reason(error) if isinstance(error, OSError) else "no file name holds a NUL byte"
+
+
+def _of_folder(path: Path, options: ReadOptions) -> Source:
+    """Class folders, or the shards that a folder holds as it was downloaded."""
+    from catclf.datasets import folders
+    from catclf.datasets.tree import Folder
+
+    root = Folder.of(path)
+    shards = folders.shards_in(root) if options.label_from != "name" else []
+    if not shards:
+        return folders.read(root, root.name, options)
+    source = _of_shards(path, list(map(Path, shards)), options)
+    some = ", ".join(printable(os.path.relpath(each, path)) for each in shards[:3])
+    return noted(source, f"holds {counted(len(shards), 'archive')} of images, as {some}")
+
+
+def noted(source: Source, note: str) -> Source:
+    """A source whose listings have one more note."""
+
+    def told(split: Split | None, options: ReadOptions) -> Listing:
+        listing = source.parts[split](options)
+        return replace(listing, notes=(note, *listing.notes))
+
+    return replace(source, parts={split: partial(told, split) for split in source.parts})
+
+
+def _of_shards(path: Path, files: Sequence[Path], options: ReadOptions) -> Source:
+    """Archives or Parquet files as one source; a file belongs to the split that it is named after.
+
+    Raises DataError, also where one of a counted series is missing.
+    """
+    from catclf.datasets.layout import missing_shard, split_of_shard
+
+    shown = printable(path)
+    if (gap := missing_shard(files)) and len(files) > 1 and not options.skip_bad:
         raise DataError(
-            f"{shown}: class folders are read from disk alone: copy the folder, or make a tar of it"
+            f"{shown}: {printable(gap)} is missing among its files: fetch it, or go on without it "
+            "with `skip_bad`"
         )
-    if path.suffix.lower() in TABLE_ENDINGS:
-        raise DataError(f"{shown}: tables are read from disk alone: copy it and its images")
-    renew(path)
-    return os.stat(on_disk(path)).st_mode  # noqa: PTH116
+    kinds = [split_of_shard(file) for file in files]
+    named: dict[Any, list[Path]] = {}
+    for kind, file in zip(kinds, files, strict=True):
+        named.setdefault(kind, []).append(file)
+    whole = partial(_read_shards, path, files, options)
+    if len(named) == 1:
+        source, kind = whole(), kinds[0]
+        if kind in SPLITS and set(source.parts) == {None}:
+            return replace(source, parts={kind: source.parts[None]}, lenient=True)
+        return source
+    if None in named:
+        odd = printable(named[None][0].name)
+        return noted(
+            whole(), f"{odd} is named after no split: all {counted(len(files), 'file')} are used"
+        )
+
+    def part(split: Split, options: ReadOptions) -> Listing:
+        source = _read_shards(path, named[split], options)
+        note = f"its {split} split is {counted(len(named[split]), 'file')} of {len(files)}"
+        return noted(source, note).split(split, options)
+
+    parts: dict[Any, Any] = {kind: partial(part, kind) for kind in named if kind != "other"}
+    return Source(shown, options, parts)
 
 
-def _reader_of_shards(path: Path, files: Sequence[Path]) -> _Reader:
-    """The module that reads these files as one source. Raises DataError where there is none."""
-    if all(is_archive(str(file)) for file in files):
+def _read_shards(path: Path, files: Sequence[Path], options: ReadOptions) -> Source:
+    """Files of one kind. Raises DataError where they are not."""
+    for file in files:
+        if is_remote(file):
+            _on_disk(file)
+    if all(is_archive(without_query(file)) for file in files):
         from catclf.datasets import archives
 
-        return archives
-    if all(is_parquet(str(file)) for file in files):
+        return archives.read(path, files, options)
+    if all(is_parquet(without_query(file)) for file in files):
         from catclf.datasets import parquet
 
-        return parquet
+        return parquet.read(path, files, options)
     odd = next((file for file in files if not may_be_shard(file)), files[-1])
     raise DataError(
         f"{printable(path)}: stands for {len(files)} files, among them {printable(odd)}: only "
@@ -208,40 +253,121 @@ def _reader_of_shards(path: Path, files: Sequence[Path]) -> _Reader:
     )
 
 
+def files_of(path: Path) -> list[Path]:
+    """The files that a path stands for: those of a pattern, else itself. Raises DataError."""
+    if not is_pattern(str(path)):
+        return [path]
+    url = url_of(path)
+    try:
+        names = expanded([url], unmatched=not is_remote(path))
+    except OSError as error:
+        raise DataError(
+            f"{printable(error.filename)}: cannot be listed: {reason(error)}"
+        ) from error
+    if names in ([], [url]):
+        raise DataError(f"{printable(path)}: there is no file of such a name")
+    return [Path(name) for name in names]
+
+
 def may_be_shard(file: Path) -> bool:
     """Whether a name is that of an archive or a Parquet file."""
-    return is_archive(str(file)) or is_parquet(str(file))
+    name = without_query(file)
+    return is_archive(name) or is_parquet(name)
 
 
-def parts_of(path: Path, reading: Reading | None = None) -> set[Part]:
-    """Which parts a source holds under their names; none where it is not divided."""
-    files = files_of(path)
-    if len(files) > 1:
-        return _reader_of_shards(path, files).parts(path, files, reading or Reading())
-    path = files[0]
-    if is_packed(path):
-        from catclf.datasets import packed
+def is_packed(folder: Path) -> bool:
+    """Whether a folder, on disk or remote, holds the manifest of shards. Raises DataError.
 
-        return packed.parts(path)
-    if path.is_dir():
-        from catclf.datasets import folders
+    A remote path with the ending of a file, or with a query, is no folder: its store is not asked.
+    """
+    if (folder.suffix.lower() in ENDINGS or "?" in folder.name) and is_remote(folder):
+        return False
+    try:
+        return is_file(folder / MANIFEST)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{printable(folder)}: cannot be read: {_why(error)}") from error
 
-        return folders.parts(path, reading)
-    if may_be_shard(path) and is_file(path):
-        return _reader_of_shards(path, files).parts(path, files, reading or Reading())
-    if path.suffix.lower() in TABLE_ENDINGS and path.is_file():
-        from catclf.datasets import table
 
-        return table.parts(path, reading)
-    if path.suffix.lower() in HDF5_ENDINGS:
-        from catclf.datasets import hdf5
+def open_parts(
+    data: Path, test: Path | None, options: ReadOptions | None = None
+) -> tuple[Dataset, Dataset | None]:
+    """Training data and, where there is one, the test set: ``test``, or ``data``'s own test split.
 
-        return hdf5.parts(path)
-    if path.suffix.lower() == ".npz":
-        from catclf.datasets import npz
+    Raises DataError, also when the two do not belong together.
+    """
+    source = open_source(data, options)
+    train = to_dataset(source.split("train"))
+    if test is not None:
+        return train, open_like(train, open_source(test, _like(train, source.options)), "test")
+    has_test = {"train", "test"} <= source.splits
+    return train, open_like(train, source, "test") if has_test else None
 
-        return npz.parts(path)
-    return set()
+
+def open_like(train: Dataset, source: Source, split: Split) -> Dataset:
+    """One split of a source with the size, fit and positive class of ``train``.
+
+    Raises DataError, also when its classes are others.
+    """
+    listing = source.split(split, _like(train, source.options))
+    data = to_dataset(listing)
+    if not _fits(data.classes, train.classes, listing.classes):
+        raise DataError(
+            f"{listing.shown}: the classes of the {split} split are "
+            f"{printable(' and '.join(data.classes))}, those of {printable(train.source)} "
+            f"{printable(' and '.join(train.classes))}: give both the same classes"
+        )
+    return replace(data, classes=train.classes)
+
+
+def _like(train: Dataset, options: ReadOptions) -> ReadOptions:
+    return replace(
+        options,
+        positive=options.positive or train.classes[1],
+        size=train.size,
+        fit=train.preprocess.fit,
+    )
+
+
+def _fits(classes: tuple[str, str], trained: tuple[str, str], held: tuple[str, ...]) -> bool:
+    """Whether a split's classes are those of training: its negatives may be some of many."""
+    if same_classes(classes, trained):
+        return True
+    rest = trained[0] == f"non-{trained[1]}"
+    return bool(held) and rest and same_classes(classes[1:], trained[1:])
+
+
+def open_for(
+    classes: tuple[str, str],
+    preprocess: Preprocess,
+    source: Source,
+    split: Split,
+) -> Dataset:
+    """One split of a source, with the classes and the preprocessing of a model.
+
+    The positive class is ``positive`` of its options where that is given, because it is called
+    something else there, and the model's otherwise; their size and fit are not used. A note tells
+    of negatives that have another name than in training. Raises DataError.
+    """
+    negative, positive = classes
+    options = replace(
+        source.options,
+        positive=source.options.positive or positive,
+        size=preprocess.size,
+        fit=preprocess.fit,
+    )
+    listing = source.split(split, options)
+    if listing.items is not None:
+        listing.preprocess = preprocess
+    data = to_dataset(listing)
+    if not data.m:
+        raise DataError(f"{source.shown}: holds no images")
+    if listing.classes and not same_classes(data.classes[:1], [negative]):
+        note = (
+            f"{source.shown}: negatives are {printable(data.classes[0])} here and were "
+            f"{printable(negative)} in training"
+        )
+        data = replace(data, notes=(*data.notes, note))
+    return data
 
 
 def is_there(path: Path) -> bool:
@@ -258,11 +384,6 @@ def bytes_of(path: Path) -> int | None:
     return sum(map(size_of, files)) if all(map(is_file, files)) else None
 
 
-def has_both_parts(path: Path, reading: Reading | None = None) -> bool:
-    """Whether a source holds a training and a test part."""
-    return {"train", "test"} <= parts_of(path, reading)
-
-
 def stores_pixels(path: Path) -> bool:
     """Whether images lie there as pixels of one size, and not as files that are decoded."""
     stored = path.suffix.lower() in (*HDF5_ENDINGS, ".npz") and not path.is_dir()
@@ -277,39 +398,3 @@ def bundled() -> tuple[Path, Path]:
         if train.is_file() and test.is_file():
             return train, test
     raise DataError("the bundled data set is missing from this installation: give `data`")
-
-
-def open_for(
-    classes: tuple[str, str],
-    preprocess: Preprocess,
-    path: Path,
-    part: Part,
-    reading: Reading | None = None,
-) -> Dataset:
-    """One part of a source, with the classes and the preprocessing of a model.
-
-    The positive class is ``reading.positive`` where that is given, because it is called something
-    else there, and the model's otherwise; size and fit of ``reading`` are not used. A note tells
-    of negatives that have another name than in training. Raises DataError.
-    """
-    negative, positive = classes
-    reading = reading or Reading()
-    same = replace(
-        reading,
-        positive=reading.positive or positive,
-        size=preprocess.size,
-        fit=preprocess.fit,
-    )
-    source = open_source(path, part, same)
-    if isinstance(source, FileSource):
-        source.preprocess = preprocess
-    data = to_dataset(source, same)
-    if not data.m:
-        raise DataError(f"{printable(path)}: holds no images")
-    if source.classes and not same_classes(data.classes[:1], [negative]):
-        note = (
-            f"{printable(path)}: negatives are {printable(data.classes[0])} here and were "
-            f"{printable(negative)} in training"
-        )
-        data = replace(data, notes=(*data.notes, note))
-    return data

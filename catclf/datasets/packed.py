@@ -1,67 +1,210 @@
 """Packed folders: shards in HDF5 with a manifest, read as one data set that stays on disk.
 
-That every shard is there with its size is checked when the folder is opened; its SHA-256 when its
-first image is read, once in a process, so that opening reads no pixels. With ``skip_bad`` all are
-checked when it is opened, and those that are missing or damaged are left out.
+The manifest says which shards hold which images, and their SHA-256. That every shard is there with
+its size is checked when the folder is opened; its SHA-256 when its first image is read, once in a
+process, so that opening reads no pixels. With ``skip_bad`` all are checked when it is opened, and
+those that are missing or damaged are left out.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import threading
 from collections import OrderedDict
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from catclf.datasets import hdf5, schema
-from catclf.datasets.dataset import MANIFEST, Labels, Part, Reading
-from catclf.datasets.hdf5_rows import ReadRows
-from catclf.datasets.manifest import (
-    Manifest,
-    PackedPart,
-    Shard,
-    load,
-    require_complete,
-    sha256_of,
-)
-from catclf.datasets.sources import BLOCK, LISTED, ArraySource
+from catclf.datasets import hdf5
+from catclf.datasets.arrays import recorded
+from catclf.datasets.dataset import MANIFEST, SPLITS, Labels, ReadOptions, Split
+from catclf.datasets.digests import Digests
+from catclf.datasets.listing import BLOCK, LISTED, Listing, Source
 from catclf.errors import DataError
+from catclf.images.preprocess import FITS, Preprocess
 from catclf.maths import Pixels
+from catclf.samples import Rows
 from catclf.storage.copies import Copy
-from catclf.storage.files import same
-from catclf.storage.remote import is_remote, size_of, stream
+from catclf.storage.files import replacing
+from catclf.storage.remote import display_name, is_remote, read as read_file, size_of, stream
 from catclf.text import counted, printable, reason
+from catclf.version import __version__
 
+FORMAT, VERSION = "catclf-packed", 1
 OPEN = 128  # shards open at a time: a process may have 1024 files, and a shard takes two
-_MEND = "pack the images again, or leave the shard out with `skip_bad`"
 NAMED = 10_000_000  # images above which their names are not read: 1 GB
+_MEND = "pack the images again, or leave the shard out with `skip_bad`"
+SHARD = 65_536  # images: 128 parts of 512, 805 MB of 64x64 pixels
+BYTES_MAX = 64 * 1024 * 1024  # of a manifest: 100 000 shards have 30 MB
+
+Kind = TypeVar("Kind")
 
 
-def read(folder: Path, part: Part, reading: Reading) -> ArraySource:
-    """Labels, class names and images of one part, or of the one that is there. Raises DataError."""
-    manifest = load(folder)
-    require_complete(manifest, folder)
-    shown = printable(folder)
-    if not manifest.parts:
+@dataclass(frozen=True)
+class Shard:
+    """One file: its images, and the rows ``first`` … ``next`` - 1 of the source they came from.
+
+    ``source`` is the hash of these rows as they were listed; ``skipped`` of them were unreadable.
+    """
+
+    file: str
+    images: int
+    bytes: int
+    sha256: str
+    first: int
+    next: int
+    source: str
+    skipped: int = 0
+
+
+@dataclass
+class PackedSplit:
+    """The shards of one split, and the fingerprint of its data set where it is known.
+
+    ``fingerprint`` is that of ``Dataset``, for the two classes beside it.
+    """
+
+    shards: list[Shard] = field(default_factory=list)
+    fingerprint: str = ""
+    fingerprint_classes: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> int:
+        """The number of images in all shards."""
+        return sum(shard.images for shard in self.shards)
+
+    def without(self, files: Collection[str]) -> PackedSplit:
+        """The split without some shards; its fingerprint is not known then."""
+        if not files:
+            return self
+        return PackedSplit([shard for shard in self.shards if shard.file not in files])
+
+
+@dataclass
+class Manifest:
+    """All splits of a packed folder; ``complete`` once every image of its source is there."""
+
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    splits: dict[Split, PackedSplit] = field(default_factory=dict)
+    complete: bool = False
+
+    def write(self, folder: Path) -> None:
+        """Replace the manifest in a folder, wholly or not at all. Raises OutputError."""
+        fields = {"format": FORMAT, "version": VERSION, "catclf": __version__, **asdict(self)}
+        with replacing(folder / MANIFEST, kept=False) as file:
+            file.write(json.dumps(fields, indent=1).encode() + b"\n")
+
+    def files(self) -> set[str]:
+        """The names of all shards."""
+        return {shard.file for split in self.splits.values() for shard in split.shards}
+
+
+def load(folder: Path) -> Manifest:
+    """The manifest of a folder, complete or not. Raises DataError for one that is not sound."""
+    path = folder / MANIFEST
+    shown = printable(path)
+    try:
+        if size_of(path) > BYTES_MAX:
+            raise DataError(f"{shown}: is too large for a manifest of catclf")
+        fields = json.loads(read_file(path))
+    except (OSError, ValueError, RecursionError) as error:
+        why = reason(error) if isinstance(error, OSError) else "is damaged: pack the images again"
+        raise DataError(f"{shown}: {why}") from error
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+        raise DataError(f"{shown}: is not a manifest of catclf: pack the images anew")
+    if fields.get("version") != VERSION:
+        raise DataError(f"{shown}: was made by a newer catclf, which is needed to read it")
+    try:
+        return _manifest(fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{shown}: is damaged: pack the images again") from error
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _manifest(fields: dict[str, Any]) -> Manifest:
+    made = _of(dict, fields["preprocess"])
+    background = tuple(_of(int, each) for each in _of(list, made["background"]))
+    preprocess = Preprocess(
+        _of(int, made["size"]), _of(str, made["fit"]), _of(str, made["resampling"])
+    )
+    if preprocess.size < 1 or preprocess.fit not in FITS or background != preprocess.background:
+        raise ValueError
+    held = _of(dict, fields["splits"])
+    splits = {name: _split(_of(dict, held[name])) for name in SPLITS if name in held}
+    classes = tuple(_of(str, each) for each in _of(list, fields["classes"]))
+    return Manifest(classes, preprocess, splits, _of(bool, fields["complete"]))
+
+
+def _split(fields: dict[str, Any]) -> PackedSplit:
+    pair = tuple(_of(str, each) for each in _of(list, fields["fingerprint_classes"]))
+    return PackedSplit(
+        [_shard(_of(dict, each)) for each in _of(list, fields["shards"])],
+        _of(str, fields["fingerprint"]),
+        pair,
+    )
+
+
+def _shard(fields: dict[str, Any]) -> Shard:
+    shard = Shard(**fields)
+    for name, kind in Shard.__annotations__.items():
+        value = getattr(shard, name)
+        if type(value).__name__ != kind or (kind == "int" and value < 0):
+            raise ValueError
+    if shard.file != Path(shard.file).name or shard.file in ("", ".", "..") or not shard.images:
+        raise ValueError  # a name is that of a file in this folder
+    return shard
+
+
+def _of(kind: type[Kind], value: Any) -> Kind:
+    if type(value) is not kind:
+        raise TypeError
+    return value
+
+
+def read(folder: Path, options: ReadOptions) -> Source:
+    """The splits of a packed folder. Raises DataError."""
+    manifest, shown = load(folder), printable(folder)
+    if not manifest.complete:
+        raise DataError(f"{shown}: packing was stopped before its end: run it again to go on")
+    if not manifest.splits:
         raise DataError(f"{shown}: has no images")
-    found: Part = part if part in manifest.parts else next(iter(manifest.parts))
-    rows, notes = PackedRows(folder, manifest, found), tuple[str, ...]()
-    if reading.skip_bad and (damaged := rows.damaged()):
-        rows, notes = PackedRows(folder, manifest, found, tuple(damaged)), (_left_out(damaged),)
+    parts = {split: partial(_listing, folder, manifest, split) for split in manifest.splits}
+    return Source(shown, options, {**parts}, lenient=True)
+
+
+def _listing(folder: Path, manifest: Manifest, split: Split, options: ReadOptions) -> Listing:
+    """Labels, class names and images of one split. Raises DataError."""
+    shown, made = printable(folder), manifest.preprocess
+    rows, notes = PackedRows(folder, manifest, split), tuple[str, ...]()
+    if options.skip_bad and (damaged := rows.damaged()):
+        rows, notes = PackedRows(folder, manifest, split, tuple(damaged)), (_left_out(damaged),)
         if not len(rows):
             raise DataError(f"{shown}: {notes[0]}, and there is no other")
     rows.require_files()
-    size = manifest.preprocess.size
-    schema.require_size(size, reading.size, shown)
-    made = manifest.preprocess
-    preprocess = schema.recorded(made.fit, made.resampling, size, reading, shown)
-    labels = rows.labels(0, len(rows))
-    pixels: Any = rows  # has what is used of an array
-    name = folder.name if is_remote(folder) else folder.resolve().name
-    return ArraySource(
-        shown, name, manifest.classes, labels, preprocess, pixels, rows.names(), notes, notes
+    return Listing(
+        shown,
+        display_name(folder),
+        manifest.classes,
+        rows.labels(0, len(rows)),
+        recorded(made.fit, made.resampling, made.size, options, shown),
+        options,
+        pixels=rows,
+        called=rows.names(),
+        groups=rows.groups(),
+        notes=notes,
+        damage=notes,
     )
 
 
@@ -85,18 +228,7 @@ def _left_out(damaged: dict[str, str]) -> str:
     return f"left out {counted(len(damaged), 'damaged shard')}: {listed}{more}"
 
 
-def parts(folder: Path) -> set[Part]:
-    """The parts that the manifest names."""
-    return set(load(folder).parts)
-
-
-def holds(folder: Path, file: Path) -> bool:
-    """Whether a file that is there is the manifest or a shard of a packed folder."""
-    names = {MANIFEST, *load(folder).files()}
-    return any(same(folder / name, file) for name in names)
-
-
-class PackedRows(ReadRows):
+class PackedRows(Rows):
     """The images of one part uint8 (m, size, size, 3), with what is used of an array.
 
     Shards are opened when they are read, and up to ``OPEN`` of them stay open. Slices may be asked
@@ -105,21 +237,20 @@ class PackedRows(ReadRows):
     """
 
     def __init__(
-        self, folder: Path, manifest: Manifest, part: Part, left_out: tuple[str, ...] = ()
+        self, folder: Path, manifest: Manifest, split: Split, left_out: tuple[str, ...] = ()
     ) -> None:
-        self.folder, self.part, self.left_out = folder, part, left_out
-        self._shown = printable(folder)
-        self._packed: PackedPart = manifest.parts[part].without(left_out)
+        self.folder, self.split, self.left_out = folder, split, left_out
+                self._packed: PackedSplit = manifest.splits[split].without(left_out)
         self._classes, self._preprocess = manifest.classes, manifest.preprocess
         self._ends = np.cumsum([shard.images for shard in self._packed.shards])
         size = manifest.preprocess.size
         self.shape: tuple[int, ...] = (self._packed.images, size, size, 3)
-        self.dtype, self.ndim = np.dtype(np.uint8), 4
-        self.nbytes = int(np.prod(self.shape))
         self.chunk_rows = BLOCK
-        self._open: OrderedDict[int, ArraySource] = OrderedDict()
+        self._open: OrderedDict[int, Listing] = OrderedDict()
         self._copies: dict[int, Copy] = {}  # of shards of a remote folder
-        self._lists: dict[int, ArraySource] = {}  # labels and names of such shards
+        self._lists: dict[int, Listing] = {}  # labels and names of such shards
+        self._lists_of_digests: dict[int, Digests | None] = {}
+        self._digests: Digests | None = None
         self._verified: set[int] = set()
         self._lock = threading.Lock()
         self._each = [threading.Lock() for _ in self._packed.shards]
@@ -145,10 +276,25 @@ class PackedRows(ReadRows):
         """The images' names before they were packed; None where they had none, or are too many."""
         if len(self) > NAMED:
             return None
-        found = [self._listed(number).stored_names for number in range(len(self._ends))]
+        found = [self._listed(number).called for number in range(len(self._ends))]
         if any(names is None for names in found):
             return None
         return tuple(name for names in found for name in names or ())
+
+    def groups(self) -> Labels | None:
+        """Which images stay together; None where that was not packed."""
+        found = [self._listed(number).groups for number in range(len(self._ends))]
+        return None if not found or any(each is None for each in found) else np.concatenate(found)  # type: ignore[arg-type]
+
+    @property
+    def digests(self) -> Digests | None:
+        """The digests of all images, which were packed with them."""
+        if self._digests is None:
+            lists = [self._digests_of(number) for number in range(len(self._ends))]
+            known = [each for each in lists if each is not None]
+            if known and len(known) == len(lists):
+                self._digests = Digests(*map(np.concatenate, zip(*known, strict=True)))
+        return self._digests
 
     def fingerprint(self, classes: tuple[str, str]) -> str:
         """The fingerprint that was made while packing, if it is of these two classes; or nothing.
@@ -194,7 +340,7 @@ class PackedRows(ReadRows):
             row += count
         return pieces
 
-    def _verified_shard(self, number: int) -> ArraySource:
+    def _verified_shard(self, number: int) -> Listing:
         """A shard, whose SHA-256 is the manifest's."""
         if number not in self._verified:
             shard = self._packed.shards[number]
@@ -209,7 +355,7 @@ class PackedRows(ReadRows):
                     self._verified.add(number)
         return self._shard(number)
 
-    def _shard(self, number: int) -> ArraySource:
+    def _shard(self, number: int) -> Listing:
         with self._lock:
             if number not in self._open:
                 self._open[number] = self._opened(number)
@@ -218,20 +364,31 @@ class PackedRows(ReadRows):
             self._open.move_to_end(number)
             return self._open[number]
 
-    def _listed(self, number: int) -> ArraySource:
+    def _listed(self, number: int) -> Listing:
         """A shard whose labels and names are asked for: a remote one is not copied for these."""
         shard = self._packed.shards[number]
         path = self.folder / shard.file
         if not is_remote(path):
             return self._shard(number)
         if number not in self._lists:
-            try:
-                with stream(path) as file:
-                    source = hdf5.read_labels(file, path, self.part)
-            except OSError as error:
-                raise DataError(f"{printable(path)}: {reason(error)}") from error
-            self._lists[number] = self._required(source, shard)
+            listing, self._lists_of_digests[number] = self._streamed(path)
+            self._lists[number] = self._required(listing, shard)
         return self._lists[number]
+
+    def _streamed(self, path: Path) -> tuple[Listing, Digests | None]:
+        try:
+            with stream(path) as file:
+                return hdf5.read_labels(file, path, self._pair)
+        except OSError as error:
+            raise DataError(f"{printable(path)}: {reason(error)}") from error
+
+    def _digests_of(self, number: int) -> Digests | None:
+        path = self.folder / self._packed.shards[number].file
+        if is_remote(path):
+            self._listed(number)
+            return self._lists_of_digests[number]
+        with path.open("rb") as file:
+            return hdf5.read_labels(file, path, self._pair)[1]
 
     def _file(self, number: int) -> Path:
         """The file of a shard; a remote one is copied to this machine once. Raises OSError."""
@@ -242,11 +399,13 @@ class PackedRows(ReadRows):
             self._copies[number] = Copy.of(path)
         return Path(self._copies[number])
 
-    def _opened(self, number: int) -> ArraySource:
-        source = hdf5.read(self._file(number), self.part, Reading(stream=True))
+    def _opened(self, number: int) -> Listing:
+        source = hdf5.read_listing(
+            self._file(number), self._pair, ReadOptions(stream=True)
+        )
         return self._required(source, self._packed.shards[number])
 
-    def _required(self, source: ArraySource, shard: Shard) -> ArraySource:
+    def _required(self, source: Listing, shard: Shard) -> Listing:
         same = source.classes == self._classes and len(source.labels) == shard.images
         if not same or source.preprocess != self._preprocess:
             raise self._other(shard, f"it holds {counted(len(source.labels), 'image')} of others")

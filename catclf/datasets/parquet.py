@@ -7,111 +7,191 @@ file, or a text. Labels are read at once, images row by row as they are decoded.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+import threading
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from catclf.datasets.dataset import Labels, Part, Reading
-from catclf.datasets.image_files import size_of_images
+from catclf.datasets.dataset import Labels, ReadOptions
 from catclf.datasets.labels import as_labels, check_classes, from_texts
-from catclf.datasets.parquet_images import ParquetImages
-from catclf.datasets.shards import of_part, parts_named, signature
-from catclf.datasets.sources import FileSource
-from catclf.datasets.table_format import find_label
+from catclf.datasets.listing import SAMPLED, Items, Listing, Source, listing_of_items
+from catclf.datasets.table import PATH_COLUMNS, find_label
+from catclf.datasets.table import read as read_table
+from catclf.datasets.tree import Folder
 from catclf.errors import DataError, ImageError
-from catclf.images.member import Member
-from catclf.images.parquet import image_column, names_of
-from catclf.images.preprocess import Limits, Preprocess
+from catclf.images.member import Member, Unreadable
+from catclf.images.parquet import image_column, member, names_of
+from catclf.storage.copies import state_of
 from catclf.storage.parquet import ParquetFile
+from catclf.storage.remote import absolute, display_name
 from catclf.text import counted, printable, url_of
 
+_Group = tuple[str, str, int]  # file, column, number in the file
+_Content = bytes | int | ImageError | None
 
-@dataclass
-class ParquetSource(FileSource):
-    """Images in rows of Parquet files; ``rows`` (m,) are their numbers in all files together."""
 
-    images: ParquetImages = field(default_factory=lambda: ParquetImages(Limits().file_bytes))
-    rows: Labels = field(default_factory=lambda: np.zeros(0, np.int64))
+class ParquetItems(Items):
+    """Images in rows of Parquet files; ``rows`` (m,) are their numbers in all files together.
 
-    @property
-    def names_are_whole(self) -> bool:
-        return True
+    Only one row group is open at a time, of which a few images are held. Rows that are read in
+    order cost nothing more; going back, or to another row group, begins that anew.
+    """
 
-    def path(self, row: int) -> Member:
-        return self.images.at(int(self.rows[row]), self.files[row])
+    def __init__(
+        self,
+        limit: int,
+        groups: Sequence[_Group] = (),
+        firsts: Sequence[int] = (0,),
+        names: Sequence[str] = (),
+        rows: Labels | None = None,
+    ) -> None:
+        super().__init__(names)
+        self._limit, self._groups = limit, list(groups)
+        self._firsts = list(firsts)  # the first row of each group, and the number of all rows
+        self.rows: NDArray[np.int64] = np.arange(len(names)) if rows is None else rows
+        self._lock = threading.Lock()
+        self._group, self._next = -1, 0
+        self._last: _Content = None
+        self._stream: Iterator[bytes | int | None] = iter(())
+
+    def __reduce__(self) -> tuple[type[ParquetItems], tuple[Any, ...]]:
+        return ParquetItems, (self._limit, self._groups, self._firsts, self.names, self.rows)
+
+    def __getitem__(self, row: Any) -> Member:
+        """The image of a row, also one that cannot be read."""
+        return self._at(int(self.rows[row]), self.names[row])
+
+    def add(self, file: str, column: str, groups: Sequence[int], names: Sequence[str]) -> None:
+        """Rows that follow: those of one more file, of which ``groups`` are the lengths."""
+        for number, rows in enumerate(groups):
+            self._groups.append((file, column, number))
+            self._firsts.append(self._firsts[-1] + rows)
+        self.names = [*self.names, *names]
+        self.rows = np.arange(len(self.names))
+
+    def take(self, rows: Labels) -> ParquetItems:
+        names = [self.names[row] for row in rows.tolist()]
+        return ParquetItems(self._limit, self._groups, self._firsts, names, self.rows[rows])
+
+    def some(self) -> Iterator[str]:
+        """The first images of some row groups that are spread over all."""
+        for group in np.unique(np.linspace(0, len(self._groups) - 1, SAMPLED).astype(int)).tolist():
+            if self._groups and self._firsts[group] < self._firsts[group + 1]:
+                yield self._at(self._firsts[group], f"{self._groups[group][0]}:")
 
     def state(self, row: int) -> tuple[int, ...]:
-        return self.images.state(int(self.rows[row]))
+        number = int(self.rows[row])
+        return number, *state_of(self._file_of(number))
 
     def containers(self) -> list[str]:
-        return list(dict.fromkeys(map(self.images.file_of, self.rows.tolist())))
+        return list(dict.fromkeys(map(self._file_of, self.rows.tolist())))
 
-    def of(self, rows: Labels) -> Self:
-        return replace(super().of(rows), rows=self.rows[rows])
+    def absolute(self) -> ParquetItems:
+        groups = [(absolute(file), column, number) for file, column, number in self._groups]
+        names = []
+        for number, name in zip(self.rows.tolist(), self.names, strict=True):
+            file = self._file_of(number)
+            names.append(absolute(file) + name[len(file) :])
+        return ParquetItems(self._limit, groups, self._firsts, names, self.rows)
 
-    def absolute(self) -> Self:
-        names = map(self.images.absolute_name, self.rows.tolist(), self.files)
-        return replace(self, files=list(names), images=self.images.absolute(), called=self.names())
+    def _file_of(self, number: int) -> str:
+        return self._groups[bisect_right(self._firsts, number) - 1][0]
+
+    def _at(self, number: int, name: str) -> Member:
+        with self._lock:
+            group = bisect_right(self._firsts, number) - 1
+            file = self._groups[group][0]
+            content = self._content(group, number)
+        own = name[len(file) + 1 :]
+        if isinstance(content, ImageError):
+            return Unreadable.because(file, own, content)
+        return member(file, own, content)
+
+    def _content(self, group: int, number: int) -> _Content:
+        if group != self._group or number < self._next - 1:
+            self._group, self._next = group, self._firsts[group]
+            self._last, self._stream = None, self._opened(group)
+        while self._next <= number:
+            self._next += 1
+            try:
+                self._last = next(self._stream)
+            except StopIteration:
+                if not isinstance(self._last, ImageError):
+                    self._last = ImageError("damaged", "is missing in its file, which is damaged")
+            except ImageError as error:  # the rest of the row group cannot be read either
+                self._last = error
+        return self._last
+
+    def _opened(self, group: int) -> Iterator[bytes | int | None]:
+        file, column, number = self._groups[group]
+        with suppress(GeneratorExit), ParquetFile(file) as opened:
+            yield from opened.images(column, number, self._limit)
 
 
 @dataclass
 class _Read:
     """The content of all files: for each row its name and label, None where it has none."""
 
-    images: ParquetImages
-    names: list[str] = field(default_factory=list)
+    items: ParquetItems
     values: list[Any] = field(default_factory=list)
     classes: tuple[str, ...] | None = None
     notes: list[str] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)
 
 
-def read(path: Path, files: Sequence[Path], part: Part, reading: Reading) -> ParquetSource:
-    """The labelled images of one part, in the order of the files. Raises DataError."""
-    shown = printable(path)
-    notes: list[str] = []
-    signature(files)
-    if len(files) > 1:
-        files = of_part(files, part, shown, notes)
-    result = _Read(ParquetImages(reading.limits.file_bytes), notes=notes)
+def read(path: Path, files: Sequence[Path], options: ReadOptions) -> Source:
+    """The labelled images in the order of the files. Raises DataError."""
+    shown, result = printable(path), _Read(ParquetItems(options.limits.file_bytes))
     for file in files:
         try:
             with ParquetFile(url_of(file)) as opened:
-                _take(opened, reading, result)
+                if len(files) == 1 and _names_files(opened):
+                    folder = Folder.of(path.parent)
+                    return read_table(folder, path.name, shown, options)
+                _take(opened, options, result)
         except ImageError as error:
-            if not reading.skip_bad or len(files) == 1:
+            if not options.skip_bad or len(files) == 1:
                 raise DataError(f"{printable(file)}: {error}") from error
             result.damage.append(f"{printable(file)}: {error}: is left out")
-    rows = _labelled(shown, result, reading.skip_bad)
+    rows = _labelled(shown, result, options.skip_bad)
+    _require_bytes(shown, result.items)
     classes, labels = _labels(shown, result, rows)
-    size = size_of_images(result.images.some(), reading)
-    return ParquetSource(
-        shown,
-        path.name,
-        classes or reading.classes,
-        labels,
-        Preprocess(size, reading.fit or "squash"),
-        Path(),
-        [result.names[row] for row in rows.tolist()],
-        reading,
-        notes=(*result.notes, *result.damage),
-        damage=tuple(result.damage),
-        images=result.images,
-        rows=rows,
-    )
+
+    def listing(options: ReadOptions) -> Listing:
+        facts = {"notes": (*result.notes, *result.damage), "damage": (*result.damage,)}
+        items, name = result.items.take(rows), display_name(path)
+        return listing_of_items(shown, name, classes, labels, items, options, **facts)
+
+    return Source(shown, options, {None: partial(listing)})
 
 
-def parts(path: Path, files: Sequence[Path], reading: Reading) -> set[Part]:
-    """The parts that files are named after."""
-    return parts_named(files)
+def _names_files(file: ParquetFile) -> bool:
+    """Whether a file is a table of paths, such as metadata.parquet, and holds no images."""
+    kinds = set(file.columns.values())
+    paths = any(name.lower() in PATH_COLUMNS and kind == "text" for name, kind in file.columns.items())
+    return paths and not kinds & {"image", "bytes"}
 
 
-def _take(file: ParquetFile, reading: Reading, result: _Read) -> None:
+def _require_bytes(shown: str, items: ParquetItems) -> None:
+    """Raise DataError for a file that holds paths of its images and not the images."""
+    some = list(items.some())
+    if some and all(isinstance(each, Unreadable) and each.failure.kind == "missing" for each in some):
+        raise DataError(
+            f"{shown}: holds no images, only paths of their files: give the folder of the images, "
+            "or write the file anew with the images in it (`embed_external_files=True`)"
+        )
+
+
+def _take(file: ParquetFile, options: ReadOptions, result: _Read) -> None:
     """Add the rows of a file. Raises ImageError and DataError."""
-    image, label = reading.columns or reading.keys or (None, None)
+    image, label = options.columns or options.keys or (None, None)
     column = image_column(file, image)
     label = _label_column(file, label)
     names = [f"{file.path}:{name}" for name in names_of(file, column)]
@@ -120,9 +200,8 @@ def _take(file: ParquetFile, reading: Reading, result: _Read) -> None:
     if result.classes not in (None, classes):
         raise DataError(f"{printable(file.path)}: has other class names than the files before it")
     result.classes = classes
-    result.names += names
     result.values += values
-    result.images.add(file.path, column, file.groups)
+    result.items.add(file.path, column, file.groups, names)
 
 
 def _label_column(file: ParquetFile, wanted: str | None) -> str:
@@ -154,8 +233,9 @@ def _labelled(shown: str, result: _Read, skip_bad: bool) -> Labels:
     none = (None, -1) if result.classes else (None,)
     bad = [i for i, value in enumerate(result.values) if value in none or value != value]  # or NaN
     if bad and not skip_bad:
+        what = "label -1, which is none," if result.values[bad[0]] == -1 else "no label"
         raise DataError(
-            f"{shown}: {printable(result.names[bad[0]])} has no label, as {len(bad)} of "
+            f"{shown}: {printable(result.items.names[bad[0]])} has {what} as {len(bad)} of "
             f"{len(result.values)} images: leave them out with `skip_bad`"
         )
     if bad:

@@ -1,166 +1,605 @@
-"""A table of image paths and labels: CSV, TSV, or JSON Lines."""
+"""Tables of image paths and labels: CSV, TSV, JSON Lines, Parquet, and lists of Caffe.
+
+Only the table itself may be remote or lie anywhere: its rows name files in its folder, unless
+other options are given.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+import csv
+import gzip
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from io import TextIOWrapper
+from typing import Any, BinaryIO, TextIO, cast
 
-from catclf.datasets.dataset import Part, Reading
-from catclf.datasets.image_files import size_of_files
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf.datasets.dataset import ReadOptions, Split
 from catclf.datasets.labels import from_texts
-from catclf.datasets.names import forget_folders
-from catclf.datasets.parts import part_kind, parts_among
-from catclf.datasets.sources import FileSource
-from catclf.datasets.table_rows import Rows, Table, read_rows
-from catclf.datasets.tree import DiskFolder, Folder
-from catclf.errors import DataError
-from catclf.images.preprocess import Preprocess
-from catclf.text import counted, printable, reason
+from catclf.datasets.layout import split_named
+from catclf.datasets.listing import Items, Listing, Source, listing_of_items
+from catclf.datasets.names import key, latin
+from catclf.datasets.tree import ON_DISK, Folder
+from catclf.errors import DataError, ImageError
+from catclf.images.member import Unreadable
+from catclf.images.walk import LeftOut
+from catclf.storage.kinds import START, kind_of
+from catclf.text import counted, has_scheme, printable, reason
 
+PATH_COLUMNS = (
+    "path file filename image file_name filepath file_path image_path imagepath img_path "
+    "image_file image_filename image_name img_name image_file_name fname img images files paths "
+    "picture photo image_id img_id imageid id name"
+).split()
+LABEL_COLUMNS = (
+    "label class labels target targets category class_name classname label_name class_label "
+    "classes y species type"
+).split()
+SPLIT_COLUMNS = "split subset partition set part data_split dataset data_set phase".split()
+GROUP_COLUMNS = ["group", "groups", "group_id"]
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_START = 65536  # bytes by which encoding and separator are recognised
+LINE_BYTES = 1 << 20  # of one object of JSON Lines
 FOLDERS_LIMIT = 20  # folders beside a table in which a file is looked for
 
+Cells = tuple[int, str, str, str, str]  # line, path, label, split and group
 
-def read(path: Path, part: Part, reading: Reading) -> FileSource:
-    """Paths are relative to the table. Labels are class names, or 0 and 1.
 
-    A column named split (or the like) divides the rows into parts. Raises DataError.
+@dataclass(frozen=True)
+class Columns:
+    """The numbers of the columns used, out of ``count``; ``header`` tells whether line 1 is one."""
+
+    path: int
+    label: int
+    split: int | None
+    group: int | None
+    count: int
+    header: bool = True
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Rows:
+    """Columns of a table; ``splits`` and ``groups`` are empty texts without such columns."""
+
+    lines: list[int] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in a folder; paths in it are relative to that.
+
+    ``name`` is the file's. ``typed``: the user named the table itself; others came with images.
     """
-    return read_table(_on_disk(path), path.name, part, reading)
+
+    folder: Folder
+    name: str
+    shown: str
+    typed: bool = False
+
+    @property
+    def ending(self) -> str:
+        """The ending of its name in small letters, without that of packing."""
+        return f".{self.name.lower().removesuffix('.gz').rpartition('.')[2]}"
+
+    @property
+    def is_metadata(self) -> bool:
+        """Whether it is a table of Hugging Face, by its name."""
+        return self.name.lower().startswith("metadata.")
+
+    def open(self) -> BinaryIO:
+        """Its bytes. Raises OSError and ImageError."""
+        file = self.folder.open(self.name)
+        return cast(BinaryIO, gzip.open(file)) if self.name.lower().endswith(".gz") else file
+
+    def columns(self) -> list[str]:
+        """The names of its columns, by its first row; none where it cannot be read."""
+        try:
+            if self.ending == ".parquet":
+                return list(self._parquet().columns)
+            if self.ending in (".jsonl", ".ndjson"):
+                return [str(name) for name in next(_objects(self), (0, {}))[1]]
+            return _first_row(self, _find_format(self))
+        except (OSError, ImageError, DataError, csv.Error, UnicodeError):
+            return []
+
+    def has_labels(self, options: ReadOptions) -> bool:
+        """Whether a column holds labels."""
+        return options.columns is not None or find_label(self.columns()) is not None
+
+    def has_file(self, name: str) -> bool:
+        """Whether a path in it names a file."""
+        return self.folder.find(name) is not None
+
+    def find_columns(self, header: list[str], options: ReadOptions) -> Columns:
+        """Which columns hold paths, labels, splits and groups. Raises DataError."""
+        paths = ["file_name", *PATH_COLUMNS] if self.is_metadata else PATH_COLUMNS
+        return _find_columns(header, options.columns, self.has_file, self.shown, paths)
+
+    def cells(self, options: ReadOptions, notes: list[str]) -> Iterator[Cells]:
+        """The cells used of each row that holds anything."""
+        if self.ending == ".parquet":
+            return _of_parquet(self, options)
+        with self.open() as file:
+            start = file.read(START)
+        is_json = self.ending in (".jsonl", ".ndjson")
+        kind = kind_of(start)
+        if kind and not (is_json and start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{"):
+            raise DataError(f"{self.shown}: is not a table{kind}")
+        if self.ending == ".txt":
+            return _of_list(self)
+        return _of_json(self, options) if is_json else _of_csv(self, options, notes)
+
+    def _parquet(self) -> Any:
+        from catclf.storage.parquet import ParquetFile
+
+        if self.folder.path is None:
+            raise ImageError("unsupported", "is in an archive: unpack it")
+        return ParquetFile(self.folder.place(self.name))
 
 
-def parts(path: Path, reading: Reading | None = None) -> set[Part]:
-    """The parts in a column of the table; none without such a column."""
-    return parts_of_table(_on_disk(path), reading)
+def read(folder: Folder, name: str, shown: str, options: ReadOptions) -> Source:
+    """The images that a table names, which the user named. Raises DataError."""
+    if name.lower().startswith(("sample_submission", "samplesubmission")):
+        raise DataError(
+            f"{shown}: is a form for answers, whose labels mean nothing: give the table of the "
+            "training images"
+        )
+    return read_table(Table(folder, name, shown, typed=True), name, options)
 
 
-def read_table(table: Table, name: str, part: Part, reading: Reading) -> FileSource:
-    """The same of a table in any folder; ``name`` is the source's in a model."""
-    rows = _rows(table, reading)
-    every = rows.texts
-    rows = _of_part(rows, part, table.shown)
-    if not rows.files:
-        raise DataError(f"{table.shown}: has no images")
-    forget_folders()
-    files = _resolved(table.folder, rows, table.shown, refuse=not reading.skip_bad)
-    classes, labels = from_texts(rows.texts, every, table.shown)
-    if not classes and reading.classes:
-        classes = reading.classes
-    root = table.folder.root
-    preprocess = Preprocess(size_of_files(root, files, reading), reading.fit or "squash")
-    return FileSource(
+def read_table(table: Table, name: str, options: ReadOptions) -> Source:
+    """The splits of a table's rows; ``name`` is the source's in a model.
+
+    Labels are class names, or 0 and 1. A column named split (or the like) divides the rows, or the
+    first folders of the paths of metadata. Raises DataError.
+    """
+    rows = _read_rows(table, options)
+    if table.is_metadata and not any(rows.splits):
+        folders = [name.partition("/")[0] for name in rows.files]
+        kinds = {split_named(folder) for folder in set(folders)}
+        if None not in kinds and len(kinds) > 1:
+            rows.splits = folders
+    items = _items(table, rows, options)
+    if table.is_metadata:
+        _note_images(table, rows, items)
+    kinds_of_rows = _kinds(rows, table.shown)
+    listed = partial(_listing, table, name, rows, items, kinds_of_rows)
+    held = set(kinds_of_rows or ()) - {"other"}
+    parts: dict[Any, Any] = {kind: partial(listed, kind) for kind in held}
+    return Source(table.shown, options, parts or {None: partial(listed, None)}, lenient=True)
+
+
+def _listing(
+    table: Table,
+    name: str,
+    rows: Rows,
+    items: Items,
+    kinds: list[str] | None,
+    wanted: Split | None,
+    options: ReadOptions,
+) -> Listing:
+    notes = list(rows.notes)
+    chosen = np.arange(len(rows.files))
+    if wanted is not None and kinds is not None and len(set(kinds)) > 1:
+        chosen = np.flatnonzero(np.array(kinds) == wanted)
+        notes.append(f"its column of splits is honoured: {counted(len(chosen), 'row')} of {wanted}")
+    texts = [rows.texts[row] for row in chosen.tolist()]
+    classes, labels = from_texts(texts, rows.texts, table.shown)
+    return listing_of_items(
         table.shown,
         name,
         classes,
         labels,
-        preprocess,
-        root,
-        files,
-        reading,
-        rows.lines,
-        notes=tuple(rows.notes),
+        items.take(chosen),
+        options,
+        lines=[rows.lines[row] for row in chosen.tolist()],
+        groups=_groups([rows.groups[row] for row in chosen.tolist()]),
+        notes=tuple(notes),
     )
 
 
-def parts_of_table(table: Table, reading: Reading | None = None) -> set[Part]:
-    """The same of a table in any folder."""
-    try:
-        return parts_among(_kinds(_rows(table, reading or Reading())) or [])
-    except DataError:  # reading it will say what is wrong
-        return set()
-
-
-def _on_disk(path: Path) -> Table:
-    return Table(DiskFolder(path.parent), path.name, printable(path))
-
-
-def _rows(table: Table, reading: Reading) -> Rows:
-    """The rows; the first folders of the paths of metadata are parts where no column is."""
-    rows = read_rows(table, reading)
-    if table.is_metadata and not any(rows.splits):
-        folders = [name.partition("/")[0] for name in rows.files]
-        kinds = {part_kind(folder) for folder in set(folders)}
-        if None not in kinds and len(kinds) > 1:
-            rows.splits = folders
-    return rows
-
-
-def _kinds(rows: Rows) -> list[str] | None:
-    """The part of each row, if a column tells it of every row."""
-    known = {text: part_kind(text) for text in set(rows.splits)}
-    if not known or None in known.values():
+def _groups(texts: Sequence[str]) -> NDArray[np.int64] | None:
+    """A number for each group named; -1 for none."""
+    if not any(texts):
         return None
-    return [str(known[text]) for text in rows.splits]
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(filter(None, texts)))}
+    return np.array([numbers.get(text, -1) for text in texts], dtype=np.int64)
 
 
-def _of_part(rows: Rows, part: Part, shown: str) -> Rows:
-    kinds = _kinds(rows)
-    if kinds is None:
-        others = sorted(text for text in set(rows.splits) if part_kind(text) is None)
-        if others and any(part_kind(text) == "test" for text in rows.splits):
-            listed = ", ".join(f"'{printable(text)}'" for text in others[:5])
-            raise DataError(
-                f"{shown}: its column of parts holds {listed} beside train and test: write train, "
-                "validation or test in each row"
-            )
-        if set(others) - {""}:
-            listed = ", ".join(printable(text) for text in others[:5])
-            rows.notes.append(
-                f"the parts in its column of parts are not all known ({listed}): all rows are used"
-            )
-        return rows
-    held = set(kinds)
-    wanted = part if part in held else "validation" if part == "test" else part
-    if wanted not in held:
-        if len(held) > 1:
-            raise DataError(f"{shown}: has no rows of the {part} part")
-        return rows  # it is one part of several tables
-    if len(held) > 1:
-        rows.notes.append(
-            f"its column of parts is honoured: {counted(kinds.count(wanted), 'row')} of {wanted}"
+def _kinds(rows: Rows, shown: str) -> list[str] | None:
+    """The split of each row, if a column tells it of every row. Raises DataError."""
+    known = {text: split_named(text) for text in set(rows.splits)}
+    if known and None not in known.values():
+        return [str(known[text]) for text in rows.splits]
+    others = sorted(text for text, kind in known.items() if kind is None)
+    if others and "test" in known.values():
+        listed = ", ".join(f"'{printable(text)}'" for text in others[:5])
+        raise DataError(
+            f"{shown}: its column of splits holds {listed} beside train and test: write train, "
+            "validation or test in each row"
         )
-    return rows.of([kind == wanted for kind in kinds])
+    if set(others) - {""}:
+        listed = ", ".join(printable(text) for text in others[:5])
+        rows.notes.append(
+            f"the splits in its column are not all known ({listed}): all rows are used"
+        )
+    return None
 
 
-def _resolved(folder: Folder, rows: Rows, shown: str, *, refuse: bool) -> list[str]:
+def _items(table: Table, rows: Rows, options: ReadOptions) -> Items:
     """The files as they are called in their folder.
 
     A file that is not there is refused before any image is decoded: a table made elsewhere often
     misses them all.
     """
-    files, changed = [], []
+    folder, prefix = _place(table, rows)
+    names, changed, outside = [], [], []
     for line, name in zip(rows.lines, rows.files, strict=True):
-        where = f"{shown}: line {line}"
-        file = _file(folder, name, f"{where}: {printable(name)}", refuse=refuse)
-        if file is None and refuse:
-            raise DataError(f"{where}: there is no file {printable(name)}{_hint(folder, name)}")
-        path, spelled = file or (folder.missing(name), name)
-        if spelled != name:
-            changed.append((name, spelled))
-        files.append(path)
+        where = f"{table.shown}: line {line}"
+        found = folder.find(name)
+        if found is not None:
+            item, spelled = found
+            names.append(item or prefix + spelled)
+            changed += [(name, spelled)] if spelled != name else []
+        elif folder.path is None:
+            names.append(_missing(table, where, name, options))
+        elif has_scheme(name) and not os.path.lexists(folder.place(name)):
+            names.append(_remote(table, where, name, options))
+        elif _leads_out(table, name):
+            outside.append(f"line {line}: {printable(name)}")
+            names.append(_on_disk(table, folder, where, name, options) if options.outside else name)
+        else:
+            names.append(_on_disk(table, folder, where, name, options))
+    if outside and not options.outside:
+        raise DataError(
+            f"{table.shown}: {counted(len(outside), 'path')} of {len(names)} lead out of its "
+            f"folder, the first on {outside[0]}: `outside` reads them"
+        )
+    if prefix:
+        rows.notes.append(f"its images are those in {printable(folder.name)}")
     if changed:
         name, spelled = changed[0]
         rows.notes.append(
             f"{counted(len(changed), 'path')} are spelled otherwise on disk: "
             f"'{printable(name)}' is taken as {printable(spelled)}"
         )
-    return files
+    return Items(names, table.folder.path or "")
 
 
-def _file(folder: Folder, name: str, where: str, *, refuse: bool) -> tuple[str, str] | None:
+def _place(table: Table, rows: Rows) -> tuple[Folder, str]:
+    """The folder that paths are below, and its name before them.
+
+    It is the table's own, or the one beside the table that holds all of the images, as Kaggle has
+    train.csv beside train_images.
+    """
+    if table.folder.find(rows.files[0]) is None:
+        for each in table.folder.inside[:FOLDERS_LIMIT]:
+            if all(each.find(name) is not None for name in rows.files):
+                return each, f"{each.name}/"
+    return table.folder, ""
+
+
+def _on_disk(table: Table, folder: Folder, where: str, name: str, options: ReadOptions) -> str:
+    """A file that the tree of the folder does not list: hidden, or outside of it."""
     try:
-        return folder.find(name)
+        status = os.stat(folder.place(name)) if name.strip() else None  # noqa: PTH116
+    except FileNotFoundError:
+        status = None
     except (OSError, ValueError) as error:  # too long a name, a folder that may not be entered
-        if not refuse:
-            return None
+        if options.skip_bad:
+            return name
         why = reason(error) if isinstance(error, OSError) else "no file name holds a NUL byte"
-        raise DataError(f"{where}: {why}") from error
+        raise DataError(f"{where}: {printable(name)}: {why}") from error
+    if status is not None and os.path.isfile(folder.place(name)):  # noqa: PTH113
+        return name
+    return _missing(table, where, name, options)
 
 
-def _hint(folder: Folder, name: str) -> str:
-    """Where the file may be: in a folder beside the table."""
-    try:
-        for each in folder.folders()[:FOLDERS_LIMIT]:
+def _missing(table: Table, where: str, name: str, options: ReadOptions) -> str:
+    if not options.skip_bad:
+        hint = " (paths are relative to the table)"
+        for each in table.folder.inside[:FOLDERS_LIMIT]:
             if file := each.find(name):
-                return f": is it {printable(each.name)}/{printable(file[1])}?"
-    except (DataError, OSError, ValueError):
-        pass
-    return " (paths are relative to the table)"
+                hint = f": is it {printable(each.name)}/{printable(file[1])}?"
+                break
+        raise DataError(f"{where}: there is no file {printable(name)}{hint}")
+    if table.folder.path is not None:
+        return name  # which fails when it is decoded
+    failure = ImageError("missing", "there is no such file in the archive")
+    return Unreadable.because(table.folder.shown, name, failure)
+
+
+def _remote(table: Table, where: str, name: str, options: ReadOptions) -> str:
+    """A row that is a URL, which is fetched only where that was asked for."""
+    if options.remote_rows:
+        return name
+    if options.skip_bad:
+        failure = ImageError("missing", "is a URL, which is not fetched")
+        return Unreadable.because(table.shown, name, failure)
+    raise DataError(
+        f"{where}: {printable(name)} is a URL, and what rows name is not fetched: copy the images "
+        "to the table's folder, or allow it with `allow_remote_rows`"
+    )
+
+
+def _leads_out(table: Table, name: str) -> bool:
+    """Whether a path is not plainly below the folder of its table.
+
+    An absolute one may lead there if the user named the table.
+    """
+    if not os.path.isabs(name) and ".." not in name.replace("\\", "/").split("/"):
+        return False
+    folder = os.path.abspath(table.folder.path or "")  # noqa: PTH100
+    place = os.path.normpath(os.path.join(folder, name))
+    return not (table.typed and place.startswith(folder + os.sep))
+
+
+def _note_images(table: Table, rows: Rows, items: Items) -> None:
+    """Count images without a row, and rows that say another class than their folder."""
+    used = set(map(str, items.names))
+    unlisted = 0
+    for name, item in table.folder.images(LeftOut(), set()):
+        unlisted += str(item or name) not in used
+    if unlisted:
+        rows.notes.append(f"left out {counted(unlisted, 'image')} that have no row in {table.name}")
+    classes = {key(text) for text in rows.texts}
+    apart = 0
+    for file, text in zip(rows.files, rows.texts, strict=True):
+        folder = key(file.replace("\\", "/").rpartition("/")[0].rpartition("/")[2])
+        apart += folder in classes and folder != key(text)
+    if apart:
+        rows.notes.append(
+            f"{table.name} gives {counted(apart, 'image')} another label than the folder that "
+            "they are in: the table is used"
+        )
+
+
+def _read_rows(table: Table, options: ReadOptions) -> Rows:
+    """All rows of a table that hold anything. Raises DataError."""
+    shown, rows = table.shown, Rows()
+    try:
+        for line, name, label, split, group in table.cells(options, rows.notes):
+            rows.lines.append(line)
+            rows.files.append(name)
+            rows.texts.append(latin(label))
+            rows.splits.append(split)
+            rows.groups.append(group)
+    except (OSError, EOFError) as error:
+        why = reason(error) if isinstance(error, OSError) else "it is cut short"
+        raise DataError(f"{shown}: cannot be read: {why}") from error
+    except ImageError as error:
+        raise DataError(f"{shown}: {error}") from error
+    except csv.Error as error:
+        raise DataError(f"{shown}: is not a readable table: {error}") from error
+    except UnicodeError as error:
+        raise DataError(f"{shown}: is not text in UTF-8 or UTF-16: save it as UTF-8") from error
+    if not rows.files:
+        raise DataError(f"{shown}: has no images")
+    return rows
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How to open a table; ``skipped`` lines precede its header."""
+
+    encoding: str
+    delimiter: str
+    skipped: int
+    notes: tuple[str, ...]
+
+    def open(self, table: Table) -> TextIO:
+        """The text after the skipped lines; bytes that are no text are kept for file names."""
+        errors = "surrogateescape" if self.encoding == "utf-8-sig" else "strict"
+        file = TextIOWrapper(table.open(), self.encoding, errors, newline="")
+        for _ in range(self.skipped):
+            file.readline()
+        return file
+
+
+def _find_format(table: Table) -> _Format:
+    """Encoding and separator by a table's first bytes. Raises OSError and UnicodeError."""
+    with table.open() as file:
+        start = file.read(_START)
+    encoding = _encoding(start)
+    notes = [] if encoding == "utf-8-sig" else ["is read as UTF-16"]
+    if encoding == "utf-8-sig":
+        text = start.decode(encoding, "surrogateescape")
+    else:
+        text = start[: len(start) & ~1].decode(encoding, "replace")
+    first, _, _ = text.partition("\n")
+    default = "\t" if table.ending == ".tsv" else ","
+    if stated := re.fullmatch(r"sep=(.)\r?", first):
+        return _Format(encoding, stated[1], 1, tuple(notes))
+    delimiter = _delimiter(first.rstrip("\r"), default)
+    if delimiter != default:
+        notes.append(f"is read as separated by {_SEPARATORS[delimiter]}")
+    return _Format(encoding, delimiter, 0, tuple(notes))
+
+
+def _encoding(start: bytes) -> str:
+    """UTF-16 by its mark, or by the zeros in every second byte; else UTF-8."""
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    evens, odds = start[0:200:2], start[1:200:2]
+    if len(odds) > 4 and odds.count(0) > 0.8 * len(odds) and not evens.count(0):
+        return "utf-16-le"
+    if len(evens) > 4 and evens.count(0) > 0.8 * len(evens) and not odds.count(0):
+        return "utf-16-be"
+    return "utf-8-sig"
+
+
+def _delimiter(line: str, default: str) -> str:
+    """The separator with which the header has known columns; else the one that divides it."""
+    for delimiter in (default, *_SEPARATORS):
+        try:
+            header = [_plain(name) for name in next(csv.reader([line], delimiter=delimiter), [])]
+        except csv.Error:
+            continue
+        if None not in (_first_of(PATH_COLUMNS, header), _first_of(LABEL_COLUMNS, header)):
+            return delimiter
+    if default in line:
+        return default
+    return next((each for each in _SEPARATORS if each in line), default)
+
+
+def _find_columns(
+    first: list[str],
+    wanted: tuple[str, str] | None,
+    is_file: Callable[[str], bool],
+    shown: str,
+    paths: Sequence[str],
+) -> Columns:
+    """Which columns hold what, by the first row; ``paths`` are likely names. Raises DataError."""
+    header = [_plain(name) for name in first]
+    others = _first_of(SPLIT_COLUMNS, header), _first_of(GROUP_COLUMNS, header), len(first)
+    if wanted is not None:
+        return Columns(*(_wanted(name, first, shown) for name in wanted), *others)
+    path, label = _first_of(paths, header), _first_of(LABEL_COLUMNS, header)
+    if path is not None and label is not None:
+        return Columns(path, label, *others)
+    if len(first) == 2:
+        for column in (0, 1):
+            if first[column].strip() and is_file(first[column]):
+                order = ("path", "label") if column == 0 else ("label", "path")
+                note = f"has no header: its columns are taken as {order[0]} and {order[1]}"
+                return Columns(column, 1 - column, None, None, 2, False, (note,))
+    kind, known = ("path", PATH_COLUMNS) if path is None else ("label", LABEL_COLUMNS)
+    held = ", ".join(printable(name) for name in first[:20]) or "nothing"
+    raise DataError(
+        f"{shown}: line 1: has no column {kind} (or {', '.join(known[1:6])}, …); it has {held}: "
+        "`columns=path,label` names others"
+    )
+
+
+def find_label(columns: Sequence[str]) -> str | None:
+    """The column that holds labels, by its name."""
+    place = _first_of(LABEL_COLUMNS, [_plain(name) for name in columns])
+    return None if place is None else columns[place]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s.-]+", "_", key(name))
+
+
+def _first_of(names: Sequence[str], header: list[str]) -> int | None:
+    return next((header.index(name) for name in names if name in header), None)
+
+
+def _wanted(name: str, first: list[str], shown: str) -> int:
+    """The column of this name, or of this number from 1 on."""
+    keys = [key(each) for each in first]
+    if key(name) in keys:
+        return keys.index(key(name))
+    if name.strip().isdigit() and 1 <= int(name) <= len(first):
+        return int(name) - 1
+    held = ", ".join(printable(each) for each in first[:20]) or "nothing"
+    raise DataError(f"{shown}: line 1: has no column {printable(name)}; it has {held}")
+
+
+def _first_row(table: Table, format: _Format) -> list[str]:
+    with format.open(table) as file:
+        return next(csv.reader(file, delimiter=format.delimiter), [])
+
+
+def _of_csv(table: Table, options: ReadOptions, notes: list[str]) -> Iterator[Cells]:
+    format = _find_format(table)
+    columns = table.find_columns(_first_row(table, format), options)
+    notes += (*format.notes, *columns.notes)
+    with format.open(table) as file:
+        reader = csv.reader(file, delimiter=format.delimiter)
+        if columns.header:
+            next(reader, None)
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                yield _cells(row, columns, table.shown, reader.line_num + format.skipped)
+
+
+def _of_json(table: Table, options: ReadOptions) -> Iterator[Cells]:
+    header: list[str] = []
+    columns = None
+    for line, fields in _objects(table):
+        if columns is None:
+            header = list(fields)
+            columns = table.find_columns(header, options)
+        if header[columns.path] not in fields or header[columns.label] not in fields:
+            missing = next(n for n in (columns.path, columns.label) if header[n] not in fields)
+            raise DataError(f"{table.shown}: line {line}: has no {printable(header[missing])}")
+        yield _cells([_cell(fields.get(name)) for name in header], columns, table.shown, line)
+
+
+def _of_parquet(table: Table, options: ReadOptions) -> Iterator[Cells]:
+    with table._parquet() as file:
+        header = list(file.columns)
+        columns = table.find_columns(header, options)
+        used = (columns.path, columns.label, columns.split, columns.group)
+        lists = [[] if n is None else file.values(header[n]) for n in used]
+        for row, values in enumerate(zip(lists[0], lists[1], strict=True)):
+            more = [values[row] if values else None for values in lists[2:]]
+            cells = [_cell(value) for value in (*values, *more)]
+            yield _cells(cells, Columns(0, 1, 2, 3, 4), table.shown, row + 1)
+
+
+def _of_list(table: Table) -> Iterator[Cells]:
+    """Lines of Caffe's lists: a path, a blank, and a label."""
+    with TextIOWrapper(table.open(), "utf-8-sig", "surrogateescape") as file:
+        for number, line in enumerate(file, 1):
+            words = line.rsplit(None, 1)
+            if number == 1 and (len(words) < 2 or not table.has_file(words[0])):
+                raise DataError(
+                    f"{table.shown}: is no list of images, with a path and a label a line: for "
+                    "other tables the ending is .csv or .tsv"
+                )
+            if words:
+                yield _cells(words, Columns(0, 1, None, None, 2), table.shown, number)
+
+
+def _cells(row: list[str], columns: Columns, shown: str, line: int) -> Cells:
+    """What is used of a row. Raises DataError."""
+    if len(row) <= max(columns.path, columns.label):
+        raise DataError(f"{shown}: line {line}: has {len(row)} of {columns.count} columns")
+    name, label = row[columns.path], row[columns.label].strip()
+    if not name.strip() or not label:
+        raise DataError(f"{shown}: line {line}: the path or the label is empty")
+    split, group = (
+        "" if n is None or n >= len(row) else row[n].strip() for n in (columns.split, columns.group)
+    )
+    return line, name, label, split, group
+
+
+def _objects(table: Table) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of JSON Lines with their line numbers. Raises DataError."""
+    with table.open() as file:
+        line = 0
+        while content := file.readline(LINE_BYTES + 1):
+            line += 1
+            where = f"{table.shown}: line {line}"
+            if len(content) > LINE_BYTES:
+                raise DataError(f"{where}: has more than {LINE_BYTES} bytes")
+            if not content.strip():
+                continue
+            try:
+                fields = json.loads(content.removeprefix(b"\xef\xbb\xbf"))
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{where}: is no JSON: {error}") from error
+            if not isinstance(fields, dict):
+                raise DataError(f"{where}: is no object with a path and a label")
+            yield line, fields
+
+
+def _cell(value: Any) -> str:
+    """A value of JSON as the text of a cell; what is no text or number is empty."""
+    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
+        return str(int(value))
+    return str(value) if isinstance(value, str | int) else ""

@@ -1,137 +1,312 @@
-"""Folders with their files, on disk or in archives: all that the search for classes looks at."""
+"""Folders and archives as one plain tree of names, in which classes, tables and files are sought.
+
+A folder on disk is listed when it is first looked at, once; the members of archives are put in as
+they are met. No member is unpacked, and no path is made of its name.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, Protocol
+import stat
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from posixpath import splitext
+from typing import BinaryIO
 
-from catclf.datasets.names import latin, other_spelling
-from catclf.errors import DataError
-from catclf.images.formats import ENDINGS
-from catclf.images.walk import SYSTEM_NAMES, Failed, Walk, is_hidden
+from catclf.datasets.names import key, latin
+from catclf.errors import DataError, ImageError
+from catclf.images.formats import (
+    ENDINGS,
+    HEIF_ENDINGS,
+    NOT_SNIFFED,
+    heif_is_there,
+    looks_like_image,
+    sniffed,
+)
+from catclf.images.member import Entry, Member, Unreadable
+from catclf.images.preprocess import Limits
+from catclf.images.walk import SYSTEM_NAMES, LeftOut, is_hidden
 from catclf.text import printable, reason
 
+DEPTH = 64  # folders in folders of an archive that are told apart
+_AGAIN = "\0"  # between the name of a file and the archive where it is met again
+SNIFFED_BYTES = 1 << 24  # a larger file without a known ending is no image
+ON_DISK = ""  # what a file on disk is in the tree: its path follows from its place
 
-class Folder(Protocol):
-    """One folder: its own name, and how it is shown in messages.
+Item = str  # ON_DISK, or a Member
 
-    Folders are equal where they are the same one. ``root`` is what the names of images are below.
+
+class Folder:
+    """One folder: names to folders, and names to files; ``path`` is where it is on disk.
+
+    A file is an item, or the kind of what cannot be read as one, such as a link in an archive.
+    ``shown`` names the folder in messages; ``system`` are folders in it that systems made.
     """
 
+    def __init__(self, name: str, shown: str, path: str | None = None, sep: str = "/") -> None:
+        self.name, self.shown, self.path, self._sep = name, shown, path, sep
+        self.repeated = 0  # files whose name is met again in the same archive
+        self._folders: dict[str, Folder] = {}
+        self._files: dict[str, Item | _Odd] = {}
+        self._system: set[str] = set()
+        self._listed = path is None
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> Folder:
+        """A folder on disk."""
+        name = os.fspath(path)
+        return cls(os.path.basename(os.path.abspath(name)), printable(name), name)  # noqa: PTH100, PTH119
+
+    @classmethod
+    def of_names(cls, names: Mapping[str, Item], shown: str = "data") -> Folder:
+        """A tree of files under paths such as train/cat/1.jpg."""
+        root = cls(shown, shown)
+        for name, item in names.items():
+            root.put(name.split("/"), item)
+        return root
+
     @property
-    def name(self) -> str: ...
+    def folders(self) -> dict[str, Folder]:
+        """Its folders by name, without those that are hidden or a system's."""
+        self._list()
+        return self._folders
+
     @property
-    def shown(self) -> str: ...
+    def files(self) -> dict[str, Item | _Odd]:
+        """What lies right in it and is no folder or hidden."""
+        self._list()
+        return self._files
+
     @property
-    def root(self) -> Path: ...
+    def system(self) -> list[str]:
+        """Folders in it that systems made, without those that are hidden."""
+        self._list()
+        return sorted(self._system)
+
+    @property
+    def inside(self) -> list[Folder]:
+        """Its folders, by name."""
+        return [self.folders[name] for name in sorted(self.folders)]
+
+    @property
+    def names(self) -> Iterator[str]:
+        """The names of its files."""
+        return (name.partition(_AGAIN)[0] for name in self.files)
+
+    @property
+    def has_images(self) -> bool:
+        """Whether a file right in this folder has the ending of an image."""
+        return any(ending_of(name) in ENDINGS for name in self.names)
 
     def inner(self, name: str) -> str:
         """The name in messages of a folder or file in this one, which need not be there."""
+        return f"{self.shown}{self._sep}{printable(name)}"
 
-    def folders(self) -> Sequence[Folder]:
-        """The folders in it by name, without those that are hidden or a system's."""
-
-    def system_folders(self) -> list[str]:
-        """The names of folders in it that systems made, without those that are hidden."""
-
-    def loose_files(self) -> Iterable[str]:
-        """The names of what lies right in it and is no folder or hidden, in no order."""
-
-    def mark(self, walk: Walk) -> None:
-        """Note that it is read on its own, so that no link leads into it."""
-
-    def images(self, walk: Walk, base: Folder) -> Iterator[str | Failed]:
-        """The images in it and its folders, in a fixed order, as they are called below ``base``."""
+    def place(self, name: str) -> str:
+        """Where a file of this folder is on disk."""
+        assert self.path is not None
+        return os.path.join(self.path, name)
 
     def open(self, name: str) -> BinaryIO:
         """A file in it. Raises OSError and ImageError."""
+        item = self.files[name]
+        if isinstance(item, Member):
+            return item.open(Limits())
+        if isinstance(item, _Odd):
+            raise ImageError("not-a-file", "is not a regular file")
+        return open(self.place(name), "rb")  # noqa: SIM115, PTH123
 
-    def find(self, name: str) -> tuple[str, str] | None:
-        """The one file that a path means, maybe in another spelling, and how it is spelled.
+    def put(self, parts: list[str], item: Item | _Odd) -> None:
+        """Put a file where its name says."""
+        *folders, last = parts
+        place = self
+        for name in folders:
+            place = place._inside(name)
+        place._files[last] = item
 
-        Raises OSError and ValueError for what no file can be called.
+    def add(self, archive: str, entry: Entry) -> None:
+        """Put a member of an archive where its name says, unless it is hidden.
+
+        The last of a name in an archive counts; those of other archives are other files.
         """
+        *folders, last = _divided(entry.name, archive)
+        place = self
+        for name in [*folders, last] if entry.is_folder else folders:
+            if is_hidden(name):
+                if name.casefold() in SYSTEM_NAMES and not name.startswith("."):
+                    place._system.add(name)
+                return
+            place = place._inside(name)
+        if entry.is_folder or is_hidden(last):
+            return
+        there = place._files.get(last)
+        if isinstance(there, Member) and there.archive != archive:
+            last = f"{last}{_AGAIN}{archive}"
+        self.repeated += last in place._files
+        place._files[last] = member_of(archive, entry)
 
-    def missing(self, name: str) -> str:
-        """A path of a file that is not there, which fails when it is decoded."""
+    def _inside(self, name: str) -> Folder:
+        if name not in self._folders:
+            self._folders[name] = Folder(name, self.inner(name))
+        return self._folders[name]
 
-
-@dataclass(frozen=True)
-class DiskFolder:
-    """A folder of the file system."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
-    def shown(self) -> str:
-        return printable(self.path)
-
-    @property
-    def root(self) -> Path:
-        return self.path
-
-    def inner(self, name: str) -> str:
-        return f"{self.shown}/{printable(name)}"
-
-    def folders(self) -> list[DiskFolder]:
-        """Raises DataError where the folder cannot be listed."""
+    def _list(self) -> None:
+        """List a folder on disk. Raises DataError where that cannot be done."""
+        if self._listed or self.path is None:
+            return
+        self._listed = True
         try:
-            inside = [p for p in self.path.iterdir() if not is_hidden(p.name) and _is_folder(p)]
+            with os.scandir(self.path) as entries:
+                for entry in entries:
+                    name, is_folder = entry.name, _is_folder(entry)
+                    if is_hidden(name):
+                        if is_folder and not name.startswith("."):
+                            self._system.add(name)
+                    elif is_folder:
+                        self._folders[name] = Folder(name, self.inner(name), self.place(name))
+                    else:
+                        self._files[name] = ON_DISK
         except OSError as error:
             raise DataError(f"{self.shown}: cannot be listed: {reason(error)}") from error
-        return [DiskFolder(path) for path in sorted(inside)]
 
-    def system_folders(self) -> list[str]:
-        with os.scandir(self.path) as entries:
-            names = [e.name for e in entries if e.name.casefold() in SYSTEM_NAMES]
-        visible = (name for name in names if not name.startswith("."))
-        return sorted(name for name in visible if (self.path / name).is_dir())
+    @cached_property
+    def _folders_by_key(self) -> dict[str, list[str]]:
+        return _grouped((key(name), name) for name in sorted(self.folders))
 
-    def loose_files(self) -> Iterator[str]:
-        with os.scandir(self.path) as entries:
-            for entry in entries:
-                if not is_hidden(entry.name) and not _is_folder(Path(entry.path)):
-                    yield entry.name
+    @cached_property
+    def _by_key(self) -> dict[str, list[str]]:
+        return _grouped((key(name), name) for name in sorted(self.files))
 
-    def mark(self, walk: Walk) -> None:
-        walk.mark(str(self.path))
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        return _grouped((key(name.rpartition(".")[0]), name) for name in sorted(self.files))
 
-    def images(self, walk: Walk, base: Folder) -> Iterator[str | Failed]:
-        for file in walk.images(str(self.path), recursive=True):
-            yield os.path.relpath(file, base.root) if isinstance(file, str) else file
+    def images(self, left_out: LeftOut, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Item]]:
+        """The images in it and its folders, by name: paths below it, and items.
 
-    def open(self, name: str) -> BinaryIO:
-        return (self.path / name).open("rb")
+        Other files are counted in ``left_out``, and links to folders that were ``seen``.
+        """
+        waiting = [("", self)]
+        while waiting:
+            prefix, place = waiting.pop()
+            for called in sorted(place.files):
+                name, item = called.partition(_AGAIN)[0], place.files[called]
+                if isinstance(item, _Odd):
+                    left_out.add(name, item.kind)
+                elif _is_image(name, place, item):
+                    yield prefix + name, item
+                else:
+                    left_out.add(name)
+            for each in reversed(place.inside):
+                if each.mark(seen):
+                    waiting.append((f"{prefix}{each.name}/", each))
+                else:
+                    left_out.links += 1
 
-    def find(self, name: str) -> tuple[str, str] | None:
-        if (self.path / name).is_file():
-            return name, name
-        if (self.path / name).exists():  # a folder or a pipe
-            return None
+    def mark(self, seen: set[tuple[int, int]]) -> bool:
+        """Note a folder that is read; whether it was not read under another name."""
+        if self.path is None:
+            return True
         try:
-            other = other_spelling(self.path, name) or other_spelling(self.path, latin(name))
-        except (OSError, ValueError):
-            return None
-        return None if other is None else (other, other)
+            status = os.stat(self.path)  # noqa: PTH116
+        except OSError:  # listing it will say what is wrong
+            return True
+        if (status.st_dev, status.st_ino) in seen:
+            return False
+        seen.add((status.st_dev, status.st_ino))
+        return True
 
-    def missing(self, name: str) -> str:
-        return name
+    def find(self, name: str) -> tuple[Item, str] | None:
+        """The one file that a path means, maybe in another spelling, and how it is spelled.
+
+        Each name is compared as a key, with backslashes as separators, and the last one also
+        without the ending of the file that is there.
+        """
+        for text in dict.fromkeys((name, name.strip().replace("\\", "/"), latin(name))):
+            parts = [part for part in text.split("/") if part not in ("", ".")]
+            if parts and ".." not in parts and (found := self._sought(parts)):
+                item, spelled = found
+                return item, (name if text == name and spelled == parts else "/".join(spelled))
+        return None
+
+    def _sought(self, parts: list[str]) -> tuple[Item, list[str]] | None:
+        *folders, last = parts
+        place, spelled = self, []
+        for folder in folders:
+            inside = folder
+            if inside not in place.folders:
+                alike = place._folders_by_key.get(key(folder), [])
+                if len(alike) != 1:
+                    return None
+                inside = alike[0]
+            spelled.append(inside)
+            place = place.folders[inside]
+        if last not in place.files:
+            alike = place._by_key.get(key(last)) or place._by_stem.get(key(last), [])
+            if len(alike) != 1:
+                return None
+            last = alike[0]
+        item = place.files[last]
+        return None if isinstance(item, _Odd) else (item, [*spelled, last])
 
 
-def has_images(folder: Folder) -> bool:
-    """Whether a file right in this folder has the ending of an image."""
-    return any(Path(name).suffix.lower() in ENDINGS for name in folder.loose_files())
+class _Odd:
+    """What a tree holds that is no file to be read: links, devices, sparse members."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
 
 
-def _is_folder(path: Path) -> bool:
+def member_of(archive: str, entry: Entry) -> Member | _Odd:
+    """A file of an archive, also one that cannot be read, or what is none."""
+    if entry.failure is not None:
+        return Unreadable.because(archive, entry.name, entry.failure)
+    if entry.place is None:
+        return _Odd(entry.kind)
+    return Member.of(archive, entry.name, entry.place)
+
+
+def ending_of(name: str) -> str:
+    """The ending of a name, in small letters."""
+    return splitext(name)[1].lower()  # a Path costs 3 µs
+
+
+def _is_image(name: str, place: Folder, item: Item) -> bool:
+    """By its ending, else by its first bytes: one rule for folders and archives."""
+    ending = ending_of(name)
+    if ending in ENDINGS:
+        return True
+    if ending in HEIF_ENDINGS:
+        return heif_is_there()
+    if ending in NOT_SNIFFED or isinstance(item, Unreadable):
+        return False
     try:
-        return path.is_dir()
+        if isinstance(item, Member):
+            with item.open(Limits(file_bytes=SNIFFED_BYTES)) as file:
+                return sniffed(file)
+        path = place.place(name)
+        return stat.S_ISREG(os.stat(path).st_mode) and looks_like_image(path)  # noqa: PTH116
+    except (OSError, ImageError):
+        return False
+
+
+def _divided(name: str, archive: str) -> list[str]:
+    """The parts of a member's name; those that would lead out of a folder say nothing."""
+    if "/" not in name and archive.lower().endswith(".zip"):
+        name = name.replace("\\", "/")  # made on Windows
+    parts = [part for part in name.split("/") if part not in ("", ".", "..")] or [name]
+    return [*parts[:DEPTH], "/".join(parts[DEPTH:])] if len(parts) > DEPTH else parts
+
+
+def _grouped(pairs: Iterator[tuple[str, str]]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for group, name in pairs:
+        groups.setdefault(group, []).append(name)
+    return groups
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
     except OSError:  # a link to itself
         return False

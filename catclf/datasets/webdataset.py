@@ -7,26 +7,27 @@ the name of a class), 000017.json (an object with a label) or 000017.txt.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from sys import intern
 from typing import Any
 
-from catclf.datasets.archive_tree import entries_of, member_of
-from catclf.datasets.dataset import Labels, Part, Reading
-from catclf.datasets.image_files import size_of_files
+from catclf.datasets.dataset import ReadOptions
 from catclf.datasets.labels import CLASSES_LIMIT, from_texts
-from catclf.datasets.shards import of_part
-from catclf.datasets.sources import FileSource
-from catclf.datasets.table_format import find_label
+from catclf.datasets.listing import Items, Source, listing_of_items
+from catclf.datasets.table import find_label
+from catclf.datasets.tree import member_of
 from catclf.errors import DataError, ImageError
 from catclf.images.archive import entries
 from catclf.images.formats import ENDINGS, HEIF_ENDINGS, heif_is_there
-from catclf.images.member import Entry
-from catclf.images.preprocess import Limits, Preprocess
+from catclf.images.member import Entry, Member
+from catclf.images.preprocess import Limits
 from catclf.images.walk import LeftOut, is_hidden
-from catclf.text import counted, printable, url_of
+from catclf.storage.remote import display_name
+from catclf.text import counted, printable
 
 LOOKED_AT = 10_000  # members by which the convention of an archive is recognised
 LABEL_BYTES = 1 << 20  # a larger file holds no label
@@ -34,8 +35,8 @@ LABEL_LENGTH = 200  # characters; a longer text is a caption
 _LABELS = ("cls", "json", "txt")  # the first that is there labels the samples
 _IN_JSON = "json:"
 
-
 _Sample = dict[str, Entry]  # the files of one sample by their endings
+_Dot = Callable[[str], tuple[str, str]]
 
 
 @dataclass
@@ -47,10 +48,11 @@ class _Read:
     damage: list[str] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)
     without_image: int = 0
+    repeated: list[str] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
-def holds_samples(archive: Path) -> bool:
+def holds_samples(archive: str) -> bool:
     """Whether an archive is of labelled samples, and not of class folders.
 
     It is where a file ends in .cls, or where no two folders hold images and one has a .json or
@@ -59,10 +61,10 @@ def holds_samples(archive: Path) -> bool:
     folders: set[str] = set()
     images: set[str] = set()
     others: set[str] = set()
-    labelled = False
+    labelled, dot = False, _dot_of_keys(archive)
     try:
-        for number, entry in enumerate(entries(url_of(archive))):
-            key, ending = _key(entry.name)
+        for number, entry in enumerate(entries(archive)):
+            key, ending = _key(entry.name, dot)
             if entry.is_folder or not key:
                 continue
             if ending == "cls":
@@ -82,42 +84,64 @@ def holds_samples(archive: Path) -> bool:
     return len(folders) < 2 and labelled
 
 
-def read(path: Path, files: Sequence[Path], part: Part, reading: Reading) -> FileSource:
-    """The labelled images of one part, in the order of the archives. Raises DataError."""
-    shown = printable(path)
-    notes: list[str] = []
-    if len(files) > 1:
-        files = of_part(files, part, shown, notes)
-    result, label = _Read(), ""
-    for file in files:
-        samples = _samples(url_of(file), reading.skip_bad, result)
-        label = label or (_label_source(file, samples, reading) if samples else "")
-        _take(url_of(file), samples, label, reading, result)
-    _require_images(shown, result, reading.skip_bad)
+def read(path: Path, archives: Sequence[str], options: ReadOptions) -> Source:
+    """The labelled images in the order of the archives. Raises DataError."""
+    from catclf.datasets.archives import entries_of
+
+    shown, result, label = printable(path), _Read(), ""
+    dot = _dot_of_keys(archives[0])
+    for archive in archives:
+        listed = entries_of(archive, result.damage, options.skip_bad)
+        samples = list(_samples(listed, dot, result))
+        label = label or (_label_source(archive, samples, options) if samples else "")
+        for key, sample in samples:
+            _take(archive, key, sample, label, options, result)
+    _require_images(shown, result, options.skip_bad)
     if result.unlabelled:
         count = counted(len(result.unlabelled), "sample")
         result.damage.append(f"left out {count} without a label: {result.unlabelled[0]}")
-    classes, labels = _classes(shown, result.texts, label)
-    notes += _notes(result, label)
-    preprocess = Preprocess(size_of_files(Path(), result.files, reading), reading.fit or "squash")
-    return FileSource(
-        shown,
-        path.name,
-        classes or reading.classes,
-        labels,
-        preprocess,
-        Path(),
-        result.files,
-        reading,
-        notes=(*notes, *result.damage),
-        damage=tuple(result.damage),
-    )
+    named = len(set(result.texts))
+    if named > CLASSES_LIMIT:
+        raise DataError(
+            f"{shown}: its .{_ending(label)} files hold {named} different texts, no classes: "
+            "`keys=jpg,label` says what is the label"
+        )
+    classes, labels = from_texts(result.texts, result.texts, shown)
+    facts = {"notes": (*_notes(result, label), *result.damage), "damage": (*result.damage,)}
+    items, name = Items(result.files), display_name(path)
+    listed_as = partial(listing_of_items, shown, name, classes, labels, items, **facts)
+    return Source(shown, options, {None: listed_as})
 
 
-def _key(name: str) -> tuple[str, str]:
-    """A member's name up to the first dot of its last part, and the ending; "" if hidden."""
-    folder, slash, base = name.rpartition("/")
+def _first_dot(base: str) -> tuple[str, str]:
     stem, _, ending = base.partition(".")
+    return stem, ending
+
+
+def _last_dot(base: str) -> tuple[str, str]:
+    stem, _, ending = base.rpartition(".")
+    return stem, ending
+
+
+def _dot_of_keys(archive: str) -> _Dot:
+    """Where keys end: at the first dot, unless the names of labels have dots before theirs."""
+    seen = False
+    try:
+        for entry in islice(entries(archive), 1000):
+            base = entry.name.rpartition("/")[2]
+            if _last_dot(base)[1].lower() in _LABELS and not is_hidden(base):
+                if _first_dot(base)[1].lower() in _LABELS:
+                    return _first_dot
+                seen = True
+    except ImageError:
+        pass
+    return _last_dot if seen else _first_dot
+
+
+def _key(name: str, dot: _Dot) -> tuple[str, str]:
+    """A member's name up to a dot of its last part, and the ending; "" if hidden."""
+    folder, slash, base = name.rpartition("/")
+    stem, ending = dot(base)
     parts = [part for part in folder.split("/") if part not in ("", ".", "..")]
     if not stem or any(map(is_hidden, parts)) or is_hidden(base):
         return "", ""
@@ -129,71 +153,87 @@ def _is_image(ending: str) -> bool:
     return last in ENDINGS or (last in HEIF_ENDINGS and heif_is_there())
 
 
-def _samples(archive: str, skip_bad: bool, result: _Read) -> dict[str, _Sample]:
-    """The samples of one archive by their keys, in its order."""
-    samples: dict[str, _Sample] = {}
-    for entry in entries_of(archive, result.damage, skip_bad):
-        key, ending = _key(entry.name)
+def _samples(listed: Iterator[Entry], dot: _Dot, result: _Read) -> Iterator[tuple[str, _Sample]]:
+    """The samples of one archive with their keys, in its order.
+
+    A key that is met again with an ending that its sample has begins another sample.
+    """
+    samples: dict[str, list[_Sample]] = {}
+    order: list[tuple[str, _Sample]] = []
+    for entry in listed:
+        key, ending = _key(entry.name, dot)
         if entry.is_folder or not key:
             continue
         if entry.place is None and entry.failure is None:
-            result.left_out.add(entry.name)
+            result.left_out.add(entry.name, entry.kind)
             continue
-        samples.setdefault(key, {})[ending] = entry
-    return samples
+        of_key = samples.setdefault(key, [])
+        place = next((sample for sample in of_key if ending not in sample), None)
+        if place is None:
+            place = {}
+            if of_key:
+                result.repeated.append(key)
+            of_key.append(place)
+            order.append((key, place))
+        place[ending] = entry
+    yield from order
 
 
-def _label_source(file: Path, samples: dict[str, _Sample], reading: Reading) -> str:
+def _label_source(
+    archive: str, samples: Sequence[tuple[str, _Sample]], options: ReadOptions
+) -> str:
     """The ending of the files that hold labels, or json:KEY. Raises DataError."""
-    endings = {ending for sample in samples.values() for ending in sample}
-    shown = printable(file)
-    wanted = reading.keys[1].removeprefix(".") if reading.keys else ""
+    endings = {ending for _, sample in samples for ending in sample}
+    wanted = options.keys[1].removeprefix(".") if options.keys else ""
     if wanted and wanted.lower() != "json":
         return wanted if wanted.lower() in endings else f"{_IN_JSON}{wanted}"
     allowed = (wanted.lower(),) if wanted else _LABELS
     label = next((ending for ending in allowed if ending in endings), "")
     if not label:
+        held = ", ".join(f".{printable(ending)}" for ending in sorted(endings)[:10])
         raise DataError(
-            f"{shown}: has no labels: its images need files of the same names ending in .cls"
+            f"{printable(archive)}: has no labels: its images need files of the same names ending "
+            f"in .cls; it has {held}"
         )
     if label != "json":
         return label
-    first = next(sample["json"] for sample in samples.values() if "json" in sample)
-    content = _object(url_of(file), first)
+    first = next(sample["json"] for _, sample in samples if "json" in sample)
+    content = _object(archive, first)
     if (name := find_label(list(content))) is not None:
         return f"{_IN_JSON}{name}"
     held = ", ".join(printable(str(name)) for name in list(content)[:20]) or "nothing"
     raise DataError(
-        f"{shown}:{printable(first.name)}: has no label; it has {held}: `keys=jpg,label` says "
-        "which of them is"
+        f"{printable(archive)}:{printable(first.name)}: has no label; it has {held}: "
+        "`keys=jpg,label` says which of them is"
     )
 
 
 def _take(
-    archive: str, samples: dict[str, _Sample], label: str, reading: Reading, result: _Read
+    archive: str, key: str, sample: _Sample, label: str, options: ReadOptions, result: _Read
 ) -> None:
-    """Add the images of an archive with their labels."""
-    wanted = reading.keys[0].removeprefix(".").lower() if reading.keys else ""
-    for key, sample in samples.items():
-        image = _image_of(f"{printable(archive)}:{printable(key)}", sample, wanted)
-        if image is None:
-            result.without_image += 1
-            for entry in sample.values():
-                result.left_out.add(entry.name)
-            continue
-        try:
-            text = _label(archive, sample, label)
-        except DataError as error:
-            if not reading.skip_bad:
-                raise DataError(f"{error}: mend it, or leave it out with `skip_bad`") from None
-            result.unlabelled.append(str(error))
-            continue
-        result.files.append(member_of(archive, image))
-        result.texts.append(intern(text))
-        used = (image.name, sample[_ending(label)].name)
+    """Add the image of a sample with its label."""
+    wanted = options.keys[0].removeprefix(".").lower() if options.keys else ""
+    image = _image_of(f"{printable(archive)}:{printable(key)}", sample, wanted)
+    if image is None:
+        result.without_image += 1
         for entry in sample.values():
-            if entry.name not in used:
-                result.left_out.add(entry.name)
+            result.left_out.add(entry.name)
+        return
+    try:
+        text = _label(archive, sample, label)
+    except DataError as error:
+        if not options.skip_bad:
+            raise DataError(f"{error}: mend it, or leave it out with `skip_bad`") from None
+        result.unlabelled.append(str(error))
+        return
+    item = member_of(archive, image)
+    assert isinstance(item, Member)
+    result.files.append(item)
+    result.texts.append(intern(text))
+    used = (image.name, sample[_ending(label)].name)
+    for entry in sample.values():
+        if entry.name not in used:
+            result.left_out.add(entry.name)
 
 
 def _image_of(shown: str, sample: _Sample, wanted: str) -> Entry | None:
@@ -235,10 +275,8 @@ def _ending(label: str) -> str:
 
 
 def _text(value: Any, where: str) -> str:
-    """A label that is a name or a whole number. Raises DataError."""
-    if isinstance(value, bool):
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
+    """A label as text. Raises DataError for what is none."""
+    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
         value = int(value)
     text = str(value).strip() if isinstance(value, str | int) else ""
     if not text or len(text) > LABEL_LENGTH or "\n" in text:
@@ -255,20 +293,13 @@ def _require_images(shown: str, result: _Read, skip_bad: bool) -> None:
     raise DataError(f"{shown}: holds no images with labels{others}")
 
 
-def _classes(shown: str, texts: list[str], label: str) -> tuple[tuple[str, ...], Labels]:
-    named = len(set(texts))
-    if named > CLASSES_LIMIT:
-        raise DataError(
-            f"{shown}: its .{_ending(label)} files hold {named} different texts, no classes: "
-            "`keys=jpg,label` says what is the label"
-        )
-    return from_texts(texts, texts, shown)
-
-
 def _notes(result: _Read, label: str) -> Iterator[str]:
     key = label.removeprefix(_IN_JSON)
     of = f"{printable(key)} in .json" if label.startswith(_IN_JSON) else f".{printable(label)}"
     yield f"holds labelled samples: the label is {of}"
+    if result.repeated:
+        keys = counted(len(result.repeated), "key")
+        yield f"holds {keys} twice, the first {printable(result.repeated[0])}: all samples are read"
     if result.without_image:
         yield f"left out {counted(result.without_image, 'sample')} without an image"
     if result.left_out:
@@ -278,10 +309,11 @@ def _notes(result: _Read, label: str) -> Iterator[str]:
 def _content(archive: str, entry: Entry) -> bytes:
     member = member_of(archive, entry)
     try:
+        assert isinstance(member, Member)
         with member.open(Limits(file_bytes=LABEL_BYTES)) as file:
             return file.read()
     except (ImageError, OSError) as error:
-        raise DataError(f"{printable(member)}: {error}") from error
+        raise DataError(f"{printable(f'{archive}:{entry.name}')}: {error}") from error
 
 
 def _object(archive: str, entry: Entry) -> dict[str, Any]:

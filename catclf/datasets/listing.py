@@ -1,0 +1,490 @@
+"""What a source holds: rows with an image, a label, a split, a name and a group.
+
+A reader finds what is at a path once, as a ``Source``. A split of it is a ``Listing``: labels at
+once, images in blocks. Training, packing, checking and evaluating all go through it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf.datasets.dataset import SPLITS, BlockEncoder, Dataset, Labels, ReadOptions, Split
+from catclf.datasets.digests import NEAR_LIMIT, Digester, Digests
+from catclf.datasets.names import CAT, key, match, negated
+from catclf.errors import DataError, ImageError
+from catclf.images.member import Member, Unreadable
+from catclf.images.preprocess import Preprocess
+from catclf.machine import require_memory
+from catclf.maths import Pixels
+from catclf.samples import IndexedImages, Rows
+from catclf.storage.copies import Copy, state_of
+from catclf.storage.remote import absolute, is_remote
+from catclf.text import counted, has_scheme, printable, reason
+
+if TYPE_CHECKING:
+    from catclf.images.pool import Failed
+
+BLOCK = 64  # images
+LISTED = 10  # unreadable images named in an error
+SAMPLED = 25  # images whose dimensions are looked at
+SMALL = 64  # height and width of images that are brought to no other size
+
+
+class Items(Sequence[str]):
+    """Images as they are decoded: paths below the folder ``root``, or members of archives."""
+
+    def __init__(self, names: Sequence[str], root: str = "") -> None:
+        self.names, self.root = names, root
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, row: Any) -> Any:
+        name = self.names[row]
+        return name if isinstance(name, Member) else os.path.join(self.root, name)
+
+    def take(self, rows: Labels) -> Self:
+        """Only these rows."""
+        return type(self)([self.names[row] for row in rows.tolist()], self.root)
+
+    def some(self) -> Iterator[str]:
+        """A few of the images, spread over all."""
+        places = np.linspace(0, len(self) - 1, min(len(self), SAMPLED)).astype(int)
+        return (self[place] for place in places.tolist())
+
+    def state(self, row: int) -> tuple[int, ...]:
+        """Numbers that change with an image's file. Raises OSError."""
+        item = self[row]
+        if isinstance(item, Member):
+            return (*item.place, *state_of(item.archive))
+        status = os.stat(item)
+        return status.st_size, status.st_mtime_ns
+
+    def containers(self) -> list[str]:
+        """The archives that images are in, each once."""
+        return list(dict.fromkeys(each.archive for each in self.names if isinstance(each, Member)))
+
+    def absolute(self) -> Self:
+        """The same images under paths that hold in any folder."""
+        places = {each: absolute(each) for each in self.containers()}
+        names = [
+            each.within(places[each.archive]) if isinstance(each, Member) else each
+            for each in self.names
+        ]
+        return type(self)(names, absolute(self.root) if self.root else "")
+
+
+@dataclass
+class Listing:
+    """Labelled images of one split.
+
+    ``labels`` (m,) index ``classes``, which are empty where the source does not name them and the
+    labels are 0 and 1. ``items`` are images to be decoded, or ``pixels`` (m, size, size, 3) are
+    stored; ``called`` are the names of images, if not those of the items; ``lines`` their lines in
+    a table; ``groups`` (m,) are equal for images that stay together, and negative for none.
+    ``shown`` names the source in messages, ``name`` in a model. ``notes`` say what the reader
+    decided; ``damage`` are those notes that say what could not be listed. ``skipped`` are the rows
+    that could not be read and why, once they were read.
+    """
+
+    shown: str
+    name: str
+    classes: tuple[str, ...]
+    labels: Labels
+    preprocess: Preprocess
+    options: ReadOptions = field(default_factory=ReadOptions)
+    items: Items | None = None
+    pixels: Any = None
+    called: Sequence[str] | None = None
+    lines: Sequence[int] | None = None
+    groups: Labels | None = None
+    notes: tuple[str, ...] = ()
+    damage: tuple[str, ...] = ()
+    skipped: list[tuple[int, str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def blocks(self) -> Iterator[tuple[Labels, Pixels]]:
+        """Row numbers (k,) and images (k, size, size, 3), in order, of all that can be read."""
+        if self.items is not None:
+            yield from self._decoded()
+            return
+        for start in range(0, len(self), BLOCK):
+            stop = min(start + BLOCK, len(self))
+            yield np.arange(start, stop), self.pixels[start:stop]
+
+    def names(self) -> Sequence[str] | None:
+        """What each row is called; None where it has no name."""
+        if self.called is not None or self.items is None:
+            return self.called
+        return self.items.names
+
+    def path(self, row: int) -> str:
+        """The image of a row, as it is decoded: a path, or a member of an archive."""
+        assert self.items is not None
+        item: str = self.items[row]
+        return item
+
+    def select(self, rows: Labels) -> Listing:
+        """Only these rows, in their order."""
+        return replace(
+            self,
+            labels=self.labels[rows],
+            items=None if self.items is None else self.items.take(rows),
+            pixels=None if self.pixels is None else IndexedImages(self.pixels, rows),
+            called=_taken(self.called, rows),
+            lines=_taken(self.lines, rows),
+            groups=None if self.groups is None else self.groups[rows],
+            skipped=[],
+        )
+
+    def with_options(self, **changes: Any) -> Listing:
+        """The same, read otherwise."""
+        return replace(self, options=replace(self.options, **changes), skipped=[])
+
+    @property
+    def names_are_whole(self) -> bool:
+        """Whether the name of an image begins with that of the file that it is in."""
+        return self.items is not None and isinstance(next(iter(self.items.names), ""), Member)
+
+    def label_of(self, row: int) -> str:
+        """The name of a row, and its line in a table."""
+        where = f"line {self.lines[row]}: " if self.lines else ""
+        return where + printable((self.names() or ())[row])
+
+    def left_out(self) -> str:
+        """Which images were skipped and why, the first ten by name; empty if none were."""
+        if not self.skipped:
+            return ""
+        return f"left out {counted(len(self.skipped), 'unreadable image')}: {self._reasons()}"
+
+    def _decoded(self) -> Iterator[tuple[Labels, Pixels]]:
+        from catclf.images.pool import decode_all
+
+        options, rows, images = self.options, list[int](), list[Pixels]()
+        decoded = decode_all(
+            _Inputs(self), self.preprocess, options.limits, workers=options.workers
+        )
+        self.skipped.clear()
+        for row, (_, result) in enumerate(decoded):
+            if isinstance(result, Exception):
+                self.skipped.append((row, str(result)))
+                if len(self.skipped) >= LISTED and not options.skip_bad:
+                    self._refuse(none=len(self.skipped) == row + 1)
+            else:
+                rows.append(row)
+                images.append(result)
+            if len(rows) == BLOCK:
+                yield np.array(rows), np.stack(images)
+                rows, images = [], []
+            if options.on_progress:
+                options.on_progress(row + 1, len(self))
+        if rows:
+            yield np.array(rows), np.stack(images)
+        if self.skipped and not options.skip_bad:
+            self._refuse(none=len(self.skipped) == len(self))
+        if options.every_class:
+            self._require_every_class()
+
+    def _reasons(self) -> str:
+        """The first skipped rows with their reasons; one reason of several is said once."""
+        some = self.skipped[:LISTED]
+        more = ", …" if len(self.skipped) > LISTED else ""
+        if len(some) > 1 and len({why for _, why in some}) == 1:
+            return f"{', '.join(self.label_of(row) for row, _ in some[:3])}, …: {some[0][1]}"
+        return "; ".join(f"{self.label_of(row)} ({why})" for row, why in some) + more
+
+    def _refuse(self, none: bool) -> None:
+        least = "at least " if len(self.skipped) >= LISTED else ""
+        cure = "" if none else ": mend them, or leave them out with `skip_bad`"
+        raise DataError(
+            f"{self.shown}: {least}{counted(len(self.skipped), 'image')} cannot be read: "
+            f"{self._reasons()}{cure}"
+        )
+
+    def _require_every_class(self) -> None:
+        why = dict(self.skipped)
+        bad = np.zeros(len(self), dtype=bool)
+        bad[list(why)] = True
+        for index, name in enumerate(self.classes):
+            rows = np.flatnonzero(self.labels == index)
+            if len(rows) and bad[rows].all():
+                raise DataError(
+                    f"{self.shown}: no image of class {printable(name)} can be read: "
+                    f"{self.label_of(int(rows[0]))}: {why[int(rows[0])]}"
+                )
+
+
+class _Inputs(Sequence["str | Failed"]):
+    """The images of a listing for the pool; as many as are known need no other process."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._items, self._remote = listing.items or Items(()), listing.options.remote_rows
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, row: Any) -> Any:
+        if row >= len(self):
+            raise IndexError(row)
+        name = self._items.names[row] if self._remote else ""
+        if self._remote and has_scheme(name) and is_remote(name):
+            try:
+                return Copy.of(name)  # removed when it was decoded
+            except OSError as error:
+                return name, ImageError("unreadable", f"cannot be fetched: {reason(error)}")
+        path = self._items[row]
+        return (str(path), path.failure) if isinstance(path, Unreadable) else path
+
+
+@dataclass
+class Source:
+    """The splits of what is at a path, found once; each is listed when it is asked for.
+
+    ``parts`` has None alone for what is not divided. ``lenient``: a source with one split gives it
+    whatever is asked for.
+    """
+
+    shown: str
+    options: ReadOptions
+    parts: Mapping[Split | None, Callable[[ReadOptions], Listing]]
+    lenient: bool = False
+
+    @property
+    def splits(self) -> set[Split]:
+        """The splits that can be asked for; validation is the test split if there is no other."""
+        return splits_among(self.parts)
+
+    def split(self, wanted: Split = "train", options: ReadOptions | None = None) -> Listing:
+        """The rows of one split, or all where there are none. Raises DataError."""
+        options, notes, name = options or self.options, (), None
+        if wanted in self.parts:
+            name = wanted
+        elif None not in self.parts:
+            if wanted == "test" and "validation" in self.parts:
+                name = "validation"
+                notes = ("its validation split is taken as its test split: there is no other",)
+            elif self.lenient and len(self.parts) == 1:
+                name = next(iter(self.parts))
+            else:
+                held = " and ".join(str(each) for each in SPLITS if each in self.parts)
+                raise DataError(f"{self.shown}: has no {wanted} split, but {held}")
+        listing = self.parts[name](options)
+        return replace(listing, notes=(*listing.notes, *notes))
+
+
+def splits_among(kinds: Any) -> set[Split]:
+    """The splits among some kinds; validation images are the test split if there is no other."""
+    named = set(kinds)
+    held = {split for split in SPLITS if split in named}
+    if "validation" in held and "test" not in held:
+        held = (held - {"validation"}) | {"test"}
+    return held
+
+
+def undivided(listing: Listing) -> Source:
+    """A source that is one listing."""
+    return Source(listing.shown, listing.options, {None: lambda options: listing})
+
+
+def listing_of_items(
+    shown: str,
+    name: str,
+    classes: tuple[str, ...],
+    labels: Labels,
+    items: Items,
+    options: ReadOptions,
+    **rest: Any,
+) -> Listing:
+    """Images that are decoded, with the size that they are brought to."""
+    preprocess = Preprocess(_size_of(items, options), options.fit or "squash")
+    return Listing(
+        shown, name, classes or options.classes, labels, preprocess, options, items, **rest
+    )
+
+
+def _size_of(items: Items, options: ReadOptions) -> int:
+    """Height and width that images are brought to: the size wanted, or the default.
+
+    A default above SMALL is for images with more pixels than that: for those whose shorter side
+    has, in the median of some.
+    """
+    if options.size or options.default_size <= SMALL:
+        return options.size or options.default_size
+    from catclf.images.decode import dimensions
+
+    sides = []
+    for path in items.some():
+        with suppress(ImageError, OSError):  # decoding says what is wrong with a file
+            sides.append(min(dimensions(path)))
+    return options.default_size if sides and np.median(sides) > SMALL else SMALL
+
+
+def _taken(values: Sequence[Any] | None, rows: Labels) -> list[Any] | None:
+    return None if values is None else [values[row] for row in rows.tolist()]
+
+
+class DecodedImages(Rows):
+    """Images of files whose pixels are not kept: decoded in the calling thread when sliced.
+
+    Photographs of 224 pixels take 150 kB each, so that a few thousand would fill the memory.
+    ``encoder`` is what made ``rows`` float32 (m, n) of them as they were read first, or None.
+    ``digests`` were made then, too.
+    """
+
+    def __init__(
+        self,
+        listing: Listing,
+        numbers: Labels,
+        encoder: BlockEncoder | None,
+        rows: NDArray[np.float32] | None,
+        digests: Digests,
+    ) -> None:
+        self._listing, self._numbers = listing, numbers
+        self.encoder, self.rows, self.digests = encoder, rows, digests
+        size = listing.preprocess.size
+        self.shape = (len(numbers), size, size, 3)
+
+    def read_into(self, start: int, out: Pixels) -> None:
+        """Raises DataError for a file that can no longer be read."""
+        from catclf.images.pool import decode_one
+
+        listing, inputs = self._listing, _Inputs(self._listing)
+        for image, number in zip(out, self._numbers[start : start + len(out)], strict=True):
+            found = decode_one(inputs[int(number)], listing.preprocess, listing.options.limits)[1]
+            if isinstance(found, Exception):
+                name = listing.label_of(int(number))
+                raise DataError(f"{name}: can no longer be read: {found}") from found
+            image[...] = found
+
+
+def encode_files(listing: Listing, encoder: BlockEncoder | None) -> tuple[Labels, Any]:
+    """The rows of the files that can be read, and their images with their features."""
+    digester = Digester(near=len(listing) <= NEAR_LIMIT)
+    numbers: list[Labels] = [np.empty(0, np.int64)]
+
+    def blocks() -> Iterator[Pixels]:
+        for rows, block in listing.blocks():
+            numbers.append(rows)
+            digester.add(block)
+            yield block
+
+    rows = None
+    if encoder is None:
+        for _ in blocks():
+            pass
+    else:
+        rows = np.concatenate(list(encoder.encode_blocks(blocks())))
+    read = np.concatenate(numbers)
+    return read, DecodedImages(listing, read, encoder, rows, digester.result())
+
+
+def to_dataset(listing: Listing) -> Dataset:
+    """Two classes from however many, and all images: in memory, or as the source keeps them."""
+    positive, note = choose_positive(listing, listing.options.positive)
+    index = listing.classes.index(positive) if listing.classes else 1
+    rows, images = _gather(listing)
+    names = listing.names()
+    kept = names if names is None or len(rows) == len(names) else [names[row] for row in rows]
+    notes = [*listing.notes, *([note] if note else [])]
+    if listing.skipped:
+        notes.append(listing.left_out())
+    if listing.items is not None and isinstance(images, np.ndarray):
+        notes += _one_tone(images, kept or [])
+    return Dataset(
+        images=images,
+        Y=(listing.labels[rows] == index).astype(np.float64).reshape(1, -1),
+        classes=two_classes(listing.classes, positive),
+        source=listing.name,
+        preprocess=listing.preprocess,
+        names=None if kept is None else tuple(kept),
+        notes=tuple(f"{listing.shown}: {text}" for text in notes),
+        groups=None if listing.groups is None else listing.groups[rows],
+    )
+
+
+def _one_tone(images: Pixels, names: Sequence[str]) -> list[str]:
+    """A note on images that show nothing."""
+    from catclf.datasets.arrays import one_tone
+
+    rows = one_tone(images)
+    if not len(rows):
+        return []
+    what = counted(len(rows), "image")
+    return [f"{what} of {len(images)} show one tone alone, the first {printable(names[rows[0]])}"]
+
+
+def _gather(listing: Listing) -> tuple[Labels, Any]:
+    """All rows that can be read and their images; decoded blocks go straight to their place."""
+    m, size = len(listing), listing.preprocess.size
+    if listing.items is None:
+        return np.arange(m), listing.pixels
+    if listing.options.encoder is not None:
+        return encode_files(listing, listing.options.encoder(size))
+    require_memory(m * size * size * 3, f"{listing.shown}: {counted(m, 'image')} of {size}x{size}")
+    images = np.empty((m, size, size, 3), dtype=np.uint8)
+    rows = np.empty(m, dtype=np.int64)
+    count = 0
+    for numbers, block in listing.blocks():
+        rows[count : count + len(numbers)] = numbers
+        images[count : count + len(numbers)] = block
+        count += len(numbers)
+    return rows[:count], images[:count]
+
+
+def choose_positive(listing: Listing, wanted: str | None) -> tuple[str, str]:
+    """The name of the positive class, and a note where the choice should be known.
+
+    ``wanted``, else cat where there is one (in any case, or as cats), else, of two, the one that
+    the other negates (dog and non-dog) or the second. Raises DataError when it is not among them
+    or must be given.
+    """
+    classes = listing.classes
+    if not classes:
+        name = wanted or CAT
+        return name, (
+            f"labels have no names: label 1 is taken as {printable(name)} "
+            "(`classes=dog,cat` names 0 and 1)"
+        )
+    shown = ", ".join(printable(name) for name in classes[:20])
+    if wanted is not None:
+        meant = match(wanted, classes)
+        if meant is None:
+            raise DataError(
+                f"{listing.shown}: no class is named {printable(wanted)}: choose from {shown}"
+            )
+        note = "" if meant == wanted else f"{printable(meant)} is the class that is meant"
+        if len(classes) > 2:
+            note = _of_many(meant, classes)
+        return meant, note
+    cat = match(CAT, classes)
+    if cat is None and len(classes) > 2:
+        raise DataError(f"{listing.shown}: say which class to find with `positive`: {shown}")
+    keys = [negated(name) for name in classes]
+    positive = cat or next((name for name in classes[:2] if key(name) in keys), classes[1])
+    if len(classes) > 2:
+        return positive, _of_many(positive, classes)
+    if cat is None:
+        note = f"{printable(positive)} is the positive class (`positive` chooses another)"
+        return positive, note
+    return positive, ""
+
+
+def _of_many(positive: str, classes: tuple[str, ...]) -> str:
+    others = [printable(name) for name in classes if name != positive]
+    listed = ", ".join(others[:LISTED]) + (", …" if len(others) > LISTED else "")
+    return f"{printable(positive)} is positive, the other {len(others)} classes are not: {listed}"
+
+
+def two_classes(classes: tuple[str, ...], positive: str) -> tuple[str, str]:
+    """The names of labels 0 and 1."""
+    others = [name for name in classes if name != positive]
+    return (others[0] if len(others) == 1 else f"non-{positive}"), positive
