@@ -57,7 +57,7 @@ from catclf.version import __version__
 _HOMES = {
     "CatclfError": "errors.CatclfError",
     "Model": "model.Model",
-    "Reading": "datasets.Reading",
+    "ReadOptions": "datasets.ReadOptions",
     "Settings": "settings.Settings",
     "load": "model.file.load",
     "open_dataset": "datasets.open_dataset",
@@ -69,7 +69,7 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]
 
 if TYPE_CHECKING:
-    from catclf.datasets import Reading as Reading
+    from catclf.datasets import ReadOptions as ReadOptions
     from catclf.datasets import open_dataset as open_dataset
     from catclf.errors import CatclfError as CatclfError
     from catclf.images import decode

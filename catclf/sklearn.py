@@ -21,9 +21,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin  # noqa: TID251
 from sklearn.utils.multiclass import check_classification_targets, type_of_target  # noqa: TID251
 from sklearn.utils.validation import check_is_fitted, validate_data  # noqa: TID251
 
-from catclf.datasets import Reading
-from catclf.datasets import in_memory as held
-from catclf.datasets.sources import to_dataset
+from catclf.datasets import ReadOptions, to_dataset
+from catclf.datasets import memory as held
 from catclf.errors import DataError, ImageError, ModelError, SettingsError
 from catclf.features.prepare import Encoded
 from catclf.features.standardize import Standardizer
@@ -185,8 +184,8 @@ class PictureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
     def _fit_images(self, X: Any, numbers: NDArray[np.intp]) -> None:
         names = str(self.classes_[0]), str(self.classes_[1])
-        reading = Reading(size=self.size, fit=self.image_fit, workers=self.workers)
-        data = to_dataset(held.read(X, numbers, reading), reading)
+        reading = ReadOptions(size=self.size, fit=self.image_fit, workers=self.workers)
+        data = to_dataset(held.read(X, numbers, reading).split())
         model = train(
             replace(data, classes=names),
             self._settings(),
@@ -242,7 +241,7 @@ class PictureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def _blocks(self, X: Any) -> Iterator[Images]:
         """Images as the model takes them. Raises DataError."""
         if held.is_pixels(X):
-            yield held.fitted(held.as_array(X), self.model_.preprocess)
+            yield held.resized(held.as_images(X)[0], self.model_.preprocess)
             return
         paths = held.paths_of(X)
         for start in range(0, len(paths), _AT_ONCE):

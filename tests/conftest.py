@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import catclf
-from catclf.datasets import Reading, open_source
-from catclf.datasets.packed_write import write_folder
+from catclf.datasets import ReadOptions, open_source
+from catclf.datasets.packing import write_folder
 
 ROOT = Path(__file__).parents[1]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else ONNX Runtime writes files to the home folder
@@ -190,7 +190,7 @@ def write_packed(root: Path, m: int, size: int, shard_images: int) -> Path:
     x, y = make_images(m, size)
     np.savez(root / "source.npz", x=x, y=y)
     (root / "packed").mkdir()
-    source = open_source(root / "source.npz", "train", Reading())
+    source = open_source(root / "source.npz", ReadOptions()).split("train")
     write_folder(root / "packed", {"train": source}, shard_images=shard_images)
     return root / "packed"
 

@@ -72,31 +72,23 @@ def test_an_image_that_is_read_is_not_replaced(
     assert after == before
 
 
-def test_images_of_part_folders_are_kept_in_both_parts(run: Run, photos: Path) -> None:
-    for part in ("train", "test"):
-        (photos / "all" / part).mkdir(parents=True)
-        for name in ("cat", "dog"):
-            (photos / "all" / part / name).symlink_to(photos / "photos" / name)
-    for part in ("train", "test"):
-        result = run(*TRAIN, "all", "-o", f"all/{part}/dog/3.png")
-        assert (result.code, result.stdout) == (2, "")
-        assert f"all/{part}/dog/3.png: {wording.INPUT_IMAGE}of all" in result.stderr
-
-
-@pytest.mark.parametrize("seed", ["0", "3", "4"])
-def test_a_part_that_cannot_be_read_hides_nothing_of_the_other(
-    run: Run, photos: Path, seed: str
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("photos.zip", b"PK\3\4 of photographs", "an archive"),
+        ("model.h5", b"\x89HDF\r\n\x1a\n of measurements", "an HDF5 file of another program"),
+        ("notes", b"text under another name", "a file of another kind"),
+        ("list.csv", b"path,label\n\0", "a file of another kind"),
+    ],
+)
+def test_files_of_others_are_not_replaced(
+    run: Run, photos: Path, name: str, content: bytes, kind: str
 ) -> None:
-    for part in ("train", "test"):
-        (photos / "all" / part / "cat").mkdir(parents=True)
-    (photos / "all" / "test" / "dog").mkdir()
-    for name in ("cat", "dog"):
-        Image.new("RGB", (8, 8)).save(photos / "all" / "test" / name / "0.png")
-    image = "all/test/dog/0.png"
-    args = ("report", "--data", "all", "-o", image)
-    result = run(*args, env={"PYTHONHASHSEED": seed})
-    assert result.code == 2
-    assert result.stderr.startswith(f"catclf: {image}: {wording.INPUT_IMAGE}of all")
+    (photos / name).write_bytes(content)
+    result = run(*TRAIN, "photos", "-o", name)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"catclf: {name}: is {kind}")
+    assert (photos / name).read_bytes() == content
 
 
 def test_an_image_that_cannot_be_scored_is_kept_too(run: Run, photos: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_validation_part_is_used_and_said(run: Run, tmp_path: Path) -> None:
     photos(tmp_path / "d", "train", "val", "test")
     result = run("train", "--data", "d", "--iterations", "5", "--size", "8")
     assert result.code == 0
-    assert "the 6 images of its validation part select the weights" in result.stderr
+    assert "the 6 images of its validation split select the weights" in result.stderr
     assert "validation " in result.stdout
     named = run("train", "--data", "d", "--iterations", "5", "--size", "8", "--validation", "0.3")
     assert "validation part" not in named.stderr
@@ -153,7 +153,9 @@ def test_parts_of_two_sizes_make_no_contact_sheet_and_the_file_is_named(
     write_hdf5(tmp_path / "d.h5", **arrays)
     result = run("data", "info", "d.h5", "--image", "sheet.png")
     assert result.code == 2
-    assert result.stderr.startswith("catclf: d.h5: its parts have images of different sizes (train")
+    assert result.stderr.startswith(
+        "catclf: d.h5: its splits have images of different sizes (train"
+    )
     assert run("data", "info", "d.h5").code == 0
 
 

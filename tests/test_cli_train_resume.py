@@ -266,7 +266,7 @@ def test_resume_of_another_run_names_what_differs(
 def test_a_new_run_says_that_it_replaces_a_checkpoint(
     run: Run, tmp_path: Path, small_hdf5: Path
 ) -> None:
-    (tmp_path / "model.npz.checkpoint").write_text("old")
+    (tmp_path / "model.npz.checkpoint").touch()
     result = run("train", "--data", "small.h5", "--checkpoint-every", "500", "--quiet")
     assert result.code == 0
     assert "will be replaced" in one_line(result.stderr)

@@ -19,7 +19,7 @@ import catclf
 from catclf.cluster import Address, engine, work
 from catclf.cluster.engine import Engine, connected
 from catclf.cluster.problem import Cluster
-from catclf.datasets import Dataset, Reading, open_dataset
+from catclf.datasets import Dataset, ReadOptions, open_dataset
 from catclf.errors import ClusterError, DataError, SettingsError
 from catclf.maths import Floats
 from catclf.maths.reduction import TreeSum, part_length
@@ -74,7 +74,7 @@ def test_two_workers_give_the_bytes_of_one_thread(
     assert model_bytes(data, settings, path, Cluster(two, 2)) == expected
     stored = open_dataset(f"file://{folder}")
     assert model_bytes(stored, settings, path, Cluster(two, 1)) == expected
-    other = open_dataset(folder, reading=Reading(positive="non-cat"))
+    other = open_dataset(folder, options=ReadOptions(positive="non-cat"))
     assert model_bytes(other, settings, path, Cluster(two)) == model_bytes(other, settings, path)
 
 
@@ -119,7 +119,7 @@ def broken(folder: Path, tmp_path: Path) -> Path:
 def test_a_damaged_shard_can_be_left_out_and_the_model_remembers_it(
     two: Engine, broken: Path, folder: Path, tmp_path: Path
 ) -> None:
-    data, path = open_dataset(broken, reading=Reading(skip_bad=True)), tmp_path / "model.npz"
+    data, path = open_dataset(broken, options=ReadOptions(skip_bad=True)), tmp_path / "model.npz"
     assert data.m == M - 1000
     assert "left out 1 damaged shard: " in data.notes[0]
     whole = open_dataset(folder)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +22,16 @@ from catclf.cluster import Address, packing
 from catclf.cluster.engine import Engine, connected
 from catclf.cluster.packing import Packers
 from catclf.cluster.sent import Sent, Whole, listing_digest
-from catclf.datasets import Reading, open_source
+from catclf.datasets import ReadOptions, open_source
 from catclf.datasets.dataset import MANIFEST
-from catclf.datasets.manifest import Manifest, Shard, load
-from catclf.datasets.packed_write import Packing, write_folder
+from catclf.datasets.packed import load
+from catclf.datasets.packing import Job, Made, write_folder
 from catclf.errors import DataError
 
 pytest.importorskip("distributed")
 
 SHARD = 8
-SKIPS = Reading(size=8, skip_bad=True)
+SKIPS = ReadOptions(size=8, skip_bad=True)
 
 
 @pytest.fixture(scope="module")
@@ -58,30 +58,30 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def packed(
-    source: Path, output: Path, reading: Reading, engine: Engine | None = None
+    source: Path, output: Path, reading: ReadOptions, engine: Engine | None = None
 ) -> dict[str, bytes]:
     output.mkdir(exist_ok=True)
-    opened = open_source(source, "train", reading)
-    packers = None if engine is None else Packers(engine, source, reading, 1)
-    write_folder(output, {"train": opened}, shard_images=SHARD, elsewhere=packers)
+    opened = open_source(source, reading).split("train")
+    packers = None if engine is None else Packers(engine, source, 1).done
+    write_folder(output, {"train": opened}, shard_images=SHARD, workers=packers)
     return contents(output)
 
 
 def test_workers_write_the_bytes_of_one_machine(two: Engine, photos: Path, tmp_path: Path) -> None:
     expected = packed(photos, tmp_path / "one", SKIPS)
     assert packed(photos, tmp_path / "two", SKIPS, two) == expected
-    shards = load(tmp_path / "two").parts["train"].shards
+    shards = load(tmp_path / "two").splits["train"].shards
     assert [(each.first, each.next, each.images) for each in shards] == [
-        (0, 12, 8),
-        (12, 20, 8),
-        (20, 29, 8),
-        (29, 37, 8),
-        (37, 41, 3),
+        (0, 8, 6),
+        (8, 16, 6),
+        (16, 24, 7),
+        (24, 32, 8),
+        (32, 40, 8),
     ]
     x, y = make_images(20, 4)
     np.savez(tmp_path / "source.npz", x=x, y=y)
-    expected = packed(tmp_path / "source.npz", tmp_path / "three", Reading())
-    assert packed(tmp_path / "source.npz", tmp_path / "four", Reading(), two) == expected
+    expected = packed(tmp_path / "source.npz", tmp_path / "three", ReadOptions())
+    assert packed(tmp_path / "source.npz", tmp_path / "four", ReadOptions(), two) == expected
 
 
 def test_shards_of_a_pattern_are_packed_by_workers_in_another_folder(
@@ -92,7 +92,7 @@ def test_shards_of_a_pattern_are_packed_by_workers_in_another_folder(
         files |= {f"{i}.cls": b"%d" % (i % 2) for i in range(12)}
         tar(tmp_path / f"{number:02}.tar", files)
     monkeypatch.chdir(tmp_path)
-    source, reading = Path("{00..01}.tar"), Reading(size=8)
+    source, reading = Path("{00..01}.tar"), ReadOptions(size=8)
     expected = packed(source, tmp_path / "one", reading)
     assert packed(source, tmp_path / "two", reading, two) == expected
 
@@ -103,15 +103,15 @@ def test_shards_that_are_there_stay_and_others_are_written_again(
     output = tmp_path / "packed"
     expected = packed(photos, output, SKIPS, two)
     manifest = load(output)
-    removed = manifest.parts["train"].shards.pop(1)
+    removed = manifest.splits["train"].shards.pop(1)
     (output / removed.file).unlink()
     manifest.complete = False
     manifest.write(output)
     (output / "train-00003.h5").write_bytes(b"damaged")
     times = {path.name: path.stat().st_mtime_ns for path in output.iterdir()}
-    source = open_source(photos, "train", SKIPS)
-    packers = Packers(two, photos, SKIPS, 1)
-    result = write_folder(output, {"train": source}, shard_images=SHARD, elsewhere=packers)
+    source = open_source(photos, SKIPS).split("train")
+    packers = Packers(two, photos, 1).done
+    result = write_folder(output, {"train": source}, shard_images=SHARD, workers=packers)
     assert (result["train"].shards, result["train"].kept) == (5, 3)
     assert contents(output) == expected
     for name in ("train-00000.h5", "train-00002.h5", "train-00004.h5"):
@@ -125,52 +125,41 @@ def test_a_worker_that_outlives_a_run_reads_what_is_there_in_the_next(
     path, remote = tmp_path / "x.npz", Path(f"file://{tmp_path}/x.npz")
     for pixels in (x, 255 - x):
         np.savez(path, x=pixels, y=y)
-        expected = packed(path, tmp_path / f"one{pixels[0, 0, 0, 0]}", Reading())
+        expected = packed(path, tmp_path / f"one{pixels[0, 0, 0, 0]}", ReadOptions())
         for source, name in ((path, "disk"), (remote, "store")):
             output = tmp_path / f"{name}{pixels[0, 0, 0, 0]}"
-            assert packed(source, output, Reading(), two) == expected
+            assert packed(source, output, ReadOptions(), two) == expected
 
 
-def test_a_source_that_changed_is_counted_anew(two: Engine, photos: Path, tmp_path: Path) -> None:
+def test_a_source_that_changed_is_packed_anew(two: Engine, photos: Path, tmp_path: Path) -> None:
     changed, output = tmp_path / "changed", tmp_path / "packed"
     shutil.copytree(photos, changed)
     packed(changed, output, SKIPS)
     paint(changed / "cat" / "00.png", GREEN, (9, 9))  # was unreadable
     again = packed(changed, output, SKIPS, two)
     assert again == packed(changed, tmp_path / "one", SKIPS)
-    assert [each.first for each in load(output).parts["train"].shards] == [0, 11, 19, 28, 36]
+    assert [each.images for each in load(output).splits["train"].shards] == [7, 6, 7, 8, 8]
 
 
-def test_a_plan_has_no_place_for_shards_of_other_rows(photos: Path, tmp_path: Path) -> None:
-    source = open_source(photos, "train", SKIPS)
-    part = Packing(tmp_path, Manifest((), source.preprocess), "train", source, "none", SHARD)
-    known = Shard("train-00001.h5", SHARD, 1, "", 12, 20, "")
-    rows = [(0, 12, 0), (20, 29, 2), (29, 37, 3), (37, 41, 4)]
-    assert packing.planned(part, {12: known}, [0, 7, 8, 9, 22, 40]) == rows
-    assert packing.planned(part, {12: known}, [7, 8, 9, 22, 40]) is None
-    other = replace(known, file="train-00002.h5")
-    assert packing.planned(part, {12: other}, [0, 7, 8, 9, 22, 40]) is None
-
-
-def killing(source: Sent, output: str, *rest: object) -> Shard | None:
-    """As ``written``, but the first worker dies when its shard is there, and nobody knows."""
-    mark = Path(output).parent / "mark"
+def killing(sent: Sent, job: Job) -> Made:
+    """As ``made``, but the first worker dies when its shard is there, and nobody knows."""
+    mark = job.output.parent / "mark"
     first = not mark.exists()
     mark.touch()
-    shard = _written(source, output, *rest)  # type: ignore[arg-type]
+    shard = _made(sent, job)
     if first:
         os.kill(os.getpid(), signal.SIGKILL)
     return shard
 
 
-_written = packing.written
+_made = packing.made
 
 
 def test_a_worker_that_is_killed_changes_no_byte(
     two: Engine, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = packed(photos, tmp_path / "one", SKIPS)
-    monkeypatch.setattr(packing, "written", killing)
+    monkeypatch.setattr(packing, "made", killing)
     assert packed(photos, tmp_path / "killed", SKIPS, two) == expected
     assert (tmp_path / "mark").exists()
 
@@ -180,13 +169,13 @@ def test_what_cannot_be_read_ends_after_the_other_shards(
 ) -> None:
     with pytest.raises(DataError, match=r"cannot be read: .*mend them, or leave them out"):
         packed(photos, tmp_path / "packed", replace(SKIPS, skip_bad=False), two)
-    shards = load(tmp_path / "packed").parts["train"].shards
+    shards = load(tmp_path / "packed").splits["train"].shards
     assert [each.first for each in shards] == [24, 32]
     assert not load(tmp_path / "packed").complete
     sent = Whole(str(photos), "train", SKIPS, "0" * 64, ())
     with pytest.raises(DataError, match="a worker sees other images there"):
         sent.opened()
-    assert listing_digest(open_source(photos, "train", SKIPS)) != "0" * 64
+    assert listing_digest(open_source(photos, SKIPS).split("train")) != "0" * 64
 
 
 def test_the_command_is_that_of_one_machine(
@@ -199,7 +188,7 @@ def test_the_command_is_that_of_one_machine(
     def engine_at(address: Address) -> Iterator[Engine]:
         yield two
 
-    monkeypatch.setattr(sys.modules["catclf.cli.data.pack"], "engine_at", engine_at)
+    monkeypatch.setattr(import_module("catclf.cli.data.pack"), "engine_at", engine_at)
     monkeypatch.chdir(tmp_path)
     told = ["--size=8", "--skip-bad", f"--shard-images={SHARD}", "--workers=1"]
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from catclf.datasets import Dataset, Reading, open_dataset, parts_of
+from catclf.datasets import Dataset, ReadOptions, open_dataset, open_source
 from catclf.errors import DataError
 
 M, SIZE = 8, 8
@@ -43,7 +43,7 @@ def stored(path: Path, **arrays: Any) -> Path:
 
 
 def opened(path: Path, **reading: Any) -> Dataset:
-    return open_dataset(path, reading=Reading(**reading))
+    return open_dataset(path, options=ReadOptions(**reading))
 
 
 @pytest.fixture(params=["d.h5", "d.npz"])
@@ -176,7 +176,7 @@ def test_keys_that_are_plain_are_recognised(path: Path, x_key: str, y_key: str) 
 )
 def test_keys_of_parts_are_recognised(path: Path, keys: tuple[str, str, str, str]) -> None:
     stored(path, **dict(zip(keys, (X[:6], Y[:6], X[6:], Y[6:]), strict=True)))
-    assert parts_of(path) == {"train", "test"}
+    assert open_source(path).splits == {"train", "test"}
     np.testing.assert_array_equal(open_dataset(path, "train").images, X[:6])
     np.testing.assert_array_equal(open_dataset(path, "test").images, X[6:])
 
@@ -295,5 +295,5 @@ def test_a_filter_that_is_not_installed_is_named_and_not_called_damage(tmp_path:
         data = h5py.h5d.create(file.id, b"x", h5py.h5t.NATIVE_UINT8, space, settings)
         data.write_direct_chunk((0, 0, 0, 0), X.tobytes())
         file["y"] = Y
-    with pytest.raises(DataError, match=r"packed with zstd, a filter that is not installed"):
+    with pytest.raises(DataError, match="packed with filter 32015, a filter that is not"):
         opened(tmp_path / "d.h5")

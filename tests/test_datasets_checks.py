@@ -13,9 +13,8 @@ from conftest import make_images
 from numpy.typing import NDArray
 from PIL import Image
 
-from catclf.datasets import Dataset, Reading, open_source
+from catclf.datasets import Dataset, Listing, ReadOptions, open_source
 from catclf.datasets.checks import Finding, Part, doubts, duplicate_groups, findings, measure
-from catclf.datasets.sources import ArraySource, Source
 from catclf.images.preprocess import Preprocess
 
 SIZE = 32
@@ -38,7 +37,7 @@ def part(
 ) -> Part:
     values = np.arange(len(images)) % 2 if labels is None else np.array(labels)
     size = images.shape[1]
-    source = ArraySource(label, label, classes, values, Preprocess(size), images, names)
+    source = Listing(label, label, classes, values, Preprocess(size), pixels=images, called=names)
     return measure(label, source)
 
 
@@ -47,7 +46,7 @@ def found(*parts: Part, smallest: int = 32) -> list[tuple[str, str]]:
 
 
 def folder_part(root: Path, size: int = SIZE) -> Part:
-    source: Source = open_source(root, "train", Reading(size=size, skip_bad=True))
+    source = open_source(root, ReadOptions(size=size, skip_bad=True)).split("train")
     return measure("photos", source)
 
 
@@ -245,13 +244,12 @@ def test_the_blocks_in_which_images_come_do_not_change_what_is_measured() -> Non
     images = scenes(150)
     whole = part(images)
 
-    class Small(ArraySource):
+    class Small(Listing):
         def blocks(self) -> Iterator[tuple[Any, Any]]:
             for i in range(0, 150, 7):
                 yield np.arange(i, min(i + 7, 150)), self.pixels[i : i + 7]
 
     source = whole.source
-    assert isinstance(source, ArraySource)
     pieces = measure("data", Small(**vars(source)))
     for a, b in zip(pieces.digests, whole.digests, strict=True):
         np.testing.assert_array_equal(a, b)

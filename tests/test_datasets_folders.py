@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catclf.datasets import Dataset, Part, Reading, open_dataset, parts_of
-from catclf.datasets.folders import label_in_name
-from catclf.datasets.parts import part_kind
+from catclf.datasets import Dataset, ReadOptions, Split, open_dataset, open_source
+from catclf.datasets.layout import label_in_name, split_named
 from catclf.errors import DataError
 
 SIZE = 4
@@ -24,8 +23,8 @@ def save(root: Path, *names: str) -> Path:
     return root
 
 
-def opened(root: Path, part: Part = "train", **reading: object) -> Dataset:
-    return open_dataset(root, part, Reading(size=SIZE, **reading))  # type: ignore[arg-type]
+def opened(root: Path, part: Split = "train", **reading: object) -> Dataset:
+    return open_dataset(root, part, ReadOptions(size=SIZE, **reading))  # type: ignore[arg-type]
 
 
 def refused(root: Path, *why: str) -> None:
@@ -47,7 +46,7 @@ def refused(root: Path, *why: str) -> None:
     ],
 )
 def test_parts_are_recognised_by_their_names(name: str, kind: str | None) -> None:
-    assert part_kind(name) == kind
+    assert split_named(name) == kind
 
 
 @pytest.mark.parametrize(
@@ -72,7 +71,7 @@ def test_the_classes_of_parts_are_seen_through_wrappers(
     for path in (tmp_path / "more").iterdir():
         path.unlink()
     (tmp_path / "more").rmdir()
-    assert parts_of(tmp_path) == {"train", "test"}
+    assert open_source(tmp_path).splits == {"train", "test"}
     trained, tested = opened(tmp_path), opened(tmp_path, "test")
     assert trained.classes == tested.classes == ("dogs", "cats")
     assert trained.images[:, 0, 0, 0].tolist() == [0, 1]
@@ -83,7 +82,7 @@ def test_the_classes_of_parts_are_seen_through_wrappers(
 def test_a_third_part_is_validation(tmp_path: Path) -> None:
     parts = ("train", "val", "test")
     save(tmp_path, *(f"{part}/{name}/0.png" for part in parts for name in ("cat", "dog")))
-    assert parts_of(tmp_path) == {"train", "validation", "test"}
+    assert open_source(tmp_path).splits == {"train", "validation", "test"}
     assert opened(tmp_path, "validation").images[:, 0, 0, 0].tolist() == [2, 3]
 
 
@@ -96,7 +95,7 @@ def test_parts_within_classes_are_turned(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "why"),
     [
-        (["train/cat.0.jpg", "test1/dog.1.jpg"], "are parts of a data set, not classes"),
+        (["train/cat.0.jpg", "test1/dog.1.jpg"], "are splits of a data set, not classes"),
         (["train/a/x.jpg", "test/1.jpg"], "test"),
         (["images/x.jpg", "annotations/trimaps/x.png"], "are no classes"),
         (["images/x.jpg", "labels/x.png", "masks/x.png"], "are no classes"),
@@ -192,8 +191,8 @@ def test_the_positive_class_may_be_spelled_otherwise(tmp_path: Path) -> None:
 def test_a_validation_part_is_the_test_part_where_there_is_no_other(tmp_path: Path) -> None:
     save(tmp_path, *(f"{part}/{name}/0.png" for part in ("train", "val") for name in ("a", "b")))
     notes = opened(tmp_path, "test").notes
-    assert any("val is taken as its test part" in note for note in notes)
-    assert not any("test part" in note for note in opened(tmp_path).notes)
+    assert any("its validation split is taken as its test split" in note for note in notes)
+    assert not any("test split" in note for note in opened(tmp_path).notes)
 
 
 def test_images_of_one_tone_are_counted(tmp_path: Path) -> None:
@@ -228,10 +227,13 @@ def test_a_part_may_lack_some_of_many_negatives(tmp_path: Path) -> None:
 
     save(tmp_path, *(f"train/{name}/0.png" for name in ("bird", "cat", "dog")))
     save(tmp_path, *(f"test/{name}/0.png" for name in ("cat", "dog")))
-    train, test = open_parts(tmp_path, None, Reading(size=SIZE))
+    train, test = open_parts(open_source(tmp_path, ReadOptions(size=SIZE)))
     assert test is not None
     assert train.classes == test.classes == ("non-cat", "cat")
     np.testing.assert_array_equal(test.Y, [[1, 0]])
     save(tmp_path / "other", "cow/0.png", "horse/0.png")
     with pytest.raises(DataError, match="cow, horse"):
-        open_parts(tmp_path / "train", tmp_path / "other", Reading(size=SIZE))
+        open_parts(
+            open_source(tmp_path / "train", ReadOptions(size=SIZE)),
+            open_source(tmp_path / "other", ReadOptions(size=SIZE)),
+        )

@@ -17,7 +17,7 @@ import pytest
 from conftest import in_python_without_powers, make_images, write_hdf5
 from numpy.typing import NDArray
 
-from catclf.datasets import Dataset, Part, Reading, open_dataset, open_parts
+from catclf.datasets import Dataset, ReadOptions, Split, open_dataset, open_parts, open_source
 from catclf.errors import DataError
 
 X, Y = make_images(6, size=4)
@@ -44,9 +44,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def opened(
-    path: str | Path, part: Part = "train", positive: str | None = None, size: int | None = None
+    path: str | Path, part: Split = "train", positive: str | None = None, size: int | None = None
 ) -> Dataset:
-    return open_dataset(path, part, Reading(positive=positive, size=size))
+    return open_dataset(path, part, ReadOptions(positive=positive, size=size))
 
 
 def refused(path: Path, *why: str, **options: Any) -> None:
@@ -330,7 +330,7 @@ def test_a_folder_with_the_name_of_a_file_is_refused(path: Path) -> None:
 )
 def test_a_file_that_is_not_hdf5_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    refused(path, "is not an HDF5 file")
+    refused(path, "it is empty" if not content else "is not an HDF5 file")
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999])
@@ -595,7 +595,7 @@ FLIP = """
 import os, random, resource, sys
 from pathlib import Path
 import h5py
-from catclf.datasets import open_parts
+from catclf.datasets import ReadOptions, Split, open_parts, open_source
 from catclf.errors import DataError
 
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -609,7 +609,7 @@ for position in rng.sample(range(len(whole)), int(sys.argv[2])):
     if child == 0:
         code = 0
         try:
-            open_parts(path, None)
+            open_parts(open_source(path))
         except DataError as error:
             code = 0 if str(error).isprintable() else 1
         except BaseException as error:
@@ -659,14 +659,14 @@ def test_a_name_with_a_line_break_stays_on_one_line_after_opening(tmp_path: Path
 
 
 def test_the_test_part_is_taken_from_the_same_file_when_it_holds_both(small_hdf5: Path) -> None:
-    train, test = open_parts(small_hdf5, None)
+    train, test = open_parts(open_source(small_hdf5))
     assert holds(train, *make_images(20))
     assert test is not None
     assert holds(test, *make_images(10, seed=1))
 
 
 def test_a_file_with_one_part_has_no_test_part(path: Path) -> None:
-    train, test = open_parts(write_hdf5(path, train_set_x=X, train_set_y=Y), None)
+    train, test = open_parts(open_source(write_hdf5(path, train_set_x=X, train_set_y=Y)))
     assert holds(train)
     assert test is None
 
@@ -676,7 +676,7 @@ def test_a_test_file_is_preferred_to_the_test_part_of_the_data(
 ) -> None:
     images, labels = make_images(4, seed=5)
     write_hdf5(path, test_set_x=images, test_set_y=labels)
-    test = open_parts(small_hdf5, path)[1]
+    test = open_parts(open_source(small_hdf5), open_source(path))[1]
     assert test is not None
     assert holds(test, images, labels)
 
@@ -691,7 +691,7 @@ def test_the_test_part_follows_the_positive_class_of_the_training_part(
         write_hdf5(other, x=X, y=Y)
     else:
         write_hdf5(other, x=X, y=1 - Y, list_classes=test_names)
-    train, test = open_parts(path, other)
+    train, test = open_parts(open_source(path), open_source(other))
     assert test is not None
     assert holds(test)
     assert test.classes == train.classes == ("non-cat", "cat")
@@ -700,30 +700,30 @@ def test_the_test_part_follows_the_positive_class_of_the_training_part(
 def test_parts_of_different_sizes_are_refused(path: Path, small_hdf5: Path) -> None:
     write_hdf5(path, x=X, y=Y, list_classes=NAMES)
     with pytest.raises(DataError, match=r"data\.h5: .*images of 4x4,? .* 8x8"):
-        open_parts(small_hdf5, path)
+        open_parts(open_source(small_hdf5), open_source(path))
 
 
 def test_parts_with_different_classes_are_refused(path: Path) -> None:
     write_hdf5(path, x=X, y=Y, list_classes=[b"dog", b"cat"])
     other = write_hdf5(path.with_name("test.h5"), x=X, y=Y, list_classes=[b"cow", b"cat"])
     with pytest.raises(
-        DataError, match=r"test\.h5: the classes of the test part are cow and cat, .* dog and cat"
+        DataError, match=r"test\.h5: the classes of the test split are cow and cat, .* dog and cat"
     ):
-        open_parts(path, other)
+        open_parts(open_source(path), open_source(other))
 
 
 def test_parts_without_the_positive_class_are_refused(path: Path) -> None:
     write_hdf5(path, x=X, y=Y, list_classes=[b"dog", b"cat"])
     other = write_hdf5(path.with_name("test.h5"), x=X, y=Y, list_classes=[b"dog", b"cow"])
     with pytest.raises(DataError, match=r"test\.h5: .*no class is named cat"):
-        open_parts(path, other)
+        open_parts(open_source(path), open_source(other))
 
 
 # The real thing
 
 
 def test_the_course_files_are_what_they_are_known_to_be(course: tuple[Path, Path]) -> None:
-    train, test = open_parts(*course)
+    train, test = open_parts(*map(open_source, course))
     assert test is not None
     assert (train.m, train.positives, train.size) == (209, 72, 64)
     assert (test.m, test.positives, test.size) == (50, 33, 64)

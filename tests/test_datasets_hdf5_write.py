@@ -17,9 +17,8 @@ import pytest
 from conftest import make_images
 from PIL import Image, ImageOps
 
-from catclf.datasets import Dataset, Part, Reading, open_dataset, open_source
+from catclf.datasets import Dataset, Listing, ReadOptions, Split, open_dataset, open_source
 from catclf.datasets.hdf5_write import write
-from catclf.datasets.sources import ArraySource, Source, rows_of
 from catclf.errors import DataError, OutputError
 from catclf.images.preprocess import Preprocess
 
@@ -29,7 +28,7 @@ NAMES = (*(f"ä {i}.png" for i in range(149)), "\udcff\n.png")
 CLASSES = ("non-cat", "cat")
 
 
-def source(**changes: Any) -> ArraySource:
+def source(**changes: Any) -> Listing:
     known: dict[str, Any] = {
         "shown": "here",
         "name": "here",
@@ -37,9 +36,9 @@ def source(**changes: Any) -> ArraySource:
         "labels": LABELS,
         "preprocess": Preprocess(SIZE, "pad"),
         "pixels": IMAGES,
-        "stored_names": NAMES,
+        "called": NAMES,
     }
-    return ArraySource(**{**known, **changes})
+    return Listing(**{**known, **changes})
 
 
 def folder(root: Path, size: tuple[int, int] = (SIZE, SIZE)) -> Path:
@@ -51,9 +50,9 @@ def folder(root: Path, size: tuple[int, int] = (SIZE, SIZE)) -> Path:
     return root
 
 
-def pack(path: Path, output: Path, part: Part = "train", **options: Any) -> Dataset:
-    reading = Reading(**options)
-    write(output, {part: open_source(path, part, reading)})
+def pack(path: Path, output: Path, part: Split = "train", **options: Any) -> Dataset:
+    reading = ReadOptions(**options)
+    write(output, {part: open_source(path, reading).split(part)})
     return open_dataset(output, part)
 
 
@@ -101,14 +100,14 @@ def test_packing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_without_classes_and_names_there_are_none_in_the_file(tmp_path: Path) -> None:
-    write(tmp_path / "p.h5", {"train": source(classes=(), stored_names=None)})
+    write(tmp_path / "p.h5", {"train": source(classes=(), called=None)})
     with h5py.File(tmp_path / "p.h5") as file:
         assert set(file) == {"train_set_x", "train_set_y"}
 
 
 def test_some_rows_are_packed_with_their_labels_and_names(tmp_path: Path) -> None:
     rows = np.array([1, 70, 149])
-    write(tmp_path / "p.h5", {"train": rows_of(source(), rows)})
+    write(tmp_path / "p.h5", {"train": source().select(rows)})
     data = open_dataset(tmp_path / "p.h5")
     np.testing.assert_array_equal(data.images, IMAGES[rows])
     assert data.names == tuple(NAMES[row] for row in rows)
@@ -120,7 +119,7 @@ def test_three_classes_stay_three_classes(tmp_path: Path) -> None:
     write(tmp_path / "p.h5", {"train": source(classes=("ant", "bee", "cat"), labels=labels)})
     with h5py.File(tmp_path / "p.h5") as file:
         assert file["train_set_y"][:].tolist() == labels.tolist()
-    data = open_dataset(tmp_path / "p.h5", reading=Reading(positive="bee"))
+    data = open_dataset(tmp_path / "p.h5", options=ReadOptions(positive="bee"))
     assert data.Y.tolist() == [(labels == 1).tolist()]
 
 
@@ -147,10 +146,10 @@ def test_pad_is_packed_with_a_white_border_and_recorded(tmp_path: Path) -> None:
 def test_a_pack_is_not_read_with_another_fit_or_size(tmp_path: Path) -> None:
     write(tmp_path / "p.h5", {"train": source()})
     with pytest.raises(DataError, match="packed with `fit=pad`, not crop"):
-        open_dataset(tmp_path / "p.h5", reading=Reading(fit="crop"))
+        open_dataset(tmp_path / "p.h5", options=ReadOptions(fit="crop"))
     with pytest.raises(DataError, match="images of 6x6, not 64x64"):
-        open_dataset(tmp_path / "p.h5", reading=Reading(size=64))
-    assert open_dataset(tmp_path / "p.h5", reading=Reading(fit="pad")).m == 150
+        open_dataset(tmp_path / "p.h5", options=ReadOptions(size=64))
+    assert open_dataset(tmp_path / "p.h5", options=ReadOptions(fit="pad")).m == 150
 
 
 @pytest.mark.parametrize("fit", ["stretch", 3])
@@ -176,7 +175,7 @@ def test_unreadable_images_are_left_out_with_their_labels_and_names(tmp_path: Pa
 # Wholly or not at all
 
 
-class Failing(ArraySource):
+class Failing(Listing):
     """Fails after two blocks."""
 
     error: BaseException = DataError("here: fails")
@@ -203,8 +202,8 @@ def test_a_failure_in_the_middle_leaves_what_was_there(
     output = tmp_path / "p.h5"
     if before is not None:
         output.write_bytes(before)
-    failing: Source = Failing(**vars(source()))
-    failing.error = error  # type: ignore[attr-defined]
+    failing = Failing(**vars(source()))
+    failing.error = error
     with pytest.raises(shown):
         write(output, {"train": failing})
     assert [path.read_bytes() for path in tmp_path.iterdir()] == ([before] if before else [])
@@ -215,10 +214,10 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np
 from catclf.datasets.hdf5_write import write
-from catclf.datasets.sources import ArraySource
+from catclf.datasets import Listing, ReadOptions, Split, open_source
 from catclf.images.preprocess import Preprocess
 
-class Killing(ArraySource):
+class Killing(Listing):
     def blocks(self):
         for place, block in enumerate(super().blocks()):
             if place == 3:
@@ -227,7 +226,7 @@ class Killing(ArraySource):
 
 m = 400
 pixels = np.ones((m, 8, 8, 3), np.uint8)
-source = Killing("k", "k", (), np.arange(m) % 2, Preprocess(8), pixels)
+source = Killing("k", "k", (), np.arange(m) % 2, Preprocess(8), pixels=pixels)
 write(Path(sys.argv[1]), {"train": source})
 """
 

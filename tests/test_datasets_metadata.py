@@ -15,7 +15,7 @@ from archive_files import WRITERS
 from PIL import Image
 from test_datasets_archives import packed
 
-from catclf.datasets import Dataset, Part, Reading, open_dataset, parts_of
+from catclf.datasets import Dataset, ReadOptions, Split, open_dataset, open_source
 from catclf.errors import DataError
 
 SIZE = 4
@@ -23,8 +23,8 @@ Table = Sequence[tuple[str, str]]
 ROWS: Table = [("0.png", "dog"), ("1.png", "cat"), ("2.png", "cat")]
 
 
-def opened(path: Path, part: Part = "train", **reading: Any) -> Dataset:
-    return open_dataset(path, part, Reading(size=SIZE, **reading))
+def opened(path: Path, part: Split = "train", **reading: Any) -> Dataset:
+    return open_dataset(path, part, ReadOptions(size=SIZE, **reading))
 
 
 def write(path: Path, rows: Table, columns: tuple[str, str] = ("file_name", "label")) -> None:
@@ -61,7 +61,7 @@ def test_a_table_in_the_folder_labels_its_images(tmp_path: Path, kind: str, name
     source = made(tmp_path / "a", kind)
     data = opened(source)
     assert (data.classes, data.Y.tolist(), reds(data)) == (("dog", "cat"), [[0, 1, 1]], [0, 1, 2])
-    assert parts_of(source) == set()
+    assert open_source(source).splits == set()
     prefix = "" if kind == "folder" else f"{source}:"
     assert data.names == tuple(f"{prefix}{file}" for file, _ in ROWS)
 
@@ -72,7 +72,7 @@ def test_each_part_may_have_a_table(tmp_path: Path, kind: str, name: str) -> Non
     write(tmp_path / "a" / "train" / name, ROWS)
     write(tmp_path / "a" / "validation" / name, [("5.png", "cat"), ("6.png", "dog")])
     source = made(tmp_path / "a", kind)
-    assert parts_of(source) == {"train", "test"}
+    assert open_source(source).splits == {"train", "test"}
     assert reds(opened(source)) == [0, 1, 2]
     assert reds(opened(source, "test")) == [5, 6]
 
@@ -82,7 +82,7 @@ def test_folders_in_the_paths_of_one_table_are_parts(tmp_path: Path, name: str) 
     rows = [(f"{part}/{i}.png", label) for part in ("train", "test") for i, label in ((3, "a"),)]
     rows += [("train/4.png", "b"), ("test/8.png", "b")]
     write(tmp_path / "a" / name, rows)
-    assert parts_of(tmp_path / "a") == {"train", "test"}
+    assert open_source(tmp_path / "a").splits == {"train", "test"}
     assert reds(opened(tmp_path / "a", "test")) == [3, 8]
 
 
@@ -169,7 +169,7 @@ def test_paths_do_not_lead_out_of_an_archive(tmp_path: Path, kind: str, path: st
         ('{"file_name": "0.png", "label": null}', "line 1: the path or the label is empty"),
         ("[" * 100_000, "line 1: is no JSON"),
         (" " * (2 << 20), "line 1: has more than 1048576 bytes"),
-        ("", "is not a table: it is empty"),
+        ("", "it is empty"),
         ('{"what": 1}', "has no column path"),
     ],
 )
@@ -187,6 +187,6 @@ def test_a_list_of_objects_is_a_table_as_any(tmp_path: Path) -> None:
     lines = (tmp_path / "list.jsonl").read_text().splitlines()
     objects = [json.loads(line) | {"split": part} for line, part in zip(lines, splits, strict=True)]
     (tmp_path / "list.jsonl").write_text("\ufeff" + "\n".join(map(json.dumps, objects)))
-    assert parts_of(tmp_path / "list.jsonl") == {"train", "test"}
+    assert open_source(tmp_path / "list.jsonl").splits == {"train", "test"}
     data = opened(tmp_path / "list.jsonl", "test")
     assert (reds(data), data.classes) == ([2, 3], ("dog", "cat"))

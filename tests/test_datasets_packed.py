@@ -11,11 +11,10 @@ import pytest
 from conftest import GREEN, RED, Run, make_images, paint, write_both_parts, write_hdf5
 
 import catclf
-from catclf.datasets import Part, Reading, has_both_parts, open_dataset, open_source, stores_pixels
+from catclf.datasets import ReadOptions, Split, open_dataset, open_source, stores_pixels
 from catclf.datasets.dataset import MANIFEST
-from catclf.datasets.manifest import load
-from catclf.datasets.packed import PackedRows
-from catclf.datasets.packed_write import write_folder
+from catclf.datasets.packed import PackedRows, load
+from catclf.datasets.packing import write_folder
 from catclf.errors import DataError
 from catclf.training import Settings
 
@@ -40,7 +39,7 @@ def test_the_manifest_says_what_is_there(packed: Path) -> None:
     fields = json.loads((packed / MANIFEST).read_text())
     assert (fields["complete"], fields["classes"]) == (True, ["non-cat", "cat"])
     assert fields["preprocess"]["size"] == 4
-    shards = fields["parts"]["train"]["shards"]
+    shards = fields["splits"]["train"]["shards"]
     assert [shard["images"] for shard in shards] == [128, 128, 44]
     for shard in shards:
         path = packed / shard["file"]
@@ -52,17 +51,17 @@ def test_the_manifest_says_what_is_there(packed: Path) -> None:
 
 
 def test_a_folder_is_one_data_set(packed: Path, source: Path) -> None:
-    assert has_both_parts(packed)
+    assert {"train", "test"} <= open_source(packed).splits
     assert stores_pixels(packed)
-    parts: tuple[Part, ...] = ("train", "test")
+    parts: tuple[Split, ...] = ("train", "test")
     for part in parts:
         one, many = (open_dataset(path, part) for path in (source, packed))
         assert np.array_equal(np.asarray(many.images), np.asarray(one.images))
         assert np.array_equal(many.Y, one.Y)
         assert (many.classes, many.preprocess) == (one.classes, one.preprocess)
         assert many.fingerprint == one.fingerprint
-        other = open_dataset(packed, part, Reading(positive="non-cat"))
-        expected = open_dataset(source, part, Reading(positive="non-cat"))
+        other = open_dataset(packed, part, ReadOptions(positive="non-cat"))
+        expected = open_dataset(source, part, ReadOptions(positive="non-cat"))
         assert other.fingerprint == expected.fingerprint != one.fingerprint
 
 
@@ -74,7 +73,7 @@ def test_slices_cross_shards(packed: Path) -> None:
         assert np.array_equal(rows[piece], images[piece])
     numbers = np.array([299, 0, 128, -1])
     assert np.array_equal(rows[numbers], images[numbers])
-    with pytest.raises(IndexError, match="has 300 rows"):
+    with pytest.raises(IndexError, match="there are 300 rows"):
         rows[np.array([300])]
 
 
@@ -93,8 +92,8 @@ def test_a_model_has_the_same_bytes_from_one_file_and_from_shards(
 ) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "source.h5").mkdir()  # so that both sources have the same name
-    parts: tuple[Part, ...] = ("train", "test")
-    opened = {part: open_source(source, part, Reading()) for part in parts}
+    parts: tuple[Split, ...] = ("train", "test")
+    opened = {part: open_source(source, ReadOptions()).split(part) for part in parts}
     write_folder(tmp_path / "a" / "source.h5", opened, shard_images=100)
     for settings in (
         Settings(method="stream", iterations=9),
@@ -103,7 +102,7 @@ def test_a_model_has_the_same_bytes_from_one_file_and_from_shards(
     ):
         models = set()
         for path in (source, tmp_path / "a" / "source.h5"):
-            data = open_dataset(path, reading=Reading(stream=True))
+            data = open_dataset(path, options=ReadOptions(stream=True))
             test = open_dataset(path, "test")
             model = catclf.train(data, settings, test=test, workers=2)
             catclf.save(model, tmp_path / "model.npz")
@@ -151,7 +150,7 @@ def test_a_source_that_changed_is_packed_anew_from_there(
     assert np.array_equal(np.asarray(open_dataset(packed).images), x)
     assert not (packed / "test-00000.h5").exists()
     assert run(*args, "other.h5").stdout.endswith("3 shards\n")
-    assert open_dataset(packed, reading=Reading(positive="a")).classes == ("b", "a")
+    assert open_dataset(packed, options=ReadOptions(positive="a")).classes == ("b", "a")
 
 
 def test_unreadable_images_are_left_out_and_none_is_lost(run: Run, tmp_path: Path) -> None:
@@ -164,16 +163,16 @@ def test_unreadable_images_are_left_out_and_none_is_lost(run: Run, tmp_path: Pat
     args = ("data", "pack", "photos", "-o", "p/", "--size", "8", "--shard-images", "4")
     refused = run(*args)
     assert refused.code == 2
-    assert "3 images cannot be read" in refused.stderr
+    assert "1 image cannot be read: cat/3.png" in refused.stderr
     stopped = run("train", "--data", "p")
     assert (stopped.code, stopped.stderr) == (
         2,
         "catclf: p: packing was stopped before its end: run it again to go on\n",
     )
     done = run(*args, "--skip-bad")
-    assert done.stdout.startswith("p: train 15 images in 4 shards")
+    assert done.stdout.startswith("p: train 15 images in 5 shards")
     data = open_dataset(tmp_path / "p")
-    expected = open_dataset(tmp_path / "photos", reading=Reading(size=8, skip_bad=True))
+    expected = open_dataset(tmp_path / "photos", options=ReadOptions(size=8, skip_bad=True))
     assert np.array_equal(np.asarray(data.images), np.asarray(expected.images))
     assert data.names == expected.names
     assert run(*args).code == 2  # shards that left images out are not what was asked for
@@ -200,10 +199,10 @@ def test_a_shard_that_is_not_the_packed_one_is_named(run: Run, packed: Path, har
     [
         lambda m: m.update(version=2),
         lambda m: m.update(format="other"),
-        lambda m: m.pop("parts"),
-        lambda m: m["parts"]["train"]["shards"][0].update(file="../train-00000.h5"),
-        lambda m: m["parts"]["train"]["shards"][0].update(images=-1),
-        lambda m: m["parts"]["train"]["shards"][0].update(images=127),
+        lambda m: m.pop("splits"),
+        lambda m: m["splits"]["train"]["shards"][0].update(file="../train-00000.h5"),
+        lambda m: m["splits"]["train"]["shards"][0].update(images=-1),
+        lambda m: m["splits"]["train"]["shards"][0].update(images=127),
         lambda m: m["preprocess"].update(size="8"),
         lambda m: m.update(classes=["cat", "dog"]),
     ],

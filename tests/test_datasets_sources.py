@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from catclf import machine
-from catclf.datasets import Dataset, Reading, has_both_parts, open_dataset, open_parts
-from catclf.datasets.hdf5_rows import DiskRows
-from catclf.datasets.sources import ArraySource, choose_positive, two_classes
+from catclf.datasets import Dataset, Listing, ReadOptions, open_dataset, open_parts, open_source
+from catclf.datasets.hdf5 import DiskRows
+from catclf.datasets.listing import choose_positive, two_classes
 from catclf.errors import DataError
 from catclf.images.preprocess import Preprocess
 from catclf.samples import IndexedImages
@@ -56,7 +56,7 @@ def write_table(path: Path, rows: Sequence[tuple[str, ...]]) -> Path:
 
 
 def opened(path: Path, **options: Any) -> Dataset:
-    return open_dataset(path, reading=Reading(**options))
+    return open_dataset(path, options=ReadOptions(**options))
 
 
 def refused(path: Path, *why: str, **options: Any) -> str:
@@ -161,8 +161,8 @@ def test_part_folders_give_a_training_and_a_test_part(
 ) -> None:
     save_images(tmp_path, [f"{train}/cat/a.png", f"{train}/non-cat/b.png"])
     save_images(tmp_path, [f"{test}/cat/c.png", f"{test}/non-cat/d.png"], IMAGES[4:])
-    assert has_both_parts(tmp_path)
-    trained, tested = open_parts(tmp_path, None, Reading(size=SIZE))
+    assert {"train", "test"} <= open_source(tmp_path).splits
+    trained, tested = open_parts(open_source(tmp_path, ReadOptions(size=SIZE)))
     assert tested is not None
     np.testing.assert_array_equal(trained.images, IMAGES[:2])
     np.testing.assert_array_equal(tested.images, IMAGES[4:6])
@@ -171,7 +171,7 @@ def test_part_folders_give_a_training_and_a_test_part(
 def test_of_val_and_test_the_test_folder_is_the_test_part(tmp_path: Path) -> None:
     for place, part in enumerate(("train", "val", "test")):
         save_images(tmp_path, [f"{part}/cat/a.png", f"{part}/dog/b.png"], IMAGES[2 * place :])
-    tested = open_parts(tmp_path, None, Reading(size=SIZE))[1]
+    tested = open_parts(open_source(tmp_path, ReadOptions(size=SIZE)))[1]
     assert tested is not None
     np.testing.assert_array_equal(tested.images, IMAGES[4:6])
 
@@ -180,24 +180,24 @@ def test_a_test_folder_without_classes_gives_way_to_val(tmp_path: Path) -> None:
     for part in ("train", "val"):
         save_images(tmp_path, [f"{part}/cat/a.png", f"{part}/dog/b.png"])
     save_images(tmp_path, ["test/1.png"])  # as competitions hand out unlabelled images
-    assert has_both_parts(tmp_path)
+    assert {"train", "test"} <= open_source(tmp_path).splits
 
 
 def test_classes_may_be_called_like_parts(tmp_path: Path) -> None:
     save_images(tmp_path, ["bus/a.png", "train/b.png"])
-    assert not has_both_parts(tmp_path)
+    assert not ({"train", "test"} <= open_source(tmp_path).splits)
     assert opened(tmp_path, size=SIZE).classes == ("bus", "train")
 
 
 def test_only_a_training_folder_has_no_test_part(tmp_path: Path) -> None:
     save_images(tmp_path, ["train/cat/a.png", "train/dog/b.png"])
-    trained, tested = open_parts(tmp_path, None, Reading(size=SIZE))
+    trained, tested = open_parts(open_source(tmp_path, ReadOptions(size=SIZE)))
     assert (trained.m, tested) == (2, None)
 
 
 def test_a_part_that_is_not_there_is_refused_on_one_line(tmp_path: Path) -> None:
     root = save_images(tmp_path / "a\nb", ["test/cat/a.png", "test/dog/b.png"])
-    with pytest.raises(DataError, match="has no train folder") as caught:
+    with pytest.raises(DataError, match="has no train split, but test") as caught:
         opened(root)
     assert str(caught.value).isprintable()
 
@@ -210,7 +210,10 @@ def test_the_test_folder_is_fitted_as_the_packed_training_images_were(tmp_path: 
     for name in ("cat", "non-cat"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         Image.fromarray(wide).save(tmp_path / "photos" / name / "a.png")
-    tested = open_parts(tmp_path / "train.h5", tmp_path / "photos")[1]
+    tested = open_parts(
+        open_source(tmp_path / "train.h5"),
+        open_source(tmp_path / "photos"),
+    )[1]
     assert tested is not None
     np.testing.assert_array_equal(tested.images[0], IMAGES[0])
 
@@ -287,8 +290,11 @@ def test_at_most_ten_unreadable_images_are_listed(tmp_path: Path, count: int) ->
     save_images(tmp_path, FILES)
     for i in range(count):
         (tmp_path / "cat" / f"bad{i:02}.jpg").touch()
-    text = refused(tmp_path, "cat/bad00.jpg", f"cat/bad{min(count, 10) - 1:02}.jpg")
-    assert text.count(".jpg (is empty)") == min(count, 10)
+    least = "at least " if count >= 10 else ""
+    refused(tmp_path, f"{least}{min(count, 10)} images", "cat/bad02.jpg, …: is empty")
+    (tmp_path / "cat" / "bad00.jpg").write_text("no image")
+    text = refused(tmp_path, "cat/bad00.jpg (", f"cat/bad{min(count, 10) - 1:02}.jpg")
+    assert text.count(".jpg (is empty)") == min(count, 10) - 1
 
 
 def test_skip_bad_leaves_them_out_and_says_so(tmp_path: Path) -> None:
@@ -347,7 +353,7 @@ def test_blank_lines_and_absolute_paths_in_a_table_are_fine(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("rows", "why"),
     [
-        ([], "is not a table: it is empty"),
+        ([], "is no data set: it is empty"),
         (
             [("file", "kind")],
             "has no column label (or class, labels, target, targets, category, …); it has",
@@ -436,7 +442,7 @@ def test_an_archive_with_both_parts_has_a_test_part(tmp_path: Path) -> None:
         test_set_x=IMAGES[2:4],
         test_set_y=LABELS[2:4],
     )
-    tested = open_parts(tmp_path / "d.npz", None)[1]
+    tested = open_parts(open_source(tmp_path / "d.npz"))[1]
     assert tested is not None
     np.testing.assert_array_equal(tested.images, IMAGES[2:4])
 
@@ -581,10 +587,10 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, ending: str) -> No
 # Classes
 
 
-def source_of(*classes: str) -> ArraySource:
+def source_of(*classes: str) -> Listing:
     labels = np.arange(max(len(classes), 2))
     pixels = np.zeros((len(labels), 1, 1, 3), np.uint8)
-    return ArraySource("here", "here", classes, labels, Preprocess(1), pixels)
+    return Listing("here", "here", classes, labels, Preprocess(1), pixels=pixels)
 
 
 @pytest.mark.parametrize(
@@ -762,7 +768,7 @@ def test_the_default_size_is_for_images_that_have_as_much(
         (tmp_path / name).mkdir()
         for number, shape in enumerate(sides):
             Image.new("RGB", shape).save(tmp_path / name / f"{number}.png")
-    data = open_dataset(tmp_path, reading=Reading(size=wanted, default_size=default))
+    data = open_dataset(tmp_path, options=ReadOptions(size=wanted, default_size=default))
     assert data.size == data.preprocess.size == size
 
 
@@ -771,5 +777,5 @@ def test_files_that_cannot_be_read_do_not_decide_the_size(tmp_path: Path) -> Non
         (tmp_path / name).mkdir()
         Image.new("RGB", (100, 100)).save(tmp_path / name / "a.png")
         (tmp_path / name / "b.png").write_bytes(b"no image")
-    data = open_dataset(tmp_path, reading=Reading(skip_bad=True, default_size=128))
+    data = open_dataset(tmp_path, options=ReadOptions(skip_bad=True, default_size=128))
     assert data.size == 128

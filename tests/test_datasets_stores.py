@@ -14,10 +14,9 @@ import pytest
 from archive_files import image_bytes, stored, tar
 from conftest import Run
 
-from catclf.datasets import open_dataset, open_source, parts_of
-from catclf.datasets.dataset import Reading
+from catclf.datasets import ReadOptions, open_dataset, open_source
 from catclf.datasets.hdf5_write import write
-from catclf.datasets.packed_write import write_folder
+from catclf.datasets.packing import write_folder
 from catclf.errors import DataError
 from catclf.storage import location
 from catclf.storage.location import Progress, Stored, locate
@@ -39,7 +38,14 @@ def samples(first: int, count: int = 6) -> dict[str, bytes]:
 
 
 def write_hdf5(path: Path) -> None:
-    write(path, {"train": open_source(tar(path.parent / "of.tar", folders()), "train", Reading())})
+    write(
+        path,
+        {
+            "train": open_source(tar(path.parent / "of.tar", folders()), ReadOptions()).split(
+                "train"
+            )
+        },
+    )
 
 
 def write_npz(path: Path) -> None:
@@ -66,7 +72,7 @@ WRITERS = {
 def test_a_file_in_a_store_is_read_as_on_disk(store: Any, tmp_path: Path, name: str) -> None:
     WRITERS[name](tmp_path / name)
     store.put(str(tmp_path / name), f"/in/{name}")
-    reading = Reading(size=8) if name != "a.h5" else Reading()
+    reading = ReadOptions(size=8) if name != "a.h5" else ReadOptions()
     url = f"memory://in/{name}"
     here, there = (open_dataset(each, "train", reading) for each in (tmp_path / name, url))
     np.testing.assert_array_equal(there.images, here.images)
@@ -97,7 +103,7 @@ def test_shards_of_a_pattern_are_copied_once_and_kept_when_packed_again(
     monkeypatch.setattr(location, "_copies", {})
     url = Path(f"memory://shards/{pattern}")
     for kept in (0, 3):
-        source = open_source(url, "train", Reading(size=8))
+        source = open_source(url, ReadOptions(size=8)).split("train")
         (tmp_path / "packed").mkdir(exist_ok=True)
         result = write_folder(tmp_path / "packed", {"train": source}, shard_images=5)["train"]
         assert (result.shards, result.kept) == (3, kept)
@@ -115,7 +121,7 @@ def test_copies_end_with_their_process_and_are_renewed_with_their_file(
     names = []
     for count in (6, 8):
         store.put(str(tar(tmp_path / "a.tar", folders(count=count))), "/in/photos.tar")
-        assert open_dataset(url, "train", Reading(size=8)).m == count
+        assert open_dataset(url, "train", ReadOptions(size=8)).m == count
         assert locate(url).state() == locate(Path(url)).state()
         names.append(str(locate(url).local()))
     assert not Path(names[0]).exists()
@@ -166,7 +172,7 @@ def test_other_remote_sources_are_one_line_that_names_them(
     for file in ("cut.tar", "cut.h5"):
         store.pipe_file(f"/in/{file}", (tmp_path / file).read_bytes()[:6000])
     with pytest.raises(DataError, match=why) as caught:
-        open_dataset(f"memory://in/{name}", "train", Reading(size=8))
+        open_dataset(f"memory://in/{name}", "train", ReadOptions(size=8))
     assert str(caught.value).startswith("memory://in/")
     assert "\n" not in str(caught.value)
 
@@ -174,7 +180,7 @@ def test_other_remote_sources_are_one_line_that_names_them(
 def test_parts_of_remote_shards_are_those_of_their_names(store: Any, tmp_path: Path) -> None:
     for part in ("train", "test"):
         store.put(str(tar(tmp_path / "a.tar", folders())), f"/in/{part}-00000.tar")
-    assert parts_of(Path("memory://in/*.tar")) == {"train", "test"}
+    assert open_source(Path("memory://in/*.tar")).splits == {"train", "test"}
 
 
 def test_commands_read_a_url_as_the_file(run: Run, tmp_path: Path) -> None:
@@ -207,7 +213,7 @@ def test_a_full_disk_is_no_damage_and_says_what_to_do(
     store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "packed").mkdir()
-    source = open_source(tar(tmp_path / "a.tar", folders()), "train", Reading(size=8))
+    source = open_source(tar(tmp_path / "a.tar", folders()), ReadOptions(size=8)).split("train")
     write_folder(tmp_path / "packed", {"train": source}, shard_images=3)
     store.put(str(tmp_path / "packed"), "/packed", recursive=True)
 
@@ -216,7 +222,7 @@ def test_a_full_disk_is_no_damage_and_says_what_to_do(
 
     monkeypatch.setattr(type(store), "get_file", full)
     with pytest.raises(DataError, match=r"train-00000.h5: .*no room.*: set tmpdir to a larger"):
-        open_dataset("memory://packed", "train", Reading(skip_bad=True))
+        open_dataset("memory://packed", "train", ReadOptions(skip_bad=True))
     monkeypatch.undo()
     store.rm("/packed/train-00001.h5")
-    assert open_dataset("memory://packed", "train", Reading(skip_bad=True)).m == 3
+    assert open_dataset("memory://packed", "train", ReadOptions(skip_bad=True)).m == 3

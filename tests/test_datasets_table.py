@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from catclf.datasets import Dataset, Part, Reading, open_dataset, parts_of
+from catclf.datasets import Dataset, ReadOptions, Split, open_dataset, open_source
 from catclf.errors import DataError
 
 ROWS = [("img/0.jpg", "dog"), ("img/1.jpg", "cat"), ("img/2.jpg", "dog"), ("img/3.jpg", "cat")]
@@ -32,8 +32,8 @@ def lines(header: str, rows: Iterable[tuple[str, ...]] = ROWS, mark: str = ",") 
     return "\n".join([header, *(mark.join(row) for row in rows), ""])
 
 
-def opened(path: Path, part: Part = "train", columns: tuple[str, str] | None = None) -> Dataset:
-    return open_dataset(path, part, Reading(size=4, columns=columns))
+def opened(path: Path, part: Split = "train", columns: tuple[str, str] | None = None) -> Dataset:
+    return open_dataset(path, part, ReadOptions(size=4, columns=columns))
 
 
 def require_all(data: Dataset) -> None:
@@ -98,7 +98,7 @@ def test_an_id_that_two_files_fit_is_refused(root: Path) -> None:
 
 def test_a_file_in_a_folder_beside_is_guessed_in_the_message(root: Path) -> None:
     with pytest.raises(DataError, match=r"is it img/0\.jpg\?"):
-        opened(table(root, lines("path,label", [("0.jpg", "cat"), ("1.jpg", "dog")])))
+        opened(table(root, lines("path,label", [("0.jpg", "cat"), ("none.jpg", "dog")])))
 
 
 @pytest.mark.parametrize(("written", "on_disk"), [("\u00e9", "e\u0301"), ("e\u0301", "\u00e9")])
@@ -118,7 +118,7 @@ def test_a_column_of_parts_is_honoured(root: Path) -> None:
     splits = ["train", "train", "test", "test"]
     rows = [(*row, split) for row, split in zip(ROWS, splits, strict=True)]
     path = table(root, lines("path,label,split", rows))
-    assert parts_of(path) == {"train", "test"}
+    assert open_source(path).splits == {"train", "test"}
     train, test = opened(path), opened(path, "test")
     assert train.images[:, 0, 0, 0].tolist() == [0, 1]
     assert test.images[:, 0, 0, 0].tolist() == [2, 3]

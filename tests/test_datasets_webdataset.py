@@ -12,7 +12,7 @@ import pytest
 from archive_files import image_bytes, stored, tar
 
 import catclf
-from catclf.datasets import Dataset, Part, Reading, open_dataset, parts_of
+from catclf.datasets import Dataset, ReadOptions, Split, open_dataset, open_source
 from catclf.errors import DataError
 from catclf.images.preprocess import Preprocess
 
@@ -21,8 +21,8 @@ PREPROCESS = Preprocess(SIZE)
 LABELS = [1, 0, 0, 1, 1]
 
 
-def opened(path: Path, part: Part = "train", **reading: Any) -> Dataset:
-    return open_dataset(path, part, Reading(size=SIZE, **reading))
+def opened(path: Path, part: Split = "train", **reading: Any) -> Dataset:
+    return open_dataset(path, part, ReadOptions(size=SIZE, **reading))
 
 
 def samples(labels: Mapping[str, bytes], ending: str, first: int = 0) -> dict[str, bytes]:
@@ -84,9 +84,9 @@ def test_shards_named_after_parts_are_parts(tmp_path: Path) -> None:
         for shard in range(count):
             tar(tmp_path / f"{part}-{shard:04d}.tar", samples(numbered([0, 1]), "cls"))
     pattern = tmp_path / "*.tar"
-    assert parts_of(pattern) == {"train", "test"}
+    assert open_source(pattern).splits == {"train", "test"}
     assert [opened(pattern, part).m for part in ("train", "test")] == [4, 2]
-    assert parts_of(tmp_path / "train-*.tar") == {"train"}
+    assert open_source(tmp_path / "train-*.tar").splits == {"train"}
     assert opened(tmp_path / "train-*.tar", "test").m == 4  # as any source of one part
 
 

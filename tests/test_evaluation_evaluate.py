@@ -17,7 +17,7 @@ from sklearn import metrics as sklearn_metrics
 
 import catclf
 from catclf.cli.evaluate import format_text
-from catclf.datasets import Dataset, open_for
+from catclf.datasets import Dataset, open_for, open_source
 from catclf.errors import DataError, ModelError
 from catclf.evaluation import evaluate
 from catclf.evaluation.evaluate import Evaluation
@@ -43,7 +43,7 @@ def of(
 def test_every_number_on_the_course_data_is_scikit_learns(course: tuple[Path, Path]) -> None:
     data = catclf.open_dataset(course[0])
     model = catclf.train(data)
-    test = open_for(model.classes, model.preprocess, course[1], "test")
+    test = open_for(model.classes, model.preprocess, open_source(course[1]), "test")
     facts = evaluate.to_dict(evaluate.evaluate(model, test))
     X = np.asarray(test.images).reshape(50, -1) / 255
     Z = X @ model.w[:, 0] + model.b
@@ -228,7 +228,7 @@ def test_files_are_prepared_as_the_model_remembers(tmp_path: Path) -> None:
         Image.new("RGBA", (40, 20), (255, 0, 0, 0)).save(tmp_path / "photos" / name / "a.png")
     preprocess = Preprocess(8, "pad", background=(0, 0, 255))
     model = Model(np.zeros((192, 1)), 0.0, preprocess)
-    data = open_for(model.classes, model.preprocess, tmp_path / "photos", "test")
+    data = open_for(model.classes, model.preprocess, open_source(tmp_path / "photos"), "test")
     assert data.preprocess == preprocess
     assert (np.asarray(data.images) == (0, 0, 255)).all()
 
@@ -237,7 +237,7 @@ def test_other_negatives_are_noted(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
         Image.new("RGB", (8, 8)).save(tmp_path / name / "a.png")
-    data = open_for(("non-cat", "cat"), Preprocess(), tmp_path, "test")
+    data = open_for(("non-cat", "cat"), Preprocess(), open_source(tmp_path), "test")
     assert data.notes[-1].endswith("negatives are dog here and were non-cat in training")
 
 
@@ -246,7 +246,9 @@ def test_the_class_balance_of_training_is_taken_from_the_model(tmp_path: Path) -
     path = write_hdf5(tmp_path / "x.h5", images=x, labels=y)
     training = Training(images=100, positives=5)
     model = Model(np.zeros((192, 1)), 0.0, Preprocess(8), training=training)
-    found = evaluate.evaluate(model, open_for(model.classes, model.preprocess, path, "test"))
+    found = evaluate.evaluate(
+        model, open_for(model.classes, model.preprocess, open_source(path), "test")
+    )
     assert evaluate.to_dict(found)["training_fraction"] == 0.05
     assert len(found.warnings()) == 1
 
@@ -256,7 +258,9 @@ def test_images_seen_in_training_are_noted(tmp_path: Path) -> None:
     path = write_hdf5(tmp_path / "x.h5", images=x, labels=y)
     data = catclf.open_dataset(path)
     model = catclf.train(data, catclf.Settings(iterations=1))
-    found = evaluate.evaluate(model, open_for(model.classes, model.preprocess, path, "test"))
+    found = evaluate.evaluate(
+        model, open_for(model.classes, model.preprocess, open_source(path), "test")
+    )
     assert evaluate.to_dict(found)["trained_on"] == 20
     assert found.warnings()[0].startswith(
         "x.h5: 20 of its 20 images are among those that the model was trained on"
@@ -266,7 +270,9 @@ def test_images_seen_in_training_are_noted(tmp_path: Path) -> None:
     path = write_hdf5(tmp_path / "y.h5", images=some, labels=np.resize(y, 14))
     catclf.save(model, tmp_path / "m.npz")
     model = catclf.load(tmp_path / "m.npz")
-    found = evaluate.evaluate(model, open_for(model.classes, model.preprocess, path, "test"))
+    found = evaluate.evaluate(
+        model, open_for(model.classes, model.preprocess, open_source(path), "test")
+    )
     assert evaluate.to_dict(found)["trained_on"] == 4
 
 

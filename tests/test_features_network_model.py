@@ -14,8 +14,8 @@ from networks import random_weights
 from numpy.typing import NDArray
 from PIL import Image
 
-from catclf.datasets import Dataset, Reading, open_dataset
-from catclf.datasets.decoded import DecodedImages
+from catclf.datasets import Dataset, ReadOptions, open_dataset
+from catclf.datasets.listing import DecodedImages
 from catclf.errors import DataError, ModelError
 from catclf.explain import explain
 from catclf.features.encoding import StreamEncoder, encode
@@ -186,13 +186,13 @@ def folder(tmp_path: Path) -> Path:
 
 def read(folder: Path, features: NetworkFeatures | None, **options: bool) -> Dataset:
     encoder = StreamEncoder(features, 2) if features else None
-    reading = Reading(size=SIZE, encoder=lambda size: encoder, **options)  # type: ignore[arg-type]
+    reading = ReadOptions(size=SIZE, encoder=lambda size: encoder, **options)  # type: ignore[arg-type]
     return open_dataset(folder, "train", reading)
 
 
 def test_rows_made_while_decoding_are_those_of_the_held_images(folder: Path) -> None:
     features = NetworkFeatures(SIZE, random_weights())
-    held, streamed = open_dataset(folder, "train", Reading(size=SIZE)), read(folder, features)
+    held, streamed = open_dataset(folder, "train", ReadOptions(size=SIZE)), read(folder, features)
     images: Any = streamed.images
     assert isinstance(images, DecodedImages)
     np.testing.assert_array_equal(images.rows, encode(features, held.images, 1))
@@ -217,7 +217,7 @@ def test_rows_are_made_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_images_may_only_be_decoded_when_they_are_needed(folder: Path) -> None:
-    held, lazy = open_dataset(folder, "train", Reading(size=SIZE)), read(folder, None)
+    held, lazy = open_dataset(folder, "train", ReadOptions(size=SIZE)), read(folder, None)
     assert lazy.fingerprint == held.fingerprint
     np.testing.assert_array_equal(lazy.images[2:5], held.images[2:5])
 
@@ -228,7 +228,7 @@ def test_a_file_that_cannot_be_read_is_left_out_of_the_rows(folder: Path) -> Non
     with pytest.raises(DataError, match=r"05\.png"):
         read(folder, features)
     streamed = read(folder, features, skip_bad=True)
-    held = open_dataset(folder, "train", Reading(size=SIZE, skip_bad=True))
+    held = open_dataset(folder, "train", ReadOptions(size=SIZE, skip_bad=True))
     assert (streamed.m, streamed.names) == (11, held.names)
     assert streamed.fingerprint == held.fingerprint
     np.testing.assert_array_equal(streamed.images.rows, encode(features, held.images, 1))  # type: ignore[attr-defined]

@@ -66,7 +66,7 @@ def all_of(colour: tuple[int, ...], size: int = 8) -> Pixels:
 
 
 def refused(path: Path, kind: str, limits: Limits | None = None) -> str:
-    """Reading raises a ImageError of this kind, in one line; no descriptor is left open."""
+    """ReadOptions raises a ImageError of this kind, in one line; no descriptor is left open."""
     descriptors = len(list(Path("/dev/fd").iterdir()))
     with pytest.raises(ImageError) as caught:
         read(path, SMALL, limits)

@@ -10,7 +10,7 @@ from conftest import Run, paint
 from PIL import Image
 
 import catclf
-from catclf.datasets import Reading, open_dataset
+from catclf.datasets import ReadOptions, open_dataset
 from catclf.errors import ImageError
 from catclf.images import formats
 from catclf.images.decode import read
@@ -48,7 +48,7 @@ def test_it_trains_and_is_scored_beside_others(heic: Path, run: Run, tmp_path: P
         (tmp_path / "d" / name).mkdir(parents=True)
         paint(tmp_path / "d" / name / "0.png", (0, 255, 0))
     heic.rename(tmp_path / "d" / "cat" / "x.HEIC")
-    assert open_dataset(tmp_path / "d", reading=Reading(size=8)).m == 3
+    assert open_dataset(tmp_path / "d", options=ReadOptions(size=8)).m == 3
     catclf.save(catclf.Model(np.zeros((192, 1)), 0.0, Preprocess(8)), tmp_path / "model.npz")
     result = run("predict", "d/cat")
     assert (result.code, result.stderr) == (0, "")
@@ -70,7 +70,7 @@ def test_without_the_library_it_is_named(
             (tmp_path / "d" / name).mkdir(parents=True)
             paint(tmp_path / "d" / name / "0.png", (0, 255, 0))
         heic.rename(tmp_path / "d" / "cat" / "x.heic")
-        data = open_dataset(tmp_path / "d", reading=Reading(size=8))
+        data = open_dataset(tmp_path / "d", options=ReadOptions(size=8))
         assert data.m == 2
         assert any("1 .heic" in note and "catclf[heif]" in note for note in data.notes)
     finally:

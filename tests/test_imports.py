@@ -125,7 +125,7 @@ def test_other_features_load_nothing_of_the_network(
     )
     assert done.returncode == 0, done.stderr
     assert "catclf.features" in done.stderr or features == "pixels"
-    for name in ("catclf.features.network", "catclf.datasets.decoded", "pickletools"):
+    for name in ("catclf.features.network", "catclf.datasets.parquet", "pickletools"):
         assert name not in done.stderr.split()
 
 

@@ -18,7 +18,9 @@ from catclf.cli.options import (
     Keys,
     LabelFrom,
     MaxPixels,
+    Outside,
     Positive,
+    RemoteRows,
     Size,
     SkipBad,
     Truncated,
@@ -57,6 +59,8 @@ def check(
     keys: Keys = None,
     max_pixels: MaxPixels = None,
     truncated: Truncated = False,
+    outside: Outside = False,
+    allow_remote_rows: RemoteRows = False,
 ) -> None:
     """Prove the mathematics: the gradient in five forms, and the worked examples of the course.
 
@@ -82,13 +86,11 @@ def check(
 
 def _batch(ctx: typer.Context, path: Path | None, examples: int) -> Dataset:
     """A few images, evenly chosen; only they are read."""
-    from catclf.datasets import bundled, open_source
-    from catclf.datasets.sources import rows_of, to_dataset
+    from catclf.datasets import bundled, open_source, to_dataset
     from catclf.training.check import evenly
 
-    reading = reading_of(ctx)
-    source = open_source(path or bundled()[0], "train", reading)
-    return to_dataset(rows_of(source, evenly(len(source.labels), examples)), reading)
+    listing = open_source(path or bundled()[0], reading_of(ctx)).split("train")
+    return to_dataset(listing.select(evenly(len(listing), examples)))
 
 
 def _to_dict(worked: list[Example], gradient: GradientCheck, agrees: bool) -> dict[str, Any]:

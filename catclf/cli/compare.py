@@ -23,8 +23,10 @@ from catclf.cli.options import (
     Keys,
     LabelFrom,
     MaxPixels,
+    Outside,
     Positive,
     Quiet,
+    RemoteRows,
     Size,
     SkipBad,
     Truncated,
@@ -37,7 +39,7 @@ from catclf.terminal.style import stdout_styling
 from catclf.text import aligned, counted, printable
 
 if TYPE_CHECKING:
-    from catclf.datasets import Dataset, Reading
+    from catclf.datasets import Dataset, ReadOptions
     from catclf.evaluation.compare import Comparison, Plan, Result
     from catclf.evaluation.crossval import Prepare, Progress
     from catclf.terminal.style import Styling
@@ -111,6 +113,8 @@ def compare(
     keys: Keys = None,
     max_pixels: MaxPixels = None,
     truncated: Truncated = False,
+    outside: Outside = False,
+    allow_remote_rows: RemoteRows = False,
 ) -> None:
     """Compare learning rates and penalties on the same stratified folds.
 
@@ -190,7 +194,7 @@ def _numbers(option: str, text: str) -> list[float]:
         ) from None
 
 
-def _pooled(paths: list[Path] | None, reading: Reading, distinct: bool) -> tuple[Dataset, int]:
+def _pooled(paths: list[Path] | None, reading: ReadOptions, distinct: bool) -> tuple[Dataset, int]:
     """All sources as one data set, and how many images were left out."""
     from catclf.datasets import bundled, open_dataset
     from catclf.evaluation import crossval

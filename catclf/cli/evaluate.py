@@ -20,8 +20,10 @@ from catclf.cli.options import (
     Keys,
     LabelFrom,
     MaxPixels,
+    Outside,
     PartOption,
     PositiveName,
+    RemoteRows,
     SkipBad,
     Threshold,
     Truncated,
@@ -73,6 +75,8 @@ def evaluate(
     keys: Keys = None,
     max_pixels: MaxPixels = None,
     truncated: Truncated = False,
+    outside: Outside = False,
+    allow_remote_rows: RemoteRows = False,
 ) -> None:
     """Evaluate a model on labelled images that it was not trained on.
 

@@ -17,18 +17,17 @@ from catclf.errors import DataError
 from catclf.text import printable
 
 if TYPE_CHECKING:
-    from catclf.datasets import Dataset, Part, Reading
-    from catclf.datasets.sources import Source
+    from catclf.datasets import Dataset, Listing, ReadOptions, Source, Split
     from catclf.model import Model
 
 
 @contextmanager
 def reading_with_progress(
     ctx: typer.Context, quiet: bool = False, *, features: str = "pixels", **more: Any
-) -> Iterator[Reading]:
+) -> Iterator[ReadOptions]:
     """How to read a source, with a progress bar on a terminal while images are decoded.
 
-    ``features`` decide the default size of image files; ``more`` are fields of ``Reading``.
+    ``features`` decide the default size of image files; ``more`` are fields of ``ReadOptions``.
     """
     from catclf.features import class_of
     from catclf.storage.location import showing
@@ -39,13 +38,13 @@ def reading_with_progress(
         yield replace(reading_of(ctx), on_progress=on_progress, default_size=size, **more)
 
 
-def reading_of(ctx: typer.Context) -> Reading:
+def reading_of(ctx: typer.Context) -> ReadOptions:
     """How the options of a command that reads sources say that they are to be read."""
-    from catclf.datasets.dataset import SOURCE_PIXELS, Reading
+    from catclf.datasets.dataset import SOURCE_PIXELS, ReadOptions
     from catclf.images.preprocess import Limits
 
     given = ctx.params.get
-    return Reading(
+    return ReadOptions(
         positive=given("positive"),
         size=given("size"),
         fit=given("fit"),
@@ -55,10 +54,12 @@ def reading_of(ctx: typer.Context) -> Reading:
         columns=pair("columns", given("columns")),
         keys=pair("keys", given("keys")),
         limits=Limits(given("max_pixels") or SOURCE_PIXELS, truncated=given("truncated", False)),
+        outside=given("outside", False),
+        remote_rows=given("allow_remote_rows", False),
     )
 
 
-def warn_of_notes(sources: Iterable[Source]) -> None:
+def warn_of_notes(sources: Iterable[Listing]) -> None:
     """The notes of sources on stderr, each once."""
     for line in dict.fromkeys(f"{each.shown}: {note}" for each in sources for note in each.notes):
         warn(line)
@@ -76,25 +77,26 @@ def open_for_training(
     data: Path,
     test: Path | None,
     validation: Path | None,
-    reading: Reading,
+    reading: ReadOptions,
     *,
     held_out: float = 0.0,
 ) -> Opened:
     """What training needs of its sources; doubts go to stderr.
 
-    A validation part of ``data`` is used where neither ``validation`` nor a fraction
+    A validation split of ``data`` is used where neither ``validation`` nor a fraction
     ``held_out`` is given.
     """
-    from catclf.datasets import open_like, open_parts, parts_of
+    from catclf.datasets import open_like, open_parts, open_source
     from catclf.datasets.checks import doubts
     from catclf.samples import in_memory
 
-    trained, tested = open_parts(data, test, reading)
+    source = open_source(data, reading)
+    trained, tested = open_parts(source, None if test is None else open_source(test, reading))
     judging = _open_validation(validation, trained, [data, test], reading)
-    if judging is None and not held_out and "validation" in parts_of(data, reading):
-        judging = open_like(trained, data, "validation", reading)
+    if judging is None and not held_out and "validation" in source.splits:
+        judging = open_like(trained, source, "validation")
         warn(
-            f"{printable(data)}: the {judging.m} images of its validation part select the weights "
+            f"{printable(data)}: the {judging.m} images of its validation split select the weights "
             "that are kept (`validation` names others)"
         )
     opened = [each for each in (trained, tested, judging) if each is not None]
@@ -124,24 +126,25 @@ def warn_of_idle_fit(fit: str | None, paths: Sequence[Path | None]) -> None:
         warn(f"{shown}: --fit {fit} changes no stored image: it only says how they were made")
 
 
-def warn_of_left_out(source: Source) -> None:
+def warn_of_left_out(listing: Listing) -> None:
     """Name on stderr the images that --skip-bad has left out, once they are read."""
-    from catclf.datasets.sources import FileSource
-
-    if isinstance(source, FileSource) and source.skipped:
-        warn(f"{source.shown}: {source.left_out()}")
+    if listing.skipped:
+        warn(f"{listing.shown}: {listing.left_out()}")
 
 
-def open_all_parts(path: Path, reading: Reading) -> dict[Part, Source]:
-    """The parts of a source with a training and a test part, else what it has, as training."""
-    from catclf.datasets import is_there, open_source, parts_of
+def open_splits(path: Path, reading: ReadOptions) -> dict[Split, Listing]:
+    """The splits of a source with a training and a test split, else what it has.
 
-    order: tuple[Part, ...] = ("train", "validation", "test")
-    held = parts_of(path, reading) if is_there(path) else set()
-    parts = order[:1]
-    if {"train", "test"} <= held:
-        parts = tuple(part for part in order if part in held)
-    return {part: open_source(path, part, reading) for part in parts}
+    That is called by the one split that it has, or train.
+    """
+    from catclf.datasets import open_source
+    from catclf.datasets.dataset import SPLITS
+
+    source = open_source(path, reading)
+    held = [split for split in SPLITS if split in source.splits]
+    if not {"train", "test"} <= set(held):
+        held = held[:1] if len(source.parts) == 1 and held else ["train"]
+    return {split: source.split(split) for split in held}
 
 
 def open_labelled(
@@ -156,38 +159,33 @@ def open_labelled(
 
     Photographs that a network makes features of are not held; ``encodes`` makes them at once.
     """
-    from catclf.datasets import bundled, open_for
+    from catclf.datasets import bundled, open_for, open_source
 
-    part: Part | None = ctx.params.get("part")
-    if path is None:
-        path = bundled()[part != "train"]
-    elif part is not None:
-        _require_part(ctx, path, part)
+    split: Split | None = ctx.params.get("part")
     with reading_with_progress(ctx, quiet, encoder=encoder_of(model, encodes)) as reading:
-        data = open_for(model.classes, model.preprocess, path, part or "test", reading)
+        source = open_source(path or bundled()[split != "train"], reading)
+        if path is not None and split is not None:
+            _require_split(source, split)
+        data = open_for(model.classes, model.preprocess, source, split or "test")
     for note in data.notes:
         warn(note)
     return data
 
 
-def _require_part(ctx: typer.Context, path: Path, part: Part) -> None:
-    """Refuse to take a part for the other one, and say so where there are none."""
-    from catclf.datasets import is_there, parts_of
-
-    held = parts_of(path, reading_of(ctx)) if is_there(path) else {part}
-    if not held:
-        warn(f"{printable(path)}: is not divided into parts: --part {part} changes nothing")
-    elif part not in held:
-        raise DataError(
-            f"{printable(path)}: has no {part} part, but a {held.pop()} part: leave --part out"
-        )
+def _require_split(source: Source, split: Split) -> None:
+    """Refuse to take a split for another one, and say so where there are none."""
+    if not source.splits:
+        warn(f"{source.shown}: is not divided into splits: --part {split} changes nothing")
+    elif split not in source.splits:
+        held = " and ".join(sorted(source.splits))
+        raise DataError(f"{source.shown}: has no {split} split, but {held}: leave --part out")
 
 
 def _open_validation(
-    path: Path | None, trained: Dataset, others: Sequence[Path | None], reading: Reading
+    path: Path | None, trained: Dataset, others: Sequence[Path | None], reading: ReadOptions
 ) -> Dataset | None:
     """The images to select the step by, which must be neither trained on nor the test set."""
-    from catclf.datasets import open_like
+    from catclf.datasets import open_like, open_source
 
     if path is None:
         return None
@@ -196,7 +194,7 @@ def _open_validation(
             f"{printable(path)}: validation images must be others than those of --data and "
             "--test: give a part, as --validation 0.2"
         )
-    return open_like(trained, path, "train", reading)
+    return open_like(trained, open_source(path, reading), "train")
 
 
 def _same(path: Path, other: Path) -> bool:

@@ -239,6 +239,14 @@ MaxPixels = Annotated[
     option(help=MAX_PIXELS_HELP, low=1, shown="250 million", group=DATA, hidden=True),
 ]
 Truncated = Annotated[bool, option("--truncated", help=TRUNCATED_HELP, group=DATA, hidden=True)]
+Outside = Annotated[
+    bool,
+    option("--outside", help="Read files outside a table's folder.", group=DATA, hidden=True),
+]
+RemoteRows = Annotated[
+    bool,
+    option("--allow-remote-rows", help="Fetch the URLs in a table.", group=DATA, hidden=True),
+]
 Workers = Annotated[
     int | None,
     option(

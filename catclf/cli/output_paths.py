@@ -1,20 +1,28 @@
-"""Output files of a command, checked before its work: none replaces a file that it reads."""
+"""Output files of a command, checked before its work: what is there must be of the same kind.
+
+An output replaces a file that this program wrote, a text where it is one, an empty file, or none.
+It never replaces an image, an archive, or what was named as a source. No source is listed or
+opened to know it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from catclf.errors import OutputError, SettingsError
 from catclf.storage.files import require_writable
-from catclf.storage.location import is_remote, locate
+from catclf.storage.location import Stored, is_remote, locate
 from catclf.text import printable, reason
+
+_LOOKED_AT = 1 << 20  # bytes in which the marks of this program are
+_TEXTS = (".html", ".htm", ".svg", ".csv", ".tsv", ".json", ".jsonl", ".txt", ".log", ".md")
 
 
 def require_output(output: Path, inputs: Sequence[Path]) -> None:
-    """Raise OutputError unless ``output`` can be written and is no input or image of an input."""
-    require_writable(output, inputs)
-    require_no_image(output, inputs)
+    """Raise OutputError unless ``output`` can be written, and replaces nothing of another kind."""
+    require_outputs([output], inputs)
 
 
 def require_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path]) -> None:
@@ -23,7 +31,7 @@ def require_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path]) -> N
     for output in outputs:
         if output is not None:
             require_writable(output, taken)
-            require_no_image(output, inputs)
+            require_own(output)
             taken.append(output)
 
 
@@ -34,22 +42,44 @@ def on_disk(path: Path | None) -> Path | None:
     return path
 
 
-def require_no_image(output: Path, sources: Sequence[Path]) -> None:
-    """Raise OutputError for an image in a class folder or of a table."""
-    if not _is_there(output):  # the common case, in which no source needs to be opened
-        return
-    from catclf.datasets.holds import holds
-
-    for source in sources:
-        if holds(source, output):
-            raise OutputError(
-                f"{printable(output)}: is an image of {printable(source)}, and saving would "
-                "replace it: give another output name"
-            )
-
-
-def _is_there(output: Path) -> bool:
+def require_own(output: Path) -> None:
+    """Raise OutputError for a file of another kind that is there."""
+    place = locate(output)
     try:
-        return locate(output).is_file()
+        if not place.is_file() or not place.size():
+            return
+        if isinstance(place, Stored):
+            with place.stream() as file:
+                what = _foreign(file, output)
+        else:
+            with output.open("rb") as file:
+                what = _foreign(file, output)
     except OSError as error:
-        raise OutputError(f"{printable(output)}: cannot be looked at: {reason(error)}") from error
+        raise OutputError(f"{place.shown}: cannot be looked at: {reason(error)}") from error
+    if what:
+        raise OutputError(
+            f"{place.shown}: is {what}, and saving would replace it: give another output name"
+        )
+
+
+def _foreign(file: BinaryIO, output: Path) -> str:
+    """What a file is that no output may replace; "" for one of the same kind."""
+    from catclf.images.formats import sniffed
+
+    start = file.read(_LOOKED_AT)
+    if start.startswith(b"\x89HDF\r\n\x1a\n"):
+        from catclf.datasets import is_packed
+
+        if is_packed(output.parent):
+            return "a shard of a packed folder"
+        return "" if b"catclf_fit" in start else "an HDF5 file of another program"
+    if start.startswith(b"PK"):
+        file.seek(-min(file.seek(0, 2), 1 << 16), 2)
+        return "" if b"meta.npy" in file.read() else "an archive that catclf did not make"
+    if b"catclf" in start[:4096]:
+        return ""
+    file.seek(0)
+    if sniffed(file):
+        return "an image that catclf did not make"
+    is_text = b"\0" not in start and output.suffix.lower() in _TEXTS
+    return "" if is_text else "a file of another kind"

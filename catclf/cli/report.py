@@ -17,9 +17,11 @@ from catclf.cli.options import (
     LabelFrom,
     MaxPixels,
     ModelPath,
+    Outside,
     PartOption,
     PositiveName,
     Quiet,
+    RemoteRows,
     SkipBad,
     Threshold,
     Truncated,
@@ -76,6 +78,8 @@ def report(
     keys: Keys = None,
     max_pixels: MaxPixels = None,
     truncated: Truncated = False,
+    outside: Outside = False,
+    allow_remote_rows: RemoteRows = False,
 ) -> None:
     """Write a page about a model: results, curves, weights, and predictions with their evidence.
 

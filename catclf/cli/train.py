@@ -29,8 +29,10 @@ from catclf.cli.options import (
     Keys,
     LabelFrom,
     MaxPixels,
+    Outside,
     Positive,
     Quiet,
+    RemoteRows,
     Size,
     SkipBad,
     Truncated,
@@ -91,6 +93,8 @@ def train(
     keys: Keys = None,
     max_pixels: MaxPixels = None,
     truncated: Truncated = False,
+    outside: Outside = False,
+    allow_remote_rows: RemoteRows = False,
     features: Features = Settings.features,
     flip: Annotated[bool | None, setting("flip", "--flip/--no-flip", hidden=True)] = None,
     cache: Annotated[Path | None, setting("cache", metavar="FILE", hidden=True)] = None,
@@ -285,7 +289,7 @@ def _cluster_address(
             "--method gram, --batch-size nor a fraction as --validation"
         )
     address = address_of(text, insecure)
-    from catclf.datasets.dataset import is_packed
+    from catclf.datasets import is_packed
 
     if data is None or not is_packed(data):
         raise SettingsError(

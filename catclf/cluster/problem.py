@@ -111,7 +111,7 @@ class Cluster:
         return work.Source(
             str(folder),
             work.manifest_digest(folder),
-            images.part,
+            images.split,
             len(images),
             images.label_of(getattr(data, "classes", ("", ""))[1]),
             images.left_out,

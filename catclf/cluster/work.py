@@ -15,9 +15,8 @@ import numpy as np
 
 from catclf.cluster import rows
 from catclf.cluster.rows import Learned
-from catclf.datasets.dataset import MANIFEST, Part
-from catclf.datasets.manifest import load
-from catclf.datasets.packed import PackedRows
+from catclf.datasets.dataset import MANIFEST, Split
+from catclf.datasets.packed import PackedRows, load
 from catclf.errors import DataError
 from catclf.features.standardize import (
     StandardizedRows,
@@ -55,7 +54,7 @@ class Source:
 
     folder: str
     manifest: str
-    part: Part
+    part: Split
     m: int
     positive: int
     left_out: tuple[str, ...] = ()
@@ -273,7 +272,7 @@ def _opened(source: Source) -> PackedRows:
 
 
 @lru_cache(maxsize=4)
-def _opened_folder(folder: str, digest: str, part: Part, left_out: tuple[str, ...]) -> PackedRows:
+def _opened_folder(folder: str, digest: str, part: Split, left_out: tuple[str, ...]) -> PackedRows:
     path = Path(folder)
     manifest = load(path)
     if manifest_digest(path) != digest:

@@ -15,20 +15,23 @@ from numpy.typing import NDArray
 
 from catclf.datasets.dataset import ReadOptions, Split
 from catclf.datasets.layout import split_named
+from catclf.datasets.names import words
 from catclf.errors import DataError
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.maths import Pixels
 from catclf.text import counted, printable
 
 PLAIN = (("x", "y"), ("images", "labels"))
-CLASS_NAMES = (
+CLASS_NAMES = words(
     "list_classes classes class_names classnames label_names target_names category_names"
-).split()
-_IMAGES = frozenset(
-    "x image images img imgs data pixels pixel picture pictures photo photos jpeg jpegs input "
-    "inputs".split()
 )
-_LABELS = frozenset("y label labels target targets lab labs class category".split())
+_IMAGES = frozenset(
+    words(
+        "x image images img imgs data pixels pixel picture pictures photo photos jpeg jpegs input "
+        "inputs"
+    )
+)
+_LABELS = frozenset(words("y label labels target targets lab labs class category"))
 CHANNELS = (1, 3, 4)
 _AT_ONCE = 256  # images converted at a time: floats take eight times the memory
 _TRIED = 64  # images by which the order of flat rows is recognised
@@ -264,7 +267,7 @@ def _pairs(listed: Iterable[str]) -> list[tuple[Split | None, Key]]:
     for split in ("train", "validation", "test", None):
         x, y = found.get((split, "x"), []), found.get((split, "y"), [])
         if len(x) == len(y) == 1:
-            pairs.append((split, (x[0], y[0])))  # type: ignore[arg-type]
+            pairs.append((split, (x[0], y[0])))
     return pairs
 
 

@@ -22,8 +22,8 @@ from catclf.datasets.digests import (
     grouping,
     near_pairs,
 )
+from catclf.datasets.listing import Listing, choose_positive
 from catclf.datasets.names import CAT
-from catclf.datasets.sources import FileSource, Source, choose_positive
 from catclf.maths import Floats, Pixels
 from catclf.maths.metrics import SHARE_DEVIATIONS, SHARE_DIFFERENCE
 from catclf.text import counted, printable
@@ -44,7 +44,7 @@ class Part:
     """One part of a source and what was measured of its images, row by row of those readable."""
 
     label: str
-    source: Source
+    source: Listing
     rows: Labels = field(default_factory=lambda: np.zeros(0, np.int64))
     digests: Digests = field(default_factory=lambda: Digester(near=True).result())
     correlation: float = 1.0
@@ -73,8 +73,7 @@ class Part:
     def called(self, name: str) -> str:
         """A name of an image with that of its part, unless it begins with that of its archive."""
         source = self.source
-        whole = isinstance(source, FileSource) and source.names_are_whole
-        return name if whole else f"{self.label} {name}"
+        return name if source.names_are_whole else f"{self.label} {name}"
 
     def class_name(self, index: int) -> str:
         """The class of a measured image."""
@@ -86,7 +85,7 @@ class Part:
         return self.source.classes or (f"non-{CAT}", CAT)
 
 
-def measure(label: str, source: Source) -> Part:
+def measure(label: str, source: Listing) -> Part:
     """Read all images of a part once, in blocks, and keep a few hundred bytes of each."""
     part, digester = Part(label, source), Digester(near=True)
     rows, sums = [np.zeros(0, np.int64)], np.zeros(6)
@@ -104,7 +103,7 @@ def doubts(trained: Dataset, tested: Dataset | None, judging: Dataset | None) ->
 
     ``tested`` and ``judging`` are the images that the model is tested and its step selected on.
     """
-    if hasattr(trained.images, "fingerprint") and not hasattr(trained.images, "digests"):
+    if hasattr(trained.images, "fingerprint") and getattr(trained.images, "digests", None) is None:
         return  # shards whose pixels are read for nothing else
     exact = trained.digests().exact
     if twice := contradictions(exact, trained.Y[0]):
@@ -214,9 +213,8 @@ def _unreadable(part: Part) -> Iterable[Finding]:
     source = part.source
     for damage in source.damage:
         yield Finding("damaged", f"{part.label}: {damage}")
-    if isinstance(source, FileSource):
-        for row, why in source.skipped:
-            yield Finding("unreadable", f"{part.called(source.label_of(row))}: {why}")
+    for row, why in source.skipped:
+        yield Finding("unreadable", f"{part.called(source.label_of(row))}: {why}")
 
 
 def _too_small(part: Part, smallest: int) -> Iterator[Finding]:
@@ -224,7 +222,7 @@ def _too_small(part: Part, smallest: int) -> Iterator[Finding]:
     from catclf.images.decode import dimensions
 
     source = part.source
-    if not isinstance(source, FileSource):
+    if source.items is None:
         return
     for index, row in enumerate(part.rows.tolist()):
         width, height = dimensions(source.path(row))

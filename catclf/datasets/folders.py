@@ -17,7 +17,6 @@ import numpy as np
 
 from catclf.datasets.dataset import ENDINGS as SOURCE_ENDINGS
 from catclf.datasets.dataset import SHARD_ENDINGS, ReadOptions, Split
-from catclf.datasets.labels import from_texts
 from catclf.datasets.layout import (
     Kind,
     Layout,
@@ -118,16 +117,12 @@ def _listing(
     return listing_of_items(folder.shown, name, held, labels, items, options, notes=(*said,))
 
 
-
-
 def _below(folder: Folder, name: str, path: Folder) -> str:
     """The path of a class folder below the one whose classes they are."""
     return f"{name}/" if folder.folders.get(name) is path else f"{name}/{path.name}/"
 
 
-def _items(
-    path: Folder, left_out: LeftOut, seen: set[tuple[int, int]], prefix: str
-) -> list[str]:
+def _items(path: Folder, left_out: LeftOut, seen: set[tuple[int, int]], prefix: str) -> list[str]:
     return [item or prefix + name for name, item in path.images(left_out, seen)]
 
 
@@ -232,7 +227,9 @@ def _of_tables(root: Folder, name: str, options: ReadOptions) -> Source | None:
             return read_table(table, name, options)
         _require_class_folders(place, table)
         return None
-    tables = {split: found for split, path in split_folders(root).items() if (found := _table(path))}
+    tables = {
+        split: found for split, path in split_folders(root).items() if (found := _table(path))
+    }
     labelled = {split: table for split, table in tables.items() if table.has_labels(options)}
     if tables and not labelled:
         _require_class_folders(place, next(iter(tables.values())))

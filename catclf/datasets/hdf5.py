@@ -38,9 +38,8 @@ from catclf.datasets.listing import Items, Listing, Source, listing_of_items
 from catclf.errors import DataError
 from catclf.maths import Pixels
 from catclf.samples import Rows
-from catclf.storage.copies import on_disk
 from catclf.storage.local import kind_of_file
-from catclf.storage.remote import display_name
+from catclf.storage.location import locate
 from catclf.text import counted, printable, reason
 
 MOST_COMPRESSION = 1100  # deflate reaches 1032:1 at best
@@ -105,7 +104,7 @@ def _listing(file: Any, path: Path, pair: Key, options: ReadOptions | None) -> L
     matlab = options is not None and _is_matlab(path, images)
     known = classes or (options.classes if options else ())
     named = as_labels(_fetch(label_set, where), known, where, matlab=matlab)
-    m, name = len(named.labels), display_name(path)
+    m, name = len(named.labels), locate(path).name
     notes = [f"{y_key} {note}" for note in named.notes]
     called = _read_names(file, x_key, m, shown)
     groups = _read_groups(file, x_key, m, shown)
@@ -144,9 +143,10 @@ def _keys(file: Any) -> list[str]:
     keys: list[str] = []
     for key in file:
         keys.append(str(key))
-        if isinstance(file.get(key, getlink=True), h5py.HardLink):
-            if file.get(key, getclass=True) is h5py.Group and len(keys) < KEYS_LIMIT:
-                keys += [f"{key}/{inner}" for inner in file[key]]
+        if not isinstance(file.get(key, getlink=True), h5py.HardLink):
+            continue
+        if file.get(key, getclass=True) is h5py.Group and len(keys) < KEYS_LIMIT:
+            keys += [f"{key}/{inner}" for inner in file[key]]
     return keys
 
 
@@ -154,7 +154,7 @@ def _is_matlab(path: Path, images: Any) -> bool:
     """Whether a file is MATLAB's, whose arrays have their axes in reverse."""
     if "MATLAB_class" in images.attrs:
         return True
-    with Path(on_disk(path)).open("rb") as file:
+    with Path(locate(path).local()).open("rb") as file:
         return file.read(10) == b"MATLAB 7.3"
 
 
@@ -163,7 +163,7 @@ def _opened(path: Path) -> Any:
 
     shown = printable(path)
     try:
-        place = on_disk(path)
+        place = locate(path).local()
         if not stat.S_ISREG(os.stat(place).st_mode):  # noqa: PTH116
             raise DataError(f"{shown}: is not a file: give an HDF5 file")
         return h5py.File(os.fsencode(place), "r")
@@ -182,7 +182,7 @@ def _why(error: OSError, path: Path) -> str:
         had, needed = truncated.groups()
         return f"is truncated: {had} of {needed} bytes are there: copy or download it again"
     if "signature not found" in text:
-        return f"is not an HDF5 file{kind_of_file(Path(on_disk(path)))}"
+        return f"is not an HDF5 file{kind_of_file(Path(locate(path).local()))}"
     if "unable to lock file" in text:
         return "is open for writing in another program: close it there first"
     return f"cannot be read as HDF5: {reason(error)}".splitlines()[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catclf.datasets.dataset import HDF5_ENDINGS, Labels, Split
 from catclf.datasets.digests import Digester
@@ -17,7 +18,7 @@ from catclf.datasets.hdf5 import FIT, RESAMPLING
 from catclf.datasets.listing import BLOCK, Listing
 from catclf.errors import CatclfError, DataError, OutputError
 from catclf.storage.files import replacing_path, require_writable
-from catclf.storage.remote import is_remote
+from catclf.storage.location import is_remote
 from catclf.text import printable, reason
 
 
@@ -61,8 +62,8 @@ def fill(
     """Write the splits to the file ``path``, which will be ``output``; as ``write``.
 
     Images lie in chunks of 64, so that reading them in order touches each byte once. Their names
-    and how they were made are kept beside them, and their digests if a ``digester`` is given. Raises
-    DataError and OutputError.
+    and how they were made are kept beside them, and their digests if a ``digester`` is given.
+    Raises DataError and OutputError.
     """
     import h5py  # noqa: TID251
 
@@ -167,7 +168,7 @@ def _write_split(
     if not rows:
         raise NoImagesError(f"{listing.shown}: has no images to write")
     kept = np.concatenate(rows)
-    columns = {"y": listing.labels[kept]}
+    columns: dict[str, NDArray[Any]] = {"y": listing.labels[kept]}
     if (names := listing.names()) is not None:
         columns["names"] = _bytes([names[row] for row in kept.tolist()])
     if listing.groups is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from catclf.datasets.dataset import SPLITS, Split
-from catclf.datasets.names import CAT, key, match, negated
+from catclf.datasets.names import CAT, key, match, negated, words
 from catclf.datasets.tree import Folder, ending_of
 from catclf.errors import DataError
 from catclf.images.archive import PACKED_ENDINGS
@@ -42,11 +42,13 @@ _NUMBER = re.compile(
 )
 _NUMBERING = string.digits + string.whitespace + "._-()"
 # Folders that data sets keep beside each other, and that are no classes.
-_IMAGES = frozenset("images image img imgs jpegimages pictures photos pics data raw".split())
+_IMAGES = frozenset(words("images image img imgs jpegimages pictures photos pics data raw"))
 _ABOUT = frozenset(
-    "annotations annotation labels label masks mask trimaps xmls xml bbox bboxes boxes "
-    "segmentations segmentation groundtruth ground_truth gt meta metadata imagesets lists splits "
-    "thumbnails thumbs".split()
+    words(
+        "annotations annotation labels label masks mask trimaps xmls xml bbox bboxes boxes "
+        "segmentations segmentation groundtruth ground_truth gt meta metadata imagesets lists "
+        "splits thumbnails thumbs"
+    )
 )
 
 
@@ -73,7 +75,8 @@ def missing_shard(files: Sequence[Path]) -> str | None:
         if number and number[2]:
             series.setdefault((stem[: number.start()], number[2]), set()).add(int(number[1]))
     for (stem, total), found in series.items():
-        if len(total) < 7 and max(found) < int(total):
+        of_total = sum(len(numbers) for (_, each), numbers in series.items() if each == total)
+        if len(total) < 7 and max(found) < int(total) != of_total:
             for index in range(int(total)):
                 if index not in found:
                     return f"{stem}{index:0{len(total)}}-of-{total}"
@@ -131,9 +134,8 @@ def find_layout(root: Folder) -> Layout:
     if _hold_splits(folder.inside):
         for path in folder.inside:
             for each in path.inside:
-                kind = split_named(each.name)
-                layout.classes.setdefault(kind, []).append((path.name, each))
-                layout.places.setdefault(kind, folder)
+                layout.classes.setdefault(split_named(each.name), []).append((path.name, each))
+                layout.places.setdefault(split_named(each.name), folder)
         return layout
     _require_classes(root, folder.inside)
     layout.classes[None], layout.places[None] = _classes(folder), folder

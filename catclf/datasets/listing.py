@@ -24,8 +24,7 @@ from catclf.images.preprocess import Preprocess
 from catclf.machine import require_memory
 from catclf.maths import Pixels
 from catclf.samples import IndexedImages, Rows
-from catclf.storage.copies import Copy, state_of
-from catclf.storage.remote import absolute, is_remote
+from catclf.storage.location import Copy, is_remote, locate
 from catclf.text import counted, has_scheme, printable, reason
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ class Items(Sequence[str]):
         """Numbers that change with an image's file. Raises OSError."""
         item = self[row]
         if isinstance(item, Member):
-            return (*item.place, *state_of(item.archive))
+            return (*item.place, *locate(item.archive).state())
         status = os.stat(item)
         return status.st_size, status.st_mtime_ns
 
@@ -73,12 +72,12 @@ class Items(Sequence[str]):
 
     def absolute(self) -> Self:
         """The same images under paths that hold in any folder."""
-        places = {each: absolute(each) for each in self.containers()}
+        places = {each: locate(each).absolute for each in self.containers()}
         names = [
             each.within(places[each.archive]) if isinstance(each, Member) else each
             for each in self.names
         ]
-        return type(self)(names, absolute(self.root) if self.root else "")
+        return type(self)(names, os.path.abspath(self.root) if self.root else "")
 
 
 @dataclass
@@ -190,7 +189,7 @@ class Listing:
         if rows:
             yield np.array(rows), np.stack(images)
         if self.skipped and not options.skip_bad:
-            self._refuse(none=len(self.skipped) == len(self))
+            self._refuse(none=1 < len(self.skipped) == len(self))
         if options.every_class:
             self._require_every_class()
 
@@ -265,7 +264,8 @@ class Source:
 
     def split(self, wanted: Split = "train", options: ReadOptions | None = None) -> Listing:
         """The rows of one split, or all where there are none. Raises DataError."""
-        options, notes, name = options or self.options, (), None
+        options, name = options or self.options, None
+        notes: tuple[str, ...] = ()
         if wanted in self.parts:
             name = wanted
         elif None not in self.parts:

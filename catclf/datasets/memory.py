@@ -165,7 +165,7 @@ def _columns(images: Any) -> dict[str, Any] | None:
     return {str(column).strip().lower(): column for column in reversed(columns)}
 
 
-def _required(columns: Mapping[str, Any], names: list[str]) -> Any:
+def _required(columns: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     """The column that has the first of ``names`` that is there. Raises DataError."""
     for name in names:
         if name in columns:

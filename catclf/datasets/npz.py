@@ -26,9 +26,8 @@ from catclf.datasets.dataset import ReadOptions
 from catclf.datasets.labels import as_labels, check_classes, check_shape
 from catclf.datasets.listing import Listing, Source
 from catclf.errors import DataError
-from catclf.storage.copies import on_disk
 from catclf.storage.local import kind_of_file
-from catclf.storage.remote import display_name
+from catclf.storage.location import locate
 from catclf.text import printable, reason
 
 
@@ -45,14 +44,14 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """An open archive, with whatever is raised about it as DataError."""
     shown = printable(path)
     try:
-        with zipfile.ZipFile(on_disk(path)) as archive:
+        with zipfile.ZipFile(locate(path).local()) as archive:
             yield archive
     except DataError:
         raise
     except OSError as error:
         raise DataError(f"{shown}: cannot be read: {reason(error)}") from error
     except zipfile.BadZipFile as error:
-        kind = kind_of_file(Path(on_disk(path)))
+        kind = kind_of_file(Path(locate(path).local()))
         why = kind if kind and " zip archive" not in kind else f": {error}"
         raise DataError(f"{shown}: is not a sound .npz archive{why}") from error
     except Exception as error:  # zipfile and the header parser raise anything on hostile bytes
@@ -85,7 +84,7 @@ def _listing(path: Path, pair: Key, options: ReadOptions) -> Listing:
     notes += blank_notes(taken.pixels, where)
     return Listing(
         shown,
-        display_name(path),
+        locate(path).name,
         named.classes,
         named.labels,
         preprocess,

@@ -26,11 +26,9 @@ from catclf.datasets.names import same_classes
 from catclf.errors import DataError, SettingsError
 from catclf.images.archive import is_archive
 from catclf.images.preprocess import Preprocess
-from catclf.storage.copies import on_disk, renew
 from catclf.storage.local import START, kind_of, open_regular
+from catclf.storage.location import expanded, is_pattern, is_remote, locate
 from catclf.storage.parquet import is_parquet
-from catclf.storage.patterns import expanded, is_pattern
-from catclf.storage.remote import display_name, exists, is_file, is_remote, size_of
 from catclf.text import counted, printable, reason, url_of, without_query
 
 if TYPE_CHECKING:
@@ -103,10 +101,8 @@ def _of_path(path: Path, options: ReadOptions) -> Source:
         return _of_folder(path, options)
     if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
         raise DataError(f"{shown}: is not a file: give a file or a folder")
-    name = display_name(path).lower()
-    ending = next((each for each in _KINDS if name.endswith(each)), "")
-    if (kind := _kind_of(place)) and not (ending and _KINDS[ending] in kind):
-        raise DataError(f"{shown}: is no data set{kind}")
+    name = locate(path).name.lower()
+    _require_kind(place, name, shown)
     if may_be_shard(path):
         return _of_shards(path, [path], options)
     if name.endswith(TABLE_ENDINGS):
@@ -128,6 +124,15 @@ def _of_path(path: Path, options: ReadOptions) -> Source:
     )
 
 
+def _require_kind(place: str, name: str, shown: str) -> None:
+    """Raise DataError for a file that is plainly of another kind than its name says."""
+    ending = next((each for each in _KINDS if name.endswith(each)), "")
+    kind = _kind_of(place)
+    other = kind and not (ending and _KINDS[ending] in kind)
+    if other and (name.endswith(ENDINGS) or " empty" not in kind):
+        raise DataError(f"{shown}: is no data set{kind}")
+
+
 def _kind_of(place: str) -> str:
     """What a file is that begins so, where that is known; "" for one that cannot be read."""
     try:
@@ -145,15 +150,15 @@ def _on_disk(path: Path) -> str:
     shown = printable(path)
     try:
         if is_remote(path):
-            if not is_file(path) and exists(path):
+            if not locate(path).is_file() and locate(path).exists():
                 raise DataError(
                     f"{shown}: class folders are read from disk alone: copy the folder, or make a "
                     "tar of it; of a folder of shards give the pattern: '…/*.tar'"
                 )
             if without_query(path).lower().endswith(TABLE_ENDINGS):
                 raise DataError(f"{shown}: tables are read from disk alone: copy it and its images")
-            renew(path)
-        return on_disk(path)
+            locate(path).renew()
+        return locate(path).local()
     except OSError as error:
         raise DataError(f"{shown}: {_why(error)}") from error
 
@@ -235,9 +240,8 @@ def _of_shards(path: Path, files: Sequence[Path], options: ReadOptions) -> Sourc
 
 def _read_shards(path: Path, files: Sequence[Path], options: ReadOptions) -> Source:
     """Files of one kind. Raises DataError where they are not."""
-    for file in files:
-        if is_remote(file):
-            _on_disk(file)
+    for file in files if len(files) > 1 else ():
+        _mode_of(_on_disk(file), printable(file))
     if all(is_archive(without_query(file)) for file in files):
         from catclf.datasets import archives
 
@@ -283,24 +287,20 @@ def is_packed(folder: Path) -> bool:
     if (folder.suffix.lower() in ENDINGS or "?" in folder.name) and is_remote(folder):
         return False
     try:
-        return is_file(folder / MANIFEST)
+        return locate(folder / MANIFEST).is_file()
     except (OSError, ValueError) as error:
         raise DataError(f"{printable(folder)}: cannot be read: {_why(error)}") from error
 
 
-def open_parts(
-    data: Path, test: Path | None, options: ReadOptions | None = None
-) -> tuple[Dataset, Dataset | None]:
-    """Training data and, where there is one, the test set: ``test``, or ``data``'s own test split.
+def open_parts(source: Source, test: Source | None = None) -> tuple[Dataset, Dataset | None]:
+    """Training data and, where there is one, the test set: ``test``, or the source's own split.
 
     Raises DataError, also when the two do not belong together.
     """
-    source = open_source(data, options)
     train = to_dataset(source.split("train"))
-    if test is not None:
-        return train, open_like(train, open_source(test, _like(train, source.options)), "test")
-    has_test = {"train", "test"} <= source.splits
-    return train, open_like(train, source, "test") if has_test else None
+    if test is None and {"train", "test"} <= source.splits:
+        test = source
+    return train, None if test is None else open_like(train, test, "test")
 
 
 def open_like(train: Dataset, source: Source, split: Split) -> Dataset:
@@ -373,15 +373,15 @@ def open_for(
 def is_there(path: Path) -> bool:
     """Whether a source is there: all files of a pattern. Raises DataError where none is."""
     try:
-        return all(map(exists, files_of(path)))
+        return all(locate(file).exists() for file in files_of(path))
     except OSError as error:
         raise DataError(f"{printable(path)}: cannot be read: {reason(error)}") from error
 
 
 def bytes_of(path: Path) -> int | None:
     """The bytes of a source's file or files; None for a folder."""
-    files = files_of(path)
-    return sum(map(size_of, files)) if all(map(is_file, files)) else None
+    files = [locate(file) for file in files_of(path)]
+    return sum(file.size() for file in files) if all(file.is_file() for file in files) else None
 
 
 def stores_pixels(path: Path) -> bool:

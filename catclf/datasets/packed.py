@@ -30,9 +30,8 @@ from catclf.errors import DataError
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.maths import Pixels
 from catclf.samples import Rows
-from catclf.storage.copies import Copy
 from catclf.storage.files import replacing
-from catclf.storage.remote import display_name, is_remote, read as read_file, size_of, stream
+from catclf.storage.location import Copy, Stored, is_remote, locate
 from catclf.text import counted, printable, reason
 from catclf.version import __version__
 
@@ -111,9 +110,9 @@ def load(folder: Path) -> Manifest:
     path = folder / MANIFEST
     shown = printable(path)
     try:
-        if size_of(path) > BYTES_MAX:
+        if locate(path).size() > BYTES_MAX:
             raise DataError(f"{shown}: is too large for a manifest of catclf")
-        fields = json.loads(read_file(path))
+        fields = json.loads(locate(path).read())
     except (OSError, ValueError, RecursionError) as error:
         why = reason(error) if isinstance(error, OSError) else "is damaged: pack the images again"
         raise DataError(f"{shown}: {why}") from error
@@ -180,8 +179,10 @@ def read(folder: Path, options: ReadOptions) -> Source:
         raise DataError(f"{shown}: packing was stopped before its end: run it again to go on")
     if not manifest.splits:
         raise DataError(f"{shown}: has no images")
-    parts = {split: partial(_listing, folder, manifest, split) for split in manifest.splits}
-    return Source(shown, options, {**parts}, lenient=True)
+    parts: dict[Any, Any] = {
+        split: partial(_listing, folder, manifest, split) for split in manifest.splits
+    }
+    return Source(shown, options, parts, lenient=True)
 
 
 def _listing(folder: Path, manifest: Manifest, split: Split, options: ReadOptions) -> Listing:
@@ -195,7 +196,7 @@ def _listing(folder: Path, manifest: Manifest, split: Split, options: ReadOption
     rows.require_files()
     return Listing(
         shown,
-        display_name(folder),
+        locate(folder).name,
         manifest.classes,
         rows.labels(0, len(rows)),
         recorded(made.fit, made.resampling, made.size, options, shown),
@@ -240,7 +241,8 @@ class PackedRows(Rows):
         self, folder: Path, manifest: Manifest, split: Split, left_out: tuple[str, ...] = ()
     ) -> None:
         self.folder, self.split, self.left_out = folder, split, left_out
-                self._packed: PackedSplit = manifest.splits[split].without(left_out)
+        self._pair, self._shown = (f"{split}_set_x", f"{split}_set_y"), printable(folder)
+        self._packed: PackedSplit = manifest.splits[split].without(left_out)
         self._classes, self._preprocess = manifest.classes, manifest.preprocess
         self._ends = np.cumsum([shard.images for shard in self._packed.shards])
         size = manifest.preprocess.size
@@ -323,7 +325,7 @@ class PackedRows(Rows):
     def _require_file(self, shard: Shard) -> None:
         path = self.folder / shard.file
         try:
-            size = size_of(path)
+            size = locate(path).size()
         except OSError as error:
             raise _failure(path, error) from error
         if size != shard.bytes:
@@ -377,7 +379,7 @@ class PackedRows(Rows):
 
     def _streamed(self, path: Path) -> tuple[Listing, Digests | None]:
         try:
-            with stream(path) as file:
+            with Stored(path).stream() as file:
                 return hdf5.read_labels(file, path, self._pair)
         except OSError as error:
             raise DataError(f"{printable(path)}: {reason(error)}") from error
@@ -400,9 +402,7 @@ class PackedRows(Rows):
         return Path(self._copies[number])
 
     def _opened(self, number: int) -> Listing:
-        source = hdf5.read_listing(
-            self._file(number), self._pair, ReadOptions(stream=True)
-        )
+        source = hdf5.read_listing(self._file(number), self._pair, ReadOptions(stream=True))
         return self._required(source, self._packed.shards[number])
 
     def _required(self, source: Listing, shard: Shard) -> Listing:

@@ -32,8 +32,8 @@ from catclf.datasets.packed import (
 )
 from catclf.errors import DataError, OutputError
 from catclf.images.decode import decoders
-from catclf.storage.files import replacing_path, require_writable, same
-from catclf.storage.remote import is_remote, names_in, remove
+from catclf.storage.files import replacing_path, require_writable
+from catclf.storage.location import is_remote, locate, same
 from catclf.text import printable, reason
 
 _LOOKED_AT = 512  # images read at a time to be hashed
@@ -58,7 +58,7 @@ def _names_in(output: Path, make: bool = False) -> list[str]:
     try:
         if make:
             output.mkdir(exist_ok=True)
-        return names_in(output)
+        return locate(output).names()
     except OSError as error:
         raise OutputError(f"{printable(output)}: cannot be a folder: {reason(error)}") from error
 
@@ -159,7 +159,7 @@ def write_folder(
     manifest.write(output)
     for name in (older.files() if older else set()) - manifest.files():
         with suppress(OSError):
-            remove(output / name)
+            locate(output / name).remove()
     return results
 
 
@@ -175,9 +175,7 @@ def _jobs(
     jobs = []
     for number, first in enumerate(range(0, m, shard_images)):
         stop = min(first + shard_images, m)
-        jobs.append(
-            Job(output, split, compression, number, first, stop, older.get((first, stop)))
-        )
+        jobs.append(Job(output, split, compression, number, first, stop, older.get((first, stop))))
     return jobs
 
 

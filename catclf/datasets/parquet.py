@@ -28,9 +28,8 @@ from catclf.datasets.tree import Folder
 from catclf.errors import DataError, ImageError
 from catclf.images.member import Member, Unreadable
 from catclf.images.parquet import image_column, member, names_of
-from catclf.storage.copies import state_of
+from catclf.storage.location import locate
 from catclf.storage.parquet import ParquetFile
-from catclf.storage.remote import absolute, display_name
 from catclf.text import counted, printable, url_of
 
 _Group = tuple[str, str, int]  # file, column, number in the file
@@ -88,17 +87,17 @@ class ParquetItems(Items):
 
     def state(self, row: int) -> tuple[int, ...]:
         number = int(self.rows[row])
-        return number, *state_of(self._file_of(number))
+        return number, *locate(self._file_of(number)).state()
 
     def containers(self) -> list[str]:
         return list(dict.fromkeys(map(self._file_of, self.rows.tolist())))
 
     def absolute(self) -> ParquetItems:
-        groups = [(absolute(file), column, number) for file, column, number in self._groups]
+        groups = [(locate(file).absolute, column, number) for file, column, number in self._groups]
         names = []
         for number, name in zip(self.rows.tolist(), self.names, strict=True):
             file = self._file_of(number)
-            names.append(absolute(file) + name[len(file) :])
+            names.append(locate(file).absolute + name[len(file) :])
         return ParquetItems(self._limit, groups, self._firsts, names, self.rows)
 
     def _file_of(self, number: int) -> str:
@@ -161,13 +160,14 @@ def read(path: Path, files: Sequence[Path], options: ReadOptions) -> Source:
                 raise DataError(f"{printable(file)}: {error}") from error
             result.damage.append(f"{printable(file)}: {error}: is left out")
     rows = _labelled(shown, result, options.skip_bad)
-    _require_bytes(shown, result.items)
+    every = result.items.take(rows)
+    _require_bytes(shown, every)
     classes, labels = _labels(shown, result, rows)
 
     def listing(options: ReadOptions) -> Listing:
         facts = {"notes": (*result.notes, *result.damage), "damage": (*result.damage,)}
-        items, name = result.items.take(rows), display_name(path)
-        return listing_of_items(shown, name, classes, labels, items, options, **facts)
+        name = locate(path).name
+        return listing_of_items(shown, name, classes, labels, every, options, **facts)
 
     return Source(shown, options, {None: partial(listing)})
 
@@ -175,14 +175,19 @@ def read(path: Path, files: Sequence[Path], options: ReadOptions) -> Source:
 def _names_files(file: ParquetFile) -> bool:
     """Whether a file is a table of paths, such as metadata.parquet, and holds no images."""
     kinds = set(file.columns.values())
-    paths = any(name.lower() in PATH_COLUMNS and kind == "text" for name, kind in file.columns.items())
+    paths = any(
+        name.lower() in PATH_COLUMNS and kind == "text" for name, kind in file.columns.items()
+    )
     return paths and not kinds & {"image", "bytes"}
 
 
 def _require_bytes(shown: str, items: ParquetItems) -> None:
     """Raise DataError for a file that holds paths of its images and not the images."""
-    some = list(items.some())
-    if some and all(isinstance(each, Unreadable) and each.failure.kind == "missing" for each in some):
+    for row in range(min(len(items), SAMPLED)):
+        item = items[row]
+        if not isinstance(item, Unreadable) or item.failure.kind != "missing":
+            return
+    if len(items):
         raise DataError(
             f"{shown}: holds no images, only paths of their files: give the folder of the images, "
             "or write the file anew with the images in it (`embed_external_files=True`)"
@@ -233,9 +238,9 @@ def _labelled(shown: str, result: _Read, skip_bad: bool) -> Labels:
     none = (None, -1) if result.classes else (None,)
     bad = [i for i, value in enumerate(result.values) if value in none or value != value]  # or NaN
     if bad and not skip_bad:
-        what = "label -1, which is none," if result.values[bad[0]] == -1 else "no label"
+        what = "no label, but -1" if result.values[bad[0]] == -1 else "no label"
         raise DataError(
-            f"{shown}: {printable(result.items.names[bad[0]])} has {what} as {len(bad)} of "
+            f"{shown}: {printable(result.items.names[bad[0]])} has {what}, as {len(bad)} of "
             f"{len(result.values)} images: leave them out with `skip_bad`"
         )
     if bad:

@@ -24,25 +24,25 @@ from catclf.datasets.dataset import ReadOptions, Split
 from catclf.datasets.labels import from_texts
 from catclf.datasets.layout import split_named
 from catclf.datasets.listing import Items, Listing, Source, listing_of_items
-from catclf.datasets.names import key, latin
-from catclf.datasets.tree import ON_DISK, Folder
+from catclf.datasets.names import key, latin, words
+from catclf.datasets.tree import Folder
 from catclf.errors import DataError, ImageError
 from catclf.images.member import Unreadable
 from catclf.images.walk import LeftOut
 from catclf.storage.kinds import START, kind_of
 from catclf.text import counted, has_scheme, printable, reason
 
-PATH_COLUMNS = (
+PATH_COLUMNS = words(
     "path file filename image file_name filepath file_path image_path imagepath img_path "
     "image_file image_filename image_name img_name image_file_name fname img images files paths "
     "picture photo image_id img_id imageid id name"
-).split()
-LABEL_COLUMNS = (
+)
+LABEL_COLUMNS = words(
     "label class labels target targets category class_name classname label_name class_label "
     "classes y species type"
-).split()
-SPLIT_COLUMNS = "split subset partition set part data_split dataset data_set phase".split()
-GROUP_COLUMNS = ["group", "groups", "group_id"]
+)
+SPLIT_COLUMNS = words("split subset partition set part data_split dataset data_set phase")
+GROUP_COLUMNS = "group", "groups", "group_id"
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _START = 65536  # bytes by which encoding and separator are recognised
 LINE_BYTES = 1 << 20  # of one object of JSON Lines
@@ -124,7 +124,7 @@ class Table:
 
     def find_columns(self, header: list[str], options: ReadOptions) -> Columns:
         """Which columns hold paths, labels, splits and groups. Raises DataError."""
-        paths = ["file_name", *PATH_COLUMNS] if self.is_metadata else PATH_COLUMNS
+        paths = ("file_name", *PATH_COLUMNS) if self.is_metadata else PATH_COLUMNS
         return _find_columns(header, options.columns, self.has_file, self.shown, paths)
 
     def cells(self, options: ReadOptions, notes: list[str]) -> Iterator[Cells]:
@@ -294,7 +294,7 @@ def _place(table: Table, rows: Rows) -> tuple[Folder, str]:
 def _on_disk(table: Table, folder: Folder, where: str, name: str, options: ReadOptions) -> str:
     """A file that the tree of the folder does not list: hidden, or outside of it."""
     try:
-        status = os.stat(folder.place(name)) if name.strip() else None  # noqa: PTH116
+        status = os.stat(folder.place(name)) if name.strip() else None
     except FileNotFoundError:
         status = None
     except (OSError, ValueError) as error:  # too long a name, a folder that may not be entered
@@ -302,7 +302,7 @@ def _on_disk(table: Table, folder: Folder, where: str, name: str, options: ReadO
             return name
         why = reason(error) if isinstance(error, OSError) else "no file name holds a NUL byte"
         raise DataError(f"{where}: {printable(name)}: {why}") from error
-    if status is not None and os.path.isfile(folder.place(name)):  # noqa: PTH113
+    if status is not None and os.path.isfile(folder.place(name)):
         return name
     return _missing(table, where, name, options)
 
@@ -341,7 +341,7 @@ def _leads_out(table: Table, name: str) -> bool:
     """
     if not os.path.isabs(name) and ".." not in name.replace("\\", "/").split("/"):
         return False
-    folder = os.path.abspath(table.folder.path or "")  # noqa: PTH100
+    folder = os.path.abspath(table.folder.path or "")
     place = os.path.normpath(os.path.join(folder, name))
     return not (table.typed and place.startswith(folder + os.sep))
 
@@ -465,17 +465,18 @@ def _find_columns(
     header = [_plain(name) for name in first]
     others = _first_of(SPLIT_COLUMNS, header), _first_of(GROUP_COLUMNS, header), len(first)
     if wanted is not None:
-        return Columns(*(_wanted(name, first, shown) for name in wanted), *others)
-    path, label = _first_of(paths, header), _first_of(LABEL_COLUMNS, header)
-    if path is not None and label is not None:
+        path, label = (_wanted(name, first, shown) for name in wanted)
         return Columns(path, label, *others)
+    held_path, held_label = _first_of(paths, header), _first_of(LABEL_COLUMNS, header)
+    if held_path is not None and held_label is not None:
+        return Columns(held_path, held_label, *others)
     if len(first) == 2:
         for column in (0, 1):
             if first[column].strip() and is_file(first[column]):
                 order = ("path", "label") if column == 0 else ("label", "path")
                 note = f"has no header: its columns are taken as {order[0]} and {order[1]}"
                 return Columns(column, 1 - column, None, None, 2, False, (note,))
-    kind, known = ("path", PATH_COLUMNS) if path is None else ("label", LABEL_COLUMNS)
+    kind, known = ("path", PATH_COLUMNS) if held_path is None else ("label", LABEL_COLUMNS)
     held = ", ".join(printable(name) for name in first[:20]) or "nothing"
     raise DataError(
         f"{shown}: line 1: has no column {kind} (or {', '.join(known[1:6])}, …); it has {held}: "

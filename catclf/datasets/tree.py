@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from catclf.datasets.names import key, latin
 from catclf.errors import DataError, ImageError
+from catclf.images.archive import entries
 from catclf.images.formats import (
     ENDINGS,
     HEIF_ENDINGS,
@@ -55,7 +56,7 @@ class Folder:
     def of(cls, path: str | os.PathLike[str]) -> Folder:
         """A folder on disk."""
         name = os.fspath(path)
-        return cls(os.path.basename(os.path.abspath(name)), printable(name), name)  # noqa: PTH100, PTH119
+        return cls(os.path.basename(os.path.abspath(name)), printable(name), name)
 
     @classmethod
     def of_names(cls, names: Mapping[str, Item], shown: str = "data") -> Folder:
@@ -114,7 +115,7 @@ class Folder:
             return item.open(Limits())
         if isinstance(item, _Odd):
             raise ImageError("not-a-file", "is not a regular file")
-        return open(self.place(name), "rb")  # noqa: SIM115, PTH123
+        return open(self.place(name), "rb")
 
     def put(self, parts: list[str], item: Item | _Odd) -> None:
         """Put a file where its name says."""
@@ -208,7 +209,7 @@ class Folder:
         if self.path is None:
             return True
         try:
-            status = os.stat(self.path)  # noqa: PTH116
+            status = os.stat(self.path)
         except OSError:  # listing it will say what is wrong
             return True
         if (status.st_dev, status.st_ino) in seen:
@@ -257,6 +258,24 @@ class _Odd:
         self.kind = kind
 
 
+def entries_of(archive: str, damage: list[str], skip_bad: bool) -> Iterator[Entry]:
+    """All that an archive lists. Raises DataError where it is damaged.
+
+    With ``skip_bad`` what is listed before the damage is all there is, and ``damage`` says so.
+    """
+    listed = 0
+    try:
+        for entry in entries(archive):
+            listed += 1
+            yield entry
+    except ImageError as error:
+        why = f"{printable(archive)}: {error}"
+        if not skip_bad:
+            usable = ": `skip_bad` takes what is before that"
+            raise DataError(f"{why}{usable if listed else ''}") from error
+        damage.append(f"{why}: {'what is before that is used' if listed else 'is left out'}")
+
+
 def member_of(archive: str, entry: Entry) -> Member | _Odd:
     """A file of an archive, also one that cannot be read, or what is none."""
     if entry.failure is not None:
@@ -285,7 +304,7 @@ def _is_image(name: str, place: Folder, item: Item) -> bool:
             with item.open(Limits(file_bytes=SNIFFED_BYTES)) as file:
                 return sniffed(file)
         path = place.place(name)
-        return stat.S_ISREG(os.stat(path).st_mode) and looks_like_image(path)  # noqa: PTH116
+        return stat.S_ISREG(os.stat(path).st_mode) and looks_like_image(path)
     except (OSError, ImageError):
         return False
 

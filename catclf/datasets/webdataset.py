@@ -19,14 +19,14 @@ from catclf.datasets.dataset import ReadOptions
 from catclf.datasets.labels import CLASSES_LIMIT, from_texts
 from catclf.datasets.listing import Items, Source, listing_of_items
 from catclf.datasets.table import find_label
-from catclf.datasets.tree import member_of
+from catclf.datasets.tree import entries_of, member_of
 from catclf.errors import DataError, ImageError
 from catclf.images.archive import entries
 from catclf.images.formats import ENDINGS, HEIF_ENDINGS, heif_is_there
 from catclf.images.member import Entry, Member
 from catclf.images.preprocess import Limits
 from catclf.images.walk import LeftOut, is_hidden
-from catclf.storage.remote import display_name
+from catclf.storage.location import locate
 from catclf.text import counted, printable
 
 LOOKED_AT = 10_000  # members by which the convention of an archive is recognised
@@ -86,8 +86,6 @@ def holds_samples(archive: str) -> bool:
 
 def read(path: Path, archives: Sequence[str], options: ReadOptions) -> Source:
     """The labelled images in the order of the archives. Raises DataError."""
-    from catclf.datasets.archives import entries_of
-
     shown, result, label = printable(path), _Read(), ""
     dot = _dot_of_keys(archives[0])
     for archive in archives:
@@ -107,9 +105,16 @@ def read(path: Path, archives: Sequence[str], options: ReadOptions) -> Source:
             "`keys=jpg,label` says what is the label"
         )
     classes, labels = from_texts(result.texts, result.texts, shown)
-    facts = {"notes": (*_notes(result, label), *result.damage), "damage": (*result.damage,)}
-    items, name = Items(result.files), display_name(path)
-    listed_as = partial(listing_of_items, shown, name, classes, labels, items, **facts)
+    listed_as = partial(
+        listing_of_items,
+        shown,
+        locate(path).name,
+        classes,
+        labels,
+        Items(result.files),
+        notes=(*_notes(result, label), *result.damage),
+        damage=tuple(result.damage),
+    )
     return Source(shown, options, {None: listed_as})
 
 

@@ -21,11 +21,14 @@ def encode(pixels: Pixels) -> bytes:
     Raises ShapeError.
     """
     from PIL import Image  # noqa: TID251
+    from PIL.PngImagePlugin import PngInfo  # noqa: TID251
 
     if pixels.ndim != 3 or pixels.shape[2] not in (3, 4) or pixels.dtype != np.uint8:
         raise ShapeError(f"pixels {pixels.dtype} {pixels.shape}: uint8 (h, w, 3 or 4) is needed")
     content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG", compress_level=9)
+    facts = PngInfo()
+    facts.add_text("Software", "catclf")  # by which it may be replaced
+    Image.fromarray(pixels).save(content, "PNG", compress_level=9, pnginfo=facts)
     return content.getvalue()
 
 

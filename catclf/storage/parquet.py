@@ -118,7 +118,8 @@ class ParquetFile:
                     (array,) = array.flatten()
                 if self._pa.types.is_dictionary(array.type):
                     array = array.dictionary_decode()
-                array = array.cast(self._pa.large_binary())  # views have no buffer of their own
+                if _is_view(self._pa.types, array.type, "binary"):
+                    array = array.cast(self._pa.large_binary())
             for value in array:
                 buffer = value.as_buffer()
                 if buffer is not None and buffer.size > limit:

@@ -28,12 +28,12 @@ def cluster(scratch: Path, repeats: int, quick: bool) -> str:
     from catclf.cluster import Address
     from catclf.cluster.engine import connected
     from catclf.cluster.problem import Cluster, DistributedProblem
-    from catclf.datasets import Reading, open_dataset
+    from catclf.datasets import ReadOptions, open_dataset
     from catclf.objective import Point, StreamProblem
     from catclf.parallel import blas_threads
 
     data = {
-        path.suffix: open_dataset(path, reading=Reading(stream=True))
+        path.suffix: open_dataset(path, options=ReadOptions(stream=True))
         for path in (single, single.with_suffix(".npz"))
     }
     data[""] = open_dataset(packed)
@@ -65,12 +65,12 @@ def _written(scratch: Path, m: int) -> tuple[Path, Path]:
     """The images packed to one HDF5 file, beside it the same as .npz, and to a folder."""
     import h5py
 
-    from catclf.datasets import Reading, open_source
+    from catclf.datasets import ReadOptions, open_source
     from catclf.datasets.hdf5_write import write
-    from catclf.datasets.packed_write import write_folder
+    from catclf.datasets.packing import write_folder
 
     made, single, packed = scratch / "made.h5", scratch / "single.h5", scratch / "packed"
-    source = open_source(write_hdf5(made, m), "train", Reading())
+    source = open_source(write_hdf5(made, m), ReadOptions()).split("train")
     packed.mkdir()
     write(single, {"train": source})
     write_folder(packed, {"train": source})

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import catclf
-from catclf.datasets import Dataset, Reading, open_dataset
+from catclf.datasets import Dataset, ReadOptions, open_dataset
 from catclf.evaluation import crossval
 from catclf.features import KINDS, class_of, learn
 from catclf.maths import Floats
@@ -137,7 +137,7 @@ def milliseconds(kind: str, model: Model, data: Dataset) -> float:
 
 def of_folder(folder: Path, kind: str) -> Dataset:
     """Image files at the size that ``catclf train --features KIND`` brings them to."""
-    return open_dataset(folder, reading=Reading(default_size=class_of(kind).default_size))
+    return open_dataset(folder, options=ReadOptions(default_size=class_of(kind).default_size))
 
 
 def features(
@@ -170,7 +170,7 @@ def features(
             size = output.stat().st_size
         known, encodings = None, None
         if kind == "network":
-            animals = open_dataset(pets, reading=Reading(size=class_of(kind).default_size))
+            animals = open_dataset(pets, options=ReadOptions(size=class_of(kind).default_size))
             known, encodings = Encodings.of(distinct), Encodings.of(animals)
             curve = f"\n\n{learning_curve(encodings)}"
         cells = [kind, test.accuracy(), f"{test.auc:.3f}"]

@@ -42,7 +42,7 @@ def _one(scratch: Path, m: int, repeats: int) -> str:
 
 def _runs(stored: Any, labels: NDArray[Any]) -> dict[str, tuple[Run, float]]:
     """For each row one step, and the MB of X that it holds."""
-    from catclf.datasets.hdf5_rows import DiskRows
+    from catclf.datasets.hdf5 import DiskRows
     from catclf.machine import cores
 
     pixels, m = stored[:], len(labels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 
 from catclf.cli.json_text import json_line
 from catclf.cli.open_data import (
-    open_all_parts,
+    open_splits,
     reading_with_progress,
     warn_of_idle_fit,
     warn_of_left_out,
@@ -25,6 +24,8 @@ from catclf.cli.options import (
     Keys,
     LabelFrom,
     MaxPixels,
+    Outside,
+    RemoteRows,
     Size,
     SkipBad,
     SourcePath,
@@ -38,8 +39,7 @@ from catclf.storage.files import replacing
 from catclf.text import counted, printable, url_of
 
 if TYPE_CHECKING:
-    from catclf.datasets import Part
-    from catclf.datasets.sources import Source
+    from catclf.datasets import Listing, Split
     from catclf.maths import Pixels
 
 SHEET = 96  # images on a contact sheet: 12 by 8
@@ -62,6 +62,8 @@ def info(
     keys: Keys = None,
     max_pixels: MaxPixels = None,
     truncated: Truncated = False,
+    outside: Outside = False,
+    allow_remote_rows: RemoteRows = False,
 ) -> None:
     """Show shapes, classes, class balance and settings of a data set.
 
@@ -73,7 +75,7 @@ def info(
         require_output(image_file, [source])
     warn_of_idle_fit(fit, [source])
     with reading_with_progress(ctx) as reading:
-        parts = open_all_parts(source, reading)
+        parts = open_splits(source, reading)
         warn_of_notes(parts.values())
         if image_file is not None:
             _write_sheet(image_file, parts)
@@ -88,7 +90,7 @@ def info(
         put(_text(part, fact))
 
 
-def _facts(source: Source) -> dict[str, Any]:
+def _facts(source: Listing) -> dict[str, Any]:
     import numpy as np
 
     names = source.classes or ("0", "1")
@@ -113,22 +115,21 @@ def _text(part: str, fact: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _require_one_size(parts: dict[Part, Source]) -> None:
+def _require_one_size(parts: dict[Split, Listing]) -> None:
     sizes = {part: source.preprocess.size for part, source in parts.items()}
     if len(set(sizes.values())) > 1:
         shown = next(iter(parts.values())).shown
         each = ", ".join(f"{part} {size}x{size}" for part, size in sizes.items())
         raise DataError(
-            f"{shown}: its parts have images of different sizes ({each}): "
+            f"{shown}: its splits have images of different sizes ({each}): "
             "a contact sheet needs one size"
         )
 
 
-def _write_sheet(image_file: Path, parts: dict[Part, Source]) -> None:
+def _write_sheet(image_file: Path, parts: dict[Split, Listing]) -> None:
     """Images of all parts, evenly chosen, each class's in a frame of its own colour."""
     import numpy as np
 
-    from catclf.datasets.sources import FileSource, rows_of
     from catclf.images.png import contact_sheet
 
     _require_one_size(parts)
@@ -137,9 +138,7 @@ def _write_sheet(image_file: Path, parts: dict[Part, Source]) -> None:
     for source in parts.values():
         m = len(source.labels)
         rows = np.linspace(0, m - 1, min(m, SHEET // len(parts))).round().astype(np.int64)
-        chosen = rows_of(source, rows)
-        if isinstance(chosen, FileSource):
-            chosen.reading = replace(chosen.reading, every_class=False)
+        chosen = source.select(rows).with_options(every_class=False)
         for shown, block in chosen.blocks():
             images += list(block)
             labels += chosen.labels[shown].tolist()

@@ -13,7 +13,7 @@ import typer
 
 from catclf.cli.cluster import address_of, engine_at, threads_of
 from catclf.cli.open_data import (
-    open_all_parts,
+    open_splits,
     reading_with_progress,
     warn_of_idle_fit,
     warn_of_left_out,
@@ -29,7 +29,9 @@ from catclf.cli.options import (
     Keys,
     LabelFrom,
     MaxPixels,
+    Outside,
     Quiet,
+    RemoteRows,
     Size,
     SkipBad,
     SourcePath,
@@ -37,7 +39,7 @@ from catclf.cli.options import (
     Workers,
     option,
 )
-from catclf.cli.output_paths import require_no_image
+from catclf.cli.output_paths import require_own
 from catclf.cli.stdout import put
 from catclf.errors import SettingsError
 from catclf.storage.location import is_remote
@@ -45,8 +47,7 @@ from catclf.text import counted, printable
 
 if TYPE_CHECKING:
     from catclf.cluster import Address
-    from catclf.datasets import Reading
-    from catclf.datasets.packed_write import Elsewhere
+    from catclf.datasets.packing import Workers as Packing
 
 
 def pack(
@@ -93,6 +94,8 @@ def pack(
     keys: Keys = None,
     max_pixels: MaxPixels = None,
     truncated: Truncated = False,
+    outside: Outside = False,
+    allow_remote_rows: RemoteRows = False,
 ) -> None:
     """Write a data set as one HDF5 file or as shards, in the memory of a few images.
 
@@ -114,10 +117,10 @@ def pack(
             "--cluster writes shards: give a folder as --output, a name ending in /"
         )
     require_output(path, [source])
-    require_no_image(path, [source])
+    require_own(path)
     warn_of_idle_fit(fit, [source])
     with reading_with_progress(ctx, quiet, workers=workers) as reading:
-        parts = open_all_parts(source, reading)
+        parts = open_splits(source, reading)
         warn_of_notes(parts.values())
         times = [perf_counter()]
         written = write(path, parts, compress, lambda _: times.append(perf_counter()))
@@ -139,7 +142,7 @@ def _pack_folder(
     address: Address | None,
 ) -> None:
     from catclf.datasets.dataset import ENDINGS
-    from catclf.datasets.packed_write import require_folder, write_folder
+    from catclf.datasets.packing import require_folder, write_folder
 
     if is_remote(folder) and folder.suffix.lower() in ENDINGS:
         raise SettingsError(
@@ -149,12 +152,12 @@ def _pack_folder(
     quiet = ctx.params["quiet"]
     warn_of_idle_fit(ctx.params["fit"], [source])
     with reading_with_progress(ctx, quiet, workers=workers) as reading:
-        parts = open_all_parts(source, reading)
+        parts = open_splits(source, reading)
         warn_of_notes(parts.values())
         require_folder(folder, [source])
-        with _packers(address, source, reading, workers) as packers:
+        with _packers(address, source, workers) as packers:
             packed = write_folder(
-                folder, parts, compress, shard_images=shard_images, elsewhere=packers
+                folder, parts, compress, shard_images=shard_images, workers=packers
             )
     for part, result in packed.items():
         warn_of_left_out(parts[part])
@@ -166,8 +169,8 @@ def _pack_folder(
 
 @contextmanager
 def _packers(
-    address: Address | None, source: Path, reading: Reading, workers: int | None
-) -> Iterator[Elsewhere | None]:
+    address: Address | None, source: Path, workers: int | None
+) -> Iterator[Packing | None]:
     """The workers that write shards, for a block; without an address nothing is loaded."""
     if address is None:
         yield None
@@ -175,4 +178,4 @@ def _packers(
     from catclf.cluster.packing import Packers
 
     with engine_at(address) as engine:
-        yield Packers(engine, source, reading, threads_of(address, workers))
+        yield Packers(engine, source, threads_of(address, workers)).done

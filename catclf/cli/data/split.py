@@ -21,14 +21,16 @@ from catclf.cli.options import (
     Keys,
     LabelFrom,
     MaxPixels,
+    Outside,
     Quiet,
+    RemoteRows,
     Size,
     SkipBad,
     SourcePath,
     Truncated,
     option,
 )
-from catclf.cli.output_paths import require_no_image
+from catclf.cli.output_paths import require_own
 from catclf.cli.stdout import put, warn
 from catclf.errors import DataError
 from catclf.text import counted, printable
@@ -55,6 +57,8 @@ def split(
     keys: Keys = None,
     max_pixels: MaxPixels = None,
     truncated: Truncated = False,
+    outside: Outside = False,
+    allow_remote_rows: RemoteRows = False,
 ) -> None:
     """Divide a data set at random into a training and a test part of one HDF5 file.
 
@@ -63,20 +67,20 @@ def split(
 
     Example: catclf data split photos/ -o photos.h5 --test 0.2
     """
-    from catclf.datasets import has_both_parts, open_source
+    from catclf.datasets import open_source
     from catclf.datasets.checks import duplicate_groups, measure
     from catclf.datasets.hdf5_write import require_output, write
-    from catclf.datasets.sources import rows_of
     from catclf.splits import stratified_split
 
     require_output(output, [source])
-    require_no_image(output, [source])
+    require_own(output)
     warn_of_idle_fit(fit, [source])
     with reading_with_progress(ctx, quiet) as reading:
-        whole = open_source(source, "train", reading)
+        found = open_source(source, reading)
+        whole = found.split("train")
         warn_of_notes([whole])
-        if has_both_parts(source, reading):
-            raise DataError(f"{whole.shown}: has a training and a test part already")
+        if {"train", "test"} <= found.splits:
+            raise DataError(f"{whole.shown}: has a training and a test split already")
         measured = measure(whole.name, whole)
         warn_of_left_out(whole)
         grouped = duplicate_groups(measured, test)
@@ -84,7 +88,7 @@ def split(
         rows = {"train": measured.rows[train], "test": measured.rows[held]}
         written = write(
             output,
-            {"train": rows_of(whole, rows["train"]), "test": rows_of(whole, rows["test"])},
+            {"train": whole.select(rows["train"]), "test": whole.select(rows["test"])},
         )
     if not quiet:
         for note in grouped.notes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from catclf.cli.json_text import json_line
-from catclf.cli.open_data import open_all_parts, reading_with_progress, warn_of_notes
+from catclf.cli.open_data import open_splits, reading_with_progress, warn_of_notes
 from catclf.cli.options import (
     Classes,
     Columns,
@@ -18,6 +18,8 @@ from catclf.cli.options import (
     Keys,
     LabelFrom,
     MaxPixels,
+    Outside,
+    RemoteRows,
     Size,
     Truncated,
 )
@@ -40,6 +42,8 @@ def verify(
     keys: Keys = None,
     max_pixels: MaxPixels = None,
     truncated: Truncated = False,
+    outside: Outside = False,
+    allow_remote_rows: RemoteRows = False,
 ) -> None:
     """Look for duplicates, leaks between parts, odd class balance and bad images.
 
@@ -53,7 +57,7 @@ def verify(
     names = [source.name or str(source) for source in sources]
     with reading_with_progress(ctx, skip_bad=True) as reading:
         for source, name in zip(sources, names, strict=True):
-            parts = open_all_parts(source, replace(reading, every_class=False))
+            parts = open_splits(source, replace(reading, every_class=False))
             warn_of_notes(parts.values())
             for part, data in parts.items():
                 label = printable(name if names.count(name) == 1 else source)

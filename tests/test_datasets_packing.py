@@ -10,19 +10,26 @@ from typing import Any
 import pytest
 from conftest import GREEN, RED, Run, make_images, paint, write_both_parts
 
-from catclf.datasets import Part, Reading, hdf5_write, open_dataset, open_source, packed_write
+from catclf.datasets import (
+    Listing,
+    ReadOptions,
+    Split,
+    hdf5_write,
+    open_dataset,
+    open_source,
+    packing,
+)
 from catclf.datasets.dataset import MANIFEST
 from catclf.datasets.hdf5_write import require_output
-from catclf.datasets.manifest import load
-from catclf.datasets.packed_write import Packed, require_folder, write_folder
-from catclf.datasets.sources import Source
+from catclf.datasets.packed import load
+from catclf.datasets.packing import Packed, require_folder, write_folder
 from catclf.errors import OutputError
 from catclf.storage.location import Stored
 from catclf.text import printable
 
 fsspec = pytest.importorskip("fsspec")
 
-PARTS: tuple[Part, ...] = ("train", "test")
+PARTS: tuple[Split, ...] = ("train", "test")
 STORE = Path("memory://far/packed")
 NAMES = [
     MANIFEST,
@@ -50,18 +57,20 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def parts(source: Path) -> dict[Part, Source]:
-    return {part: open_source(source, part, Reading()) for part in PARTS}
+def parts(source: Path) -> dict[Split, Listing]:
+    return {part: open_source(source, ReadOptions()).split(part) for part in PARTS}
 
 
 @pytest.fixture(scope="module")
-def expected(parts: dict[Part, Source], source: Path) -> dict[str, bytes]:
+def expected(parts: dict[Split, Listing], source: Path) -> dict[str, bytes]:
     """The files of a folder on disk."""
     packed(parts, source.with_name("here"))
     return {path.name: path.read_bytes() for path in source.with_name("here").iterdir()}
 
 
-def packed(parts: dict[Part, Source], output: Path, shard_images: int = 80) -> dict[Part, Packed]:
+def packed(
+    parts: dict[Split, Listing], output: Path, shard_images: int = 80
+) -> dict[Split, Packed]:
     require_folder(output, [])
     return write_folder(output, parts, shard_images=shard_images)
 
@@ -86,7 +95,7 @@ def copies(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_store_holds_the_files_of_a_folder_on_disk(
     store: Any,
     source: Path,
-    parts: dict[Part, Source],
+    parts: dict[Split, Listing],
     expected: dict[str, bytes],
     copies: list[int],
 ) -> None:
@@ -100,7 +109,7 @@ def test_a_store_holds_the_files_of_a_folder_on_disk(
 
 
 def test_a_rerun_keeps_the_shards_that_are_right_one_copy_at_a_time(
-    store: Any, parts: dict[Part, Source], expected: dict[str, bytes], copies: list[int]
+    store: Any, parts: dict[Split, Listing], expected: dict[str, bytes], copies: list[int]
 ) -> None:
     packed(parts, STORE)
     store.pipe("/far/packed/train-00001.h5", expected["train-00001.h5"][:-1] + b"x")
@@ -123,7 +132,7 @@ def test_a_rerun_keeps_the_shards_that_are_right_one_copy_at_a_time(
 
 def test_a_store_that_fails_is_named_and_the_next_run_goes_on(
     store: Any,
-    parts: dict[Part, Source],
+    parts: dict[Split, Listing],
     expected: dict[str, bytes],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -143,7 +152,7 @@ def test_a_store_that_fails_is_named_and_the_next_run_goes_on(
     )
     manifest = load(STORE)
     assert not manifest.complete
-    assert [shard.file for shard in manifest.parts["train"].shards] == ["train-00000.h5"]
+    assert [shard.file for shard in manifest.splits["train"].shards] == ["train-00000.h5"]
     monkeypatch.setattr(type(store), "put_file", put_file)
     assert packed(parts, STORE)["train"].kept == 1
     assert contents(store) == expected
@@ -175,7 +184,7 @@ def test_a_store_that_takes_nothing_ends_the_run_before_its_work(
 
 
 def test_other_folders_and_the_source_are_not_written_to(
-    store: Any, source: Path, parts: dict[Part, Source], tmp_path: Path
+    store: Any, source: Path, parts: dict[Split, Listing], tmp_path: Path
 ) -> None:
     url = Path(f"file://{tmp_path}")
     for output, taken in ((url, tmp_path), (tmp_path, url), (url, url), (STORE, STORE)):
@@ -198,12 +207,12 @@ def test_images_that_are_left_out_leave_the_fingerprint_of_the_others(
         for number in range(5):
             paint(tmp_path / "photos" / name / f"{number}.png", colour, (9, 9))
     (tmp_path / "photos" / "cat" / "3.png").write_bytes(b"nothing")
-    reading = Reading(size=8, skip_bad=True)
-    left: dict[Part, Source] = {"train": open_source(tmp_path / "photos", "train", reading)}
+    reading = ReadOptions(size=8, skip_bad=True)
+    left: dict[Split, Listing] = {"train": open_source(tmp_path / "photos", reading).split("train")}
     assert write_folder(STORE, left, shard_images=4)["train"].shards == 3
     assert copies == []
-    data = open_dataset(tmp_path / "photos", reading=reading)
-    assert load(STORE).parts["train"].fingerprint == data.fingerprint
+    data = open_dataset(tmp_path / "photos", options=reading)
+    assert load(STORE).splits["train"].fingerprint == data.fingerprint
 
 
 def test_the_command_packs_to_a_url_and_trains_from_it(
@@ -234,16 +243,16 @@ def test_a_run_that_is_stopped_at_any_shard_goes_on_and_forgets_none(
     source: Path, tmp_path: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "packed"
-    one: dict[Part, Source] = {"train": open_source(source, "train", Reading())}
+    one: dict[Split, Listing] = {"train": open_source(source, ReadOptions()).split("train")}
     write, files, stop_at = hdf5_write.fill, list[str](), [0]
 
-    def stopping(path: Path, output: Path, *rest: Any) -> Any:
+    def stopping(path: Path, output: Path, *rest: Any, **more: Any) -> Any:
         files.append(output.name)
         if len(files) == stop_at[0]:
             raise _StoppedError
-        return write(path, output, *rest)
+        return write(path, output, *rest, **more)
 
-    monkeypatch.setattr(packed_write, "fill", stopping)
+    monkeypatch.setattr(packing, "fill", stopping)
     for number in (1, 2):  # before the first shard, and before the second
         stop_at[0] = number
         files.clear()
@@ -263,7 +272,7 @@ def test_a_run_that_is_stopped_at_any_shard_goes_on_and_forgets_none(
     files.clear()
     with pytest.raises(_StoppedError):
         packed(one, folder)
-    shards = load(folder).parts["train"].shards
+    shards = load(folder).splits["train"].shards
     assert [each.file for each in shards] == [f"train-0000{n}.h5" for n in range(4)]
     stop_at[0] = 0
     assert packed(one, folder)["train"].kept == 3

@@ -30,7 +30,7 @@ def test_arrays_are_the_images_and_names_the_classes() -> None:
     assert data.classes == ("dog", "wolf")
     assert data.Y.tolist() == [y.tolist()]
     assert (data.preprocess.size, data.source) == (16, "arrays")
-    chosen = catclf.open_dataset(images, reading=catclf.Reading(positive="dog"), labels=names)
+    chosen = catclf.open_dataset(images, options=catclf.ReadOptions(positive="dog"), labels=names)
     assert chosen.classes == ("wolf", "dog")
     assert chosen.Y.tolist() == [(1 - y).tolist()]
 
@@ -46,9 +46,9 @@ def test_arrays_are_brought_to_a_size_as_files_are(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (4, 40, 30, 3), dtype=np.uint8)
     paths = save_all(tmp_path, images)
     for fit in ("squash", "crop", "pad"):
-        reading = catclf.Reading(size=16, fit=fit)
-        held = catclf.open_dataset(images, reading=reading, labels=[0, 1, 0, 1])
-        read = catclf.open_dataset(paths, reading=reading, labels=[0, 1, 0, 1])
+        reading = catclf.ReadOptions(size=16, fit=fit)
+        held = catclf.open_dataset(images, options=reading, labels=[0, 1, 0, 1])
+        read = catclf.open_dataset(paths, options=reading, labels=[0, 1, 0, 1])
         assert held.preprocess == read.preprocess
         assert np.array_equal(held.images, read.images)
 
@@ -57,9 +57,9 @@ def test_a_table_has_a_column_of_paths_and_one_of_labels(tmp_path: Path) -> None
     images, y = make_images(6, size=16)
     paths = save_all(tmp_path, images)
     labels = ["cat" if label else "dog" for label in y]
-    reading = catclf.Reading(size=16)
+    reading = catclf.ReadOptions(size=16)
     table = {"id": range(6), "Filename": paths, "Class": labels}
-    data = catclf.open_dataset(table, reading=reading)
+    data = catclf.open_dataset(table, options=reading)
     assert np.array_equal(data.images, images)
     assert (data.classes, data.Y.tolist()) == (("dog", "cat"), [y.tolist()])
     assert data.names == tuple(map(str, paths))
@@ -86,13 +86,13 @@ def test_a_table_may_be_a_frame(make: Any, tmp_path: Path) -> None:
     images, y = make_images(6, size=16)
     labels = ["cat" if label else "dog" for label in y]
     frame = make({"path": list(map(str, save_all(tmp_path, images))), "label": labels})
-    reading = catclf.Reading(size=16)
-    framed = catclf.open_dataset(frame, reading=reading)
+    reading = catclf.ReadOptions(size=16)
+    framed = catclf.open_dataset(frame, options=reading)
     assert np.array_equal(framed.images, images)
     assert (framed.classes, framed.Y.tolist()) == (("dog", "cat"), [y.tolist()])
-    other = catclf.open_dataset(frame, reading=reading, labels=1 - y)
+    other = catclf.open_dataset(frame, options=reading, labels=1 - y)
     assert other.Y.tolist() == [(1 - y).tolist()]
-    series = catclf.open_dataset(frame["path"], reading=reading, labels=frame["label"])
+    series = catclf.open_dataset(frame["path"], options=reading, labels=frame["label"])
     assert np.array_equal(series.Y, framed.Y)
 
 
@@ -115,7 +115,7 @@ def test_labels_of_any_objects_and_paths_of_an_iterator(tmp_path: Path) -> None:
     images, y = make_images(6, size=16)
     paths = save_all(tmp_path, images)
     objects = np.array([*map(int, y)], dtype=object)
-    data = catclf.open_dataset(iter(paths), labels=objects, reading=catclf.Reading(size=16))
+    data = catclf.open_dataset(iter(paths), labels=objects, options=catclf.ReadOptions(size=16))
     assert (data.classes, data.Y.tolist()) == (("non-cat", "cat"), [y.tolist()])
     assert np.array_equal(data.images, images)
 
@@ -131,21 +131,21 @@ def test_labels_of_any_objects_and_paths_of_an_iterator(tmp_path: Path) -> None:
 )
 def test_a_reading_that_makes_no_sense_is_refused(given: Any, message: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(message)):
-        catclf.Reading(**given)
+        catclf.ReadOptions(**given)
 
 
 def test_a_part_that_there_never_is_is_refused() -> None:
     wrong: Any = "tset"
-    with pytest.raises(SettingsError, match="`part=tset` is unknown: use one of train"):
+    with pytest.raises(SettingsError, match="`split=tset` is unknown: use one of train"):
         catclf.open_dataset(np.zeros((4, 8, 8, 3), np.uint8), wrong, labels=[0, 1, 0, 1])
 
 
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (np.zeros((4, 8, 8, 3)), [0, 1, 0, 1], "float64 (4, 8, 8, 3): uint8"),
-        (np.zeros((4, 8, 8), np.uint8), [0, 1, 0, 1], "uint8 (4, 8, 8): uint8"),
-        (np.zeros((4, 8, 8, 4), np.uint8), [0, 1, 0, 1], "uint8 (4, 8, 8, 4): uint8"),
+        (np.full((4, 8, 8, 3), 1e4), [0, 1, 0, 1], "images is float64 from 10000 to 10000"),
+        (np.zeros((4, 8, 8, 5), np.uint8), [0, 1, 0, 1], "images has shape (4, 8, 8, 5)"),
+        (np.zeros((4, 9), complex), [0, 1, 0, 1], "images is complex128: pixels must be uint8"),
         (np.zeros((4, 8, 8, 3), np.uint8), [0, 1, 0], "3 labels for 4 images"),
         (np.zeros((4, 8, 8, 3), np.uint8), None, "need `labels`"),
         (np.zeros((4, 8, 8, 3), np.uint8), ["a"] * 4, "labels name 1 classes"),
