@@ -176,7 +176,7 @@ def test_links_are_counted_and_never_followed(tmp_path: Path) -> None:
         info = zipfile.ZipInfo("cat/1.png")
         info.external_attr = 0o120777 << 16
         zipped.writestr(info, str(secret))
-    for name, count in (("a.tar", "2 files: 2 links"), ("a.zip", "1 file: 1 links")):
+    for name, count in (("a.tar", "2 files: 2 link"), ("a.zip", "1 file: 1 link")):
         data = opened(tmp_path / name)
         assert data.m == 2
         assert any(f"left out {count}" in note for note in data.notes)

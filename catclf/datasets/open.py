@@ -241,7 +241,7 @@ def _of_shards(path: Path, files: Sequence[Path], options: ReadOptions) -> Sourc
 def _read_shards(path: Path, files: Sequence[Path], options: ReadOptions) -> Source:
     """Files of one kind. Raises DataError where they are not."""
     for file in files if len(files) > 1 else ():
-        _mode_of(_on_disk(file), printable(file))
+        _mode_of(_on_disk(file) if is_remote(file) else str(file), printable(file))
     if all(is_archive(without_query(file)) for file in files):
         from catclf.datasets import archives
 

@@ -15,14 +15,13 @@ from typing import BinaryIO
 
 from catclf.datasets.names import key, latin
 from catclf.errors import DataError, ImageError
-from catclf.images.archive import entries
+from catclf.images.archive import entries, is_image
 from catclf.images.formats import (
     ENDINGS,
     HEIF_ENDINGS,
     NOT_SNIFFED,
     heif_is_there,
     looks_like_image,
-    sniffed,
 )
 from catclf.images.member import Entry, Member, Unreadable
 from catclf.images.preprocess import Limits
@@ -31,7 +30,6 @@ from catclf.text import printable, reason
 
 DEPTH = 64  # folders in folders of an archive that are told apart
 _AGAIN = "\0"  # between the name of a file and the archive where it is met again
-SNIFFED_BYTES = 1 << 24  # a larger file without a known ending is no image
 ON_DISK = ""  # what a file on disk is in the tree: its path follows from its place
 
 Item = str  # ON_DISK, or a Member
@@ -293,19 +291,16 @@ def ending_of(name: str) -> str:
 def _is_image(name: str, place: Folder, item: Item) -> bool:
     """By its ending, else by its first bytes: one rule for folders and archives."""
     ending = ending_of(name)
-    if ending in ENDINGS:
-        return True
     if ending in HEIF_ENDINGS:
         return heif_is_there()
-    if ending in NOT_SNIFFED or isinstance(item, Unreadable):
-        return False
+    if isinstance(item, Member):
+        return is_image(name, item)
+    if ending in ENDINGS or ending in NOT_SNIFFED:
+        return ending in ENDINGS
+    path = place.place(name)
     try:
-        if isinstance(item, Member):
-            with item.open(Limits(file_bytes=SNIFFED_BYTES)) as file:
-                return sniffed(file)
-        path = place.place(name)
         return stat.S_ISREG(os.stat(path).st_mode) and looks_like_image(path)
-    except (OSError, ImageError):
+    except OSError:
         return False
 
 
