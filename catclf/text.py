@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 BACKTICK = "\uff40"  # looks like one, and stands for it in names that have several
 
@@ -144,3 +145,25 @@ def _escaped(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as surrogateescape keeps it
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
+
+
+def pip_install(*packages: str) -> str:
+    """The command that installs packages for the Python that runs this, as a shell takes it."""
+    import shlex
+    import sys
+
+    return shlex.join([sys.executable or "python3", "-m", "pip", "install", *packages])
+
+
+@cache
+def to_install(extra: str) -> str:
+    """The command that installs what an extra of catclf needs; catclf itself stays as it is."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    mark = f"extra == '{extra}'"
+    try:
+        found = [each for each in requires("catclf") or () if mark in each]
+    except PackageNotFoundError:  # run from a folder that was never installed
+        found = []
+    packages = [each.partition(";")[0].strip() for each in found]
+    return pip_install(*(packages or [f"catclf[{extra}]"]))

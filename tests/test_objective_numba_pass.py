@@ -159,7 +159,7 @@ def test_a_broken_numba_is_as_none(tmp_path: Path, small_hdf5: Path, run: Run) -
     assert (done.stdout, done.stderr) == ("stream\n", "")
     result = run("train", "--data", small_hdf5, "--method", "fused", env=env)
     assert result.code == 2
-    assert "needs Numba (no libllvm): python -m pip install" in result.stderr
+    assert "needs Numba (no libllvm): " in result.stderr
 
 
 def test_it_is_chosen_where_it_saves_more_than_compiling_takes() -> None:

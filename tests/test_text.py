@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from conftest import GREEN, Run, paint
 
-from catclf.text import aligned, counted, printable, setting_rows, without_query
+from catclf.text import (
+    aligned,
+    counted,
+    pip_install,
+    printable,
+    setting_rows,
+    to_install,
+    without_query,
+)
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 images"), (1, "1 image"), (2, "2 images")])
@@ -86,3 +95,9 @@ def test_what_opens_a_file_to_others_is_not_shown(path: str, text: str) -> None:
 def test_a_name_is_never_taken_for_a_setting(run: Run, model: Path) -> None:
     for name in ("no`l2=3`.png", "`lr` `a.png", "a`b.png"):
         assert run("predict", name).stderr == f"catclf: {name}: there is no such file\n"
+
+
+def test_a_command_to_install_is_that_of_this_python_and_quoted() -> None:
+    assert pip_install("a b==1") == f"{sys.executable} -m pip install 'a b==1'"
+    assert to_install("parquet").startswith(f"{sys.executable} -m pip install 'pyarrow>=")
+    assert to_install("nonsense").endswith("'catclf[nonsense]'")

@@ -16,7 +16,7 @@ from uuid import uuid4
 from catclf.cluster.address import Address
 from catclf.errors import CatclfError, ClusterError, SettingsError
 from catclf.storage.location import put_in
-from catclf.text import counted
+from catclf.text import counted, to_install
 
 WAIT = 60.0  # seconds without any worker until a run gives up
 SETTLE = 0.5  # seconds in which a further worker comes, if it comes at once
@@ -200,8 +200,7 @@ class Engine:
             raise self.gone() from error
         except ImportError as error:
             raise ClusterError(
-                f"a worker cannot load what it needs ({error}): install there what is here, "
-                "python -m pip install 'catclf[cluster]'"
+                f"a worker cannot load what it needs ({error}): install there what is here"
             ) from error
         except Exception as error:
             first = (str(error) or "no message").splitlines()[0]
@@ -263,9 +262,7 @@ def connected(address: Address, again: str = RESUME) -> Iterator[Engine]:
 
         library: Any = distributed
     except ImportError as error:
-        raise SettingsError(
-            f"`cluster` needs Dask ({error}): python -m pip install 'catclf[cluster]'"
-        ) from error
+        raise SettingsError(f"`cluster` needs Dask ({error}): {to_install('cluster')}") from error
     for name in list(logging.root.manager.loggerDict):
         if name.startswith(("distributed", "tornado")):  # failures become one line
             logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from catclf.errors import SettingsError
+from catclf.text import to_install
 
 OPSET, IR_VERSION = 17, 8  # of 2022: runtimes since then read the file
 
@@ -26,9 +27,7 @@ class Graph:
         try:
             import onnx  # noqa: TID251
         except ImportError as error:
-            raise SettingsError(
-                f"a graph needs onnx ({error}): python -m pip install 'catclf[onnx]'"
-            ) from error
+            raise SettingsError(f"a graph needs onnx ({error}): {to_install('onnx')}") from error
         self._onnx: Any = onnx
         self._nodes: list[Any] = []
         self._constants: dict[str, Any] = {}

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from catclf.errors import ImageError
 from catclf.storage.local import CONVERT, kind_of, open_regular
+from catclf.text import to_install
 
 ENDINGS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
@@ -70,7 +71,7 @@ def sniff(file: BinaryIO) -> tuple[str, str]:
                 return "HEIF", "HEIF"
             raise ImageError(
                 "unsupported",
-                "is a HEIC image: install the extra catclf[heif], or convert it to JPEG or PNG",
+                f"is a HEIC image: {to_install('heif')}, or convert it to JPEG",
             )
     for magic, format in _FOREIGN:
         if start.startswith(magic):

@@ -19,7 +19,7 @@ from catclf.images.formats import (
     heif_is_there,
     looks_like_image,
 )
-from catclf.text import counted, printable, reason
+from catclf.text import counted, printable, reason, to_install
 
 Failed = tuple[str, ImageError]
 
@@ -68,7 +68,7 @@ class LeftOut:
             kinds_text = ", ".join(kinds)
             parts.append(f"left out {counted(total, 'file')}: {kinds_text}")
             if HEIF_ENDINGS & self.endings.keys():
-                parts.append("HEIC is read with the extra catclf[heif], or convert it to JPEG")
+                parts.append(f"HEIC is read after {to_install('heif')}")
         if self.links:
             parts.append(f"left out {counted(self.links, 'link')} to folders that are read already")
         return "; ".join(parts)

@@ -13,6 +13,7 @@ from catclf.errors import SettingsError
 from catclf.maths import Floats
 from catclf.objective.base import ClassWeights, sample_weights, weighted_losses
 from catclf.objective.numpy_pass import Real, Sums, Values
+from catclf.text import to_install
 
 BLOCK = 256  # images at a time: 3 MB of pixels
 
@@ -53,6 +54,5 @@ def require() -> None:
     """Raise SettingsError where Numba cannot be used."""
     if why := missing():
         raise SettingsError(
-            f"`method=fused` needs Numba ({why}): python -m pip install 'catclf[fast]', "
-            "or use `method=stream`"
+            f"`method=fused` needs Numba ({why}): {to_install('fast')}, or use `method=stream`"
         )

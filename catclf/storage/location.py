@@ -24,7 +24,15 @@ from weakref import finalize
 from catclf.errors import CatclfError, SettingsError
 from catclf.storage.local import PACKED_ENDINGS as PACKED_ENDINGS
 from catclf.storage.local import open_regular
-from catclf.text import has_scheme, printable, reason, url_of, without_query
+from catclf.text import (
+    has_scheme,
+    pip_install,
+    printable,
+    reason,
+    to_install,
+    url_of,
+    without_query,
+)
 
 AnyPath = str | os.PathLike[str]
 Progress = Callable[[int, int], object]
@@ -315,8 +323,7 @@ class Stored(Location):
             from fsspec.core import url_to_fs  # noqa: TID251
         except ImportError as error:
             raise SettingsError(
-                f"{self.shown}: paths with a scheme need fsspec: "
-                "python -m pip install 'catclf[cluster]'"
+                f"{self.shown}: paths with a scheme need fsspec: {to_install('cluster')}"
             ) from error
         if "::" in self.path:  # a chain of file systems to fsspec, which would be another place
             raise SettingsError(f"{self.shown}: names with :: are not read or written by their URL")
@@ -325,7 +332,7 @@ class Stored(Location):
         except (ImportError, ValueError) as error:
             raise SettingsError(
                 f"{self.shown}: fsspec cannot open that: {_first_line(error)} "
-                "(python -m pip install s3fs, gcsfs or aiohttp, as the scheme needs)"
+                f"({pip_install('s3fs')}, or gcsfs or aiohttp, as the scheme needs)"
             ) from error
         return fs, name
 

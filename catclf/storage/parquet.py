@@ -14,13 +14,12 @@ from typing import Any
 
 from catclf.errors import ImageError, SettingsError
 from catclf.storage.location import locate
-from catclf.text import printable
+from catclf.text import printable, to_install
 
 ENDING = ".parquet"
 AT_ONCE = 4  # images: a page that repeats one of them takes a few bytes in the file
 _RATIO = 100  # by which images are never compressed
 _BUFFER = 1 << 20  # bytes read of a column at a time
-_NEEDED = "Parquet needs pyarrow: python -m pip install 'catclf[parquet]'"
 
 
 def is_parquet(path: str) -> bool:
@@ -42,7 +41,9 @@ class ParquetFile:
             import pyarrow as pa  # noqa: TID251
             import pyarrow.parquet as pq  # noqa: TID251
         except ImportError as error:
-            raise ImageError("unsupported", _NEEDED) from error
+            raise ImageError(
+                "unsupported", f"Parquet needs pyarrow: {to_install('parquet')}"
+            ) from error
         self._pa: Any = pa
         place = _place_of(path)
         with self._sound():
@@ -203,7 +204,7 @@ class ParquetRows:
             import pyarrow as pa  # noqa: TID251
             import pyarrow.parquet as pq  # noqa: TID251
         except ImportError as error:
-            raise SettingsError(_NEEDED) from error
+            raise SettingsError(f"Parquet needs pyarrow: {to_install('parquet')}") from error
         types = {"text": pa.string(), "number": pa.float64()}
         fields = [pa.field(name, types[kind]) for name, kind in columns.items()]
         self._schema: Any = pa.schema(fields, metadata=dict(facts))

