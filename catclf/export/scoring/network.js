@@ -110,7 +110,8 @@ function resampling(size, side) {
 // An image (size, size, 3) as (side, side, 3), numbers from 0 to 255 that are not rounded.
 function brought(data, size, side, taps) {
   if (size === side) return data;
-  const line = size * 3, down = new Float32Array(side * line), out = new Float32Array(side * side * 3);
+  const line = size * 3, down = new Float32Array(side * line);
+  const out = new Float32Array(side * side * 3);
   for (let y = 0, at = 0; y < side; y++) {
     for (const [i, weight] of taps[y]) {
       for (let k = 0; k < line; k++) down[y * line + k] += weight * data[i * line + k];
@@ -128,18 +129,17 @@ function brought(data, size, side, taps) {
 
 class Network {
   // `layers` are the model's convolutions in the order in which an image passes through them.
-  constructor({ layers, side, size, pixel, flip }, values, scales, biases) {
-    Object.assign(this, { side, size, pixel, flip });
-    this.taps = resampling(size, side);
+  constructor({ layers, side, size, pixel, flip }, { weights: values, scales, biases }) {
+    Object.assign(this, { side, size, pixel, flip, taps: resampling(size, side) });
     let at = 0, channel = 0, inner = side;
     this.layers = layers.map((layer) => {
       const { kernel, inputs, outputs, depthwise } = layer;
       const rows = depthwise ? kernel * kernel : kernel * kernel * inputs;
-      const [outer] = samePadding(inner, layer);
-      const weights = new Float32Array(rows * outputs); // of products (outputs, inputs)
+      const [outer] = samePadding(inner, layer), weights = new Float32Array(rows * outputs);
       for (let row = 0; row < rows; row++) {
         for (let o = 0; o < outputs; o++, at++) {
-          weights[depthwise ? row * outputs + o : o * rows + row] = values[at] * scales[channel + o];
+          const place = depthwise ? row * outputs + o : o * rows + row;
+          weights[place] = values[at] * scales[channel + o];
         }
       }
       const made = { ...layer, rows, weights, inner, outer,
@@ -171,14 +171,11 @@ class Network {
     const pixels = brought(data, this.size, this.side, this.taps);
     let means = this.means(pixels);
     if (this.flip) {
-      const other = this.means(mirrored(pixels, this.side));
+      const across = (i) => this.side - 1 - 2 * (Math.floor(i / 3) % this.side);
+      const other = this.means(pixels.map((_, i) => pixels[i + 3 * across(i)]));
       means = means.map((each, i) => (each + other[i]) / 2);
     }
-    const length = Math.sqrt(means.reduce((a, b) => a + b, 0));
-    return means.map((each) => (Math.sqrt(each) * Math.sqrt(means.length)) / Math.max(length, 1e-6));
+    const length = Math.max(Math.sqrt(means.reduce((a, b) => a + b, 0)), 1e-6);
+    return means.map((each) => (Math.sqrt(each) * Math.sqrt(means.length)) / length);
   }
-}
-
-function mirrored(pixels, side) {
-  return pixels.map((_, i) => pixels[i + 3 * (side - 1 - 2 * (Math.floor(i / 3) % side))]);
 }

@@ -4,8 +4,6 @@
 const at = (id) => document.getElementById(id);
 const settings = JSON.parse(at("settings").textContent);
 const [negative, positive] = settings.classes;
-const THUMB = 96; // pixels
-
 const worker = new Worker(URL.createObjectURL(new Blob([at("engine").textContent])));
 
 // What the worker answers to a task; raises Error for what it cannot do.
@@ -47,11 +45,9 @@ function opaque(data) {
 // Evidence as RGBA: orange above zero, blue below, clear at zero, full at the 99th percentile of
 // its strength.
 function drawEvidence(evidence, name) {
-  const sorted = evidence.map(Math.abs).sort();
-  const place = 0.99 * (sorted.length - 1);
-  const [low, high] = [sorted[Math.floor(place)], sorted[Math.ceil(place)]];
-  const full = low + (high - low) * (place % 1);
-  const out = new Uint8ClampedArray(evidence.length * 4);
+  const sorted = evidence.map(Math.abs).sort(), place = 0.99 * (sorted.length - 1);
+  const low = sorted[Math.floor(place)], high = sorted[Math.ceil(place)];
+  const full = low + (high - low) * (place % 1), out = new Uint8ClampedArray(evidence.length * 4);
   evidence.forEach((value, i) => {
     const strength = full > 0 ? Math.min(Math.abs(value) / full, 1) : 0;
     out.set(value > 0 ? [230, 159, 0] : [0, 114, 178], i * 4);
@@ -66,9 +62,9 @@ function drawEvidence(evidence, name) {
 let images = [], shown = null;
 
 async function score(image, source, transfer) {
-  const { data, z, evidence, notes, milliseconds } = await ask("score", { source }, transfer);
-  const label = z > settings.boundary ? positive : negative;
-  Object.assign(image, { z, probability: sigmoid(z), label, notes, milliseconds });
+  const { data, evidence, ...found } = await ask("score", { source }, transfer);
+  const label = found.z > settings.boundary ? positive : negative;
+  Object.assign(image, found, { label, probability: sigmoid(found.z) });
   return { data, evidence };
 }
 
@@ -78,7 +74,7 @@ const said = ({ name, label, probability, error }) =>
 // Shows one image large: `data` are its pixels.
 function display(image, { data, evidence }) {
   shown = image;
-  at("results").hidden = at("shown").hidden = false;
+  at("results").hidden = false;
   const { name, label, z, probability, notes, error } = image;
   at("shown").classList.toggle("failed", Boolean(error));
   const numbers = error ? "" : `P(${positive}) = ${percent(probability)}, z = ${z.toFixed(4)}`;
@@ -88,12 +84,11 @@ function display(image, { data, evidence }) {
   at("map").hidden = at("legend").hidden = true;
   if (data) draw(at("seen"), opaque(data), `${name} as the model sees it`);
   if (evidence) drawEvidence(evidence, name);
-  at("explain").hidden = Boolean(error || evidence);
+  at("explain").hidden = Boolean(error || evidence || !image.file);
   at("explain").onclick = () => occlude(image, data);
   at("labels").hidden = !image.file;
-  for (const each of images) each.row.classList.toggle("current", each === image);
-  [at("negative"), at("positive")].forEach((button, own) =>
-    button.setAttribute("aria-pressed", String(image.own === own)));
+  for (const each of images) each.row.setAttribute("aria-current", each === image);
+  showLabels();
 }
 
 // How much lower z is with each square covered, on its pixels; other work goes on in between.
@@ -113,7 +108,9 @@ async function occlude(image, data) {
 }
 
 async function select(image) {
-  display(image, image.error ? {} : await ask("look", { source: image.file }));
+  shown = image;
+  const found = image.error ? {} : await ask("look", { source: image.file });
+  if (shown === image) display(image, found); // not if another was chosen meanwhile
 }
 
 const doubt = ({ z, error }) => (error ? Infinity : Math.abs(z - settings.boundary));
@@ -129,7 +126,7 @@ function place(image, data) {
   if (data) {
     const whole = new OffscreenCanvas(settings.size, settings.size);
     whole.getContext("2d").putImageData(new ImageData(opaque(data), settings.size), 0, 0);
-    thumb.firstChild.getContext("2d").drawImage(whole, 0, 0, THUMB, THUMB);
+    thumb.firstChild.getContext("2d").drawImage(whole, 0, 0, 96, 96);
   }
   const after = images.find((each) => each.row.isConnected && doubt(each) > doubt(image));
   at("rows").insertBefore(row, after ? after.row : null);
@@ -138,15 +135,13 @@ function place(image, data) {
 }
 
 let work = ready; // one after the other, in the order in which they came
-
-function take(files) {
-  const given = [...files];
-  if (given.length) work = work.then(() => scoreAll(given));
-}
+const take = (files) => (work = work.then(scoreAll.bind(null, [...files])));
 
 async function scoreAll(files) {
-  let image;
+  if (!files.length) return;
+  let image = shown;
   for (const [number, file] of files.entries()) {
+    const follows = number === 0 || (files.length < 9 && shown === image);
     image = { file, name: file.webkitRelativePath || file.name || "pasted image" };
     image.row = at("row").content.firstElementChild.cloneNode(true);
     image.row.image = image;
@@ -155,12 +150,11 @@ async function scoreAll(files) {
       return {};
     });
     place(image, found.data);
-    at("many").hidden = images.length < 2;
-    if (number === 0 || files.length < 9) display(image, found);
+    if (follows) display(image, found);
     at("count").textContent = files.length > 1 ? `${number + 1} of ${files.length} images` : "";
   }
-  at("answer").textContent =
-    files.length > 1 ? `${files.length} images are done. The last: ${said(image)}` : said(image);
+  const all = files.length > 1 ? `${files.length} images are done. The last: ` : "";
+  at("answer").textContent = all + said(image);
 }
 
 // The images in the order of the table; the camera's has no row.
@@ -169,19 +163,25 @@ function step(by) {
   return next ? select(next).then(() => next.row.scrollIntoView({ block: "nearest" })) : null;
 }
 
-// The user's own label: 0, 1, or none.
+// Takes the user's own label, 0 or 1, or takes it back where it was given.
 function give(own) {
   if (!shown || !shown.file) return;
-  shown.own = own;
-  shown.row.children[4].textContent = own === undefined ? "" : settings.classes[own];
-  at("answer").textContent = `${shown.name}: ${settings.classes[own] ?? "no label"}`;
-  at("save-labels").hidden = at("beside").hidden = images.every((each) => each.own === undefined);
-  if (own === undefined || !step(1)) display(shown, {});
+  shown.own = shown.own === own ? undefined : own;
+  const name = settings.classes[shown.own] ?? "";
+  shown.row.children[4].textContent = name;
+  at("answer").textContent = `${shown.name}: ${name || "no label"}`;
+  showLabels();
+  if (name) step(1);
 }
 
-const quoted = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+function showLabels() {
+  at("negative").setAttribute("aria-pressed", shown.own === 0);
+  at("positive").setAttribute("aria-pressed", shown.own === 1);
+  at("save-labels").hidden = at("beside").hidden = images.every((each) => each.own === undefined);
+}
 
 function save(name, head, rows) {
+  const quoted = (each) => (/[",\r\n]/.test(each) ? `"${each.replaceAll('"', '""')}"` : each);
   const lines = [head, ...rows.map((row) => row.map(String).map(quoted).join(","))];
   const text = lines.map((line) => line + "\r\n").join("");
   const href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
@@ -193,61 +193,49 @@ let stream = null, starting = null;
 
 async function watch() {
   const mine = stream, video = at("video"), image = { name: "camera" };
-  let before = "";
   while (stream === mine) {
-    if (video.videoWidth && (!shown || shown === image || before === "")) {
+    const before = image.label;
+    if (video.videoWidth && (!shown || shown === image || !before)) {
       const frame = await createImageBitmap(video);
       display(image, await score(image, frame, [frame]));
       if (image.label !== before) at("answer").textContent = said(image); // not at every frame
-      before = image.label;
     }
     await new Promise(requestAnimationFrame);
   }
 }
 
 async function startCamera() {
-  at("trouble").hidden = true;
   try {
     await ready;
     if (!navigator.mediaDevices) throw new Error("it needs https, or this file opened from disk");
     const wanted = { video: { facingMode: "environment" } };
-    stream = await navigator.mediaDevices.getUserMedia(wanted);
-    at("video").srcObject = stream;
+    setCamera(await navigator.mediaDevices.getUserMedia(wanted));
     await at("video").play();
-    showCamera(true);
-    watch().catch(cameraFailed);
+    await watch();
   } catch (error) {
-    cameraFailed(error);
+    setCamera(null);
+    trouble(`The camera cannot be used: ${error.message}.`);
   }
 }
 
-function cameraFailed(error) {
-  stopCamera();
-  trouble(`The camera cannot be used: ${error.message}.`);
-}
-
-function stopCamera() {
+function setCamera(next) {
   for (const track of stream ? stream.getTracks() : []) track.stop();
-  stream = at("video").srcObject = null;
-  showCamera(false);
-}
-
-function showCamera(on) {
-  at("video").hidden = !on;
-  at("camera").textContent = on ? "Stop the camera" : "Use the camera";
-  at("camera").setAttribute("aria-pressed", String(on));
+  stream = at("video").srcObject = next;
+  at("video").hidden = !next;
+  at("camera").textContent = next ? "Stop the camera" : "Use the camera";
+  at("camera").setAttribute("aria-pressed", Boolean(next));
 }
 
 const clicks = {
   choose: () => at("files").click(),
   camera: () => {
-    if (stream) return stopCamera();
+    if (stream) return setCamera(null);
     starting ??= startCamera().finally(() => (starting = null)); // one, however often it is clicked
   },
   previous: () => step(-1),
   next: () => step(1),
-  negative: () => give(shown.own === 0 ? undefined : 0),
-  positive: () => give(shown.own === 1 ? undefined : 1),
+  negative: () => give(0),
+  positive: () => give(1),
   "save-scores": () => save("scores.csv", "path,label,probability,error", images.map(
     ({ name, label = "", probability = "", error = "" }) => [name, label, probability, error])),
   "save-labels": () => save("labels.csv", "path,label", images.filter(
@@ -255,7 +243,7 @@ const clicks = {
   clear: () => {
     images = [], shown = null;
     at("rows").replaceChildren();
-    for (const id of ["results", "many", "save-labels", "beside"]) at(id).hidden = true;
+    at("results").hidden = true;
     at("choose").focus();
   },
 };
@@ -266,9 +254,8 @@ at("files").addEventListener("change", () => {
 });
 document.addEventListener("keydown", (event) => {
   const keys = { 1: "negative", 2: "positive", ArrowLeft: "previous", ArrowRight: "next" };
-  const button = keys[event.key] && at(keys[event.key]);
-  if (!shown || !button || event.ctrlKey || event.altKey || event.metaKey) return;
-  button.click();
+  if (!shown || !keys[event.key] || event.ctrlKey || event.altKey || event.metaKey) return;
+  at(keys[event.key]).click();
   event.preventDefault();
 });
 for (const kind of ["dragover", "dragleave", "drop"]) {

@@ -38,7 +38,7 @@ function pass({ width, height, data }, across, places) {
       const from = across ? (y * width + first) * 3 : (first * width + x) * 3;
       for (let c = 0; c < 3; c++) {
         let sum = half;
-        for (let i = 0, at = from + c; i < whole.length; i++, at += step) sum += data[at] * whole[i];
+        for (let i = 0; i < whole.length; i++) sum += data[from + c + i * step] * whole[i];
         out[o + c] = Math.min(Math.max(Math.floor(sum / 2 ** PRECISION), 0), 255);
       }
     }
@@ -95,9 +95,8 @@ function resized(image, width, height, columnsFirst) {
 
 // To the nearest whole number, of two to the even one.
 function rounded(value) {
-  const below = Math.floor(value);
-  if (value - below === 0.5) return below % 2 ? below + 1 : below;
-  return Math.round(value);
+  const near = Math.round(value);
+  return near - value === 0.5 && near % 2 ? near - 1 : near;
 }
 
 // The image at size x size: squashed, cut to the square in its middle, or on a background.

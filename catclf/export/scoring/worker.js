@@ -13,14 +13,11 @@ function numbers([type, text]) {
   return new TYPES[type](bytes.buffer);
 }
 
-function start(message) {
-  settings = message.settings;
-  arrays = Object.fromEntries(
-    Object.entries(JSON.parse(message.arrays)).map(([name, each]) => [name, numbers(each)]));
-  if (settings.network) {
-    const { weights, scales, biases } = arrays;
-    network = new Network({ size: settings.size, ...settings.network }, weights, scales, biases);
-  }
+function start(given) {
+  settings = given.settings;
+  arrays = JSON.parse(given.arrays);
+  for (const name in arrays) arrays[name] = numbers(arrays[name]);
+  if (settings.network) network = new Network({ ...settings.network, ...settings }, arrays);
   return { noisy: noisy() };
 }
 
@@ -55,7 +52,7 @@ async function prepare(source) {
       : "is no image that this browser reads");
   });
   const { width, height } = bitmap;
-  if (width * height > PIXELS_MAX) throw new Error(`has ${width}x${height} pixels, which are too many`);
+  if (width * height > PIXELS_MAX) throw new Error(`has too many pixels: ${width}x${height}`);
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
