@@ -64,12 +64,14 @@ def without_query(path: str | os.PathLike[str]) -> str:
 _QUERY = re.compile("[?#]")
 
 
-def printable(path: str | os.PathLike[str]) -> str:
+def printable(path: str | os.PathLike[str], limit: int | None = None) -> str:
     """A path as one line of text: control characters and undecodable bytes as escapes.
 
-    A URL has no query and no password.
+    A URL has no query and no password. The middle of a text longer than ``limit`` is left out.
     """
     text = without_query(path)
+    if limit is not None and len(text) > limit:
+        text = f"{text[: limit // 2]}…{text[-(limit // 2) :]}"
     if text.count("`") > 1:  # between backticks messages name settings
         text = text.replace("`", BACKTICK)
     return "".join(c if c.isprintable() else _escaped(c) for c in text)

@@ -8,19 +8,24 @@ import io
 import json
 import math
 import os
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import GREEN, RED, Run, paint
+from conftest import GREEN, RED, Run, command, paint, read_terminal
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import catclf
-from catclf.cli.predict.records import path_line, writer
+from catclf.cli.predict.outputs import form_of, paths_form
+from catclf.features.hog import HogFeatures
 from catclf.images.preprocess import Preprocess
 from catclf.model.predict import Prediction
 
 CLASSES = ("non-cat", "cat")
+MODEL = catclf.Model(np.zeros((12, 1)), 0.0, preprocess=Preprocess(2))
 # What a file may be called: any bytes but NUL, as text that keeps them.
 file_names = st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name)
 paths = file_names.map(os.fsdecode)
@@ -32,8 +37,7 @@ records = st.one_of(
 
 
 def written(record: Prediction, format: str) -> bytes:
-    _, line = writer(format, CLASSES, fingerprint="f", colour=False, encoding="utf-8")
-    return line(record)
+    return form_of(format, [("m", MODEL)]).line(record)
 
 
 def unescaped(field: str) -> str:
@@ -93,7 +97,7 @@ def test_a_json_line_gives_back_every_field_in_strict_json(record: Prediction) -
             record.label,
             record.probability,
             record.z,
-            "f",
+            MODEL.fingerprint,
         )
     else:
         assert (fields["error"], fields["message"]) == (record.kind, record.error)
@@ -102,17 +106,17 @@ def test_a_json_line_gives_back_every_field_in_strict_json(record: Prediction) -
 @given(records)
 def test_a_table_line_is_one_printable_line(record: Prediction) -> None:
     for encoding in ("utf-8", "ascii", "latin-1"):
-        _, line = writer("table", CLASSES, fingerprint="", colour=False, encoding=encoding)
-        text = line(record).decode(encoding)
+        form = form_of("table", [("m", MODEL)], encoding=encoding)
+        text = form.line(record).decode(encoding)
         assert text[:-1].isprintable()
         assert text.endswith("\n")
 
 
 @given(paths, st.sampled_from([b"\0", b"\n"]))
 def test_a_bare_path_is_its_bytes(path: str, end: bytes) -> None:
-    assert path_line(Prediction(path, "cat"), "cat", end) == os.fsencode(path) + end
-    assert path_line(Prediction(path, "non-cat"), "cat", end) == b""
-    assert path_line(Prediction(path, error="bad"), "cat", end) == b""
+    line = paths_form("cat", end).line
+    assert line(Prediction(path, "cat")) == os.fsencode(path) + end
+    assert line(Prediction(path, "non-cat")) == line(Prediction(path, error="bad")) == b""
 
 
 @pytest.fixture
@@ -202,3 +206,142 @@ def test_many_images_score_as_each_alone(run: Run, two: Path) -> None:
     together = run("predict", "-", input="\n".join(names)).stdout.splitlines()
     alone = {name: run("predict", name).stdout.strip() for name in ("g.png", "r.png")}
     assert together == [alone[name] for name in names]
+
+
+@pytest.fixture
+def shades(two: Path) -> list[str]:
+    """Greys from black to white, and what is left of an image."""
+    names = [f"{grey:03}.png" for grey in range(0, 256, 15)]
+    for name in names:
+        paint(two / name, (int(name[:3]),) * 3)
+    (two / "bad.png").write_bytes(b"no image")
+    return [*names, "bad.png"]
+
+
+def probabilities(run: Run, *args: str) -> dict[str, float]:
+    rows = csv.DictReader(io.StringIO(run("predict", *args, "--format", "csv").stdout))
+    return {row["path"]: float(row["probability"]) for row in rows if row["probability"]}
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.9, 0.02])
+@pytest.mark.parametrize("between", [(0.2, 0.8), (0.4, 0.45)])
+def test_unsure_images_are_near_the_threshold(
+    run: Run, shades: list[str], threshold: float, between: tuple[float, float]
+) -> None:
+    every = probabilities(run, *shades)
+    low, high = between
+    odds = threshold / (1 - threshold)
+    edges = [odds * p / (1 - p) for p in (low, high)]
+    expected = [p for p in every if edges[0] < every[p] / (1 - every[p]) < edges[1]]
+    options = ("--threshold", str(threshold), "--between", f"{low},{high}")
+    result = run("predict", *shades, *options)
+    assert [line.split("\t")[0] for line in result.stdout.splitlines()] == expected
+    assert (result.code, result.stderr) == (3, run("predict", "bad.png").stderr)
+    bare = run("predict", *shades, *options, "--only", "unsure").stdout
+    assert bare.splitlines() == expected
+    cats = [p for p in expected if every[p] > threshold]
+    assert run("predict", *shades, *options, "--only", "cat").stdout.splitlines() == cats
+
+
+def test_unsure_is_a_class_of_its_own(run: Run, shades: list[str]) -> None:
+    found = run("predict", *shades, "--only", "unsure").stdout
+    assert found == run("predict", *shades, "--only", "unsure", "--between", "0.2,0.8").stdout
+    for text in ("0.8,0.2", "0,1", "a,b", "0.5"):
+        refused = run("predict", "g.png", "--between", text)
+        assert (refused.code, refused.stdout) == (2, "")
+        assert "give two probabilities, the lower first" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "format"), [("a.csv", "csv"), ("a.JSONL", "jsonl"), ("a.tsv", "tsv"), ("a.out", "tsv")]
+)
+def test_the_ending_of_an_output_says_how_it_is_written(
+    run: Run, two: Path, name: str, format: str
+) -> None:
+    assert run("predict", "g.png", "r.png", "-o", name).code == 0
+    expected = run("predict", "g.png", "r.png", "--format", format).stdout
+    assert (two / name).read_text() == expected
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (("-o", "a.json"), "name it .jsonl"),
+        (("-o", "a.xlsx"), "name it .csv"),
+        (("-o", "a.csv.gz"), "not compressed"),
+        (("-o", "a.csv", "--format", "tsv"), "its ending says csv, and --format tsv"),
+        (("-o", "a.csv", "--only", "cat"), "--only prints bare paths"),
+        (("-m", "model.npz", "-m", "model.npz"), "several models"),
+        (("-m", "model.npz", "-m", "model.npz", "--format", "csv", "-q"), "several models"),
+    ],
+)
+def test_what_a_name_cannot_mean_is_refused(
+    run: Run, two: Path, args: tuple[str, ...], why: str
+) -> None:
+    before = sorted(two.iterdir())
+    refused = run("predict", "g.png", *args)
+    assert (refused.code, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+    assert why in refused.stderr
+    assert sorted(two.iterdir()) == before
+
+
+@pytest.mark.parametrize("kind", ["pixels", "hog"])
+def test_several_models_give_a_probability_each(
+    run: Run, shades: list[str], two: Path, kind: str
+) -> None:
+    rng = np.random.default_rng(0)
+    features = HogFeatures(64) if kind == "hog" else None
+    for name in ("one", "two"):
+        n = 12288 if features is None else features.n
+        w = rng.normal(size=(n, 1)) / 100
+        catclf.save(catclf.Model(w, 0.1, features=features), two / f"{name}.npz")
+    both = run("predict", *shades, "-m", "one.npz", "-m", "two.npz", "--format", "jsonl")
+    assert both.code == 3
+    rows = [json.loads(line) for line in both.stdout.splitlines()]
+    for name in ("one", "two"):
+        alone = probabilities(run, *shades, "-m", f"{name}.npz")
+        assert {row["path"]: row[f"probability_{name}"] for row in rows[:-1]} == alone
+    assert set(rows[-1]) == {"path", "error", "message"}
+    table = run("predict", "g.png", "-m", "one.npz", "-m", "two.npz", "--format", "csv").stdout
+    assert table.splitlines()[0] == "path,probability_one,probability_two,error"
+    catclf.save(catclf.Model(np.zeros((12, 1)), 0.0, preprocess=Preprocess(2)), two / "small.npz")
+    refused = run("predict", "g.png", "-m", "one.npz", "-m", "small.npz", "--format", "csv")
+    assert (refused.code, "images of another size or fit" in refused.stderr) == (2, True)
+
+
+def test_a_terminal_is_told_what_became_of_all(
+    model: Path, shades: list[str], tmp_path: Path
+) -> None:
+    controller, terminal = os.openpty()
+    subprocess.run(
+        [command(), "predict", *shades, "-o", "out.tsv"], cwd=tmp_path, stderr=terminal, timeout=60
+    )
+    os.close(terminal)
+    last = read_terminal(controller).decode().replace("\r", "").splitlines()[-1]
+    cats = (tmp_path / "out.tsv").read_text().count("\tcat\t")
+    assert f"catclf: 19 images: {cats} cat, {18 - cats} non-cat, " in last
+    assert last.endswith("between 20 and 80 %, 1 failed")
+
+
+@pytest.mark.parametrize("option", [(), ("-0",)])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "zip"])
+def test_an_image_in_the_place_of_a_list_is_one_line(
+    run: Run, two: Path, option: tuple[str, ...], kind: str
+) -> None:
+    content = b"PK\3\4" + os.urandom(99_000)
+    if kind != "zip":
+        stream = io.BytesIO()
+        noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+        Image.fromarray(noise).save(stream, kind)
+        content = stream.getvalue()
+    result = run("predict", *option, "-", input=content)
+    assert (result.code, result.stdout) == (3, "-\t\t\n")
+    assert result.stderr.startswith("catclf: -: is no list of names: it is a")
+    assert len(result.stderr) < 200
+
+
+def test_a_long_name_is_cut_in_a_message_alone(run: Run, two: Path) -> None:
+    name = "a" * 150 + "b" * 20_000 + "c" * 150
+    result = run("predict", name)
+    assert result.stdout == f"{name}\t\t\n"
+    assert result.stderr.startswith("catclf: " + "a" * 100 + "…" + "c" * 100 + ": cannot be read")

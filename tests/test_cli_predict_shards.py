@@ -15,7 +15,7 @@ from conftest import Run, command
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catclf.cli.predict.shards import part_of, pending
+from catclf.cli.predict.outputs import part_of, pending
 from catclf.errors import SettingsError
 
 SHARDS, EACH = 40, 12

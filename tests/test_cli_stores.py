@@ -13,14 +13,12 @@ from conftest import ROOT, Run
 
 import catclf
 from catclf.cli.config import read_config
-from catclf.cli.predict import cluster
+from catclf.cli.predict.command import Elsewhere, Job, score
 from catclf.cli.predict.inputs import read_inputs
-from catclf.cli.predict.outputs import Shard
-from catclf.cli.predict.run import Elsewhere, Format, Job
-from catclf.cli.predict.shards import pending
+from catclf.cli.predict.outputs import Shard, pending
 from catclf.cluster import parse
 from catclf.errors import InputError, ModelError, OutputError, SettingsError
-from catclf.images.preprocess import Limits, Preprocess
+from catclf.images.preprocess import Preprocess
 from catclf.model import file as model_file
 from catclf.model.file import load_signed
 from catclf.objective import Point
@@ -95,21 +93,21 @@ def test_a_worker_reads_the_model_of_a_store_once(
 
     monkeypatch.setattr(type(store), "cat_file", counted)
     worker = Elsewhere(True, "utf-8", False, 1)
-    job = Job(Path("memory://m.npz"), False, False, None, Format.TSV, None, False, True, worker)
-    rest = Limits(), str(Path.cwd()), load_signed(job.model)[1]
+    job = Job((Path("memory://m.npz"),), format="tsv", quiet=True, elsewhere=worker)
+    rest = str(Path.cwd()), (load_signed(job.models[0])[1],)
     for name in ("a", "b"):
         shard: Shard = [str(CAT)], Path(f"memory://scores/{name}.tsv")
-        assert cluster.score(job, shard, *rest).tally.done == 1
+        assert score(job, shard, *rest)[0].done == 1
     assert fetched == ["/m.npz"] * 2  # by the program, and by the worker
     assert store.cat("/scores/a.tsv") == store.cat("/scores/b.tsv")
     # Nor is an image that is found in a folder replaced.
     store.put(str(CAT), "/photos/cat.png")
     with pytest.raises(OutputError, match=r"^memory://photos/cat\.png: is an image to be scored"):
-        cluster.score(job, (["memory://photos"], Path("memory://photos/cat.png")), *rest)
+        score(job, (["memory://photos"], Path("memory://photos/cat.png")), *rest)
     # What a worker cannot send is made again by another, and not kept where nobody looks.
     monkeypatch.setattr(type(store), "put_file", fails(OSError(5, "no")))
     with pytest.raises(OutputError, match=r"^memory://scores/c\.tsv: cannot be written: no$"):
-        cluster.score(job, ([str(CAT)], Path("memory://scores/c.tsv")), *rest)
+        score(job, ([str(CAT)], Path("memory://scores/c.tsv")), *rest)
     assert os.listdir() == []  # noqa: PTH208
 
 
@@ -239,7 +237,7 @@ def test_commands_take_urls_as_they_take_paths(run: Run, small_hdf5: Path, tmp_p
             assert path.with_stem("out").read_bytes() == path.read_bytes()
     for line, why in (
         (f"train --data small.h5 -o MODEL --log file://{tmp_path}/log", "is written on disk alone"),
-        ("predict cat.png -m MODEL -o MODEL", "is another file of this run"),
+        ("predict cat.png -m MODEL -o MODEL", "is not written: name it .csv"),
         ("predict cat.png -m cats.npz -o nope://x/a", "fsspec cannot open that"),
     ):
         refused = run(*_named(line, there).split())

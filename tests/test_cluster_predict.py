@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,15 @@ import typer
 from conftest import ROOT
 
 import catclf
-from catclf.cli.predict import cluster, predict
-from catclf.cli.predict.outputs import Shard, Tally
-from catclf.cli.predict.run import Format, Job
-from catclf.cli.predict.shards import pending
+from catclf.cli.predict import command as cluster
+from catclf.cli.predict import predict
+from catclf.cli.predict.command import Job, Scored
+from catclf.cli.predict.outputs import Shard, Tally, pending
 from catclf.cli.signals import Signals
 from catclf.cluster import Address
 from catclf.cluster.engine import AGAIN, Engine, connected
 from catclf.errors import ClusterError, ModelError, SettingsError
-from catclf.images.preprocess import Limits, Preprocess
+from catclf.images.preprocess import Preprocess
 from catclf.images.walk import LeftOut
 
 pytest.importorskip("distributed")
@@ -65,30 +65,29 @@ def outputs(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def expected(folder: Path) -> dict[str, bytes]:
     """The outputs without a cluster."""
-    made = outputs_of(folder, "one", Job.run)[0]
+    made = outputs_of(folder, "one", alone=True)[0]
     assert all(content.count(b"\n") == EACH for content in made.values())
     return made
 
 
 def outputs_of(
-    folder: Path, name: str, run: Callable[..., Any] | None = None, **changed: Any
+    folder: Path, name: str, *, alone: bool = False
 ) -> tuple[dict[str, bytes], Tally, LeftOut]:
-    """The outputs of a run in this process, by workers unless ``run`` is given."""
-    fields = {"threshold": None, "format": Format.JSONL, "only": None} | changed
-    job = Job(Path("model.npz"), False, False, print0=False, quiet=True, **fields)
-    tally, left_out, before = Tally(lambda line: None), LeftOut(), Path.cwd()
+    """The outputs of a run by workers, or in this process ``alone``."""
+    job = Job((Path("model.npz"),), format="jsonl", quiet=True)
+    told, before = Scored(lambda line: None), Path.cwd()
     os.chdir(folder)
     try:
         names = [f"s-{number}.tar" for number in range(SHARDS)]
         shards: list[Shard] = pending(names, Path(name), job.ending, None)
         with Signals() as signals:
-            if run is not None:
-                left_out = run(job, shards, Limits(), signals.pause, tally)
+            if alone:
+                job.run(shards, told, signals.pause)
             else:
-                left_out = cluster.run_by_workers(job, shards, Limits(), signals, tally, LOCAL)
+                cluster.run_by_workers(job, shards, told, signals, LOCAL)
     finally:
         os.chdir(before)
-    return outputs(folder / name), tally, left_out
+    return outputs(folder / name), told.tally, told.left_out
 
 
 @pytest.fixture(autouse=True)
@@ -116,14 +115,14 @@ def test_workers_write_the_bytes_of_one_machine_and_what_is_there_is_kept(
     assert all(line.startswith("catclf: s-") and "-broken.png: " in line for line in lines)
 
 
-def killing(job: Job, shard: Shard, limits: Limits, where: str, digest: str) -> cluster.Report:
+def killing(job: Job, shard: Shard, where: str, digests: tuple[str, ...]) -> Any:
     """As ``score``, but two shards kill their first worker: before and after they are done."""
     name, marks = shard[0][0], Path(where, "marks")
     dies = name in ("s-1.tar", "s-3.tar") and not (marks / name).exists()
     if dies:
         (marks / name).touch()
     if not dies or name == "s-3.tar":
-        report = cluster.score(job, shard, limits, where, digest)
+        report = cluster.score(job, shard, where, digests)
     if dies:
         os.kill(os.getpid(), signal.SIGKILL)
     return report
@@ -140,10 +139,10 @@ def test_shards_of_workers_that_are_killed_are_scored_again(
     assert tally.done == SHARDS * EACH
 
 
-def poisoned(job: Job, shard: Shard, limits: Limits, where: str, digest: str) -> cluster.Report:
+def poisoned(job: Job, shard: Shard, where: str, digests: tuple[str, ...]) -> Any:
     if shard[0] == ["s-2.tar"]:
         os.kill(os.getpid(), signal.SIGKILL)
-    return cluster.score(job, shard, limits, where, digest)
+    return cluster.score(job, shard, where, digests)
 
 
 def test_a_shard_that_kills_every_worker_is_named_and_the_others_are_done(
@@ -161,7 +160,7 @@ def test_a_folder_is_sent_only_where_paths_are_meant_from_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    job = Job(folder / "model.npz", False, False, None, Format.CSV, None, False, True)
+    job = Job((folder / "model.npz",), format="csv")
     output = Path("s3://bucket/a.csv")
     for arguments, sent in (
         ([f"{folder}/s-0.tar", "s3://bucket/a.tar"], ""),
@@ -175,10 +174,10 @@ def test_a_folder_is_sent_only_where_paths_are_meant_from_it(
 
 
 def test_another_model_is_refused_by_a_worker(folder: Path) -> None:
-    job = Job(Path("model.npz"), False, False, None, None, None, False, True)
+    job = Job((Path("model.npz"),))
     shard: Shard = ["s-0.tar"], folder / "out.tsv"
     with pytest.raises(ModelError, match="a worker sees another model there"):
-        cluster.score(job, shard, Limits(), str(folder), "0" * 64)
+        cluster.score(job, shard, str(folder), ("0" * 64,))
 
 
 def test_the_command_is_that_of_one_machine(
@@ -188,7 +187,7 @@ def test_the_command_is_that_of_one_machine(
     ends = []
     for name, address in (("command", "local:2"), ("alone", None)):
         with pytest.raises(typer.Exit) as end:
-            predict(["s-*.tar"], format=Format.JSONL, output_dir=Path(name), cluster=address)
+            predict(["s-*.tar"], format="jsonl", output_dir=Path(name), cluster=address)
         ends.append(end.value.exit_code)
         assert outputs(folder / name) == expected
     assert ends == [3, 3]

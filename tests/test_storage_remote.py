@@ -14,14 +14,13 @@ import pytest
 from conftest import ROOT, Run, write_packed
 
 import catclf
+from catclf.cli.predict.command import Job, Scored
 from catclf.cli.predict.inputs import read_inputs
-from catclf.cli.predict.outputs import Tally
-from catclf.cli.predict.run import Format, Job
-from catclf.cli.predict.shards import named, pending
+from catclf.cli.predict.outputs import Tally, named, pending
 from catclf.cli.signals import Signals
 from catclf.datasets import open_dataset, stores_pixels
 from catclf.errors import DataError, OutputError, SettingsError
-from catclf.images.preprocess import Limits, Preprocess
+from catclf.images.preprocess import Preprocess
 from catclf.storage import files
 from catclf.storage.location import Stored, is_remote, locate, same
 from catclf.text import printable, url_of
@@ -95,12 +94,11 @@ def test_a_damaged_or_missing_shard_in_a_store_is_one_line(store: Any, packed: P
 
 def scored(names: list[str], output: Path, *, recursive: bool = False) -> Tally:
     """Score what a store holds, each in an output of its own."""
-    job = Job(Path("model.npz"), False, recursive, None, Format.TSV, None, False, True)
-    tally = Tally(lambda line: None)
+    job = Job((Path("model.npz"),), recursive=recursive, format="tsv", quiet=True)
+    told = Scored(lambda line: None)
     with Signals() as signals:
-        shards = pending(named(names), output, job.ending, None)
-        job.run(shards, Limits(), signals.pause, tally)
-    return tally
+        job.run(pending(named(names), output, job.ending, None), told, signals.pause)
+    return told.tally
 
 
 def test_images_and_outputs_of_a_store(

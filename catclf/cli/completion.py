@@ -98,6 +98,7 @@ def complete_class(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     from catclf.storage.npz import read_text
 
     given = ctx.params.get("model") or os.environ.get(MODEL_VARIABLE) or MODEL
+    given = given[0] if isinstance(given, list | tuple) else given
     path = Path(given).expanduser()
     classes = json.loads(read_text(path, "meta", MODEL_BYTES, META_CHARACTERS))["classes"]
     yield from (name for name in classes if isinstance(name, str))

@@ -54,8 +54,16 @@ class Member(str):
 
     def within(self, archive: str) -> Self:
         """The same in an archive that is called otherwise."""
-        member = type(self)(f"{archive}:{self.name}")
-        member.archive, member._place = archive, self._place
+        member = self.called(f"{archive}:{self.name}")
+        member.archive = archive
+        return member
+
+    def called(self, name: str) -> Self:
+        """The same bytes, shown under another name."""
+        member = type(self)(name)
+        for kind in type(self).__mro__:
+            for slot in getattr(kind, "__slots__", ()):
+                setattr(member, slot, getattr(self, slot))
         return member
 
     def packed(self) -> bytes:
@@ -118,11 +126,6 @@ class Unreadable(Member):
         """The member ``name`` with the reason."""
         member = cls.of(archive, name, (0, 0, 0, 0, TAR))
         member.failure = failure
-        return member
-
-    def within(self, archive: str) -> Self:
-        member = super().within(archive)
-        member.failure = self.failure
         return member
 
     def open(self, limits: Limits) -> BytesIO:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,6 +97,18 @@ class Model:
                 digest.update(array.tobytes())
         return digest.hexdigest()[:12]
 
+    @cached_property
+    def features_digest(self) -> str:
+        """A text that is equal for models whose images become the same rows."""
+        from hashlib import sha256
+
+        digest = sha256(repr(self.preprocess).encode())
+        if self.features:
+            digest.update(repr(sorted(self.features.settings.items())).encode())
+            for _, array in sorted(self.features.arrays().items()):
+                digest.update(array.tobytes())
+        return digest.hexdigest()
+
     def scores(self, images: Images) -> Floats:
         """Z (1, m) of images uint8 (m, size, size, 3).
 
@@ -106,7 +120,9 @@ class Model:
         if images.shape[1:] != (size, size, 3):
             raise ShapeError(f"images {images.shape} do not fit (m, {size}, {size}, 3)")
         with np.errstate(over="ignore", invalid="ignore"):
-            Z = self._scores(images)
+            return self._require_finite(self._scores(images))
+
+    def _require_finite(self, Z: Floats) -> Floats:
         if not np.isfinite(Z).all():
             raise ModelError("the model's weights are so large that its scores are not finite")
         return Z
@@ -131,6 +147,29 @@ class Model:
     def with_training(self, training: Training) -> Model:
         """The same model with another provenance."""
         return replace(self, training=training)
+
+
+def scores_of(models: Sequence[Model], images: Images) -> list[Floats]:
+    """Z (1, m) of each model, of images uint8 (m, size, size, 3).
+
+    Models whose features are equal share their rows, which are made once. Raises as ``scores``.
+    """
+    if len(models) == 1:
+        return [models[0].scores(images)]
+    made: dict[str, list[Images]] = {}
+    scores = []
+    for model in models:
+        if model.features is None:
+            scores.append(model.scores(images))
+            continue
+        key = model.features_digest
+        if key not in made:
+            from catclf.features.encoding import encoded
+
+            made[key] = list(encoded(model.features, images))
+        parts = [score_rows(rows, model.w, model.b) for rows in made[key]]
+        scores.append(model._require_finite(np.concatenate(parts, axis=1)))
+    return scores
 
 
 def score_rows(images: Images, w: Floats, b: float) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from catclf.errors import ImageError, SettingsError
 from catclf.images.pool import Failed, decode_batches
 from catclf.images.preprocess import Limits
 from catclf.maths import sigmoid
-from catclf.model.model import Model
+from catclf.model.model import Model, scores_of
 from catclf.storage.location import is_remote
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Prediction:
     positive: bool = False
     error: str | None = None
     kind: str = ""
+    others: tuple[float, ...] = ()  # the probabilities of further models
 
 
 def predict(
@@ -83,23 +84,33 @@ def _on_disk(path: str) -> str | Failed:
 
 
 def predict_batches(
-    decoded: Generator[list[Outcome], None, None], model: Model, threshold: float | None = None
+    decoded: Generator[list[Outcome], None, None],
+    model: Model,
+    threshold: float | None = None,
+    others: Sequence[Model] = (),
 ) -> Generator[list[Prediction], None, None]:
-    """Predictions of decoded images in lists as they are ready, one product for each list."""
+    """Predictions of decoded images in lists as they are ready, one product for each list.
+
+    ``others`` are further models, whose features are computed once where they are the same.
+    """
     with closing(decoded) as batches:
         for batch in _parts(batches, model):
             images = [result for _, result in batch if not isinstance(result, ImageError)]
-            Z = model.scores(np.stack(images)) if images else np.empty((1, 0))
-            pairs = zip(sigmoid(Z)[0].tolist(), Z[0].tolist(), strict=True)
+            Z = np.empty((1 + len(others), 0))
+            if images:
+                Z = np.concatenate(scores_of([model, *others], np.stack(images)))
+            pairs = zip(sigmoid(Z).T.tolist(), Z[0].tolist(), strict=True)
             predictions = []
             for path, result in batch:
                 if isinstance(result, ImageError):
                     predictions.append(Prediction(path, error=str(result), kind=result.kind))
                     continue
-                probability, z = next(pairs)
+                (probability, *rest), z = next(pairs)
                 positive = z > model.boundary if threshold is None else probability > threshold
                 label = model.classes[positive]
-                predictions.append(Prediction(path, label, probability, z, positive))
+                predictions.append(
+                    Prediction(path, label, probability, z, positive, others=tuple(rest))
+                )
             yield predictions
 
 

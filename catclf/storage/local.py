@@ -82,6 +82,11 @@ def kind_of(start: bytes) -> str:
     return next((f": it is {kind}" for mark, kind in _BYTES if start.startswith(mark)), "")
 
 
+def kind_of_bytes(start: bytes) -> str:
+    """The kind of a binary file that begins with these bytes; "" for text and unknown ones."""
+    return next((kind.partition(":")[0] for mark, kind in _BYTES if start.startswith(mark)), "")
+
+
 def kind_of_file(path: Path) -> str:
     """What a file is by its first bytes, as ``kind_of`` says it; "" if it cannot be read."""
     with suppress(OSError), open_regular(path) as file:

@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from threading import Lock
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from catclf.cli.cluster import address_of
-from catclf.cli.completion import complete_class
+from catclf.cli import loaded
+from catclf.cli.cluster import address_of, engine_at, threads_of
+from catclf.cli.completion import complete_class, complete_model
 from catclf.cli.options import (
     MAX_PIXELS_HELP,
+    MODEL_HELP,
     OUTPUT,
     TRUNCATED_HELP,
     ClusterAddress,
     Insecure,
-    ModelPath,
     Threshold,
     option,
 )
-from catclf.cli.predict.outputs import FAILED, Shard, Tally
-from catclf.cli.predict.run import Format, Job
+from catclf.cli.predict import outputs
+from catclf.cli.predict.outputs import FAILED, FORMATS, NOTHING, UNSURE, Form, Outputs, Shard, Tally
 from catclf.cli.signals import ExitCode, Signals, Stopped
 from catclf.cli.stdout import warn
-from catclf.errors import SettingsError
-from catclf.terminal.stream import is_terminal
-from catclf.text import counted
+from catclf.errors import CatclfError, ImageError, InputError, ModelError, SettingsError
+from catclf.images.preprocess import Limits
+from catclf.images.walk import LeftOut
+from catclf.storage.location import is_remote
+from catclf.terminal.stream import is_file, is_terminal, use_colour
+from catclf.text import counted, printable
 
 if TYPE_CHECKING:
-    from catclf.images.preprocess import Limits
+    from catclf.cli.predict.inputs import Input
+    from catclf.cluster import Address
+    from catclf.images.worker_handle import Decoder
+    from catclf.model import Model
+    from catclf.model.predict import Prediction
 
 INPUT, LIMITS = "Input", "Limits"
+ANY = "unsure"  # in the place of a class: images of both that are near the threshold
 
 
 def predict(
@@ -44,7 +60,17 @@ def predict(
             "./@NAME. Patterns in quotes, such as 'shards/{000..099}.tar', are matched, too.",
         ),
     ],
-    model: ModelPath = Path("model.npz"),
+    model: Annotated[
+        list[Path] | None,
+        option(
+            "--model",
+            "-m",
+            help=f"{MODEL_HELP} Several give each image a probability of each.",
+            metavar="FILE",
+            shown="model.npz, or CATCLF_MODEL",
+            complete=complete_model,
+        ),
+    ] = None,
     null: Annotated[
         bool,
         option("--null", "-0", help="Names in lists end with NUL.", group=INPUT),
@@ -58,8 +84,8 @@ def predict(
         str | None,
         option(
             help="How to print: table, tsv, csv, jsonl or parquet.",
-            choices=tuple(Format),
-            shown="table on a terminal, else tsv",
+            choices=FORMATS,
+            shown="what --output ends in, table on a terminal, else tsv",
             group=OUTPUT,
         ),
     ] = None,
@@ -67,8 +93,17 @@ def predict(
         str | None,
         option(
             metavar="CLASS",
-            help="Print the paths of this class's images and nothing else.",
+            help="Print the paths of this class's images, or of unsure ones, and nothing else.",
             complete=complete_class,
+            group=OUTPUT,
+        ),
+    ] = None,
+    between: Annotated[
+        str | None,
+        option(
+            metavar="LOW,HIGH",
+            help="Print unsure images alone: those between these probabilities, which are meant "
+            "around the threshold 0.5 and move with it.",
             group=OUTPUT,
         ),
     ] = None,
@@ -108,23 +143,13 @@ def predict(
         ),
     ] = False,
     max_pixels: Annotated[
-        int | None,
-        option(
-            low=1,
-            help=MAX_PIXELS_HELP,
-            shown="100 million",
-            group=LIMITS,
-        ),
-    ] = None,
+        int,
+        option(low=1, help=MAX_PIXELS_HELP, shown="100 million", group=LIMITS),
+    ] = Limits.pixels,
     max_bytes: Annotated[
-        int | None,
-        option(
-            low=1,
-            help="Refuse larger files unread.",
-            shown="256 MB",
-            group=LIMITS,
-        ),
-    ] = None,
+        int,
+        option(low=1, help="Refuse larger files unread.", shown="256 MB", group=LIMITS),
+    ] = Limits.file_bytes,
     truncated: Annotated[bool, option("--truncated", help=TRUNCATED_HELP, group=LIMITS)] = False,
 ) -> None:
     """Score images: path, predicted class, and probability of the positive class.
@@ -138,68 +163,408 @@ def predict(
 
     Example: find . -name '*.jpg' -print0 | catclf predict -0 - --only cat --print0
     """
-    _require_consistent(print0, only, format)
-    if format == Format.PARQUET and output is None and output_dir is None:
-        _require_no_terminal()
+    job = Job(
+        models=tuple(model or [Path(os.environ.get("CATCLF_MODEL") or "model.npz")]),
+        limits=Limits(max_pixels, max_bytes, truncated),
+        null=null,
+        recursive=recursive,
+        threshold=threshold,
+        format=outputs.format_of(output, format),
+        only=only,
+        between=_pair(between),
+        print0=print0,
+        quiet=quiet,
+        in_folder=output_dir is not None,
+    )
+    _require_consistent(job, output, output_dir, part)
+    address = address_of(cluster, insecure)
+    if address is not None and output_dir is None:
+        raise SettingsError("--cluster writes one output for each argument: give --output-dir")
+    scored = Scored()
+    try:
+        with Signals() as signals:
+            given = outputs.named(paths)
+            shards: list[Shard] = [(given, output)]
+            if output_dir is not None:
+                shards = outputs.pending(given, output_dir, job.ending, part, quiet)
+            if address is None:
+                job.run(shards, scored, signals.pause)
+            else:
+                run_by_workers(job, shards, scored, signals, address)
+    except Stopped as stopped:
+        raise typer.Exit(stopped.code) from None
+    _conclude(job, scored)
+
+
+def _pair(between: str | None) -> tuple[float, float] | None:
+    """LOW and HIGH of --between. Raises SettingsError."""
+    if between is None:
+        return None
+    low, _, high = between.partition(",")
+    try:
+        pair = float(low), float(high)
+    except ValueError:
+        pair = 1.0, 0.0
+    if not 0.0 < pair[0] < pair[1] < 1.0:
+        raise SettingsError(
+            f"--between {printable(between)}: give two probabilities, the lower first: 0.2,0.8"
+        )
+    return pair
+
+
+def _require_consistent(
+    job: Job, output: Path | None, output_dir: Path | None, part: str | None
+) -> None:
+    """Raise SettingsError for options that make no sense together."""
+    if job.print0 and job.only is None:
+        raise SettingsError("--print0 ends the paths of --only: give both")
+    if job.only is not None and job.format is not None:
+        raise SettingsError("--only prints bare paths: leave out --format")
+    if (
+        job.format == "parquet"
+        and output is None
+        and output_dir is None
+        and is_terminal(sys.stdout)
+    ):
+        raise SettingsError("--format parquet is binary: give --output FILE, or --output-dir")
     if part is not None and output_dir is None:
         raise SettingsError("--part is a part of the outputs in --output-dir: give both")
     if output is not None and output_dir is not None:
         raise SettingsError("--output is one file and --output-dir a folder: give one of them")
-    address = address_of(cluster, insecure)
-    if address is not None and output_dir is None:
-        raise SettingsError("--cluster writes one output for each argument: give --output-dir")
-    from catclf.cli.predict.shards import named, pending
+    if len(job.models) > 1:
+        one = job.only is not None or job.quiet or job.between or job.threshold is not None
+        if one or job.format not in ("csv", "jsonl", "parquet"):
+            raise SettingsError(
+                "several models give several probabilities: write --format csv, jsonl or parquet, "
+                "without --only, --between, --threshold and --quiet"
+            )
 
-    in_folder = output_dir is not None
-    kind = None if format is None else Format(format)
-    job = Job(model, null, recursive, threshold, kind, only, print0, quiet, in_folder=in_folder)
-    tally = Tally()
-    try:
-        with Signals() as signals:
-            limits = _limits(max_pixels, max_bytes, truncated)
-            given = named(paths)
-            shards: list[Shard] = [(given, output)]
-            if output_dir is not None:
-                shards = pending(given, output_dir, job.ending, part, quiet)
-            if address is None:
-                left_out = job.run(shards, limits, signals.pause, tally)
-            else:
-                from catclf.cli.predict.cluster import run_by_workers
 
-                left_out = run_by_workers(job, shards, limits, signals, tally, address)
-    except Stopped as stopped:
-        raise typer.Exit(stopped.code) from None
-    if left_out:
-        warn(str(left_out))
-    if output_dir is not None and tally.incomplete:
-        _warn_of_incomplete(tally.incomplete)
+def _conclude(job: Job, scored: Scored) -> None:
+    """Say on stderr what the records do not, and exit as the outcome demands."""
+    tally = scored.tally
+    if scored.left_out:
+        warn(str(scored.left_out))
+    if job.in_folder and tally.incomplete:
+        warn(
+            f"{counted(tally.incomplete, 'argument')} could not be read, or not to the end: the "
+            f"same command scores what {FAILED} is beside again"
+        )
+    if tally.done > 1 and not job.quiet and scored.classes and is_terminal(sys.stderr):
+        warn(tally.line(scored.classes, job.between or UNSURE))
     if tally.failed:
         raise typer.Exit(ExitCode.PARTIAL)
-    if quiet and tally.negative:
+    if job.quiet and tally.negative:
         raise typer.Exit(ExitCode.NO)
 
 
-def _require_consistent(print0: bool, only: str | None, format: str | None) -> None:
-    if print0 and only is None:
-        raise SettingsError("--print0 ends the paths of --only: give both")
-    if only is not None and format is not None:
-        raise SettingsError("--only prints bare paths: leave out --format")
+class Scored:
+    """What a run counted, beside its records; a worker sends it back."""
+
+    def __init__(self, say: Callable[[str], object] = warn) -> None:
+        self.tally, self.left_out = Tally(), LeftOut()
+        self.classes: tuple[str, str] | None = None
+        self.say = say
 
 
-def _warn_of_incomplete(arguments: int) -> None:
-    warn(
-        f"{counted(arguments, 'argument')} could not be read, or not to the end: the same command "
-        f"scores what {FAILED} is beside again"
+class Elsewhere(NamedTuple):
+    """What a worker is told of the program, to write the same records."""
+
+    several: bool  # whether this is one of several lists of inputs
+    encoding: str  # of stdout
+    colour: bool  # on stdout
+    workers: int | None  # processes that decode
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done with each list of inputs, and how it is written."""
+
+    models: tuple[Path, ...]
+    limits: Limits = Limits()  # noqa: RUF009  frozen
+    null: bool = False
+    recursive: bool = False
+    threshold: float | None = None
+    format: str | None = None
+    only: str | None = None
+    between: tuple[float, float] | None = None
+    print0: bool = False
+    quiet: bool = False
+    in_folder: bool = False  # whether each argument has an output of its own
+    elsewhere: Elsewhere | None = None
+
+    @property
+    def ending(self) -> str:
+        """Of the names of outputs in a folder."""
+        return ".txt" if self.only is not None else f".{self.format or 'tsv'}"
+
+    def run(
+        self,
+        shards: list[Shard],
+        scored: Scored,
+        pause: AbstractContextManager[None],
+        models: Sequence[Model] = (),
+    ) -> None:
+        """Score the inputs of each shard, and write their records to its output.
+
+        ``models`` are those of the job, if they have been read.
+        """
+        from catclf.images.pool import getting_ready
+
+        if not shards:
+            return
+        ends = deque[int]()
+        inputs = self._inputs(shards, scored.left_out, ends)
+        output = shards[0][1]
+        written = Outputs(
+            deque(shards),
+            self.models[0],
+            scored.tally,
+            pause,
+            scored.say,
+            kept=self.elsewhere is None,  # outputs of workers are made again
+            marked=self.in_folder,
+        )
+        workers = self.elsewhere.workers if self.elsewhere else None
+        with getting_ready(inputs, workers) as started, written:
+            models = models or self.load()
+            if self.elsewhere is None:
+                loaded()
+            form = self._form(models, output)
+            self._note_unsure(written, models[0])
+            written.begin(NOTHING if self.quiet and output is None else form)
+            scored.classes = models[0].classes if len(models) == 1 else None
+            batches = self._predictions(inputs, models, pause, started)
+            with self._progress(output, inputs) as on_progress, closing(batches):
+                for batch in batches:
+                    written.write(batch, ends)
+                    on_progress(scored.tally.done)
+            written.finish()
+
+    def load(self) -> list[Model]:
+        """The models. Raises ModelError, and SettingsError unless they take images alike."""
+        from catclf.model.file import load
+
+        models = [load(path) for path in self.models]
+        for path, model in zip(self.models, models, strict=True):
+            if model.preprocess != models[0].preprocess:
+                raise SettingsError(
+                    f"{printable(path)} takes images of another size or fit than "
+                    f"{printable(self.models[0])}: score them in two runs"
+                )
+        return models
+
+    def _inputs(self, shards: list[Shard], left_out: LeftOut, ends: deque[int]) -> Iterable[Input]:
+        """The inputs of all shards; of several, ``ends`` gets the number up to each one's last."""
+        from catclf.cli.predict.inputs import read_inputs
+
+        def of(paths: list[str]) -> Iterable[Input]:
+            return read_inputs(
+                paths,
+                null=self.null,
+                recursive=self.recursive,
+                left_out=left_out,
+                limit=self.limits.file_bytes,
+            )
+
+        def of_all() -> Iterator[Input]:
+            total = 0
+            for paths, _ in shards:
+                try:
+                    for each in of(paths):
+                        total += 1
+                        yield each
+                except InputError as error:
+                    total += 1
+                    yield paths[0], ImageError("unreadable", str(error))
+                ends.append(total)
+
+        several = len(shards) > 1 or (self.elsewhere is not None and self.elsewhere.several)
+        return of_all() if several else of(shards[0][0])
+
+    def _form(self, models: Sequence[Model], output: Path | None) -> Form:
+        """How records are written. Raises SettingsError."""
+        if self.only is not None:
+            label = None if self.only == ANY else self.only
+            if self.only not in models[0].classes and label is not None:
+                label = _match(self.only, models[0].classes)
+            return outputs.paths_form(label, b"\0" if self.print0 else b"\n")
+        on_terminal = output is None and is_terminal(sys.stdout)
+        format = self.format or ("table" if on_terminal else "tsv")
+        encoding, colour = getattr(sys.stdout, "encoding", None) or "utf-8", False
+        if format == "table":
+            colour = use_colour(sys.stdout)
+        if self.elsewhere is not None:
+            encoding, colour = self.elsewhere.encoding, self.elsewhere.colour
+        return outputs.form_of(
+            format, list(zip(self._names(), models, strict=True)), colour=colour, encoding=encoding
+        )
+
+    def _names(self) -> list[str]:
+        """A name for each model: the name of its file, or its path where these are equal."""
+        stems = [path.stem for path in self.models]
+        return stems if len(set(stems)) == len(stems) else [str(path) for path in self.models]
+
+    def _note_unsure(self, written: Outputs, model: Model) -> None:
+        """Have unsure images counted, and be all that is written if they were asked for."""
+        written.unsure = outputs.unsure_of(model, self.threshold, self.between or UNSURE)
+        any_class = self.only == ANY and ANY not in model.classes
+        written.only_unsure = self.between is not None or any_class
+
+    @contextmanager
+    def _progress(
+        self, output: Path | None, inputs: Iterable[Input]
+    ) -> Iterator[Callable[[int], None]]:
+        """A callback that shows the number of scored images on a terminal, for results in a file.
+
+        Results that arrive on the terminal, by themselves or from the program that a pipe leads
+        to, show it better, and would be mixed with it.
+        """
+        from catclf.terminal.progress import counting_results
+
+        total = len(inputs) if isinstance(inputs, Sized) else None
+        seen = output is None and not is_file(sys.stdout)
+        quiet = self.quiet or self.elsewhere is not None or seen
+        with counting_results("scoring images", quiet) as on_progress:
+            yield lambda done: on_progress(done, total)
+
+    def _predictions(
+        self,
+        inputs: Iterable[Input],
+        models: Sequence[Model],
+        pause: AbstractContextManager[None],
+        started: list[Decoder],
+    ) -> Generator[list[Prediction], None, None]:
+        """The predictions of all inputs in order, in lists as they are ready."""
+        from catclf.images.pool import decode_batches
+        from catclf.model.file import naming
+        from catclf.model.predict import predict_batches
+
+        workers = self.elsewhere.workers if self.elsewhere else None
+        decoded = decode_batches(
+            inputs, models[0].preprocess, self.limits, workers, pause=pause, started=started
+        )
+        predictions = predict_batches(decoded, models[0], self.threshold, models[1:])
+        with naming(self.models[0]), closing(predictions) as batches:
+            for batch in batches:
+                for prediction in batch:
+                    if prediction.error is not None:
+                        prediction.error = outputs.explained(prediction)
+                yield batch
+
+
+def _match(only: str, classes: tuple[str, str]) -> str:
+    """The class that is meant. Raises SettingsError."""
+    from catclf.datasets.names import match
+
+    meant = match(only, classes)
+    if meant is None:
+        names = " or ".join(map(printable, classes))
+        raise SettingsError(f"--only {printable(only)}: the model's classes are {names}")
+    return meant
+
+
+# Scored by workers, as without a cluster
+
+
+def run_by_workers(
+    job: Job, shards: list[Shard], scored: Scored, signals: Signals, address: Address
+) -> None:
+    """Score each shard by a worker, which writes its output.
+
+    A shard that fails is no reason not to score the others. Raises the last of such failures.
+    """
+    if not shards:
+        return
+    from catclf.model.file import load_signed
+    from catclf.terminal.progress import counting_results
+
+    told = Elsewhere(
+        several=len(shards) > 1,
+        encoding=getattr(sys.stdout, "encoding", None) or "utf-8",
+        colour=use_colour(sys.stdout),
+        workers=threads_of(address, None) or None,
     )
+    loaded_here = [load_signed(path) for path in job.models]
+    scored.classes = loaded_here[0][0].classes if len(loaded_here) == 1 else None
+    where = _meant_from(job, shards), tuple(digest for _, digest in loaded_here)
+    failed: CatclfError | None = None
+    with ExitStack() as stack:
+        with signals.pause:  # a signal may end the run while workers are waited for
+            engine = stack.enter_context(engine_at(address))
+        on_progress = stack.enter_context(counting_results("scoring images", job.quiet))
+        tasks = [(replace(job, elsewhere=told), shard, *where) for shard in shards]
+        ends = engine.each(score, tasks, [printable(paths[0]) for paths, _ in shards])
+        while True:
+            with signals.pause:
+                _, end = next(ends, (0, None))
+            if end is None:
+                break
+            if isinstance(end, CatclfError):
+                if failed is not None:
+                    warn(str(failed))
+                failed = end
+                continue
+            tally, left_out, lines = end
+            for line in lines:
+                warn(line)
+            scored.tally.add(tally)
+            scored.left_out.update(left_out)
+            on_progress(scored.tally.done, None)
+    if failed is not None:
+        raise failed
 
 
-def _require_no_terminal() -> None:
-    if is_terminal(sys.stdout):
-        raise SettingsError("--format parquet is binary: give --output FILE, or --output-dir")
+def score(
+    job: Job, shard: Shard, folder: str, digests: tuple[str, ...]
+) -> tuple[Tally, LeftOut, list[str]]:
+    """The task of a worker. Raises as ``predict`` does, and ModelError for another model."""
+    lines: list[str] = []
+    scored = Scored(lines.append)
+    with _working_in(folder):
+        job.run([shard], scored, nullcontext(), _models(job, folder, digests))
+    return scored.tally, scored.left_out, lines
 
 
-def _limits(max_pixels: int | None, max_bytes: int | None, truncated: bool) -> Limits:
-    from catclf.images.preprocess import Limits
+@lru_cache(maxsize=1)
+def _models(job: Job, folder: str, digests: tuple[str, ...]) -> list[Model]:
+    """The models of a run, which a worker reads once; paths may be meant from the folder."""
+    from catclf.model.file import load_signed
 
-    default = Limits()
-    return Limits(max_pixels or default.pixels, max_bytes or default.file_bytes, truncated)
+    models = []
+    for path, digest in zip(job.models, digests, strict=True):
+        model, found = load_signed(path)
+        if found != digest:
+            raise ModelError(f"{printable(path)}: a worker sees another model there")
+        models.append(model)
+    return models
+
+
+def _meant_from(job: Job, shards: list[Shard]) -> str:
+    """The folder that paths are meant from; none where all of them hold in any folder."""
+    paths = list(map(str, job.models))
+    for arguments, output in shards:
+        paths += [*arguments, *([] if output is None else [str(output)])]
+    anywhere = all(is_remote(path) or Path(path).is_absolute() for path in paths)
+    return "" if anywhere else str(Path.cwd())
+
+
+_folder = Lock()
+
+
+@contextmanager
+def _working_in(folder: str) -> Iterator[None]:
+    """The folder that relative paths are meant from: a process has one, and so has its turn."""
+    if not folder:
+        yield
+        return
+    with _folder:
+        before = Path.cwd()
+        try:
+            os.chdir(folder)
+        except OSError as error:
+            raise InputError(f"{printable(folder)}: a worker sees no such folder") from error
+        try:
+            yield
+        finally:
+            os.chdir(before)

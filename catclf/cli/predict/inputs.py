@@ -1,7 +1,8 @@
 """Inputs of a command: files, folders, and lists of names, one after the other.
 
 Names are bytes to the system; here they are text that keeps every byte (``os.fsdecode``). A list
-is read as it arrives, and no more of it is held than one name and one block.
+is read as it arrives, and no more of it is held than one name and one block. Images in a store are
+copied one by one and shown under their URLs; a copy ends with the last of its images.
 """
 
 from __future__ import annotations
@@ -10,19 +11,26 @@ import codecs
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
 
 from catclf.errors import ImageError, InputError
 from catclf.images.archive import is_archive, members
+from catclf.images.formats import ENDINGS, HEIF_ENDINGS, NOT_SNIFFED, sniffed
+from catclf.images.member import TAR, Member
 from catclf.images.preprocess import Limits
-from catclf.images.walk import LeftOut, Walk
-from catclf.storage.location import is_remote
+from catclf.images.walk import LeftOut, Walk, is_hidden
+from catclf.storage.local import kind_of_bytes
+from catclf.storage.location import Copy, Stored, is_remote
 from catclf.storage.parquet import is_parquet
-from catclf.text import printable, reason
+from catclf.text import printable, reason, without_query
 
 _LIST_IN_STORE = "lists are read from disk alone: copy it here, or pipe it to -"
 _NAME_IN_STORE = "names in lists are read from disk alone: give it as an argument"
 NAME_LIMIT = 65536  # bytes; the system takes 4096
 _BLOCK = 65536
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 Input = str | tuple[str, ImageError]
 _NAMELESS: Input = "", ImageError("missing", "its name is empty: is a variable not set?")
@@ -52,100 +60,21 @@ def read_inputs(
         _require_readable(lists[0])
     if lists.count("-") > 1:
         raise InputError("- is given twice: standard input can be read once")
-    others = any(map(is_remote, arguments)) or len(arguments) >= 1000
-    if not others and not lists and not any(map(_holds_others, arguments)):
+    if len(arguments) < 1000 and not any(map(_holds_others, arguments)):
         return [_plain(argument) if argument else _NAMELESS for argument in arguments]
-    walk = _FolderWalk(LeftOut() if left_out is None else left_out, recursive, limit)
-    return _expanded(arguments, b"\0" if null else b"\n", walk)
-
-
-def _holds_others(argument: str) -> bool:
-    return is_archive(argument) or is_parquet(argument) or os.path.isdir(argument)
-
-
-def split_names(blocks: Iterable[bytes], separator: bytes) -> Iterator[Input]:
-    """The names in a list that arrives in blocks, without empty ones."""
-    rest, skipping = b"", False
-    for block in blocks:
-        *names, rest = (rest + block).split(separator)
-        for name in names:
-            if name and not skipping:
-                yield _name(name)
-            skipping = False
-        if len(rest) > NAME_LIMIT:
-            if not skipping:
-                yield _name(rest)
-            rest, skipping = b"", True
-    if rest and not skipping:
-        yield _name(rest)
-
-
-def plain_text(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """The bytes of a list without the mark that Windows puts first; UTF-16 as UTF-8.
-
-    Waits for more than the first bytes only while they may be the beginning of a mark.
-    """
-    start = b""
-    for block in blocks:
-        start += block
-        if not any(mark.startswith(start) for mark in (codecs.BOM_UTF8, *_UTF16)):
-            break
-        if start in (codecs.BOM_UTF8, *_UTF16):
-            break
-    if not start.startswith(_UTF16):
-        yield start.removeprefix(codecs.BOM_UTF8)
-        yield from blocks
-        return
-    decoder = codecs.getincrementaldecoder("utf-16")("replace")
-    yield decoder.decode(start).encode("utf-8", "surrogatepass")
-    for block in blocks:
-        yield decoder.decode(block).encode("utf-8", "surrogatepass")
-    yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
-
-
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-
-
-def _name(raw: bytes) -> Input:
-    if len(raw) <= NAME_LIMIT:
-        return os.fsdecode(raw)
-    message = "a name of more than 65536 bytes: is this a list of names, one a line?"
-    return os.fsdecode(raw[:100]) + "...", ImageError("missing", message)
-
-
-def _expanded(arguments: Sequence[str], separator: bytes, walk: _FolderWalk) -> Iterator[Input]:
-    for argument in arguments:
-        if not argument:
-            yield _NAMELESS
-            continue
-        if not _is_list(argument):
-            yield from walk.inputs_of_argument(_plain(argument))
-            continue
-        try:
-            blocks = _blocks(argument)
-            if separator == b"\n":
-                blocks = plain_text(blocks)
-            for name in split_names(blocks, separator):
-                if not isinstance(name, str):
-                    yield name
-                elif path := name if separator == b"\0" else _without_return(name):
-                    yield from walk.inputs(path)
-        except OSError as error:
-            yield argument, ImageError("unreadable", f"cannot be read: {reason(error)}")
-
-
-def _without_return(line: str) -> str:
-    """A line of a list that may have been made on Windows, where lines end with CR and LF.
-
-    A name may end with CR, too, so it stays where such a file is there.
-    """
-    if line.endswith("\r") and not os.path.lexists(line):
-        return line[:-1]
-    return line
+    return _Inputs(LeftOut() if left_out is None else left_out, recursive, limit, null).of(
+        arguments
+    )
 
 
 def _is_list(argument: str) -> bool:
     return argument == "-" or (argument.startswith("@") and not argument.startswith("@@"))
+
+
+def _holds_others(argument: str) -> bool:
+    if _is_list(argument) or is_remote(argument):
+        return True
+    return is_archive(argument) or is_parquet(argument) or os.path.isdir(argument)
 
 
 def _plain(argument: str) -> str:
@@ -171,6 +100,141 @@ def _require_readable(argument: str) -> None:
         raise InputError(f"{shown}: may not be read: check its permissions")
 
 
+@dataclass
+class _Inputs:
+    """Files as they are, and folders, archives, Parquet files and lists as their images."""
+
+    left_out: LeftOut
+    recursive: bool
+    limit: int
+    null: bool
+
+    def of(self, arguments: Sequence[str]) -> Iterator[Input]:
+        """The inputs of all arguments."""
+        for argument in arguments:
+            if not argument:
+                yield _NAMELESS
+            elif _is_list(argument):
+                yield from self._of_list(argument)
+            elif is_remote(argument):
+                yield from self._of_url(without_query(argument), argument)
+            else:
+                yield from self._of_path(_plain(argument))
+
+    def _of_list(self, argument: str) -> Iterator[Input]:
+        separator = b"\0" if self.null else b"\n"
+        try:
+            blocks = _names_alone(_blocks(argument))
+            for name in split_names(blocks if self.null else plain_text(blocks), separator):
+                if not isinstance(name, str):
+                    yield name
+                elif path := name if self.null else _without_return(name):
+                    yield from self._of_path(path)
+        except OSError as error:
+            yield argument, ImageError("unreadable", f"cannot be read: {reason(error)}")
+        except ImageError as error:
+            yield argument, error
+
+    def _of_path(self, path: str) -> Iterator[Input]:
+        """An image's path, or the images of a folder or an archive in order."""
+        if is_remote(path):  # names in lists lead to no store, whoever wrote them
+            yield path, ImageError("unreadable", _NAME_IN_STORE)
+        elif os.path.isdir(path):
+            images = Walk(self.left_out, name_heif=True).images(path, self.recursive)
+            yield from _all_of(path, images, self._empty_folder)
+        else:
+            yield from self._of_file(path, path, path)
+
+    @property
+    def _empty_folder(self) -> str:
+        return "the folder holds no images" + ("" if self.recursive else " (-r descends)")
+
+    def _of_file(self, path: str, image: str, shown: str) -> Iterator[Input]:
+        """``image``, or what the file at ``path`` holds if it is one that holds images."""
+        if is_archive(path):
+            yield from _all_of(shown, members(path, self.left_out), "the archive holds no images")
+        elif is_parquet(path):
+            from catclf.images.parquet import images
+
+            yield from _all_of(shown, images(path, self.limit), "the file holds no images")
+        else:
+            yield image
+
+    def _of_url(self, shown: str, url: str) -> Iterator[Input]:
+        """What is at a URL. Raises SettingsError where the library for its scheme is missing."""
+        try:
+            below = Stored(url).files_below(self.recursive)
+        except OSError as error:
+            yield shown, _unreadable(error)
+            return
+        if below is None:
+            yield from self._of_copy(shown, url)
+            return
+        images = (
+            image
+            for each in below
+            if self._is_listed(url, each)
+            for image in self._of_copy(each, each)
+        )
+        yield from _all_of(shown, images, self._empty_folder)
+
+    def _is_listed(self, folder: str, url: str) -> bool:
+        """Whether a file of a folder in a store is an image, as on disk; others are counted."""
+        names = url[len(folder.rstrip("/")) :].split("/")
+        if any(map(is_hidden, filter(None, names))):
+            return False
+        ending = Path(url).suffix.lower()
+        if ending in ENDINGS | HEIF_ENDINGS or (ending not in NOT_SNIFFED and _is_image(url)):
+            return True
+        self.left_out.add(url)
+        return False
+
+    def _of_copy(self, shown: str, url: str) -> Iterator[Input]:
+        try:
+            copy = Copy.of(url)
+            size = Path(copy).stat().st_size
+        except OSError as error:
+            yield shown, _unreadable(error)
+            return
+        image = Member.shown(shown, copy, (0, size, size, 0, TAR))
+        for each in self._of_file(copy, image, copy):  # a copy has the ending of its original
+            if each is image:
+                yield each
+            elif isinstance(each, tuple):
+                yield shown + each[0][len(copy) :], each[1]
+            else:
+                assert isinstance(each, Member), "files hold members"
+                yield each.called(shown + each[len(copy) :])
+
+
+def _is_image(url: str) -> bool:
+    """Whether a file in a store begins as an image does."""
+    try:
+        with Stored(url).stream() as file:
+            return sniffed(BytesIO(file.read(64)))
+    except OSError:
+        return False
+
+
+def _all_of(path: str, images: Iterable[Input], why: str) -> Iterator[Input]:
+    """The images, or the failure of ``path`` that there are none."""
+    empty = True
+    for image in images:
+        empty = False
+        yield image
+    if empty:
+        yield path, ImageError("no-images", why)
+
+
+def _unreadable(error: OSError) -> ImageError:
+    if isinstance(error, FileNotFoundError):
+        return ImageError("missing", "there is no such file")
+    return ImageError("unreadable", f"cannot be read: {reason(error)}")
+
+
+# Lists of names
+
+
 def _blocks(argument: str) -> Iterator[bytes]:
     """A list's bytes as they arrive. Past Python's buffer: a thread that waits there locks it."""
     if argument == "-":
@@ -189,61 +253,69 @@ def _blocks(argument: str) -> Iterator[bytes]:
         os.close(descriptor)
 
 
-class _FolderWalk:
-    """Files as they are, and folders, archives and Parquet files as their images."""
-
-    def __init__(self, left_out: LeftOut, recursive: bool, limit: int) -> None:
-        self._left_out, self._recursive, self._limit = left_out, recursive, limit
-
-    def inputs_of_argument(self, argument: str) -> Iterator[Input]:
-        """The same of what was typed: names in lists lead to no store, whoever wrote them."""
-        if is_remote(argument):
-            from catclf.cli.predict.remote import images_of
-
-            yield from images_of(argument, self._left_out, self._recursive, self._limit)
-        else:
-            yield from self.inputs(argument)
-
-    def inputs(self, path: str) -> Iterator[Input]:
-        """An image's path, or the images of a folder or an archive in order."""
-        if is_remote(path):
-            yield path, ImageError("unreadable", _NAME_IN_STORE)
-            return
-        if os.path.isdir(path):
-            images = Walk(self._left_out, name_heif=True).images(path, self._recursive)
-            yield from all_of(path, images, none_in_folder(self._recursive))
-            return
-        held = held_by(path, self._left_out, self._limit)
-        if held is None:
-            yield path
-        else:
-            yield from all_of(path, *held)
+def _names_alone(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The blocks of a list. Raises ImageError for an image or another file in its place."""
+    start = next(blocks, b"")
+    kind = "an image" if sniffed(BytesIO(start)) else kind_of_bytes(start)
+    if kind:
+        why = f"is no list of names: it is {kind}; give the file's name as an argument"
+        raise ImageError("not-a-list", why)
+    yield start
+    yield from blocks
 
 
-def held_by(path: str, left_out: LeftOut, limit: int) -> tuple[Iterable[Input], str] | None:
-    """The images in an archive or a Parquet file, and what to say where there are none.
+def plain_text(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The bytes of a list without the mark that Windows puts first; UTF-16 as UTF-8.
 
-    None for any other file.
+    Waits for more than the first bytes only while they may be the beginning of a mark.
     """
-    if is_archive(path):
-        return members(path, left_out), "the archive holds no images"
-    if is_parquet(path):
-        from catclf.images.parquet import images
+    start = b""
+    for block in blocks:
+        start += block
+        if not any(mark.startswith(start) for mark in (codecs.BOM_UTF8, *_UTF16)):
+            break
+        if start in (codecs.BOM_UTF8, *_UTF16):
+            break
+    if not start.startswith(_UTF16):
+        yield start.removeprefix(codecs.BOM_UTF8)
+        yield from blocks
+        return
+    decoder = codecs.getincrementaldecoder("utf-16")("replace")
+    yield decoder.decode(start).encode("utf-8", "surrogatepass")
+    for block in blocks:
+        yield decoder.decode(block).encode("utf-8", "surrogatepass")
+    yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
 
-        return images(path, limit), "the file holds no images"
-    return None
+
+def split_names(blocks: Iterable[bytes], separator: bytes) -> Iterator[Input]:
+    """The names in a list that arrives in blocks, without empty ones."""
+    rest, skipping = b"", False
+    for block in blocks:
+        *names, rest = (rest + block).split(separator)
+        for name in names:
+            if name and not skipping:
+                yield _name(name)
+            skipping = False
+        if len(rest) > NAME_LIMIT:
+            if not skipping:
+                yield _name(rest)
+            rest, skipping = b"", True
+    if rest and not skipping:
+        yield _name(rest)
 
 
-def none_in_folder(recursive: bool) -> str:
-    """What to say of a folder without images."""
-    return "the folder holds no images" + ("" if recursive else " (-r descends)")
+def _name(raw: bytes) -> Input:
+    if len(raw) <= NAME_LIMIT:
+        return os.fsdecode(raw)
+    message = "a name of more than 65536 bytes: is this a list of names, one a line?"
+    return os.fsdecode(raw[:100]) + "...", ImageError("missing", message)
 
 
-def all_of(path: str, images: Iterable[Input], why: str) -> Iterator[Input]:
-    """The images, or the failure of ``path`` that there are none."""
-    empty = True
-    for image in images:
-        empty = False
-        yield image
-    if empty:
-        yield path, ImageError("no-images", why)
+def _without_return(line: str) -> str:
+    """A line of a list that may have been made on Windows, where lines end with CR and LF.
+
+    A name may end with CR, too, so it stays where such a file is there.
+    """
+    if line.endswith("\r") and not os.path.lexists(line):
+        return line[:-1]
+    return line

@@ -1,55 +1,290 @@
-"""The outputs of ``catclf predict``: each is whole or not there, and its failures are counted.
+"""The records of ``catclf predict``, and the files that they are written to.
 
-In a folder an output whose argument could not be read, or not to its end, has a mark beside it: the
-next run makes it again.
+A ``Form`` says how records are written: as a table, tsv, csv, jsonl, Parquet, or bare paths. Each
+output is whole or not there, and its failures are counted. In a folder the name of an output is a
+function of its argument, and one that is complete is never made again, so that a run that was
+stopped at any moment, or one part of many, goes on where it was. An output whose argument could not
+be read, or not to its end, has a mark beside it: the next run makes it again.
 """
 
 from __future__ import annotations
 
+import csv
+import io
+import os
+import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from catclf.cli.stdout import Write, results, warn
-from catclf.errors import OutputError, SettingsError
-from catclf.storage.location import locate, same
-from catclf.text import printable, url_of
+from catclf.cli.json_text import json_line, unicode_fields
+from catclf.cli.stdout import Write, as_options, results, warn
+from catclf.errors import InputError, OutputError, SettingsError
+from catclf.storage.location import expanded, is_pattern, is_remote, locate, same
+from catclf.text import counted, printable, reason, url_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from catclf.cli.predict.records import Line
+    from catclf.model import Model
     from catclf.model.predict import Prediction
 
+FORMATS = ("table", "tsv", "csv", "jsonl", "parquet")
 FAILED = ".failed"  # after the name of an output
+UNSURE = (0.2, 0.8)  # probabilities between which an image is unsure, where the threshold is 0.5
+Line = Callable[["Prediction"], bytes]
 Shard = tuple[list[str], Path | None]  # arguments, and the file of their records or None for stdout
+_PART = re.compile(r"([1-9]\d{0,8})/([1-9]\d{0,8})")
+# Endings of a file that say how it is written, and those that say what no records are.
+_ENDINGS = {f".{format}": format for format in FORMATS[1:]} | {".ndjson": "jsonl"}
+_OTHERS = {
+    ".json": "name it .jsonl, of which each line is JSON",
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "name it .csv, which such programs open"),
+    **dict.fromkeys((".gz", ".bz2", ".xz", ".zst", ".zip"), "records are not compressed"),
+    **dict.fromkeys((".npz", ".h5", ".onnx", ".html", ".png"), "name it .csv, .jsonl or .parquet"),
+}
 
 
-def failed_mark(output: Path) -> Path:
-    """The file that marks an output as one to be made again; it holds the failures."""
-    return output.with_name(output.name + FAILED)
+def format_of(output: Path | None, format: str | None) -> str | None:
+    """The format that the ending of a file says. Raises SettingsError where it says another."""
+    if output is None:
+        return format
+    ending = locate(output).suffix
+    if ending in _OTHERS:
+        raise SettingsError(f"{printable(output)}: is not written: {_OTHERS[ending]}")
+    said = _ENDINGS.get(ending)
+    if said and format and said != format:
+        raise SettingsError(f"{printable(output)}: its ending says {said}, and --format {format}")
+    return format or said
 
 
+# Forms of records
+
+
+class Form(NamedTuple):
+    """How records are written: what is before them, the bytes of each, and what is after them."""
+
+    head: bytes
+    line: Line
+    tail: Callable[[], bytes] = bytes
+
+
+NOTHING = Form(b"", lambda record: b"")
+
+
+def form_of(
+    format: str,
+    models: Sequence[tuple[str, Model]],
+    *,
+    colour: bool = False,
+    encoding: str = "utf-8",
+) -> Form:
+    """The form of a format for models and their names.
+
+    Probabilities have as many digits as it takes to read the same float64 back, so that any
+    decision can be reproduced from the output. Paths are written as the bytes that they are; only
+    the table shows them as text of this ``encoding``. Raises SettingsError where Parquet needs
+    pyarrow.
+    """
+    if format == "table":
+        return _table(models[0][1].classes, colour, encoding)
+    if format == "tsv":
+        return Form(b"", _tsv_line)
+    columns = _columns(models)
+    fingerprint = models[0][1].fingerprint if format != "csv" and len(models) == 1 else ""
+
+    def fields(record: Prediction) -> dict[str, Any]:
+        return _fields(record, fingerprint, columns)
+
+    if format == "csv":
+        return _csv(fields, [name for name in columns if name not in ("z", "model", "message")])
+    if format == "jsonl":
+        return Form(b"", lambda record: json_line(fields(record)).encode("ascii"))
+    from catclf.storage.parquet import ParquetRows
+
+    prints = [model.fingerprint for _, model in models]
+    facts = {"model": " ".join(prints), "classes": list(models[0][1].classes)}
+    kinds = columns | {"path_base64": "text", "label_base64": "text"}
+    rows = ParquetRows(kinds, {"catclf": json_line(facts).strip()})
+
+    def row(record: Prediction) -> bytes:
+        made: dict[str, Any] = unicode_fields(fields(record))
+        return rows.add([made.get(name) for name in kinds])
+
+    return Form(b"", row, rows.end)
+
+
+def paths_form(label: str | None, end: bytes) -> Form:
+    """Bare paths, as their bytes, of images with this label; of all that are scored without."""
+
+    def line(record: Prediction) -> bytes:
+        if record.error is not None or (label is not None and record.label != label):
+            return b""
+        return os.fsencode(record.path) + end
+
+    return Form(b"", line)
+
+
+def unsure_of(model: Model, threshold: float | None, between: tuple[float, float]) -> Line:
+    """A function that says of a record, as "" or not, whether it is unsure.
+
+    The probabilities ``between`` are meant around the threshold 0.5; another one shifts them in log
+    odds, so that an image is as unsure as it is near the decision.
+    """
+    from catclf.maths import logit  # loads NumPy, while other processes get ready
+
+    boundary = model.boundary if threshold is None else logit(threshold)
+    low, high = (boundary + logit(each) for each in between)
+    return lambda record: b"unsure" if low < record.z < high else b""
+
+
+def _columns(models: Sequence[tuple[str, Model]]) -> dict[str, str]:
+    """The keys of records with what they hold; several models have a probability each."""
+    if len(models) == 1:
+        scored = {"label": "text", "probability": "number", "z": "number", "model": "text"}
+    else:
+        scored = {f"probability_{name}": "number" for name, _ in models}
+    return {"path": "text", **scored, "error": "text", "message": "text"}
+
+
+def _fields(record: Prediction, fingerprint: str, columns: dict[str, str]) -> dict[str, Any]:
+    fields: dict[str, Any] = {"path": str(record.path)}
+    if record.error is not None:
+        return fields | {"error": record.kind, "message": record.error}
+    if record.others:
+        names = [name for name in columns if name.startswith("probability_")]
+        return fields | dict(zip(names, (record.probability, *record.others), strict=True))
+    return fields | {
+        "label": record.label,
+        "probability": record.probability,
+        "z": record.z,
+        "model": fingerprint,
+    }
+
+
+def _table(classes: tuple[str, str], colour: bool, encoding: str) -> Form:
+    width = max(5, *(len(printable(name)) for name in classes))
+    column = max(8, len(printable(classes[1])) + 3)
+
+    def line(record: Prediction) -> bytes:
+        label = f"{printable(record.label) or '-':<{width}}"
+        percent = "-" if record.error is not None else f"{100 * record.probability:.2f} %"
+        if colour:
+            label = f"\x1b[{'1;32' if record.positive else '2'}m{label}\x1b[0m"
+        text = f"{label}  {percent:>8}{'':{column - 8}}   {printable(record.path)}\n"
+        return text.encode(encoding, "backslashreplace")
+
+    head = f"{'label':<{width}}  P({printable(classes[1])})   path\n"
+    return Form(head.encode(encoding, "backslashreplace"), line)
+
+
+def _tsv_line(record: Prediction) -> bytes:
+    """Three fields. The last two are empty where the image failed, so that no script that asks
+    for a class or a number finds one, and the lines still match the inputs one to one."""
+    probability = "" if record.error is not None else repr(record.probability)
+    return _bytes(f"{_escaped(record.path)}\t{_escaped(record.label)}\t{probability}\n")
+
+
+def _csv(fields: Callable[[Prediction], dict[str, Any]], columns: list[str]) -> Form:
+    """Lines quoted as RFC 4180 says, which end with a newline alone; errors are their messages."""
+    out = io.StringIO(newline="")
+    # The module quotes only the line ends that are in its own: so both, and CR is cut off again.
+    rows = csv.writer(out, lineterminator="\r\n")
+
+    def line(record: Prediction) -> bytes:
+        out.seek(0)
+        out.truncate()
+        made = fields(record) | {"error": record.error or ""}
+        texts = (made.get(name, "") for name in columns)
+        rows.writerow([repr(each) if isinstance(each, float) else each for each in texts])
+        return _bytes(out.getvalue()[:-2] + "\n")
+
+    rows.writerow(columns)
+    return Form(_bytes(out.getvalue()[:-2] + "\n"), line)
+
+
+def _bytes(line: str) -> bytes:
+    """Text with its paths as the bytes that they are."""
+    try:
+        return line.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a pair of surrogates, which no path can hold
+        return line.encode("utf-8", "backslashreplace")
+
+
+def _escaped(text: str) -> str:
+    """Backslash, tab and line ends as two characters, so that a record stays one line of fields."""
+    for raw, escape in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
+        text = text.replace(raw, escape)
+    return text
+
+
+def explained(failed: Prediction) -> str:
+    """The error, and for data sets and lists the way to read them."""
+    text = as_options(str(failed.error))
+    if failed.kind == "not-a-picture":
+        ending = os.path.splitext(failed.path)[1].lower()  # noqa: PTH122
+        if ending in (".h5", ".hdf5", ".npz", ".csv", ".tsv"):
+            return f"{text.partition(': it is ')[0]}: catclf evaluate takes data sets"
+        if ending in (".txt", ".lst", ".list"):
+            return f"{text}: @{printable(failed.path)} reads a list of names"
+    return text
+
+
+# Outputs
+
+
+@dataclass
+class Tally:
+    """The records written so far, counted for the exit code and the last line."""
+
+    done: int = 0
+    failed: int = 0
+    positive: int = 0
+    unsure: int = 0
+    incomplete: int = 0  # arguments that could not be read, or not to their end
+
+    def add(self, others: Tally) -> None:
+        """Count the records of others, too."""
+        for name, count in vars(others).items():
+            setattr(self, name, getattr(self, name) + count)
+
+    @property
+    def negative(self) -> int:
+        return self.done - self.failed - self.positive
+
+    def line(self, classes: tuple[str, str], between: tuple[float, float]) -> str:
+        """What became of all images, in one line."""
+        low, high = (f"{100 * each:.3g}" for each in between)
+        return (
+            f"{counted(self.done, 'image')}: {self.positive} {printable(classes[1])}, "
+            f"{self.negative} {printable(classes[0])}, {self.unsure} between {low} and {high} %, "
+            f"{self.failed} failed"
+        )
+
+
+@dataclass
 class Outputs:
-    """The outputs of shards, one after the other; each file appears when its shard is done."""
+    """The outputs of shards, one after the other; each file appears when its shard is done.
 
-    def __init__(
-        self,
-        shards: list[Shard],
-        model: Path,
-        tally: Tally,
-        pause: AbstractContextManager[None],
-        kept: bool,
-        marked: bool,
-    ) -> None:
-        self._shards, self._model, self._tally, self._pause = deque(shards), model, tally, pause
-        self._kept, self._marked = kept, marked
-        self._head = b""
-        self._line: Line = nothing
-        self._tail: Callable[[], bytes] = bytes
-        self._stack = ExitStack()
+    ``say`` names failures, ``model`` is no output's place, ``kept`` is that of ``files.replacing``,
+    and with ``marked`` incomplete outputs get their mark.
+    """
+
+    shards: deque[Shard]
+    model: Path
+    tally: Tally
+    pause: AbstractContextManager[None]
+    say: Callable[[str], object] = warn
+    kept: bool = True
+    marked: bool = False
+    form: Form = NOTHING
+    unsure: Line = NOTHING.line
+    only_unsure: bool = False
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _unread: list[str] = field(default_factory=list)  # failures of arguments, of this output
 
     def __enter__(self) -> Outputs:
         self._open()
@@ -58,114 +293,159 @@ class Outputs:
     def __exit__(self, *failure: Any) -> bool | None:
         return self._stack.__exit__(*failure)
 
-    def begin(self, head: bytes, line: Line, tail: Callable[[], bytes]) -> None:
-        """Say how records are written: what is before them, each, and what is after them."""
-        self._head, self._line, self._tail = head, line, tail
-        self._write(head)
+    def begin(self, form: Form) -> None:
+        """Say how records are written."""
+        self.form = form
+        self._write(form.head)
 
     def write(self, records: list[Prediction], ends: deque[int]) -> None:
         """Write records; ``ends`` are the numbers of records up to the ends of shards."""
         while records:
-            while ends and ends[0] == self._tally.done:
+            while ends and ends[0] == self.tally.done:
                 ends.popleft()
                 self.end()
-            stop = ends[0] - self._tally.done if ends else len(records)
-            self._tally.show(records[:stop], self._write, self._line)
+            stop = ends[0] - self.tally.done if ends else len(records)
+            self._write(b"".join(map(self._line, records[:stop])))
+            self.tally.done += len(records[:stop])
             records = records[stop:]
+
+    def _line(self, record: Prediction) -> bytes:
+        """A record's bytes; it is counted, and its failure is named."""
+        if self._replaces:
+            self._require_kept(record)
+        if record.error is not None:
+            self.tally.failed += 1
+            said = f"{printable(record.path, 200)}: {record.error}"
+            self.say(said)
+            if record.path in self._arguments:
+                self.tally.incomplete += not self._unread
+                self._unread.append(said)
+        else:
+            self.tally.positive += record.positive
+            unsure = bool(self.unsure(record))
+            self.tally.unsure += unsure
+            return b"" if self.only_unsure and not unsure else self.form.line(record)
+        return b"" if self.only_unsure else self.form.line(record)
 
     def end(self) -> None:
         """Finish the output of a shard, and open the next one's."""
-        self._write(self._tail())
-        with self._pause:
+        self._write(self.form.tail())
+        with self.pause:
             pass  # the last moment at which a signal leaves the old output
-        output = self._shards[0][1]
-        if self._marked and output is not None and self._tally.unread:
-            with results(failed_mark(output), (), kept=False) as write:  # before it is there
-                write("".join(f"{line}\n" for line in self._tally.unread).encode())
+        output = self.shards[0][1]
+        marked = output is not None and self.marked
+        if output is not None and marked and self._unread:
+            with results(_failed_mark(output), (), kept=False) as write:  # before it is there
+                write("".join(f"{line}\n" for line in self._unread).encode())
         self._stack.close()
-        if self._marked and output is not None and not self._tally.unread:
+        if output is not None and marked and not self._unread:
             with suppress(OSError):  # who may write need not be allowed to remove
-                locate(failed_mark(output)).remove()
-        self._shards.popleft()
-        if self._shards:
+                locate(_failed_mark(output)).remove()
+        self.shards.popleft()
+        if self.shards:
             self._open()
-            self._write(self._head)
+            self._write(self.form.head)
 
     def finish(self) -> None:
         """Finish the last output, and those of shards after it, which hold no inputs."""
-        while self._shards:
+        while self.shards:
             self.end()
 
     def _open(self) -> None:
-        paths, output = self._shards[0]
-        self._tally.begin(output, paths)
-        taken = [self._model, *_files(paths)]
-        self._write: Write = self._stack.enter_context(results(output, taken, kept=self._kept))
-
-
-class Tally:
-    """The records written so far, counted for the exit code; ``say`` names failures."""
-
-    def __init__(self, say: Callable[[str], object] = warn) -> None:
-        self._say = say
-        self._output: Path | None = None
+        paths, output = self.shards[0]
+        self._unread, self._arguments = [], {url_of(each) for each in paths}
         self._replaces = False
-        self._arguments: set[str] = set()
-        self.unread: list[str] = []  # failures of arguments themselves, of the last output
-        self.done = self.failed = self.negative = self.incomplete = 0
-
-    def begin(self, output: Path | None, arguments: list[str]) -> None:
-        """Note the output that the next records are for, and what it is made of."""
-        self._output, self._replaces = output, False
-        self._arguments, self.unread = {url_of(each) for each in arguments}, []
         with suppress(OSError):
             self._replaces = output is not None and locate(output).exists()
-
-    def show(self, batch: list[Prediction], write: Write, line: Line) -> None:
-        """Write a batch's lines, and name its failures on stderr."""
-        for record in batch:
-            self._require_kept(record)
-            if record.error is not None:
-                self.failed += 1
-                said = f"{printable(record.path)}: {record.error}"
-                self._say(said)
-                if record.path in self._arguments:
-                    self.incomplete += not self.unread
-                    self.unread.append(said)
-            elif not record.positive:
-                self.negative += 1
-        write(b"".join(map(line, batch)))
-        self.done += len(batch)
-
-    def add(self, others: Tally) -> None:
-        """Count the records of others, too."""
-        self.done += others.done
-        self.failed += others.failed
-        self.negative += others.negative
-        self.incomplete += others.incomplete
-
-    def __getstate__(self) -> dict[str, int]:
-        """The numbers alone: a worker sends no more of it."""
-        names = "done", "failed", "negative", "incomplete"
-        return {name: getattr(self, name) for name in names}
+        files = (Path(path.removeprefix("@")) for path in paths if path not in ("-", "@", ""))
+        taken = [self.model, *files]
+        self._write: Write = self._stack.enter_context(results(output, taken, kept=self.kept))
 
     def _require_kept(self, record: Prediction) -> None:
         """Raise OutputError if the output is this image, found only in a folder or a list."""
-        if self._output is None or not self._replaces:
-            return
+        output = self.shards[0][1]
+        assert output is not None
         with suppress(OSError, ValueError, SettingsError):  # a name that no file can have
-            if same(Path(record.path), self._output):
+            if same(Path(record.path), output):
                 raise OutputError(
-                    f"{printable(self._output)}: is an image to be scored, and saving would "
-                    "replace it: give another output name"
+                    f"{printable(output)}: is an image to be scored, and saving would replace it: "
+                    "give another output name"
                 )
 
 
-def nothing(record: Prediction) -> bytes:
-    """The line of a record where none is written."""
-    return b""
+def _failed_mark(output: Path) -> Path:
+    """The file that marks an output as one to be made again; it holds the failures."""
+    return output.with_name(output.name + FAILED)
 
 
-def _files(paths: list[str]) -> Iterator[Path]:
-    """The files named by the arguments, which no output may replace."""
-    return (Path(path.removeprefix("@")) for path in paths if path not in ("-", "@", ""))
+# Outputs in a folder
+
+
+def named(arguments: Sequence[str]) -> list[str]:
+    """The arguments with patterns as the names that they stand for. Raises InputError."""
+    try:
+        return expanded(arguments)
+    except OSError as error:
+        raise InputError(
+            f"{printable(error.filename)}: cannot be listed: {reason(error)}"
+        ) from error
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """K and N of "K/N". Raises SettingsError unless 1 <= K <= N."""
+    match = _PART.fullmatch(text)
+    if match is None or int(match[1]) > int(match[2]):
+        raise SettingsError(f"--part {printable(text)}: give K/N with 1 <= K <= N, such as 3/10")
+    return int(match[1]), int(match[2])
+
+
+def pending(
+    arguments: Sequence[str], folder: Path, ending: str, part: str | None, quiet: bool = True
+) -> list[Shard]:
+    """Each argument of a part whose output is not complete, with the name of its output.
+
+    A line on stderr counts the others, unless ``quiet``. Raises SettingsError for arguments that
+    would have the same output, InputError for patterns without files, and OutputError where the
+    folder cannot be made.
+    """
+    for argument in arguments:
+        if is_pattern(argument):
+            raise InputError(f"{printable(argument)}: there is no file of such a name")
+    k, n = part_of(part) if part is not None else (1, 1)
+    outputs: dict[str, str] = {}
+    for argument in arguments:
+        name = locate(argument.removeprefix("@")).name
+        if argument in ("", "-", "@") or not name:
+            raise SettingsError(
+                f"{printable(argument)!r} has no name for an output in --output-dir: give files, "
+                "folders or archives"
+            )
+        name += ending
+        if name in outputs:
+            raise SettingsError(
+                f"{printable(outputs[name])} and {printable(argument)} would both be written to "
+                f"{printable(folder / name)}: give them in two runs, to two folders"
+            )
+        outputs[name] = argument
+    taken = list(outputs.items())[k - 1 :: n]
+    there = _complete(folder)
+    kept = sum(name in there for name, _ in taken)
+    if kept and not quiet:
+        warn(
+            f"{printable(folder)}: {counted(kept, 'output')} of {len(taken)} are there and stay: "
+            "remove those that are to be made again"
+        )
+    return [([each], folder / name) for name, each in taken if name not in there]
+
+
+def _complete(folder: Path) -> set[str]:
+    """The names of complete outputs in a folder, which is made if it is on disk."""
+    try:
+        if not is_remote(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        there = set(locate(folder).names())
+    except OSError as error:
+        raise OutputError(
+            f"{printable(folder)}: is no folder and cannot be made one: {error.strerror}"
+        ) from error
+    return {name for name in there if name + FAILED not in there}
