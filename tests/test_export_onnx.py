@@ -111,7 +111,8 @@ def test_patches(size: int, flip: bool) -> None:
 def test_network(size: int, flip: bool) -> None:
     images = photographs(6, size)
     features = NetworkFeatures(size, random_weights(), flip)
-    require_equal(model_of(features, size, images), images, 1e-4)
+    # Random weights make more of each rounding than trained ones do.
+    require_equal(model_of(features, size, images), images, 1e-3)
 
 
 def test_the_file_says_what_the_model_is() -> None:

@@ -69,8 +69,8 @@ def test_compiled_code_is_what_python_makes_of_it(
     for name in ("_score", "_four_scores", "_add_eight", "_sigmoid"):
         monkeypatch.setattr(kernels, name, getattr(kernels, name).py_func)
     python(P, w, 0.1, Y, v, Z[2], dw[1])
-    assert Z[0].tobytes() == Z[1].tobytes()
-    np.testing.assert_allclose(Z[0], Z[2], rtol=0, atol=1e-5 * np.abs(Z).max())
+    for other in Z[1:]:  # rows by four, as some of these are, are added in another order
+        np.testing.assert_allclose(Z[0], other, rtol=0, atol=1e-5 * np.abs(Z).max())
     np.testing.assert_allclose(dw[0], dw[1], rtol=0, atol=1e-5 * np.abs(dw).max())
 
 
