@@ -71,28 +71,6 @@ def test_the_course_table_of_learning_rates(
     assert found == [train, test]
 
 
-def test_the_same_command_gives_the_same_bytes_for_any_number_of_threads(
-    run: Run, small_hdf5: Path, tmp_path: Path
-) -> None:
-    models = []
-    for threads in ("1", "2", "1"):
-        for method in ("gram", "stream"):
-            args = ("train", "--data", small_hdf5, "--size", "8", "--method", method, "-q")
-            assert run(*args, env={"OPENBLAS_NUM_THREADS": threads}).code == 0
-            models.append((method, (tmp_path / "model.npz").read_bytes()))
-    assert len(set(models)) == 2  # one for each method
-
-
-def test_course_models_are_equal_bytes_for_one_and_two_threads(
-    run: Run, course: tuple[Path, Path], tmp_path: Path
-) -> None:
-    models = set()
-    for threads in ("1", "2"):
-        assert run(*train_arguments(course), "-q", env={"OPENBLAS_NUM_THREADS": threads}).code == 0
-        models.add((tmp_path / "model.npz").read_bytes())
-    assert len(models) == 1
-
-
 def test_without_data_it_trains_on_the_bundled_set(run: Run, tmp_path: Path) -> None:
     result = run("train", "--iterations", "50")
     assert result.code == 0

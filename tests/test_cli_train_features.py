@@ -61,25 +61,6 @@ def test_every_command_takes_a_model_of_features(run: Run, data: Path, kind: str
     assert kind in (data.parent / "report.html").read_text()
 
 
-@pytest.mark.parametrize("kind", ["hog", "patches"])
-def test_workers_and_cache_change_no_byte(run: Run, data: Path, kind: str) -> None:
-    found = set()
-    for name, more in {
-        "one": ["--workers", "1"],
-        "two": ["--workers", "2"],
-        "made": ["--cache", "rows"],
-        "kept": ["--cache", "rows"],
-    }.items():
-        result = run("train", "--data", data, "--features", kind, "-q", "-o", name, *more)
-        assert (result.code, result.stdout, result.stderr) == (0, "", "")
-        found.add((data.parent / name).read_bytes())
-    assert len(found) == 1
-    if kind == "patches":  # its learning takes the longest, and is tested with other seeds alone
-        return
-    assert run("train", "--data", data, "--features", kind, "--seed", "1", "-q").code == 0
-    assert ((data.parent / "model.npz").read_bytes() in found) is False
-
-
 def test_options_lead_to_other_models(run: Run, data: Path) -> None:
     models = {}
     for name, more in {

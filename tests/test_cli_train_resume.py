@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import signal
 import subprocess
@@ -31,8 +30,6 @@ FROM_DISK = (
     "main()\n"
 )
 every_path = pytest.mark.parametrize("path", PATHS)
-
-KILLS = int(os.environ.get("CATCLF_KILLS", "4"))  # more for a longer look
 
 
 def start(folder: Path, *args: str | Path, from_disk: bool = False) -> subprocess.Popen[str]:
@@ -82,32 +79,6 @@ def test_a_stopped_run_is_saved_and_can_go_on(
     process.send_signal(number)
     process.communicate(timeout=180)
     assert catclf.load(tmp_path / "model.npz").training.steps >= stopped.steps
-
-
-@pytest.mark.parametrize("path", ["gram", "batches"])
-def test_a_run_killed_again_and_again_ends_in_the_same_bytes(
-    run: Run, tmp_path: Path, small_hdf5: Path, path: str
-) -> None:
-    steps = {"gram": 10_000, "batches": 4_000}[path] * max(1, KILLS // 4)  # not done too soon
-    args = (*PATHS[path], "--iterations", str(steps), "--quiet")
-    assert run("train", "--data", small_hdf5, *args, "-o", "whole.npz").code == 0
-    randomly, kills = random.Random(1), 0
-    checkpoint = tmp_path / "model.npz.checkpoint"
-    while True:
-        process = start(tmp_path, *args, "--checkpoint-every", "50", "--resume")
-        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        if kills < KILLS:
-            wait_for(checkpoint, before)
-            time.sleep(randomly.random() / 20)
-            process.kill()
-            kills += process.wait(timeout=180) == -signal.SIGKILL
-        _, stderr = process.communicate(timeout=180)
-        assert "damaged" not in stderr
-        if process.returncode == 0:
-            break
-    assert kills == KILLS
-    assert (tmp_path / "model.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
-    assert not checkpoint.exists()
 
 
 @pytest.mark.parametrize(("path", "fault"), [("stream", "emptied"), ("batches", "truncated")])
@@ -178,21 +149,6 @@ def test_divergence_is_named_on_every_path(run: Run, small_hdf5: Path, path: str
     result = run("train", "--data", small_hdf5, *PATHS[path], "--lr", "1e4", "--quiet")
     assert result.code == 2
     assert re.fullmatch(r"catclf: training diverged: .* try --learning-rate 1000\n", result.stderr)
-
-
-@pytest.mark.parametrize("path", [*PATHS, "lbfgs"])
-def test_the_model_has_the_same_bytes_for_any_workers(
-    run: Run, small_hdf5: Path, tmp_path: Path, path: str
-) -> None:
-    x, y = make_images(700)
-    write_hdf5(tmp_path / "data.h5", x=x, y=y, list_classes=CLASSES)
-    args = PATHS.get(path, ["--solver", "lbfgs", "--l2", "1"])
-    models = set()
-    for workers in ("1", "2", "3"):
-        options = ("--workers", workers, "--iterations", "40", "--quiet")
-        assert run("train", "--data", "data.h5", *args, *options).code == 0
-        models.add((tmp_path / "model.npz").read_bytes())
-    assert len(models) == 1
 
 
 def test_validation_says_what_was_kept(run: Run, tmp_path: Path) -> None:

@@ -226,12 +226,3 @@ def test_a_run_goes_on_where_its_scheduler_died(run: Run, folder: Path, tmp_path
     resumed = (tmp_path / "model.npz").read_bytes()
     assert run(*again, "-o", "whole.npz").code == 0
     assert (tmp_path / "whole.npz").read_bytes() == resumed
-
-
-def test_the_command_trains_by_workers_of_its_own(run: Run, folder: Path, tmp_path: Path) -> None:
-    args = ("train", "--data", folder, "--iterations", "4", "--method", "stream")
-    result = run(*args, "--cluster", "local:2", "-o", "cluster.npz")
-    assert result.code == 0, result.stderr
-    assert not re.search(r"distributed|dask|Warning", result.stderr)
-    assert run(*args, "-o", "one.npz").stdout.splitlines()[0] == result.stdout.splitlines()[0]
-    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "cluster.npz").read_bytes()

@@ -14,9 +14,7 @@ import catclf
 from catclf.datasets import ReadOptions, Split, open_dataset, open_source, stores_pixels
 from catclf.datasets.dataset import MANIFEST
 from catclf.datasets.packed import PackedRows, load
-from catclf.datasets.packing import write_folder
 from catclf.errors import DataError
-from catclf.training import Settings
 
 
 @pytest.fixture
@@ -85,29 +83,6 @@ def test_more_shards_than_may_be_open_are_read(
     assert np.array_equal(rows[0:300], make_images(300, 4)[0])
     assert np.array_equal(rows[100:140], make_images(300, 4)[0][100:140])
     assert len(rows._open) == 1
-
-
-def test_a_model_has_the_same_bytes_from_one_file_and_from_shards(
-    source: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "source.h5").mkdir()  # so that both sources have the same name
-    parts: tuple[Split, ...] = ("train", "test")
-    opened = {part: open_source(source, ReadOptions()).split(part) for part in parts}
-    write_folder(tmp_path / "a" / "source.h5", opened, shard_images=100)
-    for settings in (
-        Settings(method="stream", iterations=9),
-        Settings(batch_size=50, iterations=9),
-        Settings(solver="lbfgs", l2=1.0, method="stream", validation=0.2, iterations=9),
-    ):
-        models = set()
-        for path in (source, tmp_path / "a" / "source.h5"):
-            data = open_dataset(path, options=ReadOptions(stream=True))
-            test = open_dataset(path, "test")
-            model = catclf.train(data, settings, test=test, workers=2)
-            catclf.save(model, tmp_path / "model.npz")
-            models.add((tmp_path / "model.npz").read_bytes())
-        assert len(models) == 1
 
 
 def test_commands_read_a_folder_as_one_source(run: Run, packed: Path) -> None:

@@ -159,19 +159,6 @@ def test_a_subset_is_streamed_as_a_copy_of_it_would_be() -> None:
     assert len(found) == 1
 
 
-def test_trained_weights_do_not_depend_on_workers() -> None:
-    data = labelled(1500, size=4)
-    for settings in (
-        Settings(iterations=30, method="stream"),
-        Settings(iterations=30, method="gram", l2=1.0),
-        Settings(iterations=30, batch_size=400),
-        Settings(iterations=30, solver="lbfgs", l2=1.0, validation=0.2),
-    ):
-        fits = [solve(data, settings, workers=workers) for workers in (1, 2, 3)]
-        assert len({(fit.w.tobytes(), fit.b, fit.costs) for fit in fits}) == 1
-        assert fits[0].settings == fits[2].settings
-
-
 def test_the_choice_is_what_its_docstring_says(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose(209, 12288, 2000) == "gram"
     monkeypatch.setitem(sys.modules, "catclf.objective.numba_kernels", None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lazily import Labels, labelled, on_disk
+from lazily import Labels, labelled
 from sklearn.linear_model import LogisticRegression
 
 from catclf.errors import SettingsError
@@ -66,13 +66,6 @@ def test_equal_images_do_no_harm(method: str) -> None:
     least = cost_and_gradient(columns(data), data.Y, w, b, 1.0)[0]
     found = cost_and_gradient(columns(data), data.Y, fit.w, fit.b, 1.0)[0]
     assert found == pytest.approx(least, rel=1e-6)
-
-
-def test_images_on_disk_give_the_same_bits() -> None:
-    data = labelled(400)
-    settings = Settings(solver="lbfgs", l2=1.0, method="stream")
-    here, there = solve(data, settings), solve(on_disk(data), settings)
-    assert here.w.tobytes() == there.w.tobytes()
 
 
 @both_methods
@@ -197,10 +190,3 @@ def test_pairs_without_curvature_are_left_out(tmp_path: Path) -> None:
     fit = solve(data, settings, checkpoints=Checkpoints(path, resume=True))
     assert fit.reason == "converged"
     assert fit.costs[-1] == pytest.approx(solve(data, settings).costs[-1], rel=1e-6)
-
-
-def test_any_number_of_workers_gives_the_same_bits() -> None:
-    data = labelled(1500)
-    fits = [solve(data, settings_of("stream"), workers=workers) for workers in (1, 2, 3)]
-    assert same(fits[0], fits[1])
-    assert same(fits[0], fits[2])
