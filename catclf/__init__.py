@@ -12,8 +12,7 @@ The rooms, in the order in which data pass through them:
     datasets    every source to one ``Dataset``: labelled images
     samples, splits   images and labels as all rooms see them; random divisions
     features    images to rows of numbers
-    objective   cost and gradient over data, in every form
-    training    what is selected, solvers, from a data set to a model
+    training    what is selected, the objective, its solvers: from a data set to a model
     cluster     the same sums, made by workers on several machines
     model       weights with what they mean, and their file
     evaluation  how good a model is, or many settings by cross-validation
@@ -26,21 +25,22 @@ The rooms, in the order in which data pass through them:
 ``docs`` holds the pages that ``catclf help`` shows.
 
 Below them: ``maths`` holds the formulas, ``storage`` files, ``terminal`` what is drawn on stderr,
-and ``parallel``, ``machine``, ``settings``, ``text``, ``errors`` and ``version`` the ground.
+and ``machine``, ``settings``, ``text``, ``errors`` and ``version`` the ground.
 Imports point downwards, from the command line to the ground, and never back or to the side:
 
     cli
     export
     report sklearn
     evaluation explain
-    training cluster
-    objective datasets model
+    cluster
+    training
+    datasets model
     features
     images
     splits terminal
     samples
     maths storage
-    parallel machine settings
+    machine settings
     text
     errors version
 

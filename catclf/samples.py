@@ -121,6 +121,7 @@ class Subset:
         from hashlib import sha256  # takes 4 ms to load, and predict does without
 
         self.images: Images = IndexedImages(data.images, rows)
+        self.rows = rows
         self.Y: Floats = data.Y[:, rows]
         whole = getattr(data, "fingerprint", "")
         self.fingerprint = sha256(whole.encode() + rows.astype("<i8").tobytes()).hexdigest()

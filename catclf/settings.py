@@ -21,10 +21,9 @@ from catclf.text import has_scheme, printable
 AUTO = "auto"
 FEATURES = ("pixels", "hog", "patches", "network")
 METHODS = ("auto", "gram", "stream", "fused")
-SOLVERS = ("gd", "lbfgs", "newton")
+SOLVERS = ("gd", "lbfgs")
 SCHEDULES = ("constant", "linear", "cosine")
 CLASS_WEIGHTS = ("none", "balanced")
-NEWTON_STEPS = 50  # at most; about ten are needed
 PIXEL_RATE = 0.005  # the course's
 # Rows of other features have length 1 on average, so that the cost curves by at most 1/4 along w
 # and along b, and descent converges for rates below 4; with weighted classes below 2 at worst.
@@ -78,7 +77,7 @@ class Settings:
     )
     solver: str | None = setting(
         None,
-        "gd (gradient descent), lbfgs, or newton.",
+        "gd (gradient descent), or lbfgs, to the optimum.",
         choices=SOLVERS,
         shown="what suits",
     )
@@ -145,12 +144,6 @@ class Settings:
             )
 
     def _require_solver_suits(self) -> None:
-        if self.solver == "newton" and self.method in ("stream", "fused"):
-            raise SettingsError(
-                "`solver=newton` works on the Gram matrix: use `method=gram` or auto"
-            )
-        if self.solver == "newton" and self.fixed_l2 == 0:
-            raise SettingsError("`solver=newton` needs a penalty: give `l2=1`, or `l2=auto`")
         if self.schedule != "constant" and self.solver not in (None, "gd"):
             raise SettingsError(
                 f"`schedule` is for `solver=gd`: {self.solver} finds its steps itself"
@@ -215,8 +208,6 @@ class Settings:
     @property
     def expected_steps(self) -> tuple[int, int]:
         """The number of updates there may be, and of those between two costs that are kept."""
-        if self.solver == "newton":
-            return min(self.iterations, NEWTON_STEPS), 1
         return self.iterations, 1 if self.solver == "lbfgs" else self.print_every
 
     def to_dict(self) -> dict[str, Any]:
@@ -239,11 +230,6 @@ class Settings:
             return α
         done = step / self.iterations
         return α * (1 - done if self.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2)
-
-    def require_resumable(self) -> None:
-        """Raise SettingsError for a run whose state cannot be kept in a checkpoint."""
-        if self.solver == "newton":
-            raise SettingsError("checkpoints are not for `solver=newton`: it is done in ten steps")
 
 
 def require_sound(name: str, value: Any, facts: Mapping[str, Any]) -> None:

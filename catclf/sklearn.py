@@ -209,7 +209,7 @@ class PictureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             data, held_out = split(data, settings.validation, settings.seed)
         chosen = resolve(settings, data, workers=self.workers)
         fit = solve(data, chosen.settings, validation=held_out, workers=self.workers)
-        w, b = standard.fold(fit.w, fit.b)
+        w, b = standard.fold(fit.w, fit.b - chosen.shift)
         z = chosen.z_threshold
         self._fitted(w, b, logit(chosen.threshold) if z is None else z, fit.steps)
 

@@ -21,12 +21,12 @@ from catclf.errors import InputError, ModelError, OutputError, SettingsError
 from catclf.images.preprocess import Preprocess
 from catclf.model import file as model_file
 from catclf.model.file import load_signed
-from catclf.objective import Point
 from catclf.storage import location
 from catclf.storage.files import replacing, require_writable
 from catclf.training import Settings
 from catclf.training.checkpoint import Checkpoints, beside
-from catclf.training.state import State
+from catclf.training.objective import Point
+from catclf.training.solvers import State
 
 fsspec = pytest.importorskip("fsspec")
 CAT = ROOT / "data" / "examples" / "cat.png"

@@ -23,9 +23,9 @@ from catclf.datasets import Dataset, ReadOptions, open_dataset
 from catclf.errors import ClusterError, DataError, SettingsError
 from catclf.maths import Floats
 from catclf.maths.reduction import TreeSum, part_length
-from catclf.objective import StreamProblem
-from catclf.objective.numpy_pass import Sums
 from catclf.training import Settings
+from catclf.training.kernels import Sums
+from catclf.training.objective import StreamObjective
 from catclf.training.pipeline import prepare_job
 
 distributed = pytest.importorskip("distributed")
@@ -170,7 +170,7 @@ def test_tasks_compute_the_same_twice(folder: Path) -> None:
     """What a worker does is run here: a task that is lost and done again changes nothing."""
     data = open_dataset(folder)
     source = Cluster(None, 1)._source(data)  # type: ignore[arg-type]
-    partition, point = work.hold(source, 3 * 512, 9 * 512), StreamProblem(data).start()
+    partition, point = work.hold(source, 3 * 512, 9 * 512), StreamObjective(data).start()
     first, again = (work.sums(partition, OBJECTIVE, point).pieces for _ in range(2))
     assert [piece.level for piece in first] == [0, 2, 0]
     assert all(isinstance(piece.value, Sums) for piece in first)

@@ -15,7 +15,6 @@ from clusters import holders
 from conftest import make_images, write_packed
 
 import catclf
-from catclf.cli.train import warn_of_solver
 from catclf.cluster import Address
 from catclf.cluster.engine import Engine, connected
 from catclf.cluster.problem import Cluster
@@ -25,7 +24,6 @@ from catclf.errors import DataError, SettingsError
 from catclf.features import learn, patch_layers, patch_learning
 from catclf.features.prepare import prepare
 from catclf.training import Settings
-from catclf.training.automatic import NEWTON_LIMIT
 from catclf.training.pipeline import prepare_job
 
 pytest.importorskip("distributed")
@@ -167,18 +165,3 @@ def test_features_are_the_same_where_they_were_sent(kind: str) -> None:
     assert sent.features() is sent.features()
     again = sent.features().transform(images[:2])
     assert again.tobytes() == features.transform(images[:2]).tobytes()
-
-
-def test_lbfgs_trains_where_one_machine_would_take_newton(
-    three: Engine, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data, settings = open_dataset(folder), Settings(features="hog", l2=1.0)
-    for cluster, solver in ((None, "newton"), (Cluster(three, 1), "lbfgs")):
-        job = prepare_job(data, settings, cluster=cluster)
-        assert job.resolved.settings.solver == solver
-    warn_of_solver(None, "lbfgs", M)
-    line = "catclf: --cluster trains by --solver lbfgs where one machine would take newton, "
-    assert capsys.readouterr().err.startswith(line)
-    for told, images in ((None, NEWTON_LIMIT + 1), ("lbfgs", M)):
-        warn_of_solver(told, "lbfgs", images)
-    assert capsys.readouterr().err == ""

@@ -16,9 +16,9 @@ from catclf.features.base import Features
 from catclf.features.prepare import prepare
 from catclf.images.preprocess import Preprocess
 from catclf.maths import sigmoid
+from catclf.maths.threads import blas_threads
 from catclf.model import Model
 from catclf.model.file import load, save
-from catclf.parallel import blas_threads
 from catclf.training import Settings, build_model, solve
 from catclf.training.automatic import Resolved
 

@@ -15,7 +15,7 @@ from catclf.features.encoding import encode
 from catclf.features.network.embedding import NetworkFeatures, side_for
 from catclf.features.network.forward import Network
 from catclf.features.network.resize import resize
-from catclf.parallel import blas_threads
+from catclf.maths.threads import blas_threads
 
 
 def drawn(m: int, size: int) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from catclf.errors import ShapeError
 from catclf.features.network import forward
 from catclf.features.network.forward import Network
 from catclf.features.network.weights import BIAS_LIMIT, LARGEST, SCALE_LIMIT, Weights
-from catclf.parallel import blas_threads
+from catclf.maths.threads import blas_threads
 
 F64 = NDArray[np.float64]
 

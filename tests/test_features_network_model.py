@@ -25,9 +25,9 @@ from catclf.features.prepare import prepare
 from catclf.images.preprocess import Preprocess
 from catclf.model import Model
 from catclf.model.file import load, save
+from catclf.settings import Settings
 from catclf.training.pipeline import build_model
-from catclf.training.settings import Settings
-from catclf.training.solve import solve
+from catclf.training.run import solve
 
 SIZE = 128
 

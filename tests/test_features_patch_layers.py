@@ -21,7 +21,7 @@ from catclf.features.patch_layers import (
     tents,
 )
 from catclf.features.patch_learning import even_first
-from catclf.parallel import blas_threads
+from catclf.maths.threads import blas_threads
 
 Array = NDArray[np.float64]
 SMALL = Recipe(

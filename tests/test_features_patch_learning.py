@@ -16,7 +16,7 @@ from catclf.features.patch_learning import (
     unit,
     window_mirror,
 )
-from catclf.parallel import Team
+from catclf.maths.threads import Team
 
 Array = NDArray[np.float64]
 COLOURS = Mirror(np.arange(3), np.ones(3, np.float32))

@@ -163,7 +163,7 @@ def test_more_threads_than_blas_began_with_can_be_had() -> None:
     code = (
         "import numpy\n"
         "from threadpoolctl import threadpool_info\n"
-        "from catclf.parallel import blas_threads\n"
+        "from catclf.maths.threads import blas_threads\n"
         "with blas_threads(2):\n"
         "    print([p['num_threads'] for p in threadpool_info() if p['user_api'] == 'blas'])\n"
     )

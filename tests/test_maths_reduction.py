@@ -19,9 +19,8 @@ from catclf.maths.reduction import (
     balanced,
     part_length,
 )
-from catclf.objective import Point, StreamProblem
-from catclf.objective.numba_pass import BLOCK as FUSED_BLOCK
-from catclf.objective.numpy_pass import BLOCK, Sums
+from catclf.training.kernels import BLOCK, FUSED_BLOCK, Sums
+from catclf.training.objective import Point, StreamObjective
 
 COUNTS = st.integers(1, 300)
 
@@ -134,14 +133,14 @@ def test_problems_of_aligned_runs_sum_to_the_bits_of_the_whole(m: int, workers: 
     length = part_length(m, BLOCK)
     parts = -(-m // length)
     point = Point(np.random.default_rng(3).standard_normal((12, 1)), -0.2)
-    whole = StreamProblem(data, workers=workers).sums(point)
+    whole = StreamObjective(data, team=workers).sums(point)
     for tasks in (1, 2, 3, 5):
         tree: TreeSum[Sums] = TreeSum(Sums.plus)
         for start, stop in balanced(parts, tasks):
             for run in aligned_runs(start, stop, parts):
                 rows = slice(run.start * length, min(run.stop * length, m))
                 piece = Labels(data.images[rows], data.Y[:, rows])
-                tree.take(StreamProblem(piece, part=length).sums(point), run.level)
+                tree.take(StreamObjective(piece, part=length).sums(point), run.level)
         total = tree.total()
         assert (total.loss, total.db) == (whole.loss, whole.db)
         assert total.dw.tobytes() == whole.dw.tobytes()
@@ -149,5 +148,5 @@ def test_problems_of_aligned_runs_sum_to_the_bits_of_the_whole(m: int, workers: 
 
 def test_the_sum_is_near_the_exact_one() -> None:
     images, labels = make_images(3000, 2)
-    total = StreamProblem(Labels(images, labels.reshape(1, -1).astype(float))).total()
+    total = StreamObjective(Labels(images, labels.reshape(1, -1).astype(float))).total()
     assert np.array_equal(total[:, 0], images.reshape(3000, -1).sum(axis=0, dtype=np.float64))

@@ -18,6 +18,7 @@ from catclf.maths import Pixels
 from catclf.maths.metrics import Counts
 from catclf.model import Model, Training
 from catclf.training import Fit, Settings, build_model
+from catclf.training.solvers import StopReason
 
 
 def make_model(size: int = 8, seed: int = 0, threshold: float = 0.5) -> Model:
@@ -147,7 +148,7 @@ def make_fit(interrupted: bool = False) -> Fit:
         cost_steps=(0, 30),
         steps=30,
         settings=Settings(learning_rate=0.25, iterations=40, l2=2.0, print_every=30, seed=9),
-        interrupted=interrupted,
+        reason=StopReason.INTERRUPTED if interrupted else StopReason.STEPS,
     )
 
 
@@ -177,6 +178,7 @@ def test_a_model_made_from_a_fit_remembers_where_it_came_from(interrupted: bool)
         positives=2,
         steps=30,
         interrupted=interrupted,
+        ended={"reason": "interrupted" if interrupted else "steps"},
         settings={
             "learning_rate": 0.25,
             "iterations": 40,

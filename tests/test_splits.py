@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from lazily import labelled
+from lazily import Labels, labelled
 
 from catclf.errors import DataError
 from catclf.maths import Floats
-from catclf.splits import split, stratified_folds, stratified_sample, stratified_split
+from catclf.splits import (
+    possible_folds,
+    split,
+    stratified_folds,
+    stratified_sample,
+    stratified_split,
+)
 
 
 def alone(count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -149,10 +155,58 @@ def test_folds_are_the_shuffled_rows_of_a_class_dealt_in_turn() -> None:
 
 
 def test_a_class_with_fewer_images_than_folds_is_refused_with_what_to_try() -> None:
-    with pytest.raises(DataError, match="needs 5 images of each class, one has 4: try `folds=2`"):
+    with pytest.raises(DataError, match="needs 5 images of each class, one has 4: give `l2`"):
         stratified_folds(labels_of(20, 4), 5, 0)
     with pytest.raises(DataError, match="one has 4: take more"):
         stratified_folds(labels_of(20, 4), 5, 0, advice="take more")
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(
+    groups=st.lists(st.tuples(st.integers(1, 9), st.integers(0, 2)), min_size=4, max_size=40),
+    folds=st.integers(2, 6),
+    seed=st.integers(0, 3),
+)
+def test_groups_stay_in_one_fold_and_one_side(
+    groups: list[tuple[int, int]], folds: int, seed: int
+) -> None:
+    """Groups of some images: all negative, all positive, or both."""
+    of_group = np.repeat(np.arange(len(groups)), [size for size, _ in groups])
+    order = np.random.default_rng(seed).permutation(len(of_group))
+    of_group = of_group[order]
+    kinds = np.array([kind for _, kind in groups])[of_group]
+    Y = np.where(kinds == 2, order % 2, kinds).astype(np.float64)[None]
+    possible = possible_folds(Y, folds, of_group)
+    assert possible == min(folds, *(len(set(of_group[Y[0] == y].tolist())) for y in (0, 1)))
+    try:
+        fold_of = stratified_folds(Y, possible, seed, groups=of_group)[0]
+    except DataError:
+        assume(False)
+    for group in range(len(groups)):
+        assert len(set(fold_of[of_group == group].tolist())) == 1
+    for fold in range(possible):
+        assert set(Y[0, fold_of != fold].tolist()) == {0.0, 1.0}
+    data = Labels(np.zeros((len(order), 1, 1, 3), np.uint8), Y)
+    try:
+        rest, held = split(data, 0.3, seed, of_group)
+    except DataError:
+        assume(False)
+    assert not set(of_group[rest.rows]) & set(of_group[held.rows])
+    assert sorted([*rest.rows, *held.rows]) == list(range(len(order)))
+
+
+def test_folds_of_groups_are_even_and_large_groups_come_first() -> None:
+    sizes = np.array([40, 1, 1, 30, *[2] * 50])
+    groups = np.repeat(np.arange(54), sizes)
+    Y = (groups % 2).astype(np.float64)[None]
+    fold_of = stratified_folds(Y, 5, 0, groups=groups)[0]
+    counts = np.array([[np.sum(Y[0, fold_of == f] == y) for y in (0, 1)] for f in range(5)])
+    assert counts[:, 0].max() == 40  # one group is a fold's share and more
+    assert np.ptp(np.sort(counts[:, 0])[:-1]) <= 2
+    assert (stratified_folds(Y, 5, 1, groups=groups)[0] != fold_of).any()
+    alone = np.random.default_rng(0).permutation(len(groups))
+    ungrouped = stratified_folds(Y, 5, 0)
+    np.testing.assert_array_equal(stratified_folds(Y, 5, 0, groups=alone), ungrouped)
 
 
 def test_a_sample_is_as_large_as_allowed_and_sorted() -> None:
@@ -177,3 +231,10 @@ def test_a_validation_split_takes_its_part_of_each_class(share: float) -> None:
     assert rest.fingerprint != held.fingerprint
     with pytest.raises(DataError, match="cannot be held out"):
         split(data, 0.001, 5)
+
+
+def test_a_sample_has_some_of_a_rare_class() -> None:
+    Y = labels_of(100_000, 7)
+    rows = stratified_sample(Y, 1000, 0)
+    assert 990 <= len(rows) <= 1010
+    assert Y[0, rows].sum() >= 5

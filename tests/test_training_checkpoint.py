@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from lazily import Labels, labelled, on_disk
 
 from catclf.datasets import Dataset
-from catclf.errors import CheckpointError, OutputError, SettingsError
-from catclf.objective import Point
+from catclf.errors import CheckpointError, OutputError
 from catclf.training import Fit, Settings, checkpoint, solve
 from catclf.training.checkpoint import Checkpoints, beside
-from catclf.training.state import State, Watch
+from catclf.training.objective import Point
+from catclf.training.solvers import State, Watch
 
 CASES = {
     "gram": (Settings(method="gram", iterations=40, print_every=7, l2=1.0), False),
@@ -205,15 +205,6 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
         )
 
 
-def test_newton_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="checkpoints are not for `solver=newton`"):
-        solve(
-            dataset(),
-            Settings(solver="newton", l2=1.0),
-            checkpoints=Checkpoints(tmp_path / "c", 5),
-        )
-
-
 def a_checkpoint(path: Path) -> Checkpoints:
     path.unlink(missing_ok=True)
     found = Checkpoints(path, resume=True)
@@ -258,12 +249,14 @@ def edited(path: Path, **members: Any) -> None:
 def meta(**changes: Any) -> str:
     good = {
         "format": "catclf-checkpoint",
-        "version": 1,
+        "version": 2,
         "identity": {"seed": 0},
         "step": 2,
         "batches": 2,
         "best_step": 2,
         "waited": 0,
+        "raised": 1,
+        "phase": 1,
     }
     return json.dumps(good | changes)
 
@@ -271,7 +264,7 @@ def meta(**changes: Any) -> str:
 @pytest.mark.parametrize(
     ("members", "says"),
     [
-        ({"meta": meta(version=2)}, "another version"),
+        ({"meta": meta(version=1)}, "another version"),
         ({"meta": meta(format="other")}, "not a checkpoint"),
         ({"meta": meta(step=-1)}, "no step"),
         ({"meta": meta(step=True)}, "no step"),
@@ -280,7 +273,7 @@ def meta(**changes: Any) -> str:
         ({"meta": None}, "must hold exactly"),
         ({"extra": 1}, "must hold exactly"),
         ({"coordinates": np.full((3, 1), np.nan)}, "not finite"),
-        ({"numbers": np.array([0.0, np.inf, 0.0, 0.0])}, "not finite"),
+        ({"numbers": np.array([0.0, np.inf, 0.0, 0.0, 0.0, 0.0])}, "not finite"),
         ({"coordinates": np.zeros((4, 1))}, "do not belong together"),
         ({"coordinates": np.zeros(3)}, r"coordinates of <f8 \(3,\)"),
         ({"coordinates": np.zeros((3, 1), np.float32)}, "coordinates of <f4"),
@@ -291,6 +284,8 @@ def meta(**changes: Any) -> str:
         ({"vectors": np.zeros((0, 4))}, "do not belong together"),
         ({"vectors": np.zeros((3, 3))}, "do not belong together"),
         ({"vectors": np.zeros((99, 4))}, r"vectors of <f8 \(99, 4\)"),
+        ({"meta": meta(raised=-1)}, "no raised"),
+        ({"meta": meta(phase="x")}, "no phase"),
         ({"vectors": np.full((3, 4), np.inf)}, "not finite"),
     ],
 )
@@ -367,7 +362,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(
 def test_a_long_curve_is_thinned_alike_with_and_without_a_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, iterations: int
 ) -> None:
-    for module in ("state", "checkpoint"):  # saving keeps to the limit of loading
+    for module in ("solvers", "checkpoint"):  # saving keeps to the limit of loading
         monkeypatch.setattr(f"catclf.training.{module}.KEPT_LIMIT", limit)
     path = tmp_path / "c"
     settings = Settings(

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from catclf.datasets import Dataset, bundled, open_dataset
 from catclf.errors import DivergedError, SettingsError
 from catclf.maths import Floats, cost_and_gradient
-from catclf.parallel import blas_threads
+from catclf.maths.threads import blas_threads
 from catclf.training import Fit, Settings, solve
 
 every_method = pytest.mark.parametrize("method", ["stream", "gram", FUSED])

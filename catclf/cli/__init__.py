@@ -12,7 +12,7 @@ LOADING_THRESHOLD, THRESHOLD = 1_000_000, 50_000  # objects; Python's default is
 def main() -> None:
     """Run the program with the arguments of the shell, and exit."""
     gc.set_threshold(LOADING_THRESHOLD)
-    # OpenBLAS starts its threads when it is loaded, which takes 10 ms; catclf.parallel asks for
+    # OpenBLAS starts its threads when it is loaded, which takes 10 ms; maths.threads asks for
     # threads where they help.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Ctrl-C while the program is being loaded just ends it: an exception then is a traceback.

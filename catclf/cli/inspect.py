@@ -145,6 +145,7 @@ def _training_rows(model: Model) -> list[tuple[str, str]]:
         ("trained on", f"{printable(training.source) or 'unknown'}: {images}"),
         ("data", f"SHA-256 {printable(training.fingerprint) or 'unknown'}"),
         ("steps", f"{training.steps:,}{', interrupted' if training.interrupted else ''}"),
+        *([("ended", training.ending)] if training.ending else []),
         *_indented(setting_rows(_settings(model))),
         ("train accuracy", _accuracy(training.train)),
         ("test accuracy", _accuracy(training.test)),

@@ -55,10 +55,9 @@ if TYPE_CHECKING:
     from catclf.cluster import Address
     from catclf.maths.metrics import Counts
     from catclf.model import Model
-    from catclf.training import Fit
     from catclf.training.checkpoint import Checkpoints
     from catclf.training.pipeline import Trained
-    from catclf.training.solve import Cluster
+    from catclf.training.run import Cluster
 
 OnStep = Callable[[int, float], None]
 
@@ -254,7 +253,6 @@ def _checkpoints_beside(
     """The checkpoint of an output file, if the run keeps one or goes on from one."""
     if not (every or resume):
         return None
-    settings.require_resumable()
     from catclf.training.checkpoint import Checkpoints, beside
 
     return Checkpoints(beside(output), every, resume)
@@ -281,11 +279,9 @@ def _cluster_address(
         raise SettingsError("--cluster keeps features on its workers: leave out --cache")
     if settings.fixed_l2 is None or settings.fixed_threshold is None:
         raise SettingsError("--cluster does not cross-validate: give --l2 and --threshold a number")
-    full = settings.solver in (None, "gd", "lbfgs") and settings.method != "gram"
-    if not full or settings.batch_size or settings.validation:
+    if settings.method == "gram" or settings.batch_size or settings.validation:
         raise SettingsError(
-            "--cluster makes full passes over all images: use --solver gd or lbfgs (a step of "
-            "Newton's method would take a pass for every four features), and neither "
+            "--cluster makes full passes over all images: use neither "
             "--method gram, --batch-size nor a fraction as --validation"
         )
     address = address_of(text, insecure)
@@ -309,17 +305,6 @@ def _cluster_at(address: "Address | None", workers: int | None) -> "Iterator[Clu
 
     with engine_at(address, resumes=True) as engine:
         yield Machines(engine, threads_of(address, workers))
-
-
-def warn_of_solver(chosen: str | None, solver: str | None, images: int) -> None:
-    """Say on stderr that another solver is taken than on one machine."""
-    from catclf.training.automatic import NEWTON_LIMIT
-
-    if chosen is None and solver == "lbfgs" and images <= NEWTON_LIMIT:
-        warn(
-            "--cluster trains by --solver lbfgs where one machine would take newton, whose steps "
-            "need a pass for every four features: both end at the same optimum"
-        )
 
 
 @dataclass(frozen=True)
@@ -350,12 +335,8 @@ class Run:
             validation=self.opened.validation,
             workers=self.workers,
             phase=phases(self.quiet),
-            keeps_state=self.checkpoints is not None,
             cluster=self.cluster,
         )
-        if self.cluster is not None:
-            solver = job.resolved.settings.solver
-            warn_of_solver(self.settings.solver, solver, self.opened.trained.m)
         loaded()
         with stop_on_signals() as stop:
             total, every = job.resolved.settings.expected_steps
@@ -368,6 +349,8 @@ class Run:
                     should_stop=stop.requested,
                     checkpoints=self.checkpoints,
                     cluster=self.cluster,
+                    out_of_fold=True,
+                    phase=phases(self.quiet),
                 )
             if trained.fit.interrupted and trained.fit.steps == 0:
                 warn("interrupted before the first step: nothing was saved")
@@ -417,8 +400,10 @@ def show_summary(trained: "Trained", output: Path, quiet: bool) -> None:
             f"{'model':<15} {printable(output)}: {steps} in {clock(trained.seconds)}, "
             f"cost {final:.6f}{kept}\n"
         )
-        if trained.fit.reason:
-            put(f"{'ended':<15} {_why(trained.fit)}\n")
+        if training.ending:
+            put(f"{'ended':<15} {training.ending}\n")
+    for note in trained.notes:
+        warn(note)
     if final > model.costs[0] and trained.fit.settings.solver == "gd":
         rate = training.settings["learning_rate"]
         warn(
@@ -428,19 +413,6 @@ def show_summary(trained: "Trained", output: Path, quiet: bool) -> None:
     if training.interrupted:
         planned, _ = trained.fit.settings.expected_steps
         warn(f"interrupted after {training.steps} of {planned} steps; the model was saved")
-
-
-def _why(fit: "Fit") -> str:
-    """The reason why a solver ended by itself."""
-    from catclf.training.state import CONVERGED, LIMIT, LINE_SEARCH, PATIENCE
-
-    steps = counted(fit.steps, "step")
-    return {
-        CONVERGED: "at the optimum: another step changes nothing",
-        PATIENCE: f"early: {fit.settings.patience} costs on validation images without a lower one",
-        LIMIT: f"at the limit of {steps}, short of the optimum: try more --iterations",
-        LINE_SEARCH: "where rounding hides whether another step lowers the cost",
-    }[fit.reason]
 
 
 def _accuracy(label: str, counts: "Counts", classes: tuple[str, str]) -> str:

@@ -22,11 +22,10 @@ from catclf.features.standardize import Standardizer
 from catclf.maths import Floats
 from catclf.maths.metrics import Counts
 from catclf.maths.reduction import TreeSum, balanced, part_length
-from catclf.objective import Point, StreamProblem
-from catclf.objective.numba_pass import BLOCK as FUSED_BLOCK
-from catclf.objective.numpy_pass import BLOCK, Sums
 from catclf.samples import Labelled, scale_of
 from catclf.storage.location import is_remote
+from catclf.training.kernels import BLOCK, FUSED_BLOCK, Sums
+from catclf.training.objective import Point, StreamObjective
 
 TASKS = 1  # a worker and step: each costs some milliseconds
 LOOK = 10.0  # seconds between looks for more workers
@@ -36,7 +35,7 @@ Value = TypeVar("Value")
 
 
 class Cluster:
-    """What training needs of several machines: rows of features, a problem over them, and counts.
+    """What training needs of several machines: rows of features, an objective, and counts.
 
     ``threads`` is how many a worker computes with (0: one for each core of its machine).
     """
@@ -81,9 +80,9 @@ class Cluster:
         rows: Any = KeptRows(kept, (source.m, features.n))
         return Encoder(features, standard, workers), Encoded(rows, data.Y, data.source, key)
 
-    def distributed(self, problem: StreamProblem, data: Labelled) -> DistributedProblem:
+    def distributed(self, objective: StreamObjective, data: Labelled) -> DistributedObjective:
         """The same objective with its sums made by workers. Raises SettingsError."""
-        return DistributedProblem(self.partitions(data), data, problem)
+        return DistributedObjective(self.partitions(data), data, objective)
 
     def counts(self, data: Labelled, w: Floats, b: float, boundary: float) -> Counts:
         """The confusion counts of weights w (n, 1) of features on the images of a data set."""
@@ -201,28 +200,29 @@ class KeptRows:
         raise SettingsError("`cluster` keeps the rows of features on its workers")
 
 
-class DistributedProblem(StreamProblem):
-    """As StreamProblem over all images, to the bit; what is over some images is computed here."""
+class DistributedObjective(StreamObjective):
+    """As StreamObjective over all images, to the bit, with all sums made by workers."""
 
-    def __init__(self, kept: Partitions, data: Labelled, problem: StreamProblem) -> None:
-        super().__init__(data, problem.l2, 1, problem.class_weights, fused=problem.fused)
-        self._kept = kept
-        self._objective_of_parts = work.Objective(
-            part_length(self.m, self._block), problem.fused, problem.class_weights
-        )
+    is_local = False
 
-    def sums(self, point: Point, *, forward_only: bool = False, rows: slice | None = None) -> Sums:
-        if rows is not None:
-            return super().sums(point, forward_only=forward_only, rows=rows)
+    def __init__(self, kept: Partitions, data: Labelled, objective: StreamObjective) -> None:
+        super().__init__(data, objective.l2, 1, objective.v, fused=objective.fused)
+        self._partitions = kept
+        each = (1.0, 1.0) if self.v is None else tuple(self.v[y == self.Y][0] for y in (0.0, 1.0))
+        self._summed = work.Objective(part_length(self.m, self._block), objective.fused, each)
+
+    @property
+    def solves_small(self) -> bool:
+        return False
+
+    def sums(self, point: Point, what: str = "products", rows: slice | None = None) -> Sums:
         tree: TreeSum[Sums] = TreeSum(Sums.plus)
-        for piece in self._kept.pieces(work.sums, self._objective_of_parts, point, forward_only):
+        for piece in self._partitions.pieces(work.sums, self._summed, point, what):
             tree.take(piece.value, piece.level)
         return tree.total()
 
     def total(self, rows: slice | None = None) -> Floats:
-        if rows is not None:
-            return super().total(rows)
-        return self._kept.total(work.totals, self._objective_of_parts)
+        return self._partitions.total(work.totals, self._summed)
 
 
 def _itself(value: Value) -> Value:

@@ -29,13 +29,13 @@ from catclf.machine import cores
 from catclf.maths import Floats, Pixels
 from catclf.maths.metrics import Counts
 from catclf.maths.reduction import Run, aligned_runs
+from catclf.maths.threads import blas_threads
 from catclf.model.model import score_rows
-from catclf.objective import ClassWeights, Point, StreamProblem
-from catclf.objective.numpy_pass import Sums
-from catclf.parallel import blas_threads
 from catclf.samples import Images
 from catclf.storage.location import locate
 from catclf.text import printable
+from catclf.training.kernels import Sums
+from catclf.training.objective import Point, StreamObjective
 from catclf.version import __version__
 
 KEPT = 16  # problems that a worker keeps: one for each of its partitions
@@ -107,7 +107,7 @@ class Objective(NamedTuple):
 
     length: int
     fused: bool
-    weights: ClassWeights
+    weights: tuple[float, float]  # of errors on images of class 0 and of class 1
 
 
 class Piece(NamedTuple, Generic[Value]):
@@ -167,14 +167,14 @@ def standardised(partition: Partition, standard: Standardizer) -> Partition:
 
 
 def sums(
-    partition: Partition, objective: Objective, point: Point, forward_only: bool = False
+    partition: Partition, objective: Objective, point: Point, what: str = "products"
 ) -> Answer[Sums]:
     """Sums of losses and gradients over a partition. Raises DataError."""
     problem = _problem(partition, objective)
     return _answer(
         partition,
         objective.length,
-        lambda _, rows: problem.sums(point, forward_only=forward_only, rows=rows),
+        lambda _, rows: problem.sums(point, what, rows),
     )
 
 
@@ -242,11 +242,11 @@ def probe() -> str:
     return f"catclf {__version__}, products {digest.hexdigest()[:12]}"
 
 
-_problems: OrderedDict[Any, StreamProblem] = OrderedDict()
+_problems: OrderedDict[Any, StreamObjective] = OrderedDict()
 _lock = Lock()
 
 
-def _problem(partition: Partition, objective: Objective) -> StreamProblem:
+def _problem(partition: Partition, objective: Objective) -> StreamObjective:
     """The problem of a partition, kept with the files that it reads.
 
     The key of its rows says how they are standardised, too.
@@ -254,10 +254,11 @@ def _problem(partition: Partition, objective: Objective) -> StreamProblem:
     with _lock:
         key = partition.source, partition.start, partition.stop, objective
         if key not in _problems:
-            _problems[key] = StreamProblem(
-                _Labelled(partition.images(), partition.labels()),
-                workers=partition.source.threads or cores(),
-                weights=objective.weights,
+            Y, (negative, positive) = partition.labels(), objective.weights
+            _problems[key] = StreamObjective(
+                _Labelled(partition.images(), Y),
+                team=partition.source.threads or cores(),
+                v=None if negative == positive == 1.0 else np.where(Y > 0.5, positive, negative),
                 fused=objective.fused,
                 part=objective.length,
             )

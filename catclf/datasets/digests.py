@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.maths import Floats, Pixels
-from catclf.parallel import blas_threads
+from catclf.maths.threads import blas_threads
 from catclf.samples import Images
 from catclf.text import counted
 

@@ -26,13 +26,12 @@ from catclf.machine import cores, require_memory
 from catclf.maths import Floats, losses_and_errors
 from catclf.maths import metrics as curves
 from catclf.maths.metrics import Counts
-from catclf.objective.forms import GRAM_LIMIT
-from catclf.objective.gram import gram
-from catclf.parallel import Team, blas_threads
+from catclf.maths.threads import Team, blas_threads
 from catclf.samples import Indices, Labelled
 from catclf.splits import stratified_folds
 from catclf.text import printable
-from catclf.training.descent import DIVERGED_COST
+from catclf.training.objective import GRAM_LIMIT, gram
+from catclf.training.solvers import DIVERGED_COST
 
 POINTS = 50  # of the curves
 

@@ -22,8 +22,8 @@ import numpy as np
 
 from catclf.errors import ModelError, ShapeError
 from catclf.maths import PIXEL_MAX, Floats, Pixels, sigmoid
+from catclf.maths.threads import blas_threads
 from catclf.model import Model
-from catclf.parallel import blas_threads
 
 CHANNELS = ("red", "green", "blue")
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")

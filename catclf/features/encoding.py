@@ -10,7 +10,7 @@ import numpy as np
 
 from catclf.features.base import Features, OnProgress, Rows
 from catclf.machine import cores
-from catclf.parallel import Team, blas_threads
+from catclf.maths.threads import Team, blas_threads
 
 if TYPE_CHECKING:
     from catclf.maths import Pixels

@@ -30,7 +30,7 @@ from catclf.features.patch_layers import (
     reduce,
 )
 from catclf.maths import Floats, Pixels
-from catclf.parallel import Team
+from catclf.maths.threads import Team
 from catclf.samples import Images, Indices
 
 PATCHES = 60_000

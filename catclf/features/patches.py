@@ -29,7 +29,7 @@ from catclf.features.patch_layers import (
 from catclf.features.patch_learning import First, Second, learn_first, learn_second
 from catclf.machine import cores
 from catclf.maths import Pixels
-from catclf.parallel import Team, blas_threads
+from catclf.maths.threads import Team, blas_threads
 from catclf.samples import Images
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ and the bits of the whole do not depend on who summed what. A left fold has no s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Generic, NamedTuple, TypeVar
 
@@ -57,6 +57,14 @@ class TreeSum(Generic[Value]):
         while self._waiting:
             value = self._add(self._waiting.pop()[1], value)
         return value
+
+
+def tree_sum(values: Iterable[Value], add: Callable[[Value, Value], Value]) -> Value:
+    """The canonical sum of values that come in order. Raises IndexError without any."""
+    tree = TreeSum(add)
+    for value in values:
+        tree.take(value)
+    return tree.total()
 
 
 class Run(NamedTuple):

@@ -43,6 +43,7 @@ META_LIMIT = 1024 * 1024  # characters
 COUNT_LIMIT = 2**53  # of images and steps: whole numbers that a float64 holds
 LEARNED_LIMIT = 1e6  # of numbers in filters, which are some tens: sums of them stay finite
 DIGESTS_LIMIT = 65_536  # of training images
+ENDED = ("reason", "within", "raised", "rate", "safe_rate")
 MEMBERS = ("w", "b", *CURVE, "meta")
 # By kind of features, the arrays of what they have learned, and their types.
 LEARNED: dict[str, dict[str, str]] = {
@@ -321,7 +322,16 @@ def _training(meta: dict[str, Any]) -> Training:
     if training.train is None:
         raise ModelError("has no training counts")
     _require_possible(training)
+    _require_ending(training.ended)
     return training
+
+
+def _require_ending(ended: dict[str, Any]) -> None:
+    """Raise ModelError for an end of training that ``Training.ending`` has no words for."""
+    types: dict[str, type] = {"reason": str, "raised": int}
+    for name, value in ended.items():
+        if type(value) is not types.get(name, float) or name not in ENDED:
+            raise ModelError(f"has training.ended.{printable(name)} of a wrong type")
 
 
 def _require_possible(training: Training) -> None:

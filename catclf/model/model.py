@@ -25,7 +25,11 @@ _SCORED_AT_ONCE = 16  # images: 1.5 MB of float64, memory that the next ones use
 
 @dataclass(frozen=True)
 class Training:
-    """The provenance of a model; kept for people, not used in scoring."""
+    """The provenance of a model; kept for people, not used in scoring.
+
+    ``ended`` says why the solver ended (``reason``), ``within`` which part of the cost it was at
+    most from the optimum, and how many steps ``raised`` the cost at which ``rate``.
+    """
 
     source: str = ""
     fingerprint: str = ""
@@ -33,11 +37,42 @@ class Training:
     positives: int = 0
     steps: int = 0
     interrupted: bool = False
+    ended: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     train: Counts = field(default_factory=Counts)
     test: Counts | None = None
     validation: dict[str, Any] = field(default_factory=dict)
     catclf: str = __version__
+
+    @property
+    def ending(self) -> str:
+        """How training ended, in words; empty for descent without a penalty that only fell."""
+        reason, within = self.ended.get("reason", ""), self.ended.get("within")
+        near = "" if within is None else _nearness(within)
+        words = {
+            "optimum": near,
+            "flat": "where the cost stands still: without a penalty there may be no optimum",
+            "limit": f"at the limit of {self.steps} steps, short of the optimum"
+            f"{', ' if near else ''}{near}: more iterations are needed",
+            "rounding": f"where rounding hides whether another step lowers the cost, {near}",
+            "patience": "early: the cost on validation images had not fallen for long enough",
+            "steps": f"after all steps, {near}" if near else "",
+            "separable": "without an optimum: these images are told apart wholly, and without a "
+            "penalty the weights would grow without end: give a penalty",
+        }.get(reason, "").removesuffix(", ")
+        if raised := self.ended.get("raised"):
+            safe = self.ended.get("safe_rate", 0.0)
+            words += f"{'; ' if words else ''}{raised} of {self.steps} steps raised the cost"
+            words += f": with a learning rate of {safe:.2g} none would" if safe else ""
+        return words
+
+
+def _nearness(within: float) -> str:
+    if within <= 1e-6:
+        return "within 1e-6 of the optimum"
+    if within >= 1.0:
+        return "how far from the optimum is unknown"
+    return f"at most {100 * within:.2g} % above the optimum"
 
 
 @dataclass(frozen=True)

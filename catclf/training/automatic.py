@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from catclf.errors import DataError
 from catclf.machine import cores
 from catclf.maths import Floats, logit, sigmoid
 from catclf.maths.metrics import Counts
-from catclf.objective import class_weights
-from catclf.objective.gram import gram
-from catclf.parallel import Team
-from catclf.samples import Labelled, take
-from catclf.splits import stratified_sample
-from catclf.training.settings import Settings
+from catclf.maths.threads import Team
+from catclf.samples import Indices, Labelled, Subset
+from catclf.settings import Settings
+from catclf.splits import possible_folds, stratified_sample
+from catclf.training.crossval import (
+    FOLDS,
+    IMAGES_LIMIT,
+    SMALLEST,
+    FoldGram,
+    FoldRows,
+    OnProgress,
+    Selection,
+    best_threshold,
+    select,
+    thresholds_of_others,
+)
+from catclf.training.objective import GRAM_ROWS_LIMIT, all_rows, class_weights, gram
 
-if TYPE_CHECKING:  # loaded where something is selected: a plain run starts without them
-    from catclf.training import penalty
-
-NEWTON_LIMIT = 4000  # images: a step then takes 1 s, and all of them 400 MB
-# Rows of features: for 2000 of 1280 numbers L-BFGS takes a tenth of the time and a third of the
-# memory, penalty and all, to the same optimum.
-ROWS_LIMIT = 1000
-
-OnProgress = Callable[[int, int], None]
 Phase = Callable[[str], AbstractContextManager[OnProgress]]  # progress of a named phase of work
 
 
 class Resolved(NamedTuple):
     """What was selected: settings and threshold, and what the model remembers of it.
 
-    ``z_threshold`` is the score above which an image is positive, where cross-validation selected
-    it; ``out_of_fold`` are the counts of the models that did it.
+    ``z_threshold`` is the score above which an image is positive, where it is no probability that
+    was given; ``out_of_fold`` are the counts of the models of cross-validation. ``shift`` is what
+    weights of classes add to every score, the log of their ratio: taken from b, it leaves the
+    probabilities of the data. ``K`` is the Gram matrix of the data, where it was made. ``notes``
+    are lines to be shown.
     """
 
     settings: Settings
@@ -43,100 +50,137 @@ class Resolved(NamedTuple):
     z_threshold: float | None
     recorded: dict[str, Any]
     out_of_fold: Counts | None = None
+    shift: float = 0.0
+    K: Floats | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Sample(NamedTuple):
+    """The images that are cross-validated, with their K (k, k), if it is not too large."""
+
+    data: Labelled
+    rows: Indices
+    K: Floats | None
 
 
 def resolve(
     settings: Settings,
     data: Labelled,
     *,
+    groups: Indices | None = None,
     workers: int | None = None,
     phase: Phase | None = None,
-    keeps_state: bool = False,
-    passes: bool = False,
 ) -> Resolved:
     """Select what ``settings`` leave open, by cross-validation on the training images alone.
 
-    ``data`` are the images, or rows of features, that are trained on. ``keeps_state`` says that
-    checkpoints are wanted, which Newton's method has not; ``passes`` that the data are only to be
-    passed over, as by the workers of a cluster, which leaves L-BFGS in its place. Raises
-    SettingsError and DataError.
+    ``data`` are the images, or rows of features, that are trained on; those of one of ``groups``
+    (m,) stay in one fold. Raises SettingsError and DataError.
     """
     l2, threshold = settings.fixed_l2, settings.fixed_threshold
     recorded: dict[str, Any] = {"flip": True} if settings.plain and settings.mirrors else {}
-    z_threshold, counts = None, None
+    shift, notes = score_shift(data.Y, settings.class_weight), tuple[str, ...]()
+    z_threshold = -shift if settings.threshold is None and shift else None
+    counts, K = None, None
     if l2 is None or threshold is None:
-        from catclf.training import penalty
-
-        selection, Y = _cross_validate(settings, data, workers, phase)
-        l2 = selection.l2
-        if threshold is None:
-            z_threshold = penalty.best_threshold(selection.Z, Y)
-            threshold = float(sigmoid(np.array(z_threshold)))
-        cut = logit(threshold) if z_threshold is None else z_threshold
-        counts = Counts.of(cut < selection.Z, Y > 0.5)
-        recorded["chosen"] = _recorded(settings, selection, counts)
-    m = NEWTON_LIMIT + 1 if passes else len(data.images)
-    solver = settings.solver or _solver(settings, l2, m, keeps_state)
+        sample = _sample(settings, data, workers)
+        K = sample.K if len(sample.rows) == len(data.images) else None
+        try:
+            found = cross_validate(settings, sample, l2, groups, workers, phase)
+        except DataError as error:
+            if (
+                possible_folds(sample.data.Y, 2, None if groups is None else groups[sample.rows])
+                > 1
+            ):
+                raise
+            l2 = _scale(sample, workers) if l2 is None else l2
+            notes += (f"λ = {l2:.4g} and the threshold are not selected: {error}",)
+        else:
+            l2 = found.l2
+            Y, Z = sample.data.Y, found.Z - shift
+            cuts: Floats | float = logit(threshold or 0.5) if z_threshold is None else z_threshold
+            if threshold is None:
+                z_threshold = best_threshold(Z, Y)
+                cuts = thresholds_of_others(Z, Y, found.fold_of)
+            counts = Counts.of(cuts < Z, Y > 0.5)
+            recorded["chosen"] = _recorded(settings, found, counts)
+            notes += found.notes
+    if z_threshold is not None:
+        threshold = float(sigmoid(np.array(z_threshold)))
+    solver = settings.solver or _solver(settings, l2)
     final = replace(settings.started(), l2=l2, solver=solver)
-    return Resolved(final, threshold, z_threshold, recorded, counts)
+    given = 0.5 if threshold is None else threshold
+    return Resolved(final, given, z_threshold, recorded, counts, shift, K, notes)
 
 
-def _cross_validate(
+def score_shift(Y: Floats, class_weight: str) -> float:
+    """The log of the ratio of the weights of classes, for labels Y (1, m)."""
+    v = class_weights(Y, class_weight)
+    if v is None:
+        return 0.0
+    return math.log(float(v[Y > 0.5][0])) - math.log(float(v[Y < 0.5][0]))
+
+
+def cross_validate(
     settings: Settings,
-    data: Labelled,
+    sample: Sample,
+    l2: float | None,
+    groups: Indices | None,
     workers: int | None,
     phase: Phase | None,
-) -> tuple[penalty.Selection, Floats]:
-    """The selection, and the labels (1, k) of the images that it was made with.
-
-    All rows of features where they are too many for Newton's method, else a sample on K.
-    """
-    from catclf.training import penalty
-
-    l2, seed, kind = settings.fixed_l2, settings.seed, settings.class_weight
-
-    def on_all(on_progress: OnProgress | None) -> penalty.Selection:
-        from catclf.training.fold_path import select
-
-        weights = class_weights(data.Y, kind)
-        return select(data, weights, seed, l2=l2, workers=workers, on_progress=on_progress)
-
-    def on_sample(on_progress: OnProgress | None) -> penalty.Selection:
-        K = gram(take(data.images, rows).reshape(len(rows), -1), Team(workers or cores()))
-        weights = class_weights(Y, kind)
-        return penalty.select(K, Y, weights, seed, l2=l2, workers=workers, on_progress=on_progress)
-
-    select, Y = on_all, data.Y
-    if settings.plain or len(data.images) <= ROWS_LIMIT:
-        rows = stratified_sample(data.Y, penalty.IMAGES_LIMIT, seed)
-        select, Y = on_sample, np.ascontiguousarray(data.Y[:, rows])
-    if phase is None:
-        return select(None), Y
-    with phase("choosing the penalty") as on_progress:
-        return select(on_progress), Y
+) -> Selection:
+    """The penalty that cross-validation selects, or ``l2``, with scores out of fold."""
+    some = None if groups is None else groups[sample.rows]
+    v = class_weights(sample.data.Y, settings.class_weight)
+    silent: Any = nullcontext(None)
+    with phase("choosing the penalty") if phase else silent as on_progress:
+        return select(
+            sample.data,
+            v,
+            settings.seed,
+            l2=l2,
+            K=sample.K,
+            groups=some,
+            workers=workers,
+            on_progress=on_progress,
+        )
 
 
-def _solver(settings: Settings, l2: float, m: int, keeps_state: bool) -> str:
-    """Newton's method or L-BFGS where penalties suit the optimum, else descent.
-
-    Newton's where K is small; for more images descent, and for more rows of features L-BFGS.
-    """
-    suits = (settings.fixed_l2 is None or not settings.plain) and l2 > 0
-    if not suits or settings.batch_size or settings.schedule != "constant":
-        return "gd"
-    on_k = settings.method not in ("stream", "fused") and not keeps_state
-    if on_k and m <= (NEWTON_LIMIT if settings.plain else ROWS_LIMIT):
-        return "newton"
-    return "gd" if settings.plain else "lbfgs"
+def _sample(settings: Settings, data: Labelled, workers: int | None) -> Sample:
+    """All rows of features, or a sample of the pixels."""
+    rows = np.arange(len(data.images))
+    if settings.plain:
+        rows = stratified_sample(data.Y, IMAGES_LIMIT, settings.seed)
+        data = data if len(rows) == len(data.images) else Subset(data, rows)
+    elif len(rows) > GRAM_ROWS_LIMIT:
+        return Sample(data, rows, None)
+    return Sample(data, rows, gram(all_rows(data.images), Team(workers or cores())))
 
 
-def _recorded(settings: Settings, selection: penalty.Selection, counts: Counts) -> dict[str, Any]:
-    from catclf.training import penalty
+def _scale(sample: Sample, workers: int | None) -> float:
+    """The mean squared distance of the rows from their mean: a penalty that fits their scale."""
+    Y, alone = sample.data.Y, np.arange(len(sample.rows)) % FOLDS
+    objective = (
+        FoldRows(sample.data, alone, np.ones_like(Y), Team(workers or cores()))
+        if sample.K is None
+        else FoldGram(sample.K, Y, alone, np.ones_like(Y))
+    )
+    return max(objective.variance(), SMALLEST)
 
+
+def _solver(settings: Settings, l2: float) -> str:
+    """L-BFGS where penalty or threshold were selected for the optimum, else descent."""
+    selected = settings.fixed_l2 is None or settings.fixed_threshold is None
+    suits = (selected or not settings.plain) and l2 > 0
+    return (
+        "lbfgs" if suits and not settings.batch_size and settings.schedule == "constant" else "gd"
+    )
+
+
+def _recorded(settings: Settings, selection: Selection, counts: Counts) -> dict[str, Any]:
     fixed = {"l2": settings.fixed_l2, "threshold": settings.fixed_threshold}
     return {
         "names": [name for name, value in fixed.items() if value is None],
-        "folds": penalty.FOLDS,
+        "folds": int(selection.fold_of.max()) + 1,
         "pictures": counts.total,
         "log_loss": min(selection.losses),
         "counts": asdict(counts),

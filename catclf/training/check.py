@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from catclf.errors import SettingsError, ShapeError
 from catclf.maths import PIXEL_MAX, Floats, Pixels, graph, logistic
 from catclf.maths.graph import Node
-from catclf.objective import GramProblem, Point
-from catclf.parallel import blas_threads
+from catclf.maths.threads import blas_threads
+from catclf.training.objective import GramObjective, Point
 
 EXACT = 1e-10  # relative; forms that only round differently agree to about 1e-14
 ALLOWED_SLOPES = 1e-6  # relative; a 5-point stencil agrees to about 1e-10
@@ -135,7 +135,7 @@ def by_graph(at: Place) -> Gradient:
 
 def by_gram(at: Place) -> Gradient:
     """The sample Gram matrix K = XᵀX: da in the span of the images, then dw = X da."""
-    problem = GramProblem(_Batch(at.images, at.Y), at.l2)
+    problem = GramObjective(_Batch(at.images, at.Y), at.l2)
     J, gradient = problem.evaluate(Point(at.a, at.b))
     return J, problem.weights(gradient), gradient.b
 

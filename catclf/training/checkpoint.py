@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from catclf.errors import CheckpointError, SettingsError
 from catclf.maths import Floats
-from catclf.objective import Point
 from catclf.storage import npz, remote
 from catclf.storage.npz import ArrayFile, UnsoundError
 from catclf.text import printable, reason
+from catclf.training.objective import Point
 from catclf.training.quasi_newton import PAIRS
-from catclf.training.state import KEPT_LIMIT, State, Watch
+from catclf.training.solvers import KEPT_LIMIT, State, Watch
 
 FORMAT = "catclf-checkpoint"
-VERSION = 1
+VERSION = 2
 FILE_LIMIT = 256 * 1024 * 1024  # bytes; the two points of 1024x1024 images have 50 MB
 COORDINATES_LIMIT = FILE_LIMIT // 8
 VECTORS_LIMIT = 1 + 2 * PAIRS
@@ -98,11 +98,12 @@ class Checkpoints:
             "batches": state.batches,
             "best_step": watch.best_step,
             "waited": watch.waited,
+            "raised": state.raised,
+            "phase": state.phase,
         }
-        numbers = [state.point.b, state.batch_costs, 0.0, 0.0]
-        best = np.zeros((0, 1))
-        if watch.best is not None:
-            best, numbers[2:] = watch.best.coordinates, [watch.best.b, watch.best_cost]
+        best = np.zeros((0, 1)) if watch.best is None else watch.best.coordinates
+        of_best = (0.0, 0.0) if watch.best is None else (watch.best.b, watch.best_cost)
+        numbers = [state.point.b, state.batch_costs, *of_best, state.last_cost, state.rate]
         npz.write(
             self.path,
             {
@@ -141,23 +142,23 @@ def _state(path: Path, identity: dict[str, Any], k: int) -> State:
     }
     steps = {"cost_steps": "costs", "watch_steps": "watch_costs"}
     if "vectors" in file:  # of L-BFGS alone
-        shapes["vectors"] = (VECTORS_LIMIT, COORDINATES_LIMIT)
+        shapes["vectors"] = (VECTORS_LIMIT, 2 * COORDINATES_LIMIT)
     file.require([*shapes, *steps, "numbers", "meta"])
     meta = _meta(file.text("meta", META_LIMIT))
     _require_same(meta.get("identity"), identity)
     arrays = {name: file.array(name, "<f8", shape, at_most=True) for name, shape in shapes.items()}
     arrays |= {name: file.array(name, "<i8", arrays[other].shape) for name, other in steps.items()}
-    arrays["numbers"] = file.array("numbers", "<f8", (4,))
+    arrays["numbers"] = file.array("numbers", "<f8", (6,))
     if len(arrays["coordinates"]) != k or len(arrays["best"]) not in (0, k):
         raise UnsoundError("is damaged: its arrays do not belong together")
     vectors = arrays.get("vectors", np.zeros((1, k + 1)))
-    if vectors.shape[1] != k + 1 or len(vectors) % 2 == 0:
+    if vectors.shape[1] not in (k + 1, 2 * k + 1) or len(vectors) % 2 == 0:
         raise UnsoundError("is damaged: its arrays do not belong together")
     return _assembled(arrays, meta)
 
 
 def _assembled(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> State:
-    b, batch_costs, best_b, best_cost = arrays["numbers"].tolist()
+    b, batch_costs, best_b, best_cost, last_cost, rate = arrays["numbers"].tolist()
     watch = Watch(arrays["watch_costs"].tolist(), arrays["watch_steps"].tolist())
     if len(arrays["best"]):
         watch.best = Point(_column(arrays["best"]), best_b)
@@ -171,7 +172,11 @@ def _assembled(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> State:
         batch_costs,
         _count(meta, "batches"),
         watch,
+        _count(meta, "raised"),
+        last_cost,
+        rate,
         np.asarray(arrays["vectors"], np.float64) if "vectors" in arrays else None,
+        _count(meta, "phase"),
     )
 
 
@@ -202,8 +207,6 @@ def _require_same(stored: Any, required: dict[str, Any]) -> None:
     """Raise UnsoundError, naming the first difference between two runs."""
     if not isinstance(stored, dict):
         raise UnsoundError("has no settings")
-    stored = {"schedule": "constant"} | stored  # older checkpoints have no schedules
-    stored = {name.replace("pictures", "images"): value for name, value in stored.items()}
     for name, value in required.items():
         other = stored.get(name)
         if other == value and type(other) is type(value):

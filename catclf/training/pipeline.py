@@ -2,42 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from catclf.datasets import Dataset
-from catclf.machine import require_workers
+from catclf.machine import cores, require_workers
 from catclf.maths import Floats
 from catclf.maths.metrics import Counts
 from catclf.maths.reduction import RULE, SUMMED
+from catclf.maths.threads import Team
 from catclf.model import Model, Training
 from catclf.model.model import score_rows
-from catclf.samples import Labelled, Subset, scale_of
-from catclf.splits import split
-from catclf.training.automatic import Phase, Resolved, resolve
-from catclf.training.descent import OnStep, ShouldStop
-from catclf.training.settings import Fit, Settings, Validation
-from catclf.training.solve import Cluster, solve
+from catclf.samples import Indices, Labelled, Subset, scale_of
+from catclf.settings import Settings
+from catclf.splits import possible_folds, split, stratified_folds
+from catclf.training.automatic import Phase, Resolved, Sample, cross_validate, resolve
+from catclf.training.crossval import FOLDS, descend_out_of_fold
+from catclf.training.objective import GRAM_ROWS_LIMIT, all_rows, class_weights, gram
+from catclf.training.run import Cluster, Fit, Validation, solve
+from catclf.training.solvers import OnStep, ShouldStop
 
 if TYPE_CHECKING:
     from catclf.features.prepare import Encoded, Encoder
     from catclf.training.checkpoint import Checkpoints
+
+OUT_OF_FOLD_LIMIT = 4000  # images, whose K takes 128 MB
+SEEN_ONLY = (
+    "only images that were trained on were predicted: hold some out, as with `validation=0.2`, or "
+    "give `test`"
+)
 
 
 @dataclass(frozen=True)
 class Trained:
     """A model, how it was trained, and how long solving took in seconds.
 
-    ``out_of_fold`` counts the predictions of cross-validation, where there was one.
+    ``out_of_fold`` counts the predictions of cross-validation, where there was one; ``notes`` are
+    lines to be shown.
     """
 
     model: Model
     fit: Fit
     out_of_fold: Counts | None
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def train(
@@ -79,6 +91,9 @@ class Job:
     encoder: Encoder | None
     resolved: Resolved
     workers: int | None
+    settings: Settings
+    groups: Indices | None = None
+    notes: tuple[str, ...] = ()
 
     def run(
         self,
@@ -88,8 +103,14 @@ class Job:
         should_stop: ShouldStop | None = None,
         checkpoints: Checkpoints | None = None,
         cluster: Cluster | None = None,
+        out_of_fold: bool = False,
+        phase: Phase | None = None,
     ) -> Trained:
-        """Solve, and evaluate on the training images and on ``test``. Raises as ``solve``."""
+        """Solve, and evaluate on the training images and on ``test``. Raises as ``solve``.
+
+        With ``out_of_fold``, where no image was held out by now, each fold is predicted by a model
+        of the others, so that a figure is known of images that were not learned from.
+        """
         began = perf_counter()
         fit = solve(
             self.trained,
@@ -97,6 +118,8 @@ class Job:
             on_step,
             should_stop,
             validation=self.held_out,
+            K=self.resolved.K,
+            adapts_rate=self.settings.plain and self.settings.learning_rate is None,
             workers=self.workers,
             checkpoints=checkpoints,
             cluster=cluster,
@@ -111,7 +134,42 @@ class Job:
             resolved=self.resolved,
             cluster=cluster,
         )
-        return Trained(model, fit, self.resolved.out_of_fold, seconds)
+        counts, notes = self.resolved.out_of_fold, self.notes + self.resolved.notes
+        if out_of_fold and not (test or self.held_out or counts or cluster or fit.interrupted):
+            counts, more = self._out_of_fold(fit, model.boundary, should_stop, phase)
+            notes += more
+        return Trained(model, fit, counts, seconds, notes)
+
+    def _out_of_fold(
+        self, fit: Fit, boundary: float, should_stop: ShouldStop | None, phase: Phase | None
+    ) -> tuple[Counts | None, tuple[str, ...]]:
+        """The counts of images by models of the other folds, or why there are none."""
+        data, settings = self.trained, fit.settings
+        m, limit = len(data.images), OUT_OF_FOLD_LIMIT if settings.plain else GRAM_ROWS_LIMIT
+        descends = settings.solver == "gd"
+        if (descends and settings.batch_size) or m > limit:
+            return None, (SEEN_ONLY,)
+        groups, notes = (self.groups, ()) if self.groups is not None else _grouped(self.data)
+        folds = possible_folds(data.Y, FOLDS, groups)
+        if folds < 2:
+            return None, (*notes, SEEN_ONLY)
+        K = gram(all_rows(data.images), Team(self.workers or cores())) if fit.K is None else fit.K
+        if not descends:
+            sample = Sample(data, np.arange(m), K)
+            Z = cross_validate(settings, sample, settings.l2, groups, self.workers, phase).Z
+        else:
+            fold_of = stratified_folds(data.Y, folds, settings.seed, groups=groups)[0]
+            rate = replace(settings, learning_rate=fit.rate).rate
+            v = class_weights(data.Y, settings.class_weight)
+            silent: Any = nullcontext(lambda step, of: None)
+            with phase("predicting out of fold") if phase else silent as on_progress:
+                found = descend_out_of_fold(
+                    K, data.Y, fold_of, rate, fit.steps, settings.l2, v, should_stop, on_progress
+                )
+            if found is None:
+                return None, notes
+            Z = found
+        return Counts.of(boundary < Z - self.resolved.shift, data.Y > 0.5), notes
 
 
 def prepare_job(
@@ -121,34 +179,41 @@ def prepare_job(
     validation: Dataset | None = None,
     workers: int | None = None,
     phase: Phase | None = None,
-    keeps_state: bool = False,
+    groups: Indices | None = None,
     cluster: Cluster | None = None,
 ) -> Job:
     """Hold validation images out, then learn features and select settings on the others alone.
 
-    ``phase`` shows the progress of each part of the work; ``keeps_state`` says that checkpoints
-    are wanted; ``cluster`` makes and keeps the rows of features. Raises SettingsError, DataError,
+    ``phase`` shows the progress of each part of the work; images of one of ``groups`` (m,; default:
+    equal and similar ones, and those of one ``group`` of the data) are on one side of every
+    division; ``cluster`` makes and keeps the rows of features. Raises SettingsError, DataError,
     OutputError for a cache, and what ``cluster`` raises.
     """
     images: Dataset | Subset = data
     others: Dataset | Subset | None = validation
-    if validation is None and settings.validation:
-        images, others = split(data, settings.validation, settings.seed)
+    divides = validation is None and settings.validation
+    notes = tuple[str, ...]()
+    if groups is None and (
+        divides or settings.fixed_l2 is None or settings.fixed_threshold is None
+    ):
+        groups, notes = _grouped(data)
+    if divides:
+        images, others = split(data, settings.validation, settings.seed, groups)
+        groups = None if groups is None else groups[images.rows]
     trained: Labelled = images
     held_out: Labelled | None = others
     encoder = None
     if settings.encodes:
         encoder, trained = _encode(images, settings, workers, phase, cluster)
         held_out = others and encoder.encode(others, phase)
-    resolved = resolve(
-        settings,
-        trained,
-        workers=workers,
-        phase=phase,
-        keeps_state=keeps_state,
-        passes=cluster is not None,
-    )
-    return Job(data, trained, held_out, encoder, resolved, workers)
+    resolved = resolve(settings, trained, groups=groups, workers=workers, phase=phase)
+    return Job(data, trained, held_out, encoder, resolved, workers, settings, groups, notes)
+
+
+def _grouped(data: Dataset) -> tuple[Indices, tuple[str, ...]]:
+    """The group of each image, and lines on that."""
+    found = data.grouping(FOLDS)
+    return found.groups, found.notes
 
 
 def _encode(
@@ -187,9 +252,10 @@ def build_model(
     held = fit.validation
     seen = held.trained if held else trained or data
     threshold, z_threshold = (resolved.threshold, resolved.z_threshold) if resolved else (0.5, None)
+    shift = resolved.shift if resolved else 0.0
     bare = Model(
         w=w,
-        b=b,
+        b=b - shift,
         preprocess=data.preprocess,
         classes=data.classes,
         threshold=threshold,
@@ -206,12 +272,13 @@ def build_model(
         positives=int(seen.Y.sum()),
         steps=fit.steps,
         interrupted=fit.interrupted,
+        ended=fit.ended,
         settings=_recorded(fit.settings, resolved, data),
-        train=cluster.counts(seen, fit.w, fit.b, bare.boundary)
+        train=cluster.counts(seen, fit.w, fit.b - shift, bare.boundary)
         if cluster
-        else _counts(fit, seen, bare.boundary),
+        else _counts(fit, seen, bare.boundary + shift),
         test=bare.counts(test.images, test.Y) if test else None,
-        validation=_validated(fit, held, bare.boundary) if held else {},
+        validation=_validated(fit, held, bare.boundary + shift) if held else {},
     )
     return bare.with_training(training)
 

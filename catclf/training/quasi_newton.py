@@ -28,6 +28,11 @@ ROUNDING = 1e-8  # relative; costs are made of float32 products
 TRIALS = 20  # evaluations of a line search at most
 
 
+def inner(x: Vector, y: Vector) -> float:
+    """The usual inner product."""
+    return float(x @ y)
+
+
 @dataclass(frozen=True)
 class Iterate:
     """A vector x (k,) with the cost and the gradient (k,) there."""
@@ -39,15 +44,17 @@ class Iterate:
 
 @dataclass
 class Memory:
-    """The last pairs of steps s and gradient changes y, oldest first."""
+    """The last pairs of steps s and gradient changes y, oldest first; ``dot`` measures them."""
 
     steps: list[Vector] = field(default_factory=list)
     changes: list[Vector] = field(default_factory=list)
     bytes: int = 192 * 1024 * 1024  # fewer pairs of vectors so long that ``PAIRS`` take more
+    dot: Callable[[Vector, Vector], float] = inner
 
     def add(self, step: Vector, change: Vector) -> None:
         """Remember a pair, unless its curvature sᵀy is lost in rounding."""
-        if float(step @ change) <= 1e-10 * float(np.linalg.norm(step) * np.linalg.norm(change)):
+        squares = self.dot(step, step) * self.dot(change, change)
+        if not self.dot(step, change) > 1e-10 * math.sqrt(max(squares, 0.0)):
             return
         self.steps.append(step)
         self.changes.append(change)
@@ -59,19 +66,17 @@ class Memory:
         d = -gradient
         if not self.steps:
             return d
-        inverses = [1.0 / float(s @ y) for s, y in self._pairs()]
+        pairs, dot = list(zip(self.steps, self.changes, strict=True)), self.dot
+        inverses = [1.0 / dot(s, y) for s, y in pairs]
         alphas = []
-        for (s, y), rho in zip(reversed(self._pairs()), reversed(inverses), strict=True):
-            alphas.append(rho * float(s @ d))
+        for (s, y), rho in zip(reversed(pairs), reversed(inverses), strict=True):
+            alphas.append(rho * dot(s, d))
             d -= alphas[-1] * y
-        s, y = self.steps[-1], self.changes[-1]
-        d *= float(s @ y) / float(y @ y)
-        for (s, y), rho, alpha in zip(self._pairs(), inverses, reversed(alphas), strict=True):
-            d += (alpha - rho * float(y @ d)) * s
+        s, y = pairs[-1]
+        d *= dot(s, y) / dot(y, y)
+        for (s, y), rho, alpha in zip(pairs, inverses, reversed(alphas), strict=True):
+            d += (alpha - rho * dot(y, d)) * s
         return d
-
-    def _pairs(self) -> list[tuple[Vector, Vector]]:
-        return list(zip(self.steps, self.changes, strict=True))
 
 
 def iterate(here: Iterate, memory: Memory) -> Run[Iterate | None]:
@@ -80,33 +85,35 @@ def iterate(here: Iterate, memory: Memory) -> Run[Iterate | None]:
     The pair of the iteration is added to ``memory``.
     """
     d = memory.direction(here.gradient)
-    if not float(d @ here.gradient) < 0.0:
+    if not memory.dot(d, here.gradient) < 0.0:
         memory.steps.clear()
         memory.changes.clear()
         d = -here.gradient
-    first = 1.0 if memory.steps else 1.0 / max(float(np.linalg.norm(d)), 1e-300)
-    result = yield from line_search(here, d, first)
+    first = 1.0 if memory.steps else 1.0 / max(math.sqrt(max(memory.dot(d, d), 0.0)), 1e-300)
+    result = yield from line_search(here, d, first, memory.dot)
     if result is not None:
         memory.add(result.x - here.x, result.gradient - here.gradient)
     return result
 
 
-def line_search(here: Iterate, d: Vector, first: float) -> Run[Iterate | None]:
+def line_search(
+    here: Iterate, d: Vector, first: float, dot: Callable[[Vector, Vector], float] = inner
+) -> Run[Iterate | None]:
     """A point here.x + t d that meets the strong Wolfe conditions, with t = ``first`` tried first.
 
-    The slope gᵀd of a convex function grows with t, so its zero is result between a t where it is
+    The slope gᵀd of a convex function grows with t, so its zero lies between a t where it is
     negative and one where it is positive, by secants. Where the decrease is below the rounding of
     the cost, the slope alone decides (W. Hager and H. Zhang, SIAM Journal on Optimization 16,
     2005). None when there is no such point in ``TRIALS`` evaluations.
     """
-    before = float(here.gradient @ d)
+    before = dot(here.gradient, d)
     low, low_slope = 0.0, before
     high, high_slope = math.inf, math.nan
     t = first
     for _ in range(TRIALS):
         x = here.x + t * d
         cost, gradient = yield x
-        slope = float(gradient @ d) if math.isfinite(cost) else math.nan
+        slope = dot(gradient, d) if math.isfinite(cost) else math.nan
         lower = cost <= here.cost + max(SUFFICIENT * t * before, ROUNDING * abs(here.cost))
         if lower and abs(slope) <= -FLAT * before:
             return Iterate(x, cost, gradient)

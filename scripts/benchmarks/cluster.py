@@ -27,10 +27,10 @@ def cluster(scratch: Path, repeats: int, quick: bool) -> str:
     single, packed = _written(scratch, m)
     from catclf.cluster import Address
     from catclf.cluster.engine import connected
-    from catclf.cluster.problem import Cluster, DistributedProblem
+    from catclf.cluster.problem import Cluster, DistributedObjective
     from catclf.datasets import ReadOptions, open_dataset
-    from catclf.objective import Point, StreamProblem
-    from catclf.parallel import blas_threads
+    from catclf.maths.threads import blas_threads
+    from catclf.training.objective import Point, StreamObjective
 
     data = {
         path.suffix: open_dataset(path, options=ReadOptions(stream=True))
@@ -39,10 +39,12 @@ def cluster(scratch: Path, repeats: int, quick: bool) -> str:
     data[""] = open_dataset(packed)
     n = 64 * 64 * 3
     point = Point(1e-3 * np.random.default_rng(0).standard_normal((n, 1)), 0.1)
-    threads = {kind: StreamProblem(each, 0.0, WORKERS, fused=False) for kind, each in data.items()}
+    threads = {
+        kind: StreamObjective(each, 0.0, WORKERS, fused=False) for kind, each in data.items()
+    }
     with connected(Address(processes=WORKERS)) as engine, blas_threads(1):
-        by_workers = Cluster(engine, 1).distributed(StreamProblem(data[""]), data[""])
-        assert isinstance(by_workers, DistributedProblem)
+        by_workers = Cluster(engine, 1).distributed(StreamObjective(data[""]), data[""])
+        assert isinstance(by_workers, DistributedObjective)
         problems: dict[str, Any] = {**threads, "cluster": by_workers}
         times = _least({k: lambda p=p: p.evaluate(point) for k, p in problems.items()}, repeats)  # type: ignore[misc]
         moved = _moved(by_workers, point)
@@ -99,8 +101,8 @@ def _moved(problem: Any, point: Any) -> tuple[int, int]:
     """Bytes of a step to the workers and back, as they are pickled."""
     from catclf.cluster import work
 
-    kept, objective = problem._kept, problem._objective_of_parts
-    sent = len(kept._futures) * len(pickle.dumps((objective, point, False), protocol=5))
+    kept, objective = problem._partitions, problem._summed
+    sent = len(kept._futures) * len(pickle.dumps((objective, point, "products"), protocol=5))
     pieces = kept.pieces(work.sums, objective, point)
     return sent, sum(len(pickle.dumps(piece, protocol=5)) for piece in pieces)
 
@@ -110,7 +112,7 @@ def _workers_of(engine: Any, problem: Any) -> tuple[list[int], list[float]]:
 
     Pages of files that are read, as those of shards are, are not in it.
     """
-    kept = problem._kept
+    kept = problem._partitions
     found = engine.run(_process, [(future,) for future in kept._futures], kept._shown)
     return [pid for pid, _ in found], [peak for _, peak in found]
 

@@ -25,8 +25,8 @@ from catclf.features import KINDS, class_of, learn
 from catclf.maths import Floats
 from catclf.maths import metrics as curves
 from catclf.maths.metrics import wilson
+from catclf.maths.threads import blas_threads
 from catclf.model import Model
-from catclf.parallel import blas_threads
 from catclf.splits import stratified_folds
 from catclf.training import Settings
 from scripts.benchmarks.measure import BIN, run, table

@@ -19,7 +19,7 @@ from catclf.features.standardize import Standardizer
 from catclf.maths import Floats
 from catclf.training import Settings
 from catclf.training.automatic import resolve
-from catclf.training.solve import solve
+from catclf.training.run import solve
 from scripts.benchmarks.measure import table
 
 LABELLED = (20, 100, 500, 1600)  # images, as many of each class

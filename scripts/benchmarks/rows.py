@@ -14,7 +14,7 @@ from catclf.features.prepare import Encoded
 from catclf.features.standardize import StandardizedRows, Standardizer
 from catclf.training import Settings
 from catclf.training.automatic import resolve
-from catclf.training.solve import solve
+from catclf.training.run import solve
 from scripts.benchmarks.measure import run, table
 
 KEY, BLOCK = "made up", 500

@@ -68,7 +68,7 @@ def _runs(stored: Any, labels: NDArray[Any]) -> dict[str, tuple[Run, float]]:
 def _in_turn(runs: dict[str, Run], repeats: int) -> dict[str, float]:
     """The median seconds of each."""
     from catclf.machine import cores
-    from catclf.parallel import blas_threads
+    from catclf.maths.threads import blas_threads
 
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
@@ -89,9 +89,9 @@ class _Data:
 
 
 def _ours(images: Any, Y: NDArray[np.float64], workers: int, *, fused: bool = False) -> Run:
-    from catclf.objective import Point, StreamProblem
+    from catclf.training.objective import Point, StreamObjective
 
-    problem = StreamProblem(_Data(images, Y), 0.0, workers, fused=fused)
+    problem = StreamObjective(_Data(images, Y), 0.0, workers, fused=fused)
     w = 1e-3 * np.random.default_rng(0).standard_normal((problem.n, 1))
     return lambda: problem.evaluate(Point(w, 0.1))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,9 @@ from catclf.errors import SettingsError
 from catclf.features.cache import open_cache, write_cache
 from catclf.features.standardize import StandardizedRows, Standardizer
 from catclf.maths import cost_and_gradient, losses_and_errors
-from catclf.objective import FactorProblem, GramProblem, Point, StreamProblem
-from catclf.objective.gram import float_gram
-from catclf.parallel import Team
+from catclf.maths.threads import Team
 from catclf.training import Settings, solve
+from catclf.training.objective import GramObjective, Point, StreamObjective, class_weights, gram
 
 BALANCED = (0.75, 1.5)  # for a third of positives
 
@@ -49,11 +47,11 @@ def test_a_pass_over_rows_is_the_formula(workers: int) -> None:
     X = data.images.T.astype(np.float64)
     for problem, expected in (
         (
-            StreamProblem(data, 2.0, workers),
+            StreamObjective(data, 2.0, workers),
             cost_and_gradient(X, data.Y, point.coordinates, 0.3, 2),
         ),
         (
-            StreamProblem(data, 2.0, workers, weights=BALANCED),
+            StreamObjective(data, 2.0, workers, class_weights(data.Y, "balanced")),
             weighted(X, data.Y, point.coordinates, 0.3, 2.0),
         ),
     ):
@@ -63,11 +61,11 @@ def test_a_pass_over_rows_is_the_formula(workers: int) -> None:
         assert found.b == pytest.approx(expected[2], abs=1e-6)
 
 
-@pytest.mark.parametrize("form", [GramProblem, FactorProblem])
-@pytest.mark.parametrize("weights", [(1.0, 1.0), BALANCED])
-def test_all_forms_descend_alike(form: type[GramProblem], weights: tuple[float, float]) -> None:
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+def test_both_forms_descend_alike(weights: str) -> None:
     data = rows_of(60, 100)
-    streamed, other = StreamProblem(data, 1.0, weights=weights), form(data, 1.0, 1, weights)
+    v = class_weights(data.Y, weights)
+    streamed, other = StreamObjective(data, 1.0, 1, v), GramObjective(data, 1.0, 1, v)
     a, b = streamed.start(), other.start()
     for _ in range(30):
         J, da = streamed.evaluate(a)
@@ -80,10 +78,10 @@ def test_all_forms_descend_alike(form: type[GramProblem], weights: tuple[float, 
 @pytest.mark.parametrize("m", [3, 511, 1030])
 def test_inner_products_are_the_same_for_any_number_of_workers(m: int) -> None:
     rows = rows_of(m, 700).images
-    K = float_gram(rows, Team(1))
-    np.testing.assert_array_equal(K, float_gram(rows, Team(3)))
+    K = gram(rows, Team(1))
+    np.testing.assert_array_equal(K, gram(rows, Team(3)))
     exact = rows.astype(np.float64) @ rows.T.astype(np.float64)
-    np.testing.assert_allclose(K, exact, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(K, exact, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 64}, {"method": "stream"}])
@@ -115,61 +113,23 @@ def reference(data: Labels, l2: float, balanced: bool) -> LogisticRegression:
 
 
 @pytest.mark.parametrize("balanced", [False, True])
-@pytest.mark.parametrize("l2", [0.01, 1.0])
-def test_newton_ends_where_scikit_learn_does(l2: float, balanced: bool) -> None:
+@pytest.mark.parametrize(("solver", "l2"), [("gd", 1.0), ("lbfgs", 0.01), ("lbfgs", 1.0)])
+def test_solvers_end_where_scikit_learn_does(l2: float, balanced: bool, solver: str) -> None:
     data = rows_of()
     weight = "balanced" if balanced else "none"
-    seen: list[float] = []
-    fit = solve(
-        data,
-        Settings(l2=l2, solver="newton", class_weight=weight),
-        on_step=lambda step, cost: seen.append(cost),
-    )
+    settings = Settings(1.9, 20_000, l2, class_weight=weight, solver=solver)
+    fit = solve(data, settings)
     model = reference(data, l2, balanced)
-    np.testing.assert_allclose(fit.w, model.coef_.T, rtol=1e-3, atol=1e-4)
-    assert fit.b == pytest.approx(float(model.intercept_[0]), abs=1e-4)
-    assert fit.reason == "converged"
-    assert 3 <= fit.steps <= 15
-    assert fit.costs == tuple(seen)
-    assert seen[0] == pytest.approx(np.log(2))
-    assert all(later <= earlier + 1e-12 for earlier, later in pairwise(seen))
-
-
-@pytest.mark.parametrize("solver", ["gd", "lbfgs"])
-def test_weighted_descent_leads_to_newtons_weights(solver: str) -> None:
-    data = rows_of(120, 20)
-    settings = Settings(1.9, 4000, 1.0, class_weight="balanced", method="gram", solver=solver)
-    newton = Settings(l2=1.0, class_weight="balanced", solver="newton")
-    np.testing.assert_allclose(solve(data, settings).w, solve(data, newton).w, atol=1e-3)
-
-
-def test_newton_stops_when_it_is_told_to() -> None:
-    data, settings = rows_of(), Settings(l2=0.01, solver="newton")
-    fit = solve(data, settings, should_stop=lambda: True)
-    assert (fit.interrupted, fit.steps, fit.costs) == (True, 0, (np.log(2),))
-    for limit in (0, 1, 2):
-        fit = solve(data, Settings(l2=0.01, solver="newton", iterations=limit))
-        assert (fit.interrupted, fit.steps, len(fit.costs)) == (False, limit, limit + 1)
-
-
-def test_newton_takes_pixels_and_held_out_images() -> None:
-    rng = np.random.default_rng(0)
-    Y = (np.arange(80) % 2).astype(float)[None]
-    images = rng.integers(0, 200, (80, 4, 4, 3)) + 50 * Y[0].astype(int)[:, None, None, None]
-    fit = solve(
-        Labels(images.astype(np.uint8), Y), Settings(l2=0.1, solver="newton", validation=0.25)
-    )
-    assert fit.validation is not None
-    assert fit.validation.best_cost == min(fit.validation.costs)
+    np.testing.assert_allclose(fit.w, model.coef_.T, rtol=2e-3, atol=2e-3)
+    assert fit.b == pytest.approx(float(model.intercept_[0]), abs=2e-3)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"solver": "newton"}, "needs a penalty"),
-        ({"solver": "newton", "l2": 1.0, "method": "stream"}, "Gram matrix"),
-        ({"solver": "newton", "l2": 1.0, "batch_size": 5}, "full batches"),
-        ({"class_weight": "heavy"}, "none, balanced"),
+        ({"solver": "newton"}, "solver=newton` is unknown: use gd or lbfgs"),
+        ({"solver": "lbfgs", "batch_size": 5}, "full batches"),
+        ({"class_weight": "heavy"}, "none or balanced"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(

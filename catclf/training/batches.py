@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catclf.maths import Floats
-from catclf.objective.base import Point
-from catclf.objective.numpy_pass import Values
-from catclf.objective.streamed import StreamProblem
-from catclf.parallel import Team
+from catclf.maths.threads import Team
 from catclf.samples import Images, Indices, Labelled, in_memory, read_rows, take
+from catclf.training.kernels import Values
+from catclf.training.objective import Point, StreamObjective
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -36,15 +34,15 @@ class Batches:
     """
 
     def __init__(self, data: Labelled, size: int, seed: int) -> None:
-        self._images, self._Y = data.images, data.Y
+        self._images = data.images
         self.m, self.size, self._seed = len(data.images), min(size, len(data.images)), seed
         self.updates_per_epoch = -(-self.m // self.size)
         self._epoch = -1
         self._order: Indices = np.empty(0, np.intp)
         self._windows: Windows | None = None
 
-    def batch(self, update: int) -> tuple[Values, Floats]:
-        """Images (k, …) and labels (1, k) of an update, counted from 0."""
+    def batch(self, update: int) -> tuple[Values, Indices]:
+        """Images (k, …) of an update, counted from 0, and their numbers (k,)."""
         epoch, number = divmod(update, self.updates_per_epoch)
         if epoch != self._epoch:
             self._begin(epoch)
@@ -52,8 +50,8 @@ class Batches:
         rows = self._order[start : start + self.size]
         if self._windows is None:
             rows = np.sort(rows)
-            return take(self._images, rows), self._Y[:, rows]
-        return self._windows.take(start, start + len(rows)), self._Y[:, rows]
+            return take(self._images, rows), rows
+        return self._windows.take(start, start + len(rows)), rows
 
     def _begin(self, epoch: int) -> None:
         rng = np.random.default_rng([self._seed, _SHUFFLE, epoch])
@@ -119,13 +117,12 @@ def _chunk(images: Images) -> int:
     return stored if 1 < stored < min(WINDOW, len(images)) else CHUNK
 
 
-class BatchProblem:
-    """A streamed problem that is seen through one batch at each update."""
+class BatchObjective:
+    """A streamed objective that is seen through one batch at each update."""
 
-    def __init__(self, problem: StreamProblem, batches: Batches) -> None:
-        self.whole, self._batches = problem, batches
+    def __init__(self, objective: StreamObjective, batches: Batches) -> None:
+        self._objective, self._batches = objective, batches
 
     def evaluate(self, point: Point, update: int) -> tuple[float, Point]:
         """The cost and the gradient at the point, of the update's batch."""
-        images, Y = self._batches.batch(update)
-        return self.whole.evaluate_some(point, images, Y)
+        return self._objective.evaluate_some(point, *self._batches.batch(update))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 
-from catclf import parallel
 from catclf.machine import core_quota, cores, memory_limits
-from catclf.parallel import Team, blas_threads
+from catclf.maths.reduction import tree_sum
+from catclf.maths.threads import Team, blas_threads
 
 workers = pytest.mark.parametrize("count", [1, 2, 5])
 
@@ -22,10 +22,15 @@ def uneven(number: int) -> int:
 
 
 @workers
-def test_a_fold_takes_results_one_by_one_in_order(count: int) -> None:
-    taken: list[int] = []
-    Team(count).fold(uneven, range(50), taken.append)
-    assert taken == [number * number for number in range(50)]
+@pytest.mark.parametrize("blocks", [1, 2, 7, 64, 1000])
+def test_a_sum_has_the_bits_of_one_worker(count: int, blocks: int) -> None:
+    values = np.random.default_rng(blocks).standard_normal(blocks) * 1e3
+
+    def add(a: float, b: float) -> float:
+        return a + b
+
+    found = Team(count).reduced(lambda number: float(values[number]), blocks, add)
+    assert found == tree_sum(values.tolist(), add)
 
 
 @workers
@@ -34,84 +39,33 @@ def test_results_come_in_order(count: int) -> None:
 
 
 @workers
-def test_a_fold_of_nothing_ends(count: int) -> None:
-    taken: list[int] = []
-    Team(count).fold(uneven, [], taken.append)
-    assert taken == []
-
-
-@workers
 def test_a_failure_is_raised_when_all_work_has_ended(count: int) -> None:
     underway: set[int] = set()
 
     def work(number: int) -> int:
         underway.add(number)
-        if number == 7:
-            underway.remove(number)
-            raise OSError("the disk has gone")
         time.sleep(0.001)
         underway.remove(number)
+        if number == 7:
+            raise OSError("the disk has gone")
         return number
 
-    taken: list[int] = []
     with pytest.raises(OSError, match="the disk has gone"):
-        Team(count).fold(work, range(1000), taken.append)
+        Team(count).reduced(work, 100, int.__add__)
     assert not underway
-    assert taken == list(range(len(taken)))
-    assert len(taken) <= 7
-
-
-def test_an_interrupt_in_the_calling_thread_ends_the_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    team, taken, calling = Team(3), list[int](), threading.current_thread()
-    real = parallel._Fold.work
-
-    def interrupted(fold: Any) -> None:
-        if threading.current_thread() is calling:
-            raise KeyboardInterrupt
-        real(fold)
-
-    monkeypatch.setattr(parallel._Fold, "work", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        team.fold(uneven, range(10_000), taken.append)
-    count = len(taken)
-    time.sleep(0.05)
-    assert len(taken) == count < 10_000
-
-
-def test_a_failure_to_take_is_raised() -> None:
-    def take(number: int) -> None:
-        raise ValueError(f"no room for {number}")
-
-    with pytest.raises(ValueError, match="no room for 0"):
-        Team(3).fold(uneven, range(20), take)
 
 
 def test_a_slow_item_does_not_let_results_pile_up() -> None:
     begun: list[int] = []
-    released = threading.Event()
-
-    def work(number: int) -> int:
-        begun.append(number)
-        if number == 0:
-            released.wait(180)
-        return number
-
-    team, taken = Team(2), list[int]()
-    folding = threading.Thread(target=lambda: team.fold(work, range(1000), taken.append))
-    folding.start()
-    time.sleep(0.2)
-    waiting = len(begun)
-    released.set()
-    folding.join(180)
-    assert waiting < 20
-    assert taken == list(range(1000))
+    taken = Team(2).in_order(lambda number: begun.append(number), range(1000))
+    next(taken)
+    time.sleep(0.05)
+    assert len(begun) < 20
 
 
-def test_several_threads_do_work_in_a_fold() -> None:
+def test_several_threads_work_at_once() -> None:
     together = threading.Barrier(3, timeout=180)  # passed only when three work at once
-    Team(3).fold(lambda _: together.wait(), range(3), lambda _: None)
+    Team(3).reduced(lambda _: together.wait(), 3, int.__add__)
 
 
 def test_threads_of_blas_are_limited_and_given_back() -> None:

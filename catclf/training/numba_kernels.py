@@ -1,4 +1,4 @@
-"""The pass over a block of images as machine code: the one door to Numba, which this imports.
+"""The pass over a block of images as machine code: the only module that imports Numba.
 
 Sums may be taken in the order that suits the processor, which is the same on each run. Nothing is
 assumed of infinities and NaN, which are what divergence is known by. Python's lock is not held.

@@ -11,10 +11,10 @@ from threadpoolctl import threadpool_limits
 
 from catclf.errors import DataError
 from catclf.maths import cost, cost_and_gradient
-from catclf.objective import FactorProblem, GramProblem, Point, StreamProblem, choose
-from catclf.objective.numpy_pass import BLOCK
 from catclf.samples import IndexedImages, take
 from catclf.training import Settings, solve
+from catclf.training.kernels import BLOCK
+from catclf.training.objective import GramObjective, Point, StreamObjective, choose
 
 
 def a_point(n: int = 192) -> Point:
@@ -32,7 +32,7 @@ SIZES = [1, BLOCK, BLOCK + 1, 16 * BLOCK - 1, 33 * BLOCK + 5, 70 * BLOCK]
 def test_workers_and_place_change_no_bit(m: int) -> None:
     data = labelled(m, size=2)
     found = {
-        bits(StreamProblem(source, 2.0, workers).evaluate(a_point(12)))
+        bits(StreamObjective(source, 2.0, workers).evaluate(a_point(12)))
         for source in (data, on_disk(data))
         for workers in (1, 2, 3)
     }
@@ -43,7 +43,7 @@ def test_workers_and_place_change_no_bit(m: int) -> None:
 def test_a_pass_is_the_formula(size: int) -> None:
     data = labelled(300, size)
     n, point = 3 * size * size, a_point(3 * size * size)
-    J, (found) = StreamProblem(data, 2.0, 2).evaluate(point)
+    J, (found) = StreamObjective(data, 2.0, 2).evaluate(point)
     X = data.images.reshape(300, n).T / 255.0
     expected, dw, db = cost_and_gradient(X, data.Y, point.coordinates, point.b, 2.0)
     close = 2e-6  # products in float32
@@ -55,14 +55,12 @@ def test_a_pass_is_the_formula(size: int) -> None:
 def test_the_loss_is_the_cost_without_its_penalty() -> None:
     data, point = labelled(200), a_point()
     Z = point.coordinates.T @ (data.images.reshape(200, -1).T / 255) + point.b
-    assert StreamProblem(data, 9.0).loss(point) == pytest.approx(cost(Z, data.Y), rel=1e-6)
+    assert StreamObjective(data, 9.0).loss(point) == pytest.approx(cost(Z, data.Y), rel=1e-6)
 
 
-@pytest.mark.parametrize("form", [StreamProblem, FactorProblem])
-def test_the_centre_is_the_mean_image(form: type[StreamProblem | FactorProblem]) -> None:
+def test_the_centre_is_the_mean_image() -> None:
     data = labelled(190)
-    problem = form(data, 1.0)
-    w = problem.weights(Point(problem.centre(), 0.0))
+    w = StreamObjective(data, 1.0).centre()
     mean = data.images.reshape(190, -1).mean(axis=0).reshape(-1, 1) / 255
     np.testing.assert_allclose(w, mean, rtol=1e-6)
 
@@ -70,27 +68,12 @@ def test_the_centre_is_the_mean_image(form: type[StreamProblem | FactorProblem])
 def test_the_gram_form_reads_images_on_disk_once_for_its_matrix() -> None:
     data = labelled(1100, size=2)
     lazy = on_disk(data)
-    problem = GramProblem(lazy)
+    problem = GramObjective(lazy)
     assert lazy.images.slices == [(0, 512), (512, 1024), (1024, 1100)]
     point = Point(np.random.default_rng(0).standard_normal((1100, 1)), 0.1)
-    here = GramProblem(data, workers=3)
+    here = GramObjective(data, team=3)
     assert bits(problem.evaluate(point)) == bits(here.evaluate(point))
     assert problem.weights(point).tobytes() == here.weights(point).tobytes()
-
-
-@pytest.mark.parametrize("l2", [0.0, 2.0])
-def test_the_factor_form_is_an_isometry(l2: float) -> None:
-    data = labelled(40)
-    problem, X = FactorProblem(data, l2), data.images.reshape(40, -1).T / 255
-    u = Point(np.random.default_rng(1).standard_normal((40, 1)), 0.3)
-    v = Point(np.random.default_rng(2).standard_normal((40, 1)), 0.0)
-    w, direction = (Point(problem.weights(p), p.b) for p in (u, v))
-    assert np.linalg.norm(w.coordinates) == pytest.approx(np.linalg.norm(u.coordinates), rel=1e-6)
-    J, du = problem.evaluate(u)
-    J_w, dw, _ = cost_and_gradient(X, data.Y, w.coordinates, w.b, l2)
-    assert pytest.approx(J_w, rel=1e-9) == J
-    along = float(np.vdot(du.coordinates, v.coordinates))
-    assert along == pytest.approx(float(np.vdot(dw, direction.coordinates)), rel=1e-6)
 
 
 def test_no_form_depends_on_the_threads_of_blas() -> None:
@@ -116,13 +99,13 @@ def test_a_file_that_vanishes_is_one_line(workers: int, after: int) -> None:
     lazy = on_disk(labelled(2000, size=2))
     lazy.images.fails_after = after
     with pytest.raises(DataError, match=r"^the images can no longer be read \(the file has gone\)"):
-        StreamProblem(lazy, workers=workers).evaluate(a_point(12))
+        StreamObjective(lazy, team=workers).evaluate(a_point(12))
 
 
 def test_images_that_become_fewer_are_noticed() -> None:
     data = labelled(200, size=2)
     lazy = on_disk(data)
-    problem = StreamProblem(lazy)
+    problem = StreamObjective(lazy)
     lazy.images._array = data.images[:150]
     with pytest.raises(DataError, match="22 of 72 came at 128"):
         problem.evaluate(a_point(12))
@@ -148,7 +131,7 @@ def test_a_subset_is_streamed_as_a_copy_of_it_would_be() -> None:
     rows = np.flatnonzero(np.random.default_rng(0).random(900) < 0.7)
     copy = Labels(data.images[rows], data.Y[:, rows])
     found = {
-        bits(StreamProblem(Labels(images, copy.Y), 1.0, workers).evaluate(a_point(48)))
+        bits(StreamObjective(Labels(images, copy.Y), 1.0, workers).evaluate(a_point(48)))
         for images in (
             copy.images,
             IndexedImages(data.images, rows),
@@ -161,9 +144,9 @@ def test_a_subset_is_streamed_as_a_copy_of_it_would_be() -> None:
 
 def test_the_choice_is_what_its_docstring_says(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose(209, 12288, 2000) == "gram"
-    monkeypatch.setitem(sys.modules, "catclf.objective.numba_kernels", None)
+    monkeypatch.setitem(sys.modules, "catclf.training.numba_kernels", None)
     assert [choose(m, 12288, 2000) for m in (7000, 7500)] == ["gram", "stream"]
     assert [choose(m, 12288, 100) for m in (1200, 1350)] == ["gram", "stream"]
     assert [choose(m, 12288, 5) for m in (60, 80)] == ["gram", "stream"]
     assert choose(8193, 10**6, 10**6) == "stream"
-    assert choose(1200, 12288, 100, factor=True) == "stream"
+    assert choose(1501, 100, 10**6, rows=True) == "stream"

@@ -15,11 +15,19 @@ from catclf import machine
 from catclf.datasets import Dataset, open_dataset
 from catclf.errors import DataError, SettingsError
 from catclf.maths import Pixels, cost_and_gradient
-from catclf.objective import METHODS, GramProblem, Point, StreamProblem, build, forms, integer_gram
+from catclf.settings import METHODS
+from catclf.training import objective
+from catclf.training.objective import (
+    GramObjective,
+    Point,
+    StreamObjective,
+    build,
+    integer_gram,
+)
 
 wild = settings(deadline=None, derandomize=True)
-CLOSE = {StreamProblem: 2e-6, GramProblem: 1e-12}  # the stream multiplies in float32
-both_forms = pytest.mark.parametrize("form", [StreamProblem, GramProblem])
+CLOSE = {StreamObjective: 2e-6, GramObjective: 1e-12}  # the stream multiplies in float32
+both_forms = pytest.mark.parametrize("form", [StreamObjective, GramObjective])
 with_and_without_l2 = pytest.mark.parametrize("l2", [0.0, 3.0])
 
 
@@ -54,7 +62,7 @@ def test_integer_gram_is_the_integer_product(m: int, n: int, seed: int, values: 
 @pytest.mark.parametrize("m", [1, 64, 65, 130])  # around blocks of 64
 @with_and_without_l2
 def test_a_problem_is_the_formula_of_maths(
-    form: type[StreamProblem | GramProblem], m: int, l2: float
+    form: type[StreamObjective | GramObjective], m: int, l2: float
 ) -> None:
     data = dataset(m)
     problem = form(data, l2)
@@ -76,7 +84,7 @@ def test_a_problem_is_the_formula_of_maths(
 
 def test_gram_coordinates_are_the_images_shares_in_w() -> None:
     data = dataset(9)
-    gram = GramProblem(data, 2.0)
+    gram = GramObjective(data, 2.0)
     a = Point(np.random.default_rng(2).standard_normal((9, 1)), 0.3)
     X = data.X / 255.0
     da = gram.evaluate(a)[1].coordinates
@@ -87,7 +95,7 @@ def test_gram_coordinates_are_the_images_shares_in_w() -> None:
 @with_and_without_l2
 def test_stream_and_gram_take_the_same_steps(l2: float) -> None:
     data = dataset(70)
-    dense, gram = StreamProblem(data, l2), GramProblem(data, l2)
+    dense, gram = StreamObjective(data, l2), GramObjective(data, l2)
     p, q = dense.start(), gram.start()
     for _ in range(30):
         (dense_cost, dp), (gram_cost, dq) = dense.evaluate(p), gram.evaluate(q)
@@ -99,7 +107,7 @@ def test_stream_and_gram_take_the_same_steps(l2: float) -> None:
 
 
 @both_forms
-def test_the_start_is_zero_and_costs_ln_2(form: type[StreamProblem | GramProblem]) -> None:
+def test_the_start_is_zero_and_costs_ln_2(form: type[StreamObjective | GramObjective]) -> None:
     problem = form(dataset(10), 5.0)
     start = problem.start()
     assert not problem.weights(start).any()
@@ -108,7 +116,9 @@ def test_the_start_is_zero_and_costs_ln_2(form: type[StreamProblem | GramProblem
 
 
 @both_forms
-def test_neither_the_data_nor_the_point_is_changed(form: type[StreamProblem | GramProblem]) -> None:
+def test_neither_the_data_nor_the_point_is_changed(
+    form: type[StreamObjective | GramObjective],
+) -> None:
     data = dataset(10)
     data.images.flags.writeable = data.Y.flags.writeable = False  # writing would raise
     problem = form(data, 1.0)
@@ -123,7 +133,7 @@ def test_neither_the_data_nor_the_point_is_changed(form: type[StreamProblem | Gr
 
 # (0.014 n + 0.25 T) m < 0.2 n T with m = 100, n = 192: 269 + 25 T < 38.4 T, so Gram from T = 21 on
 @pytest.mark.parametrize(
-    ("iterations", "form"), [(0, StreamProblem), (20, StreamProblem), (21, GramProblem)]
+    ("iterations", "form"), [(0, StreamObjective), (20, StreamObjective), (21, GramObjective)]
 )
 def test_auto_takes_the_form_that_should_be_faster(iterations: int, form: type) -> None:
     assert type(build(dataset(100), 0.0, iterations)) is form
@@ -132,21 +142,21 @@ def test_auto_takes_the_form_that_should_be_faster(iterations: int, form: type) 
 def test_auto_streams_when_the_gram_matrix_would_be_too_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(forms, "GRAM_LIMIT", 19)
-    assert type(build(dataset(19), 0.0, 1000)) is GramProblem
-    assert type(build(dataset(20), 0.0, 1000)) is StreamProblem
+    monkeypatch.setattr(objective, "GRAM_LIMIT", 19)
+    assert type(build(dataset(19), 0.0, 1000)) is GramObjective
+    assert type(build(dataset(20), 0.0, 1000)) is StreamObjective
 
 
 def test_auto_streams_when_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "available_memory", lambda: 10_000)
-    assert type(build(dataset(20), 0.0, 1000)) is StreamProblem
+    assert type(build(dataset(20), 0.0, 1000)) is StreamObjective
 
 
 def test_auto_takes_gram_for_the_courses_data(course: tuple[Path, Path]) -> None:
-    assert type(build(open_dataset(course[0]), 0.0, 2000)) is GramProblem
+    assert type(build(open_dataset(course[0]), 0.0, 2000)) is GramObjective
 
 
-@pytest.mark.parametrize(("method", "form"), [("stream", StreamProblem), ("gram", GramProblem)])
+@pytest.mark.parametrize(("method", "form"), [("stream", StreamObjective), ("gram", GramObjective)])
 def test_a_named_method_is_obeyed(method: str, form: type) -> None:
     for iterations in (1, 1000):
         problem = build(dataset(20), 4.0, iterations, method)
@@ -171,7 +181,7 @@ def test_no_images_are_refused(method: str) -> None:
 @both_forms
 @pytest.mark.parametrize("shape", [(4,), (4, 1), (1, 3)])
 def test_labels_of_another_shape_are_refused(
-    form: type[StreamProblem | GramProblem], shape: tuple[int, ...]
+    form: type[StreamObjective | GramObjective], shape: tuple[int, ...]
 ) -> None:
     data = Dataset(dataset(4).images, np.zeros(shape), ("non-cat", "cat"), "odd")
     with pytest.raises(DataError, match=r"\(1, 4\)"):
@@ -179,7 +189,7 @@ def test_labels_of_another_shape_are_refused(
 
 
 @both_forms
-def test_pixels_that_are_not_bytes_are_refused(form: type[StreamProblem | GramProblem]) -> None:
+def test_pixels_that_are_not_bytes_are_refused(form: type[StreamObjective | GramObjective]) -> None:
     data = dataset(4)
     floats = Dataset(data.images / 255.0, data.Y, data.classes, "floats")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="float64"):

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from catclf.datasets import open_dataset
 from catclf.errors import SettingsError
 from catclf.maths import cost_and_gradient
-from catclf.objective import Point, StreamProblem, build, choose, numba_pass
 from catclf.training import Settings, solve
+from catclf.training import kernels as passes
+from catclf.training.objective import Point, StreamObjective, build, choose
 
-kernels = pytest.importorskip("catclf.objective.numba_kernels", reason="no Numba")
+kernels = pytest.importorskip("catclf.training.numba_kernels", reason="no Numba")
 
 
 def block(k: int, n: int, dtype: type[Any]) -> NDArray[Any]:
@@ -43,13 +44,15 @@ def test_the_sums_are_those_of_float64(
     P, rng = block(k, n, dtype), np.random.default_rng(1)
     w = (rng.standard_normal((n, 1)) / (100 * n**0.5)).astype(np.float32)
     Y = (rng.random((1, k)) > 0.5).astype(np.float64)
-    products = numba_pass.Fused(n)
-    sums = products.sums(P, w, 0.3, Y, weights)
+    products = passes.Fused(n)
+    v = np.where(Y.T > 0.5, weights[1], weights[0])
+    given = None if weights == (1.0, 1.0) else v.T
+    sums = products.sums(P, w, 0.3, Y, given)
     exact = P.astype(np.float64)
-    Z, v = exact @ w + 0.3, np.where(Y.T > 0.5, weights[1], weights[0])
+    Z = exact @ w + 0.3
     dZ = v * (1 / (1 + np.exp(-Z)) - Y.T)
     assert sums.loss == pytest.approx(float((v * (np.logaddexp(0, Z) - Y.T * Z)).sum()), rel=1e-5)
-    assert products.loss(P, w, 0.3, Y, weights) == pytest.approx(sums.loss, rel=1e-6)
+    assert products.loss(P, w, 0.3, Y, given) == pytest.approx(sums.loss, rel=1e-6)
     assert sums.db == pytest.approx(float(dZ.sum()), rel=1e-5, abs=1e-5)
     # Each sum is off by no more than some roundings of the sum of its terms' sizes.
     close = 1e-5 * (np.abs(exact.T) @ np.abs(dZ))
@@ -78,7 +81,7 @@ def test_compiled_code_is_what_python_makes_of_it(
 def test_a_pass_is_the_formula(size: int) -> None:
     data, n = labelled(700, size), 3 * size * size
     point = Point(np.random.default_rng(3).standard_normal((n, 1)) / 50, -0.2)
-    J, found = StreamProblem(data, 2.0, 2, fused=True).evaluate(point)
+    J, found = StreamObjective(data, 2.0, 2, fused=True).evaluate(point)
     X = data.images.reshape(700, n).T / 255.0
     expected, dw, db = cost_and_gradient(X, data.Y, point.coordinates, point.b, 2.0)
     assert pytest.approx(expected, rel=2e-6) == J
@@ -87,7 +90,7 @@ def test_a_pass_is_the_formula(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "m", [1, numba_pass.BLOCK + 1, 17 * numba_pass.BLOCK + 5, 33 * numba_pass.BLOCK]
+    "m", [1, passes.FUSED_BLOCK + 1, 17 * passes.FUSED_BLOCK + 5, 33 * passes.FUSED_BLOCK]
 )
 def test_workers_and_place_change_no_bit(m: int) -> None:
     data = labelled(m, size=2)
@@ -95,7 +98,7 @@ def test_workers_and_place_change_no_bit(m: int) -> None:
     found = set()
     for source in (data, on_disk(data)):
         for workers in (1, 2, 3):
-            problem = StreamProblem(source, 2.0, workers, fused=True)
+            problem = StreamObjective(source, 2.0, workers, fused=True)
             J, gradient = problem.evaluate(point)
             found.add((J, gradient.b, gradient.coordinates.tobytes(), problem.centre().tobytes()))
     assert len(found) == 1
@@ -144,7 +147,7 @@ def test_the_layout_of_rows_changes_no_bit() -> None:
     Y = (np.random.default_rng(1).random((1, 300)) > 0.5).astype(np.float64)
     point = Point(np.ones((500, 1)) / 100, 0.1)
     found = {
-        StreamProblem(Labels(rows, Y), fused=True).evaluate(point)[1].coordinates.tobytes()
+        StreamObjective(Labels(rows, Y), fused=True).evaluate(point)[1].coordinates.tobytes()
         for rows in (values, np.asfortranarray(values), np.repeat(values, 2, axis=1)[:, ::2])
     }
     assert len(found) == 1
@@ -154,7 +157,7 @@ def test_a_broken_numba_is_as_none(tmp_path: Path, small_hdf5: Path, run: Run) -
     (tmp_path / "stub").mkdir()
     (tmp_path / "stub" / "numba.py").write_text("raise OSError('no libllvm')\n")
     env = {**os.environ, "PYTHONPATH": str(tmp_path / "stub")}
-    code = "from catclf.objective.forms import choose; print(choose(20_000, 12288, 2000))"
+    code = "from catclf.training.objective import choose; print(choose(20_000, 12288, 2000))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert (done.stdout, done.stderr) == ("stream\n", "")
     result = run("train", "--data", small_hdf5, "--method", "fused", env=env)
@@ -170,7 +173,7 @@ def test_it_is_chosen_where_it_saves_more_than_compiling_takes() -> None:
 
 
 def test_without_numba_the_choice_is_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "catclf.objective.numba_kernels", None)
+    monkeypatch.setitem(sys.modules, "catclf.training.numba_kernels", None)
     assert choose(20_000, 12288, 2000) == "stream"
     with pytest.raises(SettingsError, match="or use `method=stream`"):
         build(labelled(10), 0.0, 5, "fused")

@@ -1,0 +1,652 @@
+"""The objective over its data, in two forms that give the same iterates.
+
+    J(w, b) = (1/m) Σ v [log(1 + e^z) - y z] + (λ/2m)‖w‖²,   z = wᵀx + b
+
+with x the pixels / 255, or a row of features, and v the weight of the image, usually 1.
+
+An objective knows the coordinates in which it is cheap to work; a solver sees only points in those
+coordinates, costs and gradients. Descent commutes with the linear map from coordinates to w, so
+the form that is chosen changes the time and not the result.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf import machine
+from catclf.errors import SettingsError
+from catclf.maths import PIXEL_MAX, Floats, Pixels, sigmoid
+from catclf.maths.reduction import part_length
+from catclf.maths.threads import Team, blas_threads
+from catclf.samples import Images, Indices, Labelled, cut, in_memory, measured, read_rows, scale_of
+from catclf.settings import METHODS
+from catclf.training.kernels import (
+    BLOCK,
+    FUSED_BLOCK,
+    Converted,
+    Fused,
+    Kernel,
+    Real,
+    Sums,
+    Values,
+    Weights,
+    bends,
+    missing_numba,
+    require_numba,
+    weighted_losses,
+)
+
+GRAM_LIMIT = 8192  # images: beyond this K alone takes more than 512 MB
+GRAM_ROWS_LIMIT = 1500  # rows of features, whose K is summed in float64
+SMALL = 2000  # images or features: the larger side of a linear system that is solved
+READ = 512  # images read at a time
+SLAB = 512  # rows of K that are a worker's unit of work
+WEIGHED = 16  # images summed into w at a time: new memory for more takes longer than the sums
+WAKE = 2e9  # products from which on K is worth a second BLAS thread: some 400 images
+
+Vector = NDArray[np.float64]
+Total = TypeVar("Total")
+
+
+@dataclass
+class Point:
+    """A place in an objective's own coordinates: ``coordinates`` (k, 1) and the bias ``b``.
+
+    Gradients are points too, so that a step of descent is a weighted sum of two points.
+    """
+
+    coordinates: Floats
+    b: float
+
+    def moved(self, direction: Point, by: float) -> Point:
+        """This point plus ``by`` times ``direction``, as a new point."""
+        return Point(self.coordinates + by * direction.coordinates, self.b + by * direction.b)
+
+
+class Exact(NamedTuple):
+    """The cost at a point in float64, ‖∇w J‖² and the first two derivatives of J by b."""
+
+    cost: float
+    square: float
+    db: float
+    bend: float
+
+
+class Vectors(Protocol):
+    """An objective as a function of one vector with an inner product, for L-BFGS."""
+
+    def __call__(self, x: Vector) -> tuple[float, Vector]:
+        """The cost and the gradient."""
+
+    def vector(self, point: Point) -> Vector: ...
+
+    def point(self, x: Vector) -> Point: ...
+
+    def dot(self, x: Vector, y: Vector) -> float: ...
+
+
+class Objective(Protocol):
+    """What solvers know of an objective."""
+
+    m: int  # images
+    n: int  # features
+    l2: float
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all products are float64."""
+
+    @property
+    def solves_small(self) -> bool:
+        """Whether ``newton_target`` may be asked for."""
+
+    def start(self) -> Point:
+        """The point w = 0, b = 0, whose cost is ln 2 whatever the images."""
+
+    def evaluate(self, point: Point) -> tuple[float, Point]:
+        """The cost at the point, and the gradient in the same coordinates."""
+
+    def exact(self, point: Point) -> Exact:
+        """What certificates are made of, in float64."""
+
+    def vectors(self, *, exact: bool = False) -> Vectors:
+        """The objective for L-BFGS, in float64 if ``exact``."""
+
+    def newton_target(self, point: Point) -> Point:
+        """Where a full step of Newton's method leads from a point, in float64."""
+
+    def weights(self, point: Point) -> Floats:
+        """w (n, 1) of a point."""
+
+
+def class_weights(Y: Floats, kind: str) -> Weights:
+    """The weight of each image, for labels Y (1, m): "none", or "balanced" as m / (2 m_class).
+
+    Their mean is 1; balanced ones give both classes the same sum. None stands for all 1.
+    """
+    m, positives = Y.shape[1], float(Y.sum())
+    if kind != "balanced" or not 0 < positives < m:
+        return None
+    return np.asarray(np.where(Y > 0.5, m / (2.0 * positives), m / (2.0 * (m - positives))))
+
+
+class StreamObjective:
+    """The objective of w itself: each evaluation passes once over the images.
+
+    The pixels stay uint8, in memory or on disk (features are float32, and nothing divides them).
+    Blocks of them are used for Z and for dw while they are in the cache:
+
+        P (k, n) a block of Xᵀ,  Z = P w / 255 + b,  dw += Pᵀ dZᵀ / 255
+
+    The products of a block are float32, made by NumPy or, with ``fused``, by compiled code. Sums
+    over blocks, w itself and all functions of Z are float64; over 2000 steps on the
+    course's data the printed costs have the digits of float64.
+
+    Workers take ranges of parts of up to 512 images. How the images are cut depends on their number
+    alone, and the sums of parts are added in the canonical tree (see ``maths.reduction``), so that
+    the result is the same, bit for bit, for any number of workers of ``team``, for images in memory
+    and on disk, and for other objectives that each hold an aligned run of the parts. Those on disk
+    are read by the thread that uses them, block by block so that they are still in its cache.
+    ``part`` is the number of images in a part where these are a run of a larger data set's.
+    """
+
+    def __init__(
+        self,
+        data: Labelled,
+        l2: float = 0.0,
+        team: Team | int = 1,
+        v: Weights = None,
+        *,
+        fused: bool = False,
+        part: int = 0,
+    ) -> None:
+        self.m, self.n = measured(data)
+        self.l2, self.v, self.fused = l2, v, fused
+        self.images, self.Y = data.images, data.Y
+        self.team = Team(team) if isinstance(team, int) else team
+        self._block = FUSED_BLOCK if fused else BLOCK
+        self._part, self._scale = part, scale_of(data.images)
+        self._local, self._K = threading.local(), np.empty((0, 0))
+
+    is_exact, is_local = False, True
+
+    @property
+    def solves_small(self) -> bool:
+        return min(self.m, self.n) <= SMALL
+
+    def start(self) -> Point:
+        return Point(np.zeros((self.n, 1)), 0.0)
+
+    def evaluate(self, point: Point) -> tuple[float, Point]:
+        return self._objective(point, self.sums(point), self.m)
+
+    def evaluate_some(self, point: Point, images: Values, rows: Indices) -> tuple[float, Point]:
+        """Cost and gradient with the mean over these images in the place of the mean over all.
+
+        The penalty is the whole objective's, so that both are right on average over the images.
+        """
+        v = None if self.v is None else self.v[:, rows]
+        sums = self._sums(images, self.Y[:, rows], v, point, "products")
+        return self._objective(point, sums, len(images))
+
+    def evaluate_exact(self, point: Point) -> tuple[float, Point]:
+        """As ``evaluate``, in float64."""
+        return self._objective(point, self.sums(point, "exact"), self.m)
+
+    def exact(self, point: Point) -> Exact:
+        sums = self.sums(point, "exact")
+        cost, gradient = self._objective(point, sums, self.m)
+        square = float(np.square(gradient.coordinates).sum())
+        return Exact(cost, square, gradient.b, sums.bend / self.m)
+
+    def loss(self, point: Point) -> float:
+        """The mean loss at a point: the cost without its penalty."""
+        return self.sums(point, "losses").loss / self.m
+
+    def sums(self, point: Point, what: str = "products", rows: slice | None = None) -> Sums:
+        """The canonical sums of losses and gradients over the images, which are no means yet.
+
+        ``what``: "products" in float32, "exact" ones in float64, or "losses" alone; ``rows`` are
+        those of an aligned run of parts (default: all).
+        """
+        return self._sums(self.images, self.Y, self.v, point, what, rows)
+
+    def total(self, rows: slice | None = None) -> Floats:
+        """The canonical sum of the images, (n, 1), of pixels and not yet of features."""
+
+        def of_part(rows: slice, read: Callable[[slice], Values]) -> Floats:
+            total, kernel = np.zeros((self.n, 1)), Converted(BLOCK, self.n)
+            for block in cut(rows, BLOCK):
+                total += kernel.total(read(block))
+            return total
+
+        return self._reduced(self.images, of_part, lambda a, b: np.add(a, b, out=a), rows)
+
+    def centre(self) -> Floats:
+        """The mean of the images' features, (n, 1)."""
+        return self.total() / (self._scale * self.m)
+
+    def vectors(self, *, exact: bool = False) -> Vectors:
+        return Centred(self.evaluate_exact if exact else self.evaluate, self.centre())
+
+    def newton_target(self, point: Point) -> Point:
+        z = np.empty((self.m, 1))
+        for rows, P in self._doubles():
+            z[rows] = P @ point.coordinates + point.b
+        if self.m > self.n:
+            return self._primal_target(z)
+        if not self._K.size:
+            self._K = gram(all_rows(self.images), self.team)
+        a, b = dual_target(self._K, z, self.Y.T, self.v, self.l2)
+        w = np.zeros((self.n, 1))
+        for rows, P in self._doubles():
+            w += P.T @ a[rows]
+        return Point(w, b)
+
+    def _primal_target(self, z: Floats) -> Point:
+        """The weighted least squares of a step from scores z, (n + 1) equations.
+
+        Bishop, "Pattern Recognition and Machine Learning", 2006, section 4.3.3.
+        """
+        d = bends(z.T, self.v).T
+        _, dZ = weighted_losses(z.T, self.Y, self.v)
+        right = d * z - dZ.T
+        H, g = np.zeros((self.n + 1, self.n + 1)), np.zeros((self.n + 1, 1))
+        for rows, P in self._doubles():
+            P1 = np.hstack([P, np.ones((len(P), 1))])
+            H += P1.T @ (d[rows] * P1)
+            g += P1.T @ right[rows]
+        H[np.diag_indices(self.n)] += self.l2
+        solved = np.asarray(np.linalg.solve(H, g), np.float64)
+        return Point(solved[:-1], float(solved[-1, 0]))
+
+    def _doubles(self) -> Iterator[tuple[slice, Floats]]:
+        """Blocks of the features in float64."""
+        for rows in cut(slice(self.m), READ):
+            yield rows, read_rows(self.images, rows).astype(np.float64) / self._scale
+
+    def weights(self, point: Point) -> Floats:
+        return point.coordinates
+
+    def _objective(self, point: Point, sums: Sums, count: int) -> tuple[float, Point]:
+        w, dw = point.coordinates, sums.dw
+        dw /= self._scale * count
+        loss = sums.loss / count
+        if self.l2:
+            loss += self.l2 / (2 * self.m) * float(np.vdot(w, w))
+            dw += self.l2 / self.m * w
+        return loss, Point(dw, sums.db / count)
+
+    def _sums(
+        self,
+        images: Images,
+        Y: Floats,
+        v: Weights,
+        point: Point,
+        what: str,
+        rows: slice | None = None,
+    ) -> Sums:
+        dtype = np.float64 if what == "exact" else np.float32
+        with np.errstate(over="ignore"):  # a w beyond float32 shows as an infinite cost
+            scaled: Real = (point.coordinates / self._scale).astype(dtype)  # not every pixel
+
+        def of_part(rows: slice, read: Callable[[slice], Values]) -> Sums:
+            sums, kernel = Sums(0.0, 0.0, np.zeros((self.n, 1))), self._kernel(what)
+            with np.errstate(over="ignore", invalid="ignore"):  # divergence shows in the cost
+                for block in cut(rows, self._block):
+                    each = None if v is None else v[:, block]
+                    given = read(block), scaled, point.b, Y[:, block], each
+                    if what == "losses":
+                        sums.loss += kernel.loss(*given)
+                    else:
+                        sums.plus(kernel.sums(*given))
+            return sums
+
+        return self._reduced(images, of_part, Sums.plus, rows)
+
+    def _reduced(
+        self,
+        images: Images,
+        of_part: Callable[[slice, Callable[[slice], Values]], Total],
+        add: Callable[[Total, Total], Total],
+        rows: slice | None = None,
+    ) -> Total:
+        """The canonical sum of of_part(rows, read) over the parts; read(rows) gives images."""
+        m, here = len(images), in_memory(images)
+        length = self._part or part_length(m, self._block)
+        first, last = (rows.start, rows.stop) if rows else (0, m)
+
+        def of_number(number: int) -> Total:
+            start = first + number * length
+            raw = None if here else self._kept("raw", self._raw)
+            part = slice(start, min(start + length, last))
+            return of_part(part, lambda some: read_rows(images, some, raw))
+
+        return self.team.reduced(of_number, -(-(last - first) // length), add)
+
+    def _kernel(self, what: str) -> Kernel:
+        """This thread's own."""
+        exact, k = what == "exact", min(self._block, self.m)
+
+        def make() -> Kernel:
+            if self.fused and not exact:
+                return Fused(self.n)
+            return Converted(k, self.n, np.float64 if exact else np.float32)
+
+        kernel: Kernel = self._kept("exact" if exact else "kernel", make)
+        return kernel
+
+    def _raw(self) -> Values:
+        """This thread's own buffer for a block of images that are read from disk."""
+        return np.empty((min(self._block, self.m), self.n), self.images.dtype)
+
+    def _kept(self, name: str, make: Callable[[], Any]) -> Any:
+        if not hasattr(self._local, name):
+            setattr(self._local, name, make())
+        return getattr(self._local, name)
+
+
+class GramObjective:
+    """The objective in the span of the images, on the sample Gram matrix K = XᵀX (m, m).
+
+    From w = 0 every iterate of descent is a combination w = X a of the images, with
+    Z = aᵀK + b and ‖w‖² = aᵀK a, and the coordinates of dw are da = dZᵀ/m + (λ/m) a. So n
+    disappears from the loop. K is computed from the raw pixels, where it is a matrix of integers
+    below 2^53 and exact, and scaled afterwards; of rows of features it is summed in float64. (The
+    representer theorem: Schölkopf, Herbrich and Smola, COLT 2001.)
+
+    Images on disk are read once for K and once for w. The product K a is cut into slabs of rows,
+    by m alone, so that it is the same for any number of workers.
+    """
+
+    is_exact, is_local = True, True
+
+    def __init__(
+        self,
+        data: Labelled,
+        l2: float = 0.0,
+        team: Team | int = 1,
+        v: Weights = None,
+        K: Floats | None = None,
+    ) -> None:
+        self.m, self.n = measured(data)
+        self.l2, self.v = l2, v
+        self.images, self.Y = data.images, data.Y
+        self.team = Team(team) if isinstance(team, int) else team
+        self.K = gram(all_rows(data.images), self.team) if K is None else K
+
+    @property
+    def solves_small(self) -> bool:
+        return self.m <= SMALL
+
+    def start(self) -> Point:
+        return Point(np.zeros((self.m, 1)), 0.0)
+
+    def evaluate(self, point: Point) -> tuple[float, Point]:
+        a, m = point.coordinates, self.m
+        Ka = self.product(a)
+        losses, dZ = weighted_losses(Ka.T + point.b, self.Y, self.v)
+        loss = _sum(losses) / m
+        da = dZ.T / m
+        if self.l2:
+            loss += self.l2 / (2 * m) * float(np.vdot(a, Ka))
+            da += self.l2 / m * a
+        return loss, Point(da, _sum(dZ) / m)
+
+    def exact(self, point: Point) -> Exact:
+        cost, gradient = self.evaluate(point)
+        da, Z = gradient.coordinates, self.product(point.coordinates).T + point.b
+        square = max(float(np.vdot(da, self.product(da))), 0.0)
+        return Exact(cost, square, gradient.b, _sum(bends(Z, self.v)) / self.m)
+
+    def vectors(self, *, exact: bool = False) -> Vectors:
+        return Span(self)
+
+    def newton_target(self, point: Point) -> Point:
+        z = self.product(point.coordinates) + point.b
+        return Point(*dual_target(self.K, z, self.Y.T, self.v, self.l2))
+
+    def weights(self, point: Point) -> Floats:
+        w = np.zeros((self.n, 1))
+        for rows in cut(slice(self.m), WEIGHED):
+            pixels = read_rows(self.images, rows)
+            w += pixels.T.astype(np.float64) @ point.coordinates[rows]
+        w /= scale_of(self.images)
+        return w
+
+    def product(self, a: Floats) -> Floats:
+        """K a: (m, m) @ (m, 1) = (m, 1)."""
+        if self.m <= SLAB:
+            return np.asarray(self.K.dot(a))  # as @ does, in 4 µs instead of 4.5
+        slabs = cut(slice(self.m), SLAB)
+        if self.m <= 2 * SLAB or self.team.workers == 1:
+            return np.concatenate([self.K[rows] @ a for rows in slabs])
+        return np.concatenate(
+            list(self.team.in_order(lambda rows: np.asarray(self.K[rows] @ a), slabs))
+        )
+
+
+class Centred:
+    """An objective of w as a function of one vector, with the images' mean μ taken from x.
+
+    z = wᵀ(x - μ) + c with c = b + wᵀμ is the same model with the same penalty, for the bias is
+    free; but its gradient's parts for w and c are no longer nearly parallel, for pixels are never
+    negative, and fewer iterations are needed.
+    """
+
+    def __init__(self, evaluate: Callable[[Point], tuple[float, Point]], mu: Floats) -> None:
+        self._evaluate, self._mu = evaluate, mu
+
+    def vector(self, point: Point) -> Vector:
+        c = point.b + float(np.vdot(self._mu, point.coordinates))
+        return np.append(point.coordinates[:, 0], c)
+
+    def point(self, x: Vector) -> Point:
+        w = x[:-1].reshape(-1, 1).copy()
+        return Point(w, float(x[-1]) - float(np.vdot(self._mu, w)))
+
+    def __call__(self, x: Vector) -> tuple[float, Vector]:
+        cost, gradient = self._evaluate(self.point(x))
+        dw = gradient.coordinates - gradient.b * self._mu
+        return cost, np.append(dw[:, 0], gradient.b)
+
+    def dot(self, x: Vector, y: Vector) -> float:
+        return float(x @ y)
+
+
+class Span:
+    """An objective on K as a function of one vector (a, K a, b) of 2 m + 1 numbers.
+
+    Inner products are those of w: wᵀw' = aᵀ(K a'), so that L-BFGS takes the steps that it would
+    take on w, and one product with K is an evaluation: sums of such vectors are such vectors. The
+    images are centred, K := HKH with H = I - 11ᵀ/m, as in ``Centred``.
+    """
+
+    def __init__(self, objective: GramObjective) -> None:
+        self._objective = objective
+        mean = objective.K.mean(axis=0, keepdims=True)
+        self._mean, self._offset = mean.T, float(mean.mean())
+
+    def product(self, a: Floats) -> Floats:
+        """H K H a, shape (m, k), for a (m, k)."""
+        centred = a - a.mean(axis=0)
+        Ka = self._objective.product(centred)
+        return np.asarray(Ka - Ka.mean(axis=0))
+
+    def vector(self, point: Point) -> Vector:
+        a = point.coordinates
+        c = point.b + float(np.vdot(self._mean, a))  # b + wᵀμ
+        return np.concatenate([a[:, 0], self.product(a)[:, 0], [c]])
+
+    def point(self, x: Vector) -> Point:
+        a = x[: self._objective.m].reshape(-1, 1)
+        a = a - a.mean()
+        return Point(a, float(x[-1]) - float(np.vdot(self._mean, a)))
+
+    def __call__(self, x: Vector) -> tuple[float, Vector]:
+        m, l2 = self._objective.m, self._objective.l2
+        square = float(x[:m] @ x[m:-1])
+        if not 0.0 <= square < math.inf:  # rounding has taken K a from a: no such w
+            return math.inf, x
+        Z = (x[m:-1] + x[-1]).reshape(1, -1)
+        losses, dZ = weighted_losses(Z, self._objective.Y, self._objective.v)
+        d = dZ.T / m
+        g = np.concatenate([d[:, 0], self.product(d)[:, 0], [_sum(d)]])
+        g[:-1] += l2 / m * x[:-1]
+        return _sum(losses) / m + l2 / (2 * m) * square, g
+
+    def dot(self, x: Vector, y: Vector) -> float:
+        m = self._objective.m
+        return float(x[:m] @ y[m:-1]) + float(x[-1] * y[-1])
+
+
+def dual_target(K: Floats, z: Floats, y: Floats, v: Weights, l2: float) -> tuple[Floats, float]:
+    """The point a (m, 1) and b to which a full step of Newton's method leads from scores z (m, 1).
+
+    With the diagonal D = v σ(z) (1 - σ(z)) it solves (K + λ/D) a + b = z + v (y - σ(z)) / D and
+    Σ a = 0, through the symmetric matrix I + S K S, S = √(D/λ), whose eigenvalues are at least 1.
+    (Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, section 3.4, with a
+    bias.)
+    """
+    d = np.maximum(bends(z.T, v).T, 1e-12)
+    errors = sigmoid(z) - y if v is None else v.T * (sigmoid(z) - y)
+    s = np.sqrt(d / l2)
+    A = K * s
+    A *= s.T
+    A.flat[:: len(y) + 1] += 1.0
+    right = np.hstack([z - errors / d, np.ones_like(y)])
+    solved = s * np.linalg.solve(A, s * right)  # (m, 2)
+    b = float(solved[:, 0].sum() / solved[:, 1].sum())
+    return solved[:, :1] - b * solved[:, 1:], b
+
+
+def gram(rows: NDArray[Any], team: Team) -> Floats:
+    """K = XᵀX (m, m) of rows uint8, divided by 255, or of features float32 (m, n), in float64."""
+    m, n = rows.shape
+    if rows.dtype == np.uint8:
+        with blas_threads(team.workers if m * m * n > WAKE else 1):  # exact, whatever their number
+            K = integer_gram(rows)
+        K /= PIXEL_MAX**2
+        return K
+    K = np.zeros((m, m))
+
+    def add(slab: slice) -> None:
+        for columns in cut(slice(n), SLAB):
+            block = rows[slab, columns].astype(np.float64)
+            for others in cut(slice(m), SLAB):
+                K[slab, others] += block @ rows[others, columns].T.astype(np.float64)
+
+    with blas_threads(1):
+        for _ in team.in_order(add, cut(slice(m), SLAB)):
+            pass
+    return K
+
+
+def integer_gram(rows: Pixels) -> Floats:
+    """The exact matrix of inner products of uint8 rows (m, n), as float64 (m, m).
+
+    Pixels are centred, p = x - 128, so that 1024 products of at most 2^14 sum to at most 2^24 and
+    stay exact in float32, which multiplies twice as fast; these parts are added in float64, and
+    x·y = p·q + 128 Σp + 128 Σq + 128² n undoes the centring.
+    """
+    m, n = rows.shape
+    width = 1024
+    K = np.zeros((m, m))
+    sums = np.zeros((m, 1))
+    for columns in cut(slice(n), width):
+        part = rows[:, columns].astype(np.float32)
+        part -= 128.0
+        K += part @ part.T
+        sums += part.sum(axis=1, dtype=np.float64, keepdims=True)
+    sums *= 128.0
+    K += sums
+    K += sums.T
+    K += 128.0**2 * n
+    return K
+
+
+def all_rows(images: Images) -> NDArray[Any]:
+    """Rows (m, n) of their type: a view of images in memory, else read block by block."""
+    m, n = len(images), int(np.prod(images.shape[1:]))
+    if isinstance(images, np.ndarray):
+        return images.reshape(m, n)
+    rows = np.empty((m, n), images.dtype)
+    for block in cut(slice(m), READ):
+        rows[block] = read_rows(images, block)
+    return rows
+
+
+def choose(
+    m: int, n: int, evaluations: int, *, batch: int = 0, gram: bool = True, rows: bool = False
+) -> str:
+    """ "gram", "stream" or "fused", whichever is expected to take the least time.
+
+    Nanoseconds on one core of 2.6 GHz or so, measured with n = 12288 (both forms use all workers
+    alike, so that their number does not matter):
+
+        gram    0.014 m² n  for K            + 0.25 m² an evaluation (0.1 where K fits the cache)
+        stream                                 0.2 m n an evaluation
+        fused       1.4e9 to compile         + 0.075 m n an evaluation
+
+    "fused" is the stream with compiled products, where Numba is installed; ``batch`` is what a step
+    looks at in the place of m, ``gram`` says whether K may be made, and ``rows`` that it is summed
+    in float64. Without Numba and with n = 12288, K is worth its while for 2000 evaluations up to
+    m = 7300 images, for 100 up to 1350, for 5 never but for a handful. K must also fit: m <=
+    GRAM_LIMIT, and K with the pixels in half of the memory that is available.
+    """
+    K = (0.028 if rows else 0.014) * n * m * m + evaluations * 0.25 * m * m
+    looked_at = evaluations * (batch or m) * n
+    times = {"gram": K, "stream": 0.2 * looked_at, "fused": 1.4e9 + 0.075 * looked_at}
+    fits = 8 * m * m + 5 * m * n < 0.5 * machine.available_memory()
+    if batch or not (gram and fits and m <= (GRAM_ROWS_LIMIT if rows else GRAM_LIMIT)):
+        del times["gram"]
+    if min(times, key=times.__getitem__) == "fused" and missing_numba():
+        del times["fused"]
+    return min(times, key=times.__getitem__)
+
+
+def build(
+    data: Labelled,
+    l2: float,
+    evaluations: int,
+    method: str = "auto",
+    team: Team | int = 1,
+    v: Weights = None,
+    *,
+    batch: int = 0,
+    K: Floats | None = None,
+    wide: bool = False,
+) -> StreamObjective | GramObjective:
+    """The form of the objective that ``method`` names; "auto" is what ``choose`` says.
+
+    With ``batch`` an evaluation looks at so many images, and not at all of them. ``K`` is the
+    Gram matrix of the images, if it is there already. ``wide`` asks for K only where there are at
+    least as many features as images: of fewer, L-BFGS would move in directions that are none of w.
+    """
+    if method not in METHODS:
+        raise SettingsError(f"method {method!r} is unknown: use one of {', '.join(METHODS)}")
+    if method == "fused":
+        require_numba()
+    m, n = measured(data)
+    if method == "auto" and K is not None and (n >= m or not wide):
+        method = "gram"
+    if method == "auto":
+        held = in_memory(data.images)  # K needs all of the pixels, and memory for itself
+        rows = data.images.dtype != np.uint8
+        held = held and (n >= m or not wide)
+        method = choose(m, n, evaluations, batch=batch, gram=held, rows=rows)
+    if method == "gram":
+        return GramObjective(data, l2, team, v, K)
+    return StreamObjective(data, l2, team, v, fused=method == "fused")
+
+
+def _sum(values: Floats) -> float:
+    """The sum of all entries: with few images, the method's own overhead would be felt."""
+    return float(np.add.reduce(values, axis=None))

@@ -1,0 +1,422 @@
+"""The solvers: gradient descent, and L-BFGS with Newton's method where that ends short.
+
+Solvers never see an image. Where they end, and how far that can be from the optimum, is known.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+import numpy as np
+
+from catclf.errors import DivergedError
+from catclf.maths import Floats
+from catclf.settings import Settings
+from catclf.training.batches import BatchObjective
+from catclf.training.objective import Objective, Point, StreamObjective, Vector, Vectors
+from catclf.training.quasi_newton import Iterate, Memory, converged, evaluated, iterate
+
+# At 1000 times the cost at zero weights, ln 2, the mean |z| of the wrong predictions passes 693 and
+# e^-|z| is about to underflow: descent does not come back from there in a useful time.
+DIVERGED_COST = 1000 * math.log(2)
+NEAR = 1e-6  # of the cost: the distance from the optimum at which L-BFGS is done
+TOLERANCE = 1e-9  # of the cost: smaller decreases are lost in the rounding of float32 products
+NEWTON_AFTER = 200  # iterations of L-BFGS after which Newton's method finishes, where it can
+NEWTON_STEPS = 50  # at most; about ten are needed
+STALLED = 20  # iterations in turn, without a decrease above TOLERANCE, in float64
+TRIAL = 100  # steps of descent in which a rate that nobody gave must lower the cost
+RAISED = 1e-7  # of the cost: a smaller rise may be the rounding of float32 products
+KEPT_LIMIT = 1_000_000  # costs of a curve
+
+OnStep = Callable[[int, float], None]
+ShouldStop = Callable[[], bool]
+
+
+class StopReason(StrEnum):
+    """Why a solver ended."""
+
+    STEPS = "steps"  # descent has done all of its steps
+    OPTIMUM = "optimum"  # the cost is within NEAR of the least, by a certificate
+    FLAT = "flat"  # without a penalty: the cost, or its gradient, as good as stands still
+    SEPARABLE = "separable"  # without a penalty, and all images told apart: there is no optimum
+    LIMIT = "limit"  # all iterations that were allowed, short of the optimum
+    ROUNDING = "rounding"  # no step lowers the cost: its rounding is reached
+    PATIENCE = "patience"  # the cost on validation images has not fallen for a while
+    INTERRUPTED = "interrupted"  # by the caller
+
+
+def keep(steps: list[int], costs: list[float], step: int, cost: float, *, last: bool) -> None:
+    """Append a cost to a curve of up to ``KEPT_LIMIT`` of them, at even distances.
+
+    A full curve loses every other point, and from then on only steps at the new distance are
+    appended, and the last one. The curve itself says what the distance is, so that a resumed run
+    keeps the steps of one that was never stopped.
+    """
+    distance = steps[1] - steps[0] if len(steps) > 1 else 1
+    if not last and steps and (step - steps[0]) % distance:
+        return
+    if len(steps) >= KEPT_LIMIT:
+        del steps[1::2], costs[1::2]
+        keep(steps, costs, step, cost, last=last)
+        return
+    steps.append(step)
+    costs.append(cost)
+
+
+@dataclass
+class Watch:
+    """The costs of the validation images, and the point where they were lowest."""
+
+    costs: list[float] = field(default_factory=list)
+    cost_steps: list[int] = field(default_factory=list)
+    best: Point | None = None
+    best_step: int = 0
+    best_cost: float = float("inf")
+    waited: int = 0  # costs since the best one
+
+    def note(self, step: int, point: Point, cost: float, *, last: bool = False) -> None:
+        """Note a cost; points are never changed in place, so that the best can be kept as it is."""
+        keep(self.cost_steps, self.costs, step, cost, last=last)
+        self.waited += 1
+        if cost < self.best_cost:
+            self.best, self.best_step, self.best_cost, self.waited = point, step, cost, 0
+
+
+@dataclass
+class State:
+    """The ``point`` after ``step`` updates, and the costs on the way to it.
+
+    ``batch_costs`` is the sum of ``batches`` costs of batches since the last cost that was kept.
+    ``raised`` counts the full-batch steps that raised the cost, which was ``last_cost`` before;
+    ``rate`` is the learning rate where it is not that of the settings, else 0. ``vectors``
+    (1 + 2 p, k) is what L-BFGS goes on from: its vector, p steps, p changes of the gradient; its
+    ``phase`` says with float32 (0) or float64 products (1), or that Newton's method is next (2).
+    """
+
+    point: Point
+    step: int = 0
+    costs: list[float] = field(default_factory=list)
+    cost_steps: list[int] = field(default_factory=list)
+    batch_costs: float = 0.0
+    batches: int = 0
+    watch: Watch = field(default_factory=Watch)
+    raised: int = 0
+    last_cost: float = sys.float_info.max
+    rate: float = 0.0
+    vectors: Floats | None = None
+    phase: int = 0
+
+    def keep(self, cost: float, *, last: bool = False) -> None:
+        """Append the cost of this step to the curve, unless that is thinned by now."""
+        keep(self.cost_steps, self.costs, self.step, cost, last=last)
+
+
+class EarlyStopping:
+    """The validation images, whose cost selects a point: a pass over them for each look."""
+
+    def __init__(self, held_out: StreamObjective, objective: Objective, patience: int) -> None:
+        self._held_out, self._objective, self._patience = held_out, objective, patience
+
+    def look(self, state: State, *, last: bool = False) -> bool:
+        """Note the cost at a state; True when ``patience`` looks have found no lower one.
+
+        The start is passed over. Its weights are zero, and yet it would often have the lowest cost,
+        for few images make a model sure of its mistakes long before it stops learning.
+        """
+        if state.step == 0:
+            return False
+        self._evaluate(state, last=last)
+        return state.watch.waited >= self._patience
+
+    def last_look(self, state: State) -> None:
+        """Make sure that some state is the best one."""
+        if state.watch.best is None:
+            self._evaluate(state, last=True)
+
+    def _evaluate(self, state: State, *, last: bool) -> None:
+        w = self._objective.weights(state.point)
+        cost = self._held_out.loss(Point(w, state.point.b))
+        state.watch.note(state.step, state.point, cost, last=last)
+
+
+def distance(objective: Objective, point: Point) -> float | None:
+    """An upper bound of (J - J*) / J at a point, J* the least cost; None without a penalty.
+
+    The cost is strongly convex in w, so that with b* the best b for these w
+
+        J(w, b) - J* <= [J(w, b) - J(w, b*)] + m ‖∇w J(w, b*)‖² / (2 λ)
+
+    (Nesterov, "Introductory Lectures on Convex Optimization", 2004, theorem 2.1.10, of J minimised
+    over b). b* is found by Newton's method in one dimension; all of it is float64.
+    """
+    if not objective.l2:
+        return None
+    here = best = objective.exact(point)
+    b = point.b
+    for _ in range(30):
+        if best.db**2 <= 1e-16 * best.bend * best.cost:
+            break
+        b -= min(max(best.db / max(best.bend, 1e-300), -2.0), 2.0)
+        best = objective.exact(Point(point.coordinates, b))
+    gap = max(here.cost - best.cost, 0.0) + objective.m * best.square / (2.0 * objective.l2)
+    return gap / here.cost
+
+
+def require_convergence(cost: float, step: int, settings: Settings) -> None:
+    """Raise DivergedError for a cost that is not finite or far above that at zero weights."""
+    if cost <= DIVERGED_COST:  # False for NaN, too
+        return
+    what = f"the cost grew to {cost:.3g}" if math.isfinite(cost) else f"the cost became {cost}"
+    cure = f"try `learning_rate={settings.learning_rate / 10:g}`"
+    if settings.l2 > 0:
+        cure += " or a smaller `l2`"
+    raise DivergedError(
+        f"training diverged: {what} at step {step} with learning rate "
+        f"{settings.learning_rate:g}: {cure}"
+    )
+
+
+@dataclass
+class Solver:
+    """What solvers share: an objective, the settings, and what looks on.
+
+    ``save(state)`` is called every ``save_every`` steps and when training is stopped; going on from
+    a state that was saved leads to the same result.
+    """
+
+    objective: Objective
+    settings: Settings
+    stopping: EarlyStopping | None = None
+    save: Callable[[State], None] | None = None
+    save_every: int = 0
+
+
+@dataclass
+class Descent(Solver):
+    """w := w - α dw, b := b - α db on an objective, from a state to the end of the iterations.
+
+    With ``batches`` each update follows the gradient of its batch. The cost of a step is then the
+    mean of the batches' costs since the last cost that was kept, each before its update; that of
+    the last step is the cost of all images. With ``safe_rate`` a rate after whose first ``TRIAL``
+    steps the cost is no lower than at the start is given up for that one, from the start.
+    """
+
+    batches: BatchObjective | None = None
+    safe_rate: Callable[[], float] | None = None
+
+    def run(
+        self, state: State, on_step: OnStep | None = None, should_stop: ShouldStop | None = None
+    ) -> StopReason:
+        """Go on from the state, in place."""
+        total, every = self.settings.iterations, self.settings.print_every
+        began, pending = state.step, list[tuple[int, float]]()
+        with np.errstate(over="ignore", invalid="ignore"):  # divergence shows in the cost
+            while True:
+                self._save_if_due(state, began)
+                cost, gradient = self._evaluate(state)
+                on_trial = self.safe_rate is not None and not state.rate and state.step <= TRIAL
+                on_trial = on_trial and total >= TRIAL
+                if on_trial and self._failed(state, cost):
+                    self._begin_again(state)
+                    pending.clear()
+                    continue
+                require_convergence(cost, state.step, self.settings)
+                stopped = state.step < total and bool(should_stop and should_stop())
+                if stopped and self.save:
+                    self.save(state)
+                if self.batches is None and not stopped:
+                    state.raised += cost > state.last_cost * (1.0 + RAISED)
+                    state.last_cost = cost
+                last = state.step >= total or stopped
+                kept = last or state.step % every == 0
+                enough = bool(kept and self.stopping and self.stopping.look(state, last=last))
+                cost = self._reported(state, cost, last or enough)
+                if kept:
+                    state.keep(cost, last=last or enough)
+                pending.append((state.step, cost))
+                if not on_trial or state.step == TRIAL or last or enough:
+                    _report(pending, on_step)
+                if last or enough:
+                    early = enough and state.step < total
+                    return _reason(stopped, early)
+                state.point = state.point.moved(gradient, -self._rate(state))
+                state.step += 1
+
+    def _rate(self, state: State) -> float:
+        if not state.rate:
+            return self.settings.rate(state.step)
+        return replace(self.settings, learning_rate=state.rate).rate(state.step)
+
+    def _failed(self, state: State, cost: float) -> bool:
+        """Whether the trial of the rate shows that it does not descend."""
+        at_end = state.step == TRIAL and not cost < state.costs[0]
+        return at_end or not cost <= DIVERGED_COST
+
+    def _begin_again(self, state: State) -> None:
+        assert self.safe_rate is not None
+        fresh = State(self.objective.start(), rate=self.safe_rate())
+        state.__dict__.update(fresh.__dict__)
+
+    def _evaluate(self, state: State) -> tuple[float, Point]:
+        if self.batches is None:
+            return self.objective.evaluate(state.point)
+        return self.batches.evaluate(state.point, state.step)
+
+    def _reported(self, state: State, cost: float, last: bool) -> float:
+        """The cost to report at a step, from that of its batch."""
+        if self.batches is None:
+            return cost
+        if last:
+            cost = self.objective.evaluate(state.point)[0]
+            require_convergence(cost, state.step, self.settings)
+            return cost
+        state.batch_costs += cost
+        state.batches += 1
+        mean = state.batch_costs / state.batches
+        if state.step % self.settings.print_every == 0:
+            state.batch_costs, state.batches = 0.0, 0
+        return mean
+
+    def _save_if_due(self, state: State, began: int) -> None:
+        due = self.save_every and state.step > began and state.step % self.save_every == 0
+        if due and self.save:
+            self.save(state)
+
+
+@dataclass
+class LBFGS(Solver):
+    """L-BFGS (see ``quasi_newton``) from a state to the optimum, or to the last iteration.
+
+    One iteration looks at all images once, rarely twice. With a penalty it ends where ``distance``
+    is below ``NEAR``. Float32 products may not get there: then it goes on in float64, and after
+    ``NEWTON_AFTER`` iterations, or where no step lowers the cost, Newton's method finishes where
+    the smaller side of the problem allows.
+    """
+
+    def run(
+        self, state: State, on_step: OnStep | None = None, should_stop: ShouldStop | None = None
+    ) -> StopReason:
+        """Go on from the state, in place; every iteration is reported and its cost kept."""
+        with np.errstate(over="ignore", invalid="ignore"):  # seen in the cost
+            return self._run(state, on_step, should_stop)
+
+    def _run(
+        self, state: State, on_step: OnStep | None, should_stop: ShouldStop | None
+    ) -> StopReason:
+        self._on_step, self._near = on_step, 0.25 * NEAR
+        objective, total, enough, stalled = self.objective, self.settings.iterations, False, 0
+        function = objective.vectors(exact=state.phase > 0)
+        here, memory = self._begun(state, function)
+        if state.vectors is None:
+            enough = self._note(state, here.cost)
+        elif on_step:
+            on_step(state.step, here.cost)
+        while not enough and state.step < total and state.phase < 2:
+            if should_stop and should_stop():
+                self._save(state, here, memory)
+                return StopReason.INTERRUPTED
+            result = evaluated(iterate(here, memory), function)
+            stalled = stalled + 1 if result is None or converged(here, result, TOLERANCE) else 0
+            if result is not None:
+                here = result
+                state.point, state.step = function.point(here.x), state.step + 1
+                enough = self._note(state, here.cost)
+            square = function.dot(here.gradient, here.gradient)
+            if not objective.l2 and (stalled or square <= NEAR**2):
+                return StopReason.ROUNDING if result is None else StopReason.FLAT
+            if self._at_optimum(state, here.cost, square):
+                return StopReason.OPTIMUM
+            slow = objective.solves_small and state.step >= NEWTON_AFTER
+            if stalled and not (state.phase or objective.is_exact):
+                state.phase, stalled, function = 1, 0, objective.vectors(exact=True)
+                here = Iterate(here.x, *function(here.x))
+            elif objective.l2 and (slow or result is None or stalled >= STALLED):
+                state.phase = 2
+                self._save(state, here, memory)
+            elif self.save_every and state.step % self.save_every == 0:
+                self._save(state, here, memory)
+        if state.phase == 2 and not enough:
+            return self._newton(state, should_stop)
+        if enough:
+            return StopReason.PATIENCE
+        return StopReason.LIMIT if total else StopReason.STEPS
+
+    def _at_optimum(self, state: State, cost: float, square: float) -> bool:
+        """Whether the point has its certificate, which is asked for where the gradient is small."""
+        l2, m = self.objective.l2, self.objective.m
+        if not l2 or m * square > 2.0 * l2 * self._near * cost:
+            return False
+        bound = distance(self.objective, state.point)
+        self._near /= 4.0
+        return bound is not None and bound <= NEAR
+
+    def _newton(self, state: State, should_stop: ShouldStop | None) -> StopReason:
+        """Newton's method in float64 from the state: a step is halved until the cost falls."""
+        objective = self.objective
+        cost = objective.exact(state.point).cost
+        for _ in range(NEWTON_STEPS if objective.solves_small else 0):
+            if should_stop and should_stop():
+                return StopReason.INTERRUPTED
+            if state.step >= self.settings.iterations:
+                return StopReason.LIMIT
+            target, part = objective.newton_target(state.point), 1.0
+            direction = target.moved(state.point, -1.0)
+            while True:
+                point = state.point.moved(direction, part)
+                tried = objective.exact(point).cost
+                if tried < cost or part < 1e-6:
+                    break
+                part /= 2.0
+            if not tried < cost:
+                break
+            state.point, state.step, cost = point, state.step + 1, tried
+            enough = self._note(state, cost)
+            bound = distance(objective, point)
+            if bound is not None and bound <= NEAR:
+                return StopReason.OPTIMUM
+            if enough:
+                return StopReason.PATIENCE
+        return StopReason.ROUNDING
+
+    def _begun(self, state: State, function: Vectors) -> tuple[Iterate, Memory]:
+        """The vector and the pairs that a state goes on from."""
+        memory = Memory(dot=function.dot)
+        x: Vector = function.vector(state.point)
+        if state.vectors is not None:
+            x, half = state.vectors[0], len(state.vectors) // 2
+            pairs = zip(state.vectors[1 : half + 1], state.vectors[half + 1 :], strict=True)
+            for step, change in pairs:
+                memory.add(step, change)
+        return Iterate(x, *function(x)), memory
+
+    def _note(self, state: State, cost: float) -> bool:
+        """Report the state after an iteration; True where validation costs have not fallen."""
+        require_convergence(cost, state.step, self.settings)
+        state.keep(cost)
+        enough = self.stopping is not None and self.stopping.look(state)
+        if self._on_step:
+            self._on_step(state.step, cost)
+        return enough
+
+    def _save(self, state: State, here: Iterate, memory: Memory) -> None:
+        if self.save is not None:
+            state.vectors = np.stack([here.x, *memory.steps, *memory.changes])
+            self.save(deepcopy(state))
+
+
+def _report(pending: list[tuple[int, float]], on_step: OnStep | None) -> None:
+    for step, cost in pending:
+        if on_step:
+            on_step(step, cost)
+    pending.clear()
+
+
+def _reason(stopped: bool, early: bool) -> StopReason:
+    if stopped:
+        return StopReason.INTERRUPTED
+    return StopReason.PATIENCE if early else StopReason.STEPS
