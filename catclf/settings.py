@@ -54,8 +54,9 @@ def setting(default: Any, help: str, group: str = TRAINING, **facts: Any) -> Any
 class Settings:
     """How to train. The defaults are the course's.
 
-    ``l2``, ``threshold``, ``learning_rate`` and ``solver`` may be open, None or "auto": training
-    selects them when the data are known. Raises SettingsError for settings that make no sense.
+    ``features``, ``l2``, ``threshold``, ``learning_rate`` and ``solver`` may be open, None or
+    "auto": they are selected when the data are known. Raises SettingsError for settings that make
+    no sense.
     """
 
     learning_rate: Open = setting(None, "Learning rate α.", above=0.0, shown="0.005, features 1.9")
@@ -102,8 +103,9 @@ class Settings:
     )
     features: str = setting(
         "pixels",
-        "pixels, hog, patches or network (photographs).",
+        "pixels, hog, patches, network (photographs), or auto.",
         choices=FEATURES,
+        auto=True,
         kept=False,
     )
     flip: bool | None = setting(

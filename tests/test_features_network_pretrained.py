@@ -57,7 +57,7 @@ def test_without_the_package_it_is_said_what_to_install(monkeypatch: pytest.Monk
 
 
 def test_a_missing_file_is_refused(module_at: Path) -> None:
-    with pytest.raises(ModelError, match=r"cannot be read.*force-reinstall"):
+    with pytest.raises(ModelError, match=r"cannot be read.*: uninstall .*pip install"):
         pretrained.pretrained()
 
 

@@ -14,6 +14,7 @@ from catclf.cli.options import pair
 from catclf.cli.photographs import encoder_of
 from catclf.cli.stdout import warn
 from catclf.errors import DataError
+from catclf.settings import AUTO, Settings
 from catclf.text import printable
 
 if TYPE_CHECKING:
@@ -57,6 +58,17 @@ def reading_of(ctx: typer.Context) -> ReadOptions:
         outside=given("outside", False),
         remote_rows=given("allow_remote_rows", False),
     )
+
+
+def settled(ctx: typer.Context, data: Path, settings: Settings) -> Settings:
+    """Settings whose features are chosen for the data, which is said on stderr."""
+    if settings.features != AUTO:
+        return settings
+    from catclf.training.choice import choose_features
+
+    kind, why = choose_features(data, reading_of(ctx))
+    warn(f"`features={kind}`: {why}")
+    return replace(settings, features=kind)
 
 
 def warn_of_notes(sources: Iterable[Listing]) -> None:

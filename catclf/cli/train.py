@@ -14,7 +14,7 @@ import typer
 from catclf.cli import loaded
 from catclf.cli.cluster import address_of, engine_at, threads_of
 from catclf.cli.config import recorded, to_toml
-from catclf.cli.open_data import open_for_training, reading_with_progress, warn_of_idle_fit
+from catclf.cli.open_data import open_for_training, reading_with_progress, settled, warn_of_idle_fit
 from catclf.cli.options import (
     DATA,
     OUTPUT,
@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from catclf.training.run import Cluster
 
 OnStep = Callable[[int, float], None]
+LEARNED = "  on the images it learned from"
+GAP = 0.1  # of accuracy between images that were learned from and others, which is much
 
 
 def train(
@@ -190,6 +192,7 @@ def train(
         return
     held_out, judged_by = fraction_or_path(validation, patience)
     settings = _settings(ctx, held_out)
+    given = data
     address = _cluster_address(cluster, insecure, settings, data)
     if data is None:
         from catclf.datasets import bundled
@@ -202,12 +205,13 @@ def train(
     _warn_of_checkpoint(checkpoints)
     with StepLog(log) if log else nullcontext() as step_log:
         warn_of_idle_fit(fit, sources)
+        settings = settled(ctx, data, settings)
         with reading_with_progress(
             ctx,
             quiet,
             workers=workers,
             stream=stream,
-            features=features,
+            features=settings.features,
             encoder=encoder_for_training(settings, workers),
         ) as reading:
             opened = open_for_training(data, test, judged_by, reading, held_out=held_out)
@@ -219,6 +223,8 @@ def train(
 
         save_cost_curve(plot, trained.model)
     show_summary(trained, output, quiet)
+    if not quiet and not trained.fit.interrupted:
+        warn(what_next(trained, settings, output, given))
     exit_if_stopped(stop)
 
 
@@ -387,7 +393,7 @@ def show_summary(trained: "Trained", output: Path, quiet: bool) -> None:
     training, final = model.training, model.costs[-1]
     held_out = training.validation
     if not quiet:
-        put(_accuracy("train accuracy", training.train, model.classes))
+        put(_accuracy("train accuracy", training.train, model.classes, LEARNED))
         if held_out:
             put(_accuracy("validation", Counts(**held_out["counts"]), model.classes))
         if counts is not None:
@@ -415,11 +421,45 @@ def show_summary(trained: "Trained", output: Path, quiet: bool) -> None:
         warn(f"interrupted after {training.steps} of {planned} steps; the model was saved")
 
 
-def _accuracy(label: str, counts: "Counts", classes: tuple[str, str]) -> str:
+def what_next(trained: "Trained", settings: Settings, output: Path, data: Path | None) -> str:
+    """What to do after this result, in a line: other features, other data, or predictions."""
+    from catclf.maths.metrics import Counts, wilson
+
+    train, training = trained.model.training.train, trained.model.training
+    held = training.test or trained.out_of_fold
+    if held is None and training.validation:
+        held = Counts(**training.validation["counts"])
+    again = "catclf train" + (f" --data {shown_argument(data)}" if data else "")
+    if held is None or not held.total or not train.total:
+        return (
+            "no image was held out, so it is not known how good the model is on others: "
+            f"{again} --validation 0.2"
+        )
+    near = wilson(held.correct, held.total)[0] <= held.majority
+    apart = train.accuracy - held.accuracy > GAP
+    if settings.plain and (near or apart):
+        return f"pixels see little of a photograph: {again} --features auto"
+    if near:
+        checked = shown_argument(data) if data else "DATA"
+        return (
+            f"the model is no better than a guess: see the data with catclf data verify {checked}"
+        )
+    model = "" if output == Path("model.npz") else f" -m {shown_argument(output)}"
+    return f"next: catclf predict FOLDER{model}"
+
+
+def shown_argument(path: Path) -> str:
+    """A path as one argument of a command line that can be typed."""
+    import shlex
+
+    return shlex.quote(printable(path))
+
+
+def _accuracy(label: str, counts: "Counts", classes: tuple[str, str], about: str = "") -> str:
     majority = classes[1] if counts.positives > counts.negatives else classes[0]
     return (
         f"{label:<15} {100 * counts.accuracy:6.2f} %  {counts.correct} of {counts.total}"
-        f"  (always {printable(majority)}: {100 * counts.majority:.2f} %)\n"
+        f"{about}  (always {printable(majority)}: {100 * counts.majority:.2f} %)\n"
     )
 
 
