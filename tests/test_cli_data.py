@@ -106,7 +106,7 @@ def test_the_fit_of_a_pack_is_in_the_model(run: Run, tmp_path: Path) -> None:
     folder(tmp_path / "photos", ("cat", "dog"))
     assert run("data", "pack", "photos", "-o", "p.h5", "--size", "8", "--fit", "pad").code == 0
     assert run(*TRAIN, "--data", "p.h5").code == 0
-    preprocess = model(tmp_path / "m.npz")[1]["picture"]
+    preprocess = model(tmp_path / "m.npz")[1]["preprocess"]
     assert (preprocess["size"], preprocess["fit"]) == (8, "pad")
 
 

@@ -95,7 +95,7 @@ def test_pixels_are_written_as_ever(tmp_path: Path) -> None:
     with np.load(tmp_path / "model.npz") as file:
         assert sorted(file) == ["b", "cost_steps", "costs", "meta", "w"]
         meta = json.loads(str(file["meta"]))
-    assert (meta["version"], meta["features"]) == (1, "pixels")
+    assert (meta["version"], meta["features"]) == (4, "pixels")
 
 
 def test_other_images_and_weights_are_refused(model: Model) -> None:

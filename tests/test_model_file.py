@@ -29,12 +29,10 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from catclf.errors import ModelError, OutputError
-from catclf.features.base import KINDS
 from catclf.images.preprocess import Preprocess
 from catclf.maths.metrics import Counts
 from catclf.model import Model, Training
-from catclf.model.cost_curves import kept_points
-from catclf.model.file import LEARNED, VERSION, VERSIONS, load, save
+from catclf.model.file import CURVE, VERSION, load, save, thinned
 
 Members = dict[str, bytes]
 Edit = Callable[[dict[str, Any]], None]
@@ -271,12 +269,12 @@ def test_numpy_alone_can_read_a_model_without_pickles(path: Path) -> None:
     np.testing.assert_array_equal(found["costs"], [0.7, 0.6, 0.5])
     np.testing.assert_array_equal(found["cost_steps"], [0, 100, 150])
     meta = json.loads(str(found["meta"]))
-    assert (meta["format"], meta["version"]) == ("catclf-model", 1)
+    assert (meta["format"], meta["version"]) == ("catclf-model", VERSION)
     assert meta["classes"] == ["non-cat", "cat"]
     assert meta["positive"] == "cat"
     assert meta["threshold"] == 0.25
     assert meta["features"] == "pixels"
-    assert meta["picture"] == {
+    assert meta["preprocess"] == {
         "size": 2,
         "fit": "crop",
         "resampling": "lanczos",
@@ -636,7 +634,7 @@ def without(*keys: str) -> Edit:
     return edit
 
 
-@pytest.mark.parametrize("version", [4, 5, 10**9, 10**4000], ids=["4", "5", "10**9", "10**4000"])
+@pytest.mark.parametrize("version", [VERSION + 1, 10**9, 10**4000], ids=["5", "10**9", "10**4000"])
 def test_a_newer_model_is_refused_with_the_advice_to_upgrade(path: Path, version: int) -> None:
     meta = get_meta(path) | {"version": version, "features": "of the future"}
     put_meta(path, json.dumps(meta))
@@ -644,7 +642,7 @@ def test_a_newer_model_is_refused_with_the_advice_to_upgrade(path: Path, version
 
 
 def test_a_newer_model_with_other_members_is_still_named_newer(path: Path) -> None:
-    put_meta(path, json.dumps(get_meta(path) | {"version": 4}))
+    put_meta(path, json.dumps(get_meta(path) | {"version": VERSION + 1}))
     put(path, "extra.npy", npy(np.zeros(3)))
     refused(path, "was made by a newer catclf")
 
@@ -682,35 +680,35 @@ COUNTS = {"tp": 1, "fp": 1, "tn": 1, "fn": 1}
         (setting("threshold", to=None), "threshold"),
         (setting("threshold", to=10**400), "threshold"),
         (setting("threshold", to=float("nan")), ": "),
-        (without("picture"), "picture"),
-        (setting("picture", to=[]), "picture"),
-        (without("picture", "size"), "size"),
-        (setting("picture", "size", to=0), "size"),
-        (setting("picture", "size", to=-2), "size"),
-        (setting("picture", "size", to=1025), "size"),
-        (setting("picture", "size", to=10**9), "size"),
-        (setting("picture", "size", to=10**4000), "size"),
-        (setting("picture", "size", to="2"), "size"),
-        (setting("picture", "size", to=True), "size"),
-        (setting("picture", "size", to=float("inf")), ": "),
-        (setting("picture", "size", to=64.5), "image settings"),
-        (setting("picture", "size", to=3), "has w of"),
-        (setting("picture", "fit", to="stretch"), "image settings"),
-        (setting("picture", "fit", to=None), "image settings"),
-        (setting("picture", "fit", to=["squash"]), "image settings"),
-        (setting("picture", "resampling", to="magic"), "image settings"),
-        (setting("picture", "resampling", to=3), "image settings"),
-        (setting("picture", "scale", to=1.0), "image settings"),
-        (without("picture", "scale"), "image settings"),
+        (without("preprocess"), "preprocess"),
+        (setting("preprocess", to=[]), "preprocess"),
+        (without("preprocess", "size"), "size"),
+        (setting("preprocess", "size", to=0), "size"),
+        (setting("preprocess", "size", to=-2), "size"),
+        (setting("preprocess", "size", to=1025), "size"),
+        (setting("preprocess", "size", to=10**9), "size"),
+        (setting("preprocess", "size", to=10**4000), "size"),
+        (setting("preprocess", "size", to="2"), "size"),
+        (setting("preprocess", "size", to=True), "size"),
+        (setting("preprocess", "size", to=float("inf")), ": "),
+        (setting("preprocess", "size", to=64.5), "image settings"),
+        (setting("preprocess", "size", to=3), "has w of"),
+        (setting("preprocess", "fit", to="stretch"), "image settings"),
+        (setting("preprocess", "fit", to=None), "image settings"),
+        (setting("preprocess", "fit", to=["squash"]), "image settings"),
+        (setting("preprocess", "resampling", to="magic"), "image settings"),
+        (setting("preprocess", "resampling", to=3), "image settings"),
+        (setting("preprocess", "scale", to=1.0), "image settings"),
+        (without("preprocess", "scale"), "image settings"),
         (setting("features", to="hog"), "features"),
         (without("features"), "features"),
-        (without("picture", "background"), "image settings"),
-        (setting("picture", "background", to=[0, 0]), "image settings"),
-        (setting("picture", "background", to=[0, 0, 256]), "image settings"),
-        (setting("picture", "background", to=[0, 0, -1]), "image settings"),
-        (setting("picture", "background", to=[0, 0, 0.5]), "image settings"),
-        (setting("picture", "background", to=[True, True, True]), "image settings"),
-        (setting("picture", "background", to="white"), "image settings"),
+        (without("preprocess", "background"), "image settings"),
+        (setting("preprocess", "background", to=[0, 0]), "image settings"),
+        (setting("preprocess", "background", to=[0, 0, 256]), "image settings"),
+        (setting("preprocess", "background", to=[0, 0, -1]), "image settings"),
+        (setting("preprocess", "background", to=[0, 0, 0.5]), "image settings"),
+        (setting("preprocess", "background", to=[True, True, True]), "image settings"),
+        (setting("preprocess", "background", to="white"), "image settings"),
         (without("training"), "training"),
         (setting("training", to=[]), "training"),
         (setting("training", "unknown", to=1), "training facts"),
@@ -725,7 +723,7 @@ COUNTS = {"tp": 1, "fp": 1, "tn": 1, "fn": 1}
         (setting("training", "test", to=COUNTS | {"xx": 1}), "training facts"),
         (setting("training", "source", to=5), "training.source"),
         (setting("training", "fingerprint", to=None), "training.fingerprint"),
-        (setting("training", "pictures", to="7"), "training.images"),
+        (setting("training", "images", to="7"), "training.images"),
         (setting("training", "positives", to=3.5), "training.positives"),
         (setting("training", "steps", to=[150]), "training.steps"),
         (setting("training", "interrupted", to=1), "training.interrupted"),
@@ -734,7 +732,7 @@ COUNTS = {"tp": 1, "fp": 1, "tn": 1, "fn": 1}
         (setting("training", "catclf", to=1), "training.catclf"),
         (setting("training", "positives", to=8), "8 positives in 7 training images"),
         (setting("training", "positives", to=-1), "-1 positives"),
-        (setting("training", "pictures", to=10**400), "not possible"),
+        (setting("training", "images", to=10**400), "not possible"),
         (setting("training", "steps", to=-1), "not possible"),
         (setting("training", "train", to=COUNTS | {"tp": 10**400}), "counts"),
         (setting("z_threshold", to=None), "z_threshold"),
@@ -819,13 +817,12 @@ def test_validation_costs_come_back_however_many(tmp_path: Path, validated: int)
     model = with_curves(3, validated)
     save(model, tmp_path / "m.npz")
     assert same(load(tmp_path / "m.npz"), model)
-    assert get_meta(tmp_path / "m.npz")["version"] == (1 if validated <= 10_000 else 3)
 
 
 def test_curves_beyond_the_limit_are_thinned_evenly_and_keep_their_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("catclf.model.cost_curves.COSTS_LIMIT", 20_000)
+    monkeypatch.setattr("catclf.model.file.COSTS_LIMIT", 20_000)
     count = 50_000
     save(with_curves(count, count), tmp_path / "m.npz")
     found = load(tmp_path / "m.npz")
@@ -839,7 +836,9 @@ def test_curves_beyond_the_limit_are_thinned_evenly_and_keep_their_ends(
 @settings(deadline=None, derandomize=True, max_examples=200)
 @given(count=st.integers(0, 5000), limit=st.integers(2, 60))
 def test_thinning_keeps_as_many_points_as_fit_at_even_distances(count: int, limit: int) -> None:
-    kept = kept_points(count, limit).tolist()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("catclf.model.file.COSTS_LIMIT", limit)
+        kept = thinned(CURVE, range(count), range(count))["cost_steps"].tolist()
     assert len(kept) <= limit
     assert kept[:1] == list(range(min(count, 1)))
     assert kept[-1:] == list(range(count))[-1:]
@@ -954,8 +953,3 @@ def test_a_save_that_is_killed_leaves_the_old_or_the_new_model(tmp_path: Path) -
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "40\n", "")
     assert load(tmp_path / "model.npz").preprocess == Preprocess(64)
-
-
-def test_every_kind_of_features_has_a_version_and_the_types_of_its_arrays() -> None:
-    assert set(VERSIONS) == set(LEARNED) == set(KINDS)
-    assert max(VERSIONS.values()) == VERSION

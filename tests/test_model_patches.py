@@ -79,7 +79,7 @@ CHANGES: dict[str, Callable[[Opened], object]] = {
     "energy zero": setting(energy=0.0),
     "energy missing": lambda file: file.meta["features"].pop("energy"),
     "more even directions": setting(first_even=7),
-    "other size": lambda file: file.meta["picture"].update(size=9),
+    "other size": lambda file: file.meta["preprocess"].update(size=9),
     "huge atoms' numbers": set_all("atoms", 1e7),
     "huge directions": set_all("directions", 1e20),
     "huge channels": set_all("channels", 1e7),

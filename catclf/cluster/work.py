@@ -18,6 +18,7 @@ from catclf.cluster.rows import Learned
 from catclf.datasets.dataset import MANIFEST, Split
 from catclf.datasets.packed import PackedRows, load
 from catclf.errors import DataError
+from catclf.features.base import Rows
 from catclf.features.standardize import (
     StandardizedRows,
     Standardizer,
@@ -31,7 +32,7 @@ from catclf.maths.metrics import Counts
 from catclf.maths.reduction import Run, aligned_runs
 from catclf.maths.threads import blas_threads
 from catclf.model.model import score_rows
-from catclf.samples import Images
+from catclf.samples import Images, Indices, take
 from catclf.storage.location import locate
 from catclf.text import printable
 from catclf.training.kernels import Sums
@@ -202,6 +203,12 @@ def counts(partition: Partition, w: Floats, b: float, boundary: float) -> Answer
     Z = score_rows(partition.images(), w, b)
     found = Counts.of(boundary < Z, partition.labels() > 0.5)
     return Answer(probe(), [Piece(0, astuple(found))])
+
+
+def chosen(partition: Partition, numbers: Indices) -> Answer[Rows]:
+    """Those of the partition's rows that have these numbers in the source."""
+    own = numbers[(numbers >= partition.start) & (numbers < partition.stop)] - partition.start
+    return Answer(probe(), [Piece(0, take(partition.images(), own))])
 
 
 class _Tail:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.features.base import Features, Phase, class_of, learn, silent
+from catclf.features.base import Features, Phase, Rows, class_of, learn, silent
 from catclf.features.cache import key_of, open_cache, write_cache
 from catclf.features.encoding import encode, encoded
 from catclf.features.standardize import StandardizedRows, Standardizer
@@ -57,6 +57,14 @@ class Encoder:
     def fold(self, w: Floats, b: float) -> tuple[Floats, float]:
         """Weights and bias of standardised rows, as those of features."""
         return self.standard.fold(w, b)
+
+    def sample(self, rows: Images, count: int, seed: int) -> Rows:
+        """Up to ``count`` of the standardized rows (m, n), as features less their mean."""
+        rng = np.random.default_rng((seed, 4))
+        chosen = np.sort(rng.choice(len(rows), min(count, len(rows)), replace=False))
+        sampled = getattr(rows, "sample", None)  # of rows that are elsewhere
+        found = take(rows, chosen) if sampled is None else sampled(chosen)
+        return np.asarray(found / self.standard.factor, np.float32)
 
     @property
     def of_model(self) -> Features | None:

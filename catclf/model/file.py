@@ -1,16 +1,17 @@
 """The model file: a zip of arrays in NumPy's own format, readable with ``numpy.load``.
 
-``w`` (n, 1), ``b`` (), ``costs``, ``cost_steps``, and ``meta``, a JSON text; with features other
-than pixels also the arrays that they learned. ``catclf.storage.npz`` reads the file without
-trusting it; this module checks its meaning. ``save`` keeps to the limits of ``load``: a curve of
-more than ``COSTS_LIMIT`` points is thinned (see ``cost_curves``).
+``w`` (n, 1), ``b`` (), ``costs``, ``cost_steps``, and ``meta``, a JSON text; also the arrays that
+features learned, and where there are any ``digests`` of training images, ``centers`` and their
+``center_mean`` (see ``similarity``), and the costs of held-out images. ``catclf.storage.npz`` reads
+the file without trusting it; this module checks its meaning. ``save`` keeps to the limits of
+``load``.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,8 +24,8 @@ from catclf.errors import ModelError, OutputError
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.maths import PIXEL_MAX
 from catclf.maths.metrics import Counts
-from catclf.model import Model, Training
-from catclf.model.cost_curves import CURVE, VALIDATION, read_curve, taken_validation, thinned
+from catclf.model.model import Model, Training
+from catclf.model.similarity import CENTERS, Similarity
 from catclf.storage import npz
 from catclf.storage.location import locate
 from catclf.storage.npz import ArrayFile, NotAnArchiveError, UnsoundError
@@ -33,58 +34,44 @@ from catclf.text import printable, reason
 if TYPE_CHECKING:
     from catclf.features.base import Features
 
-FORMAT = "catclf-model"
-# A file has the lowest version that can hold its model; long validation curves need the newest.
-VERSION = 3
-VERSIONS = {"pixels": 1, "hog": 2, "patches": 3, "network": 3}
+FORMAT, VERSION = "catclf-model", 4
 FILE_LIMIT = 64 * 1024 * 1024  # bytes; a model of 1024x1024 images has 25 MB of weights
 SIZE_LIMIT = 1024  # pixels
 META_LIMIT = 1024 * 1024  # characters
+COSTS_LIMIT = 1_000_000
 COUNT_LIMIT = 2**53  # of images and steps: whole numbers that a float64 holds
 LEARNED_LIMIT = 1e6  # of numbers in filters, which are some tens: sums of them stay finite
 DIGESTS_LIMIT = 65_536  # of training images
 ENDED = ("reason", "within", "raised", "rate", "safe_rate")
+CURVE, VALIDATION = ("costs", "cost_steps"), ("validation_costs", "validation_steps")
 MEMBERS = ("w", "b", *CURVE, "meta")
-# By kind of features, the arrays of what they have learned, and their types.
-LEARNED: dict[str, dict[str, str]] = {
-    "pixels": {},
-    "hog": {},
-    "patches": {
-        "filters": "<f4",
-        "offsets": "<f4",
-        "channels": "<f4",
-        "channel_means": "<f4",
-        "directions": "<f4",
-        "direction_means": "<f4",
-        "atoms": "<f4",
-    },
-    "network": {"weights": "|i1", "scales": "<f4", "biases": "<f4"},
-}
+RESAMPLINGS = ("bicubic", "bilinear", "lanczos", "box", "hamming", "nearest")
 
 
 def save(model: Model, path: str | Path) -> None:
     """Write the model file: wholly or not at all, the same bytes for the same model.
 
-    ``load`` reads what is written here: cost curves are thinned to ``COSTS_LIMIT`` points. Raises
-    OutputError, before anything is written, for a model that is too large for a file, and
+    ``load`` reads what is written here: curves of more than ``COSTS_LIMIT`` points are thinned.
+    Raises OutputError, before anything is written, for a model that is too large for a file, and
     ModelError for one whose numbers or class names ``load`` refuses.
     """
-    learned = model.features.arrays() if model.features else {}
-    meta = _meta(model)
     arrays = {
         "w": model.w.astype("<f8"),
         "b": np.array(model.b, dtype="<f8"),
         **thinned(CURVE, model.costs, model.cost_steps),
     }
-    if long_validation := taken_validation(meta["training"]):
-        arrays |= long_validation
-        meta["version"] = VERSION
-    text = json.dumps(meta, sort_keys=True, ensure_ascii=True)
+    held = model.training.validation
+    if held:
+        arrays |= thinned(VALIDATION, held["costs"], held["cost_steps"])
+    text = json.dumps(_meta(model), sort_keys=True, ensure_ascii=True)
     arrays["meta"] = np.array(text)
-    types = LEARNED[_kind_of(model)]
-    arrays |= {name: array.astype(types[name]) for name, array in learned.items()}
+    learned = model.features.arrays() if model.features else {}
+    arrays |= {name: array.astype(array.dtype.newbyteorder("<")) for name, array in learned.items()}
     if len(model.digests):
         arrays["digests"] = model.digests.astype("<u8")
+    if model.similarity:
+        arrays["centers"] = model.similarity.centers
+        arrays["center_mean"] = model.similarity.mean.astype("<f4")
     size = sum(array.nbytes for array in arrays.values())
     if len(text) > META_LIMIT or size > FILE_LIMIT - npz.MEMBERS_LIMIT * 1024:
         raise OutputError(
@@ -92,20 +79,11 @@ def save(model: Model, path: str | Path) -> None:
             f"{len(text)} characters say what it is made of"
         )
     with naming(path):
-        _require_sound(model, _read_meta(text))
+        _facts(_read_meta(text))
         _require_ascending(model.digests)
+        if not (np.isfinite(model.w).all() and math.isfinite(model.b)):
+            raise ModelError("has weights that are not finite numbers")
     npz.write(Path(path), arrays)
-
-
-def _require_sound(model: Model, meta: dict[str, Any]) -> None:
-    """Raise ModelError for what is refused when it is read."""
-    _classes(meta)
-    _preprocess(meta)
-    _number(meta, "threshold", 0.0, 1.0)
-    _z_threshold(meta)
-    _training(meta)
-    if not (np.isfinite(model.w).all() and math.isfinite(model.b)):
-        raise ModelError("has weights that are not finite numbers")
 
 
 def load(path: str | Path) -> Model:
@@ -153,52 +131,44 @@ def _parse(file: ArrayFile) -> Model:
     if "meta" not in file:
         raise ModelError("is not a catclf model: it has no member meta")
     meta = _read_meta(file.text("meta", META_LIMIT))
-    apart = meta["version"] >= VERSION and any(name in file for name in VALIDATION)
-    long_validation = VALIDATION if apart else ()
-    kept = ("digests",) if "digests" in file else ()
-    file.require((*MEMBERS, *long_validation, *kept, *LEARNED[_kind(meta)]))
-    preprocess = _preprocess(meta)
+    facts = _facts(meta)
+    preprocess, training = facts["preprocess"], facts["training"]
+    kept = [*MEMBERS, *(VALIDATION if training.validation else ()), *_learned(meta)]
+    kept += ["digests"] if "digests" in file else []
+    file.require([*kept, *(("centers", "center_mean") if "similarity" in meta else ())])
     features = _features(meta, preprocess, file)
     n = features.n if features else preprocess.n
-    costs, cost_steps = read_curve(file, CURVE)
-    training = _training(meta)
-    if long_validation:
-        held_costs, held_steps = read_curve(file, VALIDATION)
-        curve = {"costs": held_costs, "cost_steps": held_steps}
-        training = replace(training, validation=training.validation | curve)
-    limit = min(DIGESTS_LIMIT, training.images)
-    digests = file.array("digests", "<u8", (limit,), at_most=True) if kept else np.zeros(0, "<u8")
-    _require_ascending(digests)
+    if training.validation:
+        curve = dict(zip(CURVE, _read_curve(file, VALIDATION), strict=True))
+        facts["training"] = replace(training, validation=training.validation | curve)
+    if "digests" in file:
+        limit = min(DIGESTS_LIMIT, training.images)
+        digests = file.array("digests", "<u8", (limit,), at_most=True)
+        _require_ascending(digests)
+        facts["digests"] = digests.astype(np.uint64)
+    if "similarity" in meta:
+        facts["similarity"] = _similarity(meta, n, file)
+    costs, cost_steps = _read_curve(file, CURVE)
     return Model(
         w=file.array("w", "<f8", (n, 1)),
         b=float(file.array("b", "<f8", ())),
-        preprocess=preprocess,
-        classes=_classes(meta),
-        threshold=_number(meta, "threshold", 0.0, 1.0),
-        z_threshold=_z_threshold(meta),
         costs=tuple(costs),
         cost_steps=tuple(cost_steps),
-        training=training,
         features=features,
-        digests=digests.astype(np.uint64),
+        **facts,
     )
 
 
-def _require_ascending(digests: NDArray[np.uint64]) -> None:
-    if len(digests) > DIGESTS_LIMIT or (digests[1:] <= digests[:-1]).any():
-        raise ModelError("has digests that are too many, or not ascending")
+def _learned(meta: dict[str, Any]) -> tuple[str, ...]:
+    """The names of the arrays that the features have learned; pixels are a bare name."""
+    if meta.get("features") == "pixels":
+        return ()
+    from catclf.features import KINDS, class_of
 
-
-def _kind(meta: dict[str, Any]) -> str:
-    """The kind of features; pixels, which version 1 has alone, are a bare name."""
-    named = meta.get("features")
-    if named == "pixels":
-        return "pixels"
-    kind = named.get("kind") if isinstance(named, dict) else None
-    known = kind if isinstance(kind, str) and kind in LEARNED else "pixels"
-    if known == "pixels" or meta["version"] < VERSIONS[known]:
-        raise ModelError("has features that this catclf does not know")
-    return known
+    match meta.get("features"):
+        case {"kind": str(kind)} if kind in KINDS and class_of(kind).kept:
+            return class_of(kind).members
+    raise ModelError("has features that this catclf does not know")
 
 
 def _features(meta: dict[str, Any], preprocess: Preprocess, file: ArrayFile) -> Features | None:
@@ -214,18 +184,59 @@ def _features(meta: dict[str, Any], preprocess: Preprocess, file: ArrayFile) -> 
     return features
 
 
+def _similarity(meta: dict[str, Any], n: int, file: ArrayFile) -> Similarity:
+    limit = _number(meta, "similarity", -1.0, 1.0)
+    centers = file.array("centers", "|i1", (CENTERS, n), at_most=True)
+    mean = file.array("center_mean", "<f4", (n,))
+    sound = len(centers) and centers.shape[1] == n and centers.any(axis=1).all()
+    if not sound or (np.abs(mean) > LEARNED_LIMIT).any():
+        raise ModelError("has centers of training rows that make no sense")
+    return Similarity(centers, mean, limit)
+
+
+def _require_ascending(digests: NDArray[np.uint64]) -> None:
+    if len(digests) > DIGESTS_LIMIT or (digests[1:] <= digests[:-1]).any():
+        raise ModelError("has digests that are too many, or not ascending")
+
+
+def thinned(
+    names: tuple[str, str], costs: Sequence[float], steps: Sequence[int]
+) -> dict[str, NDArray[Any]]:
+    """The arrays of a curve, of up to ``COSTS_LIMIT`` points.
+
+    Of more every k-th from the first on is kept, with the smallest k that suffices, and the last.
+    """
+    kept = np.arange(len(costs))
+    if len(costs) > COSTS_LIMIT:
+        stride = -(-(len(costs) - 1) // (COSTS_LIMIT - 1))
+        kept = np.append(np.arange(0, len(costs) - 1, stride), len(costs) - 1)
+    curve = np.array(costs, dtype="<f8")[kept], np.array(steps, dtype="<i8")[kept]
+    return dict(zip(names, curve, strict=True))
+
+
+def _read_curve(file: ArrayFile, names: tuple[str, str]) -> tuple[list[float], list[int]]:
+    """Costs and the steps at which they were seen."""
+    values = file.array(names[0], "<f8", (COSTS_LIMIT,), at_most=True)
+    at = file.array(names[1], "<i8", values.shape)
+    if (at < 0).any() or (at[1:] <= at[:-1]).any():
+        raise ModelError(f"has {names[1]} that do not go up")
+    return values.tolist(), at.tolist()
+
+
 def _read_meta(text: str) -> dict[str, Any]:
-    """The JSON text as a dict, of a format and version that this program reads."""
+    """The JSON text as a dict, of the format and version that this program reads."""
     meta = json.loads(text, parse_constant=_no_number, parse_float=_finite)
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise ModelError("is not a catclf model: its meta is another program's")
     version = meta.get("version")
     if type(version) is not int or version < 1:
         raise ModelError("is not a sound model: it has no version")
-    if version > VERSION:
+    if version != VERSION:
         shown = version if version < 10**6 else "of the far future"
+        age, advice = ("newer", "upgrade") if version > VERSION else ("older", "train it again")
         raise ModelError(
-            f"was made by a newer catclf (format {shown}, this one reads {VERSION}): upgrade"
+            f"was made by {'an' if age == 'older' else 'a'} {age} catclf (format {shown}, this one "
+            f"reads {VERSION}): {advice}"
         )
     return meta
 
@@ -241,48 +252,48 @@ def _no_number(constant: str) -> None:
     raise ModelError(f"has {constant} in its meta, which is not a number of JSON")
 
 
-def _kind_of(model: Model) -> str:
-    return model.features.kind if model.features else "pixels"
-
-
 def _meta(model: Model) -> dict[str, Any]:
     """Everything but the arrays, as JSON values. No time and no path: equal runs, equal bytes."""
     training = asdict(model.training)
-    training["pictures"] = training.pop("images")  # the file's own name, since version 1
+    training["validation"] = {k: v for k, v in training["validation"].items() if k not in CURVE}
     meta = {
         "format": FORMAT,
-        "version": VERSIONS[_kind_of(model)],
-        "picture": asdict(model.preprocess) | {"scale": PIXEL_MAX},
+        "version": VERSION,
+        "preprocess": asdict(model.preprocess) | {"scale": PIXEL_MAX},
         "features": model.features.settings if model.features else "pixels",
         "classes": list(model.classes),
         "positive": model.classes[1],
         "threshold": model.threshold,
         "training": training,
     }
-    if model.z_threshold is not None:  # a key that older versions do not look at
+    if model.z_threshold is not None:
         meta["z_threshold"] = model.z_threshold
+    if model.similarity:
+        meta["similarity"] = model.similarity.limit
     return meta
 
 
-def _z_threshold(meta: dict[str, Any]) -> float | None:
-    """The threshold as a score, a finite number, where the file has one."""
-    if "z_threshold" not in meta:
-        return None
-    value = meta["z_threshold"]
-    if type(value) is not float or not math.isfinite(value):
+def _facts(meta: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a model that meta holds, checked."""
+    z_threshold = meta.get("z_threshold")
+    if "z_threshold" in meta and (type(z_threshold) is not float or math.isinf(z_threshold)):
         raise ModelError("has a z_threshold that is not a finite number")
-    return value
+    return {
+        "preprocess": _preprocess(meta),
+        "classes": _classes(meta),
+        "threshold": _number(meta, "threshold", 0.0, 1.0),
+        "z_threshold": z_threshold,
+        "training": _training(meta),
+    }
 
 
 def _preprocess(meta: dict[str, Any]) -> Preprocess:
-    image = _object(meta, "picture")
-    size = _number(image, "size", 1, SIZE_LIMIT)
-    fit, resampling = image.get("fit"), image.get("resampling")
-    background = image.get("background")
+    image = _object(meta, "preprocess")
+    size, background = _number(image, "size", 1, SIZE_LIMIT), image.get("background")
     sound = (
         size == int(size)
-        and fit in FITS
-        and resampling in ("bicubic", "bilinear", "lanczos", "box", "hamming", "nearest")
+        and image.get("fit") in FITS
+        and image.get("resampling") in RESAMPLINGS
         and image.get("scale") == PIXEL_MAX
         and isinstance(background, list)
         and len(background) == 3
@@ -291,7 +302,7 @@ def _preprocess(meta: dict[str, Any]) -> Preprocess:
     if not sound:
         raise ModelError("has image settings that this catclf does not know")
     red, green, blue = background  # type: ignore[misc]  # checked above
-    return Preprocess(int(size), str(fit), str(resampling), (red, green, blue))
+    return Preprocess(int(size), image["fit"], image["resampling"], (red, green, blue))
 
 
 def _classes(meta: dict[str, Any]) -> tuple[str, str]:
@@ -305,9 +316,8 @@ def _classes(meta: dict[str, Any]) -> tuple[str, str]:
 
 def _training(meta: dict[str, Any]) -> Training:
     """The provenance, with every field of the type that it is declared with."""
-    stored = _object(meta, "training").copy()
+    stored = _object(meta, "training")
     try:
-        stored["images"] = stored.pop("pictures")
         counts = {
             part: None if stored[part] is None else Counts(**_integers(stored[part]))
             for part in ("train", "test")
@@ -316,30 +326,19 @@ def _training(meta: dict[str, Any]) -> Training:
     except (TypeError, KeyError) as error:
         raise ModelError("has training facts that this catclf does not know") from error
     for name, default in asdict(Training()).items():
-        value = getattr(training, name)
-        if name != "test" and name != "train" and type(value) is not type(default):
+        if name not in counts and type(getattr(training, name)) is not type(default):
             raise ModelError(f"has training.{name} of a wrong type")
     if training.train is None:
         raise ModelError("has no training counts")
-    _require_possible(training)
-    _require_ending(training.ended)
-    return training
-
-
-def _require_ending(ended: dict[str, Any]) -> None:
-    """Raise ModelError for an end of training that ``Training.ending`` has no words for."""
-    types: dict[str, type] = {"reason": str, "raised": int}
-    for name, value in ended.items():
+    for name, value in training.ended.items():
+        types: dict[str, type] = {"reason": str, "raised": int}
         if type(value) is not types.get(name, float) or name not in ENDED:
             raise ModelError(f"has training.ended.{printable(name)} of a wrong type")
-
-
-def _require_possible(training: Training) -> None:
-    """Raise ModelError for numbers of images or steps that no training has."""
     if not 0 <= training.steps <= COUNT_LIMIT or not 0 <= training.images <= COUNT_LIMIT:
         raise ModelError("has numbers of steps or images that are not possible")
     if not 0 <= training.positives <= training.images:
         raise ModelError(f"has {training.positives} positives in {training.images} training images")
+    return training
 
 
 def _integers(counts: Any) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from catclf.errors import ModelError, ShapeError
 from catclf.images.preprocess import Preprocess
 from catclf.maths import PIXEL_MAX, Floats, logit, sigmoid
 from catclf.maths.metrics import Counts
+from catclf.model.similarity import Similarity
 from catclf.version import __version__
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ class Model:
     z > ``boundary``, the score of the probability ``threshold``. ``z_threshold`` is that score
     itself where cross-validation selected it: σ(z) of a score beyond 37 is 1.0, and no probability
     lies above it. ``costs`` were seen at ``cost_steps`` in training. ``digests`` (k,), ascending,
-    are of images that it was trained on (see ``catclf.datasets.digests``).
+    are of images that it was trained on (see ``catclf.datasets.digests``). ``similarity`` tells how
+    like an image is to those, where the features know.
     """
 
     w: Floats
@@ -99,6 +101,7 @@ class Model:
     digests: NDArray[np.uint64] = field(
         default_factory=lambda: np.zeros(0, np.uint64), compare=False
     )
+    similarity: Similarity | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.w.shape != (self.n, 1):
@@ -151,25 +154,38 @@ class Model:
         depend on its neighbours, on the batch or on the number of threads. Raises ShapeError, and
         ModelError for weights so large that a score is not finite.
         """
+        return self.judged(images)[0]
+
+    def judged(
+        self, images: Images, made: Iterable[Any] | None = None
+    ) -> tuple[Floats, NDArray[np.float32] | None]:
+        """Z (1, m), and how like each image is to those of training (m,), or None: see ``scores``.
+
+        An image is unlike those where it is below ``similarity.limit``. ``made`` are blocks of the
+        images' rows, where they have been made.
+        """
         size = self.preprocess.size
         if images.shape[1:] != (size, size, 3):
             raise ShapeError(f"images {images.shape} do not fit (m, {size}, {size}, 3)")
+        w = self.w if self.features else self.w / PIXEL_MAX
+        scored, similar = [np.empty((1, 0))], [np.empty(0, np.float32)]
         with np.errstate(over="ignore", invalid="ignore"):
-            return self._require_finite(self._scores(images))
-
-    def _require_finite(self, Z: Floats) -> Floats:
+            for rows in self.rows_of(images) if made is None else made:
+                scored.append(score_rows(rows, w, self.b))
+                if self.similarity:
+                    similar.append(self.similarity.of_rows(rows))
+        Z = np.concatenate(scored, axis=1)
         if not np.isfinite(Z).all():
             raise ModelError("the model's weights are so large that its scores are not finite")
-        return Z
+        return Z, np.concatenate(similar) if self.similarity else None
 
-    def _scores(self, images: Images) -> Floats:
+    def rows_of(self, images: Images) -> Iterable[Any]:
+        """The rows of images in blocks; of pixels the images themselves."""
         if self.features is None:
-            return score_rows(images, self.w / PIXEL_MAX, self.b)
+            return [images]
         from catclf.features.encoding import encoded
 
-        parts = [np.empty((1, 0))]
-        parts += [score_rows(rows, self.w, self.b) for rows in encoded(self.features, images)]
-        return np.concatenate(parts, axis=1)
+        return encoded(self.features, images)
 
     def probabilities(self, images: Images) -> Floats:
         """A = σ(Z), shape (1, m): the probability of class 1."""
@@ -184,27 +200,20 @@ class Model:
         return replace(self, training=training)
 
 
-def scores_of(models: Sequence[Model], images: Images) -> list[Floats]:
-    """Z (1, m) of each model, of images uint8 (m, size, size, 3).
+def judged_by(
+    models: Sequence[Model], images: Images
+) -> list[tuple[Floats, NDArray[np.float32] | None]]:
+    """What each model says of images uint8 (m, size, size, 3): see ``Model.judged``.
 
-    Models whose features are equal share their rows, which are made once. Raises as ``scores``.
+    Models whose features are equal share their rows, which are made once.
     """
     if len(models) == 1:
-        return [models[0].scores(images)]
-    made: dict[str, list[Images]] = {}
-    scores = []
+        return [models[0].judged(images)]
+    made: dict[str, list[Any]] = {}
     for model in models:
-        if model.features is None:
-            scores.append(model.scores(images))
-            continue
-        key = model.features_digest
-        if key not in made:
-            from catclf.features.encoding import encoded
-
-            made[key] = list(encoded(model.features, images))
-        parts = [score_rows(rows, model.w, model.b) for rows in made[key]]
-        scores.append(model._require_finite(np.concatenate(parts, axis=1)))
-    return scores
+        if model.features_digest not in made:
+            made[model.features_digest] = list(model.rows_of(images))
+    return [model.judged(images, made[model.features_digest]) for model in models]
 
 
 def score_rows(images: Images, w: Floats, b: float) -> Floats:

@@ -7,15 +7,15 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from catclf.errors import ImageError, SettingsError
 from catclf.images.pool import Failed, decode_batches
 from catclf.images.preprocess import Limits
-from catclf.maths import sigmoid
-from catclf.model.model import Model, scores_of
+from catclf.maths import Pixels, sigmoid
+from catclf.model.model import Model, judged_by
 from catclf.storage.location import is_remote
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ class Prediction:
     """One input with its predicted label, probability and z, or with the error and its kind.
 
     ``probability`` is that of the positive class, ``positive`` whether that is predicted. Where an
-    image cannot be read ``error`` is a line that says why, and ``label`` is empty.
+    image cannot be read ``error`` is a line that says why, and ``label`` is empty. ``similarity``
+    says how like the image is to those of training, and ``unlike`` whether it is like none of
+    them; both are None for models that do not know.
     """
 
     path: str
@@ -40,6 +42,8 @@ class Prediction:
     error: str | None = None
     kind: str = ""
     others: tuple[float, ...] = ()  # the probabilities of further models
+    similarity: float | None = None
+    unlike: bool | None = None
 
 
 def predict(
@@ -96,22 +100,33 @@ def predict_batches(
     with closing(decoded) as batches:
         for batch in _parts(batches, model):
             images = [result for _, result in batch if not isinstance(result, ImageError)]
-            Z = np.empty((1 + len(others), 0))
-            if images:
-                Z = np.concatenate(scores_of([model, *others], np.stack(images)))
-            pairs = zip(sigmoid(Z).T.tolist(), Z[0].tolist(), strict=True)
+            found = _scored([model, *others], np.stack(images)) if images else iter(())
             predictions = []
             for path, result in batch:
                 if isinstance(result, ImageError):
                     predictions.append(Prediction(path, error=str(result), kind=result.kind))
                     continue
-                (probability, *rest), z = next(pairs)
+                (probability, *rest), z, similarity, unlike = next(found)
                 positive = z > model.boundary if threshold is None else probability > threshold
                 label = model.classes[positive]
-                predictions.append(
-                    Prediction(path, label, probability, z, positive, others=tuple(rest))
-                )
+                scored = Prediction(path, label, probability, z, positive, others=tuple(rest))
+                scored.similarity, scored.unlike = similarity, unlike
+                predictions.append(scored)
             yield predictions
+
+
+def _scored(
+    models: Sequence[Model], images: Pixels
+) -> Iterator[tuple[list[float], float, float | None, bool | None]]:
+    """Of each image the probabilities, and the first model's z, similarity and judgement of it."""
+    found = judged_by(models, images)
+    Z, known = np.concatenate([Z for Z, _ in found]), found[0][1]
+    similar: list[Any] = [None] * len(images)
+    unlike = similar
+    if known is not None and models[0].similarity:
+        similar = [round(s, 6) for s in known.tolist()]
+        unlike = (known < models[0].similarity.limit).tolist()
+    return zip(sigmoid(Z).T.tolist(), Z[0].tolist(), similar, unlike, strict=True)
 
 
 def _each(

@@ -14,9 +14,10 @@ from catclf.machine import cores, require_workers
 from catclf.maths import Floats
 from catclf.maths.metrics import Counts
 from catclf.maths.reduction import RULE, SUMMED
-from catclf.maths.threads import Team
+from catclf.maths.threads import Team, blas_threads
 from catclf.model import Model, Training
 from catclf.model.model import score_rows
+from catclf.model.similarity import SAMPLE, Similarity
 from catclf.samples import Indices, Labelled, Subset, scale_of
 from catclf.settings import Settings
 from catclf.splits import possible_folds, split, stratified_folds
@@ -280,7 +281,17 @@ def build_model(
         test=bare.counts(test.images, test.Y) if test else None,
         validation=_validated(fit, held, bare.boundary + shift) if held else {},
     )
-    return bare.with_training(training)
+    similarity = _similarity(encoder, seen, fit.settings.seed)
+    return replace(bare, training=training, similarity=similarity)
+
+
+def _similarity(encoder: Encoder | None, seen: Labelled, seed: int) -> Similarity | None:
+    """How like an image is to those of training, where the features know."""
+    if encoder is None or not encoder.features.knows_images:
+        return None
+    sample = encoder.sample(seen.images, SAMPLE, seed)
+    with blas_threads(1):
+        return Similarity.learn(sample, encoder.standard.mean, seed)
 
 
 def _recorded(settings: Settings, resolved: Resolved | None, data: Dataset) -> dict[str, Any]:
