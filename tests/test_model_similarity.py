@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from catclf.model.similarity import LEAST, Similarity
 from catclf.maths.threads import blas_threads
+from catclf.model.similarity import LEAST, Similarity
 
 Rows = NDArray[np.float32]
 
