@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import wording
-from conftest import GREEN, Run, command, paint, write_hdf5
+from conftest import GREEN, Run, command, make_images, paint, write_hdf5
 
 import catclf
 from catclf.settings import METHODS, SOLVERS
@@ -43,7 +43,7 @@ def test_an_empty_value_is_no_folder_but_a_mistake(run: Run, args: list[str], na
         (["train", "--lr", "0.1", "--lr", "0.2"], "--lr 0.1 and --lr 0.2: give one of them"),
         (["train", "--lr=0.1", "--learning-rate=0.2"], "--lr 0.1 and --learning-rate 0.2: give"),
         (["train", "--flip", "--no-flip"], "--flip and --no-flip: give one of them"),
-        (["predict", "a.jpg", "-qm", "x.npz", "-m", "y.npz"], "-m x.npz and -m y.npz: give"),
+        (["report", "-qm", "x.npz", "-m", "y.npz"], "-m x.npz and -m y.npz: give"),
         (["train", "--epochs", "3"], "there is no option --epochs: did you mean --iterations?"),
         (["train", "--iteration", "3"], "no option --iteration: did you mean --iterations?"),
         (["train", "--lambda=1"], "there is no option --lambda: did you mean --l2?"),
@@ -69,6 +69,63 @@ def test_an_option_may_be_given_as_click_takes_it(run: Run, model: Path) -> None
     assert usual.code == 0
     assert run("predict", "-qmmodel.npz", "a.png") == usual
     assert run("predict", "-q", "--model=model.npz", "--quiet", "--", "a.png") == usual
+
+
+@pytest.mark.parametrize(
+    ("usual", "others"),
+    [
+        (
+            "evaluate d.npz --model model.npz",
+            ["evaluate --data d.npz", "evaluate model.npz d.npz", "evaluate -mmodel.npz d.npz"],
+        ),
+        ("data info d.npz", ["data info --data d.npz", "data info --data=d.npz"]),
+        ("data verify d.npz d.npz", ["data verify --data d.npz --data d.npz"]),
+        ("inspect model.npz", ["inspect", "inspect -m model.npz", "inspect --model model.npz"]),
+        ("predict a.png -m model.npz", ["predict model.npz a.png", "predict --data a.png"]),
+        (
+            "explain d.npz --index 1 -m model.npz",
+            ["explain --data d.npz --index 1", "explain model.npz --index 1 d.npz"],
+        ),
+        ("train --data d.npz --iterations 2 -q", ["train d.npz --iterations 2 -q"]),
+    ],
+)
+def test_data_and_model_are_named_alike_in_every_command(
+    run: Run, model: Path, tmp_path: Path, usual: str, others: list[str]
+) -> None:
+    images, labels = make_images(20, size=64)
+    np.savez(tmp_path / "d.npz", x=images, y=labels)
+    paint(tmp_path / "a.png", GREEN)
+    expected = run(*usual.split())
+    assert expected.code in (0, 1)
+    if "train" in usual:
+        model.write_bytes(b"")
+    for line in others:
+        assert run(*line.split()) == expected
+    if "train" in usual:
+        catclf.load(model)
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ("train a.h5 b.h5", "a.h5 and b.h5: give one of them"),
+        ("train a.h5 --data b.h5", "b.h5 and a.h5: give one of them"),
+        ("data info a.h5 --data b.h5", "a.h5 and b.h5: give one of them"),
+        ("inspect a.npz -m b.npz", "a.npz and b.npz: give one of them"),
+        ("train --quiet=yes", "--quiet: takes no value"),
+    ],
+)
+def test_one_thing_is_named_once(run: Run, args: str, says: str) -> None:
+    result = run(*args.split())
+    assert (result.code, result.stdout, result.stderr) == (2, "", f"catclf: {says}\n")
+
+
+def test_a_variable_names_one_model_whatever_its_name(run: Run, model: Path) -> None:
+    images, labels = make_images(20, size=64)
+    np.savez(model.parent / "d.npz", x=images, y=labels)
+    model.rename(model.parent / "my model.npz")
+    result = run("evaluate", "d.npz", env={"CATCLF_MODEL": "my model.npz"})
+    assert result.code == 0, result.stderr
 
 
 def test_an_empty_variable_leaves_the_default(run: Run, model: Path) -> None:
@@ -186,7 +243,7 @@ def test_a_part_that_is_not_there_is_not_taken_for_the_other(
             result = run(*args, "--part", "test")
             assert (result.code, result.stdout) == (2, "")
             assert result.stderr == (
-                f"catclf: {name}: has no test part, but a train part: leave --part out\n"
+                f"catclf: {name}: has no test split, but train: leave --part out\n"
             )
             assert run(*args).code == run(*args, "--part", "train").code == 0
     result = run("evaluate", "plain.h5", "--part", "test")

@@ -125,7 +125,12 @@ ModelPath = Annotated[
     ),
 ]
 ModelArgument = Annotated[
-    Path, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model)
+    Path,
+    typer.Argument(
+        metavar="[MODEL]",
+        help=f"{MODEL_HELP}{DEFAULT}model.npz.",
+        autocompletion=complete_model,
+    ),
 ]
 Threshold = Annotated[
     float | None,

@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import cleandoc
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from catclf.cli.completion import META_CHARACTERS, MODEL, MODEL_BYTES, MODEL_VARIABLE
 from catclf.cli.signals import ExitCode
 from catclf.cli.stdout import abandon_stdout, as_options, put
 from catclf.cli.words import CONFIG, OTHER_COMMANDS, OTHER_OPTIONS, close_match
 from catclf.errors import OutputError, SettingsError
 from catclf.text import printable
 
+# Names of arguments that stand for an option, in commands that do not have it.
+ARGUMENTS = {"--data": ("data", "image", "paths", "source", "sources"), "--model": ("model",)}
 INPUTS = "paths"  # the argument that holds any number of inputs, each with a record of its own
 
 
@@ -28,6 +32,14 @@ class Given(NamedTuple):
     parameter: Any
     name: str
     value: str | None
+
+
+class Line(NamedTuple):
+    """A command line: options, the other arguments, and an option that is unknown."""
+
+    given: list[Given]
+    rest: list[str]
+    unknown: str | None = None
 
 
 class File(NamedTuple):
@@ -56,17 +68,21 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if ctx.resilient_parsing:  # a command line to be completed may hold anything
             return super().parse_args(ctx, args)
-        given = require_sound_usage(self.params, args)
+        line = _scan(self.params, args)
+        if any(each.name in ("--help", "-h") for each in line.given):
+            return super().parse_args(ctx, args)
+        given, rest = _placed(self.params, _require_sound(self.params, line, args))
         config = next((each.value for each in given if each.name == "--config"), None)
         more: list[str] = []
         if config is not None:
             from catclf.cli.config import arguments_of
 
-            typed = {each.parameter.name for each in given}
-            more, values = arguments_of(config, self.params, typed)
+            named = {each.parameter.name for each in given}
+            more, values = arguments_of(config, self.params, named)
             ctx.meta[CONFIG] = File(config, values, [each.partition("=")[0] for each in more])
         with _blaming(ctx, args):
-            return super().parse_args(ctx, [*more, *args])
+            typed = [part for each in given for part in (each.name, each.value) if part is not None]
+            return super().parse_args(ctx, [*more, *typed, "--", *rest])
 
     def invoke(self, ctx: Any) -> Any:
         with _blaming(ctx):
@@ -94,23 +110,20 @@ def _blaming(ctx: Any, args: Sequence[str] = ()) -> Iterator[None]:
         raise
 
 
-def require_sound_usage(parameters: Iterable[Any], args: Sequence[str]) -> list[Given]:
-    """The options of a command line. Raises SettingsError for one that is a mistake.
+def _require_sound(parameters: list[Any], line: Line, args: Sequence[str]) -> Line:
+    """The command line itself. Raises SettingsError for one that is a mistake.
 
     That is an option that is not there, has no value or an empty one, or is given twice; and an
     empty argument, which as a path would be this folder: it comes from a variable that is not set.
     """
-    parameters = list(parameters)
-    given, rest, unknown = _scan(parameters, args)
-    if any(each.name in ("--help", "-h") for each in given):
-        return []
+    given, rest, unknown = line
     if unknown is not None:
         raise SettingsError(_unknown(unknown, parameters, args))
     for number, each in enumerate(given):
         if each.value == "":
             raise SettingsError(f"{each.name}: is empty: leave it out, or give a value")
         before = [other for other in given[:number] if other.parameter is each.parameter]
-        again = before and not getattr(each.parameter, "multiple", False)
+        again = before and not _takes_several(each.parameter)
         off = [o.name in each.parameter.secondary_opts for o in (*before[:1], each)]
         if again and (each.value is not None or off[0] != off[-1]):
             shown = [f"{o.name} {o.value or ''}".strip() for o in (*before, each)]
@@ -118,24 +131,92 @@ def require_sound_usage(parameters: Iterable[Any], args: Sequence[str]) -> list[
     recorded = any(rest) and any(each.name == INPUTS for each in parameters)
     if "" in rest and not recorded:
         raise SettingsError("an argument is empty: leave it out, or give a value")
-    return given
+    return line
 
 
-def _scan(parameters: list[Any], args: Sequence[str]) -> tuple[list[Given], list[str], str | None]:
-    """Options with their values, the other arguments, and the first option that is unknown."""
+def _takes_several(parameter: Any) -> bool:
+    return getattr(parameter, "multiple", False) or parameter.nargs != 1
+
+
+def _placed(parameters: list[Any], line: Line) -> tuple[list[Given], list[str]]:
+    """Options and arguments with data and model where the command takes them.
+
+    Data may be an argument or the value of --data, and a model an argument or that of --model, in
+    every command. Raises SettingsError for data that are named in both ways.
+    """
+    given, rest, _ = line
+    options = {name: each for each in parameters for name in each.opts}
+    argument = _argument_for(parameters, "--data")
+    named = [each.value or "" for each in given if each.parameter is argument]
+    given = [each for each in given if each.parameter is not argument or argument is None]
+    if "--model" in options:
+        models = [name for name in rest if _is_model(name)]
+        taken = any(each.parameter is options["--model"] for each in given)
+        if models and (not taken or options["--model"].multiple):
+            rest = [name for name in rest if name not in models]
+            given += [Given(options["--model"], "--model", name) for name in models]
+        several = _takes_several(options["--model"]) and not models and not taken
+        if several and (name := os.environ.get(MODEL_VARIABLE)):  # Click would divide it at spaces
+            given.append(Given(options["--model"], "--model", name))
+    if "--data" in options and rest and argument is None:
+        before = [each.value or "" for each in given if each.parameter is options["--data"]]
+        _require_one([*before, *rest])
+        given, rest = [*given, Given(options["--data"], "--data", rest[0])], []
+    elif named and argument is not None and argument.nargs == 1:
+        _require_one([*rest, *named])
+    model = _argument_for(parameters, "--model")
+    if model is not None:
+        named += [each.value or "" for each in given if each.parameter is model]
+        given = [each for each in given if each.parameter is not model]
+        _require_one([*rest, *named])
+        named = named if rest or named else [os.environ.get(MODEL_VARIABLE) or MODEL]
+    return given, [*rest, *named]
+
+
+def _argument_for(parameters: list[Any], option: str) -> Any:
+    """The argument that stands for an option which the command does not have; None without one."""
+    if any(option in each.opts for each in parameters):
+        return None
+    return next((each for each in parameters if each.opts[0] in ARGUMENTS[option]), None)
+
+
+def _require_one(names: list[str]) -> None:
+    if len(names) > 1:
+        raise SettingsError(f"{' and '.join(map(printable, names))}: give one of them")
+
+
+def _is_model(name: str) -> bool:
+    """Whether a file on disk is a model, as far as that can be seen without loading it."""
+    from zipfile import BadZipFile
+
+    from catclf.storage.npz import read_text
+
+    if not name.endswith(".npz"):
+        return False
+    try:
+        return bool(read_text(Path(name), "meta", MODEL_BYTES, META_CHARACTERS))
+    except (OSError, ValueError, KeyError, BadZipFile):
+        return False
+
+
+def _scan(parameters: list[Any], args: Sequence[str]) -> Line:
+    """A command line in parts."""
     options = {"--help": None, "-h": None} | {
         name: each
         for each in parameters
         for name in (*each.opts, *each.secondary_opts)
         if name.startswith("-")
     }
+    for name, option in (("--data", "--data"), ("--model", "--model"), ("-m", "--model")):
+        if name not in options and (argument := _argument_for(parameters, option)):
+            options[name] = argument
     given: list[Given] = []
     rest: list[str] = []
     left = deque(args)
     while left:
         arg = left.popleft()
         if arg == "--":
-            return given, [*rest, *left], None
+            return Line(given, [*rest, *left])
         if not arg.startswith("-") or arg == "-":
             rest.append(arg)
             continue
@@ -143,17 +224,19 @@ def _scan(parameters: list[Any], args: Sequence[str]) -> tuple[list[Given], list
         if not arg.startswith("--") and name not in options:
             name, value, equals = arg[:2], arg[2:], arg[2:]
         if name not in options:
-            return given, rest, name if arg.startswith("--") else arg
+            return Line(given, rest, name if arg.startswith("--") else arg)
         parameter = options[name]
-        if parameter is None or parameter.is_flag:
+        if parameter is None or getattr(parameter, "is_flag", False):
+            if equals and arg.startswith("--"):
+                raise SettingsError(f"{name}: takes no value")
             given.append(Given(parameter, name, None))
-            if equals and not arg.startswith("--"):
+            if equals:
                 left.appendleft(f"-{value}")  # the other letters of -qm
         elif equals or left:
             given.append(Given(parameter, name, value if equals else left.popleft()))
         else:
             raise SettingsError(f"{name}: needs a value")
-    return given, rest, None
+    return Line(given, rest)
 
 
 def _unknown(option: str, parameters: list[Any], args: Sequence[str]) -> str:
