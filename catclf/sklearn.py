@@ -1,8 +1,8 @@
 """A classifier of images that scikit-learn's tools take: the one door to scikit-learn.
 
-    from catclf.sklearn import PictureClassifier
+    from catclf.sklearn import ImageClassifier
 
-    classifier = PictureClassifier("hog").fit(images, labels)
+    classifier = ImageClassifier("hog").fit(images, labels)
 
 Needs the extra ``sklearn``; nothing else in the package imports this module.
 """
@@ -10,7 +10,9 @@ Needs the extra ``sklearn``; nothing else in the package imports this module.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +20,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin  # noqa: TID251
+from sklearn.exceptions import ConvergenceWarning  # noqa: TID251
 from sklearn.utils.multiclass import check_classification_targets, type_of_target  # noqa: TID251
 from sklearn.utils.validation import check_is_fitted, validate_data  # noqa: TID251
 
-from catclf.datasets import ReadOptions, to_dataset
+from catclf.datasets import Dataset, ReadOptions, to_dataset
 from catclf.datasets import memory as held
-from catclf.errors import DataError, ImageError, ModelError, SettingsError
+from catclf.datasets.digests import digests_of, grouping
+from catclf.errors import (
+    CatclfError,
+    DataError,
+    DivergedError,
+    ImageError,
+    ModelError,
+    SettingsError,
+)
 from catclf.features.prepare import Encoded
-from catclf.features.standardize import Standardizer
 from catclf.images.pool import decode_all
 from catclf.maths import Floats, logit, sigmoid
 from catclf.model import Model
@@ -36,9 +46,11 @@ from catclf.samples import Images, Labelled
 from catclf.settings import FEATURE_RATE, Open, Settings
 from catclf.splits import split
 from catclf.text import printable
-from catclf.training import solve, train
+from catclf.training import Fit, build_model, prepare_job, solve
 from catclf.training.automatic import resolve
+from catclf.training.solvers import StopReason
 
+CONSTANT = 1e-12  # of the mean of a column: what varies less is constant
 _AT_ONCE = 256  # image files that are decoded before they are scored
 _LABELS: dict[str, Callable[[str], Any]] = {
     "b": lambda text: text == "True",
@@ -50,13 +62,14 @@ _LABELS: dict[str, Callable[[str], Any]] = {
 }
 
 
-class PictureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # has no types
+class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # has no types
     """Logistic regression on images, with the methods and rules of scikit-learn's estimators.
 
     X: images uint8 (m, height, width, 3), or paths of image files, or rows of numbers (m, n) that
-    other steps of a pipeline made, which are standardised. y: two labels of any kind; the second
-    in their order is positive. The parameters are those of ``catclf.train`` and ``Settings``;
-    ``size`` and ``image_fit`` say how images are brought to one size, None stands for a default.
+    other steps of a pipeline made, which are standardised. y: two labels of any kind; the positive
+    one is ``positive``, or the second in their order. The parameters are those of ``catclf.train``;
+    ``size`` and ``image_fit`` say how images are brought to one size, None stands for a default;
+    ``class_weight`` is None, "balanced" or a weight for each label.
 
     After ``fit``: ``classes_`` (2,), ``coef_`` (1, n), ``intercept_`` (1,), ``n_iter_``, and for
     images ``model_``, a ``catclf.Model``.
@@ -65,7 +78,7 @@ class PictureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     >>> rng = np.random.default_rng(0)
     >>> images = rng.integers(0, 128, (20, 16, 16, 3), dtype=np.uint8)
     >>> images[:10] += 100
-    >>> classifier = PictureClassifier("hog").fit(images, ["day"] * 10 + ["night"] * 10)
+    >>> classifier = ImageClassifier("hog").fit(images, ["day"] * 10 + ["night"] * 10)
     >>> classifier.predict(images[[0, 19]])
     array(['day', 'night'], dtype='<U5')
     """
@@ -82,12 +95,13 @@ class PictureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         schedule: str = "constant",
         iterations: int = 2000,
         batch_size: int = 0,
-        class_weight: str | None = None,
+        class_weight: str | Mapping[Any, float] | None = None,
         validation: float = 0.0,
         patience: int = 10,
         seed: int = 0,
         size: int | None = None,
         image_fit: str = "squash",
+        positive: Any = None,
         workers: int | None = None,
     ) -> None:
         self.features = features
@@ -105,6 +119,7 @@ class PictureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         self.seed = seed
         self.size = size
         self.image_fit = image_fit
+        self.positive = positive
         self.workers = workers
 
     def __sklearn_tags__(self) -> Any:
@@ -113,11 +128,14 @@ class PictureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         tags.input_tags.string = True  # paths
         return tags
 
-    def fit(self, X: Any, y: ArrayLike) -> PictureClassifier:
-        """Train from zero weights. Raises ValueError for X and y that are not sound, and what
-        ``catclf.train`` raises.
+    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> ImageClassifier:
+        """Train from zero weights.
+
+        ``sample_weight`` (m,) multiplies the losses of the images, those of ``class_weight``
+        besides. Warns with ConvergenceWarning where ``iterations`` end before the optimum. Raises
+        ValueError for X and y that are not sound, which also is what ``catclf.train`` raises.
         """
-        rows = _are_rows(X)
+        X, rows = _as_given(X)
         if rows:
             X, y = validate_data(self, X, y, dtype=np.float64)
         else:
@@ -131,14 +149,28 @@ class PictureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
                 "Only binary classification is supported. The type of the target is "
                 f"{type_of_target(y)}: it has {len(self.classes_)} classes"
             )
-        if rows:
-            self._fit_rows(X, numbers)
-        else:
-            self._fit_images(X, numbers)
+        if self.positive is not None and self.positive not in self.classes_.tolist():
+            raise ValueError(f"positive={self.positive!r} is none of {self.classes_.tolist()}")
+        self._sign = -1 if self.positive == self.classes_[0] and self.positive is not None else 1
+        weights = self._weights(sample_weight, numbers)
+        Y = (numbers if self._sign > 0 else 1 - numbers).astype(np.float64)[None]
+        with _value_errors():
+            fit = self._fit_rows(X, Y, weights) if rows else self._fit_images(X, Y, weights)
+        if fit.reason is StopReason.LIMIT:
+            warnings.warn(
+                f"{fit.settings.solver} ended after {fit.steps} iterations, short of the optimum: "
+                "try more iterations, or a larger l2",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The label of each image, (m,)."""
+        """The label of each image, (m,): the positive one above ``threshold``.
+
+        Other classifiers of scikit-learn predict at probability 0.5; this one where its
+        ``threshold`` is, and ``decision_function`` is 0 there.
+        """
         positive = self.decision_function(X) > 0
         return np.asarray(self.classes_[positive.astype(np.intp)])
 
@@ -163,13 +195,15 @@ class PictureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         kind = self.classes_.dtype.kind
         if kind not in _LABELS or (kind == "O" and not all(type(v) is str for v in values)):
             raise ModelError(f"labels {values[0]!r} and {values[1]!r}: a file holds text, numbers")
-        training = self.model_.training
-        facts = {"labels": kind, "parameters": self.get_params()}
+        training, parameters = self.model_.training, self.get_params()
+        if isinstance(self.class_weight, Mapping):
+            parameters["class_weight"] = None  # which no file of this kind holds
+        facts = {"labels": kind, "parameters": parameters}
         settings = training.settings | {"sklearn": facts}
         save_model(self.model_.with_training(replace(training, settings=settings)), path)
 
     @classmethod
-    def load(cls, path: str | Path) -> PictureClassifier:
+    def load(cls, path: str | Path) -> ImageClassifier:
         """A fitted classifier from any model file. Raises ModelError."""
         model = load_model(path)
         facts = model.training.settings.get("sklearn", {})
@@ -179,45 +213,86 @@ class PictureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             classes = np.array([to_label(name) for name in model.classes])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{printable(path)}: has labels of an unknown kind") from error
-        classifier.classes_ = classes
+        classifier.classes_, classifier._sign = classes, 1
         return classifier._fitted(model.w, model.b, model.boundary, model.training.steps, model)
 
-    def _fit_images(self, X: Any, numbers: NDArray[np.intp]) -> None:
-        names = str(self.classes_[0]), str(self.classes_[1])
-        reading = ReadOptions(size=self.size, fit=self.image_fit, workers=self.workers)
-        data = to_dataset(held.read(X, numbers, reading).split())
-        model = train(
-            replace(data, classes=names),
-            self._settings(),
-            workers=self.workers,
-        )
-        self._fitted(model.w, model.b, model.boundary, model.training.steps, model)
+    def _weights(self, sample_weight: ArrayLike | None, numbers: NDArray[np.intp]) -> Floats | None:
+        """The weight of each image (m,), by itself and by its class; None where all are 1."""
+        of_class = self.class_weight if isinstance(self.class_weight, Mapping) else None
+        if sample_weight is None and of_class is None:
+            return None
+        m = len(numbers)
+        v = np.ones(m) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+        if v.ndim == 0:
+            v = np.full(m, float(v))
+        if v.shape != (m,) or not (np.isfinite(v).all() and (v >= 0).all()):
+            raise ValueError(f"sample_weight {v.shape}: ({m},) numbers of at least 0 are needed")
+        if of_class is not None:
+            v = v * np.array([float(of_class.get(k, 1.0)) for k in self.classes_.tolist()])[numbers]
+        if not (v[numbers == 0].any() and v[numbers == 1].any()):
+            raise ValueError("sample_weight: all weights of one class are zero")
+        return v
 
-    def _fit_rows(self, X: Floats, numbers: NDArray[np.intp]) -> None:
+    def _fit_images(self, X: Any, Y: Floats, weights: Floats | None) -> Fit:
+        first, second = map(str, self.classes_[:: self._sign])
+        options = ReadOptions(size=self.size, fit=self.image_fit, workers=self.workers)
+        data = to_dataset(held.read(X, Y[0].astype(np.int64), options).split())
+        data, weights = _without_zeros(replace(data, classes=(first, second)), weights)
+        settings = self._settings()
+        if weights is not None and settings.validation:
+            raise SettingsError("`validation` is not for images with weights: hold some out first")
+        job = prepare_job(data, settings, workers=self.workers)
+        if weights is None:
+            trained = job.run()
+            fit, model = trained.fit, trained.model
+        else:
+            v, final = _scaled(weights, job.resolved.settings)
+            fit = solve(job.trained, final, weights=v, K=job.resolved.K, workers=self.workers)
+            model = build_model(
+                fit, data, trained=job.trained, encoder=job.encoder, resolved=job.resolved
+            )
+        self._fitted(model.w, model.b, model.boundary, model.training.steps, model)
+        return fit
+
+    def _fit_rows(self, X: Floats, Y: Floats, weights: Floats | None) -> Fit:
+        settings = self._settings()
         if self.features != "pixels" or self.flip:
             raise SettingsError("`features` and `flip` are for images, and X are rows of numbers")
-        standard = Standardizer.of(X)
-        rows = ((X - standard.mean) * standard.factor).astype(np.float32)
         settings = replace(
-            self._settings(),
+            settings,
             l2=0.0 if self.l2 is None else self.l2,
             learning_rate=FEATURE_RATE if self.learning_rate is None else self.learning_rate,
         )
-        data: Labelled = Encoded(rows, numbers.astype(np.float64)[None], "rows", "")
-        held_out: Labelled | None = None
+        if weights is not None:
+            X, Y, weights = X[weights > 0], Y[:, weights > 0], weights[weights > 0]
+        groups = grouping(digests_of(X), Y[0]).groups
+        kept, out = np.arange(len(X)), None
         if settings.validation:
-            data, held_out = split(data, settings.validation, settings.seed)
-        chosen = resolve(settings, data, workers=self.workers)
-        fit = solve(data, chosen.settings, validation=held_out, workers=self.workers)
-        w, b = standard.fold(fit.w, fit.b - chosen.shift)
-        z = chosen.z_threshold
+            some, others = split(
+                Encoded(X, Y, "rows", ""), settings.validation, settings.seed, groups
+            )
+            kept, out = some.rows, others.rows
+        mean, factor = _standard(X[kept], None if weights is None else weights[kept])
+
+        def standardized(rows: NDArray[np.intp]) -> Labelled:
+            scaled = ((X[rows] - mean) * factor).astype(np.float32)
+            return Encoded(scaled, Y[:, rows], "rows", "")
+
+        data, held_out = standardized(kept), None if out is None else standardized(out)
+        chosen = resolve(settings, data, groups=groups[kept], workers=self.workers)
+        v, final = _scaled(None if weights is None else weights[kept], chosen.settings)
+        fit = solve(data, final, validation=held_out, weights=v, workers=self.workers)
+        w = fit.w * factor[:, None]
+        b, z = fit.b - float(mean @ w[:, 0]) - chosen.shift, chosen.z_threshold
         self._fitted(w, b, logit(chosen.threshold) if z is None else z, fit.steps)
+        return fit
 
     def _fitted(
         self, w: Floats, b: float, boundary: float, steps: int, model: Model | None = None
-    ) -> PictureClassifier:
-        self.coef_, self.intercept_ = w.T, np.array([b])
-        self.n_iter_, self._boundary = max(1, steps), boundary
+    ) -> ImageClassifier:
+        """Keep weights of the positive label as those of the second class."""
+        self.coef_, self.intercept_ = self._sign * w.T, np.array([self._sign * b])
+        self.n_iter_, self._boundary = max(1, steps), self._sign * boundary
         if model is not None:
             self.model_ = model
         elif hasattr(self, "model_"):
@@ -227,21 +302,26 @@ class PictureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def _settings(self) -> Settings:
         names = (each.name for each in fields(Settings) if hasattr(self, each.name))
         given = {name: getattr(self, name) for name in names}
-        return Settings(**given | {"class_weight": self.class_weight or "none"})
+        if isinstance(self.class_weight, Mapping) or self.class_weight is None:
+            given["class_weight"] = "none"
+        return Settings(**given)
 
     def _scores(self, X: Any) -> Floats:
-        """Z (1, m)."""
+        """Scores (1, m) of the second class."""
         check_is_fitted(self)
+        X, _ = _as_given(X)
         if not hasattr(self, "model_"):
             X = validate_data(self, X, dtype=np.float64, reset=False)
             return score_rows(X, self.coef_.T, float(self.intercept_[0]))
-        parts = [self.model_.scores(block) for block in self._blocks(X)]
-        return np.concatenate([np.empty((1, 0)), *parts], axis=1)
+        with _value_errors():
+            parts = [self.model_.scores(block) for block in self._blocks(X)]
+        return np.asarray(self._sign * np.concatenate([np.empty((1, 0)), *parts], axis=1))
 
     def _blocks(self, X: Any) -> Iterator[Images]:
         """Images as the model takes them. Raises DataError."""
         if held.is_pixels(X):
-            yield held.resized(held.as_images(X)[0], self.model_.preprocess)
+            pixels, _ = held.as_images(X, None, self.model_.preprocess)
+            yield held.resized(pixels, self.model_.preprocess)
             return
         paths = held.paths_of(X)
         for start in range(0, len(paths), _AT_ONCE):
@@ -254,9 +334,89 @@ class PictureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             yield np.stack(images)
 
 
-def _are_rows(X: Any) -> bool:
-    """Whether X is rows of numbers, or what is neither that nor images nor paths."""
-    dimensions = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
+def _as_given(X: Any) -> tuple[Any, bool]:
+    """X, of a table of one column of paths that column, and whether they are rows of numbers.
+
+    Neither images nor paths are rows, and so is what scikit-learn refuses.
+    """
+    if isinstance(X, list | tuple) and X:
+        dimensions, arrays = 1 + np.ndim(X[0]), False
+    else:
+        dimensions, arrays = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim, True
+    table = hasattr(X, "iloc") or getattr(getattr(X, "dtype", None), "kind", "") == "O"
+    if dimensions == 2 and table and X.shape[1] == 1:
+        X, dimensions = X.iloc[:, 0] if hasattr(X, "iloc") else X[:, 0], 1
+        if not isinstance(next(iter(X), None), str | os.PathLike):
+            X, dimensions = np.asarray(X)[:, None], 2
     if dimensions == 1 and len(X):
-        return not isinstance(next(iter(X)), str | os.PathLike)
-    return dimensions != 4
+        return X, not isinstance(next(iter(X)), str | os.PathLike)
+    return X, dimensions not in (3, 4) or (dimensions == 3 and arrays)
+
+
+def _without_zeros(data: Dataset, weights: Floats | None) -> tuple[Dataset, Floats | None]:
+    """The images that count, and their weights."""
+    if weights is None or weights.all():
+        return data, weights
+    rows = np.flatnonzero(weights)
+    return replace(data, images=data.images[rows], Y=data.Y[:, rows], names=None), weights[rows]
+
+
+def _standard(X: Floats, v: Floats | None) -> tuple[Floats, Floats]:
+    """Mean and factor (n,) by which rows X (m, n) are standardised, with weights v (m,).
+
+    In float64, in units of each column. A column that varies by no more than 1e-12 of its mean is
+    constant, and counts for nothing. A row's squared length is about 1 on average.
+    """
+    v = np.full(len(X), 1.0 / len(X)) if v is None else v / v.sum()
+    mean = v @ X
+    apart = X - mean
+    largest = np.abs(apart).max(axis=0)
+    constant = largest <= CONSTANT * np.abs(mean)
+    largest[constant] = 1.0
+    std = largest * np.sqrt(v @ np.square(apart / largest))
+    constant |= std <= CONSTANT * np.abs(mean)
+    factor = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, std))
+    return mean, factor / np.sqrt(len(mean))
+
+
+def _scaled(v: Floats | None, settings: Settings) -> tuple[Floats | None, Settings]:
+    """Weights (1, m) of mean 1 and the penalty as much smaller or larger: the optimum stays."""
+    if v is None:
+        return None, settings
+    scale = len(v) / float(v.sum())
+    return scale * v[None], replace(settings, l2=scale * settings.l2)
+
+
+class DataValueError(DataError, ValueError):
+    """Images or labels that are not sound."""
+
+
+class SettingsValueError(SettingsError, ValueError):
+    """Parameters that make no sense."""
+
+
+class DivergedValueError(DivergedError, ValueError):
+    """The cost grew without end."""
+
+
+_VALUE_ERRORS: dict[type[CatclfError], type[CatclfError]] = {
+    DataError: DataValueError,
+    ImageError: DataValueError,
+    SettingsError: SettingsValueError,
+    DivergedError: DivergedValueError,
+}
+
+
+@contextmanager
+def _value_errors() -> Iterator[None]:
+    """Errors of this package as ValueErrors, too, which scikit-learn's tools and users catch."""
+    try:
+        yield
+    except CatclfError as error:
+        kind = next((k for of, k in _VALUE_ERRORS.items() if isinstance(error, of)), None)
+        if kind is None or isinstance(error, ValueError):
+            raise
+        raise kind(str(error)) from error
+
+
+PictureClassifier = ImageClassifier  # its name in scripts of before

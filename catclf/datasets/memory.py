@@ -67,9 +67,10 @@ def read(images: Any, labels: ArrayLike | None, options: ReadOptions) -> Source:
 def _of_arrays(
     images: Any, classes: tuple[str, ...], labels: Labels, options: ReadOptions
 ) -> Listing:
-    pixels, notes = as_images(images, len(labels))
-    size = options.size or own_size(pixels) or options.default_size
-    preprocess = Preprocess(size, options.fit or "squash")
+    fit = options.fit or "squash"
+    usual = Preprocess(options.size or options.default_size, fit)
+    pixels, notes = as_images(images, len(labels), usual)
+    preprocess = Preprocess(options.size or own_size(pixels) or options.default_size, fit)
     return Listing(
         NAME[True],
         NAME[True],
@@ -107,15 +108,21 @@ def is_pixels(images: Any) -> bool:
     return array is not None and array.dtype.kind not in "OSU"
 
 
-def as_images(images: Any, m: int | None = None) -> tuple[Pixels, list[str]]:
+def as_images(
+    images: Any, m: int | None = None, usual: Preprocess | None = None
+) -> tuple[Pixels, list[str]]:
     """Images uint8 (m, h, w, 3) by the rules of stored arrays, and how they were taken.
 
-    Raises DataError, also for images of several sizes.
+    Those of several shapes are brought to the ``usual`` one. Raises DataError.
     """
     try:
         pixels = np.asarray(images)
     except ValueError as error:
-        raise DataError("images from Python are of several shapes: one is needed") from error
+        if usual is None:
+            raise DataError("images from Python are of several shapes: one is needed") from error
+        found = [as_images([image]) for image in images]
+        each = np.concatenate([resized(pixels, usual) for pixels, _ in found])
+        return each, list(dict.fromkeys(note for _, notes in found for note in notes))
     require_numbers(pixels.dtype, "images")
     if m is None:
         m = len(pixels)

@@ -6,7 +6,7 @@ Every text that comes from a file passes through ``shown``.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from catclf.datasets import Dataset
 from catclf.evaluation.compare import COLUMNS, NAMES, Comparison, Result
 from catclf.evaluation.evaluate import Evaluation, Prediction, measures
+from catclf.evaluation.suspects import Suspect
 from catclf.explain import explain
 from catclf.explain.explanation import CHANNELS
 from catclf.explain.pictures import filters_image
@@ -82,19 +83,55 @@ def page(
         _gallery(model, evaluated[1], evaluated[0], gallery) if evaluated and gallery else "",
         _comparison(*compared) if compared else "",
     ]
+    head = f"{_tiles(model, result)}{''.join(map(_warning, warnings))}"
+    lead = f"Logistic regression on images of {size}×{size} pixels{trained}."
+    foot = (
+        f"Made by catclf {__version__} from {shown(name)}, which catclf {shown(training.catclf)} "
+        "trained.</p><p>z = wᵀx + b, P = σ(z); evidence is w·x."
+    )
+    kicker = f"Report on {shown(name)}"
+    return _document((f"{title}: catclf report", kicker, f"{title}?", lead), head, body, foot)
+
+
+def suspects_page(data: Dataset, found: Sequence[Suspect], looked_at: int) -> str:
+    """A page of the images of a data set whose labels are doubted, the most doubted first.
+
+    ``looked_at`` is how many images were.
+    """
+    parts = []
+    for title, sure in (("Suspect labels", True), ("Less sure", False)):
+        figures = "".join(_doubted(data, each) for each in found if each.sure == sure)
+        if figures:
+            parts.append(_section(title, f'<div class="gallery">{figures}</div>'))
+    source = shown(data.source)
+    lead = (
+        f"{sum(each.sure for each in found)} labels of {counted(looked_at, 'image')} are probably "
+        "wrong, by models that were trained without these images. Look before you change them."
+    )
+    foot = f"Made by catclf {__version__} from {source}."
+    titles = f"{source}: suspect labels", f"Labels of {source}", "Suspect labels", lead
+    return _document(titles, "", parts, foot)
+
+
+def _doubted(data: Dataset, each: Suspect) -> str:
+    pixels = data.images[each.index : each.index + 1][0]
+    name, label, other = escape(each.display_name), shown(each.label), shown(each.other)
+    caption = f"<b>{name}</b><br>labelled {label} · P({other}) {100 * each.probability:.2f}&nbsp;%"
+    return _figure(pixels, f"{each.display_name}: {each.label}", caption)
+
+
+def _document(titles: tuple[str, str, str, str], head: str, body: list[str], foot: str) -> str:
+    """A page: its title, what is above the heading, the heading and the lead; head, body, foot."""
+    title, kicker, heading, lead = titles
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
-        f"<title>{title}: catclf report</title><style>{charts.css()}</style></head><body>"
-        f'<header><p class="kicker">Report on {shown(name)}</p><h1>{title}?</h1>'
-        f'<p class="lead">Logistic regression on images of {size}×{size} pixels{trained}.</p>'
-        f"{_tiles(model, result)}{''.join(map(_warning, warnings))}</header>"
-        f"<main>{''.join(body)}</main>"
-        f"<footer><p>Made by catclf {__version__} from {shown(name)}, which catclf "
-        f"{shown(training.catclf)} trained.</p><p>z = wᵀx + b, P = σ(z); evidence is w·x.</p>"
-        "</footer></body></html>\n"
+        f"<title>{title}</title><style>{charts.css()}</style></head><body>"
+        f'<header><p class="kicker">{kicker}</p><h1>{heading}</h1>'
+        f'<p class="lead">{lead}</p>{head}</header>'
+        f"<main>{''.join(body)}</main><footer><p>{foot}</p></footer></body></html>\n"
     )
 
 
