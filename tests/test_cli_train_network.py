@@ -53,7 +53,7 @@ def test_training_gives_the_same_bytes_for_any_number_of_workers(
 ) -> None:
     for workers in ("1", "3"):
         done = run(*TRAIN, "--data", photos, "--workers", workers, "-o", "again.npz", "-q")
-        assert (done.code, done.stderr) == (0, "")
+        assert done.code == 0, done.stderr
         assert (tmp_path / "again.npz").read_bytes() == trained.read_bytes()
 
 
@@ -62,7 +62,7 @@ def test_a_cache_and_packed_images_change_nothing(
 ) -> None:
     for _ in range(2):  # made, then used
         done = run(*TRAIN, "--data", photos, "--cache", "rows", "-o", "cached.npz", "-q")
-        assert (done.code, done.stderr) == (0, "")
+        assert done.code == 0, done.stderr
         assert (tmp_path / "cached.npz").read_bytes() == trained.read_bytes()
     assert run("data", "pack", photos, "--size", "128", "-o", "p.h5", "-q").code == 0
     assert run(*TRAIN, "--data", "p.h5", "-o", "packed.npz", "-q").code == 0
@@ -160,3 +160,51 @@ def test_a_false_package_of_weights_is_refused(
     (package / "models" / "efficientnet-lite2-9656183e.pth").unlink()
     done = run(*TRAIN, "--data", photos, env={"PYTHONPATH": str(tmp_path / "first")})
     assert (done.code, done.stderr.count("\n")) == (2, 1)
+
+
+def test_records_say_what_is_unlike_the_training_images(
+    run: Run, photos: Path, trained: Path, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(5).integers(0, 256, (150, 150, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    paths = [str(photos / "spotted" / "01.png"), "noise.png"]
+    done = run("predict", "-m", trained, *paths, "--format", "jsonl")
+    known, noisy = map(json.loads, done.stdout.splitlines())
+    assert (done.code, known["unlike"], noisy["unlike"]) == (0, False, True)
+    assert noisy["similarity"] < known["similarity"] <= 1.0
+    line = "catclf: 1 of 2 images is unlike the training images: see catclf help features\n"
+    assert done.stderr == line
+    table = run("predict", "-m", trained, *paths, "--format", "table").stdout.splitlines()
+    assert [row.endswith("unlike the training images") for row in table] == [False, False, True]
+    head, *rows = run("predict", "-m", trained, *paths, "--format", "csv").stdout.splitlines()
+    assert head == "path,label,probability,similarity,unlike,error"
+    assert [row.split(",")[4] for row in rows] == ["false", "true"]
+    for limit, code in (("0.4", 3), ("0.5", 0)):
+        done = run("predict", "-m", trained, *paths, "--fail-if-unlike", limit)
+        assert (done.code, done.stdout.count("\n"), done.stderr) == (code, 2, line)
+    facts = json.loads(run("explain", "-m", trained, "noise.png", "--format", "json").stdout)
+    assert facts["similarity"] == pytest.approx(noisy["similarity"], abs=1e-5)
+    assert "unlike the training images" in run("explain", "-m", trained, "noise.png").stdout
+
+
+def test_parquet_holds_similarity(run: Run, photos: Path, trained: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    assert run("predict", "-m", trained, "-r", photos, "-o", "found.parquet").code == 0
+    found = parquet.read_table(tmp_path / "found.parquet").to_pydict()
+    assert found["unlike"].count(True) <= 3
+    assert all(0.0 < each <= 1.0 for each in found["similarity"])
+
+
+def test_drift_is_told_beyond_chance(run: Run, photos: Path, trained: Path) -> None:
+    done = run("predict", "-m", trained, *sorted(map(str, photos.glob("spotted/*"))))
+    assert done.stderr == ""  # twelve images are too few
+    many = [str(photos / "spotted" / "01.png")] * 60
+    said = run("predict", "-m", trained, *many).stderr
+    assert said == "catclf: positive 100 % (50 % in training): see catclf help features\n"
+
+
+def test_models_that_do_not_know_their_images_cannot_fail_by_them(run: Run, photos: Path) -> None:
+    assert run("train", "--data", photos, "--iterations", "2", "-q").code == 0
+    done = run("predict", photos / "spotted" / "01.png", "--fail-if-unlike", "0.1")
+    assert (done.code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "one model of network" in done.stderr

@@ -134,6 +134,7 @@ def _to_dict(shown: str, result: Explanation, label: str, rows: list[Row]) -> di
         "z": result.z,
         "bias": result.model.b,
         "parts": result.parts,
+        "similarity": result.similarity,
         "regions": result.by_region,
         "label": label,
         "graph": [
@@ -156,7 +157,14 @@ def _format_text(
         f"{shown}: {printable(result.prediction)}, P({positive}) {100 * result.probability:.2f} %, "
         f"z = {result.z:+z.6f}"
     )
-    lines = [style.bold(head), "", *_part_lines(result, style), "", *_region_lines(result, style)]
+    lines = [
+        style.bold(head),
+        *_similarity_lines(result),
+        "",
+        *_part_lines(result, style),
+        "",
+        *_region_lines(result, style),
+    ]
     title = f"the graph of the loss if the label is {printable(label)}"
     lines += ["", style.bold(title), "", *_graph_lines(rows, style)]
     if image_file is not None:
@@ -170,6 +178,17 @@ def _format_text(
             f"full colour from ±{full:.2g} a pixel",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _similarity_lines(result: Explanation) -> list[str]:
+    """How like the image is to those of training, where the model knows."""
+    known = result.model.similarity
+    if known is None or result.similarity is None:
+        return []
+    side, what = ("below", "unlike") if result.similarity < known.limit else ("above", "like")
+    return [
+        f"similarity {result.similarity:.3f}, {side} {known.limit:.3f}: {what} the training images"
+    ]
 
 
 def _part_lines(result: Explanation, style: Styling) -> list[str]:

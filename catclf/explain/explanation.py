@@ -125,6 +125,12 @@ class Explanation:
             rows.append(Row(name, formula, chance, -1 / chance))
         return [*rows, Row("L", f"-log({name})", float(np.logaddexp(0.0, -signed)), 1.0)]
 
+    @property
+    def similarity(self) -> float | None:
+        """How like the image is to those of training, for models that know."""
+        known = self.model.similarity
+        return float(known.of_rows(self.x[None].astype(np.float32))[0]) if known else None
+
     def _name_of(self, number: int) -> str:
         """A name of one number of ``x``, or no text where it has none."""
         if self.model.features is not None:

@@ -193,8 +193,8 @@ def _line(error: BaseException) -> str:
 class ParquetRows:
     """Rows as the bytes of a Parquet file, handed out row group by row group.
 
-    ``columns`` are names with "text" or "number", of which each value may be None; ``facts`` are
-    kept in the file. Raises SettingsError where pyarrow is not installed.
+    ``columns`` are names with "text", "number" or "flag", of which each value may be None;
+    ``facts`` are kept in the file. Raises SettingsError where pyarrow is not installed.
     """
 
     GROUP = 65536  # rows
@@ -205,7 +205,7 @@ class ParquetRows:
             import pyarrow.parquet as pq  # noqa: TID251
         except ImportError as error:
             raise SettingsError(f"Parquet needs pyarrow: {to_install('parquet')}") from error
-        types = {"text": pa.string(), "number": pa.float64()}
+        types = {"text": pa.string(), "number": pa.float64(), "flag": pa.bool_()}
         fields = [pa.field(name, types[kind]) for name, kind in columns.items()]
         self._schema: Any = pa.schema(fields, metadata=dict(facts))
         self._pa: Any = pa

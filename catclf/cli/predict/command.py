@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from catclf.cli.predict.inputs import Input
     from catclf.cluster import Address
     from catclf.images.worker_handle import Decoder
-    from catclf.model import Model
+    from catclf.model import Model, Training
     from catclf.model.predict import Prediction
 
 INPUT, LIMITS = "Input", "Limits"
@@ -104,6 +104,16 @@ def predict(
             metavar="LOW,HIGH",
             help="Print unsure images alone: those between these probabilities, which are meant "
             "around the threshold 0.5 and move with it.",
+            group=OUTPUT,
+        ),
+    ] = None,
+    fail_if_unlike: Annotated[
+        float | None,
+        option(
+            low=0.0,
+            high=1.0,
+            metavar="FRACTION",
+            help="Exit 3 if more of the images are unlike the training images (network).",
             group=OUTPUT,
         ),
     ] = None,
@@ -180,7 +190,7 @@ def predict(
     address = address_of(cluster, insecure)
     if address is not None and output_dir is None:
         raise SettingsError("--cluster writes one output for each argument: give --output-dir")
-    scored = Scored()
+    scored = Scored(must_know=fail_if_unlike is not None)
     try:
         with Signals() as signals:
             given = outputs.named(paths)
@@ -193,7 +203,7 @@ def predict(
                 run_by_workers(job, shards, scored, signals, address)
     except Stopped as stopped:
         raise typer.Exit(stopped.code) from None
-    _conclude(job, scored)
+    _conclude(job, scored, fail_if_unlike)
 
 
 def _pair(between: str | None) -> tuple[float, float] | None:
@@ -240,7 +250,7 @@ def _require_consistent(
             )
 
 
-def _conclude(job: Job, scored: Scored) -> None:
+def _conclude(job: Job, scored: Scored, fail_if_unlike: float | None) -> None:
     """Say on stderr what the records do not, and exit as the outcome demands."""
     tally = scored.tally
     if scored.left_out:
@@ -252,7 +262,10 @@ def _conclude(job: Job, scored: Scored) -> None:
         )
     if tally.done > 1 and not job.quiet and scored.classes and is_terminal(sys.stderr):
         warn(tally.line(scored.classes, job.between or UNSURE))
-    if tally.failed:
+    if scored.trained and not job.quiet and (news := outputs.news_of(tally, scored.trained)):
+        warn(news)
+    beyond = tally.unlike > (tally.done - tally.failed) * (fail_if_unlike or 0.0)
+    if tally.failed or (beyond and fail_if_unlike is not None):
         raise typer.Exit(ExitCode.PARTIAL)
     if job.quiet and tally.negative:
         raise typer.Exit(ExitCode.NO)
@@ -261,10 +274,21 @@ def _conclude(job: Job, scored: Scored) -> None:
 class Scored:
     """What a run counted, beside its records; a worker sends it back."""
 
-    def __init__(self, say: Callable[[str], object] = warn) -> None:
+    def __init__(self, say: Callable[[str], object] = warn, must_know: bool = False) -> None:
         self.tally, self.left_out = Tally(), LeftOut()
         self.classes: tuple[str, str] | None = None
-        self.say = say
+        self.trained: Training | None = None  # of one model that knows its training images
+        self.say, self.must_know = say, must_know
+
+    def note(self, models: Sequence[Model]) -> None:
+        """Note what the last lines say of the models. Raises SettingsError."""
+        if len(models) == 1:
+            self.classes = models[0].classes
+            self.trained = models[0].training if models[0].similarity else None
+        if self.must_know and self.trained is None:
+            raise SettingsError(
+                "--fail-if-unlike is for one model of network, which knows its training images"
+            )
 
 
 class Elsewhere(NamedTuple):
@@ -333,7 +357,7 @@ class Job:
             form = self._form(models, output)
             self._note_unsure(written, models[0])
             written.begin(NOTHING if self.quiet and output is None else form)
-            scored.classes = models[0].classes if len(models) == 1 else None
+            scored.note(models)
             batches = self._predictions(inputs, models, pause, started)
             with self._progress(output, inputs) as on_progress, closing(batches):
                 for batch in batches:
@@ -486,7 +510,7 @@ def run_by_workers(
         workers=threads_of(address, None) or None,
     )
     loaded_here = [load_signed(path) for path in job.models]
-    scored.classes = loaded_here[0][0].classes if len(loaded_here) == 1 else None
+    scored.note([model for model, _ in loaded_here])
     where = _meant_from(job, shards), tuple(digest for _, digest in loaded_here)
     failed: CatclfError | None = None
     with ExitStack() as stack:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 import os
 import re
 from collections import deque
@@ -29,7 +31,7 @@ from catclf.text import counted, printable, reason, url_of
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from catclf.model import Model
+    from catclf.model import Model, Training
     from catclf.model.predict import Prediction
 
 FORMATS = ("table", "tsv", "csv", "jsonl", "parquet")
@@ -145,6 +147,8 @@ def _columns(models: Sequence[tuple[str, Model]]) -> dict[str, str]:
     """The keys of records with what they hold; several models have a probability each."""
     if len(models) == 1:
         scored = {"label": "text", "probability": "number", "z": "number", "model": "text"}
+        if models[0][1].similarity:
+            scored |= {"similarity": "number", "unlike": "flag"}
     else:
         scored = {f"probability_{name}": "number" for name, _ in models}
     return {"path": "text", **scored, "error": "text", "message": "text"}
@@ -157,12 +161,14 @@ def _fields(record: Prediction, fingerprint: str, columns: dict[str, str]) -> di
     if record.others:
         names = [name for name in columns if name.startswith("probability_")]
         return fields | dict(zip(names, (record.probability, *record.others), strict=True))
-    return fields | {
+    fields |= {
         "label": record.label,
         "probability": record.probability,
         "z": record.z,
         "model": fingerprint,
     }
+    known = {"similarity": record.similarity, "unlike": record.unlike}
+    return fields | ({} if record.unlike is None else known)
 
 
 def _table(classes: tuple[str, str], colour: bool, encoding: str) -> Form:
@@ -174,7 +180,8 @@ def _table(classes: tuple[str, str], colour: bool, encoding: str) -> Form:
         percent = "-" if record.error is not None else f"{100 * record.probability:.2f} %"
         if colour:
             label = f"\x1b[{'1;32' if record.positive else '2'}m{label}\x1b[0m"
-        text = f"{label}  {percent:>8}{'':{column - 8}}   {printable(record.path)}\n"
+        text = f"{label}  {percent:>8}{'':{column - 8}}   {printable(record.path)}"
+        text += "  unlike the training images\n" if record.unlike else "\n"
         return text.encode(encoding, "backslashreplace")
 
     head = f"{'label':<{width}}  P({printable(classes[1])})   path\n"
@@ -199,7 +206,7 @@ def _csv(fields: Callable[[Prediction], dict[str, Any]], columns: list[str]) -> 
         out.truncate()
         made = fields(record) | {"error": record.error or ""}
         texts = (made.get(name, "") for name in columns)
-        rows.writerow([repr(each) if isinstance(each, float) else each for each in texts])
+        rows.writerow([each if isinstance(each, str) else json.dumps(each) for each in texts])
         return _bytes(out.getvalue()[:-2] + "\n")
 
     rows.writerow(columns)
@@ -244,6 +251,7 @@ class Tally:
     failed: int = 0
     positive: int = 0
     unsure: int = 0
+    unlike: int = 0  # the training images
     incomplete: int = 0  # arguments that could not be read, or not to their end
 
     def add(self, others: Tally) -> None:
@@ -263,6 +271,26 @@ class Tally:
             f"{self.negative} {printable(classes[0])}, {self.unsure} between {low} and {high} %, "
             f"{self.failed} failed"
         )
+
+
+def news_of(tally: Tally, trained: Training) -> str:
+    """What differs from training beyond chance, as a line; no text where nothing does.
+
+    The fraction of positives differs where it is more than three standard deviations, of both
+    samples, away from that of the training images.
+    """
+    scored, images = tally.done - tally.failed, trained.images
+    news = []
+    if tally.unlike:
+        are = "is" if tally.unlike == 1 else "are"
+        news.append(
+            f"{tally.unlike} of {counted(scored, 'image')} {are} unlike the training images"
+        )
+    if scored and images:
+        q, p = trained.positives / images, tally.positive / scored
+        if abs(p - q) > 3.0 * math.sqrt(q * (1.0 - q) * (1.0 / scored + 1.0 / images)):
+            news.append(f"positive {100 * p:.3g} % ({100 * q:.3g} % in training)")
+    return f"{', '.join(news)}: see catclf help features" if news else ""
 
 
 @dataclass
@@ -322,6 +350,7 @@ class Outputs:
                 self._unread.append(said)
         else:
             self.tally.positive += record.positive
+            self.tally.unlike += record.unlike is True
             unsure = bool(self.unsure(record))
             self.tally.unsure += unsure
             return b"" if self.only_unsure and not unsure else self.form.line(record)
