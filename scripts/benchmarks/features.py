@@ -96,26 +96,6 @@ def repeated(
     return [f"{100 * mean:.1f} % ({100 * low:.0f} to {100 * high:.0f})", f"{auc:.3f}"]
 
 
-def gain(data: Dataset, kind: str) -> str:
-    """Accuracy on each fold's images from more and more of the others, as many of each class."""
-    fold_of = stratified_folds(data.Y, FOLDS, 0, 1, level=True)[0]
-    most = int(data.m * (1 - 1 / FOLDS))
-    rows = []
-    for count in sorted({most * 5 // 16, most * 10 // 16, most}):
-        Z = np.empty(data.Y.shape)
-        for fold in range(FOLDS):
-            held, rest = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
-            shuffled = np.random.default_rng(fold).permutation(rest)
-            positive = data.Y[0, shuffled] > 0.5
-            some = [shuffled[positive == label][: count // 2] for label in (False, True)]
-            kept = np.sort(np.concatenate(some))
-            model = train(crossval.rows_of(data, kept), kind, fold)
-            Z[:, held] = model.scores(data.images[held])
-        scored = Scored(Z, data.Y)
-        rows.append([str(count), scored.accuracy(), f"{scored.auc:.3f}"])
-    return table([f"{kind}: images trained on", f"{data.m} cats and dogs", "AUC"], rows)
-
-
 def milliseconds(kind: str, model: Model, data: Dataset) -> float:
     """Of computing, for one image: median of several passes over 64 of them on one thread.
 
@@ -193,14 +173,7 @@ def main() -> None:
     parser.add_argument(
         "--docs", action="store_true", help="put the table into catclf/docs/features.md, too"
     )
-    parser.add_argument(
-        "--gain", choices=KINDS, help="print instead what more training images are worth"
-    )
     options = parser.parse_args()
-    if options.gain:
-        pets = options.pets or options.folder / "pets-sample"
-        print(gain(of_folder(pets, options.gain), options.gain))
-        return
     result = features(options.folder, options.repeats, options.kinds, options.pets)
     print(result)
     if options.docs:
