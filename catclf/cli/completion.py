@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from itertools import permutations
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -28,7 +27,7 @@ _UNSAFE = re.compile(r"([^\w@%+=:,./~-])")  # what bash takes for more than a le
 Complete = Callable[[typer.Context, str], list[str]]
 
 
-def _hint(values: Callable[[typer.Context, str], Iterable[str]]) -> Complete:
+def hint(values: Callable[[typer.Context, str], Iterable[str]]) -> Complete:
     """Completions that begin with what is typed, as the shell takes them; none after a failure."""
 
     @wraps(values)
@@ -63,7 +62,7 @@ def _as_typed(value: str) -> str:
     return value
 
 
-@_hint
+@hint
 def complete_model(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     """Model files, and folders; a folder alone is gone into, for its name is no answer."""
     for _ in range(DEPTH_MAX):
@@ -90,7 +89,7 @@ def _models(incomplete: str) -> Iterator[str]:
                 yield f"{folder}{slash}{entry.name}/"
 
 
-@_hint
+@hint
 def complete_class(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     """The two classes of the model that the command is given."""
     import json
@@ -104,7 +103,7 @@ def complete_class(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     yield from (name for name in classes if isinstance(name, str))
 
 
-@_hint
+@hint
 def complete_columns(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     """Pairs of columns of the table that the command is given."""
     names = [name for name in _header(_table(ctx)) if name and "," not in name]
@@ -136,12 +135,3 @@ def _header(path: Path) -> list[str]:
     else:
         separator = max(",;\t|", key=first.count)
     return [name.strip() for name in next(csv.reader([first.rstrip("\r")], delimiter=separator))]
-
-
-@_hint
-def complete_topic(ctx: typer.Context, incomplete: str) -> Iterator[str]:
-    """Topics and commands that ``catclf help`` takes."""
-    from catclf.cli.help import read_pages
-
-    program: Any = ctx.parent and ctx.parent.command
-    yield from dict.fromkeys([*read_pages(), *program.list_commands(ctx.parent)])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
-from catclf.cli.completion import complete_topic
+from catclf.cli.completion import hint
 from catclf.cli.stdout import put
 from catclf.cli.words import close_match
 from catclf.errors import InputError
@@ -18,6 +19,13 @@ from catclf.text import printable
 SETTINGS = "settings"  # the topic that is made from the options of train
 SETTINGS_ABOUT = "All options of train, which are also keys of its TOML file and names in Python."
 _COMMENT = re.compile(r"^<!--.*?-->\n\n?", re.MULTILINE)  # the marks of generated parts
+
+
+@hint
+def complete_topic(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    """Topics and commands, for the completion of the shell."""
+    program: Any = ctx.parent and ctx.parent.command
+    yield from dict.fromkeys([*read_pages(), *program.list_commands(ctx.parent)])
 
 
 def help(
