@@ -10,7 +10,7 @@ from catclf.datasets.dataset import ReadOptions
 from catclf.datasets.listing import Source
 from catclf.datasets.tree import Folder, entries_of
 from catclf.errors import DataError
-from catclf.storage.location import locate
+from catclf.storage.location import is_packed, locate
 from catclf.text import counted, printable, url_of
 
 
@@ -31,6 +31,8 @@ def read(path: Path, files: Sequence[Path], options: ReadOptions) -> Source:
     if damage and not listed:
         raise DataError(damage[0])
     notes = list(damage)
+    if any(map(is_packed, names)):
+        notes.append("is unpacked to a temporary file in each run: unpack it once to save the time")
     if root.repeated:
         notes.insert(0, f"holds {counted(root.repeated, 'file')} twice: the last of a name is used")
     return folders.read(root, locate(path).name, options, tuple(notes), tuple(damage))

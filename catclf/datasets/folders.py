@@ -114,7 +114,8 @@ def _listing(
     labels = np.repeat(np.arange(len(held)), [len(listed[name]) for name in held])
     items = Items([item for name in held for item in listed[name]], folder.path or "")
     said += [str(left_out)] if left_out else []
-    return listing_of_items(folder.shown, name, held, labels, items, options, notes=(*said,))
+    shown = root.shown if kind is None else folder.shown
+    return listing_of_items(shown, name, held, labels, items, options, notes=(*said,))
 
 
 def _below(folder: Folder, name: str, path: Folder) -> str:

@@ -27,12 +27,13 @@ from catclf.datasets.table import read as read_table
 from catclf.datasets.tree import Folder
 from catclf.errors import DataError, ImageError
 from catclf.images.member import Member, Unreadable
-from catclf.images.parquet import image_column, member, names_of
+from catclf.images.parquet import IMAGE_COLUMNS, image_column, member, names_of
 from catclf.storage.location import locate
 from catclf.storage.parquet import ParquetFile
 from catclf.text import counted, printable, url_of
 
 _Group = tuple[str, str, int]  # file, column, number in the file
+PATH_MAX = 4096  # characters of a path; a longer text is none
 _Content = bytes | int | ImageError | None
 
 
@@ -175,6 +176,10 @@ def read(path: Path, files: Sequence[Path], options: ReadOptions) -> Source:
 def _names_files(file: ParquetFile) -> bool:
     """Whether a file is a table of paths, such as metadata.parquet, and holds no images."""
     kinds = set(file.columns.values())
+    for name in IMAGE_COLUMNS:
+        if file.columns.get(name) == "text" and len(str(file.values(name)[:1])) > PATH_MAX:
+            why = f"has images as text in its column {name}, as base64: store their bytes"
+            raise ImageError("unsupported", why)
     paths = any(
         name.lower() in PATH_COLUMNS and kind == "text" for name, kind in file.columns.items()
     )
