@@ -6,8 +6,8 @@ costs a process, and the file is refused with one line.
 
 from __future__ import annotations
 
+import json
 import os
-import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,7 +20,6 @@ from catclf.text import printable
 SECONDS = 20.0  # and one more for each BYTES_A_SECOND of the file
 BYTES_A_SECOND = 20_000_000
 _MEMORY = 2 << 30  # bytes of addresses, and four times the size of the file
-_COUNT = struct.Struct("<Q")
 
 Place = tuple[str, str | None]  # a data set or a group, and the name of its attribute or None
 
@@ -28,20 +27,18 @@ Place = tuple[str, str | None]  # a data set or a group, and the name of its att
 def read_apart(filename: str | bytes, places: Sequence[Place]) -> list[list[Any]]:
     """The values of each place in order, as texts (str) or bytes. Raises DataError."""
     name = os.fsdecode(filename)
-    shown = (
-        f"{printable(name)}: {printable(', '.join((a or key).lstrip('/') for key, a in places))}"
-    )
-    size = Path(name).stat().st_size
+    keys = ", ".join((attribute or key).lstrip("/") for key, attribute in places)
+    shown = f"{printable(name)}: {printable(keys)}"
     code = f"import sys; sys.path[:] = {sys.path!r}\n"
     code += "from catclf.datasets.hdf5_apart import main; main()"
-    arguments = [word for key, attribute in places for word in (key, attribute or "")]
+    words = [word for key, attribute in places for word in (key, attribute or "")]
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", code, os.fsencode(name), *map(os.fsencode, arguments)],
+            [sys.executable, "-P", "-c", code, os.fsencode(name), *map(os.fsencode, words)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=SECONDS + size / BYTES_A_SECOND,
+            timeout=SECONDS + Path(name).stat().st_size / BYTES_A_SECOND,
         )
     except subprocess.TimeoutExpired as error:
         raise DataError(f"{shown} is damaged: reading it takes too long") from error
@@ -49,11 +46,12 @@ def read_apart(filename: str | bytes, places: Sequence[Place]) -> list[list[Any]
         raise DataError(f"{shown} cannot be read: no process can be started") from error
     if done.returncode:
         raise DataError(f"{shown} is damaged and cannot be read as HDF5")
-    return _unpacked(done.stdout)
+    lists = json.loads(done.stdout.decode("utf-8", "surrogatepass"))
+    return [[v if kind == "text" else v.encode("latin-1") for kind, v in each] for each in lists]
 
 
 def main() -> None:
-    """Read the places given as arguments and write their values to stdout."""
+    """Read the places given as arguments and write their values to stdout, as JSON."""
     import resource
 
     import h5py  # noqa: TID251
@@ -68,53 +66,19 @@ def main() -> None:
         for key, attribute in zip(words[::2], words[1::2], strict=True):
             place = file[key]
             values = place.attrs[attribute] if attribute else place[...]
-            lists.append([_encoded(value) for value in np.asarray(values, object).reshape(-1)])
+            lists.append([_plain(value) for value in np.asarray(values, object).reshape(-1)])
     with os.fdopen(1, "wb", closefd=False) as out:
-        out.write(_packed(lists))
+        out.write(json.dumps(lists, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     os._exit(0)  # the library may crash as it closes a damaged file
 
 
-def _encoded(value: Any) -> bytes:
-    """One value with a letter that says whether it is text."""
+def _plain(value: Any) -> tuple[str, str]:
+    """One value as text, and whether it is one or stands for bytes."""
     import numpy as np
 
-    if isinstance(value, str):
-        return b"t" + os.fsencode(value)
-    if isinstance(value, bytes):
-        return b"t" + value
+    if isinstance(value, str | bytes):
+        return "text", os.fsdecode(value)
     array = np.asarray(value)
     if array.dtype not in (np.uint8, np.int8):
         raise ValueError
-    return b"b" + array.tobytes()
-
-
-def _packed(lists: list[list[bytes]]) -> bytes:
-    pieces = [_COUNT.pack(len(lists))]
-    for values in lists:
-        pieces.append(_COUNT.pack(len(values)))
-        for value in values:
-            pieces += (_COUNT.pack(len(value)), value)
-    return b"".join(pieces)
-
-
-def _unpacked(content: bytes) -> list[list[Any]]:
-    position = 0
-
-    def number() -> int:
-        nonlocal position
-        position += _COUNT.size
-        return int(_COUNT.unpack_from(content, position - _COUNT.size)[0])
-
-    lists: list[list[Any]] = []
-    for _ in range(number()):
-        values: list[Any] = []
-        for _ in range(number()):
-            length = number()
-            kind, value = (
-                content[position : position + 1],
-                content[position + 1 : position + length],
-            )
-            values.append(os.fsdecode(value) if kind == b"t" else value)
-            position += length
-        lists.append(values)
-    return lists
+    return "bytes", array.tobytes().decode("latin-1")

@@ -89,6 +89,12 @@ def from_texts(
     return tuple(names), np.array([index[text] for text in texts], dtype=np.int64)
 
 
+def numbered(texts: Sequence[str]) -> Labels | None:
+    """A number for each text, -1 where it is empty; None where all are."""
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(filter(None, texts)))}
+    return np.array([numbers.get(text, -1) for text in texts], np.int64) if numbers else None
+
+
 def _from_one_hot(values: NDArray[Any], shown: str, notes: list[str]) -> NDArray[Any]:
     ones = values.dtype.kind in "biuf" and bool(((values == 0) | (values == 1)).all())
     if not ones or not (values.sum(axis=1) == 1).all() or values.shape[1] > CLASSES_LIMIT:

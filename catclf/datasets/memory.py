@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from catclf.datasets.arrays import as_pixels, require_numbers
 from catclf.datasets.dataset import Labels, ReadOptions
-from catclf.datasets.labels import CLASSES_LIMIT
+from catclf.datasets.labels import CLASSES_LIMIT, numbered
 from catclf.datasets.layout import split_named
 from catclf.datasets.listing import Items, Listing, Source, listing_of_items
 from catclf.datasets.names import require_distinct
@@ -191,11 +191,8 @@ def _kinds(table: Any, columns: Mapping[str, Any]) -> list[str] | None:
 def _groups(table: Any, columns: Mapping[str, Any]) -> Labels | None:
     """A number for each value of a column of groups; -1 where it has none."""
     named = next((columns[name] for name in GROUP_COLUMNS if name in columns), None)
-    if named is None:
-        return None
-    texts = ["" if _is_missing(value) else str(value) for value in table[named]]
-    numbers = {text: number for number, text in enumerate(dict.fromkeys(filter(None, texts)))}
-    return np.array([numbers.get(text, -1) for text in texts], dtype=np.int64)
+    values = [] if named is None else table[named]
+    return numbered(["" if _is_missing(value) else str(value) for value in values])
 
 
 def _classes(labels: ArrayLike) -> tuple[tuple[str, ...], Labels]:
@@ -209,15 +206,13 @@ def _classes(labels: ArrayLike) -> tuple[tuple[str, ...], Labels]:
             f"labels: {len(missing)} of {len(values)} are missing, first labels[{missing[0]}]: "
             "leave such images out"
         )
-    texts = [str(value) for value in values]
     if all(isinstance(v, Real | np.bool_) for v in values) and set(values) <= {0, 1}:
         return (), np.array(values, dtype=np.int64)
-    names = sorted(set(texts))
+    names, numbers = np.unique([str(value) for value in values], return_inverse=True)
     if not 2 <= len(names) <= CLASSES_LIMIT or "" in names:
         raise DataError(f"labels name {len(names)} classes: two are needed, none without a name")
-    require_distinct(names, "labels")
-    index = {name: number for number, name in enumerate(names)}
-    return tuple(names), np.array([index[text] for text in texts], dtype=np.int64)
+    require_distinct(names.tolist(), "labels")
+    return tuple(names.tolist()), numbers.astype(np.int64)
 
 
 def _is_missing(value: Any) -> bool:

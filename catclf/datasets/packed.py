@@ -14,10 +14,10 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -41,8 +41,6 @@ NAMED = 10_000_000  # images above which their names are not read: 1 GB
 _MEND = "pack the images again, or leave the shard out with `skip_bad`"
 SHARD = 65_536  # images: 128 parts of 512, 805 MB of 64x64 pixels
 BYTES_MAX = 64 * 1024 * 1024  # of a manifest: 100 000 shards have 30 MB
-
-Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -132,44 +130,30 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _manifest(fields: dict[str, Any]) -> Manifest:
-    made = _of(dict, fields["preprocess"])
-    background = tuple(_of(int, each) for each in _of(list, made["background"]))
-    preprocess = Preprocess(
-        _of(int, made["size"]), _of(str, made["fit"]), _of(str, made["resampling"])
-    )
-    if preprocess.size < 1 or preprocess.fit not in FITS or background != preprocess.background:
-        raise ValueError
-    held = _of(dict, fields["splits"])
-    splits = {name: _split(_of(dict, held[name])) for name in SPLITS if name in held}
-    classes = tuple(_of(str, each) for each in _of(list, fields["classes"]))
-    return Manifest(classes, preprocess, splits, _of(bool, fields["complete"]))
-
-
-def _split(fields: dict[str, Any]) -> PackedSplit:
-    pair = tuple(_of(str, each) for each in _of(list, fields["fingerprint_classes"]))
-    return PackedSplit(
-        [_shard(_of(dict, each)) for each in _of(list, fields["shards"])],
-        _of(str, fields["fingerprint"]),
-        pair,
-    )
-
-
-def _shard(fields: dict[str, Any]) -> Shard:
-    shard = Shard(**fields)
-    for name, kind in Shard.__annotations__.items():
-        value = getattr(shard, name)
-        if type(value).__name__ != kind or (kind == "int" and value < 0):
-            raise ValueError
-    if shard.file != Path(shard.file).name or shard.file in ("", ".", "..") or not shard.images:
-        raise ValueError  # a name is that of a file in this folder
-    return shard
-
-
-def _of(kind: type[Kind], value: Any) -> Kind:
-    if type(value) is not kind:
+def _built(kind: Any, value: Any) -> Any:
+    """A value of a type out of JSON. Raises TypeError, KeyError and ValueError."""
+    origin, of = get_origin(kind), get_args(kind)
+    if is_dataclass(kind):
+        hints, make = get_type_hints(kind), cast(Any, kind)
+        return make(**{name: _built(hint, value[name]) for name, hint in hints.items()})
+    if origin is dict:
+        return {name: _built(of[1], value[name]) for name in SPLITS if name in value}
+    if origin in (list, tuple) and type(value) is list:
+        return origin(_built(of[0], each) for each in value)
+    if type(value) is not kind or (kind is int and value < 0):
         raise TypeError
     return value
+
+
+def _manifest(fields: dict[str, Any]) -> Manifest:
+    manifest: Manifest = _built(Manifest, fields)
+    made = manifest.preprocess
+    if made.size < 1 or made.fit not in FITS or made.background != Preprocess().background:
+        raise ValueError
+    for shard in (each for split in manifest.splits.values() for each in split.shards):
+        if shard.file in ("", ".", "..") or shard.file != Path(shard.file).name or not shard.images:
+            raise ValueError  # a name is that of a file in this folder
+    return manifest
 
 
 def read(folder: Path, options: ReadOptions) -> Source:

@@ -18,10 +18,9 @@ from io import TextIOWrapper
 from typing import Any, BinaryIO, TextIO, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from catclf.datasets.dataset import ReadOptions, Split
-from catclf.datasets.labels import from_texts
+from catclf.datasets.labels import from_texts, numbered
 from catclf.datasets.layout import split_named
 from catclf.datasets.listing import Items, Listing, Source, listing_of_items
 from catclf.datasets.names import key, latin, words
@@ -205,17 +204,9 @@ def _listing(
         items.take(chosen),
         options,
         lines=[rows.lines[row] for row in chosen.tolist()],
-        groups=_groups([rows.groups[row] for row in chosen.tolist()]),
+        groups=numbered([rows.groups[row] for row in chosen.tolist()]),
         notes=tuple(notes),
     )
-
-
-def _groups(texts: Sequence[str]) -> NDArray[np.int64] | None:
-    """A number for each group named; -1 for none."""
-    if not any(texts):
-        return None
-    numbers = {text: number for number, text in enumerate(dict.fromkeys(filter(None, texts)))}
-    return np.array([numbers.get(text, -1) for text in texts], dtype=np.int64)
 
 
 def _kinds(rows: Rows, shown: str) -> list[str] | None:
