@@ -28,7 +28,7 @@ from catclf.datasets.tree import Folder
 from catclf.errors import DataError, ImageError
 from catclf.images.member import Unreadable
 from catclf.images.walk import LeftOut
-from catclf.storage.kinds import START, kind_of
+from catclf.storage.local import START, kind_of
 from catclf.text import counted, has_scheme, printable, reason
 
 PATH_COLUMNS = words(
