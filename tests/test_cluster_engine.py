@@ -6,7 +6,9 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -226,3 +228,31 @@ def test_a_run_goes_on_where_its_scheduler_died(run: Run, folder: Path, tmp_path
     resumed = (tmp_path / "model.npz").read_bytes()
     assert run(*again, "-o", "whole.npz").code == 0
     assert (tmp_path / "whole.npz").read_bytes() == resumed
+
+
+def test_a_worker_that_lacks_a_module_fails_the_task_and_lives(
+    two: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = types.ModuleType("nowhere")
+    exec("def work(number): return number", vars(nowhere))
+    monkeypatch.setitem(sys.modules, "nowhere", nowhere)
+    before = two.run(os.getpid, [()] * 8, ["a"] * 8)
+    with pytest.raises(ClusterError, match=r"cannot load what it needs .*nowhere"):
+        two.run(nowhere.work, [(1,)], ["a"])
+    assert set(two.run(os.getpid, [()] * 8, ["a"] * 8)) == set(before)
+
+
+def test_workers_of_another_version_are_named(two: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = Address(two._client.scheduler.address)
+    monkeypatch.setattr(engine, "__version__", "99")
+    with (
+        pytest.raises(ClusterError, match=r"2 of 2 workers .* 99: tcp:.* has catclf \d"),
+        connected(address),
+    ):
+        pass
+    assert two.workers == 2
+    with (
+        pytest.raises(SettingsError, match="tls needs certificates"),
+        connected(Address("tls://x:1")),
+    ):
+        pass

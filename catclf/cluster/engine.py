@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import monotonic, sleep
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import uuid4
 
 from catclf.cluster.address import Address
 from catclf.errors import CatclfError, ClusterError, SettingsError
-from catclf.storage.location import put_in
 from catclf.text import counted, to_install
+from catclf.version import __version__
 
 WAIT = 60.0  # seconds without any worker until a run gives up
 SETTLE = 0.5  # seconds in which a further worker comes, if it comes at once
@@ -25,6 +25,8 @@ POLL = 1.0  # seconds between looks at the workers while tasks are done
 # What to do when a run has ended before its time, but for starting what was missing.
 RESUME = "go on from the last checkpoint, if one was kept, with `resume`"
 AGAIN = "run this again: what is done stays"
+LOOKED_AT = 256  # workers that are asked for their version
+_INSTALL = "install there what is here"
 DEATHS = 3  # workers that a task may kill; on a remote cluster its own setting decides
 
 Result = TypeVar("Result")
@@ -71,8 +73,7 @@ class Engine:
         when a task has killed ``DEATHS`` workers, and when the scheduler is gone.
         """
         with self._explained():
-            futures = self._submitted(function, tasks, shown)
-            self._wait(futures)
+            futures = self._done(function, tasks, shown)
             results: list[Result] = self._client.gather(futures)
             for future in futures:
                 del self._shown[future.key]
@@ -93,8 +94,7 @@ class Engine:
         as ``run`` does.
         """
         with self._explained():
-            futures = self._submitted(function, tasks, shown)
-            self._wait(futures)
+            futures = self._done(function, tasks, shown)
             for future in futures:
                 if future.status != "finished":
                     future.result()
@@ -156,19 +156,32 @@ class Engine:
     ) -> list[Any]:
         if not tasks:  # which Dask refuses
             return []
-        batch = next(self._batches)
+        import distributed  # noqa: TID251
+        from distributed.protocol import pickle  # noqa: TID251
+
+        batch, library, dumps = next(self._batches), cast(Any, distributed), cast(Any, pickle.dumps)
         keys = [f"catclf-{self._name}-{batch}-{i}" for i in range(len(tasks))]
         self._shown |= zip(keys, shown, strict=True)
+        places = [i for i, each in enumerate(tasks[0]) if isinstance(each, library.Future)]
+        kept = [[task[place] for task in tasks] for place in places]
+        contents = [
+            dumps((function, [None if i in places else task[i] for i in range(len(task))]))
+            for task in tasks
+        ]
         # One message for all of them: a third of the time of one for each.
         futures: list[Any] = self._client.map(
-            partial(_on_worker, function), *zip(*tasks, strict=True), key=keys, pure=False
+            _sent_call(places), contents, *kept, key=keys, pure=False
         )
         return futures
 
-    def _wait(self, futures: list[Any]) -> None:
+    def _done(
+        self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], shown: list[str]
+    ) -> list[Any]:
+        """The futures of tasks that have ended."""
         import distributed  # noqa: TID251
 
         wait: Any = distributed.wait
+        futures = self._submitted(function, tasks, shown)
         watch = _Watch(self)
         while True:
             try:
@@ -177,7 +190,7 @@ class Engine:
             except TimeoutError:
                 watch.look()
             else:
-                return
+                return futures
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -200,7 +213,7 @@ class Engine:
             raise self.gone() from error
         except ImportError as error:
             raise ClusterError(
-                f"a worker cannot load what it needs ({error}): install there what is here"
+                f"a worker cannot load what it needs ({error}): {_INSTALL}"
             ) from error
         except Exception as error:
             first = (str(error) or "no message").splitlines()[0]
@@ -218,7 +231,7 @@ class _KilledError(ClusterError):
 
 
 class _Watch:
-    """What is looked at while tasks are done: the scheduler, and whether there is a worker."""
+    """Watchdog: raises when the scheduler is gone, or no worker came for WAIT seconds."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine, self._alone = engine, 0.0
@@ -235,10 +248,26 @@ class _Watch:
             raise _no_worker(self._engine.address, self._engine.again)
 
 
-def _on_worker(function: Callable[..., Result], *task: Any) -> Result:
-    """A task whose copies of remote files end with its worker, however that ends."""
-    put_in(scratch())
-    return function(*task)
+def _sent_call(places: list[int]) -> Callable[..., Any]:
+    """The function of tasks, sent by value: what it calls is unpacked when it runs.
+
+    A worker that cannot unpack a message ends; a task that cannot import something just fails.
+    ``places`` are those of arguments that other tasks have made.
+    """
+
+    def call(content: bytes, *kept: Any) -> Any:
+        import pickle
+
+        function, arguments = pickle.loads(content)
+        for place, each in zip(places, kept, strict=True):
+            arguments[place] = each
+        from catclf.cluster.engine import scratch
+        from catclf.storage.location import put_in
+
+        put_in(scratch())  # copies of remote files end with the worker, however that ends
+        return function(*arguments)
+
+    return call
 
 
 def scratch() -> Path:
@@ -266,33 +295,66 @@ def connected(address: Address, again: str = RESUME) -> Iterator[Engine]:
     for name in list(logging.root.manager.loggerDict):
         if name.startswith(("distributed", "tornado")):  # failures become one line
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    with (
-        dask.config.set(
-            {
-                "distributed.scheduler.allowed-failures": DEATHS - 1,
-                # Of a local worker's place, when it has died and is not back: on a busy machine it
-                # is given up after 15 seconds, though it is being started.
-                "distributed.deploy.lost-worker-timeout": "1h",
-            }
-        ),
-        ExitStack() as stack,
-    ):
-        try:
-            place: Any = address.url
-            if address.processes:
-                place = _local(library, address.processes)
-                stack.callback(_close, place, 10)
-            client = library.Client(place, timeout=CONNECT, set_as_default=False)
-        except OSError as error:
-            raise ClusterError(f"{address}: no scheduler answers there: start it first") from error
-        stack.callback(_close, client, 2)
+    options = {
+        "distributed.scheduler.allowed-failures": DEATHS - 1,
+        # Of a local worker's place, when it has died and is not back: on a busy machine it is given
+        # up after 15 seconds, though it is being started.
+        "distributed.deploy.lost-worker-timeout": "1h",
+    }
+    with dask.config.set(options), ExitStack() as stack:
+        client = _client(library, address, stack)
         try:
             client.wait_for_workers(1, timeout=WAIT)
         except TimeoutError as error:
             raise _no_worker(address, again) from error
+        if address.url:
+            _require_same_version(client, address)
         engine = Engine(client, address, again)
         engine.settle()
         yield engine
+
+
+def _client(library: Any, address: Address, stack: ExitStack) -> Any:
+    """A client of Dask, closed with the stack. Raises SettingsError and ClusterError."""
+    try:
+        place: Any = address.url
+        if address.processes:
+            place = _local(library, address.processes)
+            stack.callback(_close, place, 10)
+        client = library.Client(place, timeout=CONNECT, set_as_default=False)
+    except OSError as error:
+        raise ClusterError(f"{address}: no scheduler answers there: start it first") from error
+    except TypeError as error:
+        if not address.url.startswith("tls:"):
+            raise
+        raise SettingsError(
+            f"{address}: tls needs certificates in Dask's configuration: "
+            "distributed.comm.tls.ca-file, .client.cert and .client.key"
+        ) from error
+    stack.callback(_close, client, 2)
+    return client
+
+
+def _require_same_version(client: Any, address: Address) -> None:
+    """Raise ClusterError unless workers have the catclf that is here."""
+
+    def version() -> str:  # sent by value
+        try:
+            from catclf.version import __version__
+        except ImportError:
+            return ""
+        return __version__
+
+    some = list(client.scheduler_info(n_workers=-1)["workers"])[:LOOKED_AT]
+    found = client.run(version, workers=some, on_error="return")
+    others = {worker: each for worker, each in found.items() if each != __version__}
+    if others:
+        worker, each = next(iter(others.items()))
+        what = f"catclf {each}" if isinstance(each, str) and each else "no catclf"
+        raise ClusterError(
+            f"{address}: {len(others)} of {counted(len(found), 'worker')} have another version "
+            f"than catclf {__version__}: {worker} has {what}: {_INSTALL}"
+        )
 
 
 def _close(closable: Any, seconds: int) -> None:
@@ -301,17 +363,25 @@ def _close(closable: Any, seconds: int) -> None:
 
 
 def _local(distributed: Any, processes: int) -> Any:
-    """Worker processes on this machine, that are started anew when they die."""
-    return distributed.LocalCluster(
-        n_workers=processes,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        scheduler_kwargs={"dashboard": False},
-        memory_limit=None,
-        silence_logs=logging.CRITICAL,
-    )
+    """Worker processes on this machine, that are started anew when they die.
+
+    A terminal sends Ctrl-C to all processes: those that are started while it is blocked, and by
+    threads that are, never see it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        return distributed.LocalCluster(
+            n_workers=processes,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            memory_limit=None,
+            silence_logs=logging.CRITICAL,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _no_worker(address: Address, again: str) -> ClusterError:

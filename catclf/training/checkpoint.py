@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from catclf.errors import CheckpointError, SettingsError
 from catclf.maths import Floats
-from catclf.storage import npz, remote
+from catclf.storage import npz
+from catclf.storage.location import locate
 from catclf.storage.npz import ArrayFile, UnsoundError
 from catclf.text import printable, reason
 from catclf.training.objective import Point
@@ -53,7 +54,7 @@ class Checkpoints:
     def exists(self) -> bool:
         """Whether there is a file. Raises CheckpointError where that cannot be known."""
         try:
-            return remote.exists(self.path)
+            return locate(self.path).exists()
         except OSError as error:
             raise CheckpointError(f"{printable(self.path)}: {reason(error)}") from error
 
@@ -122,7 +123,7 @@ class Checkpoints:
     def remove(self) -> None:
         """Forget the state: the run has ended well. Raises CheckpointError."""
         try:
-            remote.remove(self.path)
+            locate(self.path).remove()
         except OSError as error:
             raise CheckpointError(
                 f"{printable(self.path)}: cannot be removed: {reason(error)}: the run it is of has "
