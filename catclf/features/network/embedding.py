@@ -109,7 +109,7 @@ class NetworkFeatures(Features):
         return {"channels": slice(0, self.n)}
 
     def name_of(self, number: int) -> str:
-        return f"channel {number}"
+        return ""  # no number of a channel tells people anything
 
     def transform(self, images: Pixels) -> Rows:
         self.require_images(images)
