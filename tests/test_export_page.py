@@ -28,6 +28,7 @@ from catclf.features.hog import HogFeatures
 from catclf.features.network.embedding import NetworkFeatures
 from catclf.images.colormap import colours, full_colour
 from catclf.images.preprocess import Preprocess
+from catclf.model.similarity import Similarity
 
 DRAWN = np.asarray(catclf.open_dataset(ROOT / "data" / "test.h5").images)
 # Images that a model of the network scores; 200 take minutes.
@@ -147,6 +148,26 @@ def test_scores_of_the_network(
     paths = draw_files(tmp_path, NETWORK_IMAGES)
     worst, milliseconds = require_equal(browser, network_model(size, flip), paths, tmp_path)
     tell(f"page at {size}: {len(paths)} images, z within {worst:.1e}, {milliseconds:.0f} ms each")
+
+
+@NEEDS_BROWSER
+def test_images_unlike_the_training_images_are_marked(browser: Browser, tmp_path: Path) -> None:
+    paths = draw_files(tmp_path, 3)
+    model = network_model(130)
+    assert model.features is not None
+    images = np.stack([catclf.read_image(path, model.preprocess) for path in paths])
+    rows = model.features.transform(images)
+    mean = np.full(rows.shape[1], 0.1, np.float32)
+    centers = np.rint(40 * (rows[:2] - mean)).clip(-127, 127).astype(np.int8)
+    similarity = Similarity(centers, mean, 0.999)
+    browser.open(write_page(replace(model, similarity=similarity), tmp_path))
+    found = {row["name"]: row for row in give(browser, paths)}
+    expected = similarity.of_rows(rows)
+    assert [found[path.name]["similarity"] for path in paths] == pytest.approx(expected, abs=1e-4)
+    assert [found[path.name]["unlike"] for path in paths] == [False, False, True]
+    assert "unlike the training images" in found[paths[2].name]["text"]
+    scores = list(csv.reader(io.StringIO(browser.run_async(SAVED, "save-scores"))))
+    assert scores[0] == ["path", "label", "probability", "similarity", "unlike", "error"]
 
 
 @NEEDS_BROWSER

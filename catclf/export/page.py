@@ -97,6 +97,7 @@ def _settings(model: Model) -> dict[str, Any]:
         # JSON has no infinity, which thresholds 0 and 1 are.
         "boundary": min(max(model.boundary, -float_info.max), float_info.max),
         "b": model.b,
+        "similarity": model.similarity.limit if model.similarity else None,
     }
     if model.features is not None:
         settings = model.features.settings
@@ -118,6 +119,8 @@ def _arrays(model: Model) -> dict[str, tuple[str, str]]:
         "w": model.w.astype(np.float64),
         **(model.features.arrays() if model.features else {}),
     }
+    if model.similarity:
+        arrays |= {"centers": model.similarity.centers, "center_mean": model.similarity.mean}
     return {name: _base64(array) for name, array in arrays.items()}
 
 

@@ -8,7 +8,6 @@ function samePadding(length, { kernel, stride }) {
 }
 
 const BLOCK = 64; // pixels whose numbers are laid side by side, so that they stay in the cache
-
 // out = W x for each pixel: `weights` (outputs, inputs), planes `x` (inputs, count).
 function products(weights, x, inputs, outputs, count, out) {
   const near = new Float32Array(BLOCK * inputs); // each pixel's numbers side by side
@@ -40,11 +39,9 @@ function products(weights, x, inputs, outputs, count, out) {
 
 // Sums over the windows of each channel by itself: `weights` (kernel, kernel, channels).
 function windowSums(weights, x, layer, inner, outer, out) {
-  const { kernel, stride, outputs: channels } = layer;
-  const before = samePadding(inner, layer)[1];
-  const width = inner + kernel;
+  const { kernel, stride, outputs: channels } = layer, w = new Float32Array(kernel * kernel);
+  const before = samePadding(inner, layer)[1], width = inner + kernel;
   const around = new Float32Array(width * width); // a plane with zeros at its sides
-  const w = new Float32Array(kernel * kernel);
   for (let c = 0; c < channels; c++) {
     for (let k = 0; k < w.length; k++) w[k] = weights[k * channels + c];
     for (let y = 0; y < inner; y++) {
@@ -68,9 +65,8 @@ function windowSums(weights, x, layer, inner, outer, out) {
 // Adds each channel's bias, and keeps results between 0 and 6, or adds the block's input.
 function finish(out, biases, count, { relu6, residual }, entry) {
   for (let c = 0, at = 0; c < biases.length; c++) {
-    const bias = biases[c];
     for (const end = at + count; at < end; at++) {
-      const value = out[at] + bias;
+      const value = out[at] + biases[c];
       if (relu6) out[at] = value < 0 ? 0 : value > 6 ? 6 : value;
       else out[at] = residual ? value + entry[at] : value;
     }
@@ -84,9 +80,8 @@ function stemWindows(pixels, side, layer, [centre, scale]) {
   for (let plane = 0, at = 0; plane < kernel * kernel * 3; plane++) {
     const c = plane % 3, j = Math.floor(plane / 3) % kernel, i = Math.floor(plane / 3 / kernel);
     for (let y = 0; y < outer; y++) {
-      const row = y * stride + i - before;
       for (let x = 0; x < outer; x++, at++) {
-        const column = x * stride + j - before;
+        const row = y * stride + i - before, column = x * stride + j - before;
         const inside = row >= 0 && row < side && column >= 0 && column < side;
         if (inside) planes[at] = (pixels[(row * side + column) * 3 + c] - centre) / scale;
       }
@@ -161,7 +156,7 @@ class Network {
       x = out;
       if (!depthwise && !relu6) entry = out; // the next block begins with it
     }
-    const { outputs, outer } = this.layers[this.layers.length - 1], count = outer * outer;
+    const { outputs, outer } = this.layers.at(-1), count = outer * outer;
     return Float64Array.from({ length: outputs }, (_, c) =>
       x.subarray(c * count, (c + 1) * count).reduce((a, b) => a + b, 0) / count);
   }

@@ -3,9 +3,10 @@
 
 const at = (id) => document.getElementById(id);
 const settings = JSON.parse(at("settings").textContent);
-const [negative, positive] = settings.classes;
+const positive = settings.classes[1];
+const known = settings.similarity === null ? [] : ["similarity", "unlike"];
+const columns = ["path", "label", "probability", ...known, "error"]; // as catclf predict has them
 const worker = new Worker(URL.createObjectURL(new Blob([at("engine").textContent])));
-
 // What the worker answers to a task; raises Error for what it cannot do.
 function ask(task, given = {}, transfer = []) {
   const { port1, port2 } = new MessageChannel();
@@ -20,11 +21,9 @@ worker.onerror = () => trouble("This browser is too old for this page.");
 const ready = ask("start", { settings, arrays: at("arrays").textContent }).then(({ noisy }) => {
   if (noisy) trouble("This browser changes the pixels that a page reads, so that nobody is " +
     "recognised by them: scores are wrong. Allow this page to read canvas data, or try another.");
-}, (error) => trouble(`This browser cannot run this page: ${error.message}.`));
+}).catch((error) => trouble(`This browser cannot run this page: ${error.message}.`));
 
-const sigmoid = (z) => (z >= 0 ? 1 / (1 + Math.exp(-z)) : Math.exp(z) / (1 + Math.exp(z)));
 const percent = (p) => `${(100 * p).toFixed(2)} %`;
-
 function trouble(text) {
   at("trouble").textContent = text;
   at("trouble").hidden = false;
@@ -60,11 +59,13 @@ function drawEvidence(evidence, name) {
 // The images, each {name, file, row}, and once scored {z, probability, label, notes}, or {error};
 // `own` is the class that the user gave, 0 or 1.
 let images = [], shown = null;
-
 async function score(image, source, transfer) {
   const { data, evidence, ...found } = await ask("score", { source }, transfer);
-  const label = found.z > settings.boundary ? positive : negative;
-  Object.assign(image, found, { label, probability: sigmoid(found.z) });
+  const { z, similarity, notes } = Object.assign(image, found);
+  image.label = settings.classes[Number(z > settings.boundary)];
+  image.probability = z >= 0 ? 1 / (1 + Math.exp(-z)) : Math.exp(z) / (1 + Math.exp(z));
+  if (similarity !== undefined) image.unlike = similarity < settings.similarity;
+  if (image.unlike) notes.push(`unlike the training images: similarity ${similarity.toFixed(3)}`);
   return { data, evidence };
 }
 
@@ -77,9 +78,9 @@ function display(image, { data, evidence }) {
   at("results").hidden = false;
   const { name, label, z, probability, notes, error } = image;
   at("shown").classList.toggle("failed", Boolean(error));
-  const numbers = error ? "" : `P(${positive}) = ${percent(probability)}, z = ${z.toFixed(4)}`;
-  const texts = { name, label: error || label, numbers, notes: (notes || []).join("; ") };
-  for (const [place, text] of Object.entries(texts)) at(place).textContent = text;
+  const chance = error ? "" : `P(${positive}) = ${percent(probability)}, z = ${z.toFixed(4)}`;
+  const texts = { name, label: error || label, numbers: chance, notes: (notes || []).join("; ") };
+  for (const [id, text] of Object.entries(texts)) at(id).textContent = text;
   at("likely").style.width = `${100 * (probability || 0)}%`;
   at("map").hidden = at("legend").hidden = true;
   if (data) draw(at("seen"), opaque(data), `${name} as the model sees it`);
@@ -113,15 +114,14 @@ async function select(image) {
   if (shown === image) display(image, found); // not if another was chosen meanwhile
 }
 
-const doubt = ({ z, error }) => (error ? Infinity : Math.abs(z - settings.boundary));
-
 // The row of an image in the table, where images are sorted by doubt.
+const doubt = ({ z, error }) => (error ? Infinity : Math.abs(z - settings.boundary));
 function place(image, data) {
-  const { row, name, label, probability, error } = image;
+  const { row, name, label, probability, unlike, error } = image;
   row.dataset.state = error ? "failed" : "done";
   const [thumb, title, answer, chance] = row.children;
   title.firstChild.textContent = name;
-  answer.textContent = error || label;
+  answer.textContent = error || label + (unlike ? " (unlike the training images)" : "");
   chance.textContent = error ? "" : percent(probability);
   if (data) {
     const whole = new OffscreenCanvas(settings.size, settings.size);
@@ -135,10 +135,8 @@ function place(image, data) {
 }
 
 let work = ready; // one after the other, in the order in which they came
-const take = (files) => (work = work.then(scoreAll.bind(null, [...files])));
-
+const take = (files) => files.length && (work = work.then(scoreAll.bind(null, [...files])));
 async function scoreAll(files) {
-  if (!files.length) return;
   let image = shown;
   for (const [number, file] of files.entries()) {
     const follows = number === 0 || (files.length < 9 && shown === image);
@@ -182,15 +180,13 @@ function showLabels() {
 
 function save(name, head, rows) {
   const quoted = (each) => (/[",\r\n]/.test(each) ? `"${each.replaceAll('"', '""')}"` : each);
-  const lines = [head, ...rows.map((row) => row.map(String).map(quoted).join(","))];
-  const text = lines.map((line) => line + "\r\n").join("");
-  const href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  const lines = [head, ...rows].map((row) => row.map(String).map(quoted).join(",") + "\r\n");
+  const href = URL.createObjectURL(new Blob(lines, { type: "text/csv" }));
   Object.assign(document.createElement("a"), { href, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(href), 1000);
 }
 
 let stream = null, starting = null;
-
 async function watch() {
   const mine = stream, video = at("video"), image = { name: "camera" };
   while (stream === mine) {
@@ -208,8 +204,7 @@ async function startCamera() {
   try {
     await ready;
     if (!navigator.mediaDevices) throw new Error("it needs https, or this file opened from disk");
-    const wanted = { video: { facingMode: "environment" } };
-    setCamera(await navigator.mediaDevices.getUserMedia(wanted));
+    setCamera(await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }));
     await at("video").play();
     await watch();
   } catch (error) {
@@ -236,9 +231,9 @@ const clicks = {
   next: () => step(1),
   negative: () => give(0),
   positive: () => give(1),
-  "save-scores": () => save("scores.csv", "path,label,probability,error", images.map(
-    ({ name, label = "", probability = "", error = "" }) => [name, label, probability, error])),
-  "save-labels": () => save("labels.csv", "path,label", images.filter(
+  "save-scores": () => save("scores.csv", columns, images.map((image) =>
+    columns.map((column) => (column === "path" ? image.name : image[column]) ?? ""))),
+  "save-labels": () => save("labels.csv", ["path", "label"], images.filter(
     ({ own }) => own !== undefined).map(({ name, own }) => [name, settings.classes[own]])),
   clear: () => {
     images = [], shown = null;

@@ -3,7 +3,6 @@
 // is the same. An image is {width, height, data}: 3 bytes a pixel, rows from the top.
 
 const PRECISION = 22; // bits after the point of a coefficient: 32 less 8 of a pixel and 2 to spare
-
 function bicubic(x) {
   x = Math.abs(x);
   if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
@@ -85,7 +84,6 @@ function reduced(image, across, down) {
 
 // The whole image at width x height: first by means of blocks where it is far larger.
 function resized(image, width, height, columnsFirst) {
-  if (image.width === width && image.height === height) return image;
   const across = Math.floor(image.width / width / 3) || 1;
   const down = Math.floor(image.height / height / 3) || 1;
   const box = [0, 0, image.width / across, image.height / down];
@@ -102,7 +100,6 @@ function rounded(value) {
 // The image at size x size: squashed, cut to the square in its middle, or on a background.
 function fitted(image, { size, fit, background, columnsFirst }) {
   const { width, height } = image;
-  if (width === size && height === size) return image;
   if (fit === "squash") return resized(image, size, size, columnsFirst);
   if (fit === "crop") {
     const side = Math.min(width, height), left = (width - side) / 2, top = (height - side) / 2;
@@ -121,7 +118,7 @@ function fitted(image, { size, fit, background, columnsFirst }) {
 
 // A JPEG as the decoder of catclf gives it: at 1/2, 1/4 or 1/8 where that is still large enough.
 function drafted(image, size) {
-  const scale = Math.floor(Math.min(image.width, image.height) / size);
+  const scale = Math.min(image.width, image.height) / size;
   const factor = [8, 4, 2].find((each) => scale >= each);
   return factor ? reduced(image, factor, factor) : image;
 }

@@ -3,20 +3,15 @@
 
 const PIXELS_MAX = 100e6;
 const CANVAS_MAX = 16e6; // pixels: some browsers leave a larger canvas empty
-let settings, arrays, network;
-
 const TYPES = { f8: Float64Array, f4: Float32Array, i1: Int8Array };
-
-// Numbers in base64, least byte first.
-function numbers([type, text]) {
-  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  return new TYPES[type](bytes.buffer);
-}
-
+let settings, arrays, network;
 function start(given) {
   settings = given.settings;
   arrays = JSON.parse(given.arrays);
-  for (const name in arrays) arrays[name] = numbers(arrays[name]);
+  for (const [name, [type, base64]] of Object.entries(arrays)) { // least byte first
+    const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+    arrays[name] = new TYPES[type](bytes.buffer);
+  }
   if (settings.network) network = new Network({ ...settings.network, ...settings }, arrays);
   return { noisy: noisy() };
 }
@@ -40,13 +35,11 @@ async function kindOf(source) {
   return /^ftyp(hei|hev|mif1|msf1)/.test(text.slice(4)) ? "heic" : "other";
 }
 
-const decoded = (source) =>
-  createImageBitmap(source, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
-
 // The pixels of an image as the model takes them, with notes on what may differ.
 async function prepare(source) {
   const kind = await kindOf(source);
-  const bitmap = await decoded(source).catch(() => {
+  const options = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
+  const bitmap = await createImageBitmap(source, options).catch(() => {
     throw new Error(kind === "heic"
       ? "is a HEIC photo, which this browser does not read (Safari does): save it as JPEG"
       : "is no image that this browser reads");
@@ -56,30 +49,39 @@ async function prepare(source) {
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
-  const pixels = context.getImageData(0, 0, width, height);
-  let { image, clear, empty } = flattened(pixels, settings.background);
-  if (empty && width * height > CANVAS_MAX) throw new Error("is too large for this browser");
-  const notes = clear ? ["partly transparent: the browser may round its colours"] : [];
-  if (kind === "jpeg") {
-    const whole = image;
-    image = drafted(whole, settings.size);
-    if (image !== whole) notes.push("a large JPEG: catclf may see slightly other pixels");
-  }
-  if (kind === "turned webp") {
-    notes.push("WebP with EXIF data: catclf turns it as they say, and some browsers do not");
-  }
-  return { data: fitted(image, settings).data, notes };
+  const all = flattened(context.getImageData(0, 0, width, height), settings.background);
+  if (all.empty && width * height > CANVAS_MAX) throw new Error("is too large for this browser");
+  const image = kind === "jpeg" ? drafted(all.image, settings.size) : all.image;
+  const notes = [
+    all.clear && "partly transparent: the browser may round its colours",
+    image !== all.image && "a large JPEG: catclf may see slightly other pixels",
+    kind === "turned webp" && "WebP with EXIF data: some browsers do not turn it as they say",
+  ];
+  return { data: fitted(image, settings).data, notes: notes.filter(Boolean) };
 }
 
-// {z, evidence}: z = b + Σ w x; only pixels, divided by 255, have evidence of their own.
+// How like a row is to training rows: the greatest cosine with a centre, their mean taken away.
+const dot = (a, b) => a.reduce((sum, each, i) => sum + each * b[i], 0);
+function similarityOf(row) {
+  const { centers, center_mean: mean } = arrays, n = row.length;
+  const x = row.map((each, i) => each - mean[i]);
+  const cosines = Array.from({ length: centers.length / n }, (_, k) => {
+    const centre = centers.subarray(k * n, (k + 1) * n);
+    return dot(centre, x) / Math.max(Math.sqrt(dot(centre, centre) * dot(x, x)), 1e-12);
+  });
+  return Math.max(...cosines);
+}
+
+// {z, similarity} or {z, evidence}: only pixels, divided by 255, have evidence of their own.
 function scored(data) {
-  const { w } = arrays;
-  const x = network ? network.row(data) : data;
-  const parts = w.map((each, i) => (network ? each * x[i] : (each / 255) * x[i]));
-  const z = parts.reduce((sum, each) => sum + each, settings.b);
-  if (network) return { z };
-  return { z, evidence: new Float64Array(data.length / 3).map((_, i) =>
-    parts[3 * i] + parts[3 * i + 1] + parts[3 * i + 2]) };
+  if (network) {
+    const row = network.row(data), z = settings.b + dot(arrays.w, row);
+    return { z, similarity: arrays.centers && similarityOf(row) };
+  }
+  const parts = arrays.w.map((each, i) => (each / 255) * data[i]);
+  const evidence = new Float64Array(data.length / 3).map((_, i) =>
+    parts[3 * i] + parts[3 * i + 1] + parts[3 * i + 2]);
+  return { z: parts.reduce((sum, each) => sum + each, settings.b), evidence };
 }
 
 // z with one square of a division of the image covered with its mean colour.
