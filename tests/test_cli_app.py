@@ -30,7 +30,7 @@ def test_the_module_is_the_command() -> None:
     assert done.stdout == f"catclf {catclf.__version__}\n".encode()
 
 
-@pytest.mark.parametrize("args", [["nonsense"], ["train", "--nonsense"], ["train", "extra"]])
+@pytest.mark.parametrize("args", [["nonsense"], ["train", "--nonsense"], ["help", "a", "b"]])
 def test_mistakes_are_one_line_that_names_the_help(run: Run, args: list[str]) -> None:
     result = run(*args)
     assert (result.code, result.stdout) == (2, "")

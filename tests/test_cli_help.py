@@ -59,8 +59,10 @@ def test_the_name_of_a_command_shows_its_help(run: Run, name: str) -> None:
 def on_terminal(*args: str, cwd: Path, **env: str) -> str:
     """What a command shows on a terminal of 80 columns."""
     controller, terminal = pty.openpty()
-    surroundings = {**os.environ, "TERM": "xterm", "COLUMNS": "80", **env}
-    process = subprocess.Popen([command(), *args], stdout=terminal, cwd=cwd, env=surroundings)
+    surroundings = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "PAGER": "cat", **env}
+    process = subprocess.Popen(
+        [command(), *args], stdin=terminal, stdout=terminal, cwd=cwd, env=surroundings
+    )
     os.close(terminal)
     shown = read_terminal(controller)
     os.close(controller)
@@ -82,3 +84,27 @@ def test_a_terminal_shows_the_page_laid_out(tmp_path: Path) -> None:
 def test_a_dumb_terminal_gets_markdown(tmp_path: Path, run: Run) -> None:
     shown = on_terminal("help", "exit-codes", cwd=tmp_path, TERM="dumb")
     assert shown.replace("\r\n", "\n") == run("help", "exit-codes").stdout
+
+
+def test_long_texts_on_a_terminal_go_through_a_pager(tmp_path: Path) -> None:
+    pager = tmp_path / "pager"
+    pager.write_text("#!/bin/sh\necho PAGED; head -3\n")
+    pager.chmod(0o755)
+    for args in (("help", "formats"), ("train", "--help")):
+        shown = on_terminal(*args, cwd=tmp_path, PAGER=str(pager))
+        assert shown.startswith("PAGED\r\n")
+        assert len(shown.splitlines()) <= 4
+        for plain in (
+            on_terminal("--no-pager", *args, cwd=tmp_path, PAGER=str(pager)),
+            on_terminal(*args, cwd=tmp_path, PAGER="cat"),
+            on_terminal(*args, cwd=tmp_path, PAGER=str(tmp_path / "none")),
+        ):
+            assert "PAGED" not in plain
+            assert len(plain.splitlines()) > 24
+
+
+def test_help_of_train_is_short_and_breaks_no_word(run: Run) -> None:
+    shown = run("train", "--help", env={"COLUMNS": "80"}).stdout
+    assert len(shown.splitlines()) <= 60
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "squash, crop or pad" in " ".join(shown.replace("│", " ").split())

@@ -128,6 +128,24 @@ def test_a_variable_names_one_model_whatever_its_name(run: Run, model: Path) -> 
     assert result.code == 0, result.stderr
 
 
+@pytest.mark.parametrize(
+    ("args", "ending"),
+    [
+        ("train -o model.onnx", ".npz"),
+        ("train -o model.h5", ".npz"),
+        ("train --plot cost.png", ".svg"),
+        ("report -o page.pdf", ".html or .htm"),
+        ("inspect --image w.jpg", ".png"),
+        ("explain a.png --image e.svg", ".png"),
+        ("data info a.h5 --image s.jpg", ".png"),
+    ],
+)
+def test_an_ending_says_what_is_written(run: Run, args: str, ending: str) -> None:
+    result = run(*args.split())
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.endswith(f": another kind of file is written: end it in {ending}\n")
+
+
 def test_an_empty_variable_leaves_the_default(run: Run, model: Path) -> None:
     assert run("inspect", "model.npz", env={"CATCLF_MODEL": ""}).code == 0
     assert (

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from catclf import machine
+from catclf.cli import pager
 from catclf.cli.signals import ExitCode, Stopped, raise_on_signals
 from catclf.cli.stdout import abandon_stdout, put, settle_stderr, warn
 from catclf.cli.usage import Command, Group, paragraphs, put_help, require_command
@@ -84,14 +85,29 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Train logistic regression on images, and score images with it.",
-    epilog="Start with: catclf train && catclf predict image.jpg. More: catclf help",
+    epilog="Start with: catclf train --data FOLDER, with a folder of images for each class in it. "
+    "Then: catclf predict IMAGES. More: catclf help",
 )
+
+
+def _without_pager(value: bool) -> None:
+    if value:
+        pager.allowed = False
 
 
 @app.callback()
 def program(
     ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    no_pager: Annotated[
+        bool,
+        typer.Option(
+            "--no-pager",
+            help="Show long texts at once, without PAGER.",
+            is_eager=True,
+            callback=_without_pager,
+        ),
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
 ) -> None:
     """Train logistic regression on images, and score images with it."""

@@ -10,7 +10,7 @@ import typer
 from catclf.cli.completion import complete_class
 from catclf.cli.json_text import json_line
 from catclf.cli.open_data import open_labelled
-from catclf.cli.options import DATA, OUTPUT, JsonOrText, ModelPath, PartOption, option
+from catclf.cli.options import DATA, OUTPUT, JsonOrText, ModelPath, PartOption, ends_in, option
 from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put
 from catclf.errors import DataError, ImageError, SettingsError
@@ -56,6 +56,7 @@ def explain(
             "--image",
             help="Write the image and the map of its evidence here, as PNG.",
             metavar="FILE",
+            check=ends_in(".png"),
             group=OUTPUT,
         ),
     ] = None,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from catclf.cli.completion import hint
+from catclf.cli.pager import paged
 from catclf.cli.stdout import put
 from catclf.cli.words import close_match
 from catclf.errors import InputError
@@ -50,9 +51,9 @@ def help(
     if topic is None:
         put(_list_topics(pages))
     elif topic in pages:
-        put(_show_page(pages[topic]))
+        _show_page(pages[topic])
     elif topic == SETTINGS:
-        put(_show_page(_settings_page(_command(ctx, "train", []))))
+        _show_page(_settings_page(_command(ctx, "train", [])))
     else:
         _command(ctx, topic, [*pages, SETTINGS]).make_context(topic, ["--help"], parent=ctx.parent)
 
@@ -82,13 +83,15 @@ def _list_topics(pages: dict[str, str]) -> str:
     return "\n".join([*lines, "", "catclf help TOPIC shows a page.", ""])
 
 
-def _show_page(page: str) -> str:
+def _show_page(page: str) -> None:
+    """Print a page: as Markdown into a pipe; laid out, and through a pager, on a terminal."""
     text = _COMMENT.sub("", page)
-    if not is_terminal(sys.stdout):
-        return text
-    from catclf.terminal.markdown import render
+    if is_terminal(sys.stdout):
+        from catclf.terminal.markdown import render
 
-    return render(text, sys.stdout)
+        text = render(text, sys.stdout)
+    with paged():
+        put(text)
 
 
 def _settings_page(command: Any) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from catclf.cli.json_text import json_line
-from catclf.cli.options import OUTPUT, JsonOrText, ModelArgument, option
+from catclf.cli.options import OUTPUT, JsonOrText, ModelArgument, ends_in, option
 from catclf.cli.stdout import put
 from catclf.storage.files import replacing, require_writable
 from catclf.storage.location import locate
@@ -29,6 +29,7 @@ def inspect(
             "blue; orange speaks for the positive class, blue against it. Of patches, the "
             "filters of the first layer.",
             metavar="FILE",
+            check=ends_in(".png"),
             group=OUTPUT,
         ),
     ] = None,

@@ -22,6 +22,11 @@ from catclf.storage.location import is_remote
 from catclf.text import printable
 
 DEFAULT = " Default: "  # before the default of an option in its help
+# Endings of outputs, which mean something.
+WRITTEN = {
+    *(".npz", ".svg", ".png", ".jpg", ".jpeg", ".pdf", ".html", ".htm", ".json", ".jsonl", ".csv"),
+    *(".tsv", ".txt", ".parquet", ".onnx", ".h5", ".hdf5", ".keras", ".pt", ".pth", ".pkl"),
+}
 FACTS = (*BOUNDS, "choices", "auto")
 
 
@@ -86,6 +91,20 @@ def on_disk(path: Path | None) -> Path | None:
     if path is not None and is_remote(path):
         raise SettingsError(f"{printable(path)}: is written on disk alone: name a file there")
     return path
+
+
+def ends_in(*endings: str) -> Callable[[Path | None], Path | None]:
+    """A check of an output: its name does not end as a file of another kind does."""
+
+    def check(path: Path | None) -> Path | None:
+        if path is not None and path.suffix.lower() in WRITTEN.difference(endings):
+            raise SettingsError(
+                f"{printable(path)}: another kind of file is written: end it in "
+                f"{' or '.join(endings)}"
+            )
+        return path
+
+    return check
 
 
 def number_or_auto(name: str, text: str | None) -> float | str | None:

@@ -25,6 +25,7 @@ from catclf.cli.options import (
     SkipBad,
     Threshold,
     Truncated,
+    ends_in,
     option,
 )
 from catclf.cli.output_paths import require_output
@@ -69,7 +70,16 @@ def report(
         ),
     ] = 6,
     output: Annotated[
-        Path, option("--output", "-o", help="Page to write.", metavar="FILE", group=OUTPUT)
+        Path,
+        option(
+            "--output",
+            "-o",
+            help="Page to write.",
+            metavar="FILE",
+            shown="report.html",
+            check=ends_in(".html", ".htm"),
+            group=OUTPUT,
+        ),
     ] = Path("report.html"),
     quiet: Quiet = False,
     label_from: LabelFrom = "folder",

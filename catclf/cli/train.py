@@ -37,6 +37,7 @@ from catclf.cli.options import (
     SkipBad,
     Truncated,
     Workers,
+    ends_in,
     number_or_auto,
     on_disk,
     option,
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from catclf.training.run import Cluster
 
 OnStep = Callable[[int, float], None]
-LEARNED = "  on the images it learned from"
+LEARNED = "on the images it learned from"
 GAP = 0.1  # of accuracy between images that were learned from and others, which is much
 
 
@@ -134,11 +135,12 @@ def train(
             "-o",
             help="Model to write.",
             metavar="FILE",
+            check=ends_in(".npz"),
             shown="model.npz",
             group=OUTPUT,
         ),
     ] = Path("model.npz"),
-    print_every: Annotated[int, setting("print_every", metavar="N")] = Settings.print_every,
+    print_every: Annotated[int | None, setting("print_every", metavar="N")] = None,
     log: Annotated[
         Path | None,
         option(
@@ -150,7 +152,12 @@ def train(
     ] = None,
     plot: Annotated[
         Path | None,
-        option(help="Draw the cost as SVG here.", metavar="FILE", group=OUTPUT),
+        option(
+            help="Draw the cost as SVG here.",
+            metavar="FILE",
+            check=ends_in(".svg"),
+            group=OUTPUT,
+        ),
     ] = None,
     checkpoint_every: Annotated[
         int,
@@ -216,7 +223,10 @@ def train(
         ) as reading:
             opened = open_for_training(data, test, judged_by, reading, held_out=held_out)
         with _cluster_at(address, workers) as machines:
-            run = Run(opened, settings, checkpoints, workers, quiet, recorded(ctx), machines)
+            listed = print_every is not None
+            run = Run(
+                opened, settings, checkpoints, workers, quiet, listed, recorded(ctx), machines
+            )
             trained, stop = run.to_model(output, step_log)
     if plot is not None:
         from catclf.report.charts import save_cost_curve
@@ -233,8 +243,9 @@ def _settings(ctx: typer.Context, held_out: float) -> Settings:
     given = {each.name: ctx.params[each.name] for each in fields(Settings)}
     given |= {name: number_or_auto(name, given[name]) for name in ("l2", "threshold")}
     given |= {"validation": held_out, "cache": given["cache"] and Path(given["cache"])}
-    if given["patience"] is None:
-        del given["patience"]
+    for name in ("patience", "print_every"):  # which say more when they are given
+        if given[name] is None:
+            del given[name]
     return Settings(**given)
 
 
@@ -322,6 +333,7 @@ class Run:
     checkpoints: "Checkpoints | None"
     workers: int | None
     quiet: bool
+    listed: bool  # whether costs are listed on a terminal, too
     config: Mapping[str, Any]
     cluster: "Cluster | None" = None
 
@@ -348,7 +360,7 @@ class Run:
             total, every = job.resolved.settings.expected_steps
             if log is not None:
                 log.every = every
-            with training_display(total, every, self.quiet) as display:
+            with training_display(total, every, self.quiet, self.listed) as display:
                 trained = job.run(
                     test=self.opened.tested,
                     on_step=_both_of(display.update, log.record if log else None),
@@ -457,10 +469,9 @@ def shown_argument(path: Path) -> str:
 
 def _accuracy(label: str, counts: "Counts", classes: tuple[str, str], about: str = "") -> str:
     majority = classes[1] if counts.positives > counts.negatives else classes[0]
-    return (
-        f"{label:<15} {100 * counts.accuracy:6.2f} %  {counts.correct} of {counts.total}"
-        f"{about}  (always {printable(majority)}: {100 * counts.majority:.2f} %)\n"
-    )
+    about = about or f"(always {printable(majority)}: {100 * counts.majority:.2f} %)"
+    share = f"{100 * counts.accuracy:6.2f} %  {counts.correct} of {counts.total}"
+    return f"{label:<15} {share}  {about}\n"
 
 
 class StepLog:

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from catclf.cli.completion import META_CHARACTERS, MODEL, MODEL_BYTES, MODEL_VARIABLE
+from catclf.cli.pager import paged
 from catclf.cli.signals import ExitCode
 from catclf.cli.stdout import abandon_stdout, as_options, put
 from catclf.cli.words import CONFIG, OTHER_COMMANDS, OTHER_OPTIONS, close_match
@@ -270,10 +271,14 @@ def require_command(name: str, commands: Sequence[str]) -> None:
 
 @contextmanager
 def printing_help() -> Iterator[None]:
-    """A block that may print help, and that fails as results do if stdout cannot be written."""
+    """A block that may print help, and that fails as results do if stdout cannot be written.
+
+    Long help on a terminal goes through a pager.
+    """
     try:
         try:
-            yield
+            with paged():
+                yield
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()  # here, and not when Python ends, which has a code of its own

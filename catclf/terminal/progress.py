@@ -165,12 +165,12 @@ class LiveDisplay:
         return Group(head, *(Text(line, "cyan", no_wrap=True) for line in lines), speed)
 
 
-def training_display(total: int, every: int, quiet: bool) -> Display:
-    """The display that suits stderr: live on a capable terminal, else plain lines."""
+def training_display(total: int, every: int, quiet: bool, listed: bool = False) -> Display:
+    """The display that suits stderr: live on a capable terminal, else or if ``listed`` lines."""
     stream = progress_stream()
     if quiet or stream is None:
         return SilentDisplay()
-    if is_terminal(stream):
+    if is_terminal(stream) and not listed:
         return LiveDisplay(stream, total)
     return PlainDisplay(stream, every)
 
@@ -249,13 +249,13 @@ def live_text(quiet: bool) -> Iterator[Callable[[str], None]]:
 
 
 class _Lines:
-    """A line every five seconds."""
+    """Nothing for ten seconds, then a line a minute: it may go to a log."""
 
-    every = 5.0
+    first, every = 10.0, 60.0
 
     def __init__(self, stream: TextIO, what: str) -> None:
         self._stream, self._what = stream, what
-        self._next = perf_counter() + self.every
+        self._next = perf_counter() + self.first
 
     def show(self, done: int, total: int | None) -> None:
         self.write(f"{self._what}: {done} of {total}")
@@ -273,9 +273,9 @@ class _Lines:
 class _Bar(_Lines):
     """A bar of rich, ten times a second, if the work takes more than a moment."""
 
-    every = 0.1
+    first = every = 0.1
 
-    def __init__(self, stream: TextIO, what: str, wait: float = every) -> None:
+    def __init__(self, stream: TextIO, what: str, wait: float = first) -> None:
         super().__init__(stream, what)
         self._next = perf_counter() + wait
         self._progress: Progress | None = None

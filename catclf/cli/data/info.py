@@ -30,6 +30,7 @@ from catclf.cli.options import (
     SkipBad,
     SourcePath,
     Truncated,
+    ends_in,
     option,
 )
 from catclf.cli.output_paths import require_output
@@ -50,7 +51,13 @@ def info(
     source: SourcePath,
     image_file: Annotated[
         Path | None,
-        option("--image", help="Write a contact sheet as PNG here.", metavar="FILE", group=OUTPUT),
+        option(
+            "--image",
+            help="Write a contact sheet as PNG here.",
+            metavar="FILE",
+            check=ends_in(".png"),
+            group=OUTPUT,
+        ),
     ] = None,
     size: Size = None,
     fit: FitOption = None,
