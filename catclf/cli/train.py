@@ -229,13 +229,17 @@ def train(
             )
             trained, stop = run.to_model(output, step_log)
     if plot is not None:
-        from catclf.report.charts import save_cost_curve
-
-        save_cost_curve(plot, trained.model)
+        _draw(plot, trained.model)
     show_summary(trained, output, quiet)
     if not quiet and not trained.fit.interrupted:
         warn(what_next(trained, settings, output, given))
     exit_if_stopped(stop)
+
+
+def _draw(plot: Path, model: "Model") -> None:
+    from catclf.report.charts import save_cost_curve
+
+    save_cost_curve(plot, model)
 
 
 def _settings(ctx: typer.Context, held_out: float) -> Settings:
