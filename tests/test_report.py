@@ -243,6 +243,24 @@ def test_features_without_an_image_have_no_section() -> None:
     assert '<div class="pair"></div>' not in text
 
 
+def test_labels_that_an_unseen_image_contradicts_are_suspects(
+    evaluated: tuple[Model, Evaluation, Dataset],
+) -> None:
+    model, found, data = evaluated
+    labels = np.arange(24) % 2
+    Z = np.where(labels[None] > 0, 3.0, -3.0)
+    result = replace(found, seen=0, Z=Z, Y=labels[None].astype(np.float64))
+    assert "Suspect labels" not in page(model, "model.npz", (result, data))
+    result.Y[0, [5, 8]] = [0.0, 1.0]
+    text = page(model, "model.npz", (replace(result, Y=result.Y), data))
+    section = text.partition("<h2>Suspect labels</h2>")[2].partition("</section>")[0]
+    assert re.findall(r"<b>image (\d+)</b><br>labelled ([\w-]+)", section) == [
+        ("5", "non-cat"),
+        ("8", "cat"),
+    ]
+    assert "Suspect labels" not in page(model, "model.npz", (replace(result, seen=24), data))
+
+
 def test_without_data_there_are_no_results(evaluated: tuple[Model, Evaluation, Dataset]) -> None:
     model, _, _ = evaluated
     read = Page(page(model, "model.npz"))

@@ -15,7 +15,7 @@ import numpy as np
 from catclf.datasets import Dataset
 from catclf.evaluation.compare import COLUMNS, NAMES, Comparison, Result
 from catclf.evaluation.evaluate import Evaluation, Prediction, measures
-from catclf.evaluation.suspects import Suspect
+from catclf.evaluation.suspects import Suspect, suspects
 from catclf.explain import explain
 from catclf.explain.explanation import CHANNELS
 from catclf.explain.pictures import filters_image
@@ -81,6 +81,7 @@ def page(
         _training(model),
         _weights(model),
         _gallery(model, evaluated[1], evaluated[0], gallery) if evaluated and gallery else "",
+        _suspects(evaluated[1], evaluated[0], gallery) if evaluated and gallery else "",
         _comparison(*compared) if compared else "",
     ]
     head = f"{_tiles(model, result)}{''.join(map(_warning, warnings))}"
@@ -111,6 +112,23 @@ def suspects_page(data: Dataset, found: Sequence[Suspect], looked_at: int) -> st
     foot = f"Made by catclf {__version__} from {source}."
     titles = f"{source}: suspect labels", f"Labels of {source}", "Suspect labels", lead
     return _document(titles, "", parts, foot)
+
+
+def _suspects(data: Dataset, result: Evaluation, count: int) -> str:
+    """The labels of images that the model was not trained on which it doubts most."""
+    if result.seen:
+        return ""
+    found = suspects(result.Z, result.Y, result.classes, result.names)
+    sure = [each for each in found if each.sure]
+    if not sure:
+        return ""
+    return _section(
+        "Suspect labels",
+        f"<p>{counted(len(sure), 'label')} that the model contradicts as surely as it is right on "
+        "average: wrong labels, or images that it does not understand. Look before you change "
+        "them.</p>",
+        f'<div class="gallery">{"".join(_doubted(data, each) for each in sure[:count])}</div>',
+    )
 
 
 def _doubted(data: Dataset, each: Suspect) -> str:
@@ -184,6 +202,8 @@ def _training(model: Model) -> str:
     training, chart = model.training, ""
     facts = settings_in_words(training.settings)
     facts["steps done"] = f"{training.steps}{' (interrupted)' if training.interrupted else ''}"
+    if training.ending:
+        facts["ended"] = training.ending
     facts["bias b"] = f"{model.b:+z.6f}"
     facts["threshold"] = f"{model.threshold:.4g}"
     if training.fingerprint:
