@@ -29,6 +29,8 @@ from catclf.features.network.embedding import NetworkFeatures
 from catclf.features.patch_layers import Recipe
 from catclf.features.patches import PatchFeatures
 from catclf.images.preprocess import Preprocess
+from catclf.model import Training
+from catclf.model.similarity import Similarity
 
 TIMES = int(os.environ.get("CATCLF_FUZZ", "1"))
 EXTREMES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\1\0", b"\x80\0\0\0")
@@ -292,7 +294,9 @@ def patches_model() -> catclf.Model:
     images = rng.integers(0, 256, (6, 24, 24, 3), dtype=np.uint8)
     features = PatchFeatures.learn(images, workers=1, recipe=recipe)
     w = rng.normal(size=(features.n, 1))
-    return catclf.Model(w, 0.5, Preprocess(24), features=features)
+    training = Training(images=6, ended={"reason": "converged", "within": 1e-8})
+    seen = np.arange(1, 7, dtype=np.uint64) ** 9
+    return catclf.Model(w, 0.5, Preprocess(24), training=training, features=features, digests=seen)
 
 
 @pytest.mark.parametrize("mended", [False, True])
@@ -326,7 +330,9 @@ def test_damaged_models_of_a_network_are_refused_or_score(tmp_path: Path, tell: 
     rng = np.random.default_rng(3)
     features = NetworkFeatures(size, random_weights())
     w = rng.normal(size=(features.n, 1))
-    model = catclf.Model(w, 0.1, Preprocess(size), features=features)
+    rows = rng.normal(size=(40, features.n)).astype(np.float32)
+    known = Similarity.learn(rows, rows.mean(axis=0), 0)
+    model = catclf.Model(w, 0.1, Preprocess(size), features=features, similarity=known)
     catclf.save(model, tmp_path / "model.npz")
     Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(
         tmp_path / "good.png"

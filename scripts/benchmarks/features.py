@@ -121,7 +121,11 @@ def of_folder(folder: Path, kind: str) -> Dataset:
 
 
 def features(
-    folder: Path, repeats: int, kinds: Sequence[str] = KINDS, pets: Path | None = None
+    folder: Path,
+    repeats: int,
+    kinds: Sequence[str] = KINDS,
+    pets: Path | None = None,
+    size: int | None = None,
 ) -> str:
     """The tables; ``folder`` holds the course's files, and cats and dogs unless ``pets`` does."""
     course, pets = folder / "catvnoncat", pets or folder / "pets-sample"
@@ -147,10 +151,11 @@ def features(
             ]
             command += ["--data", files[0], "--test", files[1]]
             seconds = min(run(command).seconds for _ in range(3))
-            size = output.stat().st_size
+            stored = output.stat().st_size
         known, encodings = None, None
         if kind == "network":
-            animals = open_dataset(pets, options=ReadOptions(size=class_of(kind).default_size))
+            side = size or class_of(kind).default_size
+            animals = open_dataset(pets, options=ReadOptions(size=side))
             known, encodings = Encodings.of(distinct), Encodings.of(animals)
             curve = f"\n\n{learning_curve(encodings)}"
         cells = [kind, test.accuracy(), f"{test.auc:.3f}"]
@@ -158,7 +163,7 @@ def features(
         rounds = 1 if encodings is None else repeats  # what is encoded once is soon trained again
         cells += [*repeated(animals, kind, rounds, encodings), f"{seconds:.1f} s"]
         speed = milliseconds(kind, model, trained if kind == "network" else animals)
-        rows.append([*cells, f"{speed:.2f} ms", f"{size / 1000:.0f} kB"])
+        rows.append([*cells, f"{speed:.2f} ms", f"{stored / 1000:.0f} kB"])
     head = ["features", "course test", "AUC", f"{distinct.m} distinct, {FOLDS} folds", "AUC"]
     head += [f"{animals.m} cats and dogs, {FOLDS} folds", "AUC", "training", "an image", "model"]
     return table(head, rows) + curve
@@ -170,11 +175,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="of folds on the course's images")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--pets", type=Path, help="another folder of cats and dogs, of any size")
+    parser.add_argument("--size", type=int, help="of the photographs for network")
     parser.add_argument(
         "--docs", action="store_true", help="put the table into catclf/docs/features.md, too"
     )
     options = parser.parse_args()
-    result = features(options.folder, options.repeats, options.kinds, options.pets)
+    result = features(options.folder, options.repeats, options.kinds, options.pets, options.size)
     print(result)
     if options.docs:
         put_between_marks(DOCS / "features.md", "features", result)
