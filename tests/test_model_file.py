@@ -438,7 +438,7 @@ def test_digests_of_training_images_come_back(tmp_path: Path) -> None:
     [
         np.array([3, 1], "<u8"),
         np.array([1, 1], "<u8"),
-        np.arange(8, dtype="<u8"),  # of 7 images
+        np.arange(65_537, dtype="<u8"),
         np.arange(3, dtype="<i8"),
         np.arange(3.0),
         np.zeros((2, 2), "<u8"),

@@ -230,7 +230,7 @@ def train(
             trained, stop = run.to_model(output, step_log)
     if plot is not None:
         _draw(plot, trained.model)
-    show_summary(trained, output, quiet)
+    show_summary(trained, output, quiet, given)
     if not quiet and not trained.fit.interrupted:
         warn(what_next(trained, settings, output, given))
     exit_if_stopped(stop)
@@ -400,7 +400,7 @@ def _remove(checkpoints: "Checkpoints") -> None:
         warn(str(error))
 
 
-def show_summary(trained: "Trained", output: Path, quiet: bool) -> None:
+def show_summary(trained: "Trained", output: Path, quiet: bool, data: Path | None = None) -> None:
     """Print accuracies, steps, cost and why training ended; warn of a cost that rose."""
     from catclf.maths.metrics import Counts
     from catclf.terminal.chart import clock
@@ -424,6 +424,13 @@ def show_summary(trained: "Trained", output: Path, quiet: bool) -> None:
         )
         if training.ending:
             put(f"{'ended':<15} {training.ending}\n")
+        if count := training.suspects.get("count"):
+            source = shown_argument(data) if data else "SOURCE"
+            kind = model.features.kind if model.features else "pixels"
+            put(
+                f"{'labels':<15} {counted(count, 'suspect')}: "
+                f"catclf data suspects {source} --features {kind}\n"
+            )
     for note in trained.notes:
         warn(note)
     if final > model.costs[0] and trained.fit.settings.solver == "gd":

@@ -147,11 +147,15 @@ class Dataset:
             known = self.__dict__["_digests"] = digests_of(self.images, near)
         return known
 
-    def kept_digests(self) -> NDArray[np.uint64]:
-        """What a model keeps of these images; nothing of shards whose digests are not known."""
+    def kept_digests(self, rows: Labels | None = None) -> NDArray[np.uint64]:
+        """What a model keeps of these images, or of ``rows``.
+
+        Nothing of shards whose digests are not known.
+        """
         if hasattr(self.images, "fingerprint") and not hasattr(self.images, "digests"):
             return np.zeros(0, np.uint64)
-        return kept_digests(self.digests().exact)
+        exact = self.digests().exact
+        return kept_digests(exact if rows is None else exact[rows])
 
     def grouping(self, folds: int = 5) -> Grouping:
         """Which images must stay on one side where the data are divided; see ``digests``."""

@@ -449,6 +449,29 @@ def calibration_line(Z: Floats, Y: Floats) -> tuple[float, float]:
     return float(at[0]), float(at[1] / scale)
 
 
+def doubted(
+    Z: Floats, Y: Floats, least: int = BOOTSTRAP_LEAST
+) -> tuple[NDArray[np.intp], Floats, NDArray[np.bool_]]:
+    """Images whose labels are doubted by scores Z (1, m) of models that were trained without them.
+
+    Their numbers (k,), the most doubted first, the probability of the other class, and whether the
+    label is suspect: that probability reaches the mean one of the images of that class, as in
+    confident learning (Northcutt, Jiang and Chuang, J. Artif. Intell. Res. 70, 2021). Suspects
+    come first, then those less sure. None with fewer than ``least`` images of a class.
+    """
+    _require_rows(Z, Y)
+    positive = Y[0] > 0.5
+    if min(positive.sum(), (~positive).sum()) < least:
+        return np.zeros(0, np.intp), np.zeros(0), np.zeros(0, np.bool_)
+    a = logistic.sigmoid(Z)[0]
+    other = np.where(positive, 1.0 - a, a)
+    reached = np.where(positive, (1.0 - a[~positive]).mean(), a[positive].mean())
+    sure = (other >= reached) & (other > 0.5)
+    rows = np.flatnonzero(other > 0.5)
+    rows = rows[np.lexsort((rows, -other[rows], ~sure[rows]))]
+    return rows, other[rows], sure[rows]
+
+
 def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     """The exact p that two models are right (m,) equally often; 1 where they never differ.
 

@@ -29,7 +29,8 @@ class Training:
     """The provenance of a model; kept for people, not used in scoring.
 
     ``ended`` says why the solver ended (``reason``), ``within`` which part of the cost it was at
-    most from the optimum, and how many steps ``raised`` the cost at which ``rate``.
+    most from the optimum, and how many steps ``raised`` the cost at which ``rate``. ``suspects``
+    says how many labels of how many images (``looked_at``) are probably wrong, and ``first`` which.
     """
 
     source: str = ""
@@ -43,6 +44,7 @@ class Training:
     train: Counts = field(default_factory=Counts)
     test: Counts | None = None
     validation: dict[str, Any] = field(default_factory=dict)
+    suspects: dict[str, Any] = field(default_factory=dict)
     catclf: str = __version__
 
     @property

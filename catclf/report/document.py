@@ -15,7 +15,7 @@ import numpy as np
 from catclf.datasets import Dataset
 from catclf.evaluation.compare import COLUMNS, NAMES, Comparison, Result
 from catclf.evaluation.evaluate import Evaluation, Prediction, measures
-from catclf.evaluation.suspects import Suspect, suspects
+from catclf.evaluation.suspects import Suspect, remembered, suspects
 from catclf.explain import explain
 from catclf.explain.explanation import CHANNELS
 from catclf.explain.pictures import filters_image
@@ -79,6 +79,7 @@ def page(
         _results(result) if result else "",
         _data(model, result),
         _training(model),
+        _training_suspects(model),
         _weights(model),
         _gallery(model, evaluated[1], evaluated[0], gallery) if evaluated and gallery else "",
         _suspects(evaluated[1], evaluated[0], gallery) if evaluated and gallery else "",
@@ -128,6 +129,28 @@ def _suspects(data: Dataset, result: Evaluation, count: int) -> str:
         "average: wrong labels, or images that it does not understand. Look before you change "
         "them.</p>",
         f'<div class="gallery">{"".join(_doubted(data, each) for each in sure[:count])}</div>',
+    )
+
+
+def _training_suspects(model: Model) -> str:
+    """Labels of training images that are probably wrong, as far as the model names them."""
+    facts = model.training.suspects
+    found = remembered(facts)
+    if not found:
+        return ""
+    rows = "".join(
+        f"<tr><td>{escape(each.display_name)}</td><td>{shown(each.label)}</td>"
+        f'<td>{shown(each.other)}</td><td class="num">{100 * each.probability:.2f}&nbsp;%</td></tr>'
+        for each in found
+    )
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("image", "label", "other class"))
+    return _section(
+        "Suspect labels of training images",
+        f"<p>{len(found)} labels of training images are probably wrong, by models that were "
+        "trained without these images.</p>",
+        '<div class="scroll" tabindex="0" role="region" aria-label="suspect labels"><table>'
+        f'<thead><tr>{heads}<th scope="col" class="num">P(other)</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>",
     )
 
 

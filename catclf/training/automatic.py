@@ -42,7 +42,8 @@ class Resolved(NamedTuple):
     was given; ``out_of_fold`` are the counts of the models of cross-validation. ``shift`` is what
     weights of classes add to every score, the log of their ratio: taken from b, it leaves the
     probabilities of the data. ``K`` is the Gram matrix of the data, where it was made. ``notes``
-    are lines to be shown.
+    are lines to be shown. ``scored`` are the rows (k,) that were cross-validated and their scores
+    out of fold (1, k).
     """
 
     settings: Settings
@@ -53,6 +54,7 @@ class Resolved(NamedTuple):
     shift: float = 0.0
     K: Floats | None = None
     notes: tuple[str, ...] = ()
+    scored: tuple[Indices, Floats] | None = None
 
 
 class Sample(NamedTuple):
@@ -80,7 +82,7 @@ def resolve(
     recorded: dict[str, Any] = {"flip": True} if settings.plain and settings.mirrors else {}
     shift, notes = score_shift(data.Y, settings.class_weight), tuple[str, ...]()
     z_threshold = -shift if settings.threshold is None and shift else None
-    counts, K = None, None
+    counts, K, scored = None, None, None
     if l2 is None or threshold is None:
         sample = _sample(settings, data, workers)
         K = sample.K if len(sample.rows) == len(data.images) else None
@@ -97,6 +99,7 @@ def resolve(
         else:
             l2 = found.l2
             Y, Z = sample.data.Y, found.Z - shift
+            scored = sample.rows, Z
             cuts: Floats | float = logit(threshold or 0.5) if z_threshold is None else z_threshold
             if threshold is None:
                 z_threshold = best_threshold(Z, Y)
@@ -109,7 +112,7 @@ def resolve(
     solver = settings.solver or _solver(settings, l2)
     final = replace(settings.started(), l2=l2, solver=solver)
     given = 0.5 if threshold is None else threshold
-    return Resolved(final, given, z_threshold, recorded, counts, shift, K, notes)
+    return Resolved(final, given, z_threshold, recorded, counts, shift, K, notes, scored)
 
 
 def score_shift(Y: Floats, class_weight: str) -> float:

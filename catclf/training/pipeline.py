@@ -12,7 +12,7 @@ import numpy as np
 from catclf.datasets import Dataset
 from catclf.machine import cores, require_workers
 from catclf.maths import Floats
-from catclf.maths.metrics import Counts
+from catclf.maths.metrics import Counts, doubted
 from catclf.maths.reduction import RULE, SUMMED
 from catclf.maths.threads import Team, blas_threads
 from catclf.model import Model, Training
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from catclf.features.prepare import Encoded, Encoder
     from catclf.training.checkpoint import Checkpoints
 
+SUSPECTS = 50  # labels that a model names
 OUT_OF_FOLD_LIMIT = 4000  # images, whose K takes 128 MB
 SEEN_ONLY = (
     "only images that were trained on were predicted: hold some out, as with `validation=0.2`, or "
@@ -95,6 +96,7 @@ class Job:
     settings: Settings
     groups: Indices | None = None
     notes: tuple[str, ...] = ()
+    rows: Indices | None = None  # of ``data`` that are trained on
 
     def run(
         self,
@@ -134,6 +136,7 @@ class Job:
             encoder=self.encoder,
             resolved=self.resolved,
             cluster=cluster,
+            rows=self.rows,
         )
         counts, notes = self.resolved.out_of_fold, self.notes + self.resolved.notes
         if out_of_fold and not (test or self.held_out or counts or cluster or fit.interrupted):
@@ -208,7 +211,8 @@ def prepare_job(
         encoder, trained = _encode(images, settings, workers, phase, cluster)
         held_out = others and encoder.encode(others, phase)
     resolved = resolve(settings, trained, groups=groups, workers=workers, phase=phase)
-    return Job(data, trained, held_out, encoder, resolved, workers, settings, groups, notes)
+    rows = np.arange(data.m) if isinstance(images, Dataset) else images.rows
+    return Job(data, trained, held_out, encoder, resolved, workers, settings, groups, notes, rows)
 
 
 def _grouped(data: Dataset) -> tuple[Indices, tuple[str, ...]]:
@@ -243,15 +247,18 @@ def build_model(
     encoder: Encoder | None = None,
     resolved: Resolved | None = None,
     cluster: Cluster | None = None,
+    rows: Indices | None = None,
 ) -> Model:
     """The model of a fit on ``data``, with its accuracy there and on ``test``.
 
     ``trained`` (default: ``data``) is what the solver saw; ``encoder`` made rows of the images,
-    where it did not see pixels. ``cluster`` counts on the training images.
+    where it did not see pixels. ``cluster`` counts on the training images. ``rows`` are the places
+    in ``data`` (default: all) of what ``resolved`` was selected on.
     """
     w, b = encoder.fold(fit.w, fit.b) if encoder else (fit.w, fit.b)
     held = fit.validation
     seen = held.trained if held else trained or data
+    seen_rows = np.arange(data.m) if rows is None else rows
     threshold, z_threshold = (resolved.threshold, resolved.z_threshold) if resolved else (0.5, None)
     shift = resolved.shift if resolved else 0.0
     bare = Model(
@@ -264,7 +271,7 @@ def build_model(
         costs=fit.costs,
         cost_steps=fit.cost_steps,
         features=encoder.of_model if encoder else None,
-        digests=data.kept_digests(),
+        digests=data.kept_digests(rows),
     )
     training = Training(
         source=data.source,
@@ -280,6 +287,7 @@ def build_model(
         else _counts(fit, seen, bare.boundary + shift),
         test=bare.counts(test.images, test.Y) if test else None,
         validation=_validated(fit, held, bare.boundary + shift) if held else {},
+        suspects=_suspects(data, seen_rows, resolved),
     )
     similarity = _similarity(encoder, seen, fit.settings.seed)
     return replace(bare, training=training, similarity=similarity)
@@ -304,6 +312,21 @@ def _recorded(settings: Settings, resolved: Resolved | None, data: Dataset) -> d
     if left_out := getattr(data.images, "left_out", ()):
         rule["left_out"] = list(left_out)
     return settings.to_dict() | rule | (resolved.recorded if resolved else {})
+
+
+def _suspects(data: Dataset, rows: Indices, resolved: Resolved | None) -> dict[str, Any]:
+    """What a model remembers of labels that are probably wrong."""
+    if resolved is None or resolved.scored is None:
+        return {}
+    places, Z = rows[resolved.scored[0]], resolved.scored[1]
+    order, probabilities, sure = doubted(Z, data.Y[:, places])
+    first = []
+    for i, p in zip(order[sure][:SUSPECTS].tolist(), probabilities.tolist(), strict=False):
+        row = int(places[i])
+        label = int(data.Y[0, row] > 0.5)
+        name = data.names[row] if data.names else None
+        first.append([row, name, data.classes[label], data.classes[1 - label], p])
+    return {"looked_at": len(places), "count": int(sure.sum()), "first": first}
 
 
 def _counts(fit: Fit, data: Labelled, boundary: float) -> Counts:

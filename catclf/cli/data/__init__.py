@@ -7,11 +7,12 @@ import typer
 from catclf.cli.data.info import info
 from catclf.cli.data.pack import pack
 from catclf.cli.data.split import split
+from catclf.cli.data.suspects import suspects
 from catclf.cli.data.verify import verify
 from catclf.cli.usage import Command, Group, paragraphs, put_help
 
 data = typer.Typer(cls=Group, invoke_without_command=True)
-for command in (pack, info, verify, split):
+for command in (pack, info, verify, split, suspects):
     data.command(cls=Command, help=paragraphs(command))(command)
 
 
