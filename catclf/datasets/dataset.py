@@ -140,9 +140,8 @@ class Dataset:
 
     def digests(self, near: bool = False) -> Digests:
         """Digests of all images, with what finds near-duplicates or without; made once."""
-        known: Digests | None = getattr(self.images, "digests", None) or self.__dict__.get(
-            "_digests"
-        )
+        stored: Digests | None = getattr(self.images, "digests", None)
+        known: Digests | None = self.__dict__.get("_digests", stored)
         if known is None or (near and not known.near and self.m <= NEAR_LIMIT):
             known = self.__dict__["_digests"] = digests_of(self.images, near)
         return known
@@ -152,7 +151,7 @@ class Dataset:
 
         Nothing of shards whose digests are not known.
         """
-        if hasattr(self.images, "fingerprint") and not hasattr(self.images, "digests"):
+        if hasattr(self.images, "fingerprint") and getattr(self.images, "digests", None) is None:
             return np.zeros(0, np.uint64)
         exact = self.digests().exact
         return kept_digests(exact if rows is None else exact[rows])
