@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -196,20 +195,6 @@ def test_a_changed_drawing_stays_within_the_distance(change: str) -> None:
 def test_different_drawings_are_not_near() -> None:
     images = at_64([drawn(seed) for seed in range(100, 400)])
     assert near_pairs(perceptual_hashes(images), thumbnails(images)) == []
-
-
-@pytest.mark.parametrize("change", ["jpeg 75", "half", "brighter"])
-def test_nearly_all_changed_photographs_are_found_and_no_others(
-    datasets: Path, change: str
-) -> None:
-    files = sorted((datasets / "pets-sample").glob("*/*.jpg"))[::20]
-    images = [Image.open(file).convert("RGB") for file in files]
-    count = len(images)
-    both = np.concatenate([at_64(images), at_64([CHANGES[change](p) for p in images])])
-    found = near_pairs(perceptual_hashes(both), thumbnails(both))
-    right = {(i, count + i) for i in range(count)}
-    assert set(found) <= right
-    assert len(found) >= 0.95 * count
 
 
 # Pairs and groups
