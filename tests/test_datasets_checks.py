@@ -87,13 +87,6 @@ def test_a_test_image_that_was_trained_on_is_a_leak() -> None:
     assert leak == [("same-image-across-parts", message)]
 
 
-def test_a_leak_between_parts_of_one_name_is_a_leak() -> None:
-    train, test = scenes(20), scenes(20, seed=1)
-    test[4] = train[8]
-    ((kind, _),) = found(part(train), part(test))
-    assert kind == "same-image-across-parts"
-
-
 def test_nearly_equal_images_are_found_within_and_across_parts() -> None:
     train, test = scenes(20), scenes(20, seed=1)
     train[3] = train[2] // 8 * 8  # 32 levels instead of 256
@@ -117,14 +110,6 @@ def test_a_part_without_class_names_calls_label_1_cat_as_training_does() -> None
     test[1] = train[1]
     unnamed = part(test, label="test", classes=())
     ((kind, _),) = found(part(train, label="train"), unnamed)
-    assert kind == "same-image-across-parts"
-
-
-def test_the_order_of_class_names_does_not_make_labels_differ() -> None:
-    train, test = scenes(20), scenes(20, seed=1)
-    test[1] = train[1]
-    turned = part(test, 1 - np.arange(20) % 2, "test", ("cat", "non-cat"))
-    ((kind, _),) = found(part(train, label="train"), turned)
     assert kind == "same-image-across-parts"
 
 
@@ -171,12 +156,6 @@ def test_class_shares_that_differ_are_found_with_both(turned: bool) -> None:
     ((kind, message),) = found(*parts)
     assert kind == "class-shares"
     assert "cat is 30.0 % of train and 70.0 % of test" in message
-
-
-def test_the_share_of_cats_is_told_whatever_the_order_of_the_classes() -> None:
-    parts = with_cats(200, 60, "train", turned=True), with_cats(100, 70, "test", 1, turned=True)
-    ((_, message),) = found(*parts)
-    assert "the class balance differs: cat is 30.0 % of train and 70.0 % of test" in message
 
 
 @pytest.mark.parametrize(("a", "b"), [((200, 100), (200, 104)), ((20, 10), (10, 3))])
@@ -295,15 +274,6 @@ def test_groups_join_equal_and_similar_images_over_parts_and_keep_empty_ones_apa
     found = duplicate_groups(part(images), 0.5)
     assert found.groups.tolist() == [0, 1, 2, 0, 0, 5, 6, 7]
     assert found.notes[0].startswith("1 group holds 3 of 8 images")
-
-
-def test_a_crowd_of_similar_images_is_told_in_few_lines() -> None:
-    base = scenes(1)[0].astype(int)
-    frames = [np.clip(base + i // 4, 0, 255).astype(np.uint8) for i in range(0, 24, 4)]
-    crowd = np.stack([*frames, *scenes(2, seed=1)])
-    messages = found(part(crowd, [1] * 7 + [0]))
-    assert [kind for kind, _ in messages] == ["similar-image"]
-    assert "image 4 and 1 more" in messages[0][1]
 
 
 # The course's files

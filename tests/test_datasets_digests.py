@@ -258,14 +258,6 @@ def test_near_pairs_of_any_hashes_are_those_of_all_pairs(data: st.DataObject) ->
     require_groups(hashes, small, brute_force(hashes, small))
 
 
-@pytest.mark.parametrize("bits", range(0, 64, 5))
-def test_four_differing_bits_are_near_wherever_they_are_and_five_are_not(bits: int) -> None:
-    places = [(bits + step * 13) % 64 for step in range(5)]
-    four = sum(1 << place for place in places[:4])
-    hashes = np.array([0, four, four | 1 << places[4]], dtype=np.uint64)
-    assert near_pairs(hashes, np.zeros((3, 16, 16), np.uint8)) == [(0, 1), (1, 2)]
-
-
 @pytest.mark.parametrize("count", [0, 1])
 def test_none_or_one_has_no_pairs(count: int) -> None:
     assert near_pairs(np.zeros(count, np.uint64), np.zeros((count, 16, 16), np.uint8)) == []

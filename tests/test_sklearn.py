@@ -20,7 +20,6 @@ from catclf.splits import split
 pytest.importorskip("sklearn")
 
 from sklearn.base import clone
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
@@ -219,16 +218,6 @@ def test_it_is_a_step_of_a_pipeline_and_of_a_search(images: Any) -> None:
     assert search.best_params_["l2"] in (0.1, 1.0, 10.0)
     assert search.best_score_ > 0.9
     assert cross_val_score(ImageClassifier(l2=1.0, solver="lbfgs"), X, y, cv=3).mean() > 0.9
-
-
-def test_calibrated_probabilities_are_of_scores_on_held_out_images(images: Any) -> None:
-    X, y = images
-    names = np.where(y, "b", "a")
-    calibrated = CalibratedClassifierCV(ImageClassifier(iterations=50), cv=2).fit(X, names)
-    A = calibrated.predict_proba(X)
-    assert A.shape == (40, 2)
-    np.testing.assert_allclose(A.sum(axis=1), 1.0)
-    assert np.mean(calibrated.predict(X) == names) > 0.9
 
 
 def test_paths_are_read_as_the_command_line_reads_them(
