@@ -36,7 +36,7 @@ def test_every_command_takes_a_model_of_features(run: Run, data: Path, kind: str
 
     inspected = json.loads(run("inspect", "model.npz", "--format", "json").stdout)
     assert inspected["features"]["kind"] == kind
-    assert inspected["training"]["settings"]["solver"] == "newton"
+    assert inspected["training"]["settings"]["solver"] == "lbfgs"
     assert inspected["training"]["settings"]["chosen"]["names"] == ["l2"]
     assert re.search(rf"^features +{kind}$", run("inspect", "model.npz").stdout, re.MULTILINE)
 
@@ -78,12 +78,13 @@ def test_options_lead_to_other_models(run: Run, data: Path) -> None:
         assert result.code == 0, result.stderr
         models[name] = catclf.load(data.parent / name)
     settings = {name: model.training.settings for name, model in models.items()}
-    assert [name for name in settings if settings[name]["solver"] == "newton"] == [
+    assert [name for name in settings if settings[name]["solver"] == "lbfgs"] == [
         "plain",
         "one-sided",
         "balanced",
         "strong",
         "threshold",
+        "stream",
     ]
     assert settings["strong"]["l2"] == 5
     assert settings["gd"]["learning_rate"] == 1.9
@@ -92,8 +93,6 @@ def test_options_lead_to_other_models(run: Run, data: Path) -> None:
     assert models["validated"].training.validation["best_step"] > 0
     # Classes are balanced already, and the threshold is no weight.
     assert len({model.w.tobytes() for model in models.values()}) == len(models) - 2
-    # Descent that went on long enough would end where Newton's method does.
-    assert models["gd"].costs[-1] == pytest.approx(models["plain"].costs[-1], rel=0.3)
     assert models["gd"].costs[-1] > models["plain"].costs[-1]
 
 
@@ -128,9 +127,9 @@ def test_a_plain_model_says_nothing_of_features(run: Run, data: Path) -> None:
         (["--threshold", "2"], "--threshold 2 is not a number of at least 0 and of at most 1"),
         (["--threshold", "nan"], "--threshold nan is not a number of"),
         (["--threshold", "auto"], "needs a penalty"),
-        (["--solver", "newton"], "needs a penalty"),
+        (["--solver", "newton"], "--solver newton is unknown: use gd or lbfgs"),
         (["--features", "hog", "--cache", "data.h5"], "is another file of this run"),
-        (["--features", "hog", "--cache", "precious"], "is not a file of features"),
+        (["--features", "hog", "--cache", "precious"], "is a file of another kind"),
     ],
 )
 def test_mistakes_are_one_line(run: Run, data: Path, options: list[str], message: str) -> None:
@@ -148,10 +147,14 @@ def test_mistakes_are_one_line(run: Run, data: Path, options: list[str], message
 def test_too_few_images_to_choose_with(run: Run, tmp_path: Path) -> None:
     x, y = make_images(8, size=16)
     write_hdf5(tmp_path / "few.h5", train_set_x=x, train_set_y=y)
+    assert run("train", "--data", "few.h5", "--features", "hog").code == 0  # in four folds
+    chosen = catclf.load(tmp_path / "model.npz").training.settings["chosen"]
+    assert (chosen["folds"], chosen["pictures"]) == (4, 8)
+    write_hdf5(tmp_path / "few.h5", train_set_x=x[3:6], train_set_y=y[3:6])
     result = run("train", "--data", "few.h5", "--features", "hog")
-    assert result.code == 2
-    assert "cross-validation needs 5 images of each class" in result.stderr
-    assert run("train", "--data", "few.h5", "--features", "hog", "--l2", "1").code == 0
+    assert result.code == 0
+    assert "are not selected: cross-validation needs 2 images" in result.stderr
+    assert catclf.load(tmp_path / "model.npz").training.settings["l2"] > 0
 
 
 def test_compare_takes_features(run: Run, data: Path) -> None:

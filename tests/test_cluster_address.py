@@ -78,7 +78,7 @@ def test_the_file_of_a_scheduler_is_read(tmp_path: Path) -> None:
         (["--cluster", "local:2", "--l2", "auto"], "does not cross-validate"),
         (["--cluster", "local:2", "--batch-size", "9"], "full passes"),
         (["--cluster", "local:2", "--validation", "0.2"], "full passes"),
-        (["--cluster", "local:2", "--solver", "newton", "--l2", "1"], "full passes"),
+        (["--cluster", "local:2", "--method", "gram"], "full passes"),
         (["--cluster", "local:2", "--data", "a.tar"], "catclf data pack a.tar -o packed/"),
     ],
 )

@@ -41,7 +41,7 @@ def few_patches(monkeypatch: pytest.MonkeyPatch) -> None:
 def model_of(kind: str, **options: Any) -> Model:
     data = dataset()
     encoder, rows = prepare(data, kind, workers=1)
-    fit = solve(rows, Settings(l2=0.1, solver="newton"), workers=1)
+    fit = solve(rows, Settings(l2=0.1, solver="lbfgs"), workers=1)
     return build_model(fit, data, encoder=encoder, trained=rows, **options)
 
 
@@ -142,7 +142,7 @@ def test_standardised_training_is_that_of_the_rows_themselves() -> None:
     """A model of standardised rows, by hand, scores as the model whose weights were folded."""
     data = dataset()
     encoder, rows = prepare(data, "hog")
-    fit = solve(rows, Settings(l2=0.1, solver="newton"))
+    fit = solve(rows, Settings(l2=0.1, solver="lbfgs"))
     model = build_model(
         fit, data, encoder=encoder, trained=rows, resolved=Resolved(fit.settings, 0.4, None, {})
     )

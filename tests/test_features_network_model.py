@@ -51,7 +51,7 @@ def model() -> Model:
         patch.setattr(pretrained, "pretrained", random_weights)
         data = dataset()
         encoder, rows = prepare(data, "network", flip=False, workers=1)
-        fit = solve(rows, Settings(l2=0.1, solver="newton"), workers=1)
+        fit = solve(rows, Settings(l2=0.1, solver="lbfgs"), workers=1)
         return build_model(fit, data, encoder=encoder, trained=rows)
 
 

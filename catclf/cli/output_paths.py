@@ -76,7 +76,7 @@ def _foreign(file: BinaryIO, output: Path) -> str:
     if start.startswith(b"PK"):
         file.seek(-min(file.seek(0, 2), 1 << 16), 2)
         return "" if b"meta.npy" in file.read() else "an archive that catclf did not make"
-    if b"catclf" in start[:4096]:
+    if b"catclf" in start[:4096] or start.startswith(b'{"step": '):  # the latter a log of steps
         return ""
     file.seek(0)
     if sniffed(file):

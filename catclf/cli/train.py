@@ -434,10 +434,10 @@ def show_summary(trained: "Trained", output: Path, quiet: bool, data: Path | Non
     for note in trained.notes:
         warn(note)
     if final > model.costs[0] and trained.fit.settings.solver == "gd":
-        rate = training.settings["learning_rate"]
+        rate = trained.fit.safe_rate or training.settings["learning_rate"] / 10
         warn(
             f"the cost rose from {model.costs[0]:.3g} to {final:.3g}: "
-            f"try --learning-rate {rate / 10:g}"
+            f"try --learning-rate {rate:.2g}"
         )
     if training.interrupted:
         planned, _ = trained.fit.settings.expected_steps
@@ -515,7 +515,7 @@ class StepLog:
     def record(self, step: int, cost: float) -> None:
         """Take note of a step. Raises OutputError."""
         try:
-            if self._file is None:
+            if self._file is None or step == 0:  # again, where the learning rate was too large
                 self._file, seconds = _open(self._path, step, self.every)
                 self._began = perf_counter() - seconds
             seconds = round(perf_counter() - self._began, 6)

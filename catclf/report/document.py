@@ -45,7 +45,7 @@ MEANING = {
     "calibration_slope": "below 1: probabilities are too extreme",
 }  # of measures, by key
 _NAMES = {"l2": "penalty λ", "seed": "random seed", "data_seed": "random seed of the data"}
-_VALUES = {"gd": "gradient descent", "lbfgs": "L-BFGS", "newton": "Newton's method"}
+_VALUES = {"gd": "gradient descent", "lbfgs": "L-BFGS"}
 _OF_DESCENT = {"learning_rate", "iterations", "batch_size"}
 _INTERNAL = {"print_every", "method", "summation", "cache", "threshold"}  # the last is shown anyway
 

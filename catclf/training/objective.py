@@ -638,10 +638,10 @@ def build(
     if method == "auto" and K is not None and (n >= m or not wide):
         method = "gram"
     if method == "auto":
-        held = in_memory(data.images)  # K needs all of the pixels, and memory for itself
-        rows = data.images.dtype != np.uint8
-        held = held and (n >= m or not wide)
-        method = choose(m, n, evaluations, batch=batch, gram=held, rows=rows)
+        rows = data.images.dtype != np.uint8  # at most GRAM_ROWS_LIMIT, which are read for K
+        held = rows or in_memory(data.images)  # K needs all of the pixels, and memory for itself
+        may = held and (n >= m or not wide)
+        method = choose(m, n, evaluations, batch=batch, gram=may, rows=rows)
     if method == "gram":
         return GramObjective(data, l2, team, v, K)
     return StreamObjective(data, l2, team, v, fused=method == "fused")

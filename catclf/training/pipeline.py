@@ -25,7 +25,7 @@ from catclf.training.automatic import Phase, Resolved, Sample, cross_validate, r
 from catclf.training.crossval import FOLDS, descend_out_of_fold
 from catclf.training.objective import GRAM_ROWS_LIMIT, all_rows, class_weights, gram
 from catclf.training.run import Cluster, Fit, Validation, solve
-from catclf.training.solvers import OnStep, ShouldStop
+from catclf.training.solvers import TRIAL, OnStep, ShouldStop
 
 if TYPE_CHECKING:
     from catclf.features.prepare import Encoded, Encoder
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 
 SUSPECTS = 50  # labels that a model names
 OUT_OF_FOLD_LIMIT = 4000  # images, whose K takes 128 MB
-SEEN_ONLY = (
-    "only images that were trained on were predicted: hold some out, as with `validation=0.2`, or "
-    "give `test`"
-)
 
 
 @dataclass(frozen=True)
@@ -139,6 +135,11 @@ class Job:
             rows=self.rows,
         )
         counts, notes = self.resolved.out_of_fold, self.notes + self.resolved.notes
+        if fit.rate != (asked := self.resolved.settings.learning_rate):
+            notes += (
+                f"with the usual learning rate of {asked:g} the cost is no lower after "
+                f"{TRIAL} steps: training began again with {fit.rate:.2g}",
+            )
         if out_of_fold and not (test or self.held_out or counts or cluster or fit.interrupted):
             counts, more = self._out_of_fold(fit, model.boundary, should_stop, phase)
             notes += more
@@ -152,11 +153,11 @@ class Job:
         m, limit = len(data.images), OUT_OF_FOLD_LIMIT if settings.plain else GRAM_ROWS_LIMIT
         descends = settings.solver == "gd"
         if (descends and settings.batch_size) or m > limit:
-            return None, (SEEN_ONLY,)
+            return None, ()
         groups, notes = (self.groups, ()) if self.groups is not None else _grouped(self.data)
         folds = possible_folds(data.Y, FOLDS, groups)
         if folds < 2:
-            return None, (*notes, SEEN_ONLY)
+            return None, notes
         K = gram(all_rows(data.images), Team(self.workers or cores())) if fit.K is None else fit.K
         if not descends:
             sample = Sample(data, np.arange(m), K)

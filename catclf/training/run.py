@@ -304,7 +304,7 @@ def _fit(
         tuple(state.costs),
         tuple(state.cost_steps),
         state.step,
-        settings,
+        replace(settings, learning_rate=rate),
         reason,
         validation,
         within=distance(objective, point),

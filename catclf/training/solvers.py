@@ -214,16 +214,14 @@ class Descent(Solver):
     ) -> StopReason:
         """Go on from the state, in place."""
         total, every = self.settings.iterations, self.settings.print_every
-        began, pending = state.step, list[tuple[int, float]]()
+        began = state.step
         with np.errstate(over="ignore", invalid="ignore"):  # divergence shows in the cost
             while True:
                 self._save_if_due(state, began)
                 cost, gradient = self._evaluate(state)
-                on_trial = self.safe_rate is not None and not state.rate and state.step <= TRIAL
-                on_trial = on_trial and total >= TRIAL
-                if on_trial and self._failed(state, cost):
-                    self._begin_again(state)
-                    pending.clear()
+                if self.safe_rate and self._failed(state, cost):
+                    fresh = State(self.objective.start(), rate=self.safe_rate())
+                    state.__dict__.update(fresh.__dict__)
                     continue
                 require_convergence(cost, state.step, self.settings)
                 stopped = state.step < total and bool(should_stop and should_stop())
@@ -238,9 +236,8 @@ class Descent(Solver):
                 cost = self._reported(state, cost, last or enough)
                 if kept:
                     state.keep(cost, last=last or enough)
-                pending.append((state.step, cost))
-                if not on_trial or state.step == TRIAL or last or enough:
-                    _report(pending, on_step)
+                if on_step:
+                    on_step(state.step, cost)
                 if last or enough:
                     early = enough and state.step < total
                     return _reason(stopped, early)
@@ -253,14 +250,10 @@ class Descent(Solver):
         return replace(self.settings, learning_rate=state.rate).rate(state.step)
 
     def _failed(self, state: State, cost: float) -> bool:
-        """Whether the trial of the rate shows that it does not descend."""
-        at_end = state.step == TRIAL and not cost < state.costs[0]
-        return at_end or not cost <= DIVERGED_COST
-
-    def _begin_again(self, state: State) -> None:
-        assert self.safe_rate is not None
-        fresh = State(self.objective.start(), rate=self.safe_rate())
-        state.__dict__.update(fresh.__dict__)
+        """Whether a rate that is on trial is seen not to descend."""
+        if state.rate or state.step > TRIAL or self.settings.iterations < TRIAL:
+            return False
+        return not cost <= (state.costs[0] if state.step == TRIAL else DIVERGED_COST)
 
     def _evaluate(self, state: State) -> tuple[float, Point]:
         if self.batches is None:
@@ -407,13 +400,6 @@ class LBFGS(Solver):
         if self.save is not None:
             state.vectors = np.stack([here.x, *memory.steps, *memory.changes])
             self.save(deepcopy(state))
-
-
-def _report(pending: list[tuple[int, float]], on_step: OnStep | None) -> None:
-    for step, cost in pending:
-        if on_step:
-            on_step(step, cost)
-    pending.clear()
 
 
 def _reason(stopped: bool, early: bool) -> StopReason:
