@@ -29,12 +29,14 @@ VARYING = re.compile(r"\d+[.,:\d]*(?= (?:m?s|a second|steps/s)\b)")
 # Processors round products differently: digits after the eighth, fingerprints of models, and the
 # bytes of a file that is compressed or printed.
 OF_A_PROCESSOR = re.compile(
-    r'(?<=\d\.\d{8})\d+|(?<![\w-])[0-9a-f]{12}(?![\w-])|\d[\d,]*(?= bytes\b)|(?<="bytes": )\d+'
+    r"(?<=\d\.\d{8})\d+|(?<![\w-])[0-9a-f]{12}(?![\w-])|"
+    r'\d[\d,]*(?= (?:bytes|kB)\b)|(?<="bytes": )\d+'
 )
 PROGRESS = re.compile(
     r"^(?:[a-z ]+:|step) [\d,]+ of [\d,]+\n", re.MULTILINE
 )  # of work that takes seconds
 NUMBER = re.compile(r" *\d[\d.,]*(?:e[+-]\d+)?")
+REPEATED = re.compile(r"^(.*\n)\1+", re.MULTILINE)  # of steps, once their numbers are masked
 
 
 def commands(block: str) -> Iterator[tuple[str, str]]:
@@ -54,7 +56,7 @@ def output_of(command: str, folder: Path) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     return PROGRESS.sub("", done.stderr) + done.stdout
 
@@ -62,7 +64,7 @@ def output_of(command: str, folder: Path) -> str:
 def steady(output: str, varies: bool = False) -> str:
     """The output without what varies from run to run, or from one kind of processor to another."""
     output = OF_A_PROCESSOR.sub("", VARYING.sub("…", output))
-    return NUMBER.sub(" …", output) if varies else output
+    return REPEATED.sub(r"\1", NUMBER.sub(" …", output)) if varies else output
 
 
 def needs_datasets(text: str) -> bool:
@@ -177,22 +179,12 @@ def accuracy_lines() -> str:
     return "\n".join(f"| {' | '.join(row[i] for i in kept)} |" for row in rows)
 
 
-def curve_lines() -> str:
-    """The table of accuracies by the number of labelled images."""
-    return _marked("features").split("\n\n")[1]
-
-
-def speed_lines() -> str:
-    """The first of the tables of benchmarks."""
-    return next(part for part in _marked("bench").split("\n\n") if part.startswith("|"))
-
-
 TABLES: dict[str, Callable[[], str]] = {
     "commands": command_lines,
     "topics": topic_lines,
     "accuracy": accuracy_lines,
-    "curve": curve_lines,
-    "speed": speed_lines,
+    "curve": lambda: _marked("features").split("\n\n")[1],
+    "speed": lambda: next(part for part in _marked("bench").split("\n\n") if part[0] == "|"),
 }
 
 
