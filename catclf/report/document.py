@@ -128,7 +128,7 @@ def _suspects(data: Dataset, result: Evaluation, count: int) -> str:
         f"<p>{counted(len(sure), 'label')} that the model contradicts as surely as it is right on "
         "average: wrong labels, or images that it does not understand. Look before you change "
         "them.</p>",
-        f'<div class="gallery">{"".join(_doubted(data, each) for each in sure[:count])}</div>',
+        f'<div class="maps">{"".join(_doubted(data, each) for each in sure[:count])}</div>',
     )
 
 
