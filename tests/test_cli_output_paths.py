@@ -51,9 +51,8 @@ WRITERS = [
     ("report", "--data", "photos", "-o", IMAGE),
     ("data", "info", "photos", "--image", IMAGE),
     ("explain", "photos", "--index", "0", "--image", IMAGE),
-    ("predict", "photos", "-r", "-o", IMAGE),
-    ("predict", "@list", "-o", IMAGE),
-    ("predict", "@list", "-o", "hard.png"),
+    ("predict", "photos", "-r", "-o", "hard.jsonl"),
+    ("predict", "@list", "-o", "hard.jsonl"),
 ]
 
 
@@ -131,7 +130,7 @@ def test_two_spaces_of_a_name_stay_two(run: Run, photos: Path) -> None:
         (("explain", missing), f"{missing}: {wording.NO_IMAGE}"),
         (("inspect", missing), f"{missing}: {wording.NO_FILE}"),
         (("check", "--data", missing), f"{missing}: {wording.NO_SOURCE}"),
-        (("train", missing), f"({missing})"),
+        (("train", missing), f"{missing}: {wording.NO_SOURCE}"),
         (("data", "info", missing), f"{missing}: {wording.NO_SOURCE}"),
         (("predict", "x.png", "--only", missing), f"--only {missing}: "),
     ):
