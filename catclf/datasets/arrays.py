@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.datasets.dataset import ReadOptions, Split
-from catclf.datasets.layout import split_named
-from catclf.datasets.names import words
+from catclf.datasets.names import split_named, words
 from catclf.errors import DataError
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.maths import Pixels

@@ -18,17 +18,15 @@ import numpy as np
 from catclf.datasets.dataset import ENDINGS as SOURCE_ENDINGS
 from catclf.datasets.dataset import SHARD_ENDINGS, ReadOptions, Split
 from catclf.datasets.layout import (
-    Kind,
     Layout,
     find_layout,
     label_in_name,
     named_after_classes,
     seen_through,
     split_folders,
-    split_named,
 )
 from catclf.datasets.listing import Items, Listing, Source, listing_of_items
-from catclf.datasets.names import require_distinct
+from catclf.datasets.names import Kind, require_distinct, split_named
 from catclf.datasets.table import Table, read_table
 from catclf.datasets.tree import Folder, ending_of
 from catclf.errors import DataError

@@ -8,34 +8,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from catclf.datasets.dataset import SPLITS, Split
-from catclf.datasets.names import CAT, key, match, negated, words
+from catclf.datasets.names import CAT, Kind, key, match, negated, split_named, words
 from catclf.datasets.tree import Folder, ending_of
 from catclf.errors import DataError
 from catclf.images.archive import PACKED_ENDINGS
 from catclf.images.formats import ENDINGS
 from catclf.text import printable
 
-Kind = Literal["train", "validation", "test", "other"]
 DEPTH = 5  # folders in folders that are seen through
 
-_WORDS: dict[Kind, str] = {
-    "train": "train|training|trn|trainval",
-    "validation": "val|valid|validation|validate|eval|evaluation|dev",
-    "test": "test|testing|tst|holdout",
-    "other": "pred|prediction|predictions|unlabeled|unlabelled|unsup|extra",
-}
-# No name of a thing is made of others, and digits are taken whole, so that a name can be read in
-# one way only: else the time doubles with each of them.
-_THING = "set|data|images?|imgs?|pictures?|photos?|pics|split|part|folder|samples?|seg"
-_KINDS = {
-    kind: re.compile(
-        rf"(?:(?:{_THING}|my|the)[\s._-]*+)*(?:{words})(?:[\s._-]*+(?:{_THING}|\d++))*"
-    )
-    for kind, words in _WORDS.items()
-}
 # The number of a shard: 000123, -00000-of-00004, and the hash that Hugging Face writes after it.
 _NUMBER = re.compile(
     r"(?<!\d)(\d++)(?:[\s._-]*+of[\s._-]*+(\d++))?(?:-[0-9a-f]{8,}+)?$", re.IGNORECASE
@@ -50,14 +33,6 @@ _ABOUT = frozenset(
         "splits thumbnails thumbs"
     )
 )
-
-
-def split_named(name: str) -> Kind | None:
-    """The split that a name means (train, seg_train, test1, valid, …); None for others."""
-    for kind, pattern in _KINDS.items():
-        if pattern.fullmatch(key(name)):
-            return kind
-    return None
 
 
 def split_of_shard(path: Path) -> Kind | None:

@@ -18,9 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from catclf.datasets.arrays import as_pixels, require_numbers
 from catclf.datasets.dataset import Labels, ReadOptions
 from catclf.datasets.labels import CLASSES_LIMIT, numbered
-from catclf.datasets.layout import split_named
 from catclf.datasets.listing import Items, Listing, Source, listing_of_items
-from catclf.datasets.names import require_distinct
+from catclf.datasets.names import require_distinct, split_named
 from catclf.datasets.table import GROUP_COLUMNS, LABEL_COLUMNS, PATH_COLUMNS, SPLIT_COLUMNS
 from catclf.errors import DataError
 from catclf.images import decode

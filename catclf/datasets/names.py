@@ -1,4 +1,4 @@
-"""Names of classes and files compared as people read them: case, accents, blanks and plurals."""
+"""Names of classes, splits and files as people read them: case, accents, blanks and plurals."""
 
 from __future__ import annotations
 
@@ -6,12 +6,31 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from catclf.errors import DataError
 from catclf.text import printable
 
+Kind = Literal["train", "validation", "test", "other"]
 CAT = "cat"
 _NEGATION = re.compile(r"(?:non|not|no|without|other than)[\s_-]*(?:a[\s_-]+)?(.+)")
+
+
+_WORDS: dict[Kind, str] = {
+    "train": "train|training|trn|trainval",
+    "validation": "val|valid|validation|validate|eval|evaluation|dev",
+    "test": "test|testing|tst|holdout",
+    "other": "pred|prediction|predictions|unlabeled|unlabelled|unsup|extra",
+}
+# No name of a thing is made of others, and digits are taken whole, so that a name can be read in
+# one way only: else the time doubles with each of them.
+_THING = "set|data|images?|imgs?|pictures?|photos?|pics|split|part|folder|samples?|seg"
+_KINDS = {
+    kind: re.compile(
+        rf"(?:(?:{_THING}|my|the)[\s._-]*+)*(?:{words})(?:[\s._-]*+(?:{_THING}|\d++))*"
+    )
+    for kind, words in _WORDS.items()
+}
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -22,6 +41,14 @@ def words(text: str) -> tuple[str, ...]:
 def key(name: str) -> str:
     """A name composed (NFC), casefolded, and without blanks around it."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold().strip())
+
+
+def split_named(name: str) -> Kind | None:
+    """The split that a name means (train, seg_train, test1, valid, …); None for others."""
+    for kind, pattern in _KINDS.items():
+        if pattern.fullmatch(key(name)):
+            return kind
+    return None
 
 
 def match(wanted: str, names: Sequence[str]) -> str | None:

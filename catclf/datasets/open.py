@@ -24,11 +24,9 @@ from catclf.datasets.dataset import (
 from catclf.datasets.listing import Listing, Source, to_dataset
 from catclf.datasets.names import same_classes
 from catclf.errors import DataError, SettingsError
-from catclf.images.archive import is_archive
 from catclf.images.preprocess import Preprocess
 from catclf.storage.local import START, kind_of, open_regular
 from catclf.storage.location import expanded, is_pattern, is_remote, locate
-from catclf.storage.parquet import is_parquet
 from catclf.text import counted, printable, reason, url_of, without_query
 
 if TYPE_CHECKING:
@@ -95,7 +93,7 @@ def _of_path(path: Path, options: ReadOptions) -> Source:
         from catclf.datasets import packed
 
         return packed.read(path, options)
-    place = _on_disk(path)
+    place = _on_disk(path) if is_remote(path) else str(path)
     mode = _mode_of(place, shown)
     if stat.S_ISDIR(mode):
         return _of_folder(path, options)
@@ -103,6 +101,10 @@ def _of_path(path: Path, options: ReadOptions) -> Source:
         raise DataError(f"{shown}: is not a file: give a file or a folder")
     name = locate(path).name.lower()
     _require_kind(place, name, shown)
+    if name.endswith(HDF5_ENDINGS):
+        from catclf.datasets import hdf5
+
+        return hdf5.read(path, options)
     if may_be_shard(path):
         return _of_shards(path, [path], options)
     if name.endswith(TABLE_ENDINGS):
@@ -114,10 +116,6 @@ def _of_path(path: Path, options: ReadOptions) -> Source:
         from catclf.datasets import npz
 
         return npz.read(path, options)
-    if name.endswith(HDF5_ENDINGS):
-        from catclf.datasets import hdf5
-
-        return hdf5.read(path, options)
     raise DataError(
         f"{shown}: cannot tell what this is: give a folder of class folders, or a file ending in "
         f"{', '.join(ENDINGS)}"
@@ -240,6 +238,9 @@ def _of_shards(path: Path, files: Sequence[Path], options: ReadOptions) -> Sourc
 
 def _read_shards(path: Path, files: Sequence[Path], options: ReadOptions) -> Source:
     """Files of one kind. Raises DataError where they are not."""
+    from catclf.images.archive import is_archive
+    from catclf.storage.parquet import is_parquet
+
     for file in files if len(files) > 1 else ():
         _mode_of(_on_disk(file) if is_remote(file) else str(file), printable(file))
     if all(is_archive(without_query(file)) for file in files):
@@ -275,6 +276,9 @@ def files_of(path: Path) -> list[Path]:
 
 def may_be_shard(file: Path) -> bool:
     """Whether a name is that of an archive or a Parquet file."""
+    from catclf.images.archive import is_archive
+    from catclf.storage.parquet import is_parquet
+
     name = without_query(file)
     return is_archive(name) or is_parquet(name)
 

@@ -21,9 +21,8 @@ import numpy as np
 
 from catclf.datasets.dataset import ReadOptions, Split
 from catclf.datasets.labels import from_texts, numbered
-from catclf.datasets.layout import split_named
 from catclf.datasets.listing import Items, Listing, Source, listing_of_items
-from catclf.datasets.names import key, latin, words
+from catclf.datasets.names import key, latin, split_named, words
 from catclf.datasets.tree import Folder
 from catclf.errors import DataError, ImageError
 from catclf.images.member import Unreadable
@@ -99,8 +98,11 @@ class Table:
 
     def open(self) -> BinaryIO:
         """Its bytes. Raises OSError and ImageError."""
-        file = self.folder.open(self.name)
-        return cast(BinaryIO, gzip.open(file)) if self.name.lower().endswith(".gz") else file
+        if not self.name.lower().endswith(".gz"):
+            return self.folder.open(self.name)
+        inside = self.folder.path is None
+        packed = self.folder.open(self.name) if inside else self.folder.place(self.name)
+        return cast(BinaryIO, gzip.open(packed))
 
     def columns(self) -> list[str]:
         """The names of its columns, by its first row; none where it cannot be read."""

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from sys import intern
-from typing import Any
+from typing import Any, cast
 
 from catclf.datasets.dataset import ReadOptions
 from catclf.datasets.labels import CLASSES_LIMIT, from_texts
@@ -52,49 +52,52 @@ class _Read:
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
-def holds_samples(archive: str) -> bool:
-    """Whether an archive is of labelled samples, and not of class folders.
+def dot_of_samples(archive: str) -> _Dot | None:
+    """How keys of samples end in an archive of them; None for one of class folders.
 
-    It is where a file ends in .cls, or where no two folders hold images and one has a .json or
-    .txt file of the same name. An archive that cannot be read is none.
+    It is of samples where a file ends in .cls, or where no two folders hold images and one has a
+    .json or .txt file of the same name. Keys end at the first dot, unless all names of labels have
+    dots before theirs. An archive that cannot be read is none.
     """
-    folders: set[str] = set()
-    images: set[str] = set()
-    others: set[str] = set()
-    labelled, dot = False, _dot_of_keys(archive)
+    names = []
     try:
-        for number, entry in enumerate(entries(archive)):
-            key, ending = _key(entry.name, dot)
-            if entry.is_folder or not key:
-                continue
-            if ending == "cls":
-                return True
-            if _is_image(ending):
-                if folder := key.rpartition("/")[0]:
-                    folders.add(folder)
-                images.add(key)
-                labelled = labelled or key in others
-            elif ending in _LABELS:
-                others.add(key)
-                labelled = labelled or key in images
-            if number >= LOOKED_AT and (len(folders) > 1 or not labelled):
-                break
+        for entry in islice(entries(archive), LOOKED_AT):
+            if not entry.is_folder and _is_visible(entry.name):
+                names.append(entry.name)
     except ImageError:  # reading it will say what is wrong
         pass
-    return len(folders) < 2 and labelled
+    labels = [name for name in names if _key(name, _last_dot)[1] in _LABELS]
+    dotted = labels and not any(_key(name, _first_dot)[1] in _LABELS for name in labels)
+    dot = _last_dot if dotted else _first_dot
+    folders: set[str] = set()
+    keys: dict[bool, set[str]] = {True: set(), False: set()}
+    for name in names:
+        key, ending = _key(name, dot)
+        if ending == "cls":
+            return dot
+        if _is_image(ending):
+            folders.add(key.rpartition("/")[0])
+        if _is_image(ending) or ending in _LABELS:
+            keys[_is_image(ending)].add(key)
+    return dot if len(folders - {""}) < 2 and keys[True] & keys[False] else None
 
 
-def read(path: Path, archives: Sequence[str], options: ReadOptions) -> Source:
+def read(
+    path: Path, archives: Sequence[str], options: ReadOptions, dot: _Dot | None = None
+) -> Source:
     """The labelled images in the order of the archives. Raises DataError."""
     shown, result, label = printable(path), _Read(), ""
-    dot = _dot_of_keys(archives[0])
     for archive in archives:
         listed = entries_of(archive, result.damage, options.skip_bad)
-        samples = list(_samples(listed, dot, result))
+        samples = _samples(listed, dot or _first_dot, result)
         label = label or (_label_source(archive, samples, options) if samples else "")
         for key, sample in samples:
             _take(archive, key, sample, label, options, result)
-    _require_images(shown, result, options.skip_bad)
+    if not result.files:
+        failures = [*result.damage, *result.unlabelled] if options.skip_bad else []
+        others = f": {result.left_out}" if result.left_out else ""
+        why = f"{shown}: holds no images with labels{others}"
+        raise DataError(failures[0] if failures else why)
     if result.unlabelled:
         count = counted(len(result.unlabelled), "sample")
         result.damage.append(f"left out {count} without a label: {result.unlabelled[0]}")
@@ -105,7 +108,7 @@ def read(path: Path, archives: Sequence[str], options: ReadOptions) -> Source:
             "`keys=jpg,label` says what is the label"
         )
     classes, labels = from_texts(result.texts, result.texts, shown)
-    listed_as = partial(
+    listing = partial(
         listing_of_items,
         shown,
         locate(path).name,
@@ -115,7 +118,7 @@ def read(path: Path, archives: Sequence[str], options: ReadOptions) -> Source:
         notes=(*_notes(result, label), *result.damage),
         damage=tuple(result.damage),
     )
-    return Source(shown, options, {None: listed_as})
+    return Source(shown, options, {None: listing})
 
 
 def _first_dot(base: str) -> tuple[str, str]:
@@ -128,28 +131,14 @@ def _last_dot(base: str) -> tuple[str, str]:
     return stem, ending
 
 
-def _dot_of_keys(archive: str) -> _Dot:
-    """Where keys end: at the first dot, unless the names of labels have dots before theirs."""
-    seen = False
-    try:
-        for entry in islice(entries(archive), 1000):
-            base = entry.name.rpartition("/")[2]
-            if _last_dot(base)[1].lower() in _LABELS and not is_hidden(base):
-                if _first_dot(base)[1].lower() in _LABELS:
-                    return _first_dot
-                seen = True
-    except ImageError:
-        pass
-    return _last_dot if seen else _first_dot
+def _is_visible(name: str) -> bool:
+    return not any(is_hidden(part) for part in name.split("/") if part not in ("", ".", ".."))
 
 
 def _key(name: str, dot: _Dot) -> tuple[str, str]:
-    """A member's name up to a dot of its last part, and the ending; "" if hidden."""
+    """A member's name up to a dot of its last part, and the ending."""
     folder, slash, base = name.rpartition("/")
     stem, ending = dot(base)
-    parts = [part for part in folder.split("/") if part not in ("", ".", "..")]
-    if not stem or any(map(is_hidden, parts)) or is_hidden(base):
-        return "", ""
     return f"{folder}{slash}{stem}", ending.lower()
 
 
@@ -158,7 +147,7 @@ def _is_image(ending: str) -> bool:
     return last in ENDINGS or (last in HEIF_ENDINGS and heif_is_there())
 
 
-def _samples(listed: Iterator[Entry], dot: _Dot, result: _Read) -> Iterator[tuple[str, _Sample]]:
+def _samples(listed: Iterator[Entry], dot: _Dot, result: _Read) -> list[tuple[str, _Sample]]:
     """The samples of one archive with their keys, in its order.
 
     A key that is met again with an ending that its sample has begins another sample.
@@ -166,22 +155,21 @@ def _samples(listed: Iterator[Entry], dot: _Dot, result: _Read) -> Iterator[tupl
     samples: dict[str, list[_Sample]] = {}
     order: list[tuple[str, _Sample]] = []
     for entry in listed:
-        key, ending = _key(entry.name, dot)
-        if entry.is_folder or not key:
+        if entry.is_folder or not _is_visible(entry.name):
             continue
         if entry.place is None and entry.failure is None:
             result.left_out.add(entry.name, entry.kind)
             continue
+        key, ending = _key(entry.name, dot)
         of_key = samples.setdefault(key, [])
         place = next((sample for sample in of_key if ending not in sample), None)
         if place is None:
             place = {}
-            if of_key:
-                result.repeated.append(key)
+            result.repeated += [key] if of_key else []
             of_key.append(place)
             order.append((key, place))
         place[ending] = entry
-    yield from order
+    return order
 
 
 def _label_source(
@@ -204,13 +192,17 @@ def _label_source(
         return label
     first = next(sample["json"] for _, sample in samples if "json" in sample)
     content = _object(archive, first)
-    if (name := find_label(list(content))) is not None:
-        return f"{_IN_JSON}{name}"
-    held = ", ".join(printable(str(name)) for name in list(content)[:20]) or "nothing"
-    raise DataError(
-        f"{printable(archive)}:{printable(first.name)}: has no label; it has {held}: "
-        "`keys=jpg,label` says which of them is"
-    )
+    if (name := find_label(list(content))) is None:
+        where = f"{printable(archive)}:{printable(first.name)}"
+        raise DataError(
+            f"{where}: has no label; it has {_listed(content)}: `keys=jpg,label` says which of "
+            "them is"
+        )
+    return f"{_IN_JSON}{name}"
+
+
+def _listed(content: dict[str, Any]) -> str:
+    return ", ".join(printable(str(name)) for name in list(content)[:20]) or "nothing"
 
 
 def _take(
@@ -219,23 +211,20 @@ def _take(
     """Add the image of a sample with its label."""
     wanted = options.keys[0].removeprefix(".").lower() if options.keys else ""
     image = _image_of(f"{printable(archive)}:{printable(key)}", sample, wanted)
+    used: tuple[str, ...] = ()
     if image is None:
         result.without_image += 1
-        for entry in sample.values():
-            result.left_out.add(entry.name)
-        return
-    try:
-        text = _label(archive, sample, label)
-    except DataError as error:
-        if not options.skip_bad:
-            raise DataError(f"{error}: mend it, or leave it out with `skip_bad`") from None
-        result.unlabelled.append(str(error))
-        return
-    item = member_of(archive, image)
-    assert isinstance(item, Member)
-    result.files.append(item)
-    result.texts.append(intern(text))
-    used = (image.name, sample[_ending(label)].name)
+    else:
+        try:
+            text = _label(archive, sample, label)
+        except DataError as error:
+            if not options.skip_bad:
+                raise DataError(f"{error}: mend it, or leave it out with `skip_bad`") from None
+            result.unlabelled.append(str(error))
+            return
+        result.files.append(cast(Member, member_of(archive, image)))
+        result.texts.append(intern(text))
+        used = (image.name, sample[_ending(label)].name)
     for entry in sample.values():
         if entry.name not in used:
             result.left_out.add(entry.name)
@@ -268,8 +257,7 @@ def _label(archive: str, sample: _Sample, label: str) -> str:
         key = label.removeprefix(_IN_JSON)
         content = _object(archive, entry)
         if key not in content:
-            held = ", ".join(printable(str(name)) for name in list(content)[:20]) or "nothing"
-            raise DataError(f"{where}: has no {printable(key)}; it has {held}")
+            raise DataError(f"{where}: has no {printable(key)}; it has {_listed(content)}")
         return _text(content[key], where)
     return _text(_content(archive, entry).decode("utf-8-sig", "replace"), where)
 
@@ -289,15 +277,6 @@ def _text(value: Any, where: str) -> str:
     return text
 
 
-def _require_images(shown: str, result: _Read, skip_bad: bool) -> None:
-    if result.files:
-        return
-    if skip_bad and (failures := [*result.damage, *result.unlabelled]):
-        raise DataError(failures[0])
-    others = f": {result.left_out}" if result.left_out else ""
-    raise DataError(f"{shown}: holds no images with labels{others}")
-
-
 def _notes(result: _Read, label: str) -> Iterator[str]:
     key = label.removeprefix(_IN_JSON)
     of = f"{printable(key)} in .json" if label.startswith(_IN_JSON) else f".{printable(label)}"
@@ -312,10 +291,8 @@ def _notes(result: _Read, label: str) -> Iterator[str]:
 
 
 def _content(archive: str, entry: Entry) -> bytes:
-    member = member_of(archive, entry)
     try:
-        assert isinstance(member, Member)
-        with member.open(Limits(file_bytes=LABEL_BYTES)) as file:
+        with cast(Member, member_of(archive, entry)).open(Limits(file_bytes=LABEL_BYTES)) as file:
             return file.read()
     except (ImageError, OSError) as error:
         raise DataError(f"{printable(f'{archive}:{entry.name}')}: {error}") from error

@@ -1,0 +1,241 @@
+"""Data as people have them, and as strangers make them: read, told of, or refused with a cure."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from archive_files import image_bytes, stored, tar
+from PIL import Image
+
+from catclf.datasets import Dataset, ReadOptions, open_dataset, open_source
+from catclf.datasets.arrays import role_of
+from catclf.datasets.layout import find_layout, label_in_name, split_of_shard
+from catclf.datasets.names import negated, split_named
+from catclf.datasets.packed import load
+from catclf.datasets.packing import write_folder
+from catclf.datasets.table import find_label
+from catclf.datasets.tree import Folder
+from catclf.errors import DataError
+from catclf.images.preprocess import Limits
+
+ROWS = [(f"{i}.png", ("cat", "dog")[i % 2]) for i in range(6)]
+
+
+def opened(path: Path, split: str = "train", **options: object) -> Dataset:
+    return open_dataset(path, split, ReadOptions(size=8, **options))  # type: ignore[arg-type]
+
+
+def images(folder: Path, names: list[str] | None = None) -> Path:
+    for i, name in enumerate(names or [name for name, _ in ROWS]):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(image_bytes(i))
+    return folder
+
+
+def table(path: Path, rows: Sequence[tuple[str, ...]], header: str = "path,label") -> Path:
+    path.write_text("\n".join([header, *map(",".join, rows)]) + "\n")
+    return path
+
+
+LONG = [
+    "1" * 10_000,
+    "dataset" * 1_400,
+    "a1_" * 3_300,
+    "train" * 2_000,
+    "(1)" * 3_300,
+    "-._ " * 2_500,
+]
+
+
+@pytest.mark.parametrize("end", ["", "x", "_aug", "_12b"])
+@pytest.mark.parametrize("name", LONG, ids=lambda name: name[:7])
+def test_names_are_read_in_the_time_of_their_length(name: str, end: str) -> None:
+    text = name + end
+    for read in (split_named, label_in_name, role_of, negated, lambda t: find_label([t])):
+        read(text)
+    split_of_shard(Path(f"/{text}.tar"))
+    tree = Folder.of_names({f"{text}/{text}.png": "x", f"b{text}/{text}.png": "x"})
+    assert len(find_layout(tree).classes[None]) == 2
+
+
+def test_rows_that_lead_out_of_the_folder_are_read_if_that_was_asked_for(tmp_path: Path) -> None:
+    images(tmp_path / "here")
+    images(tmp_path / "away")
+    rows = [(f"../away/{name}", label) for name, label in ROWS[:4]]
+    path = table(tmp_path / "here" / "t.csv", [*ROWS[4:], *rows])
+    with pytest.raises(DataError, match=r"4 paths of 6 lead out of its folder, .*`outside`"):
+        opened(path)
+    assert opened(path, outside=True).m == 6
+    inside = [(str(tmp_path / "here" / name), label) for name, label in ROWS]
+    assert opened(table(path, inside)).m == 6
+    metadata = table(tmp_path / "here" / "metadata.csv", inside, "file_name,label")
+    with pytest.raises(DataError, match="6 paths of 6 lead out"):
+        opened(metadata.parent)
+
+
+def test_urls_in_rows_are_fetched_if_that_was_asked_for(tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    images(tmp_path)
+    fsspec.filesystem("memory").pipe("/rows/a.png", image_bytes(9))
+    path = table(tmp_path / "t.csv", [*ROWS, ("memory://rows/a.png", "cat")])
+    with pytest.raises(DataError, match=r"line 8: memory://rows/a\.png is a URL.*allow_remote"):
+        opened(path)
+    assert opened(path, skip_bad=True).m == 6
+    data = opened(path, remote_rows=True)
+    image = Image.open(io.BytesIO(image_bytes(9))).resize(
+        (8, 8), Image.Resampling.BICUBIC, reducing_gap=3
+    )
+    np.testing.assert_array_equal(data.images[6], np.asarray(image))
+
+
+def test_a_table_beside_the_folder_of_its_images(tmp_path: Path) -> None:
+    images(tmp_path / "train_images")
+    data = opened(table(tmp_path / "train.csv", ROWS, "id,label"))
+    assert data.m == 6
+    assert any("its images are those in train_images" in note for note in data.notes)
+    with pytest.raises(DataError, match="a form for answers"):
+        opened(table(tmp_path / "sample_submission.csv", ROWS, "id,label"))
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("t.csv.gz", lambda p: p.write_bytes(gzip.compress(table(p, ROWS).read_bytes()))),
+        ("t.txt", lambda p: p.write_text("".join(f"{a} {b}\n" for a, b in ROWS))),
+    ],
+)
+def test_tables_of_other_forms(tmp_path: Path, name: str, write: Callable[[Path], object]) -> None:
+    images(tmp_path)
+    write(tmp_path / name)
+    data = opened(tmp_path / name)
+    assert (data.m, data.classes) == (6, ("dog", "cat"))
+
+
+def test_groups_of_a_table_stay_with_its_images(tmp_path: Path) -> None:
+    images(tmp_path)
+    rows = [(*row, group) for row, group in zip(ROWS, ("a", "", "b", "a", "", "b"), strict=True)]
+    data = opened(table(tmp_path / "t.csv", rows, "path,label,group"))
+    assert data.groups is not None
+    assert data.groups.tolist() == [0, -1, 1, 0, -1, 1]
+    listing = open_source(tmp_path / "t.csv", ReadOptions(size=8)).split()
+    (tmp_path / "packed").mkdir()
+    write_folder(tmp_path / "packed", {"train": listing}, shard_images=4)
+    packed = opened(tmp_path / "packed")
+    assert packed.groups is not None
+    assert packed.groups.tolist() == data.groups.tolist()
+    assert packed.fingerprint == data.fingerprint
+    assert packed.digests(near=True).near
+
+
+def test_parquet_tables_of_paths_and_a_folder_as_it_was_downloaded(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("parquet_files")
+    images(tmp_path / "d")
+    columns = {"file_name": [a for a, _ in ROWS], "label": [b for _, b in ROWS]}
+    parquet.pq.write_table(parquet.pa.table(columns), tmp_path / "d" / "metadata.parquet")
+    assert opened(tmp_path / "d").m == opened(tmp_path / "d" / "metadata.parquet").m == 6
+    hub = tmp_path / "hub" / "default"
+    for split, count in (("train", 2), ("test", 1)):
+        (hub / split).mkdir(parents=True)
+        contents = [image_bytes(i) for i in range(4)]
+        for number in range(count):
+            name = f"{number:04d}.parquet"
+            parquet.write(hub / split / name, contents, [0, 1, 0, 1], ("dog", "cat"))
+    (tmp_path / "hub" / "README.md").write_text("about")
+    assert open_source(tmp_path / "hub").splits == {"train", "test"}
+    assert (opened(tmp_path / "hub").m, opened(tmp_path / "hub", "test").m) == (8, 4)
+
+
+def test_a_shard_that_is_missing_of_a_counted_series(tmp_path: Path) -> None:
+    files = {f"{i}.{end}": image_bytes(i) if end == "png" else b"%d" % (i % 2)
+             for i in range(4) for end in ("png", "cls")}  # fmt: skip
+    for number in (0, 2):
+        tar(tmp_path / f"train-0000{number}-of-00003.tar", files)
+    with pytest.raises(DataError, match="train-00001-of-00003 is missing among its files"):
+        opened(tmp_path / "*.tar")
+    assert opened(tmp_path / "*.tar", skip_bad=True).m == 8
+
+
+def test_images_without_a_row_and_labels_that_contradict_are_told_of(tmp_path: Path) -> None:
+    images(tmp_path, [f"{label}/{name}" for name, label in ROWS])
+    rows = [(f"{label}/{name}", "cat" if i < 2 else label) for i, (name, label) in enumerate(ROWS)]
+    table(tmp_path / "metadata.csv", rows[:5], "file_name,label")
+    notes = " ".join(opened(tmp_path).notes)
+    assert "left out 1 image that have no row in metadata.csv" in notes
+    assert "gives 1 image another label than the folder" in notes
+
+
+@pytest.mark.parametrize("ending", ["h5", "npz", "csv", "jsonl", "zip", "tar", "tar.gz", "parquet"])
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html></html>", "a web page"),
+        (b"<?xml version='1.0'?><Error/>", "XML"),
+        (b"Rar!\x1a\x07\1\0" + bytes(99), "rar archive"),
+    ],
+)
+def test_what_lies_in_the_place_of_a_data_set_is_named(
+    tmp_path: Path, ending: str, content: bytes, why: str
+) -> None:
+    (tmp_path / f"a.{ending}").write_bytes(content)
+    with pytest.raises(DataError, match=why):
+        opened(tmp_path / f"a.{ending}")
+
+
+def test_class_names_of_a_zip_in_an_unknown_encoding_are_refused(tmp_path: Path) -> None:
+    files = {f"{name}/{i}.png": image_bytes(i) for name in ("xxxxx", "dog") for i in range(2)}
+    content = stored(tmp_path / "a.zip", files).read_bytes()
+    (tmp_path / "a.zip").write_bytes(content.replace(b"xxxxx", "кошка".encode("cp866")))
+    with pytest.raises(DataError, match=r"not in UTF-8, .*: make it anew, or unpack it"):
+        opened(tmp_path / "a.zip")
+    (tmp_path / "a.zip").write_bytes(content.replace(b"xxxxx", "ящ_".encode()))
+    assert opened(tmp_path / "a.zip", positive="ящ_").classes == ("dog", "ящ_")
+
+
+def test_encoded_images_are_read_as_those_of_folders_are(tmp_path: Path) -> None:
+    large = [image_bytes(i) for i in range(4)]
+    with h5py.File(tmp_path / "e.h5", "w") as file:
+        x = file.create_dataset("x", (4,), h5py.vlen_dtype(np.uint8))
+        for row, content in enumerate([*large[:3], b"no image"]):
+            x[row] = np.frombuffer(content, np.uint8)
+        file["y"] = [0, 1, 0, 1]
+    listing = open_source(tmp_path / "e.h5", ReadOptions(default_size=128, skip_bad=True)).split()
+    assert listing.preprocess.size == 64  # smaller images are brought to the usual size
+    assert opened(tmp_path / "e.h5", skip_bad=True).m == 3
+    with pytest.raises(DataError, match=r"1 image cannot be read: .*is not an image"):
+        opened(tmp_path / "e.h5")
+
+
+def test_shards_are_kept_if_they_were_decoded_alike(tmp_path: Path) -> None:
+    images(tmp_path / "d", [f"{label}/{name}" for name, label in ROWS])
+    (tmp_path / "packed").mkdir()
+
+    def kept(**options: object) -> int:
+        listing = open_source(tmp_path / "d", ReadOptions(size=8, **options)).split()  # type: ignore[arg-type]
+        return write_folder(tmp_path / "packed", {"train": listing}, shard_images=4)["train"].kept
+
+    assert (kept(), kept(), kept(limits=Limits(10_000))) == (0, 2, 0)
+    assert (kept(limits=Limits(10_000, truncated=True)), kept()) == (0, 0)
+    assert [each.images for each in load(tmp_path / "packed").splits["train"].shards] == [4, 2]
+
+
+@pytest.mark.parametrize("kind", ["floats", "grey", "planes", "opacity", "flat"])
+def test_arrays_from_python_follow_the_rules_of_stored_ones(kind: str) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    given = {
+        "floats": x / 255,
+        "grey": x[..., 0],
+        "planes": np.moveaxis(x, 3, 1),
+        "opacity": np.concatenate([x, np.full((6, 8, 8, 1), 255, np.uint8)], axis=3),
+        "flat": x.reshape(6, -1),
+    }[kind]
+    data = open_dataset(given, labels=[0, 1] * 3)
+    expected = np.repeat(x[..., :1], 3, axis=3) if kind == "grey" else x
+    np.testing.assert_array_equal(data.images, expected)
+    assert data.notes
