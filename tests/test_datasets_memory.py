@@ -151,7 +151,6 @@ def test_a_part_that_there_never_is_is_refused() -> None:
         (np.zeros((4, 8, 8, 3), np.uint8), ["a"] * 4, "labels name 1 classes"),
         (np.zeros((2, 8, 8, 3), np.uint8), ["a", ""], "none without a name"),
         (np.zeros((2, 8, 8, 3), np.uint8), [["a", "b"]], "labels (1, 2)"),
-        ([np.zeros((8, 8, 3)), np.zeros((9, 9, 3))], [0, 1], "several shapes"),
         ({"path": ["a.png"]}, None, "has no column label or class or labels; it has path"),
         ("photos", [0, 1], "one path is a data set of its own"),
         (["none.png", "nor.png"], [0, 1], "2 images cannot be read: none.png"),

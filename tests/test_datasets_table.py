@@ -96,11 +96,6 @@ def test_an_id_that_two_files_fit_is_refused(root: Path) -> None:
         opened(table(root, lines("id,label", rows)))
 
 
-def test_a_file_in_a_folder_beside_is_guessed_in_the_message(root: Path) -> None:
-    with pytest.raises(DataError, match=r"is it img/0\.jpg\?"):
-        opened(table(root, lines("path,label", [("0.jpg", "cat"), ("none.jpg", "dog")])))
-
-
 @pytest.mark.parametrize(("written", "on_disk"), [("\u00e9", "e\u0301"), ("e\u0301", "\u00e9")])
 def test_accents_are_composed_or_not(root: Path, written: str, on_disk: str) -> None:
     (root / "img" / "0.jpg").rename(root / f"{on_disk}.jpg")

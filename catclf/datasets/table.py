@@ -246,18 +246,13 @@ def _items(table: Table, rows: Rows, options: ReadOptions) -> Items:
             item, spelled = found
             names.append(item or prefix + spelled)
             changed += [(name, spelled)] if spelled != name else []
-        elif folder.path is None:
-            names.append(_missing(table, where, name, options))
-        elif has_scheme(name) and not os.path.lexists(folder.place(name)):
-            names.append(_remote(table, where, name, options))
-        elif _leads_out(table, name):
+        elif folder.path is not None and not options.outside and _leads_out(table, name):
             outside.append(f"line {line}: {printable(name)}")
-            names.append(_on_disk(table, folder, where, name, options) if options.outside else name)
         else:
-            names.append(_on_disk(table, folder, where, name, options))
-    if outside and not options.outside:
+            names.append(_unlisted(table, where, name, options))
+    if outside:
         raise DataError(
-            f"{table.shown}: {counted(len(outside), 'path')} of {len(names)} lead out of its "
+            f"{table.shown}: {counted(len(outside), 'path')} of {len(rows.files)} lead out of its "
             f"folder, the first on {outside[0]}: `outside` reads them"
         )
     if prefix:
@@ -284,46 +279,27 @@ def _place(table: Table, rows: Rows) -> tuple[Folder, str]:
     return table.folder, ""
 
 
-def _on_disk(table: Table, folder: Folder, where: str, name: str, options: ReadOptions) -> str:
-    """A file that the tree of the folder does not list: hidden, or outside of it."""
-    try:
-        status = os.stat(folder.place(name)) if name.strip() else None
-    except FileNotFoundError:
-        status = None
-    except (OSError, ValueError) as error:  # too long a name, a folder that may not be entered
-        if options.skip_bad:
-            return name
-        why = reason(error) if isinstance(error, OSError) else "no file name holds a NUL byte"
-        raise DataError(f"{where}: {printable(name)}: {why}") from error
-    if status is not None and os.path.isfile(folder.place(name)):
+def _unlisted(table: Table, where: str, name: str, options: ReadOptions) -> str:
+    """A file that the tree of the folder does not list: hidden, outside of it, or not there.
+
+    What is named by a URL is fetched only where that was asked for.
+    """
+    place = None if table.folder.path is None else table.folder.place(name)
+    is_url = place is not None and has_scheme(name) and not os.path.lexists(place)
+    if is_url and options.remote_rows:
         return name
-    return _missing(table, where, name, options)
-
-
-def _missing(table: Table, where: str, name: str, options: ReadOptions) -> str:
-    if not options.skip_bad:
-        hint = " (paths are relative to the table)"
-        for each in table.folder.inside[:FOLDERS_LIMIT]:
-            if file := each.find(name):
-                hint = f": is it {printable(each.name)}/{printable(file[1])}?"
-                break
-        raise DataError(f"{where}: there is no file {printable(name)}{hint}")
-    if table.folder.path is not None:
-        return name  # which fails when it is decoded
-    failure = ImageError("missing", "there is no such file in the archive")
-    return Unreadable.because(table.folder.shown, name, failure)
-
-
-def _remote(table: Table, where: str, name: str, options: ReadOptions) -> str:
-    """A row that is a URL, which is fetched only where that was asked for."""
-    if options.remote_rows:
-        return name
+    if not is_url and place is not None and (options.skip_bad or os.path.isfile(place)):
+        return name  # one that is not there fails when it is decoded
     if options.skip_bad:
-        failure = ImageError("missing", "is a URL, which is not fetched")
-        return Unreadable.because(table.shown, name, failure)
+        why = "is a URL, which is not fetched" if is_url else "there is no such file in the archive"
+        return Unreadable.because(table.folder.shown, name, ImageError("missing", why))
+    if is_url:
+        raise DataError(
+            f"{where}: {printable(name)} is a URL, and what rows name is not fetched: copy the "
+            "images to the table's folder, or allow it with `allow_remote_rows`"
+        )
     raise DataError(
-        f"{where}: {printable(name)} is a URL, and what rows name is not fetched: copy the images "
-        "to the table's folder, or allow it with `allow_remote_rows`"
+        f"{where}: there is no file {printable(name)} (paths are relative to the table)"
     )
 
 
