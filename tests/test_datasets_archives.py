@@ -13,7 +13,6 @@ import pytest
 from archive_files import WRITERS, add, image_bytes, tar
 from test_datasets_folders import SIZE, opened, save
 
-import catclf
 from catclf.datasets import Listing, ReadOptions, Split, open_source
 from catclf.datasets.layout import split_of_shard
 from catclf.errors import DataError
@@ -117,15 +116,6 @@ def test_an_archive_is_refused_as_its_folder(
             opened(path)
         said.append(without_place(str(caught.value), path))
     assert said[0] == said[1]
-
-
-def test_the_weights_are_those_of_the_folder(tmp_path: Path) -> None:
-    root = save(tmp_path / "a", *(f"{name}/{i}.png" for i in range(6) for name in TWO))
-    weights = []
-    for path in (root, *(packed(root, kind, tmp_path) for kind in WRITERS)):
-        model = catclf.train(catclf.open_dataset(path), catclf.Settings(iterations=5))
-        weights.append((model.w.tobytes(), model.b, model.fingerprint))
-    assert len(set(weights)) == 1
 
 
 @every_kind
@@ -244,20 +234,6 @@ def test_archives_in_archives_are_not_opened(
         opened(writer(tmp_path / name, files))
 
 
-def test_what_is_no_archive_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "a.tar.gz").write_bytes(b"\x1f\x8b")
-    (tmp_path / "a.zip").write_bytes(b"")
-    os.mkfifo(tmp_path / "b.zip")
-    for name, why in (
-        ("a.tar.gz", "is damaged, or not compressed as its name says"),
-        ("a.zip", "it is empty"),
-        ("b.zip", "is not a file"),
-        ("c.zip", "there is no such file"),
-    ):
-        with pytest.raises(DataError, match=why):
-            opened(tmp_path / name)
-
-
 def test_archives_of_a_pattern_are_one_source(tmp_path: Path) -> None:
     for number, name in enumerate(TWO):
         tar(tmp_path / f"{number}.tar", {f"{name}/{i}.png": image_bytes(i) for i in range(2)})
@@ -319,19 +295,6 @@ def test_a_source_that_is_changed_is_listed_again(tmp_path: Path) -> None:
     assert opened(tmp_path / "a.tar").m == 2
     tar(tmp_path / "a.tar", {f"{name}/{i}.png": image_bytes(1) for name in TWO for i in range(9)})
     assert opened(tmp_path / "a.tar").m == 18
-
-
-def test_encrypted_members_are_rows_that_cannot_be_read(tmp_path: Path) -> None:
-    files = {f"{name}/{i}.png": image_bytes(1) for name in TWO for i in range(2)}
-    path = WRITERS["stored"][0](tmp_path / "a.zip", files)
-    content = bytearray(path.read_bytes())
-    content[content.rindex(b"PK\1\2") + 8] |= 1
-    path.write_bytes(content)
-    with pytest.raises(
-        DataError, match=r"a\.zip:dog/1\.png \(is encrypted: unpack it, and give [^)]*\)"
-    ):
-        opened(path)
-    assert opened(path, skip_bad=True).m == 3
 
 
 def test_rows_of_an_archive_have_the_state_of_their_bytes(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -216,20 +215,6 @@ def test_labels_without_names_are_said_to_be_and_can_be_named(path: Path) -> Non
     assert opened(path, classes=("cat", "dog"), positive="dog").Y.tolist() == [Y.tolist()]
 
 
-def test_encoded_images_are_decoded(tmp_path: Path) -> None:
-    contents = []
-    for image in X:
-        stream = io.BytesIO()
-        Image.fromarray(image).save(stream, "PNG")
-        contents.append(np.frombuffer(stream.getvalue(), np.uint8))
-    with h5py.File(tmp_path / "d.h5", "w") as file:
-        data = file.create_dataset("x", (M,), dtype=h5py.vlen_dtype(np.uint8))
-        for row, content in enumerate(contents):
-            data[row] = content
-        file["y"] = Y
-    np.testing.assert_array_equal(opened(tmp_path / "d.h5", size=SIZE).images, X)
-
-
 def test_axes_of_matlab_are_turned_by_its_attribute_and_never_by_shape(tmp_path: Path) -> None:
     # MATLAB's X(m, 8, 8, 3), and X(8, 8, 3, m), are stored with their axes in reverse.
     for name, axes in (("first", (3, 2, 1, 0)), ("last", (0, 3, 2, 1))):
@@ -262,28 +247,6 @@ def test_rows_never_written_are_counted(tmp_path: Path) -> None:
         x[:4] = X[:4]
         file["y"] = Y
     assert any("4 images of 8 were never written" in n for n in opened(tmp_path / "d.h5").notes)
-
-
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [
-        (b"", "it is empty"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
-        (b"\n<!DOCTYPE html><html>", "a web page"),
-        (b"<html><head>", "a web page"),
-        (b"\x1f\x8b\x08\0", "gunzip"),
-        (b"PK\x03\x04", "a zip archive, as .npz"),
-        (b"\x93NUMPY\x01\0", "np.savez"),
-        (b"\x80\x04\x95", "pickle"),
-    ],
-)
-def test_what_lies_under_the_name_of_an_hdf5_file_is_told(
-    tmp_path: Path, content: bytes, why: str
-) -> None:
-    (tmp_path / "d.h5").write_bytes(content)
-    with pytest.raises(DataError) as caught:
-        opened(tmp_path / "d.h5")
-    assert why in str(caught.value)
 
 
 def test_a_filter_that_is_not_installed_is_named_and_not_called_damage(tmp_path: Path) -> None:

@@ -95,13 +95,6 @@ def test_every_known_pair_of_keys_is_found(path: Path, keys: tuple[str, str], pa
     assert holds(opened(str(path), part))
 
 
-def test_a_file_with_both_parts_gives_the_one_asked_for(small_hdf5: Path) -> None:
-    train, test = make_images(20), make_images(10, seed=1)
-    assert holds(opened(small_hdf5), *train)
-    assert holds(opened(small_hdf5, "train"), *train)
-    assert holds(opened(small_hdf5, "test"), *test)
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -149,11 +142,6 @@ def test_every_integer_type_and_row_or_column_of_labels_is_read(
     assert holds(opened(path))
 
 
-def test_one_image_is_a_data_set(path: Path) -> None:
-    write_hdf5(path, x=X[:1], y=Y[:1].reshape(1, 1))
-    assert holds(opened(path), X[:1], Y[:1])
-
-
 @pytest.mark.parametrize("names", [["non-cat", "cat"], ["nicht-Katze", "Kätzchen 猫"]])
 def test_class_names_may_be_text_of_any_kind(path: Path, names: list[str]) -> None:
     write_hdf5(path, x=X, y=Y)
@@ -183,44 +171,6 @@ def test_without_class_names_label_1_is_the_positive_class(
     assert data.classes == classes
 
 
-@pytest.mark.parametrize(
-    ("names", "positive", "classes", "flipped"),
-    [
-        ([b"non-cat", b"cat"], None, ("non-cat", "cat"), False),
-        ([b"non-cat", b"cat"], "non-cat", ("cat", "non-cat"), True),
-        ([b"cat", b"dog"], None, ("dog", "cat"), True),
-        ([b"cat", b"dog"], "dog", ("cat", "dog"), False),
-        ([b"a", b"b"], None, ("a", "b"), False),
-        ([b"a", b"b"], "a", ("b", "a"), True),
-    ],
-)
-def test_the_positive_class_gets_label_1(
-    path: Path, names: list[bytes], positive: str | None, classes: tuple[str, str], flipped: bool
-) -> None:
-    write_hdf5(path, x=X, y=Y, list_classes=names)
-    data = opened(path, positive=positive)
-    assert data.classes == classes
-    assert holds(data, X, 1 - Y if flipped else Y)
-
-
-@pytest.mark.parametrize(
-    ("positive", "classes", "ones"),
-    [
-        (None, ("non-cat", "cat"), [0, 0, 1, 0, 0, 1]),
-        ("ant", ("non-ant", "ant"), [1, 0, 0, 1, 0, 0]),
-        ("bee", ("non-bee", "bee"), [0, 1, 0, 0, 1, 0]),
-    ],
-)
-def test_of_more_than_two_classes_one_is_told_from_the_rest(
-    path: Path, positive: str | None, classes: tuple[str, str], ones: list[int]
-) -> None:
-    labels = np.array([0, 1, 2, 0, 1, 2])
-    write_hdf5(path, x=X, y=labels, list_classes=[b"ant", b"bee", b"cat"])
-    data = opened(path, positive=positive)
-    assert data.classes == classes
-    assert holds(data, X, np.array(ones))
-
-
 def test_the_columns_of_x_are_the_images_and_no_copy(small_hdf5: Path) -> None:
     data = opened(small_hdf5)
     assert data.X.shape == (8 * 8 * 3, 20)
@@ -242,10 +192,6 @@ def test_a_name_of_undecodable_bytes_is_opened_and_shown_escaped(
     assert holds(opened(odd))
     with pytest.raises(DataError, match=r"/\\xff\.h5: x has images of 4x4"):
         opened(odd, size=64)
-
-
-def test_the_size_asked_for_is_accepted(path: Path) -> None:
-    assert opened(write_hdf5(path, x=X, y=Y), size=4).size == 4
 
 
 # The fingerprint
@@ -274,28 +220,7 @@ def test_equal_data_in_different_layouts_have_one_fingerprint(path: Path) -> Non
     assert len(expected) == 64
 
 
-def test_any_change_of_the_data_changes_the_fingerprint(path: Path) -> None:
-    pixel, label = X.copy(), Y.copy()
-    pixel[5, 3, 3, 2] ^= 1
-    label[0] ^= 1
-    variants = [
-        fingerprint(path),
-        fingerprint(path, pixel),
-        fingerprint(path, X, label),
-        fingerprint(path, X[::-1], Y[::-1]),
-        fingerprint(path, X[:5], Y[:5]),
-        fingerprint(path, X.swapaxes(1, 2)),
-        fingerprint(path, X[..., ::-1]),
-        fingerprint(path, X.reshape(24, 2, 2, 3)[:, :, :], np.repeat(Y, 4)),
-    ]
-    assert len(set(variants)) == len(variants)
-
-
 # What is refused: files
-
-
-def test_a_missing_file_is_refused(path: Path) -> None:
-    refused(path, "there is no such file")
 
 
 def test_a_path_under_a_file_or_too_long_is_refused(tmp_path: Path) -> None:
@@ -411,20 +336,6 @@ def test_images_of_another_size_are_refused_with_the_option_that_helps(path: Pat
     refused(
         write_hdf5(path, x=X, y=Y), "x has images of 4x4, not 64x64: train with `size=4`", size=64
     )
-
-
-def test_an_unknown_positive_class_is_refused_with_those_there_are(path: Path) -> None:
-    write_hdf5(path, x=X, y=Y, list_classes=[b"dog", b"cow"])
-    refused(path, "no class is named cat: choose from dog, cow", positive="cat")
-
-
-@pytest.mark.parametrize("name", ["a\nb", "\x1b[31m"])
-def test_class_names_and_options_with_control_characters_stay_on_one_line(
-    path: Path, name: str
-) -> None:
-    write_hdf5(path, x=X, y=Y, list_classes=[name.encode(), b"dog"])
-    refused(path, "no class is named", positive="cat")
-    refused(path, "no class is named", positive=name + "x")
 
 
 @pytest.mark.parametrize("label", [3, -1])
@@ -647,28 +558,11 @@ def test_one_class_only_is_refused_for_training(path: Path, label: int, name: st
         data.require_both_classes()
 
 
-def test_both_classes_are_enough_for_training(path: Path) -> None:
-    opened(write_hdf5(path, x=X[:2], y=np.array([0, 1]))).require_both_classes()
-
-
-def test_a_name_with_a_line_break_stays_on_one_line_after_opening(tmp_path: Path) -> None:
-    data = opened(write_hdf5(tmp_path / "a\nb.h5", x=X, y=np.ones(6, int)))
-    with pytest.raises(DataError, match="every image is cat") as caught:
-        data.require_both_classes()
-    assert str(caught.value).isprintable()
-
-
 def test_the_test_part_is_taken_from_the_same_file_when_it_holds_both(small_hdf5: Path) -> None:
     train, test = open_parts(open_source(small_hdf5))
     assert holds(train, *make_images(20))
     assert test is not None
     assert holds(test, *make_images(10, seed=1))
-
-
-def test_a_file_with_one_part_has_no_test_part(path: Path) -> None:
-    train, test = open_parts(open_source(write_hdf5(path, train_set_x=X, train_set_y=Y)))
-    assert holds(train)
-    assert test is None
 
 
 def test_a_test_file_is_preferred_to_the_test_part_of_the_data(
@@ -709,13 +603,6 @@ def test_parts_with_different_classes_are_refused(path: Path) -> None:
     with pytest.raises(
         DataError, match=r"test\.h5: the classes of the test split are cow and cat, .* dog and cat"
     ):
-        open_parts(open_source(path), open_source(other))
-
-
-def test_parts_without_the_positive_class_are_refused(path: Path) -> None:
-    write_hdf5(path, x=X, y=Y, list_classes=[b"dog", b"cat"])
-    other = write_hdf5(path.with_name("test.h5"), x=X, y=Y, list_classes=[b"dog", b"cow"])
-    with pytest.raises(DataError, match=r"test\.h5: .*no class is named cat"):
         open_parts(open_source(path), open_source(other))
 
 

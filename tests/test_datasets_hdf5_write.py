@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 from conftest import make_images
-from PIL import Image, ImageOps
+from PIL import Image
 
 from catclf.datasets import Dataset, Listing, ReadOptions, Split, open_dataset, open_source
 from catclf.datasets.hdf5_write import write
@@ -121,26 +121,6 @@ def test_three_classes_stay_three_classes(tmp_path: Path) -> None:
         assert file["train_set_y"][:].tolist() == labels.tolist()
     data = open_dataset(tmp_path / "p.h5", options=ReadOptions(positive="bee"))
     assert data.Y.tolist() == [(labels == 1).tolist()]
-
-
-def test_crop_is_packed_as_pillow_crops_and_recorded(tmp_path: Path) -> None:
-    root = folder(tmp_path / "photos", (20, 10))
-    data = pack(root, tmp_path / "p.h5", size=8, fit="crop")
-    expected = [
-        np.asarray(ImageOps.fit(Image.open(file), (8, 8), Image.Resampling.BICUBIC))
-        for file in sorted(root.glob("*/*.png"))
-    ]
-    np.testing.assert_array_equal(data.images, np.stack(expected))
-    assert data.preprocess.fit == "crop"
-
-
-def test_pad_is_packed_with_a_white_border_and_recorded(tmp_path: Path) -> None:
-    root = folder(tmp_path / "photos", (16, 8))
-    data = pack(root, tmp_path / "p.h5", size=8, fit="pad")
-    assert (data.images[:, :2] == 255).all()
-    assert (data.images[:, 6:] == 255).all()
-    assert (data.images[:, 2:6] < 255).any()
-    assert data.preprocess.fit == "pad"
 
 
 def test_a_pack_is_not_read_with_another_fit_or_size(tmp_path: Path) -> None:

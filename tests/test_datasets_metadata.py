@@ -125,18 +125,6 @@ def test_several_archives_with_a_table_each_are_refused(tmp_path: Path) -> None:
 
 
 @every_kind
-def test_files_that_are_not_there_are_named(tmp_path: Path, kind: str) -> None:
-    write(tmp_path / "a" / "metadata.csv", ROWS)
-    (tmp_path / "a" / "1.png").unlink()
-    source = made(tmp_path / "a", kind)
-    with pytest.raises(DataError, match=r"metadata\.csv: line 3: there is no file 1\.png"):
-        opened(source)
-    data = opened(source, skip_bad=True)
-    assert reds(data) == [0, 2]
-    assert "there is no such file" in data.notes[-1]
-
-
-@every_kind
 def test_paths_may_be_spelled_otherwise(tmp_path: Path, kind: str) -> None:
     rows = [("img/0.png", "dog"), ("img/1.png", "cat"), ("img/2.png", "cat")]
     write(tmp_path / "a" / "metadata.csv", rows)

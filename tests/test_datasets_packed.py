@@ -92,24 +92,6 @@ def test_commands_read_a_folder_as_one_source(run: Run, packed: Path) -> None:
     assert "300 images, uint8 300 x 4 x 4 x 3" in run("data", "info", "packed").stdout
 
 
-def test_a_stopped_run_goes_on_with_the_shards_that_are_right(
-    run: Run, packed: Path, source: Path
-) -> None:
-    whole = {path.name: path.read_bytes() for path in packed.iterdir()}
-    (packed / "train-00001.h5").write_bytes(whole["train-00001.h5"][:-1] + b"x")
-    (packed / "train-00002.h5").unlink()
-    kept = (packed / "train-00000.h5").stat().st_ino
-    args = ("data", "pack", source, "-o", packed, "--shard-images", "128")
-    result = run(*args)
-    assert result.stdout.splitlines() == [
-        f"{packed}: train 300 images in 3 shards, 1 of them kept",
-        f"{packed}: test 30 images in 1 shard, 1 of them kept",
-    ]
-    assert {path.name: path.read_bytes() for path in packed.iterdir()} == whole
-    assert (packed / "train-00000.h5").stat().st_ino == kept
-    assert "3 of them kept" in run(*args).stdout
-
-
 def test_a_source_that_changed_is_packed_anew_from_there(
     run: Run, packed: Path, tmp_path: Path
 ) -> None:
@@ -191,19 +173,6 @@ def test_a_manifest_that_is_not_sound_is_refused(packed: Path, harm: object) -> 
     (packed / MANIFEST).write_text("[" * 100_000)
     with pytest.raises(DataError, match="is damaged"):
         open_dataset(packed)
-
-
-def test_other_folders_are_not_written_to(run: Run, source: Path, tmp_path: Path) -> None:
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "notes.txt").write_text("mine")
-    result = run("data", "pack", source, "-o", "full/")
-    assert (result.code, result.stderr) == (
-        2,
-        "catclf: full: holds other files: give a new folder, or an empty one\n",
-    )
-    assert run("data", "pack", source, "-o", "missing/packed/").code == 2
-    result = run("data", "pack", source, "-o", "packed")
-    assert "or in / for a folder of shards" in result.stderr
 
 
 def test_no_output_replaces_a_shard(run: Run, packed: Path) -> None:

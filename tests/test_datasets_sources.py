@@ -10,7 +10,7 @@ import signal
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,6 @@ from catclf.datasets.hdf5 import DiskRows
 from catclf.datasets.listing import choose_positive, two_classes
 from catclf.errors import DataError
 from catclf.images.preprocess import Preprocess
-from catclf.samples import IndexedImages
-from catclf.training import Settings
-from catclf.training import solve as fit_to
 
 SIZE = 6
 IMAGES = make_images(8, SIZE, seed=3)[0]
@@ -168,14 +165,6 @@ def test_part_folders_give_a_training_and_a_test_part(
     np.testing.assert_array_equal(tested.images, IMAGES[4:6])
 
 
-def test_of_val_and_test_the_test_folder_is_the_test_part(tmp_path: Path) -> None:
-    for place, part in enumerate(("train", "val", "test")):
-        save_images(tmp_path, [f"{part}/cat/a.png", f"{part}/dog/b.png"], IMAGES[2 * place :])
-    tested = open_parts(open_source(tmp_path, ReadOptions(size=SIZE)))[1]
-    assert tested is not None
-    np.testing.assert_array_equal(tested.images, IMAGES[4:6])
-
-
 def test_a_test_folder_without_classes_gives_way_to_val(tmp_path: Path) -> None:
     for part in ("train", "val"):
         save_images(tmp_path, [f"{part}/cat/a.png", f"{part}/dog/b.png"])
@@ -189,33 +178,11 @@ def test_classes_may_be_called_like_parts(tmp_path: Path) -> None:
     assert opened(tmp_path, size=SIZE).classes == ("bus", "train")
 
 
-def test_only_a_training_folder_has_no_test_part(tmp_path: Path) -> None:
-    save_images(tmp_path, ["train/cat/a.png", "train/dog/b.png"])
-    trained, tested = open_parts(open_source(tmp_path, ReadOptions(size=SIZE)))
-    assert (trained.m, tested) == (2, None)
-
-
 def test_a_part_that_is_not_there_is_refused_on_one_line(tmp_path: Path) -> None:
     root = save_images(tmp_path / "a\nb", ["test/cat/a.png", "test/dog/b.png"])
     with pytest.raises(DataError, match="has no train split, but test") as caught:
         opened(root)
     assert str(caught.value).isprintable()
-
-
-def test_the_test_folder_is_fitted_as_the_packed_training_images_were(tmp_path: Path) -> None:
-    with h5py.File(write_hdf5(tmp_path / "train.h5", x=IMAGES, y=LABELS), "a") as file:
-        file["x"].attrs["catclf_fit"], file["x"].attrs["catclf_resampling"] = "crop", "bicubic"
-    wide = np.zeros((SIZE, 3 * SIZE, 3), np.uint8)
-    wide[:, SIZE : 2 * SIZE] = IMAGES[0]
-    for name in ("cat", "non-cat"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        Image.fromarray(wide).save(tmp_path / "photos" / name / "a.png")
-    tested = open_parts(
-        open_source(tmp_path / "train.h5"),
-        open_source(tmp_path / "photos"),
-    )[1]
-    assert tested is not None
-    np.testing.assert_array_equal(tested.images[0], IMAGES[0])
 
 
 @pytest.mark.parametrize(
@@ -275,14 +242,6 @@ def test_the_workers_and_the_progress_do_not_change_the_result(
 
 
 # Unreadable images
-
-
-def test_unreadable_images_are_refused_with_names_and_reasons(tmp_path: Path) -> None:
-    save_images(tmp_path, FILES)
-    (tmp_path / "cat" / "empty.jpg").touch()
-    (tmp_path / "non-cat" / "text.png").write_text("not an image")
-    text = refused(tmp_path, "2 ", "cat/empty.jpg (is empty)", "non-cat/text.png (", "`skip_bad`")
-    assert FILES[0] not in text
 
 
 @pytest.mark.parametrize("count", [9, 10, 30])
@@ -434,19 +393,6 @@ def test_an_archive_has_the_keys_of_hdf5_and_class_names(
     assert (data.classes, data.Y.tolist()) == (("dog", "cat"), [LABELS.tolist()])
 
 
-def test_an_archive_with_both_parts_has_a_test_part(tmp_path: Path) -> None:
-    np.savez(
-        tmp_path / "d.npz",
-        train_set_x=IMAGES[2:],
-        train_set_y=LABELS[2:],
-        test_set_x=IMAGES[2:4],
-        test_set_y=LABELS[2:4],
-    )
-    tested = open_parts(open_source(tmp_path / "d.npz"))[1]
-    assert tested is not None
-    np.testing.assert_array_equal(tested.images, IMAGES[2:4])
-
-
 class Harmful:
     """Makes a file when it is unpickled."""
 
@@ -512,20 +458,6 @@ def test_a_size_that_the_directory_claims_too_is_refused_before_it_is_allocated(
     refused(path, "x is truncated")
     monkeypatch.setattr(machine, "memory", lambda: 10**9)
     refused(path, "x needs 1.2 GB of memory")
-
-
-def test_a_damaged_byte_in_an_archive_is_noticed(tmp_path: Path) -> None:
-    path = archive(tmp_path / "d.npz", *GOOD)
-    content = bytearray(path.read_bytes())
-    content[content.index(IMAGES.tobytes()) + 100] ^= 1
-    path.write_bytes(content)
-    refused(path, "is not a sound .npz archive")
-
-
-def test_an_archive_cut_short_is_refused(tmp_path: Path) -> None:
-    path = archive(tmp_path / "d.npz", *GOOD)
-    path.write_bytes(path.read_bytes()[:-30])
-    refused(path, "is not a sound .npz archive")
 
 
 @settings(
@@ -692,12 +624,6 @@ def test_rows_from_disk_are_those_that_h5py_reads(
     np.testing.assert_array_equal(rows[chosen[:0]], ROWS[chosen[:0]])
 
 
-@pytest.mark.parametrize("options", STORAGE[:3])
-def test_rows_from_the_end_are_those_of_an_array(tmp_path: Path, options: dict[str, Any]) -> None:
-    rows = DiskRows(on_disk(tmp_path / "d.h5", **options), "d.h5")
-    np.testing.assert_array_equal(rows[np.array([-1, -2, -M])], ROWS[[-1, -2, -M]])
-
-
 @pytest.mark.parametrize("options", STORAGE)
 @pytest.mark.parametrize("row", [M, M + 5, -M - 1])
 def test_rows_that_are_not_there_are_an_index_error(
@@ -717,37 +643,6 @@ def test_a_file_cut_short_while_it_is_in_use_is_a_data_error(
     os.truncate(path, 3000)
     with pytest.raises(DataError, match=r"^d\.h5: x"):
         rows[:]
-
-
-def test_some_rows_of_rows_are_those_of_an_array(tmp_path: Path) -> None:
-    chosen = np.sort(np.random.default_rng(1).choice(M, 30, replace=False))
-    for images in (ROWS, DiskRows(on_disk(tmp_path / "d.h5"), "d.h5")):
-        view = IndexedImages(images, chosen)
-        assert (len(view), view.shape) == (30, (30, 5, 5, 3))
-        assert view.dtype == np.uint8
-        np.testing.assert_array_equal(np.asarray(view), ROWS[chosen])
-        np.testing.assert_array_equal(view[4:9], ROWS[chosen][4:9])
-        np.testing.assert_array_equal(view[np.array([7, 2])], ROWS[chosen][[7, 2]])
-
-
-@pytest.mark.parametrize("method", ["auto", "gram", "stream"])
-@pytest.mark.parametrize("options", [STORAGE[1], STORAGE[4]])
-def test_images_that_stay_on_disk_train_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, options: dict[str, Any]
-) -> None:
-    on_disk(tmp_path / "d.h5", **options).file.close()
-    with h5py.File(tmp_path / "d.h5", "a") as file:
-        file["y"] = np.arange(M) % 2
-    run = Settings(iterations=5, method=method)
-    steps: Callable[[int, float], None] = lambda step, cost: None  # noqa: E731
-    expected = fit_to(opened(tmp_path / "d.h5"), run, steps)
-    monkeypatch.setattr("catclf.datasets.hdf5.IN_MEMORY", 0)
-    monkeypatch.setattr(machine, "memory", lambda: 0)
-    data = opened(tmp_path / "d.h5")
-    assert type(data.images).__name__ == "DiskRows"
-    found = fit_to(data, run, steps)
-    assert found.w.tobytes() == expected.w.tobytes()
-    assert (found.b, found.costs) == (expected.b, expected.costs)
 
 
 @pytest.mark.parametrize(

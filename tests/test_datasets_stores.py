@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,24 +125,6 @@ def test_copies_end_with_their_process_and_are_renewed_with_their_file(
     assert not Path(names[0]).exists()
     assert Path(names[1]).read_bytes() == store.cat_file("/in/photos.tar")
     assert locate(tmp_path).local() == str(tmp_path)
-
-
-def test_copying_is_shown_in_megabytes(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(location, "_copies", {})
-    store.pipe_file("/in/a.bin", bytes(3_500_000))
-    shown: list[object] = []
-
-    @contextmanager
-    def phase(what: str) -> Iterator[Progress]:
-        shown.append(what)
-        yield lambda done, total: shown.append((done, total))
-
-    with location.showing(phase):
-        assert locate("memory://in/a.bin").local() == locate("memory://in/a.bin").local()
-    locate("memory://in/a.bin").renew()
-    assert shown[0] == "copying memory://in/a.bin, MB"
-    assert shown[-1] == (3, 3)
-    assert shown.count(shown[0]) == 1
 
 
 @pytest.mark.parametrize(
