@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
@@ -41,11 +40,8 @@ from catclf.text import aligned, counted, printable
 if TYPE_CHECKING:
     from catclf.datasets import Dataset, ReadOptions
     from catclf.evaluation.compare import Comparison, Plan, Result
-    from catclf.evaluation.crossval import Prepare, Progress
+    from catclf.evaluation.crossval import Progress
     from catclf.terminal.style import Styling
-
-PIXEL_DEFAULTS = "0.01,0.005,0.001", "0"  # learning rates and penalties
-FEATURE_DEFAULTS = "1.9", "0.01,0.03,0.1,0.3"
 
 
 def compare(
@@ -123,7 +119,8 @@ def compare(
     Example: catclf compare train.h5 --lr 0.01,0.005,0.001 --l2 0,1 --repeats 3
     """
     from catclf.evaluation import compare, crossval
-    from catclf.terminal.progress import live_text
+    from catclf.evaluation.public import prepare_of
+    from catclf.terminal.progress import live_text, phases
 
     plan = _plan(learning_rate, l2, iterations, folds, repeats, seed, features)
     warn_of_idle_fit(fit, data or [])
@@ -140,7 +137,7 @@ def compare(
             pooled.classes,
             dropped,
             lambda progress: show(_live(plan, progress)),
-            _prepare(pooled, plan, quiet),
+            prepare_of(pooled, plan, phases(quiet)),
         )
     comparison.require_sound()
     measure = by.replace("-", "_")
@@ -148,17 +145,6 @@ def compare(
         put(json_line(compare.to_dict(comparison, measure)))
     elif not quiet:
         put(format_text(comparison, measure, stdout_styling()))
-
-
-def _prepare(data: Dataset, plan: Plan, quiet: bool) -> Prepare | None:
-    """The rows of features for each fold; None for pixels, which are their own."""
-    if plan.features == "pixels":
-        return None
-    from catclf.features.prepare import prepare_folds
-    from catclf.terminal.progress import phases
-
-    flip, phase = Settings(features=plan.features).mirrors, phases(quiet)
-    return partial(prepare_folds, data, plan.features, flip=flip, seed=plan.seed, phase=phase)
 
 
 def _plan(
@@ -170,28 +156,21 @@ def _plan(
     seed: int,
     features: str,
 ) -> Plan:
-    """Each penalty with each rate; without them the defaults that suit the features."""
-    from catclf.evaluation.compare import Candidate, Plan
+    from catclf.evaluation.public import plan_of
 
-    defaults = PIXEL_DEFAULTS if features == "pixels" else FEATURE_DEFAULTS
-    candidates = tuple(
-        Candidate(rate, penalty)
-        for penalty in _numbers("--l2", ",".join(l2 or [defaults[1]]))
-        for rate in _numbers("--learning-rate", ",".join(rates or [defaults[0]]))
-    )
-    return Plan(candidates, iterations, folds, repeats, seed, features)
+    numbers = _numbers("--learning-rate", rates), _numbers("--l2", l2)
+    return plan_of(*numbers, iterations, folds, repeats, seed, features)
 
 
-def _numbers(option: str, text: str) -> list[float]:
-    """Numbers separated by commas."""
+def _numbers(option: str, texts: list[str] | None) -> list[float]:
+    """Numbers separated by commas, of an option that may be repeated."""
     from catclf.errors import SettingsError
 
     try:
-        return [float(part) for part in text.split(",")]
+        return [float(part) for text in texts or () for part in text.split(",")]
     except ValueError:
-        raise SettingsError(
-            f"{option} {text!r}: give numbers with commas, as in 0.01,0.001"
-        ) from None
+        typed = printable(" ".join(texts or ()))
+        raise SettingsError(f"{option} {typed}: give numbers with commas, as 0.01,0.001") from None
 
 
 def _pooled(paths: list[Path] | None, reading: ReadOptions, distinct: bool) -> tuple[Dataset, int]:

@@ -44,7 +44,6 @@ from catclf.cli.options import (
     setting,
 )
 from catclf.cli.output_paths import require_outputs
-from catclf.cli.photographs import encoder_for_training
 from catclf.cli.signals import Stop, exit_if_stopped, stop_on_signals
 from catclf.cli.stdout import put, warn
 from catclf.errors import CheckpointError, OutputError, SettingsError
@@ -54,6 +53,7 @@ from catclf.text import counted, printable, reason
 if TYPE_CHECKING:
     from catclf.cli.open_data import Opened
     from catclf.cluster import Address
+    from catclf.datasets import ReadOptions
     from catclf.maths.metrics import Counts
     from catclf.model import Model
     from catclf.training.checkpoint import Checkpoints
@@ -213,14 +213,7 @@ def train(
     with StepLog(log) if log else nullcontext() as step_log:
         warn_of_idle_fit(fit, sources)
         settings = settled(ctx, data, settings)
-        with reading_with_progress(
-            ctx,
-            quiet,
-            workers=workers,
-            stream=stream,
-            features=settings.features,
-            encoder=encoder_for_training(settings, workers),
-        ) as reading:
+        with _reading(ctx, settings) as reading:
             opened = open_for_training(data, test, judged_by, reading, held_out=held_out)
         with _cluster_at(address, workers) as machines:
             listed = print_every is not None
@@ -234,6 +227,23 @@ def train(
     if not quiet and not trained.fit.interrupted:
         warn(what_next(trained, settings, output, given))
     exit_if_stopped(stop)
+
+
+@contextmanager
+def _reading(ctx: typer.Context, settings: Settings) -> "Iterator[ReadOptions]":
+    """How the sources are read; features of a network are made while images are decoded."""
+    from catclf.training.choice import encoder_for_training
+
+    quiet, workers, stream = (ctx.params[name] for name in ("quiet", "workers", "stream"))
+    with reading_with_progress(
+        ctx,
+        quiet,
+        workers=workers,
+        stream=stream,
+        features=settings.features,
+        encoder=encoder_for_training(settings, workers),
+    ) as reading:
+        yield reading
 
 
 def _draw(plot: Path, model: "Model") -> None:

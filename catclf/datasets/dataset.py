@@ -115,6 +115,11 @@ class Dataset:
     notes: tuple[str, ...] = ()
     groups: Labels | None = None
 
+    def __repr__(self) -> str:
+        size, positives = self.preprocess.size, int(self.Y.sum())
+        names = f"{self.m - positives} {self.classes[0]}, {positives} {self.classes[1]}"
+        return f"Dataset({self.source}: {self.m} images {size}x{size}, {names})"
+
     @property
     def m(self) -> int:
         """The number of images."""

@@ -37,11 +37,16 @@ if TYPE_CHECKING:  # NumPy is loaded by the functions that need it: decoding a J
     from catclf.maths import Pixels
 
 
-def read(path: str | Path, preprocess: Preprocess, limits: Limits | None = None) -> Pixels:
-    """One image file as uint8 (size, size, 3). Raises ImageError, whatever is in the file."""
+def read(
+    path: str | Path, preprocess: Preprocess | None = None, limits: Limits | None = None
+) -> Pixels:
+    """One image file as uint8 (size, size, 3). Raises ImageError, whatever is in the file.
+
+    ``preprocess`` is how a model takes images (default: 64x64, squashed).
+    """
     import numpy as np
 
-    return np.asarray(_image(path, preprocess, limits or Limits()), dtype=np.uint8)
+    return np.asarray(_image(path, preprocess or Preprocess(), limits or Limits()), dtype=np.uint8)
 
 
 def read_bytes(path: str | Path, preprocess: Preprocess, limits: Limits) -> bytes:

@@ -105,6 +105,11 @@ class Model:
     )
     similarity: Similarity | None = field(default=None, compare=False)
 
+    def __repr__(self) -> str:
+        kind = self.features.kind if self.features else "pixels"
+        trained = f", trained on {self.training.source}" if self.training.source else ""
+        return f"Model({self.classes[1]} or {self.classes[0]}: {self.n} weights of {kind}{trained})"
+
     def __post_init__(self) -> None:
         if self.w.shape != (self.n, 1):
             raise ShapeError(f"w has shape {self.w.shape}, not ({self.n}, 1)")

@@ -19,7 +19,7 @@ from catclf.model import Model, Training
 from catclf.model.model import score_rows
 from catclf.model.similarity import SAMPLE, Similarity
 from catclf.samples import Indices, Labelled, Subset, scale_of
-from catclf.settings import Settings
+from catclf.settings import AUTO, Settings
 from catclf.splits import possible_folds, split, stratified_folds
 from catclf.training.automatic import Phase, Resolved, Sample, cross_validate, resolve
 from catclf.training.crossval import FOLDS, descend_out_of_fold
@@ -51,7 +51,7 @@ class Trained:
 
 
 def train(
-    data: Dataset,
+    data: Any,
     settings: Settings | None = None,
     *,
     test: Dataset | None = None,
@@ -62,16 +62,27 @@ def train(
 ) -> Model:
     """Train a model on labelled images, from zero weights.
 
-    ``settings`` are those of ``catclf.Settings``, and keywords go before them: ``features="hog"``,
-    ``l2="auto"``. The cost on ``validation``, or on the fraction ``validation`` of ``settings``,
-    selects the step whose weights are kept; nothing else sees those images. ``test`` is only
-    evaluated. ``on_step(k, cost)`` is called with the cost after k updates. ``workers`` threads
-    compute (default: one a core); the result does not depend on them.
+    ``data`` is a data set, or what ``open_dataset`` takes, such as the path of one: its test split
+    is then evaluated, too, if it has one. ``settings`` are those of ``catclf.Settings``, and
+    keywords go before them: ``features="hog"``, ``l2="auto"``. The cost on ``validation``, or on
+    the fraction ``validation`` of ``settings``, selects the step whose weights are kept; nothing
+    else sees those images. ``test`` is only evaluated. ``on_step(k, cost)`` is called with the cost
+    after k updates. ``workers`` threads compute (default: one a core); the result does not depend
+    on them.
 
     Raises SettingsError, DataError, DivergedError, and OutputError for the cache.
     """
     require_workers(workers)
     chosen = Settings.of(settings, given)
+    if not isinstance(data, Dataset):
+        from catclf.training.choice import open_source_for_training
+
+        data, found, chosen = open_source_for_training(data, chosen, workers)
+        test = test or found
+    elif chosen.features == AUTO:
+        from catclf.training.choice import features_for
+
+        chosen = replace(chosen, features=features_for(data.size)[0])
     job = prepare_job(data, chosen, validation=validation, workers=workers)
     return job.run(test=test, on_step=on_step).model
 

@@ -1,0 +1,73 @@
+"""The public names of Python: sources by their path, results as the commands print them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import GREEN, RED, Run, make_images, paint
+
+import catclf
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, colour in (("cat", GREEN), ("dog", RED)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(6):
+            paint(tmp_path / "photos" / name / f"{i}.png", colour, (20 + i, 20))
+    return tmp_path / "photos"
+
+
+def test_a_path_trains_to_the_model_of_the_command(folder: Path, run: Run) -> None:
+    assert run("train", folder, "--iterations", "20", "-o", "typed.npz").code == 0
+    model = catclf.train(str(folder), iterations=20)
+    typed = catclf.load(folder.parent / "typed.npz")
+    assert np.array_equal(model.w, typed.w)
+    assert model.training.fingerprint == typed.training.fingerprint
+    assert catclf.train(folder, features="hog", l2=1.0).features is not None
+
+
+def test_the_test_split_of_a_path_is_evaluated(tmp_path: Path, small_hdf5: Path) -> None:
+    model = catclf.train(small_hdf5, iterations=5)
+    assert model.training.test is not None
+    assert model.training.test.total == 10
+
+
+def test_what_no_source_can_be_is_one_line() -> None:
+    with pytest.raises(catclf.CatclfError):
+        catclf.train("none")
+    with pytest.raises(catclf.CatclfError):
+        catclf.train(3)
+    with pytest.raises(catclf.CatclfError, match="no setting iteration: did you mean iterations"):
+        catclf.train("none", iteration=3)
+
+
+def test_evaluate_and_compare_return_what_the_commands_print(run: Run, tmp_path: Path) -> None:
+    images, labels = make_images(60, size=64)
+    np.savez(tmp_path / "d.npz", x=images, y=labels)
+    model = catclf.train(tmp_path / "d.npz", iterations=20)
+    catclf.save(model, tmp_path / "model.npz")
+    printed = json.loads(run("evaluate", "d.npz", "--format", "json").stdout)
+    for one in (model, tmp_path / "model.npz"):
+        found = json.loads(json.dumps(catclf.evaluate(one, tmp_path / "d.npz")))
+        assert found == printed
+    data = catclf.open_dataset(tmp_path / "d.npz")
+    assert catclf.evaluate(model, data)["accuracy"] == printed["accuracy"]
+    args = ("--iterations", "20", "--lr", "0.01,0.1", "--l2", "0", "--folds", "3")
+    printed = json.loads(run("compare", "d.npz", *args, "--format", "json").stdout)
+    found = catclf.compare(data, learning_rate=[0.01, 0.1], l2=[0], iterations=20, folds=3)
+    assert json.loads(json.dumps(found)) == printed
+
+
+def test_what_is_shown_is_one_line(folder: Path) -> None:
+    data = catclf.open_dataset(folder)
+    model = catclf.train(data, iterations=2)
+    assert repr(data) == f"Dataset({folder}: 12 images 64x64, 6 dog, 6 cat)"
+    assert repr(model) == f"Model(cat or dog: 12288 weights of pixels, trained on {folder})"
+
+
+def test_an_image_is_read_without_a_model(folder: Path) -> None:
+    assert catclf.read_image(folder / "cat" / "0.png").shape == (64, 64, 3)
