@@ -34,7 +34,7 @@ def evaluate(
     options: ReadOptions | None = None,
     mistakes: int = 5,
 ) -> dict[str, Any]:
-    """How good a model is on labelled images: what ``catclf evaluate --format json`` prints.
+    """How good a model is on labelled images: what ``catclf evaluate`` prints as JSON.
 
     ``model`` is a model or its file, ``data`` a data set or the path of one, of which the test
     split is taken where it has several. Raises ModelError, DataError and ShapeError.
@@ -64,7 +64,7 @@ def compare(
     by: str = "balanced_accuracy",
     distinct: bool = True,
 ) -> dict[str, Any]:
-    """Learning rates and penalties on the same folds: what ``catclf compare --format json`` prints.
+    """Learning rates and penalties on the same folds: what ``catclf compare`` prints as JSON.
 
     ``data`` is a data set or what ``open_dataset`` opens; ``by`` is the measure that decides:
     balanced_accuracy, accuracy, roc_auc or log_loss. Raises DataError and SettingsError.
