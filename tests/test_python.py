@@ -65,8 +65,8 @@ def test_evaluate_and_compare_return_what_the_commands_print(run: Run, tmp_path:
 def test_what_is_shown_is_one_line(folder: Path) -> None:
     data = catclf.open_dataset(folder)
     model = catclf.train(data, iterations=2)
-    assert repr(data) == f"Dataset(photos: 12 images 64x64, 6 dog, 6 cat)"
-    assert repr(model) == f"Model(cat or dog: 12288 weights of pixels, trained on photos)"
+    assert repr(data) == "Dataset(photos: 12 images 64x64, 6 dog, 6 cat)"
+    assert repr(model) == "Model(cat or dog: 12288 weights of pixels, trained on photos)"
 
 
 def test_an_image_is_read_without_a_model(folder: Path) -> None:

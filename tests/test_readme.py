@@ -78,9 +78,10 @@ def test_the_python_example_runs_and_uses_exactly_the_public_names(tmp_path: Pat
         [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=180
     )
     assert (done.returncode, done.stderr) == (0, "")
-    version, probability, cat, fox = done.stdout.splitlines()
+    version, probability, accuracy, cat, fox = done.stdout.splitlines()
     assert version == f"catclf {catclf.__version__}"
     assert 0.5 < float(probability) <= 1.0  # it is a cat
+    assert 0.8 < float(accuracy) <= 1.0
     assert cat.startswith("data/examples/cat.png cat 0.")
     assert fox.startswith("data/examples/fox.png non-cat 0.")
 
