@@ -34,7 +34,6 @@ from catclf.cli.options import (
     setting,
 )
 from catclf.cli.output_paths import require_output
-from catclf.cli.photographs import encoder_for_training
 from catclf.cli.stdout import put, warn
 from catclf.settings import AUTO, Settings
 from catclf.text import aligned, counted, printable
@@ -98,6 +97,8 @@ def suspects(
         require_output(output, [source])
     warn_of_idle_fit(fit, [source])
     settings = settled(ctx, source, Settings(features=features, l2=AUTO, seed=seed, cache=cache))
+    from catclf.training.choice import encoder_for_training
+
     encoder = encoder_for_training(settings, workers)
     with reading_with_progress(
         ctx, quiet, features=settings.features, workers=workers, encoder=encoder
