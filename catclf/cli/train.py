@@ -470,7 +470,8 @@ def what_next(trained: "Trained", settings: Settings, output: Path, data: Path |
         )
     near = wilson(held.correct, held.total)[0] <= held.majority
     apart = train.accuracy - held.accuracy > GAP
-    if settings.plain and (near or apart):
+    weak = held.accuracy < (1 + held.majority) / 2
+    if settings.plain and (near or apart or weak):
         return f"pixels see little of a photograph: {again} --features auto"
     if near:
         checked = shown_argument(data) if data else "DATA"
