@@ -22,7 +22,7 @@ PAGES = pytest.mark.parametrize("page", readme.PAGES, ids=lambda page: page.stem
 TOPICS = pytest.mark.parametrize("page", readme.PAGES[1:], ids=lambda page: page.stem)
 FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMANDS = readme.program_commands()
-OTHERS = {"--docs", "--sshlogin"}  # options of scripts/ and of GNU parallel
+OTHERS = {"--all", "--docs", "--quick", "--sshlogin"}  # options of scripts/ and of GNU parallel
 
 
 def prose(text: str) -> str:

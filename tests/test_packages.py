@@ -137,3 +137,8 @@ def test_the_wheel_works_where_the_checkout_is_not(
         )
         assert (done.returncode, done.stderr) == (0, ""), args
     assert done.stdout.startswith("# Export\n")
+
+
+def test_the_hook_of_pre_commit_runs_a_command() -> None:
+    hook = (ROOT / ".pre-commit-hooks.yaml").read_text()
+    assert re.findall(r"^ +entry: catclf (.*)$", hook, re.MULTILINE) == ["data verify"]
