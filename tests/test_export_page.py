@@ -151,7 +151,9 @@ def test_scores_of_the_network(
 
 
 @NEEDS_BROWSER
-def test_images_unlike_the_training_images_are_marked(browser: Browser, tmp_path: Path) -> None:
+def test_images_unlike_the_training_images_are_marked(
+    browser: Browser, run: Run, tmp_path: Path
+) -> None:
     paths = draw_files(tmp_path, 3)
     model = network_model(130)
     assert model.features is not None
@@ -167,7 +169,12 @@ def test_images_unlike_the_training_images_are_marked(browser: Browser, tmp_path
     assert [found[path.name]["unlike"] for path in paths] == [False, False, True]
     assert "unlike the training images" in found[paths[2].name]["text"]
     scores = list(csv.reader(io.StringIO(browser.run_async(SAVED, "save-scores"))))
-    assert scores[0] == ["path", "label", "probability", "similarity", "unlike", "error"]
+    catclf.save(replace(model, similarity=similarity), tmp_path / "model.npz")
+    predicted = run("predict", *(line[0] for line in scores[1:]), "--format", "csv").stdout
+    expected = list(csv.reader(io.StringIO(predicted)))
+    assert scores[0] == expected[0]
+    assert [line[4] for line in scores] == [line[4] for line in expected]
+    assert [line[4] for line in scores[1:]].count("true") == 1
 
 
 @NEEDS_BROWSER

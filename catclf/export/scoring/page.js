@@ -180,7 +180,7 @@ function showLabels() {
 
 function save(name, head, rows) {
   const quoted = (each) => (/[",\r\n]/.test(each) ? `"${each.replaceAll('"', '""')}"` : each);
-  const lines = [head, ...rows].map((row) => row.map(String).map(quoted).join(",") + "\r\n");
+  const lines = [head, ...rows].map((row) => row.map(String).map(quoted).join(",") + "\n");
   const href = URL.createObjectURL(new Blob(lines, { type: "text/csv" }));
   Object.assign(document.createElement("a"), { href, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(href), 1000);
