@@ -171,9 +171,9 @@ def test_images_unlike_the_training_images_are_marked(
     scores = list(csv.reader(io.StringIO(browser.run_async(SAVED, "save-scores"))))
     catclf.save(replace(model, similarity=similarity), tmp_path / "model.npz")
     predicted = run("predict", *(line[0] for line in scores[1:]), "--format", "csv").stdout
-    expected = list(csv.reader(io.StringIO(predicted)))
-    assert scores[0] == expected[0]
-    assert [line[4] for line in scores] == [line[4] for line in expected]
+    lines = list(csv.reader(io.StringIO(predicted)))
+    assert scores[0] == lines[0]
+    assert [line[4] for line in scores] == [line[4] for line in lines]
     assert [line[4] for line in scores[1:]].count("true") == 1
 
 
