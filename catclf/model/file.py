@@ -27,6 +27,7 @@ from catclf.maths.metrics import Counts
 from catclf.model.model import Model, Training
 from catclf.model.similarity import CENTERS, Similarity
 from catclf.storage import npz
+from catclf.storage.local import kind_of_file
 from catclf.storage.location import locate
 from catclf.storage.npz import ArrayFile, NotAnArchiveError, UnsoundError
 from catclf.text import printable, reason
@@ -108,7 +109,10 @@ def _loaded(path: str | Path) -> tuple[Model, ArrayFile]:
         file = ArrayFile(Path(path), FILE_LIMIT)
         return _parse(file), file
     except NotAnArchiveError as error:
-        raise ModelError(f"{shown}: is not a catclf model, or is truncated") from error
+        kind = kind_of_file(Path(path))
+        cut = not kind or "zip" in kind or "empty" in kind  # as a model that was cut short begins
+        what = ", or is truncated" if cut else kind
+        raise ModelError(f"{shown}: is not a catclf model{what}") from error
     except (ModelError, UnsoundError) as error:
         raise ModelError(f"{shown}: {error}") from error
     except OSError as error:
