@@ -26,12 +26,12 @@ def to_onnx(model: Model) -> bytes:
     graph, size = Graph(), model.preprocess.size
     features = model.features or PixelFeatures(size)
     rows = graph.cast(features.to_onnx(graph, IMAGES), np.float64)
-    products = graph.add("MatMul", rows, graph.constant(model.w))
-    Z = graph.add("Add", products, graph.constant(model.b))
-    z = graph.add("Reshape", Z, graph.constant([-1]), name="z")
+    products = graph.add("MatMul", rows, model.w)
+    Z = graph.add("Add", products, model.b)
+    z = graph.add("Reshape", Z, [-1], name="z")
     graph.add("Sigmoid", z, name="probability")
-    positive = graph.cast(graph.add("Greater", z, graph.constant(model.boundary)), np.int64)
-    graph.add("Gather", graph.constant(list(model.classes)), positive, name="label")
+    positive = graph.cast(graph.add("Greater", z, model.boundary), np.int64)
+    graph.add("Gather", list(model.classes), positive, name="label")
     return graph.to_bytes(
         {IMAGES: (np.uint8, ("N", size, size, 3))},
         {"label": (str, ("N",)), "probability": (np.float64, ("N",)), "z": (np.float64, ("N",))},

@@ -91,7 +91,7 @@ class HogFeatures(Features):
         found = _described(graph, pixels, self.size)
         if self.flip:
             mirrored = _described(graph, graph.reverse(pixels, 3), self.size)
-            found = graph.add("Mul", graph.add("Add", found, mirrored), graph.constant(0.5))
+            found = graph.add("Mul", graph.add("Add", found, mirrored), 0.5)
         return graph.cast(found, np.float32)
 
 
@@ -167,7 +167,7 @@ def _described(graph: Graph, pixels: str, size: int) -> str:
     cells = _cell_means(graph, votes, size, CELLS)
     blocks = _blocks(graph, graph.transpose(cells, 0, 2, 3, 1))
     colours = graph.transpose(_cell_means(graph, pixels, size, COLOURS), 0, 2, 3, 1)
-    colours = graph.add("Div", colours, graph.constant(PIXEL_MAX))
+    colours = graph.add("Div", colours, PIXEL_MAX)
     return graph.add("Concat", blocks, graph.reshape(colours, 0, -1), axis=1)
 
 
@@ -181,21 +181,19 @@ def _votes(graph: Graph, pixels: str, size: int) -> str:
     )
     length = graph.add("Sqrt", squares)
     # Turned into the upper half-plane; of the horizontal ones those to the left.
-    zero = graph.constant(0.0)
+    zero = 0.0
     level = graph.add("Equal", down, zero)
     left = graph.add("And", level, graph.add("Less", across, zero))
     turned = graph.add("Or", graph.add("Less", down, zero), left)
-    sign = graph.add("Where", turned, graph.constant(-1.0), graph.constant(1.0))
+    sign = graph.add("Where", turned, -1.0, 1.0)
     angles = (np.arange(1, BINS) * np.pi / BINS).reshape(1, -1, 1, 1)
     side = graph.add(
-        "Sub",
-        graph.add("Mul", down, graph.constant(np.cos(angles))),
-        graph.add("Mul", across, graph.constant(np.sin(angles))),
+        "Sub", graph.add("Mul", down, np.cos(angles)), graph.add("Mul", across, np.sin(angles))
     )
     beyond = graph.add("GreaterOrEqual", graph.add("Mul", side, sign), zero)
     beyond = graph.cast(beyond, np.float64)  # (N, BINS - 1, size, size)
     # Bin k: beyond its lower edge, which for the first all are, and not beyond its upper one.
-    ones = graph.add("Add", graph.add("Mul", length, zero), graph.constant(1.0))
+    ones = graph.add("Add", graph.add("Mul", length, zero), 1.0)
     lower = graph.add("Concat", ones, beyond, axis=1)
     upper = graph.add("Concat", beyond, graph.add("Mul", length, zero), axis=1)
     return graph.add("Mul", graph.add("Sub", lower, upper), length)
@@ -206,7 +204,7 @@ def _differences(graph: Graph, pixels: str, axis: int, size: int) -> str:
     after, before = graph.slice(pixels, axis, 2, size), graph.slice(pixels, axis, 0, size - 2)
     pads = [0] * 8
     pads[axis] = pads[4 + axis] = 1
-    return graph.add("Pad", graph.add("Sub", after, before), graph.constant(pads))
+    return graph.add("Pad", graph.add("Sub", after, before), pads)
 
 
 def _cell_means(graph: Graph, values: str, size: int, count: int) -> str:
@@ -214,9 +212,9 @@ def _cell_means(graph: Graph, values: str, size: int, count: int) -> str:
     # Sums first: those of whole numbers are exact.
     member = (cell_of(size, count) == np.arange(count)[:, None]).astype(np.float64)
     areas = np.outer(member.sum(axis=1), member.sum(axis=1))
-    sums = graph.add("MatMul", graph.constant(member), values)
-    sums = graph.add("MatMul", sums, graph.constant(member.T))
-    return graph.add("Div", sums, graph.constant(areas))
+    sums = graph.add("MatMul", member, values)
+    sums = graph.add("MatMul", sums, member.T)
+    return graph.add("Div", sums, areas)
 
 
 def _blocks(graph: Graph, cells: str) -> str:
@@ -228,11 +226,9 @@ def _blocks(graph: Graph, cells: str) -> str:
         parts += [graph.slice(rows, 2, j, j + steps) for j in range(BLOCK)]
     blocks = graph.add("Concat", *parts, axis=3)  # (N, steps, steps, 4 BINS)
     blocks = _unit(graph, blocks)
-    return graph.reshape(_unit(graph, graph.add("Min", blocks, graph.constant(CLIP))), 0, -1)
+    return graph.reshape(_unit(graph, graph.add("Min", blocks, CLIP)), 0, -1)
 
 
 def _unit(graph: Graph, blocks: str) -> str:
     squares = graph.sum(graph.add("Mul", blocks, blocks), 3)
-    return graph.add(
-        "Div", blocks, graph.add("Sqrt", graph.add("Add", squares, graph.constant(EPSILON**2)))
-    )
+    return graph.add("Div", blocks, graph.add("Sqrt", graph.add("Add", squares, EPSILON**2)))

@@ -49,20 +49,21 @@ class Graph:
             )
         return name
 
-    def add(self, op: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        """A node of the operator ``op``, and the name of its result."""
+    def add(self, op: str, *inputs: str | ArrayLike, name: str = "", **attributes: Any) -> str:
+        """A node of the operator ``op``, and the name of its result; other inputs are constants."""
+        names = [each if isinstance(each, str) else self.constant(each) for each in inputs]
         name = name or f"v{len(self._nodes)}"
-        self._nodes.append(self._onnx.helper.make_node(op, [*inputs], [name], **attributes))
+        self._nodes.append(self._onnx.helper.make_node(op, names, [name], **attributes))
         return name
 
-    def cast(self, x: str, dtype: Any, to: str = "") -> str:
+    def cast(self, x: str | ArrayLike, dtype: Any, to: str = "") -> str:
         """The same numbers with another NumPy type."""
         kind = self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         return self.add("Cast", x, name=to, to=kind)
 
     def reshape(self, x: str, *shape: int) -> str:
         """For all images: 0 keeps an axis, -1 takes what is left."""
-        return self.add("Reshape", x, self.constant(shape))
+        return self.add("Reshape", x, shape)
 
     def transpose(self, x: str, *axes: int) -> str:
         """The axes in another order."""
@@ -70,24 +71,22 @@ class Graph:
 
     def slice(self, x: str, axis: int, start: int, stop: int) -> str:
         """x[start:stop] of an axis."""
-        parts = (self.constant([number]) for number in (start, stop, axis))
-        return self.add("Slice", x, *parts)
+        return self.add("Slice", x, [start], [stop], [axis])
 
     def reverse(self, x: str, axis: int) -> str:
         """x[::-1] of an axis."""
         last = np.iinfo(np.int64).min + 1  # before the first
-        parts = (self.constant([number]) for number in (-1, last, axis, -1))
-        return self.add("Slice", x, *parts)
+        return self.add("Slice", x, [-1], [last], [axis], [-1])
 
     def sum(self, x: str, *axes: int) -> str:
         """Sums over axes, which stay with length 1."""
-        return self.add("ReduceSum", x, self.constant(axes), keepdims=1)
+        return self.add("ReduceSum", x, axes, keepdims=1)
 
     def unit_rows(self, rows: str, length: ArrayLike, shortest: ArrayLike) -> str:
         """Rows (N, n) float32 brought to one length."""
         lengths = self.add("Sqrt", self.sum(self.add("Mul", rows, rows), 1))
-        lengths = self.add("Max", lengths, self.constant(np.asarray(shortest, np.float32)))
-        factor = self.add("Div", self.constant(np.asarray(length, np.float32)), lengths)
+        lengths = self.add("Max", lengths, np.asarray(shortest, np.float32))
+        factor = self.add("Div", np.asarray(length, np.float32), lengths)
         return self.add("Mul", rows, factor)
 
     def to_bytes(

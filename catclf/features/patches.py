@@ -174,25 +174,20 @@ def _first(graph: Graph, pixels: str, features: PatchFeatures) -> str:
         for axis in (2, 3):
             pixels = graph.slice(pixels, axis, margin, margin + side * factor)
         pixels = graph.add("AveragePool", pixels, kernel_shape=[factor] * 2, strides=[factor] * 2)
-    pixels = graph.add("Sub", pixels, graph.constant(MIDDLE))
+    pixels = graph.add("Sub", pixels, MIDDLE)
     both = [arrays["filters"], arrays["filters"][mirror_order(recipe.patch)]]
     kernels = np.concatenate(both, axis=1).T.reshape(-1, recipe.patch, recipe.patch, 3)
-    z = graph.add(
-        "Conv",
-        pixels,
-        graph.constant(kernels.transpose(0, 3, 1, 2)),
-        strides=[recipe.stride] * 2,
-    )
-    c = graph.constant(np.tile(arrays["offsets"], 2).reshape(1, -1, 1, 1))
+    z = graph.add("Conv", pixels, kernels.transpose(0, 3, 1, 2), strides=[recipe.stride] * 2)
+    c = np.tile(arrays["offsets"], 2).reshape(1, -1, 1, 1)
     z = graph.add("Sub", graph.add("Mul", z, _inverse_deviations(graph, pixels, side, recipe)), c)
     pool = tents(recipe.first_steps(size), recipe.places)
     signs = []
     for strong in _rectified(graph, z, recipe.first_threshold):
-        bands = graph.add("MatMul", graph.constant(pool), strong)
-        signs.append(graph.add("MatMul", bands, graph.constant(pool.T)))
+        bands = graph.add("MatMul", pool, strong)
+        signs.append(graph.add("MatMul", bands, pool.T))
     strengths = graph.add("Sqrt", graph.add("Concat", *signs, axis=1))
-    places = graph.constant(arrays["channels"].T[:, :, None, None])  # a product at each place
-    return graph.add("Conv", strengths, places, graph.constant(-arrays["channel_means"]))
+    places = arrays["channels"].T[:, :, None, None]  # a product at each place
+    return graph.add("Conv", strengths, places, -arrays["channel_means"])
 
 
 def _inverse_deviations(graph: Graph, pixels: str, side: int, recipe: Recipe) -> str:
@@ -205,19 +200,19 @@ def _inverse_deviations(graph: Graph, pixels: str, side: int, recipe: Recipe) ->
     exact = graph.cast(pixels, np.float64)
     means = []
     for each in (exact, graph.add("Mul", exact, exact)):
-        lines = graph.add("MatMul", graph.constant(ones), graph.sum(each, 1))
-        sums = graph.add("MatMul", lines, graph.constant(ones.T))
-        means.append(graph.add("Div", sums, graph.constant(float(recipe.numbers))))
+        lines = graph.add("MatMul", ones, graph.sum(each, 1))
+        sums = graph.add("MatMul", lines, ones.T)
+        means.append(graph.add("Div", sums, float(recipe.numbers)))
     mean, square = means
     variance = graph.add("Sub", square, graph.add("Mul", mean, mean))
-    variance = graph.add("Max", variance, graph.constant(0.0))
-    deviation = graph.add("Sqrt", graph.add("Add", variance, graph.constant(recipe.epsilon)))
+    variance = graph.add("Max", variance, 0.0)
+    deviation = graph.add("Sqrt", graph.add("Add", variance, recipe.epsilon))
     return graph.cast(graph.add("Reciprocal", deviation), np.float32)
 
 
 def _rectified(graph: Graph, z: str, threshold: float) -> tuple[str, str]:
     """max(z - t, 0) and max(-z - t, 0)."""
-    t = graph.constant(np.float32(threshold))
+    t = np.float32(threshold)
     negative = graph.add("Sub", graph.add("Neg", z), t)
     return graph.add("Relu", graph.add("Sub", z, t)), graph.add("Relu", negative)
 
@@ -227,27 +222,27 @@ def _second(graph: Graph, map_: str, features: PatchFeatures) -> str:
     recipe, arrays = features.recipe, features.arrays()
     q, c, windows = recipe.window, recipe.channels, recipe.second_steps**2
     kernels = arrays["directions"].T.reshape(-1, q, q, c).transpose(0, 3, 1, 2)
-    projected = graph.add("Conv", map_, graph.constant(kernels))
+    projected = graph.add("Conv", map_, kernels)
     projected = graph.add("Mul", projected, _inverse_lengths(graph, map_, features))
     means = arrays["direction_means"].reshape(1, -1, 1, 1)
-    x = graph.add("Sub", projected, graph.constant(means))  # (N, D, S, S)
+    x = graph.add("Sub", projected, means)  # (N, D, S, S)
     x = graph.transpose(graph.reshape(x, 0, 0, windows), 0, 2, 1)
     sides = []
     for mirrored in (False, True):
         atoms = arrays["atoms"].copy()
         if mirrored:
             atoms[features.settings["second_even"] :] *= -1
-        z = graph.add("MatMul", x, graph.constant(atoms))  # (N, S², k2/2)
+        z = graph.add("MatMul", x, atoms)  # (N, S², k2/2)
         sides.append([_regions(graph, one, recipe) for one in _rectified(graph, z, 0.0)])
     signs = []
     for one, other in zip(*sides, strict=True):
         if recipe.flip:
             both = graph.add("Add", one, graph.reverse(other, 2))
-            signs.append(graph.add("Mul", both, graph.constant(HALF)))
+            signs.append(graph.add("Mul", both, HALF))
         else:
             signs.append(graph.add("Concat", one, other, axis=3))
     row = graph.reshape(graph.add("Concat", *signs, axis=3), 0, -1)
-    return graph.add("Pow", row, graph.constant(np.float32(1 / 6)))
+    return graph.add("Pow", row, np.float32(1 / 6))
 
 
 def _inverse_lengths(graph: Graph, map_: str, features: PatchFeatures) -> str:
@@ -255,14 +250,14 @@ def _inverse_lengths(graph: Graph, map_: str, features: PatchFeatures) -> str:
     recipe = features.recipe
     floor = np.float32(recipe.floor * features.settings["energy"])
     ones = np.ones((1, 1, recipe.window, recipe.window), np.float32)
-    sums = graph.add("Conv", graph.sum(graph.add("Mul", map_, map_), 1), graph.constant(ones))
-    mean = graph.add("Div", sums, graph.constant(np.float32(recipe.window_numbers)))
-    return graph.add("Reciprocal", graph.add("Sqrt", graph.add("Add", mean, graph.constant(floor))))
+    sums = graph.add("Conv", graph.sum(graph.add("Mul", map_, map_), 1), ones)
+    mean = graph.add("Div", sums, np.float32(recipe.window_numbers))
+    return graph.add("Reciprocal", graph.add("Sqrt", graph.add("Add", mean, floor)))
 
 
 def _regions(graph: Graph, strong: str, recipe: Recipe) -> str:
     """Sixth powers (N, S², k) pooled: (N, g, g, k)."""
     cubes = graph.add("Mul", graph.add("Mul", strong, strong), strong)
     pool = tents(recipe.second_steps, recipe.grid)
-    found = graph.add("MatMul", graph.constant(np.kron(pool, pool)), graph.add("Mul", cubes, cubes))
+    found = graph.add("MatMul", np.kron(pool, pool), graph.add("Mul", cubes, cubes))
     return graph.reshape(found, 0, recipe.grid, recipe.grid, -1)

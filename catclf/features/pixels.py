@@ -58,4 +58,4 @@ class PixelFeatures(Features):
     def to_onnx(self, graph: Graph, images: str) -> str:
         """float64, as the model sums pixels; models of pixels know no ``flip``."""
         pixels = graph.reshape(graph.cast(images, np.float64), 0, -1)
-        return graph.add("Div", pixels, graph.constant(PIXEL_MAX))
+        return graph.add("Div", pixels, PIXEL_MAX)

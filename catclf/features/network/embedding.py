@@ -140,20 +140,20 @@ class NetworkFeatures(Features):
         pixels = graph.transpose(graph.cast(images, np.float32), 0, 3, 1, 2)
         if self.size != self.side:
             weights = resampling(self.size, self.side)
-            lines = graph.add("MatMul", graph.constant(weights), pixels)
-            pixels = graph.add("MatMul", lines, graph.constant(weights.T))
+            lines = graph.add("MatMul", weights, pixels)
+            pixels = graph.add("MatMul", lines, weights.T)
             pixels = _clip(graph, pixels, 255)
         kernels = _kernels(graph, self._weights)
         found = self._means(graph, pixels, kernels)
         if self.flip:
             both = graph.add("Add", found, self._means(graph, graph.reverse(pixels, 3), kernels))
-            found = graph.add("Mul", both, graph.constant(np.float32(0.5)))
+            found = graph.add("Mul", both, np.float32(0.5))
         return graph.unit_rows(graph.add("Sqrt", found), np.sqrt(self.n), SHORTEST)
 
     def _means(self, graph: Graph, pixels: str, kernels: list[Any]) -> str:
         """The means of the last convolution's channels, (N, 1280), of pixels (N, 3, side, side)."""
-        centred = graph.add("Sub", pixels, graph.constant(np.float32(CENTER)))
-        x = graph.add("Mul", centred, graph.constant(np.float32(1 / SCALE)))
+        centred = graph.add("Sub", pixels, np.float32(CENTER))
+        x = graph.add("Mul", centred, np.float32(1 / SCALE))
         entry, side = x, self.side  # of the block
         for layer, w, b in kernels:
             outputs, before, after = same_padding(side, layer.kernel, layer.stride)
@@ -181,14 +181,13 @@ def _kernels(graph: Graph, weights: Weights) -> list[Any]:
     found = []
     for layer, values, scales, biases in weights.stored():
         shape = layer.kernel, layer.kernel, -1, layer.outputs
-        kernels = graph.constant(values.reshape(shape).transpose(3, 2, 0, 1))
+        kernels = values.reshape(shape).transpose(3, 2, 0, 1)
         # DequantizeLinear in place of Cast and Mul costs runtimes the fast form of convolutions.
-        factors = graph.constant(scales[:, None, None, None])
+        factors = scales[:, None, None, None]
         w = graph.add("Mul", graph.cast(kernels, np.float32), factors)
-        found.append((layer, w, graph.constant(biases)))
+        found.append((layer, w, biases))
     return found
 
 
 def _clip(graph: Graph, x: str, most: float) -> str:
-    low, high = (graph.constant(np.float32(bound)) for bound in (0, most))
-    return graph.add("Clip", x, low, high)
+    return graph.add("Clip", x, np.float32(0), np.float32(most))
