@@ -89,7 +89,10 @@ def iterate(here: Iterate, memory: Memory) -> Run[Iterate | None]:
         memory.steps.clear()
         memory.changes.clear()
         d = -here.gradient
-    first = 1.0 if memory.steps else 1.0 / max(math.sqrt(max(memory.dot(d, d), 0.0)), 1e-300)
+    square = memory.dot(d, d)
+    if not square > 0.0:  # no gradient, but for what an inner product does not see
+        return None
+    first = 1.0 if memory.steps else 1.0 / math.sqrt(square)
     result = yield from line_search(here, d, first, memory.dot)
     if result is not None:
         memory.add(result.x - here.x, result.gradient - here.gradient)
