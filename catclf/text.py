@@ -13,7 +13,7 @@ BACKTICK = "\uff40"  # looks like one, and stands for it in names that have seve
 _SETTING_NAMES = {
     ("chosen", "names"): "selected by cross-validation",
     ("chosen", "counts"): "cross-validation accuracy",
-    ("chosen", "pictures"): "cross-validation images",
+    ("chosen", "images"): "cross-validation images",
     ("chosen",): "cross-validation",
 }
 

@@ -83,7 +83,7 @@ def test_json_holds_every_fact(run: Run, trained: Path) -> None:
     assert (found["weights"]["least"], found["weights"]["greatest"]) == (w.min(), w.max())
     for name in ("classes", "positive", "threshold"):
         assert found[name] == meta[name]
-    assert found["picture"] == {k: v for k, v in meta["preprocess"].items() if k != "scale"}
+    assert found["preprocess"] == {k: v for k, v in meta["preprocess"].items() if k != "scale"}
     assert found["training"]["fingerprint"] == meta["training"]["fingerprint"]
     counts = meta["training"]["train"]
     assert {name: found["training"]["train"][name] for name in counts} == counts

@@ -150,7 +150,7 @@ def test_too_few_images_to_choose_with(run: Run, tmp_path: Path) -> None:
     write_hdf5(tmp_path / "few.h5", train_set_x=x, train_set_y=y)
     assert run("train", "--data", "few.h5", "--features", "hog").code == 0  # in four folds
     chosen = catclf.load(tmp_path / "model.npz").training.settings["chosen"]
-    assert (chosen["folds"], chosen["pictures"]) == (4, 8)
+    assert (chosen["folds"], chosen["images"]) == (4, 8)
     write_hdf5(tmp_path / "few.h5", train_set_x=x[3:6], train_set_y=y[3:6])
     result = run("train", "--data", "few.h5", "--features", "hog")
     assert result.code == 0

@@ -143,7 +143,7 @@ def test_files_are_read_at_256_pixels_unless_told(run: Run, photos: Path, tmp_pa
     done = run("train", "--features", "network", "--data", few, "--l2", "1", "-q")
     assert done.code == 0
     facts = json.loads(run("inspect", "model.npz", "--format", "json").stdout)
-    assert (facts["picture"]["size"], facts["features"]["side"]) == (256, 256)
+    assert (facts["preprocess"]["size"], facts["features"]["side"]) == (256, 256)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4", b"cos\nsystem\n(S'echo'\ntR."])

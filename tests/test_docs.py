@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, Run
 
 import catclf
 from catclf.cli.signals import ExitCode
@@ -193,3 +194,29 @@ def test_the_page_on_changes_begins_with_this_version() -> None:
     assert heads[-1] == "Before version 1"
     section = readme.README.read_text().partition("\n## Changes\n")[2].partition("\n## ")[0]
     assert catclf.__version__ in section
+
+
+CALLS = {
+    "evaluate": "evaluate",
+    "compare": "compare --iterations 5 --folds 2",
+    "explain": "explain data/examples/cat.png",
+    "check": "check --examples 2",
+    "inspect": "inspect",
+    "data info": "data info data/test.h5",
+    "data verify": "data verify data/test.h5",
+    "predict": "predict data/examples/cat.png",
+}
+
+
+def test_the_table_of_json_keys_is_what_is_printed(tmp_path: Path, run: Run) -> None:
+    text = (readme.DOCS / "formats.md").read_text()
+    rows = dict(
+        re.findall(r"^\| `([a-z ]+)`(?: \(jsonl\))? \| ([a-z0-9_ ]+) \|$", text, re.MULTILINE)
+    )
+    assert set(rows) == set(CALLS)
+    readme.prepare(tmp_path)
+    assert run("train", "-q", "--iterations", "5").code == 0
+    for name, call in CALLS.items():
+        kind = "jsonl" if name == "predict" else "json"
+        printed = json.loads(run(*call.split(), "--format", kind).stdout)
+        assert list(printed) == rows[name].split(), name

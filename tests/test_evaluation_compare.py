@@ -281,8 +281,8 @@ def test_several_sources_are_pooled_and_repeats_are_noted(run: Run, small: Path)
     result = run(*args)
     assert result.stderr == "catclf: left out 40 of 80 images, which repeat others\n"
     facts = json.loads(result.stdout)
-    assert (facts["pictures"], facts["dropped"], facts["source"]) == (40, 40, "x.h5 + x.h5")
-    assert json.loads(run(*args, "--no-distinct").stdout)["pictures"] == 80
+    assert (facts["images"], facts["dropped"], facts["source"]) == (40, 40, "x.h5 + x.h5")
+    assert json.loads(run(*args, "--no-distinct").stdout)["images"] == 80
 
 
 def test_the_bundled_training_set_is_the_default_and_is_compared_live(

@@ -306,7 +306,10 @@ def test_saving_over_a_folder_or_a_pipe_is_an_output_error_and_leaves_it(tmp_pat
 
 
 def test_a_missing_file_is_refused_with_advice(tmp_path: Path) -> None:
-    refused(tmp_path / "model.npz", "no such file or directory: train one first, or name another")
+    refused(
+        tmp_path / "model.npz",
+        r"no such file or directory: train one first \(catclf train\), or name",
+    )
 
 
 def test_a_path_under_a_file_is_refused(path: Path) -> None:

@@ -409,11 +409,11 @@ def test_a_comparison_comes_back_from_json(compared: Comparison) -> None:
         {"folds": 4},
         {"steps": []},
         {"steps": [0]},
-        {"pictures": None},
+        {"images": None},
         {"iterations": 1e400},
         {"iterations": 10},
         {"steps": [10**400] * 31},
-        {"pictures": -1},
+        {"images": -1},
         {"positives": 10**6},
     ],
 )

@@ -60,7 +60,7 @@ def test_settings_that_hold_several_values_have_a_row_for_each() -> None:
     settings = {
         "l2": 0.1,
         "flip": True,
-        "chosen": {"names": ["l2", "threshold"], "folds": 5, "pictures": 10, "counts": counts},
+        "chosen": {"names": ["l2", "threshold"], "folds": 5, "images": 10, "counts": counts},
         "odd\n": {"a b": [1, {"c": None}]},
         "deep": deep,
     }

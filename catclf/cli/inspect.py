@@ -67,7 +67,7 @@ def _json_text(path: Path, model: Model) -> str:
         "classes": list(model.classes),
         "positive": model.classes[1],
         "threshold": model.threshold,
-        "picture": asdict(model.preprocess),
+        "preprocess": asdict(model.preprocess),
         "features": model.features.settings if model.features else {"kind": "pixels"},
         "n": model.n,
         "bias": model.b,

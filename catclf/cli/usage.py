@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from catclf.cli.completion import META_CHARACTERS, MODEL, MODEL_BYTES, MODEL_VARIABLE
+from catclf.cli.completion import MODEL, MODEL_VARIABLE
 from catclf.cli.pager import paged
 from catclf.cli.signals import ExitCode
 from catclf.cli.stdout import abandon_stdout, as_options, put
@@ -151,7 +151,9 @@ def _placed(parameters: list[Any], line: Line) -> tuple[list[Given], list[str]]:
     named = [each.value or "" for each in given if each.parameter is argument]
     given = [each for each in given if each.parameter is not argument or argument is None]
     if "--model" in options:
-        models = [name for name in rest if _is_model(name)]
+        from catclf.storage.npz import holds_model
+
+        models = [name for name in rest if holds_model(Path(name))]
         taken = any(each.parameter is options["--model"] for each in given)
         if models and (not taken or options["--model"].multiple):
             rest = [name for name in rest if name not in models]
@@ -184,20 +186,6 @@ def _argument_for(parameters: list[Any], option: str) -> Any:
 def _require_one(names: list[str]) -> None:
     if len(names) > 1:
         raise SettingsError(f"{' and '.join(map(printable, names))}: give one of them")
-
-
-def _is_model(name: str) -> bool:
-    """Whether a file on disk is a model, as far as that can be seen without loading it."""
-    from zipfile import BadZipFile
-
-    from catclf.storage.npz import read_text
-
-    if not name.endswith(".npz"):
-        return False
-    try:
-        return bool(read_text(Path(name), "meta", MODEL_BYTES, META_CHARACTERS))
-    except (OSError, ValueError, KeyError, BadZipFile):
-        return False
 
 
 def _scan(parameters: list[Any], args: Sequence[str]) -> Line:

@@ -33,6 +33,7 @@ from catclf.errors import DataError
 from catclf.images.formats import ENDINGS
 from catclf.images.member import Member
 from catclf.images.walk import LeftOut
+from catclf.storage.npz import holds_model
 from catclf.text import counted, printable
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -155,13 +156,15 @@ def _sources_in(folders: Sequence[Folder]) -> str:
                 f"; {folder.shown} was written by save_to_disk as .arrow files, which are not "
                 "read: `dataset.to_parquet('data.parquet')` writes what is"
             )
-        names = sorted(
+        found = [
             name
             for name in folder.names
             if name.lower().endswith(SOURCE_ENDINGS)
             and ending_of(name) != ".txt"
             and not name.lower().startswith(("sample_submission", "samplesubmission"))
-        )
+            and not (folder.path is not None and holds_model(Path(folder.path, name)))
+        ]
+        names = sorted(found, key=lambda name: ("train" not in name.lower(), name))
         if names:
             listed = f"; {folder.shown} holds {', '.join(map(printable, names[:5]))}: "
             return listed + (

@@ -152,7 +152,7 @@ def to_dict(comparison: Comparison, measure: str) -> dict[str, Any]:
         "format": FORMAT,
         "source": comparison.source,
         "classes": list(comparison.classes),
-        "pictures": comparison.images,
+        "images": comparison.images,
         "positives": comparison.positives,
         "dropped": comparison.dropped,
         "iterations": plan.iterations,
@@ -222,7 +222,7 @@ def _comparison(values: dict[str, Any]) -> Comparison:
         features=str(values.get("features", "pixels")),
     )
     negative, positive = map(str, values["classes"])
-    m, positives, dropped = (int(values[name]) for name in ("pictures", "positives", "dropped"))
+    m, positives, dropped = (int(values[name]) for name in ("images", "positives", "dropped"))
     steps = tuple(map(int, values["steps"]))
     for result in results:
         lengths = {len(scores) for scores in result.scores.values()}

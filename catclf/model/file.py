@@ -116,7 +116,11 @@ def _loaded(path: str | Path) -> tuple[Model, ArrayFile]:
     except (ModelError, UnsoundError) as error:
         raise ModelError(f"{shown}: {error}") from error
     except OSError as error:
-        hint = ": train one first, or name another" if isinstance(error, FileNotFoundError) else ""
+        hint = (
+            ": train one first (catclf train), or name another"
+            if isinstance(error, FileNotFoundError)
+            else ""
+        )
         raise ModelError(f"{shown}: {reason(error)}{hint}") from error
     except Exception as error:  # whatever hostile bytes may still bring about
         raise ModelError(f"{shown}: is damaged and cannot be read as a model") from error

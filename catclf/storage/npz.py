@@ -189,3 +189,13 @@ def _content(path: Path, limit: int) -> bytes:
             return file.read(size)
     except NotRegularError as error:
         raise UnsoundError("is not a regular file") from error
+
+
+def holds_model(path: Path, file_limit: int = 64 << 20, limit: int = 1 << 20) -> bool:
+    """Whether a file on disk is a model, as far as its beginning tells."""
+    if path.suffix != ".npz":
+        return False
+    try:
+        return bool(read_text(path, "meta", file_limit, limit))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return False

@@ -184,7 +184,7 @@ def _recorded(settings: Settings, selection: Selection, counts: Counts) -> dict[
     return {
         "names": [name for name, value in fixed.items() if value is None],
         "folds": int(selection.fold_of.max()) + 1,
-        "pictures": counts.total,
+        "images": counts.total,
         "log_loss": min(selection.losses),
         "counts": asdict(counts),
     }

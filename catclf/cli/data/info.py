@@ -104,7 +104,7 @@ def _facts(source: Listing) -> dict[str, Any]:
     counts = np.bincount(source.labels, minlength=len(names)).tolist()
     preprocess = source.preprocess
     return {
-        "pictures": len(source.labels),
+        "images": len(source.labels),
         "shape": [len(source.labels), preprocess.size, preprocess.size, 3],
         "classes": dict(zip(names, counts, strict=True)),
         "fit": preprocess.fit,
@@ -115,9 +115,9 @@ def _facts(source: Listing) -> dict[str, Any]:
 
 def _text(part: str, fact: dict[str, Any]) -> str:
     shape = " x ".join(str(axis) for axis in fact["shape"])
-    lines = [f"{part}: {counted(fact['pictures'], 'image')}, uint8 {shape}, fit {fact['fit']}"]
+    lines = [f"{part}: {counted(fact['images'], 'image')}, uint8 {shape}, fit {fact['fit']}"]
     for name, count in fact["classes"].items():
-        percent = 100 * count / max(fact["pictures"], 1)
+        percent = 100 * count / max(fact["images"], 1)
         lines.append(f"  {printable(name):<20} {count:>8}  {percent:5.1f} %")
     return "\n".join(lines) + "\n"
 

@@ -24,7 +24,7 @@ from catclf.cli.options import (
     Truncated,
 )
 from catclf.cli.signals import ExitCode
-from catclf.cli.stdout import put
+from catclf.cli.stdout import as_options, put
 from catclf.text import counted, printable
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def verify(
 
 def _json(parts: list[Part], problems: list[Finding]) -> str:
     content = {
-        "checked": [{"part": part.label, "pictures": len(part.rows)} for part in parts],
+        "checked": [{"part": part.label, "images": len(part.rows)} for part in parts],
         "problems": [{"kind": problem.kind, "message": problem.message} for problem in problems],
     }
     return json_line(content)
@@ -88,7 +88,7 @@ def _text(parts: list[Part], problems: list[Finding]) -> str:
         "unreadable, small and scrambled images"
     )
     lines = [
-        *(problem.message for problem in problems),
+        *(as_options(problem.message) for problem in problems),
         f"checked {counted(total, 'image')}: {each}",
         textwrap.fill(looked_for, 79, subsequent_indent="  "),
         f"problems: {len(problems) or 'none'}",
