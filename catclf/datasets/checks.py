@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import combinations
 from math import sqrt
@@ -24,6 +25,7 @@ from catclf.datasets.digests import (
 )
 from catclf.datasets.listing import Listing, choose_positive
 from catclf.datasets.names import CAT
+from catclf.errors import ImageError
 from catclf.maths import Floats, Pixels
 from catclf.maths.metrics import SHARE_DEVIATIONS, SHARE_DIFFERENCE
 from catclf.text import counted, printable
@@ -225,7 +227,9 @@ def _too_small(part: Part, smallest: int) -> Iterator[Finding]:
     if source.items is None:
         return
     for index, row in enumerate(part.rows.tolist()):
-        width, height = dimensions(source.path(row))
+        width, height = smallest, smallest
+        with suppress(ImageError):  # a remote row is gone from this machine
+            width, height = dimensions(source.path(row))
         if 2 * min(width, height) < smallest:
             yield Finding("small", f"small image: {part.image(index)} has {width}x{height} pixels")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -125,19 +126,12 @@ def _of_path(path: Path, options: ReadOptions) -> Source:
 def _require_kind(place: str, name: str, shown: str) -> None:
     """Raise DataError for a file that is plainly of another kind than its name says."""
     ending = next((each for each in _KINDS if name.endswith(each)), "")
-    kind = _kind_of(place)
+    kind = ""
+    with suppress(OSError), open_regular(place) as file:  # reading it will say what is wrong
+        kind = kind_of(file.read(START))
     other = kind and not (ending and _KINDS[ending] in kind)
     if other and (name.endswith(ENDINGS) or " empty" not in kind):
         raise DataError(f"{shown}: is no data set{kind}")
-
-
-def _kind_of(place: str) -> str:
-    """What a file is that begins so, where that is known; "" for one that cannot be read."""
-    try:
-        with open_regular(place) as file:
-            return kind_of(file.read(START))
-    except OSError:  # reading it will say what is wrong
-        return ""
 
 
 def _on_disk(path: Path) -> str:
