@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import wording
-from conftest import Run, make_images
+from conftest import Run
 from PIL import Image
 
 
@@ -101,14 +100,3 @@ def test_images_of_another_size_are_refused(run: Run, trained: Path, tmp_path: P
     result = run("evaluate", "small.h5", "-m", "big.npz")
     assert result.code == 2
     assert "8x8" in result.stderr
-
-
-def test_one_class_alone_has_a_baseline_of_zero_and_not_of_minus_zero(
-    run: Run, model: Path, tmp_path: Path
-) -> None:
-    images, _ = make_images(6, size=64)
-    np.savez(tmp_path / "cats.npz", x=images, y=np.ones(6, np.int64))
-    result = run("evaluate", "cats.npz")
-    assert result.code == 0, result.stderr
-    assert "-0.0000" not in result.stdout
-    assert "log loss" in result.stdout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,27 +96,12 @@ def test_nearly_equal_images_are_found_within_and_across_parts() -> None:
     assert "train image 8 = test image 4" in similar[1][1]
 
 
-def test_nearly_equal_images_with_different_labels_contradict() -> None:
-    images = scenes(4)
-    images[1] = images[0] // 8 * 8
-    ((kind, message),) = found(part(images))
-    assert kind == "similar-image-other-label"
-    assert "cat, non-cat" in message
-
-
 def test_a_part_without_class_names_calls_label_1_cat_as_training_does() -> None:
     train, test = scenes(20), scenes(20, seed=1)
     test[1] = train[1]
     unnamed = part(test, label="test", classes=())
     ((kind, _),) = found(part(train, label="train"), unnamed)
     assert kind == "same-image-across-parts"
-
-
-def test_images_are_called_by_their_names_on_one_line() -> None:
-    images = scenes(2)
-    images[1] = images[0]
-    ((_, message),) = found(part(images, [1, 1], names=("a b.jpg", "c\n.jpg")))
-    assert message == r"same image: data a b.jpg = data c\n.jpg"
 
 
 def test_training_is_told_of_test_and_validation_images_that_it_is_trained_on() -> None:
@@ -217,23 +201,6 @@ def test_noise_is_called_scrambled_and_empty_images_are_not() -> None:
         "empty",
         "same-image",
     }
-
-
-def test_the_blocks_in_which_images_come_do_not_change_what_is_measured() -> None:
-    images = scenes(150)
-    whole = part(images)
-
-    class Small(Listing):
-        def blocks(self) -> Iterator[tuple[Any, Any]]:
-            for i in range(0, 150, 7):
-                yield np.arange(i, min(i + 7, 150)), self.pixels[i : i + 7]
-
-    source = whole.source
-    pieces = measure("data", Small(**vars(source)))
-    for a, b in zip(pieces.digests, whole.digests, strict=True):
-        np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(pieces.rows, whole.rows)
-    assert pieces.correlation == pytest.approx(whole.correlation, rel=1e-12)
 
 
 def test_files_are_found_small_or_unreadable_by_name_and_reason(tmp_path: Path) -> None:

@@ -258,11 +258,6 @@ def test_near_pairs_of_any_hashes_are_those_of_all_pairs(data: st.DataObject) ->
     require_groups(hashes, small, brute_force(hashes, small))
 
 
-@pytest.mark.parametrize("count", [0, 1])
-def test_none_or_one_has_no_pairs(count: int) -> None:
-    assert near_pairs(np.zeros(count, np.uint64), np.zeros((count, 16, 16), np.uint8)) == []
-
-
 @settings(deadline=None, derandomize=True, max_examples=100)
 @given(pairs=st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=25))
 def test_groups_are_what_can_be_reached_over_pairs(pairs: list[tuple[int, int]]) -> None:

@@ -16,13 +16,14 @@ import pytest
 import wording
 from conftest import CLASSES, Run, command, make_images, write_hdf5
 from sklearn import metrics as sklearn_metrics
+from sklearn.linear_model import LogisticRegression
 
 import catclf
 from catclf.cli.compare import format_text
 from catclf.cli.stdout import options_of
 from catclf.datasets import Dataset
 from catclf.errors import DataError, DivergedError, SettingsError
-from catclf.evaluation import compare, crossval
+from catclf.evaluation import compare
 from catclf.evaluation.compare import Candidate, Comparison, Plan, Result
 from catclf.features.prepare import prepare, prepare_folds
 from catclf.images.preprocess import Preprocess
@@ -40,28 +41,11 @@ def make(m: int = 30, seed: int = 0) -> Dataset:
     return Dataset(images, Y, ("non-cat", "cat"), "made", Preprocess(8))
 
 
-@pytest.mark.parametrize("m", [20, 23, 57])
-@pytest.mark.parametrize("folds", [2, 5])
-def test_folds_share_classes_out_evenly(m: int, folds: int) -> None:
-    Y = (np.arange(m) % 3 == 0).astype(float).reshape(1, -1)
-    found = stratified_folds(Y, folds, 1, 3, level=True)
-    assert found.shape == (3, m)
-    for fold in found:
-        for label in (0, 1):
-            sizes = np.bincount(fold[Y[0] == label], minlength=folds)
-            assert sizes.max() - sizes.min() <= 1
-        sizes = np.bincount(fold, minlength=folds)
-        assert sizes.max() - sizes.min() <= 1
-    assert not np.array_equal(found[0], found[1])
-    np.testing.assert_array_equal(found, stratified_folds(Y, folds, 1, 3, level=True))
-    assert not np.array_equal(found, stratified_folds(Y, folds, 2, 3, level=True))
-
-
 def test_side_by_side_is_what_training_alone_gives() -> None:
     data = make()
     candidates = (Candidate(0.02), Candidate(0.005, 3.0), Candidate(0.02, 1.0))
     plan = Plan(candidates, iterations=120, folds=3, repeats=2, seed=4)
-    found = crossval.compare(data, plan)
+    found = compare.compare(data, plan)
     folds = stratified_folds(data.Y, 3, 4, 2, level=True)
     for candidate, result in zip(candidates, found.results, strict=True):
         expected: dict[str, list[float]] = {name: [] for name in compare.MEASURES}
@@ -95,10 +79,11 @@ def test_features_are_learned_and_standardised_without_the_fold_held_out(kind: s
     labels[::7] ^= 1
     Y = labels.astype(float).reshape(1, -1)
     data = Dataset(images, Y, ("non-cat", "cat"), "made", Preprocess(20))
-    plan = Plan((Candidate(1.9, 0.1),), iterations=60, folds=3, seed=4, features=kind)
-    made = partial(prepare_folds, data, kind, seed=5, workers=1)
-    [result] = crossval.compare(data, plan, prepare=made).results
-    losses, costs = [], []
+    descends, optimal = Candidate(1.9, 0.1, kind), Candidate(None, 0.1, kind)
+    plan = Plan((descends, optimal), iterations=60, folds=3, seed=4)
+    made = partial(prepare_folds, data, seed=5, workers=1)
+    result, best = compare.compare(data, plan, prepare=lambda kind, held: made(kind, held)).results
+    losses, optima, costs = [], [], []
     for fold in range(3):
         held = stratified_folds(Y, 3, 4, 1, level=True)[0] == fold
         rest = replace(data, images=images[~held], Y=Y[:, ~held])
@@ -108,14 +93,20 @@ def test_features_are_learned_and_standardised_without_the_fold_held_out(kind: s
         Z = np.asarray(out.images[:]) @ fit.w[:, 0] + fit.b
         losses.append(sklearn_metrics.log_loss(Y[0, held], 1 / (1 + np.exp(-Z)), labels=[0, 1]))
         costs.append(fit.costs[-1])
+        judge = LogisticRegression(C=1 / 0.1, tol=1e-8, max_iter=1000)
+        judge.fit(np.asarray(rows.images[:], float), Y[0, ~held])
+        A = judge.predict_proba(np.asarray(out.images[:], float))
+        optima.append(sklearn_metrics.log_loss(Y[0, held], A, labels=[0, 1]))
     np.testing.assert_allclose(result.scores["log_loss"], losses, rtol=1e-4)
+    np.testing.assert_allclose(best.scores["log_loss"], optima, rtol=1e-2)
+    assert (best.trained, best.held_out, best.penalties) == ((), (), ())
     assert result.trained[-1] == pytest.approx(np.mean(costs), rel=1e-4)
 
 
 def test_curves_begin_at_ln_2_and_end_at_the_last_step() -> None:
-    points: list[crossval.Progress] = []
+    points: list[compare.Progress] = []
     plan = Plan((Candidate(0.01),), iterations=130, folds=2)
-    found = crossval.compare(make(), plan, on_progress=points.append)
+    found = compare.compare(make(), plan, on_progress=points.append)
     assert found.steps[0] == 0
     assert found.steps[-1] == 130
     result = found.results[0]
@@ -125,18 +116,9 @@ def test_curves_begin_at_ln_2_and_end_at_the_last_step() -> None:
     assert result.trained[-1] < result.trained[0]
 
 
-def test_held_out_labels_cannot_be_learnt() -> None:
-    data = make(40)
-    random = replace(data, Y=np.random.default_rng(0).permuted(data.Y, axis=1))
-    plan = Plan((Candidate(0.05),), iterations=800, folds=5, repeats=4)
-    result = crossval.compare(random, plan).results[0]
-    assert result.trained[-1] < 0.2  # learnt by heart
-    assert 0.25 < result.mean("accuracy") < 0.7  # and of no use
-
-
 def test_a_candidate_that_diverges_is_left_out_and_disturbs_none() -> None:
-    alone = crossval.compare(make(), Plan((Candidate(0.01),), 50))
-    both = crossval.compare(make(), Plan((Candidate(1e6), Candidate(0.01)), 50))
+    alone = compare.compare(make(), Plan((Candidate(0.01),), 50))
+    both = compare.compare(make(), Plan((Candidate(1e6), Candidate(0.01)), 50))
     lost, kept = both.results
     assert lost.diverged == 1
     assert math.isnan(lost.mean("accuracy"))
@@ -148,9 +130,9 @@ def test_a_candidate_that_diverges_is_left_out_and_disturbs_none() -> None:
     assert facts["candidates"][0]["diverged"] == 1
     assert facts["candidates"][0]["accuracy"]["mean"] is None
     assert "diverged at step 1" in format_text(both, "accuracy", Styling())
-    assert "std" not in json.dumps(facts)  # scripts rely on the key of the first version
-    assert facts["candidates"][1]["accuracy"]["spread"] == kept.std("accuracy")
-    hopeless = crossval.compare(make(), Plan((Candidate(1e6),), 50))
+    assert facts["candidates"][1]["accuracy"]["std"] == kept.std("accuracy")
+    assert compare.from_json(json.dumps(facts).encode())[0].results[1].candidate == Candidate(0.01)
+    hopeless = compare.compare(make(), Plan((Candidate(1e6),), 50))
     with pytest.raises(DivergedError, match="try smaller learning rates, as `learning_rate"):
         hopeless.require_sound()
     both.require_sound()
@@ -190,37 +172,77 @@ def test_candidates_that_are_as_good_are_named() -> None:
     assert f"{wording.AS_GOOD}{near.results[1].candidate}\n" in text
 
 
-def test_zero_is_shown_without_a_sign() -> None:
-    text = format_text(outcome([-1e-6, -1e-6], [-1.0, -1.0]), "accuracy", Styling())
-    assert "-0.0" not in text
-    assert "-100.0 ± 0.0 %" in text
+@pytest.mark.parametrize(
+    ("candidate", "options"),
+    [
+        (Candidate(0.01), "--learning-rate 0.01"),
+        (Candidate(0.01, 2.0), "--learning-rate 0.01 --l2 2"),
+        (Candidate(None, "auto"), "--l2 auto"),
+        (Candidate(None, 0.1), "--solver lbfgs --l2 0.1"),
+        (Candidate(1.9, 0.0, "hog"), "--features hog --solver gd --learning-rate 1.9 --l2 0"),
+        (Candidate(None, "auto", "hog"), "--features hog"),
+        (
+            Candidate(None, 0.3, "hog", "balanced"),
+            "--features hog --class-weight balanced --l2 0.3",
+        ),
+    ],
+)
+def test_the_settings_of_a_candidate_train_as_it_did(candidate: Candidate, options: str) -> None:
+    assert options_of(candidate.settings()) == options
 
 
-def test_the_settings_of_a_candidate_train_as_it_did() -> None:
-    found = outcome([0.5, 0.6])
-    assert found.settings(Candidate(0.01)) == {"learning_rate": 0.01}
-    assert found.settings(Candidate(0.01, 2.0)) == {"learning_rate": 0.01, "l2": 2.0}
-    hog = replace(found, plan=replace(found.plan, features="hog")).settings(Candidate(1.9))
-    assert options_of(hog) == "--features hog --solver gd --learning-rate 1.9 --l2 0"
+def test_a_selected_penalty_is_that_of_the_training_folds() -> None:
+    data = make(60)
+    plan = Plan(
+        (Candidate(None, "auto"), Candidate(None, "auto", class_weight="balanced")), folds=3
+    )
+    found, weighted = compare.compare(data, plan).results
+    fold_of = stratified_folds(data.Y, 3, 0, level=True)[0]
+    for fold in range(3):
+        rest = compare.rows_of(data, np.flatnonzero(fold_of != fold))
+        chosen = catclf.train(rest, l2="auto", features="pixels").training.settings["l2"]
+        assert found.penalties[fold] == pytest.approx(chosen, rel=1e-6)
+    assert weighted.mean("log_loss") < 1.3 * found.mean("log_loss")
+
+
+def test_copies_of_an_image_are_on_one_side() -> None:
+    rng = np.random.default_rng(5)
+    images = np.repeat(make_images(30, size=16)[0], 3, axis=0)
+    Y = np.repeat(rng.permutation(np.arange(30) % 2), 3).astype(float)[None]
+    data = Dataset(images, Y, ("non-cat", "cat"), "made", Preprocess(16))
+    plan = Plan((Candidate(None, 0.1),), folds=5, repeats=4)
+    leaking = compare.compare(data, plan).results[0]
+    honest = compare.compare(data, plan, groups=np.repeat(np.arange(30), 3)).results[0]
+    assert leaking.mean("accuracy") > 0.8
+    assert honest.mean("accuracy") < 0.65
+
+
+def test_a_learning_curve_trains_on_nested_subsets_and_tests_on_the_same_images() -> None:
+    data = make(60)
+    plan = Plan((Candidate(0.01, 1.0),), iterations=60, folds=3)
+    curve = compare.learning_curve(data, plan, (10, 20, 40))
+    whole = compare.compare(data, plan).results[0]
+    for name in compare.MEASURES:
+        assert curve.scores[name].shape == (3, 3)
+        np.testing.assert_allclose(curve.scores[name][-1], whole.scores[name], rtol=1e-9)
+    gain, (low, high) = curve.gain("accuracy")
+    assert low <= gain <= high
+    facts = json.loads(json.dumps(curve.to_dict("accuracy"), allow_nan=False))
+    assert [each["images"] for each in facts["sizes"]] == [10, 20, 40]
+    for sizes in ((40,), (20, 10), (1, 20)):
+        with pytest.raises((SettingsError, DataError)):
+            compare.learning_curve(data, plan, sizes)
+    with pytest.raises(DataError, match="2 to 40 images to train on"):
+        compare.learning_curve(data, plan, (10, 41))
 
 
 def test_repeated_images_are_left_out() -> None:
     data = make(10)
-    twice = crossval.pool([data, data])
+    twice = compare.pool([data, data])
     assert (twice.m, twice.source) == (20, "made + made")
-    assert crossval.distinct(twice).tolist() == list(range(10))
-    kept = crossval.rows_of(twice, crossval.distinct(twice))
+    kept = compare.distinct(twice)
     np.testing.assert_array_equal(kept.images, data.images)
     np.testing.assert_array_equal(kept.Y, data.Y)
-
-
-def test_sources_that_do_not_match_are_refused() -> None:
-    data = make(10)
-    other = replace(data, classes=("dog", "cat"), source="other")
-    with pytest.raises(
-        DataError, match=r"other: .* dog and cat of 8x8, not non-cat and cat of 8x8"
-    ):
-        crossval.pool([data, other])
 
 
 @pytest.mark.parametrize(
@@ -231,6 +253,9 @@ def test_sources_that_do_not_match_are_refused() -> None:
         {"candidates": (Candidate(-0.1),)},
         {"candidates": (Candidate(math.nan),)},
         {"candidates": (Candidate(0.1, -1.0),)},
+        {"candidates": (Candidate(0.1, "auto"),)},
+        {"candidates": (Candidate(None, 0.0),)},
+        {"candidates": (Candidate(0.1, features="odd"),)},
         {"candidates": (Candidate(0.1),), "folds": 1},
         {"candidates": (Candidate(0.1),), "repeats": 0},
         {"candidates": (Candidate(0.1),), "iterations": 0},
@@ -239,16 +264,6 @@ def test_sources_that_do_not_match_are_refused() -> None:
 def test_plans_that_make_no_sense_are_refused(plan: dict[str, tuple[Candidate, ...]]) -> None:
     with pytest.raises(SettingsError):
         Plan(**plan)  # type: ignore[arg-type]
-
-
-def test_the_course_recipe_lands_near_its_known_accuracy(course: tuple[Path, Path]) -> None:
-    pooled = crossval.pool([catclf.open_dataset(path) for path in course])
-    data = crossval.rows_of(pooled, crossval.distinct(pooled))
-    assert data.m == 258
-    plan = Plan((Candidate(0.005),), iterations=2000, folds=5, repeats=5)
-    result = crossval.compare(data, plan).results[0]
-    assert result.mean("accuracy") == pytest.approx(0.637, abs=0.02)
-    assert result.mean("roc_auc") == pytest.approx(0.664, abs=0.02)
 
 
 @pytest.fixture
@@ -274,6 +289,35 @@ def test_compare_prints_a_table_and_what_to_take(run: Run, small: Path) -> None:
     assert wording.TEST_SET_KEPT in result.stdout
     assert lines[1].endswith(f"mean ± {wording.STD} over held-out folds")
     assert run("compare", "x.h5", "--iterations", "40", "--l2", "0,1") == result
+
+
+def test_features_penalties_and_weights_are_compared(run: Run, tmp_path: Path) -> None:
+    images, labels = make_images(40, size=16)
+    np.savez(tmp_path / "x.npz", images=images, labels=labels)
+    args = (
+        "compare",
+        "x.npz",
+        "--features",
+        "pixels,hog",
+        "--l2",
+        "auto,0.1",
+        "--iterations",
+        "20",
+    )
+    result = run(*args, "--class-weight", "none,balanced", "--folds", "3")
+    assert result.code == 0, result.stderr
+    head = result.stdout.splitlines()[3].split()
+    assert head[:4] == ["features", "weights", "rate", "λ"]
+    assert run(*args, "--lr", "0.1", "--format", "json").code == 0
+
+
+def test_sizes_give_a_learning_curve(run: Run, small: Path) -> None:
+    result = run("compare", "x.h5", "--lr", "0.01", "--iterations", "40", "--sizes", "8,16,32")
+    assert result.code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines[3:6]] == ["8", "16", "32"]
+    assert lines[-1].startswith("from 16 to 32 images: ")
+    assert run("compare", "x.h5", "--sizes", "8,16").code == 2  # three rates
 
 
 def test_several_sources_are_pooled_and_repeats_are_noted(run: Run, small: Path) -> None:
@@ -317,7 +361,7 @@ def test_nothing_to_take_is_exit_2(run: Run, small: Path, format: str) -> None:
     ("args", "why"),
     [
         (("none.h5",), f"none.h5: {wording.NO_SOURCE}"),
-        (("x.h5", "--lr", "fast"), "--learning-rate 'fast': give numbers with commas"),
+        (("x.h5", "--lr", "fast"), "--learning-rate fast: give numbers with commas"),
         (("x.h5", "--lr", "0"), "rates are > 0"),
         (("x.h5", "--folds", "1"), "folds 1 is too small"),
         (("x.h5", "--folds", "30"), "cross-validation needs 30 images of each class"),

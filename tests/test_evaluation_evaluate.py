@@ -189,15 +189,6 @@ def test_two_models_are_compared_on_the_same_images() -> None:
         evaluate.Pair(first, of([1.0], [1]))
 
 
-def test_zero_is_shown_without_a_sign() -> None:
-    measure = evaluate.Measure("x", "x", -1e-9, -0.0, percent=False)
-    assert (measure.show(measure.value), measure.show(measure.baseline)) == ("0.0000", "0.0000")
-    assert replace(measure, percent=True).show(-1e-9) == "0.00 %"
-    text = format_text(of([1.0, 2.0], [1, 1]), 0, Styling())
-    assert "-0.0000" not in text
-    assert any(line.split()[:2] == ["log", "loss"] for line in text.splitlines())
-
-
 def test_text_fits_80_columns_and_colour_adds_no_characters() -> None:
     found = of([-1.0, 3.0, 2.0, -5.0], [1, 0, 1, 1])
     plain = format_text(found, 5, Styling())

@@ -20,7 +20,7 @@ from PIL import Image
 import catclf
 from catclf.datasets import Dataset
 from catclf.errors import DataError
-from catclf.evaluation import compare, crossval, evaluate
+from catclf.evaluation import compare, evaluate
 from catclf.evaluation.compare import Candidate, Comparison, Plan
 from catclf.evaluation.evaluate import Evaluation
 from catclf.features.hog import HogFeatures
@@ -85,7 +85,7 @@ def evaluated() -> tuple[Model, Evaluation, Dataset]:
 @pytest.fixture(scope="module")
 def compared() -> Comparison:
     plan = Plan((Candidate(0.01), Candidate(0.001, 2.0), Candidate(1e6)), 30, folds=3)
-    return crossval.compare(data_set(), plan, "made.h5")
+    return compare.compare(data_set(), plan, "made.h5")
 
 
 def test_the_page_is_whole_and_loads_nothing(

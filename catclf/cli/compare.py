@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +17,6 @@ from catclf.cli.options import (
     TRAINING,
     Classes,
     Columns,
-    Features,
     FitOption,
     JsonOrText,
     Keys,
@@ -33,14 +33,22 @@ from catclf.cli.options import (
     setting,
 )
 from catclf.cli.stdout import options_of, put, warn
-from catclf.settings import Settings
+from catclf.errors import SettingsError
+from catclf.settings import AUTO, Settings
 from catclf.terminal.style import stdout_styling
 from catclf.text import aligned, counted, printable
 
 if TYPE_CHECKING:
     from catclf.datasets import Dataset, ReadOptions
-    from catclf.evaluation.compare import Comparison, Plan, Result
-    from catclf.evaluation.crossval import Progress
+    from catclf.evaluation.compare import (
+        Candidate,
+        Comparison,
+        LearningCurve,
+        Plan,
+        Prepare,
+        Progress,
+        Result,
+    )
     from catclf.terminal.style import Styling
 
 
@@ -66,15 +74,23 @@ def compare(
             group=DATA,
         ),
     ] = True,
-    features: Features = Settings.features,
+    features: Annotated[
+        list[str] | None,
+        option(
+            help="Input features: pixels, hog, patches, network, or several: hog,patches.",
+            metavar="KIND,KIND",
+            shown="pixels",
+            group=TRAINING,
+        ),
+    ] = None,
     learning_rate: Annotated[
         list[str] | None,
         option(
             "--learning-rate",
             "--lr",
-            help="Learning rates α, as 0.01,0.001.",
+            help="Learning rates α of gradient descent, as 0.01,0.001; none: to the optimum.",
             metavar="N,N",
-            shown="0.01,0.005,0.001; other features 1.9",
+            shown="0.01,0.005,0.001 for pixels without --l2 auto",
             group=TRAINING,
         ),
     ] = None,
@@ -82,10 +98,26 @@ def compare(
         list[str] | None,
         option(
             "--l2",
-            help="Penalties λ, each with each rate.",
+            help="Penalties λ, each with each rate; auto selects one on the training folds.",
             metavar="N,N",
-            shown="0; other features 0.01,0.03,0.1,0.3",
+            shown="0; other features auto",
             group=TRAINING,
+        ),
+    ] = None,
+    class_weight: Annotated[
+        list[str] | None,
+        option(
+            help="none, balanced, or both: none,balanced.",
+            metavar="WORD,WORD",
+            shown="none",
+            group=TRAINING,
+        ),
+    ] = None,
+    sizes: Annotated[
+        list[str] | None,
+        option(
+            help="Learning curve: numbers of training images, as 50,100,200, for one candidate.",
+            metavar="N,N",
         ),
     ] = None,
     iterations: Annotated[
@@ -112,71 +144,103 @@ def compare(
     outside: Outside = False,
     allow_remote_rows: RemoteRows = False,
 ) -> None:
-    """Compare learning rates and penalties on the same stratified folds.
+    """Compare features, learning rates, penalties and class weights on the same stratified folds.
 
     Where a source has parts only its training part is used. The JSON feeds catclf report --compare.
 
+    With --sizes one candidate is trained on ever more images instead: whether more would help.
+
     Example: catclf compare train.h5 --lr 0.01,0.005,0.001 --l2 0,1 --repeats 3
     """
-    from catclf.evaluation import compare, crossval
-    from catclf.evaluation.public import prepare_of
-    from catclf.terminal.progress import live_text, phases
+    from catclf.evaluation import compare as core
+    from catclf.evaluation.public import plan_of, prepare_of
+    from catclf.terminal.progress import phases
 
-    plan = _plan(learning_rate, l2, iterations, folds, repeats, seed, features)
+    kinds, rates, penalties, weights, wanted = (
+        ",".join(each or []) for each in (features, learning_rate, l2, class_weight, sizes)
+    )
+    plan = plan_of(
+        (kinds or "pixels").split(","),
+        _numbers("--learning-rate", rates),
+        _numbers("--l2", penalties, auto=True),
+        (weights or "none").split(","),
+        (iterations, folds, repeats, seed),
+    )
     warn_of_idle_fit(fit, data or [])
-    with reading_with_progress(ctx, quiet, features=features) as reading:
+    largest = max((c.features for c in plan.candidates), key=_default_size)
+    with reading_with_progress(ctx, quiet, features=largest) as reading:
         pooled, dropped = _pooled(data, reading, distinct)
     if dropped and not quiet:
         which = "which repeats another" if dropped == 1 else "which repeat others"
         warn(f"left out {dropped} of {pooled.m + dropped} images, {which}")
+    groups, measure = pooled.grouping(folds), by.replace("-", "_")
+    for note in groups.notes:
+        warn(note)
+    found = groups.groups, prepare_of(pooled, plan, phases(quiet))
+    if wanted:
+        numbers = _whole("--sizes", wanted)
+        curve = core.learning_curve(pooled, plan, numbers, pooled.source, found[1], found[0])
+        content, text = curve.to_dict(measure), format_curve(curve, measure, stdout_styling())
+    else:
+        comparison = _compared(pooled, plan, dropped, found, quiet)
+        content = core.to_dict(comparison, measure)
+        text = format_text(comparison, measure, stdout_styling())
+    if format == "json":
+        put(json_line(content))
+    elif not quiet:
+        put(text)
+
+
+def _compared(
+    data: Dataset, plan: Plan, dropped: int, found: tuple[Any, Prepare], quiet: bool
+) -> Comparison:
+    """The comparison, its curves in sight while they are made."""
+    from catclf.evaluation import compare as core
+    from catclf.terminal.progress import live_text
+
+    groups, prepare = found
     with live_text(quiet) as show:
-        comparison = crossval.compare(
-            pooled,
+        comparison = core.compare(
+            data,
             plan,
-            pooled.source,
-            pooled.classes,
+            data.source,
+            data.classes,
             dropped,
-            lambda progress: show(_live(plan, progress)),
-            prepare_of(pooled, plan, phases(quiet)),
+            lambda progress: show(_live(progress)),
+            prepare,
+            groups,
         )
     comparison.require_sound()
-    measure = by.replace("-", "_")
-    if format == "json":
-        put(json_line(compare.to_dict(comparison, measure)))
-    elif not quiet:
-        put(format_text(comparison, measure, stdout_styling()))
+    return comparison
 
 
-def _plan(
-    rates: list[str] | None,
-    l2: list[str] | None,
-    iterations: int,
-    folds: int,
-    repeats: int,
-    seed: int,
-    features: str,
-) -> Plan:
-    from catclf.evaluation.public import plan_of
+def _default_size(kind: str) -> int:
+    from catclf.features import class_of
 
-    numbers = _numbers("--learning-rate", rates), _numbers("--l2", l2)
-    return plan_of(*numbers, iterations, folds, repeats, seed, features)
+    return int(class_of(kind).default_size)
 
 
-def _numbers(option: str, texts: list[str] | None) -> list[float]:
-    """Numbers separated by commas, of an option that may be repeated."""
-    from catclf.errors import SettingsError
-
+def _numbers(name: str, text: str, auto: bool = False) -> list[Any]:
+    """Numbers separated by commas; with ``auto`` this word stays as it is."""
     try:
-        return [float(part) for text in texts or () for part in text.split(",")]
+        given = text.split(",") if text else []
+        return [each if auto and each == AUTO else float(each) for each in given]
     except ValueError:
-        typed = printable(" ".join(texts or ()))
-        raise SettingsError(f"{option} {typed}: give numbers with commas, as 0.01,0.001") from None
+        typed = printable(text)
+        raise SettingsError(f"{name} {typed}: give numbers with commas, as 0.01,0.001") from None
+
+
+def _whole(name: str, text: str) -> list[int]:
+    numbers = _numbers(name, text)
+    if not all(number.is_integer() for number in numbers):
+        raise SettingsError(f"{name} {printable(text)}: give whole numbers with commas, as 50,100")
+    return [int(number) for number in numbers]
 
 
 def _pooled(paths: list[Path] | None, reading: ReadOptions, distinct: bool) -> tuple[Dataset, int]:
     """All sources as one data set, and how many images were left out."""
     from catclf.datasets import bundled, open_dataset
-    from catclf.evaluation import crossval
+    from catclf.evaluation import compare as core
 
     first = open_dataset(paths[0] if paths else bundled()[0], "train", reading)
     same = replace(reading, positive=reading.positive or first.classes[1], size=first.size)
@@ -184,17 +248,15 @@ def _pooled(paths: list[Path] | None, reading: ReadOptions, distinct: bool) -> t
     for part in parts:
         for note in part.notes:
             warn(note)
-    pooled = crossval.pool(parts)
-    if not distinct:
-        return pooled, 0
-    rows = crossval.distinct(pooled)
-    return crossval.rows_of(pooled, rows), pooled.m - len(rows)
+    pooled = core.pool(parts)
+    alone = core.distinct(pooled) if distinct else pooled
+    return alone, pooled.m - alone.m
 
 
-def _live(plan: Plan, progress: Progress) -> str:
+def _live(progress: Progress) -> str:
     rows = [("", "training cost", "held-out log loss")]
     means = zip(progress.trained.tolist(), progress.held_out.tolist(), strict=True)
-    for candidate, (trained, out) in zip(plan.candidates, means, strict=True):
+    for candidate, (trained, out) in zip(progress.candidates, means, strict=True):
         rows.append((f"{candidate!s:<20}", f"{trained:z.6f}", f"{out:z.6f}"))
     return "\n".join([*aligned(rows, "<>>"), f"step {progress.step} of {progress.total}"])
 
@@ -210,7 +272,8 @@ def format_text(comparison: Comparison, measure: str, style: Styling) -> str:
     repeats = f" x {plan.repeats} repeats" if plan.repeats > 1 else ""
     sign = "+-" if style.ascii_only else "±"
     how = (
-        f"{plan.folds} folds{repeats}, seed {plan.seed}, {counted(plan.iterations, 'step')}; "
+        f"{plan.folds} folds{repeats}, seed {plan.seed}"
+        f"{', ' + counted(plan.iterations, 'step') if plan.descends else ''}; "
         f"mean {sign} std over held-out folds"
     )
     lines = [style.bold(head), *wrap(how, 80), "", *_table(comparison, measure, style)]
@@ -218,18 +281,30 @@ def format_text(comparison: Comparison, measure: str, style: Styling) -> str:
 
 
 def _table(comparison: Comparison, measure: str, style: Styling) -> list[str]:
-    """A row for each candidate, the best one in bold."""
+    """A row for each candidate, the best one in bold; columns that tell candidates apart."""
     from catclf.evaluation.compare import COLUMNS
 
-    names = ("rate", "λ", "balanced acc.", "accuracy", "ROC AUC", "log loss")
+    candidates = comparison.plan.candidates
+    told: list[tuple[str, Callable[[Candidate], str]]] = [
+        ("features", lambda c: c.features),
+        ("weights", lambda c: c.class_weight),
+        ("rate", lambda c: "optimum" if c.learning_rate is None else f"{c.learning_rate:g}"),
+        ("λ", lambda c: c.penalty),
+    ]
+    shown = [
+        (name, cell)
+        for name, cell in told
+        if name in ("rate", "λ") or len({cell(c) for c in candidates}) > 1
+    ]
+    names = (*(name for name, _ in shown), "balanced acc.", "accuracy", "ROC AUC", "log loss")
     rows = [tuple(map(style.dim, names))]
     best = comparison.best(measure)
     for result in comparison.results:
-        cells = [f"{result.candidate.learning_rate:g}", f"{result.candidate.l2:g}"]
+        cells = [cell(result.candidate) for _, cell in shown]
         if result.diverged is None:
             cells += [_cell(result, name, style) for name in COLUMNS]
         rows.append(tuple(map(style.bold, cells)) if result is best else tuple(cells))
-    lines = aligned(rows, "<>" + ">" * len(COLUMNS))
+    lines = aligned(rows, "<" * (len(shown) - 1) + ">" + ">" * len(COLUMNS))
     for i, result in enumerate(comparison.results, 1):
         if result.diverged is not None:
             lines[i] += f"  diverged at step {result.diverged}"
@@ -249,11 +324,43 @@ def _advice(comparison: Comparison, measure: str, style: Styling) -> list[str]:
 
     best = comparison.best(measure)
     assert best is not None
-    options = options_of(comparison.settings(best.candidate))
+    options = options_of(best.candidate.settings())
     lines = [style.bold(f"take {options}") + f": the best {NAMES[measure]}"]
     alike = comparison.as_good(measure)
     if alike:
         others = ", ".join(str(result.candidate) for result in alike)
-        lines += wrap(f"within two standard errors, as good: {others}", 80)
+        lines += wrap(f"as good, as far as these folds can tell: {others}", 80)
     lines.append("no test set was used: keep yours for the one model that you train with this")
     return lines
+
+
+def format_curve(curve: LearningCurve, measure: str, style: Styling) -> str:
+    """A row for each size, with a 95 % interval of its mean, and what the last step brought."""
+    from catclf.evaluation.compare import COLUMNS, NAMES, interval_of_differences
+
+    plan, percent = curve.plan, measure in ("accuracy", "balanced_accuracy")
+    (candidate,) = plan.candidates
+    head = f"{printable(curve.source)}: {candidate or 'pixels'}, {plan.folds} folds"
+    rows = [("images", *(NAMES[name] for name in COLUMNS), f"95 % of {NAMES[measure]}")]
+    for i, size in enumerate(curve.sizes):
+        means = [float(curve.scores[name][i].mean()) for name in COLUMNS]
+        ends = interval_of_differences(curve.scores[measure][i], plan.folds)
+        low, high = (min(max(end, 0.0), 1.0 if measure != "log_loss" else end) for end in ends)
+        interval = (
+            f"{100 * low:.1f} to {100 * high:.1f} %" if percent else f"{low:.3f} to {high:.3f}"
+        )
+        cells = [
+            f"{100 * mean:.1f} %" if "accuracy" in name else f"{mean:.3f}"
+            for name, mean in zip(COLUMNS, means, strict=True)
+        ]
+        rows.append((str(size), *cells, interval))
+    gain, (low, high) = curve.gain(measure)
+    before, last = curve.sizes[-2:]
+    line = f"from {before} to {last} images: "
+    if low <= 0 <= high:
+        line += f"it cannot be told whether {NAMES[measure]} changes"
+    elif percent:
+        line += f"{100 * gain:+.1f} points ({100 * low:.1f} to {100 * high:.1f})"
+    else:
+        line += f"{gain:+.4f} {NAMES[measure]} ({low:.4f} to {high:.4f})"
+    return "\n".join([style.bold(head), "", *aligned(rows, ">" * 6), "", line]) + "\n"

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catclf.datasets import Dataset, ReadOptions, open_dataset, open_for, open_source
-from catclf.evaluation import crossval
-from catclf.evaluation.compare import Candidate, Plan, to_dict
+from catclf.evaluation.compare import (
+    Candidate,
+    Masks,
+    Penalty,
+    Plan,
+    Prepare,
+    to_dict,
+)
+from catclf.evaluation.compare import compare as compared
+from catclf.evaluation.compare import distinct as distinct_of
 from catclf.evaluation.evaluate import evaluate as evaluated
 from catclf.evaluation.evaluate import to_dict as evaluation_to_dict
 from catclf.features import class_of
 from catclf.model import Model
-from catclf.settings import Settings
+from catclf.settings import AUTO, Settings
 
 if TYPE_CHECKING:
-    from catclf.evaluation.crossval import Prepare
     from catclf.features.base import Phase
+    from catclf.samples import Labelled
 
-# Learning rates and penalties that are compared where none are given.
-PIXEL_DEFAULTS = (0.01, 0.005, 0.001), (0.0,)
-FEATURE_DEFAULTS = (1.9,), (0.01, 0.03, 0.1, 0.3)
+PIXEL_RATES = 0.01, 0.005, 0.001  # that are compared where none are given
 
 
 def evaluate(
@@ -54,9 +59,10 @@ def evaluate(
 def compare(
     data: Any,
     *,
-    features: str = "pixels",
+    features: str | Sequence[str] = "pixels",
     learning_rate: Sequence[float] = (),
-    l2: Sequence[float] = (),
+    l2: Sequence[Penalty] = (),
+    class_weight: str | Sequence[str] = "none",
     iterations: int = Settings.iterations,
     folds: int = 5,
     repeats: int = 1,
@@ -64,54 +70,57 @@ def compare(
     by: str = "balanced_accuracy",
     distinct: bool = True,
 ) -> dict[str, Any]:
-    """Learning rates and penalties on the same folds: what ``catclf compare`` prints as JSON.
+    """Settings on the same folds: what ``catclf compare`` prints as JSON.
 
-    ``data`` is a data set or what ``open_dataset`` opens; ``by`` is the measure that decides:
-    balanced_accuracy, accuracy, roc_auc or log_loss. Raises DataError and SettingsError.
+    ``data`` is a data set or what ``open_dataset`` opens; ``features`` and ``class_weight`` are one
+    or several; ``l2`` may hold "auto"; ``by`` is the measure that decides: balanced_accuracy,
+    accuracy, roc_auc or log_loss. Raises DataError and SettingsError.
     """
-    plan = plan_of(learning_rate, l2, iterations, folds, repeats, seed, features)
+    kinds = [features] if isinstance(features, str) else features
+    weights = [class_weight] if isinstance(class_weight, str) else class_weight
+    plan = plan_of(kinds, learning_rate, l2, weights, (iterations, folds, repeats, seed))
     if not isinstance(data, Dataset):
-        size = class_of(features).default_size
+        size = max(class_of(kind).default_size for kind in kinds)
         data = open_dataset(data, options=ReadOptions(default_size=size))
-    kept = crossval.rows_of(data, crossval.distinct(data)) if distinct else data
-    comparison = crossval.compare(
-        kept,
-        plan,
-        kept.source,
-        kept.classes,
-        data.m - kept.m,
-        lambda progress: None,
-        prepare_of(kept, plan),
-    )
+    kept = distinct_of(data) if distinct else data
+    groups, prepare = kept.grouping(folds).groups, prepare_of(kept, plan)
+    dropped = data.m - kept.m
+    comparison = compared(kept, plan, kept.source, kept.classes, dropped, None, prepare, groups)
     comparison.require_sound()
     return to_dict(comparison, by)
 
 
 def plan_of(
+    kinds: Sequence[str],
     rates: Sequence[float],
-    l2: Sequence[float],
-    iterations: int,
-    folds: int,
-    repeats: int,
-    seed: int,
-    features: str,
+    l2: Sequence[Penalty],
+    weights: Sequence[str],
+    numbers: tuple[int, int, int, int],
 ) -> Plan:
-    """Each penalty with each rate; without them the defaults that suit the features."""
-    defaults = PIXEL_DEFAULTS if features == "pixels" else FEATURE_DEFAULTS
-    candidates = tuple(
-        Candidate(rate, penalty) for penalty in l2 or defaults[1] for rate in rates or defaults[0]
-    )
-    return Plan(candidates, iterations, folds, repeats, seed, features)
+    """Each combination, and iterations, folds, repeats and seed.
+
+    Without rates pixels descend at PIXEL_RATES, unless the penalty is "auto", and other features
+    are taken to the optimum, with the penalty "auto" where none is given.
+    """
+    candidates: list[Candidate] = []
+    for kind in kinds:
+        plain = kind == "pixels"
+        for weight in weights:
+            for penalty in l2 or ([0.0] if plain else [AUTO]):
+                alphas: Sequence[float | None] = rates or (PIXEL_RATES if plain else [None])
+                for rate in [None] if penalty == AUTO else alphas:
+                    candidates.append(Candidate(rate, penalty, kind, weight))
+    iterations, folds, repeats, seed = numbers
+    return Plan(tuple(candidates), iterations, folds, repeats, seed)
 
 
-def prepare_of(data: Dataset, plan: Plan, phase: Phase | None = None) -> Prepare | None:
-    """The rows of features for each fold; None for pixels, which are their own."""
-    if plan.features == "pixels":
-        return None
+def prepare_of(data: Dataset, plan: Plan, phase: Phase | None = None) -> Prepare:
+    """The rows of features of a kind for each division."""
     from catclf.features.base import silent
     from catclf.features.prepare import prepare_folds
 
-    flip = Settings(features=plan.features).mirrors
-    return partial(
-        prepare_folds, data, plan.features, flip=flip, seed=plan.seed, phase=phase or silent
-    )
+    def prepare(kind: str, held: Masks) -> Iterable[Labelled]:
+        flip = Settings(features=kind).mirrors
+        return prepare_folds(data, kind, held, flip=flip, seed=plan.seed, phase=phase or silent)
+
+    return prepare

@@ -310,7 +310,7 @@ def calibration_chart(result: Evaluation) -> Chart:
 
 def comparison_chart(comparison: Comparison) -> Chart:
     """Held-out log loss of each candidate against steps, and the training cost as a thin line."""
-    sound = [result for result in comparison.results if result.diverged is None]
+    sound = [r for r in comparison.results if r.diverged is None and r.held_out]
     values = [v for r in sound for v in (*r.trained, *r.held_out) if math.isfinite(v)]
     top = round_up(min(max(values, default=1.0), 3.0) * 1.02)
     chart = Chart(

@@ -403,12 +403,13 @@ def _comparison(comparison: Comparison, measure: str) -> str:
     caption = "Held-out folds as thick lines, training folds as thin dotted ones."
     heads = "".join(f'<th scope="col" class="num">{escape(NAMES[name])}</th>' for name in COLUMNS)
     rows = "".join(_candidate(result, result is best) for result in comparison.results)
-    chart = _chart(charts.comparison_chart(comparison), caption) if best else ""
+    chart = _chart(charts.comparison_chart(comparison), caption) if best and plan.descends else ""
     return _section(
         "Comparison of settings",
         f"<p>{plan.folds}-fold cross-validation{repeats} on "
         f"{counted(comparison.images, 'image')} of {shown(comparison.source)}, "
-        f"{counted(plan.iterations, 'step')} each; no test set was used. "
+        f"{counted(plan.iterations, 'step') + ' each; ' if plan.descends else ''}"
+        "no test set was used. "
         f"{_best_settings(comparison, measure)}</p>",
         '<div class="scroll" tabindex="0" role="region" aria-label="compared settings"><table>'
         f'<thead><tr><th scope="col">settings</th>{heads}</tr></thead>'
@@ -422,14 +423,14 @@ def _best_settings(comparison: Comparison, measure: str) -> str:
     best = comparison.best(measure)
     if best is None:
         return "Every candidate diverged."
-    settings = comparison.settings(best.candidate).items()
+    settings = best.candidate.settings().items()
     taken = ", ".join(
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in settings
     )
     text = f"Best {NAMES[measure]}: {escape(str(best.candidate))}, <code>{shown(taken)}</code>."
     alike = ", ".join(escape(str(result.candidate)) for result in comparison.as_good(measure))
-    return text + (f" Within two standard errors, as good: {alike}." if alike else "")
+    return text + (f" As good, as far as these folds can tell: {alike}." if alike else "")
 
 
 def _candidate(result: Result, best: bool) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import catclf
 from catclf.datasets import Dataset, ReadOptions, open_dataset
-from catclf.evaluation import crossval
+from catclf.evaluation import compare
 from catclf.features import KINDS, class_of, learn
 from catclf.maths import Floats
 from catclf.maths import metrics as curves
@@ -75,7 +75,7 @@ def out_of_fold(
         if encodings is not None:
             Z[:, held] = encodings.scores(rest, held, seed * FOLDS + fold)
             continue
-        model = train(crossval.rows_of(data, rest), kind, seed * FOLDS + fold)
+        model = train(compare.rows_of(data, rest), kind, seed * FOLDS + fold)
         Z[:, held] = model.scores(data.images[held])
     return Scored(Z, data.Y)
 
@@ -131,8 +131,8 @@ def features(
     course, pets = folder / "catvnoncat", pets or folder / "pets-sample"
     files = [course / "train_catvnoncat.h5", course / "test_catvnoncat.h5"]
     trained, tested = open_dataset(files[0]), open_dataset(files[1], "test")
-    pooled = crossval.pool([trained, tested])
-    distinct = crossval.rows_of(pooled, crossval.distinct(pooled))
+    pooled = compare.pool([trained, tested])
+    distinct = compare.distinct(pooled)
     rows, curve = [], ""
     for kind in kinds:
         animals = of_folder(pets, kind)
