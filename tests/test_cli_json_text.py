@@ -76,7 +76,7 @@ def test_no_command_prints_half_a_character(run: Run, photos: Path) -> None:
     assert bytes_of(of("inspect", "model.npz")["training"]["source_base64"]) == b"\xff"
     image = next(photos.glob("*/*.png"))
     assert bytes_of(of("explain", image)["label_base64"]) in NAMES
-    assert bytes_of(of("explain", photos, "--index", "0")["answer_base64"]) in NAMES
+    assert bytes_of(of("explain", photos, "--index", "0")["predicted_base64"]) in NAMES
 
 
 def test_a_record_of_predict_has_the_bytes_of_path_and_label(run: Run, photos: Path) -> None:

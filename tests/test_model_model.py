@@ -147,7 +147,9 @@ def make_fit(interrupted: bool = False) -> Fit:
         costs=(0.7, 0.6),
         cost_steps=(0, 30),
         steps=30,
-        settings=Settings(learning_rate=0.25, iterations=40, l2=2.0, print_every=30, seed=9),
+        settings=Settings(
+            learning_rate=0.25, iterations=40, l2=2.0, print_every=30, seed=9
+        ).started(),
         reason=StopReason.INTERRUPTED if interrupted else StopReason.STEPS,
     )
 
