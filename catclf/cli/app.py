@@ -20,6 +20,7 @@ from catclf.version import __version__
 COMMANDS = (
     "train",
     "predict",
+    "sort",
     "evaluate",
     "compare",
     "explain",

@@ -1,0 +1,125 @@
+"""``catclf sort``: each image in the folder of its class, and nothing ever overwritten."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import GREEN, RED, Run, command, paint
+
+
+@pytest.fixture
+def photos(model: Path, tmp_path: Path) -> Path:
+    """Two cats, two others and a broken image, on two floors."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for name, colour in {"a.png": GREEN, "more/a.png": RED, "more/b.JPG": GREEN, "x": RED}.items():
+        paint(folder / name, colour) if "." in name else paint(folder / "x.bmp", colour)
+    (folder / "bad.png").write_bytes(b"no image")
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+EXPECTED = {"cat/a.png", "cat/more/b.JPG", "non-cat/more/a.png", "non-cat/x.bmp"}
+
+
+@pytest.mark.parametrize("how", ["copied", "moved", "linked"])
+def test_each_image_lies_in_the_folder_of_its_class(run: Run, photos: Path, how: str) -> None:
+    before, out = content(photos), photos.parent / "out"
+    options = {"moved": ["--move"], "linked": ["--link"], "copied": []}[how]
+    result = run("sort", "photos", "-o", "out", *options)
+    assert result.code == 3
+    assert result.stdout == f"out/non-cat: 2 images {how}\nout/cat: 2 images {how}\n"
+    assert result.stderr == "catclf: photos/bad.png: is not an image in a format read here\n"
+    assert set(content(out)) == EXPECTED
+    for name, each in content(out).items():
+        assert each == before[name.partition("/")[2]]
+    assert set(content(photos)) == ({"bad.png"} if how == "moved" else set(before))
+    if how == "linked":
+        assert (out / "cat" / "a.png").samefile(photos / "a.png")
+    again = run("sort", "photos", "-o", "out", *options)
+    there = "" if how == "moved" else "4 images were there already\n"
+    assert again.stdout == f"out/non-cat: 0 images {how}\nout/cat: 0 images {how}\n{there}"
+    assert set(content(out)) == EXPECTED
+
+
+def test_nothing_is_overwritten(run: Run, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    paint(tmp_path / "other" / "a.png", GREEN, (70, 70))
+    for target in ("cat/a.png", "cat/a-2.png"):
+        (tmp_path / "out" / target).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / target).write_text(f"kept {target}")
+    for _ in range(2):
+        run("sort", "photos", "other", "photos/a.png", "-o", "out", "-q")
+    found = content(tmp_path / "out")
+    assert {name: found.pop(name) for name in ("cat/a.png", "cat/a-2.png")} == {
+        name: f"kept {name}".encode() for name in ("cat/a.png", "cat/a-2.png")
+    }
+    assert set(found) == EXPECTED - {"cat/a.png"} | {"cat/a-3.png", "cat/a-4.png"}
+
+
+def test_unsure_images_have_a_folder_and_what_is_sorted_is_not_sorted_again(
+    run: Run, photos: Path
+) -> None:
+    result = run("sort", ".", "-o", "photos/sorted", "--unsure", "0.000001,0.999999")
+    assert "photos/sorted/unsure: 4 images copied\n" in result.stdout
+    assert "photos/sorted/unsure/photos/more/b.JPG" in str(list(photos.rglob("*.JPG")))
+    again = run("sort", ".", "-o", "photos/sorted", "--unsure", "0.000001,0.999999")
+    assert "4 images were there already" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (("-o", "out", "--move", "--link"), "exclude each other"),
+        (("-o", "out", "--unsure", "0.8,0.2"), "--unsure 0.8,0.2: give two probabilities"),
+        (("-o", "s3://bucket/x"), "sorted on disk"),
+        (("-o", "model.npz"), "model.npz/cat/a.png: cannot be written"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    run: Run, photos: Path, args: tuple[str, ...], why: str
+) -> None:
+    before = content(photos.parent)
+    result = run("sort", "photos/a.png", *args)
+    assert (result.code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert why in result.stderr
+    assert content(photos.parent) == before
+
+
+def test_images_in_archives_stay_there(run: Run, photos: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(photos / "a.png", "a.png")
+    result = run("sort", "a.zip", "-o", "out")
+    assert (result.code, "a.zip:a.png: is in an archive: unpack it" in result.stderr) == (3, True)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_stopped_at_any_moment_and_run_again_every_image_is_sorted_once(
+    run: Run, photos: Path, tmp_path: Path, sent: signal.Signals
+) -> None:
+    for number in range(200):
+        paint(photos / f"{number}.png", GREEN if number % 2 else RED, (20 + number, 20))
+    before = content(photos)
+    for wait in (0.3, 0.5, 0.6, 0.7):
+        process = subprocess.Popen(
+            [command(), "sort", "photos", "-o", "out", "--move", "-q"],
+            cwd=tmp_path,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(wait)
+        process.send_signal(sent)
+        process.wait(timeout=60)
+    assert run("sort", "photos", "-o", "out", "--move", "-q").code == 3
+    found = {name.partition("/")[2]: each for name, each in content(tmp_path / "out").items()}
+    assert found | {"bad.png": before["bad.png"]} == before
+    assert os.listdir(photos / "more") == []  # noqa: PTH208
