@@ -68,43 +68,6 @@ def test_json_lines_hold_every_input_in_order(run: Run, model: Path, tmp_path: P
     assert scored["probability"] == pytest.approx(1 / (1 + np.exp(-4)), abs=1e-12)
 
 
-def test_csv_quotes_odd_names_and_holds_errors(run: Run, model: Path, tmp_path: Path) -> None:
-    odd = 'a "b", c\nd.png'
-    paint(tmp_path / odd, GREEN)
-    result = run("predict", odd, "none.png", "--format", "csv")
-    rows = list(csv.DictReader(io.StringIO(result.stdout)))
-    assert [row["path"] for row in rows] == [odd, "none.png"]
-    assert [row["label"] for row in rows] == ["cat", ""]
-    assert [bool(row["error"]) for row in rows] == [False, True]
-
-
-def test_tsv_keeps_a_record_on_one_line_whatever_the_name(
-    run: Run, model: Path, tmp_path: Path
-) -> None:
-    paint(tmp_path / "a\tb\nc\\d.png", GREEN)
-    result = run("predict", "a\tb\nc\\d.png")
-    assert result.stdout.startswith("a\\tb\\nc\\\\d.png\tcat\t")
-    assert result.stdout.count("\n") == 1
-
-
-def test_a_folder_is_its_images_by_name(run: Run, model: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for name in ("b.PNG", "a.jpg", ".hidden.png", "Thumbs.db", "notes.txt"):
-        if name.lower().endswith(("png", "jpg")):
-            paint(folder / name, GREEN)
-        else:
-            (folder / name).write_text("x")
-    (tmp_path / "empty").mkdir()
-    result = run("predict", "photos", "empty")
-    paths = [line.split("\t")[0] for line in result.stdout.splitlines()]
-    assert paths == ["photos/a.jpg", "photos/b.PNG", "empty"]
-    assert result.code == 3
-    assert result.stderr == (
-        "catclf: empty: the folder holds no images (-r descends)\ncatclf: left out 1 file: 1 .txt\n"
-    )
-
-
 @pytest.mark.parametrize(("threshold", "label"), [("0.98", "cat"), ("0.99", "non-cat")])
 def test_the_threshold_moves_the_prediction(
     run: Run, model: Path, tmp_path: Path, threshold: str, label: str
@@ -172,29 +135,6 @@ def test_the_terminal_gets_a_table(model: Path, tmp_path: Path) -> None:
         ["label", "P(cat)", "path"],
         ["cat", "98.20", "%", "g.png"],
     ]
-
-
-def test_a_closed_pipe_ends_quietly(model: Path, tmp_path: Path) -> None:
-    paint(tmp_path / "g.png", GREEN)
-    script = f"'{command()}' predict {'g.png ' * 2000} | head -1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(
-        ["/bin/bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=180
-    )
-    assert done.stderr == ""
-    assert done.stdout.splitlines()[0].startswith("g.png\tcat\t")
-    assert done.stdout.splitlines()[1] == "141"
-
-
-def test_closed_stdout_is_an_error(model: Path, tmp_path: Path) -> None:
-    paint(tmp_path / "g.png", GREEN)
-    done = subprocess.run(
-        ["/bin/bash", "-c", f"'{command()}' predict g.png >&-"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("catclf: standard output is closed")
 
 
 def test_the_png_of_a_data_set_row_scores_as_the_row(

@@ -161,18 +161,6 @@ def test_limits_can_be_moved(run: Run, model: Path, tmp_path: Path) -> None:
     assert "bytes" in run("predict", "g.png", "--max-bytes", str(size - 1)).stderr
 
 
-def test_pillows_own_pixel_limit_does_not_stand_behind_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = paint(tmp_path / "g.png", GREEN, (20, 20))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(Image.DecompressionBombError):
-        Image.open(path)
-    assert read(path, Preprocess(8), Limits(pixels=400)).shape == (8, 8, 3)
-    with pytest.raises(ImageError, match="20x20 pixels, more than the limit of 399"):
-        read(path, Preprocess(8), Limits(pixels=399))
-
-
 def test_what_a_pattern_finds_is_data(run: Run, photos: Path, tmp_path: Path) -> None:
     content = (photos / "a.png").read_bytes()
     for name in ("@a.png", "-", "-r", "--model"):

@@ -156,23 +156,6 @@ def test_a_shard_that_kills_every_worker_is_named_and_the_others_are_done(
     two._client.wait_for_workers(2, timeout=180)
 
 
-def test_a_folder_is_sent_only_where_paths_are_meant_from_it(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(folder)
-    job = Job((folder / "model.npz",), format="csv")
-    output = Path("s3://bucket/a.csv")
-    for arguments, sent in (
-        ([f"{folder}/s-0.tar", "s3://bucket/a.tar"], ""),
-        (["s-0.tar"], str(folder)),
-        (["@list"], str(folder)),
-    ):
-        assert cluster._meant_from(job, [(arguments, output)]) == sent
-    assert cluster._meant_from(job, [(["/a.tar"], Path("a.csv"))]) == str(folder)
-    with cluster._working_in(""):
-        assert Path.cwd() == folder
-
-
 def test_another_model_is_refused_by_a_worker(folder: Path) -> None:
     job = Job((Path("model.npz"),))
     shard: Shard = ["s-0.tar"], folder / "out.tsv"

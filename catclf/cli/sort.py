@@ -16,7 +16,7 @@ import typer
 
 from catclf.cli import loaded
 from catclf.cli.options import OUTPUT, ModelPath, Quiet, Threshold, option
-from catclf.cli.predict.outputs import explained, unsure_of
+from catclf.cli.predict.outputs import explained, pair_of, unsure_of
 from catclf.cli.signals import ExitCode, Signals, Stopped
 from catclf.cli.stdout import put, warn
 from catclf.errors import ImageError, OutputError, SettingsError
@@ -105,22 +105,6 @@ def sort(
             put(f"{counted(there, 'image')} were there already\n")
     if failed:
         raise typer.Exit(ExitCode.PARTIAL)
-
-
-def pair_of(option: str, text: str | None) -> tuple[float, float] | None:
-    """Two probabilities LOW,HIGH. Raises SettingsError."""
-    if text is None:
-        return None
-    low, _, high = text.partition(",")
-    try:
-        pair = float(low), float(high)
-    except ValueError:
-        pair = 1.0, 0.0
-    if not 0.0 < pair[0] < pair[1] < 1.0:
-        raise SettingsError(
-            f"--{option} {printable(text)}: give two probabilities, the lower first: 0.2,0.8"
-        )
-    return pair
 
 
 def _predictions(

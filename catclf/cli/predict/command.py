@@ -181,7 +181,7 @@ def predict(
         threshold=threshold,
         format=outputs.format_of(output, format),
         only=only,
-        between=_pair(between),
+        between=outputs.pair_of("between", between),
         print0=print0,
         quiet=quiet,
         in_folder=output_dir is not None,
@@ -204,22 +204,6 @@ def predict(
     except Stopped as stopped:
         raise typer.Exit(stopped.code) from None
     _conclude(job, scored, fail_if_unlike)
-
-
-def _pair(between: str | None) -> tuple[float, float] | None:
-    """LOW and HIGH of --between. Raises SettingsError."""
-    if between is None:
-        return None
-    low, _, high = between.partition(",")
-    try:
-        pair = float(low), float(high)
-    except ValueError:
-        pair = 1.0, 0.0
-    if not 0.0 < pair[0] < pair[1] < 1.0:
-        raise SettingsError(
-            f"--between {printable(between)}: give two probabilities, the lower first: 0.2,0.8"
-        )
-    return pair
 
 
 def _require_consistent(

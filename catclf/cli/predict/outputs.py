@@ -130,6 +130,22 @@ def paths_form(label: str | None, end: bytes) -> Form:
     return Form(b"", line)
 
 
+def pair_of(option: str, text: str | None) -> tuple[float, float] | None:
+    """Two probabilities LOW,HIGH. Raises SettingsError."""
+    if text is None:
+        return None
+    low, _, high = text.partition(",")
+    try:
+        pair = float(low), float(high)
+    except ValueError:
+        pair = 1.0, 0.0
+    if not 0.0 < pair[0] < pair[1] < 1.0:
+        raise SettingsError(
+            f"--{option} {printable(text)}: give two probabilities, the lower first: 0.2,0.8"
+        )
+    return pair
+
+
 def unsure_of(model: Model, threshold: float | None, between: tuple[float, float]) -> Line:
     """A function that says of a record, as "" or not, whether it is unsure.
 
