@@ -12,10 +12,6 @@ import wording
 from conftest import GREEN, RED, Run, command, paint
 from PIL import Image
 
-from catclf.errors import ImageError
-from catclf.images.decode import read
-from catclf.images.preprocess import Limits, Preprocess
-
 
 @pytest.fixture
 def photos(model: Path, tmp_path: Path) -> Path:

@@ -21,7 +21,7 @@ import catclf
 from catclf.errors import ModelError, ShapeError
 from catclf.explain import Explanation, explain
 from catclf.features.hog import HogFeatures
-from catclf.images import colormap, png
+from catclf.images import png
 from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels
 from catclf.model import Model
@@ -146,7 +146,7 @@ def test_what_cannot_be_explained_is_refused() -> None:
 
 def test_colours_of_a_map_by_hand() -> None:
     values = np.array([[1.0, -1.0, 0.0, 0.5, 9.0]])
-    white = colormap.colours(values, 1.0)
+    white = png.colours(values, 1.0)
     assert white[0].tolist() == [
         [230, 159, 0],
         [0, 114, 178],
@@ -154,9 +154,9 @@ def test_colours_of_a_map_by_hand() -> None:
         [242, 207, 128],
         [230, 159, 0],
     ]
-    clear = colormap.colours(values, 1.0, alpha=True)
+    clear = png.colours(values, 1.0, alpha=True)
     assert clear[0, :, 3].tolist() == [255, 255, 0, 128, 255]
-    assert (colormap.colours(np.zeros((2, 2)), 0.0) == 255).all()
+    assert (png.colours(np.zeros((2, 2)), 0.0) == 255).all()
 
 
 @wild

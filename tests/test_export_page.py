@@ -26,7 +26,7 @@ from catclf.explain import explain
 from catclf.export.page import columns_first, scoring_page
 from catclf.features.hog import HogFeatures
 from catclf.features.network.embedding import NetworkFeatures
-from catclf.images.colormap import colours, full_colour
+from catclf.images.png import colours, full_colour
 from catclf.images.preprocess import Preprocess
 from catclf.model.similarity import Similarity
 

@@ -121,8 +121,6 @@ def test_a_disk_that_fails_at_the_end_is_an_output_error_and_keeps_the_old_conte
     assert names(tmp_path) == ["out"]
 
 
-
-
 def test_a_real_file_size_limit_is_an_output_error_and_keeps_the_old_content(
     tmp_path: Path,
 ) -> None:

@@ -169,7 +169,7 @@ def _format_text(
     title = f"the graph of the loss if the label is {printable(label)}"
     lines += ["", style.bold(title), "", *_graph_lines(rows, style)]
     if image_file is not None:
-        from catclf.images.colormap import full_colour
+        from catclf.images.png import full_colour
 
         full = full_colour(result.per_pixel)
         lines += [

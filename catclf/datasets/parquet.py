@@ -26,8 +26,8 @@ from catclf.datasets.table import PATH_COLUMNS, find_label
 from catclf.datasets.table import read as read_table
 from catclf.datasets.tree import Folder
 from catclf.errors import DataError, ImageError
+from catclf.images.archive import IMAGE_COLUMNS, image_column, member, names_of
 from catclf.images.member import Member, Unreadable
-from catclf.images.parquet import IMAGE_COLUMNS, image_column, member, names_of
 from catclf.storage.location import locate
 from catclf.storage.parquet import ParquetFile
 from catclf.text import counted, printable, url_of

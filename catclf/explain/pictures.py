@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from catclf.errors import ModelError
 from catclf.explain.explanation import Explanation
-from catclf.images.colormap import colours, full_colour
-from catclf.images.png import enlarge
+from catclf.images.png import colours, enlarge, full_colour
 from catclf.maths import Floats, Pixels
 from catclf.model import Model
 

@@ -1,4 +1,4 @@
-"""The members of tar and zip archives, which are listed by name and never unpacked.
+"""The images in tar and zip archives and in Parquet files, listed by name and never unpacked.
 
 Names of members are only shown: no path is made of them, and links are not followed. Nothing here
 loads NumPy or Pillow.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from posixpath import splitext
@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from catclf.errors import ImageError
 from catclf.images.formats import ENDINGS, HEIF_ENDINGS, NOT_SNIFFED, heif_is_there, sniffed
-from catclf.images.member import BZIP2, DEFLATED, LZMA, STORED, Entry, Member, entry_at
+from catclf.images.member import ZIP_KINDS, Content, Entry, Member, Unreadable, entry_at
 from catclf.images.preprocess import Limits
 from catclf.images.walk import Failed, LeftOut, is_hidden
 from catclf.storage.local import PACKED_ENDINGS as PACKED_ENDINGS
 from catclf.storage.local import UNPACK, kind_of_file
 from catclf.storage.location import is_packed, locate, unpacked
-from catclf.text import reason, without_query
+from catclf.storage.parquet import ParquetFile
+from catclf.text import counted, printable, reason, without_query
 
 if TYPE_CHECKING:
     from zipfile import ZipInfo
 
 ARCHIVE_ENDINGS = (".tar", ".zip")
 SNIFFED_BYTES = 1 << 24  # a larger file without a known ending is no image
-_KINDS = {0: STORED, 8: DEFLATED, 12: BZIP2, 14: LZMA}  # methods of a zip's members
 _END = struct.Struct("<4sHH")  # of a zip: mark, then the numbers of this part and of the first one
 _UTF8_FLAG, _UTF8_FIELD = 0x800, 0x7075
 _ACCENTED = frozenset(range(0x80, 0xA6))  # letters of Western Europe in code page 437
@@ -146,11 +146,11 @@ def _zip_entry(info: ZipInfo) -> Entry:
         return Entry(name, kind="links")
     if info.flag_bits & 1:
         return Entry(name, failure=ImageError("unsupported", f"is encrypted: {UNPACK}"))
-    if info.compress_type not in _KINDS:
+    if info.compress_type not in ZIP_KINDS:
         method = {9: "Deflate64", 93: "zstd"}.get(info.compress_type, f"{info.compress_type}")
         why = f"is compressed by a method that is not read ({method}): {UNPACK}"
         return Entry(name, failure=ImageError("unsupported", why))
-    kind = _KINDS[info.compress_type]
+    kind = ZIP_KINDS[info.compress_type]
     return entry_at(name, (info.header_offset, info.compress_size, info.file_size, info.CRC, kind))
 
 
@@ -178,3 +178,88 @@ def _zip_name(info: ZipInfo) -> str:
 
 def _is_hidden(name: str) -> bool:
     return any(is_hidden(part) for part in name.split("/") if part not in ("", ".", ".."))
+
+
+# Images in Parquet files, as data sets of Hugging Face have them
+
+IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo", "jpg", "png", "bytes", "content")
+
+
+def image_column(file: ParquetFile, wanted: str | None = None) -> str:
+    """The column of images. Raises ImageError where there is none, or several."""
+    held = [name for name, kind in file.columns.items() if kind in ("image", "bytes")]
+    if wanted is not None and wanted in held:
+        return wanted
+    if wanted is None:
+        named = [name for name in IMAGE_COLUMNS if name in held]
+        structs = [name for name in held if file.columns[name] == "image"]
+        for some in (structs, named, held):
+            if len(some) == 1:
+                return some[0]
+    columns = ", ".join(printable(name) for name in list(file.columns)[:20]) or "nothing"
+    if wanted is not None:
+        why = f"has no images in a column {printable(wanted)}; it has {columns}"
+    elif held:
+        listed = " and ".join(map(printable, held[:5]))
+        why = f"has several columns of images, {listed}: `columns=image,label` says which"
+    else:
+        why = f"has no column of images, as image: struct<bytes, path>; it has {columns}"
+    raise ImageError("no-images", why)
+
+
+def image_name(path: str | None, row: int) -> str:
+    """The name of a row's image: its path, or its number in the file."""
+    return path or str(row)
+
+
+def parquet_images(path: str, limit: int) -> Iterator[Member | Failed]:
+    """All images of a file; those of more than ``limit`` bytes fail.
+
+    A file that cannot be read is a failure under its own name. In a row group that cannot be read,
+    or not further, each image is one.
+    """
+    try:
+        with ParquetFile(path) as file:
+            column = image_column(file)
+            names = names_of(file, column)
+            first = 0
+            for group, rows in enumerate(file.groups):
+                yield from _of_group(file, column, group, names[first : first + rows], limit)
+                first += rows
+    except ImageError as error:
+        yield path, error
+
+
+def _of_group(
+    file: ParquetFile, column: str, group: int, names: Sequence[str], limit: int
+) -> Iterator[Member | Failed]:
+    done = 0
+    failure = ImageError("damaged", "is missing in its file, which is damaged")
+    try:
+        for name, content in zip(names, file.images(column, group, limit), strict=False):
+            done += 1
+            image = member(file.path, name, content)
+            yield (str(image), image.failure) if isinstance(image, Unreadable) else image
+    except ImageError as error:
+        failure = error
+    for name in names[done:]:
+        yield f"{file.path}:{name}", failure
+
+
+def names_of(file: ParquetFile, column: str) -> Sequence[str]:
+    """The name of each row."""
+    rows = range(sum(file.groups))
+    if file.columns[column] != "image":
+        return [image_name(None, row) for row in rows]
+    return [image_name(path, row) for row, path in zip(rows, file.paths(column), strict=True)]
+
+
+def member(path: str, name: str, content: bytes | int | None) -> Member:
+    """The image of a row, of which ``content`` is what ``ParquetFile.images`` gives."""
+    if content is None:
+        why = ImageError("missing", "has no bytes in its file, at most a path, which is not read")
+        return Unreadable.because(path, name, why)
+    if isinstance(content, int):
+        why = ImageError("too-large", f"has {counted(content, 'byte')}, more than the limit")
+        return Unreadable.because(path, name, why)
+    return Content.holding(path, name, content)

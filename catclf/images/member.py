@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Place = tuple[int, int, int, int, int]  # offset, bytes there, bytes, checksum, kind
 _PLACE = struct.Struct("<QQQIB")
 TAR, STORED, DEFLATED, BZIP2, LZMA = range(5)
+ZIP_KINDS = {0: STORED, 8: DEFLATED, 12: BZIP2, 14: LZMA}  # methods of a zip's members
 CONTENT = b"="  # the first byte of an image on its way to another process
 _LOCAL = struct.Struct("<4s22xHH")  # of a zip: mark, then the lengths of name and extra field
 

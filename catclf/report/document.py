@@ -20,7 +20,7 @@ from catclf.explain import explain
 from catclf.explain.explanation import CHANNELS
 from catclf.explain.pictures import filters_image
 from catclf.images import png
-from catclf.images.colormap import colours, full_colour
+from catclf.images.png import colours, full_colour
 from catclf.maths import Floats, Pixels
 from catclf.maths.metrics import Counts, wilson
 from catclf.model import Model

@@ -42,7 +42,7 @@ from catclf.text import counted, printable
 if TYPE_CHECKING:
     from catclf.cli.predict.inputs import Input
     from catclf.cluster import Address
-    from catclf.images.worker_handle import Decoder
+    from catclf.images.pool import Decoder
     from catclf.model import Model, Training
     from catclf.model.predict import Prediction
 

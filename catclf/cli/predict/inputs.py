@@ -16,7 +16,7 @@ from io import BytesIO
 from pathlib import Path
 
 from catclf.errors import ImageError, InputError
-from catclf.images.archive import is_archive, members
+from catclf.images.archive import is_archive, members, parquet_images
 from catclf.images.formats import ENDINGS, HEIF_ENDINGS, NOT_SNIFFED, sniffed
 from catclf.images.member import TAR, Member
 from catclf.images.preprocess import Limits
@@ -154,9 +154,7 @@ class _Inputs:
         if is_archive(path):
             yield from _all_of(shown, members(path, self.left_out), "the archive holds no images")
         elif is_parquet(path):
-            from catclf.images.parquet import images
-
-            yield from _all_of(shown, images(path, self.limit), "the file holds no images")
+            yield from _all_of(shown, parquet_images(path, self.limit), "the file holds no images")
         else:
             yield image
 
