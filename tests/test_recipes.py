@@ -59,8 +59,8 @@ def photos(model: Path, tmp_path: Path) -> Path:
 
 def test_there_are_six_recipes_and_the_readme_shows_one() -> None:
     assert len(RECIPES) == 6
-    [shown] = re.findall(r"```sh\n(.*?)```", readme.README.read_text(), re.DOTALL)
-    assert shown == recipe("xargs -0 -r")
+    shown = re.findall(r"```sh\n(.*?)```", readme.README.read_text(), re.DOTALL)
+    assert recipe("xargs -0 -r") in shown
 
 
 def test_cats_are_moved_and_the_rest_stays(photos: Path, tmp_path: Path) -> None:

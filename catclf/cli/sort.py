@@ -9,6 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,7 +78,7 @@ def sort(
             raise SettingsError(
                 f"{printable(path)}: images are sorted on disk: name a folder there"
             )
-    put_there = _move if move else _link if link else _copy
+    put_there = _move if move else partial(_copy, make=_link) if link else _copy
     done, there, failed = Counter[str](), 0, 0
     try:
         with Signals() as signals:
@@ -186,11 +187,11 @@ def _place(path: Path, target: Path, put_there: Callable[[Path, Path], object]) 
     return True
 
 
-def _copy(path: Path, name: Path) -> None:
-    """Put a copy in the place of an empty file."""
+def _copy(path: Path, name: Path, make: Callable[[Path, Path], object] = shutil.copy2) -> None:
+    """Put what ``make`` makes of an image in the place of an empty file."""
     new = name.parent / free_name()
     try:
-        shutil.copy2(path, new)
+        make(path, new)
         new.replace(name)
     finally:
         discard(new)
@@ -206,14 +207,9 @@ def _move(path: Path, name: Path) -> None:
         path.unlink()
 
 
-def _link(path: Path, name: Path) -> None:
+def _link(path: Path, new: Path) -> None:
     """A second name of a file, or a symbolic link where the file system has none of these."""
-    new = name.parent / free_name()
     try:
-        try:
-            os.link(path, new)
-        except OSError:
-            new.symlink_to(path.absolute())
-        new.replace(name)
-    finally:
-        discard(new)
+        os.link(path, new)
+    except OSError:
+        new.symlink_to(path.absolute())

@@ -149,15 +149,12 @@ def _moved_here(new: Path) -> Path:
     """A file under its name in the current folder, or where it is if that cannot be written."""
     import shutil
 
-    with suppress(OSError):
-        here = Path.cwd() / new.name
-        try:
-            shutil.move(new, here)
-        except OSError:
-            discard(here)
-            raise
-        return here
-    return new
+    here = Path(new.name)
+    try:
+        return Path(shutil.move(new, here)).absolute()
+    except OSError:
+        discard(here)
+        return new
 
 
 def _why(error: OSError) -> str:
