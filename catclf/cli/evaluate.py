@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,13 +52,13 @@ def evaluate(
     ] = None,
     model: Annotated[
         list[Path] | None,
-        typer.Option(
+        option(
             "--model",
             "-m",
-            envvar="CATCLF_MODEL",
             help=f"{MODEL_HELP} A second one is compared with the first on the same images.",
-            show_default="model.npz",
-            autocompletion=complete_model,
+            metavar="FILE",
+            shown="model.npz, or CATCLF_MODEL",
+            complete=complete_model,
         ),
     ] = None,
     part: PartOption = None,
@@ -91,7 +92,7 @@ def evaluate(
     from catclf.evaluation import evaluate
     from catclf.model.file import load, naming
 
-    models = model or [Path("model.npz")]
+    models = model or [Path(os.environ.get("CATCLF_MODEL") or "model.npz")]
     if len(models) > 2:
         raise SettingsError(f"{len(models)} models: evaluate takes one, or two to compare them")
     results = []
