@@ -24,7 +24,7 @@ def words(text: str) -> str:
 
 
 def test_it_is_read_in_two_minutes() -> None:
-    assert TEXT.count("\n") <= 240
+    assert TEXT.count("\n") <= 230
 
 
 def test_its_commands_print_what_is_shown_on_the_bundled_data(tmp_path: Path) -> None:
