@@ -266,7 +266,7 @@ def test_a_part_that_is_not_there_is_not_taken_for_the_other(
             assert run(*args).code == run(*args, "--part", "train").code == 0
     result = run("evaluate", "plain.h5", "--part", "test")
     assert result.code == 0
-    assert "plain.h5: is not divided into parts: --part test changes nothing\n" in result.stderr
+    assert "plain.h5: is not divided into splits: --part test changes nothing\n" in result.stderr
     result = run("evaluate", "none.h5", "--part", "test")
     assert (result.code, result.stderr) == (2, f"catclf: none.h5: {wording.NO_SOURCE}\n")
 
