@@ -212,7 +212,6 @@ def test_the_plot_names_its_solver(
         (["--log", "./m.checkpoint", "-o", "m", "--resume"], "m.checkpoint"),
         (["--plot", "model.npz.checkpoint", "--resume"], "model.npz.checkpoint"),
         (["--plot", "a", "--log", "a"], "a"),
-        (["--plot", "m.svg", "-o", "m.svg"], "m.svg"),
         (["--cache", "a", "--plot", "a", "--features", "hog"], "a"),
         (["--cache", "m.checkpoint", "-o", "m", "--features", "hog", "--solver", "gd", "--resume"],
          "m.checkpoint"),
