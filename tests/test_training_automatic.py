@@ -157,7 +157,7 @@ def test_the_weights_are_those_of_training_without_the_held_out_images() -> None
 
 def test_notes_of_validation_images_are_warnings(run: Run, tmp_path: Path) -> None:
     images, labels = noise(30, 8, seed=4)
-    write_hdf5(tmp_path / "d.h5", x=255 - images, y=labels, list_classes=CLASSES)
+    write_hdf5(tmp_path / "d.h5", x=images, y=labels, list_classes=CLASSES)
     for name, label in (("cat", 1), ("non-cat", 0)):
         (tmp_path / "v" / name).mkdir(parents=True)
         for i in np.flatnonzero(labels == label):
