@@ -117,7 +117,7 @@ class Evaluation:
             if enough
             else NONE,
             "log_loss": metrics.mean_interval(losses, groups) if enough else NONE,
-            "brier": metrics.mean_interval(squares, groups) if enough else NONE,
+            "brier": metrics.mean_interval(squares, groups, largest=1.0) if enough else NONE,
         }
 
     @property

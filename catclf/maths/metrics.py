@@ -301,12 +301,14 @@ def image_losses(Z: Floats, Y: Floats) -> Floats:
     return np.asarray(np.logaddexp(0.0, Z[0]) - Y[0] * Z[0])
 
 
-def mean_interval(values: Floats, groups: NDArray[np.int64], seed: int = 0) -> tuple[float, float]:
-    """A 95 % interval of the mean of values >= 0 (m,), by a studentised bootstrap of groups (m,).
+def mean_interval(
+    values: Floats, groups: NDArray[np.int64], seed: int = 0, *, largest: float = math.inf
+) -> tuple[float, float]:
+    """A 95 % interval of the mean of values (m,) in 0 … ``largest``, by a studentised bootstrap.
 
-    Of each sample the difference from the observed mean is divided by the sample's own standard
-    error, so that few large values widen the interval (Efron and Tibshirani, "An Introduction to
-    the Bootstrap", 1993, section 12.5).
+    Groups (m,) are drawn. Of each sample the difference from the observed mean is divided by the
+    sample's own standard error, so that few large values widen the interval (Efron and Tibshirani,
+    "An Introduction to the Bootstrap", 1993, section 12.5).
     """
     each = np.bincount(groups, values) / np.bincount(groups)
     mean, k = float(each.mean()), len(each)
@@ -317,7 +319,7 @@ def mean_interval(values: Floats, groups: NDArray[np.int64], seed: int = 0) -> t
         variance = max(float(counts @ np.square(each - drawn)) / k, 1e-30)
         t.append((drawn - mean) / sqrt(variance / (k - 1)))
     low, high = np.quantile(t, [0.025, 0.975])
-    return max(0.0, mean - float(high) * error), mean - float(low) * error
+    return max(0.0, mean - float(high) * error), min(largest, mean - float(low) * error)
 
 
 def precision_interval(

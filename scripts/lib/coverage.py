@@ -55,7 +55,7 @@ def intervals(Z: Floats, Y: Floats, drawn: bool) -> dict[str, Interval]:
     return {
         "average precision": metrics.precision_interval(Z, Y, groups),
         "log loss": metrics.mean_interval(metrics.image_losses(Z, Y), groups),
-        "Brier score": metrics.mean_interval(np.square(sigmoid(Z) - Y)[0], groups),
+        "Brier score": metrics.mean_interval(np.square(sigmoid(Z) - Y)[0], groups, largest=1.0),
     }
 
 
