@@ -1,7 +1,7 @@
 """Labels that are probably wrong, by the scores of models that were trained without the images.
 
 The rule is that of ``catclf.maths.metrics.doubted``. Of 2000 photographs of cats and dogs with 40
-labels turned it finds four of five of these, and one of forty labels that it names is right.
+labels turned it finds four of five of these, and one of eighty labels that it names is right.
 """
 
 from __future__ import annotations

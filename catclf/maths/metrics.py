@@ -25,6 +25,7 @@ NORMAL_975 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 NONE = (math.nan, math.nan)  # the interval of what has none
 BOOTSTRAP_LEAST = 10  # images (groups) of each class, for intervals by resampling
 REDRAWN = 1000  # samples of a bootstrap, of up to 10,000 images; of more 200
+MARGIN = 0.15  # of the way to 1 by which a suspect's probability lies beyond the usual one
 EXACT_LIMIT = 100  # images up to which the rank test is exact
 
 
@@ -458,8 +459,9 @@ def doubted(
 
     Their numbers (k,), the most doubted first, the probability of the other class, and whether the
     label is suspect: that probability reaches the mean one of the images of that class, as in
-    confident learning (Northcutt, Jiang and Chuang, J. Artif. Intell. Res. 70, 2021). Suspects
-    come first, then those less sure. None with fewer than ``least`` images of a class.
+    confident learning (Northcutt, Jiang and Chuang, J. Artif. Intell. Res. 70, 2021), by MARGIN,
+    without which hard images of clean labels are suspect. Suspects come first, then those less
+    sure. None with fewer than ``least`` images of a class.
     """
     _require_rows(Z, Y)
     positive = Y[0] > 0.5
@@ -468,6 +470,7 @@ def doubted(
     a = logistic.sigmoid(Z)[0]
     other = np.where(positive, 1.0 - a, a)
     reached = np.where(positive, (1.0 - a[~positive]).mean(), a[positive].mean())
+    reached += MARGIN * (1.0 - reached)
     sure = (other >= reached) & (other > 0.5)
     rows = np.flatnonzero(other > 0.5)
     rows = rows[np.lexsort((rows, -other[rows], ~sure[rows]))]
