@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import Result, Run, make_images, write_hdf5
+from conftest import GREEN, RED, Result, Run, make_images, paint, write_hdf5
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -388,3 +388,13 @@ def test_split_refuses_a_part_without_images(run: Run, tmp_path: Path, share: st
     write_hdf5(tmp_path / "d.h5", x=scenes(10), y=np.arange(10) % 2)
     failed(run("data", "split", "d.h5", "-o", "s.h5", "--test", share), "cannot be divided")
     assert not (tmp_path / "s.h5").exists()
+
+
+def test_what_a_killed_packing_left_is_swept_by_the_next_one(run: Run, tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        paint(tmp_path / "set" / name / "0.png", GREEN if name == "cat" else RED)
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "packed" / ".catclf-0123456789abcdef.tmp").write_bytes(b"half")
+    assert run("data", "pack", "set", "-o", "packed/").code == 0
+    assert not [path for path in (tmp_path / "packed").iterdir() if path.suffix == ".tmp"]

@@ -51,6 +51,9 @@ def require_folder(output: Path, taken: Sequence[Path]) -> None:
     if MANIFEST not in names and any(not name.startswith(".") for name in names):
         raise OutputError(f"{shown}: holds other files: give a new folder, or an empty one")
     require_writable(output / MANIFEST)
+    for name in names:
+        if name.startswith(".catclf-") and name.endswith(".tmp"):  # of a run that was killed
+            locate(output / name).remove()
 
 
 def _names_in(output: Path, make: bool = False) -> list[str]:
