@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -60,16 +60,22 @@ def without_scheduler(args: list[str], cwd: Path, begun: Callable[[], bool]) -> 
     return address, err.splitlines()[-1]
 
 
-def holders(engine: Engine, count: int) -> list[int]:
+def results(engine: Engine) -> dict[str, tuple[str, ...]]:
+    """Where the results are that workers keep."""
+    who_has = engine._client.who_has().items()  # those that were let go of are at no place
+    return {key: places for key, places in who_has if key.startswith("catclf-") and places}
+
+
+def holders(engine: Engine, count: int, before: Collection[str] = ()) -> list[int]:
     """The processes of the workers that keep partitions, of which there are so many.
 
-    Results of the step before are let go of a moment after it.
+    Results of the step before are let go of a moment after it. Those ``before`` do not count:
+    a test that failed or caught an error may still hold them.
     """
     client = engine._client
 
     def kept() -> list[tuple[str, ...]]:
-        who_has = client.who_has().items()  # those that were let go of are at no place
-        return [places for key, places in who_has if key.startswith("catclf-") and places]
+        return [places for key, places in results(engine).items() if key not in before]
 
     wait_until(lambda: len(kept()) == count)
     pids = client.run(os.getpid)

@@ -44,7 +44,8 @@ def test_the_course_data_give_the_golden_costs_and_accuracies(
 ) -> None:
     result = run(*train_arguments(course), "--method", method)
     assert result.code == 0
-    overlap, *steps = result.stderr.splitlines()
+    overlap, *steps, after = result.stderr.splitlines()
+    assert after.endswith("--features auto")
     assert overlap.startswith("catclf: test_catvnoncat.h5: 1 of its 50 images is also trained on:")
     assert steps == [f"step {100 * i}  cost {cost}" for i, cost in enumerate(GOLDEN)]
     lines = result.stdout.splitlines()
@@ -105,7 +106,8 @@ def test_the_log_has_a_json_line_for_each_printed_step(
     result = run("train", "--data", small_hdf5, *args)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 10, 20, 25]
-    assert [f"step {r['step']}  cost {r['cost']:.6f}" for r in lines] == result.stderr.splitlines()
+    shown = [f"step {record['step']}  cost {record['cost']:.6f}" for record in lines]
+    assert result.stderr.splitlines()[: len(shown)] == shown
     seconds = [line["seconds"] for line in lines]
     assert seconds == sorted(seconds)
     assert seconds[0] >= 0
@@ -197,7 +199,7 @@ def test_unfit_data_are_refused(run: Run, tmp_path: Path, kind: str) -> None:
         (["-o", "."], ["file name"]),
         (["-o", ".."], ["folder"]),
         (["-o", "none/model.npz"], ["none", "does not exist"]),
-        (["-o", "small.h5"], ["small.h5", "another file"]),
+        (["-o", "small.h5"], ["small.h5", "end it in .npz"]),
         (["-o", "/dev/null"], ["/dev/null", "regular file"]),
         (["-o", ""], ["-o", "empty"]),
         (["--log", "small.h5"], ["small.h5", "another file"]),
@@ -344,7 +346,8 @@ def test_the_end_says_what_to_do_next(run: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=images, y=labels)
     alone = run(*train)
     assert "on the images it learned from" in alone.stdout
-    assert alone.stderr.splitlines()[-1].endswith("catclf train --data d.npz --validation 0.2")
+    assert "out of fold" in alone.stdout
+    assert alone.stderr.splitlines()[-1] == "catclf: next: catclf predict FOLDER"
     good = run(*train, "--validation", "0.3", "-o", "my model.npz")
     assert good.stderr.splitlines()[-1] == "catclf: next: catclf predict FOLDER -m 'my model.npz'"
     np.savez(tmp_path / "d.npz", x=images, y=np.random.default_rng(3).permutation(labels))

@@ -112,8 +112,9 @@ def test_penalties_are_compared_on_its_features(run: Run, photos: Path) -> None:
         *("--folds", "2", "--iterations", "50", "--format", "json", "-q"),
     )
     found = json.loads(done.stdout)
-    assert (done.code, found["features"]) == (0, "network")
-    assert found["candidates"][found["take"]]["accuracy"]["mean"] == 1.0
+    taken = found["candidates"][found["take"]]
+    assert (done.code, taken["features"]) == (0, "network")
+    assert taken["accuracy"]["mean"] == 1.0
 
 
 def test_a_validation_part_and_mirror_images_are_taken(run: Run, photos: Path) -> None:

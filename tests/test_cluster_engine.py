@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clusters import free_address, holders, without_scheduler
+from clusters import free_address, holders, results, without_scheduler
 from conftest import Run, make_images, write_packed
 
 import catclf
@@ -85,11 +85,11 @@ def test_a_worker_that_is_killed_within_a_step_changes_no_byte(
 ) -> None:
     data, path = open_dataset(folder), tmp_path / "model.npz"
     expected = model_bytes(data, GD, path)
-    killed, kept = threading.Event(), list[int]()
+    killed, kept, before = threading.Event(), list[int](), results(two)
 
     def stop_one(step: int, cost: float) -> None:
         if step == 5:  # its task of the next step begins and does not end
-            kept.extend(holders(two, 2))
+            kept.extend(holders(two, 2, before))
             os.kill(kept[0], signal.SIGSTOP)
             threading.Timer(0.4, kill).start()
 

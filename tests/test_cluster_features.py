@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clusters import holders
+from clusters import holders, results
 from conftest import make_images, write_packed
 
 import catclf
@@ -128,7 +128,7 @@ def test_rows_of_a_worker_that_is_killed_are_made_again(
 ) -> None:
     data, path = open_dataset(folder), tmp_path / "model.npz"
     expected = model_bytes(data, "hog", path)
-    killed, kept = threading.Event(), list[int]()
+    killed, kept, before = threading.Event(), list[int](), results(three)
 
     def kill() -> None:
         os.kill(kept[0], signal.SIGKILL)
@@ -136,7 +136,7 @@ def test_rows_of_a_worker_that_is_killed_are_made_again(
 
     def stop_one(step: int, cost: float) -> None:
         if step == 2:  # its task of the next step begins and does not end
-            kept.extend(holders(three, 3))
+            kept.extend(holders(three, 3, before))
             os.kill(kept[0], signal.SIGSTOP)
             threading.Timer(0.4, kill).start()
 

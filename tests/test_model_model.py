@@ -188,7 +188,7 @@ def test_a_model_made_from_a_fit_remembers_where_it_came_from(interrupted: bool)
             "print_every": 30,
             "seed": 9,
             "method": "auto",
-            "solver": None,
+            "solver": "gd",
             "batch_size": 0,
             "validation": 0.0,
             "patience": 10,

@@ -138,6 +138,8 @@ def _between(low: float, low_slope: float, high: float, high_slope: float, befor
     width = high - low
     if not math.isfinite(high_slope):
         return low + 0.1 * width
+    if high_slope == low_slope:  # both are 0 to rounding
+        return low + 0.5 * width
     t = low - low_slope * width / (high_slope - low_slope)
     return min(max(t, low + 0.1 * width), high - 0.1 * width)
 
