@@ -26,7 +26,7 @@ def test_json_is_one_strict_line_with_everything(run: Run, trained: Path) -> Non
     assert sum(facts["confusion"].values()) == 10
     assert len(facts["mistakes"]) == min(5, facts["confusion"]["fp"] + facts["confusion"]["fn"])
     assert (
-        json.loads(run("evaluate", "small.h5", "--part", "train", "--format", "json").stdout)[
+        json.loads(run("evaluate", "small.h5", "--split", "train", "--format", "json").stdout)[
             "images"
         ]
         == 20

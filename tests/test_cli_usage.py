@@ -15,6 +15,8 @@ from conftest import GREEN, Run, command, make_images, paint, write_hdf5
 import catclf
 from catclf.settings import METHODS, SOLVERS
 
+SPLITS = ("train", "validation", "test")
+
 
 @pytest.mark.parametrize(
     ("args", "named"),
@@ -243,7 +245,7 @@ def test_a_fit_that_changes_nothing_is_noted(run: Run, small_hdf5: Path, tmp_pat
     assert run("data", "info", "photos", "--fit", "crop").stderr == ""
 
 
-def test_a_part_that_is_not_there_is_not_taken_for_the_other(
+def test_a_split_that_is_not_there_is_not_taken_for_another(
     run: Run, small_hdf5: Path, tmp_path: Path
 ) -> None:
     with h5py.File(small_hdf5) as file:
@@ -258,16 +260,23 @@ def test_a_part_that_is_not_there_is_not_taken_for_the_other(
             ("explain", name, "--index", "0"),
             ("report", "--data", name),
         ):
-            result = run(*args, "--part", "test")
+            result = run(*args, "--split", "test")
             assert (result.code, result.stdout) == (2, "")
             assert result.stderr == (
-                f"catclf: {name}: has no test split, but train: leave --part out\n"
+                f"catclf: {name}: has no test split, but train: leave --split out\n"
             )
-            assert run(*args).code == run(*args, "--part", "train").code == 0
-    result = run("evaluate", "plain.h5", "--part", "test")
+            assert run(*args).code == run(*args, "--split", "train").code == 0
+    result = run("evaluate", "plain.h5", "--split", "test")
     assert result.code == 0
-    assert "plain.h5: is not divided into splits: --part test changes nothing\n" in result.stderr
-    result = run("evaluate", "none.h5", "--part", "test")
+    assert "plain.h5: is not divided into splits: --split test changes nothing\n" in result.stderr
+    np.savez(
+        tmp_path / "three.npz",
+        **{f"{name}_x": x for name in SPLITS},
+        **{f"{name}_y": y for name in SPLITS},
+    )
+    for name in SPLITS:
+        assert run("evaluate", "three.npz", "--split", name).code == 0
+    result = run("evaluate", "none.h5", "--split", "test")
     assert (result.code, result.stderr) == (2, f"catclf: none.h5: {wording.NO_SOURCE}\n")
 
 
@@ -279,6 +288,6 @@ def test_explain_says_how_to_choose_an_image_of_a_data_set(
         result = run("explain", name)
         assert (result.code, result.stdout) == (2, "")
         assert result.stderr.endswith(": of a data set say which image, as --index 0\n")
-    result = run("explain", "a.png", "--part", "test")
+    result = run("explain", "a.png", "--split", "test")
     assert (result.code, result.stdout) == (2, "")
     assert "--index" in result.stderr

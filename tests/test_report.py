@@ -466,7 +466,7 @@ def test_bad_input_is_one_line_and_leaves_no_page(
 
 @pytest.mark.parametrize(
     "args",
-    [("--part", "test"), ("--positive", "cat"), ("--threshold", "0.4"), ("--skip-bad",)],
+    [("--split", "test"), ("--positive", "cat"), ("--threshold", "0.4"), ("--skip-bad",)],
     ids=" ".join,
 )
 def test_options_for_data_are_refused_without_data(

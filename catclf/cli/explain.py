@@ -10,7 +10,7 @@ import typer
 from catclf.cli.completion import complete_class
 from catclf.cli.json_text import json_line
 from catclf.cli.open_data import open_labelled
-from catclf.cli.options import DATA, OUTPUT, JsonOrText, ModelPath, PartOption, ends_in, option
+from catclf.cli.options import DATA, OUTPUT, JsonOrText, ModelPath, SplitOption, ends_in, option
 from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put
 from catclf.errors import DataError, ImageError, SettingsError
@@ -40,7 +40,7 @@ def explain(
         int | None,
         option(low=0, metavar="N", help="The image's number in a data set.", group=DATA),
     ] = None,
-    part: PartOption = None,
+    split: SplitOption = None,
     label: Annotated[
         str | None,
         option(
@@ -97,8 +97,8 @@ def _image(
     from catclf.images import decode
 
     if index is None:
-        if part := ctx.params.get("part"):
-            raise SettingsError(f"--part {part} is of a data set: say which image with --index")
+        if split := ctx.params.get("split"):
+            raise SettingsError(f"--split {split} is of a data set: say which image with --index")
         try:
             return (
                 printable(path),

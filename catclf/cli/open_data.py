@@ -173,7 +173,7 @@ def open_labelled(
     """
     from catclf.datasets import bundled, open_for, open_source
 
-    split: Split | None = ctx.params.get("part")
+    split: Split | None = ctx.params.get("split")
     with reading_with_progress(ctx, quiet, encoder=encoder_of(model, encodes)) as reading:
         source = open_source(path or bundled()[split != "train"], reading)
         if path is not None and split is not None:
@@ -187,10 +187,10 @@ def open_labelled(
 def _require_split(source: Source, split: Split) -> None:
     """Refuse to take a split for another one, and say so where there are none."""
     if not source.splits:
-        warn(f"{source.shown}: is not divided into splits: --part {split} changes nothing")
+        warn(f"{source.shown}: is not divided into splits: --split {split} changes nothing")
     elif split not in source.splits:
         held = " and ".join(sorted(source.splits))
-        raise DataError(f"{source.shown}: has no {split} split, but {held}: leave --part out")
+        raise DataError(f"{source.shown}: has no {split} split, but {held}: leave --split out")
 
 
 def _open_validation(

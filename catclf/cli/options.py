@@ -170,11 +170,11 @@ Data = Annotated[
     Path | None,
     option(help=SOURCE_HELP, metavar="DATA", shown="drawings", group=DATA),
 ]
-PartOption = Annotated[
+SplitOption = Annotated[
     str | None,
     option(
-        help="The part taken of a source that has parts: train or test.",
-        choices=("train", "test"),
+        help="The split taken of a source that is divided: train, validation or test.",
+        choices=("train", "validation", "test"),
         shown="test where there are both",
         group=DATA,
     ),

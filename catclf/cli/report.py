@@ -18,11 +18,11 @@ from catclf.cli.options import (
     MaxPixels,
     ModelPath,
     Outside,
-    PartOption,
     PositiveName,
     Quiet,
     RemoteRows,
     SkipBad,
+    SplitOption,
     Threshold,
     Truncated,
     ends_in,
@@ -51,7 +51,7 @@ def report(
             group=DATA,
         ),
     ] = None,
-    part: PartOption = None,
+    split: SplitOption = None,
     positive: PositiveName = None,
     skip_bad: SkipBad = False,
     threshold: Threshold = None,
@@ -102,7 +102,7 @@ def report(
     from catclf.report import page
 
     if data is None:
-        _require_data(part=part, positive=positive, threshold=threshold, skip_bad=skip_bad)
+        _require_data(split=split, positive=positive, threshold=threshold, skip_bad=skip_bad)
     trained = load(model)
     require_output(output, [path for path in (model, data, compare) if path is not None])
     compared = None if compare is None else _comparison(compare)
