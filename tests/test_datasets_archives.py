@@ -220,7 +220,7 @@ def test_a_cut_archive_says_what_can_be_done(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("files", "why"),
     [
-        ({"train.zip": b"PK", "test.zip": b"PK"}, "holds test.zip, train.zip: unpack them"),
+        ({"train.zip": b"PK", "test.zip": b"PK"}, "holds train.zip, test.zip: unpack them"),
         ({"train.h5": b""}, "holds train.h5: unpack them"),
         ({}, "holds no class folders"),
     ],
