@@ -6,26 +6,38 @@
     model = catclf.train(data)
     catclf.save(model, "model.npz")
 
-The rooms, in the order in which data pass through them:
+An image passes through seven concepts, in this order:
 
+    Settings    how to train: each setting once, for options, files and keywords (``settings``)
+    Listing     what a source holds, found once: item, label, split, name (``datasets``)
+    Digests     which images are equal or nearly so, and the fingerprint of all (``datasets``)
+    Rows        numbers that are read when they are sliced, for pixels and features (``samples``)
+    Features    images to rows of numbers: a class for each kind (``features``)
+    Objective   the loss and its gradient as sums over rows, made by threads here or by Dask's
+                workers elsewhere, to the same bits (``training``, ``cluster``)
+    Outputs     one record for each image, in every format, written whole (``cli.predict``)
+
+and through these rooms:
+
+    cli         what people type: it reads the options and calls the rooms below
+    storage     where files are, on disk or in a store, and how they are written whole
     images      a file to pixels, in decoding processes
     datasets    every source to one ``Dataset``: labelled images
     samples, splits   images and labels as all rooms see them; random divisions
     features    images to rows of numbers
-    training    what is selected, the objective, its solvers: from a data set to a model
+    training    from a data set and settings to a model: objective and solvers
     cluster     the same sums, made by workers on several machines
     model       weights with what they mean, and their file
     evaluation  how good a model is, or many settings by cross-validation
     explain     why one image got its prediction
+    report, export   pages about a model; a model for other programs
     sklearn     the same as a classifier of scikit-learn
-    report      pages and charts about a model
-    export      a model as other programs take it, and as a page to try it
-    cli         what people type
 
-``docs`` holds the pages that ``catclf help`` shows.
+Below them are ``maths``, the formulas; ``terminal``, what is drawn on stderr; and the ground,
+``machine``, ``text``, ``errors`` and ``version``. ``docs`` are the pages of ``catclf help``. What
+happens between ``catclf train photos`` and the model file is told by five files: ``cli/train.py``,
+``datasets/open.py``, ``datasets/listing.py``, ``training/pipeline.py`` and ``training/run.py``.
 
-Below them: ``maths`` holds the formulas, ``storage`` files, ``terminal`` what is drawn on stderr,
-and ``machine``, ``settings``, ``text``, ``errors`` and ``version`` the ground.
 Imports point downwards, from the command line to the ground, and never back or to the side:
 
     cli
