@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from clusters import holders, results
 from conftest import make_images, write_packed
+from networks import random_weights
 
 import catclf
 from catclf.cluster import Address
@@ -22,6 +23,7 @@ from catclf.cluster.rows import Learned
 from catclf.datasets import Dataset, open_dataset
 from catclf.errors import DataError, SettingsError
 from catclf.features import learn, patch_layers, patch_learning
+from catclf.features.network import pretrained
 from catclf.features.prepare import prepare
 from catclf.training import Settings
 from catclf.training.pipeline import prepare_job
@@ -106,6 +108,18 @@ def test_a_dictionary_is_learned_from_the_same_images(
     data, path = open_dataset(folder), tmp_path / "model.npz"
     expected = model_bytes(data, "patches", path)
     assert model_bytes(data, "patches", path, Cluster(three, 1)) == expected
+
+
+def test_a_network_on_workers_gives_the_bytes_of_one_machine(
+    three: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows, their standardization and the centres of what is like the training images."""
+    monkeypatch.setattr(pretrained, "pretrained", random_weights)
+    data = open_dataset(write_packed(tmp_path, 130, 128, 50))  # 2 blocks of 128 rows
+    expected = model_bytes(data, "network", tmp_path / "model.npz", flip=False)
+    assert catclf.load(tmp_path / "model.npz").similarity is not None
+    there = model_bytes(data, "network", tmp_path / "model.npz", Cluster(three, 1), flip=False)
+    assert there == expected
 
 
 def test_pixels_are_rows_as_well_when_mirrored(three: Engine, folder: Path, tmp_path: Path) -> None:

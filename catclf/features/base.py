@@ -134,6 +134,14 @@ def class_of(kind: str) -> type[Features]:
     return found
 
 
+def kept_kind(settings: dict[str, Any]) -> type[Features]:
+    """The class of features that a model file keeps, by their settings. Raises ModelError."""
+    kind = settings.get("kind")
+    if isinstance(kind, str) and kind in _CLASSES and class_of(kind).kept:
+        return class_of(kind)
+    raise ModelError("has features that this catclf does not know")
+
+
 def learn(
     kind: str,
     images: Images,

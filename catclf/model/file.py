@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,21 +32,66 @@ from catclf.storage.location import locate
 from catclf.storage.npz import ArrayFile, NotAnArchiveError, UnsoundError
 from catclf.text import printable, reason
 
-if TYPE_CHECKING:
-    from catclf.features.base import Features
-
 FORMAT, VERSION = "catclf-model", 4
 FILE_LIMIT = 64 * 1024 * 1024  # bytes; a model of 1024x1024 images has 25 MB of weights
-SIZE_LIMIT = 1024  # pixels
 META_LIMIT = 1024 * 1024  # characters
 COSTS_LIMIT = 1_000_000
 COUNT_LIMIT = 2**53  # of images and steps: whole numbers that a float64 holds
 LEARNED_LIMIT = 1e6  # of numbers in filters, which are some tens: sums of them stay finite
 DIGESTS_LIMIT = 65_536  # of training images
-ENDED = ("reason", "within", "raised", "rate", "safe_rate")
 CURVE, VALIDATION = ("costs", "cost_steps"), ("validation_costs", "validation_steps")
-MEMBERS = ("w", "b", *CURVE, "meta")
 RESAMPLINGS = ("bicubic", "bilinear", "lanczos", "box", "hamming", "nearest")
+ENDED = {"reason": str, "within": float, "raised": int, "rate": float, "safe_rate": float}
+
+Test = Callable[[Any], bool]
+
+
+def _is(kind: type) -> Test:
+    return lambda value: type(value) is kind
+
+
+def _number(low: float, high: float, *kinds: type) -> Test:
+    return lambda value: type(value) in (kinds or (int, float)) and low <= value <= high
+
+
+def _one_of(*values: Any) -> Test:
+    return lambda value: type(value) is type(values[0]) and value in values
+
+
+def _list_of(length: int, test: Test) -> Test:
+    return lambda value: type(value) is list and len(value) == length and all(map(test, value))
+
+
+_COUNT = _number(0, COUNT_LIMIT, int)
+_COUNTS = dict.fromkeys(asdict(Counts()), _COUNT)
+# What meta holds, by name: a test of the value, or the names in an object.
+_META: dict[str, Any] = {
+    "format": _one_of(FORMAT),
+    "version": _one_of(VERSION),
+    "preprocess": {
+        "size": _number(1, 1024, int),
+        "fit": _one_of(*FITS),
+        "resampling": _one_of(*RESAMPLINGS),
+        "background": _list_of(3, _number(0, 255, int)),
+        "scale": _one_of(PIXEL_MAX),
+    },
+    "features": lambda value: value == "pixels" or type(value) is dict,
+    "classes": lambda value: _list_of(2, _is(str))(value) and all(value) and len(set(value)) == 2,
+    "positive": _is(str),
+    "threshold": _number(0.0, 1.0),
+    # Each fact of the type that it is declared with, and …
+    "training": {name: _is(type(value)) for name, value in asdict(Training()).items()}
+    | {
+        **dict.fromkeys(("images", "positives", "steps"), _COUNT),
+        "ended": lambda value: (
+            type(value) is dict
+            and all(type(fact) is ENDED.get(name) for name, fact in value.items())
+        ),
+        "train": _COUNTS,
+        "test": lambda value: value is None or not _wrong(value, _COUNTS),
+    },
+}
+_SOMETIMES = {"z_threshold": _is(float), "similarity": _number(-1.0, 1.0)}
 
 
 def save(model: Model, path: str | Path) -> None:
@@ -56,23 +101,21 @@ def save(model: Model, path: str | Path) -> None:
     Raises OutputError, before anything is written, for a model that is too large for a file, and
     ModelError for one whose numbers or class names ``load`` refuses.
     """
-    arrays = {
+    text = json.dumps(_meta(model), sort_keys=True)
+    held = model.training.validation
+    arrays: dict[str, NDArray[Any]] = {
         "w": model.w.astype("<f8"),
         "b": np.array(model.b, dtype="<f8"),
         **thinned(CURVE, model.costs, model.cost_steps),
+        **(thinned(VALIDATION, held["costs"], held["cost_steps"]) if held else {}),
+        "meta": np.array(text),
     }
-    held = model.training.validation
-    if held:
-        arrays |= thinned(VALIDATION, held["costs"], held["cost_steps"])
-    text = json.dumps(_meta(model), sort_keys=True, ensure_ascii=True)
-    arrays["meta"] = np.array(text)
-    learned = model.features.arrays() if model.features else {}
-    arrays |= {name: array.astype(array.dtype.newbyteorder("<")) for name, array in learned.items()}
+    if model.features:
+        arrays |= model.features.arrays()
     if len(model.digests):
-        arrays["digests"] = model.digests.astype("<u8")
+        arrays["digests"] = model.digests
     if model.similarity:
-        arrays["centers"] = model.similarity.centers
-        arrays["center_mean"] = model.similarity.mean.astype("<f4")
+        arrays |= {"centers": model.similarity.centers, "center_mean": model.similarity.mean}
     size = sum(array.nbytes for array in arrays.values())
     if len(text) > META_LIMIT or size > FILE_LIMIT - npz.MEMBERS_LIMIT * 1024:
         raise OutputError(
@@ -80,11 +123,17 @@ def save(model: Model, path: str | Path) -> None:
             f"{len(text)} characters say what it is made of"
         )
     with naming(path):
-        _facts(_read_meta(text))
-        _require_ascending(model.digests)
+        _read_meta(text)
+        _require_ascending("digests", model.digests)
         if not (np.isfinite(model.w).all() and math.isfinite(model.b)):
             raise ModelError("has weights that are not finite numbers")
-    npz.write(Path(path), arrays)
+    npz.write(
+        Path(path),
+        {
+            name: array.astype(array.dtype.newbyteorder("<"), copy=False)
+            for name, array in arrays.items()
+        },
+    )
 
 
 def load(path: str | Path) -> Model:
@@ -116,11 +165,8 @@ def _loaded(path: str | Path) -> tuple[Model, ArrayFile]:
     except (ModelError, UnsoundError) as error:
         raise ModelError(f"{shown}: {error}") from error
     except OSError as error:
-        hint = (
-            ": train one first (catclf train), or name another"
-            if isinstance(error, FileNotFoundError)
-            else ""
-        )
+        missing = isinstance(error, FileNotFoundError)
+        hint = ": train one first (catclf train), or name another" if missing else ""
         raise ModelError(f"{shown}: {reason(error)}{hint}") from error
     except Exception as error:  # whatever hostile bytes may still bring about
         raise ModelError(f"{shown}: is damaged and cannot be read as a model") from error
@@ -139,72 +185,72 @@ def _parse(file: ArrayFile) -> Model:
     if "meta" not in file:
         raise ModelError("is not a catclf model: it has no member meta")
     meta = _read_meta(file.text("meta", META_LIMIT))
-    facts = _facts(meta)
-    preprocess, training = facts["preprocess"], facts["training"]
-    kept = [*MEMBERS, *(VALIDATION if training.validation else ()), *_learned(meta)]
-    kept += ["digests"] if "digests" in file else []
-    file.require([*kept, *(("centers", "center_mean") if "similarity" in meta else ())])
-    features = _features(meta, preprocess, file)
+    facts, image = meta["training"], meta["preprocess"]
+    kind = None
+    if meta["features"] != "pixels":
+        from catclf.features.base import kept_kind, restore
+
+        kind = kept_kind(meta["features"])
+    file.require(
+        ["w", "b", *CURVE, "meta", *(kind.members if kind else ())]
+        + [name for name in VALIDATION if facts["validation"]]
+        + [name for name in ("digests",) if name in file]
+        + [name for name in ("centers", "center_mean") if "similarity" in meta]
+    )
+    features = restore(meta["features"], image["size"], _reader(file)) if kind else None
+    if facts["validation"]:
+        facts["validation"] |= dict(zip(CURVE, _read_curve(file, VALIDATION), strict=True))
+    size, fit, resampling = image["size"], image["fit"], image["resampling"]
+    preprocess = Preprocess(size, fit, resampling, tuple(image["background"]))
     n = features.n if features else preprocess.n
-    if training.validation:
-        curve = dict(zip(CURVE, _read_curve(file, VALIDATION), strict=True))
-        facts["training"] = replace(training, validation=training.validation | curve)
-    if "digests" in file:
-        limit = min(DIGESTS_LIMIT, training.images)
-        digests = file.array("digests", "<u8", (limit,), at_most=True)
-        _require_ascending(digests)
-        facts["digests"] = digests.astype(np.uint64)
-    if "similarity" in meta:
-        facts["similarity"] = _similarity(meta, n, file)
-    costs, cost_steps = _read_curve(file, CURVE)
+    costs, steps = _read_curve(file, CURVE)
+    counts = {name: facts[name] and Counts(**facts[name]) for name in ("train", "test")}
     return Model(
         w=file.array("w", "<f8", (n, 1)),
         b=float(file.array("b", "<f8", ())),
+        preprocess=preprocess,
+        classes=(meta["classes"][0], meta["classes"][1]),
+        threshold=float(meta["threshold"]),
+        z_threshold=meta.get("z_threshold"),
         costs=tuple(costs),
-        cost_steps=tuple(cost_steps),
+        cost_steps=tuple(steps),
+        training=Training(**facts | counts),
         features=features,
-        **facts,
+        digests=_digests(file, facts["images"]),
+        similarity=_similarity(file, meta["similarity"], n) if "similarity" in meta else None,
     )
 
 
-def _learned(meta: dict[str, Any]) -> tuple[str, ...]:
-    """The names of the arrays that the features have learned; pixels are a bare name."""
-    if meta.get("features") == "pixels":
-        return ()
-    from catclf.features import KINDS, class_of
+def _reader(file: ArrayFile) -> Any:
+    """Reads arrays of numbers from which sums stay finite: see ``ArrayFile.array``."""
 
-    match meta.get("features"):
-        case {"kind": str(kind)} if kind in KINDS and class_of(kind).kept:
-            return class_of(kind).members
-    raise ModelError("has features that this catclf does not know")
-
-
-def _features(meta: dict[str, Any], preprocess: Preprocess, file: ArrayFile) -> Features | None:
-    """The features of the model; None for pixels."""
-    if meta["features"] == "pixels":
-        return None
-    from catclf.features import restore
-
-    features = restore(meta["features"], preprocess.size, file.array)
-    for name, array in features.arrays().items():
+    def read(name: str, dtype: str, shape: tuple[int, ...], at_most: bool = False) -> NDArray[Any]:
+        array = file.array(name, dtype, shape, at_most=at_most)
         if (np.abs(array) > LEARNED_LIMIT).any():
             raise ModelError(f"has values in {name} that are too large")
-    return features
+        return array
+
+    return read
 
 
-def _similarity(meta: dict[str, Any], n: int, file: ArrayFile) -> Similarity:
-    limit = _number(meta, "similarity", -1.0, 1.0)
+def _similarity(file: ArrayFile, limit: float, n: int) -> Similarity:
     centers = file.array("centers", "|i1", (CENTERS, n), at_most=True)
-    mean = file.array("center_mean", "<f4", (n,))
-    sound = len(centers) and centers.shape[1] == n and centers.any(axis=1).all()
-    if not sound or (np.abs(mean) > LEARNED_LIMIT).any():
+    if not len(centers) or centers.shape[1] != n or not centers.any(axis=1).all():
         raise ModelError("has centers of training rows that make no sense")
-    return Similarity(centers, mean, limit)
+    return Similarity(centers, _reader(file)("center_mean", "<f4", (n,)), float(limit))
 
 
-def _require_ascending(digests: NDArray[np.uint64]) -> None:
-    if len(digests) > DIGESTS_LIMIT or (digests[1:] <= digests[:-1]).any():
-        raise ModelError("has digests that are too many, or not ascending")
+def _digests(file: ArrayFile, images: int) -> NDArray[np.uint64]:
+    if "digests" not in file:
+        return np.zeros(0, np.uint64)
+    digests = file.array("digests", "<u8", (min(DIGESTS_LIMIT, images),), at_most=True)
+    _require_ascending("digests", digests)
+    return digests
+
+
+def _require_ascending(name: str, numbers: NDArray[Any]) -> None:
+    if (numbers[1:] <= numbers[:-1]).any() or (numbers < 0).any():
+        raise ModelError(f"has {name} that do not go up")
 
 
 def thinned(
@@ -214,10 +260,9 @@ def thinned(
 
     Of more every k-th from the first on is kept, with the smallest k that suffices, and the last.
     """
-    kept = np.arange(len(costs))
-    if len(costs) > COSTS_LIMIT:
-        stride = -(-(len(costs) - 1) // (COSTS_LIMIT - 1))
-        kept = np.append(np.arange(0, len(costs) - 1, stride), len(costs) - 1)
+    last = len(costs) - 1
+    stride = max(1, -(-last // (COSTS_LIMIT - 1)))
+    kept = [*range(0, last, stride), last] if len(costs) else []
     curve = np.array(costs, dtype="<f8")[kept], np.array(steps, dtype="<i8")[kept]
     return dict(zip(names, curve, strict=True))
 
@@ -226,38 +271,8 @@ def _read_curve(file: ArrayFile, names: tuple[str, str]) -> tuple[list[float], l
     """Costs and the steps at which they were seen."""
     values = file.array(names[0], "<f8", (COSTS_LIMIT,), at_most=True)
     at = file.array(names[1], "<i8", values.shape)
-    if (at < 0).any() or (at[1:] <= at[:-1]).any():
-        raise ModelError(f"has {names[1]} that do not go up")
+    _require_ascending(names[1], at)
     return values.tolist(), at.tolist()
-
-
-def _read_meta(text: str) -> dict[str, Any]:
-    """The JSON text as a dict, of the format and version that this program reads."""
-    meta = json.loads(text, parse_constant=_no_number, parse_float=_finite)
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise ModelError("is not a catclf model: its meta is another program's")
-    version = meta.get("version")
-    if type(version) is not int or version < 1:
-        raise ModelError("is not a sound model: it has no version")
-    if version != VERSION:
-        shown = version if version < 10**6 else "of the far future"
-        age, advice = ("newer", "upgrade") if version > VERSION else ("older", "train it again")
-        raise ModelError(
-            f"was made by {'an' if age == 'older' else 'a'} {age} catclf (format {shown}, this one "
-            f"reads {VERSION}): {advice}"
-        )
-    return meta
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if math.isinf(value):
-        raise ModelError("has numbers in its meta that are too large")
-    return value
-
-
-def _no_number(constant: str) -> None:
-    raise ModelError(f"has {constant} in its meta, which is not a number of JSON")
 
 
 def _meta(model: Model) -> dict[str, Any]:
@@ -281,92 +296,38 @@ def _meta(model: Model) -> dict[str, Any]:
     return meta
 
 
-def _facts(meta: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a model that meta holds, checked."""
-    z_threshold = meta.get("z_threshold")
-    if "z_threshold" in meta and (type(z_threshold) is not float or math.isinf(z_threshold)):
-        raise ModelError("has a z_threshold that is not a finite number")
-    return {
-        "preprocess": _preprocess(meta),
-        "classes": _classes(meta),
-        "threshold": _number(meta, "threshold", 0.0, 1.0),
-        "z_threshold": z_threshold,
-        "training": _training(meta),
-    }
-
-
-def _preprocess(meta: dict[str, Any]) -> Preprocess:
-    image = _object(meta, "preprocess")
-    size, background = _number(image, "size", 1, SIZE_LIMIT), image.get("background")
-    sound = (
-        size == int(size)
-        and image.get("fit") in FITS
-        and image.get("resampling") in RESAMPLINGS
-        and image.get("scale") == PIXEL_MAX
-        and isinstance(background, list)
-        and len(background) == 3
-        and all(type(c) is int and 0 <= c <= 255 for c in background)
-    )
-    if not sound:
-        raise ModelError("has image settings that this catclf does not know")
-    red, green, blue = background  # type: ignore[misc]  # checked above
-    return Preprocess(int(size), image["fit"], image["resampling"], (red, green, blue))
-
-
-def _classes(meta: dict[str, Any]) -> tuple[str, str]:
-    match meta.get("classes"):
-        case [str(negative), str(positive)] if negative != positive and negative and positive:
-            if meta.get("positive") != positive:
-                raise ModelError("names another positive class than its classes do")
-            return negative, positive
-    raise ModelError("has no two class names")
-
-
-def _training(meta: dict[str, Any]) -> Training:
-    """The provenance, with every field of the type that it is declared with."""
-    stored = _object(meta, "training")
+def _read_meta(text: str) -> dict[str, Any]:
+    """The JSON text as a dict of what ``_META`` has. Raises ModelError, and what JSON raises."""
+    meta = json.loads(text)
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        raise ModelError("is not a catclf model: its meta is another program's")
+    version = meta.get("version")
+    if type(version) is int and version >= 1 and version != VERSION:
+        newer = version > VERSION
+        age, advice = ("a newer", "upgrade") if newer else ("an older", "train it again")
+        raise ModelError(f"was made by {age} catclf: {advice}")
     try:
-        counts = {
-            part: None if stored[part] is None else Counts(**_integers(stored[part]))
-            for part in ("train", "test")
-        }
-        training = Training(**(stored | counts))
-    except (TypeError, KeyError) as error:
-        raise ModelError("has training facts that this catclf does not know") from error
-    for name, default in asdict(Training()).items():
-        if name not in counts and type(getattr(training, name)) is not type(default):
-            raise ModelError(f"has training.{name} of a wrong type")
-    if training.train is None:
-        raise ModelError("has no training counts")
-    for name, value in training.ended.items():
-        types: dict[str, type] = {"reason": str, "raised": int}
-        if type(value) is not types.get(name, float) or name not in ENDED:
-            raise ModelError(f"has training.ended.{printable(name)} of a wrong type")
-    if not 0 <= training.steps <= COUNT_LIMIT or not 0 <= training.images <= COUNT_LIMIT:
-        raise ModelError("has numbers of steps or images that are not possible")
-    if not 0 <= training.positives <= training.images:
-        raise ModelError(f"has {training.positives} positives in {training.images} training images")
-    return training
+        json.dumps(meta, allow_nan=False)
+    except ValueError as error:
+        raise ModelError("has numbers in its meta that are not finite") from error
+    if isinstance(facts := meta.get("training"), dict):  # those of earlier versions are fewer
+        meta["training"] = {"ended": {}, "suspects": {}} | facts
+    kept = {name: test for name, test in _SOMETIMES.items() if name in meta}
+    wrong = _wrong(meta, _META | kept)
+    if not wrong and meta["positive"] != meta["classes"][1]:
+        wrong = "meta.positive"
+    if not wrong and meta["training"]["positives"] > meta["training"]["images"]:
+        wrong = "meta.training.positives"
+    if wrong:
+        raise ModelError(f"is not a sound model: its {wrong} makes no sense")
+    return meta
 
 
-def _integers(counts: Any) -> dict[str, int]:
-    sound = isinstance(counts, dict) and all(
-        type(value) is int and 0 <= value <= COUNT_LIMIT for value in counts.values()
-    )
-    if not sound:
-        raise ModelError("has counts that are not whole numbers")
-    return dict(counts)
-
-
-def _object(meta: dict[str, Any], name: str) -> dict[str, Any]:
-    value = meta.get(name)
-    if not isinstance(value, dict):
-        raise ModelError(f"has no {name} in its meta")
-    return value
-
-
-def _number(meta: dict[str, Any], name: str, low: float, high: float) -> float:
-    value = meta.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ModelError(f"has no {name} between {low:g} and {high:g}")
-    return float(value)
+def _wrong(value: Any, shape: Any, place: str = "meta") -> str:
+    """The first place in a JSON value that is not of a shape; empty where there is none."""
+    if not isinstance(shape, dict):
+        return "" if shape(value) else place
+    if not isinstance(value, dict) or value.keys() != shape.keys():
+        return place
+    inner = (_wrong(value[name], each, f"{place}.{name}") for name, each in shape.items())
+    return next(filter(None, inner), "")

@@ -130,24 +130,19 @@ class Model:
 
         They are of the weights, the preprocessing and the features.
         """
-        from hashlib import sha256
-
-        digest = sha256(repr(self.preprocess).encode())
-        digest.update(self.w.astype("<f8").tobytes() + np.float64(self.b).tobytes())
-        if self.z_threshold is not None:
-            digest.update(np.float64(self.z_threshold).tobytes())
-        if self.features:
-            digest.update(repr(sorted(self.features.settings.items())).encode())
-            for _, array in sorted(self.features.arrays().items()):
-                digest.update(array.tobytes())
-        return digest.hexdigest()[:12]
+        marked = [] if self.z_threshold is None else [self.z_threshold]
+        numbers = (np.array(each, "<f8") for each in (self.w, self.b, *marked))
+        return self._digest(*(each.tobytes() for each in numbers))[:12]
 
     @cached_property
     def features_digest(self) -> str:
         """A text that is equal for models whose images become the same rows."""
+        return self._digest()
+
+    def _digest(self, *more: bytes) -> str:
         from hashlib import sha256
 
-        digest = sha256(repr(self.preprocess).encode())
+        digest = sha256(repr(self.preprocess).encode() + b"".join(more))
         if self.features:
             digest.update(repr(sorted(self.features.settings.items())).encode())
             for _, array in sorted(self.features.arrays().items()):

@@ -7,15 +7,16 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from catclf.errors import ImageError, SettingsError
 from catclf.images.pool import Failed, decode_batches
 from catclf.images.preprocess import Limits
-from catclf.maths import Pixels, sigmoid
+from catclf.maths import sigmoid
 from catclf.model.model import Model, judged_by
+from catclf.samples import cut
 from catclf.storage.location import is_remote
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def predict(
     if isinstance(named, list | tuple):
         inputs = list(inputs)  # few are decoded without any other process
     decoded = decode_batches(inputs, model.preprocess, limits, workers)
-    return _each(predict_batches(decoded, model, threshold))
+    return (found for batch in predict_batches(decoded, model, threshold) for found in batch)
 
 
 def _on_disk(path: str) -> str | Failed:
@@ -97,50 +98,36 @@ def predict_batches(
 
     ``others`` are further models, whose features are computed once where they are the same.
     """
-    with closing(decoded) as batches:
-        for batch in _parts(batches, model):
-            images = [result for _, result in batch if not isinstance(result, ImageError)]
-            found = _scored([model, *others], np.stack(images)) if images else iter(())
-            predictions = []
-            for path, result in batch:
-                if isinstance(result, ImageError):
-                    predictions.append(Prediction(path, error=str(result), kind=result.kind))
-                    continue
-                (probability, *rest), z, similarity, unlike = next(found)
-                positive = z > model.boundary if threshold is None else probability > threshold
-                label = model.classes[positive]
-                scored = Prediction(path, label, probability, z, positive, others=tuple(rest))
-                scored.similarity, scored.unlike = similarity, unlike
-                predictions.append(scored)
-            yield predictions
-
-
-def _scored(
-    models: Sequence[Model], images: Pixels
-) -> Iterator[tuple[list[float], float, float | None, bool | None]]:
-    """Of each image the probabilities, and the first model's z, similarity and judgement of it."""
-    found = judged_by(models, images)
-    Z, known = np.concatenate([Z for Z, _ in found]), found[0][1]
-    similar: list[Any] = [None] * len(images)
-    unlike = similar
-    if known is not None and models[0].similarity:
-        similar = [round(s, 6) for s in known.tolist()]
-        unlike = (known < models[0].similarity.limit).tolist()
-    return zip(sigmoid(Z).T.tolist(), Z[0].tolist(), similar, unlike, strict=True)
-
-
-def _each(
-    batches: Generator[list[Prediction], None, None],
-) -> Generator[Prediction, None, None]:
-    with closing(batches):
-        for batch in batches:
-            yield from batch
-
-
-def _parts(batches: Iterable[list[Outcome]], model: Model) -> Iterator[list[Outcome]]:
-    """Lists that are soon scored: where that takes long, many images would wait for the last."""
     slow = model.features is not None and model.features.streams
-    for batch in batches:
-        length = SLOW_AT_ONCE if slow else max(1, len(batch))
-        for start in range(0, len(batch), length):
-            yield batch[start : start + length]
+    with closing(decoded) as batches:
+        for batch in batches:
+            # Where it takes long to score them, many images would wait for the last.
+            for rows in cut(slice(0, len(batch)), SLOW_AT_ONCE if slow else max(1, len(batch))):
+                yield _predictions(batch[rows], [model, *others], threshold)
+
+
+def _predictions(
+    batch: list[Outcome], models: Sequence[Model], threshold: float | None
+) -> list[Prediction]:
+    images = [result for _, result in batch if not isinstance(result, ImageError)]
+    scored: Iterator[tuple[list[float], float, float | None]] = iter(())
+    if images:
+        judged = judged_by(models, np.stack(images))
+        A = sigmoid(np.concatenate([Z for Z, _ in judged])).T.tolist()
+        Z, known = judged[0]
+        similar = [None] * len(A) if known is None else known.tolist()
+        scored = zip(A, Z[0].tolist(), similar, strict=True)
+    model, predictions = models[0], []
+    for path, result in batch:
+        if isinstance(result, ImageError):
+            predictions.append(Prediction(path, error=str(result), kind=result.kind))
+            continue
+        (probability, *rest), z, similarity = next(scored)
+        positive = z > model.boundary if threshold is None else probability > threshold
+        label = model.classes[positive]
+        found = Prediction(path, label, probability, z, positive, others=tuple(rest))
+        if similarity is not None and model.similarity:
+            found.similarity = round(similarity, 6)
+            found.unlike = similarity < model.similarity.limit
+        predictions.append(found)
+    return predictions

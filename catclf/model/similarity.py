@@ -22,7 +22,6 @@ SAMPLE = 3000  # rows at most that centres are made from
 LEAST = 10  # rows: fewer say nothing
 POINT = 0.01  # of training images are called unlike
 SHORTEST = np.float32(1e-6)
-_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +47,7 @@ class Similarity:
             return None
         fold_of = rng.permutation(len(rows)) % FOLDS
         held = [
-            nearest(rows[fold_of == fold], _centers(rows[fold_of != fold], rng))[1]
+            _nearest(rows[fold_of == fold], _centers(rows[fold_of != fold], rng))[1]
             for fold in range(FOLDS)
         ]
         limit = float(np.quantile(np.concatenate(held), POINT, method="lower"))
@@ -67,24 +66,19 @@ def unit(rows: Rows) -> Rows:
     return np.asarray(rows / np.maximum(lengths, np.float32(1e-12)))
 
 
-def nearest(rows: Rows, centers: NDArray[Any]) -> tuple[NDArray[np.intp], Rows]:
+def _nearest(rows: Rows, centers: NDArray[Any]) -> tuple[NDArray[np.intp], Rows]:
     """For each row (n,) of length 1 the centre with the greatest cosine, and the cosine."""
-    numbers, cosines = np.empty(len(rows), np.intp), np.empty(len(rows), np.float32)
-    directions = unit(centers.astype(np.float32)).T
-    for start in range(0, len(rows), _AT_ONCE):
-        block = slice(start, start + _AT_ONCE)
-        products = rows[block] @ directions
-        numbers[block], cosines[block] = products.argmax(axis=1), products.max(axis=1)
-    return numbers, cosines
+    cosines = rows @ unit(centers.astype(np.float32)).T
+    return cosines.argmax(axis=1), cosines.max(axis=1)
 
 
 def _centers(rows: Rows, rng: np.random.Generator) -> NDArray[np.int8]:
     """Directions (k, n) from k-means on rows of length 1, each scaled to whole numbers to 127."""
     centers = rows[np.sort(rng.choice(len(rows), min(CENTERS, len(rows)), replace=False))]
     for _ in range(ROUNDS):
-        numbers, _ = nearest(rows, centers)
-        members = (numbers == np.arange(len(centers))[:, None]).astype(np.float32)
+        members = _nearest(rows, centers)[0] == np.arange(len(centers))[:, None]
         # A centre that no row belongs to stays.
-        centers = np.where(members.any(axis=1, keepdims=True), unit(members @ rows), centers)
+        sums = unit(members.astype(np.float32) @ rows)
+        centers = np.where(members.any(axis=1, keepdims=True), sums, centers)
     largest = np.maximum(np.abs(centers).max(axis=1, keepdims=True), np.float32(1e-12))
     return np.asarray(np.rint(centers * (np.float32(127) / largest)), np.int8)
