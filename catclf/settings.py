@@ -45,7 +45,8 @@ def setting(default: Any, help: str, group: str = TRAINING, **facts: Any) -> Any
 
     a bound of BOUNDS; ``choices``: the words allowed; ``auto``: whether "auto" is allowed;
     ``shown``: the default in words; ``kept``: whether a model file remembers it ("changed": if it
-    is not the default).
+    is not the default); ``alias``: another name of its option; ``hidden``: whether ``catclf help
+    settings`` alone shows it; ``metavar``: its value in the help.
     """
     return field(default=default, metadata={"help": help, "group": group, "kept": True} | facts)
 
@@ -59,7 +60,13 @@ class Settings:
     no sense.
     """
 
-    learning_rate: Open = setting(None, "Learning rate α.", above=0.0, shown="0.005, features 1.9")
+    learning_rate: Open = setting(
+        None,
+        "Learning rate α.",
+        above=0.0,
+        shown="0.005, features 1.9",
+        alias="lr",
+    )
     iterations: int = setting(2000, "Steps; the limit of lbfgs.", low=0)
     l2: Open = setting(
         None,
@@ -75,6 +82,7 @@ class Settings:
         "How sums are computed: auto, gram (few images), stream, or fused (needs Numba). Same "
         "result, other time.",
         choices=METHODS,
+        hidden=True,
     )
     solver: str | None = setting(
         None,
@@ -88,6 +96,7 @@ class Settings:
         10,
         "Printed costs without a better one on the validation images until training ends.",
         low=1,
+        hidden=True,
     )
     class_weight: str = setting(
         "none",
@@ -100,11 +109,13 @@ class Settings:
         "How the learning rate falls to 0: constant (it does not), linear or cosine.",
         choices=SCHEDULES,
         kept="changed",
+        hidden=True,
     )
     features: str = setting(
         "pixels",
         "pixels, hog, patches, network (photographs), or auto.",
         choices=FEATURES,
+        metavar="KIND",
         auto=True,
         kept=False,
     )
@@ -113,9 +124,15 @@ class Settings:
         "Train on mirror images, too.",
         shown="for hog and patches",
         kept=False,
+        hidden=True,
     )
     cache: Path | None = setting(
-        None, "Keep features in this file for the next run.", shown="in memory", kept=False
+        None,
+        "Keep features in this file for the next run.",
+        shown="in memory",
+        kept=False,
+        metavar="FILE",
+        hidden=True,
     )
     threshold: Open = setting(
         None,

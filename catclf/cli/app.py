@@ -12,7 +12,7 @@ from catclf import machine
 from catclf.cli import pager
 from catclf.cli.signals import ExitCode, Stopped, raise_on_signals
 from catclf.cli.stdout import abandon_stdout, put, settle_stderr, warn
-from catclf.cli.usage import Command, Group, paragraphs, put_help, require_command
+from catclf.cli.usage import Group, add_command, put_help, require_command
 from catclf.errors import CatclfError
 from catclf.version import __version__
 
@@ -138,7 +138,7 @@ def _built(name: str) -> Any:
         built: Any = typer.main.get_group(command)
     else:
         alone = typer.Typer(add_completion=False)
-        alone.command(name, cls=Command, help=paragraphs(command))(command)
+        add_command(alone, command)
         built = typer.main.get_command(alone)
     built.name = name
     return built

@@ -15,20 +15,9 @@ from catclf.cli.open_data import reading_with_progress, warn_of_idle_fit
 from catclf.cli.options import (
     DATA,
     TRAINING,
-    Classes,
-    Columns,
-    FitOption,
     JsonOrText,
-    Keys,
-    LabelFrom,
-    MaxPixels,
-    Outside,
-    Positive,
     Quiet,
-    RemoteRows,
-    Size,
-    SkipBad,
-    Truncated,
+    Reading,
     option,
     setting,
 )
@@ -53,7 +42,7 @@ if TYPE_CHECKING:
 
 
 def compare(
-    ctx: typer.Context,
+    *,
     data: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -62,10 +51,7 @@ def compare(
             show_default="the bundled training set",
         ),
     ] = None,
-    size: Size = None,
-    fit: FitOption = None,
-    skip_bad: SkipBad = False,
-    positive: Positive = None,
+    reading: Reading,
     distinct: Annotated[
         bool,
         option(
@@ -121,7 +107,7 @@ def compare(
         ),
     ] = None,
     iterations: Annotated[
-        int, setting("iterations", help="Steps of each run.", metavar="N")
+        int, setting("iterations", help="Steps of each run.")
     ] = Settings.iterations,
     folds: Annotated[int, option(help="Parts, each held out once.", metavar="N")] = 5,
     repeats: Annotated[int, option(help="Divisions into folds.", metavar="N")] = 1,
@@ -135,14 +121,6 @@ def compare(
     ] = "balanced-accuracy",
     format: JsonOrText = "text",
     quiet: Quiet = False,
-    label_from: LabelFrom = "folder",
-    classes: Classes = None,
-    columns: Columns = None,
-    keys: Keys = None,
-    max_pixels: MaxPixels = None,
-    truncated: Truncated = False,
-    outside: Outside = False,
-    allow_remote_rows: RemoteRows = False,
 ) -> None:
     """Compare features, learning rates, penalties and class weights on the same stratified folds.
 
@@ -166,10 +144,10 @@ def compare(
         (weights or "none").split(","),
         (iterations, folds, repeats, seed),
     )
-    warn_of_idle_fit(fit, data or [])
+    warn_of_idle_fit(reading["fit"], data or [])
     largest = max((c.features for c in plan.candidates), key=_default_size)
-    with reading_with_progress(ctx, quiet, features=largest) as reading:
-        pooled, dropped = _pooled(data, reading, distinct)
+    with reading_with_progress(reading, quiet, features=largest) as how:
+        pooled, dropped = _pooled(data, how, distinct)
     if dropped and not quiet:
         which = "which repeats another" if dropped == 1 else "which repeat others"
         warn(f"left out {dropped} of {pooled.m + dropped} images, {which}")

@@ -15,19 +15,9 @@ from catclf.cli.options import (
     MODEL_HELP,
     OUTPUT,
     SOURCE_HELP,
-    Classes,
-    Columns,
     JsonOrText,
-    Keys,
-    LabelFrom,
-    MaxPixels,
-    Outside,
-    PositiveName,
-    RemoteRows,
-    SkipBad,
-    SplitOption,
+    Labelled,
     Threshold,
-    Truncated,
     option,
 )
 from catclf.cli.stdout import put, warn
@@ -41,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    ctx: typer.Context,
+    *,
     data: Annotated[
         Path | None,
         typer.Argument(
@@ -61,23 +51,13 @@ def evaluate(
             complete=complete_model,
         ),
     ] = None,
-    split: SplitOption = None,
-    positive: PositiveName = None,
-    skip_bad: SkipBad = False,
+    reading: Labelled,
     threshold: Threshold = None,
     mistakes: Annotated[
         int,
         option(low=0, metavar="N", help="Most confident mistakes to list.", group=OUTPUT),
     ] = 5,
     format: JsonOrText = "text",
-    label_from: LabelFrom = "folder",
-    classes: Classes = None,
-    columns: Columns = None,
-    keys: Keys = None,
-    max_pixels: MaxPixels = None,
-    truncated: Truncated = False,
-    outside: Outside = False,
-    allow_remote_rows: RemoteRows = False,
 ) -> None:
     """Evaluate a model on labelled images that it was not trained on.
 
@@ -98,7 +78,7 @@ def evaluate(
     results = []
     for path in models:
         trained = load(path)
-        labelled = open_labelled(ctx, trained, data)
+        labelled = open_labelled(reading, trained, data)
         with naming(path):
             results.append(evaluate.evaluate(trained, labelled, threshold))
     for warning in dict.fromkeys(line for result in results for line in result.warnings()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def reading_with_progress(
-    ctx: typer.Context, quiet: bool = False, *, features: str = "pixels", **more: Any
+    options: typer.Context | Mapping[str, Any],
+    quiet: bool = False,
+    *,
+    features: str = "pixels",
+    **more: Any,
 ) -> Iterator[ReadOptions]:
     """How to read a source, with a progress bar on a terminal while images are decoded.
 
@@ -36,21 +40,21 @@ def reading_with_progress(
 
     size = class_of(features).default_size
     with showing(phases(quiet)), counting("reading images", quiet) as on_progress:
-        yield replace(reading_of(ctx), on_progress=on_progress, default_size=size, **more)
+        yield replace(reading_of(options), on_progress=on_progress, default_size=size, **more)
 
 
-def reading_of(ctx: typer.Context) -> ReadOptions:
+def reading_of(options: typer.Context | Mapping[str, Any]) -> ReadOptions:
     """How the options of a command that reads sources say that they are to be read."""
     from catclf.datasets.dataset import SOURCE_PIXELS, ReadOptions
     from catclf.images.preprocess import Limits
 
-    given = ctx.params.get
+    given = _values(options).get
     return ReadOptions(
         positive=given("positive"),
         size=given("size"),
         fit=given("fit"),
         skip_bad=given("skip_bad", False),
-        label_from=given("label_from", "folder"),
+        label_from=given("label_from") or "folder",
         classes=pair("classes", given("classes")) or (),
         columns=pair("columns", given("columns")),
         keys=pair("keys", given("keys")),
@@ -60,13 +64,17 @@ def reading_of(ctx: typer.Context) -> ReadOptions:
     )
 
 
-def settled(ctx: typer.Context, data: Path, settings: Settings) -> Settings:
+def _values(options: typer.Context | Mapping[str, Any]) -> Mapping[str, Any]:
+    return options if isinstance(options, Mapping) else options.params
+
+
+def settled(options: typer.Context | Mapping[str, Any], data: Path, settings: Settings) -> Settings:
     """Settings whose features are chosen for the data, which is said on stderr."""
     if settings.features != AUTO:
         return settings
     from catclf.training.choice import choose_features
 
-    kind, why = choose_features(data, reading_of(ctx))
+    kind, why = choose_features(data, reading_of(options))
     warn(f"`features={kind}`: {why}")
     return replace(settings, features=kind)
 
@@ -160,7 +168,7 @@ def open_splits(path: Path, reading: ReadOptions) -> dict[Split, Listing]:
 
 
 def open_labelled(
-    ctx: typer.Context,
+    options: typer.Context | Mapping[str, Any],
     model: Model,
     path: Path | None,
     *,
@@ -173,8 +181,8 @@ def open_labelled(
     """
     from catclf.datasets import bundled, open_for, open_source
 
-    split: Split | None = ctx.params.get("split")
-    with reading_with_progress(ctx, quiet, encoder=encoder_of(model, encodes)) as reading:
+    split: Split | None = _values(options).get("split")
+    with reading_with_progress(options, quiet, encoder=encoder_of(model, encodes)) as reading:
         source = open_source(path or bundled()[split != "train"], reading)
         if path is not None and split is not None:
             _require_split(source, split)

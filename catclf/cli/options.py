@@ -6,9 +6,11 @@ between its versions.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -48,7 +50,8 @@ def option(
     facts: dict[str, Any] = {key: more.pop(key) for key in FACTS if key in more}
     if choices := facts.get("choices"):
         complete = complete or (lambda: list(choices))
-        more.setdefault("metavar", "WORD")
+    if facts:
+        more.setdefault("metavar", "WORD" if choices else "N")
 
     def checked(param: typer.CallbackParam, value: Any) -> Any:
         if facts:
@@ -66,24 +69,76 @@ def option(
     )
 
 
-def setting(name: str, *names: str, **more: Any) -> Any:
+def setting(name: str, **more: Any) -> Any:
     """The option of a setting of ``catclf.Settings``: its help, its group and its default.
 
     ``Settings`` checks the value.
     """
-    facts = Settings.__dataclass_fields__[name].metadata
+    field = Settings.__dataclass_fields__[name]
+    facts = field.metadata
     choices = facts.get("choices")
+    number = any(bound in facts for bound in BOUNDS)
+    names = [f"--{each.replace('_', '-')}" for each in (name, facts.get("alias")) if each]
+    if field.type == "bool | None":
+        names[0] += f"/--no-{name}"
     return option(
-        *(names or (f"--{name.replace('_', '-')}",)),
+        *names,
         **{
             "help": facts["help"],
             "group": facts["group"],
-            "shown": facts.get("shown", Settings.__dataclass_fields__[name].default),
-            "metavar": "WORD" if choices else None,
+            "shown": facts.get("shown", field.default),
+            "metavar": facts.get("metavar", "WORD" if choices else "N" if number else None),
             "complete": (lambda: list(choices)) if choices else None,
+            "check": partial(number_or_auto, name) if number and facts.get("auto") else None,
+            "hidden": facts.get("hidden", False),
         }
         | more,
     )
+
+
+def settings_options(*names: str) -> dict[str, Any]:
+    """The options of settings, for ``Annotated[Options, …]``; one that is not given is None."""
+    hints = get_type_hints(Settings)
+    facts = {name: Settings.__dataclass_fields__[name].metadata for name in names}
+    kinds = {
+        name: (str if facts[name].get("auto") else float) if hints[name] is Any else hints[name]
+        for name in names
+    }
+    return {name: Annotated[kinds[name] | None, setting(name)] for name in names}
+
+
+Options = dict[str, Any]  # the values of a group of options, by their names
+
+
+def expanded(command: Callable[..., None]) -> Callable[..., None]:
+    """A command as Typer takes it, with the options of a group in the place of each group.
+
+    A group is a parameter whose type is ``Annotated[Options, types]``: ``types`` is a dict from
+    names of options to their types. The command gets their values as one dict: None, and False for
+    a flag, where they are not given.
+    """
+    groups: dict[str, list[str]] = {}
+    parameters = []
+    for each in inspect.signature(command, eval_str=True).parameters.values():
+        group = next(iter(getattr(each.annotation, "__metadata__", ())), None)
+        if not isinstance(group, dict):
+            parameters.append(each.replace(kind=each.KEYWORD_ONLY))
+            continue
+        groups[each.name] = list(group)
+        for name, kind in group.items():
+            default = False if get_args(kind)[0] is bool else None
+            parameters.append(
+                each.replace(name=name, kind=each.KEYWORD_ONLY, annotation=kind, default=default)
+            )
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        values = {name: {n: given.pop(n) for n in names} for name, names in groups.items()}
+        command(**given, **values)
+
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run
 
 
 def on_disk(path: Path | None) -> Path | None:
@@ -215,7 +270,7 @@ FitOption = Annotated[
 ]
 SkipBad = Annotated[bool, option("--skip-bad", help="Leave unreadable images out.", group=DATA)]
 LabelFrom = Annotated[
-    str,
+    str | None,
     option(
         help="Where labels of files in folders are: folder, or name (cat.0.jpg is of cat).",
         choices=("folder", "name"),
@@ -271,6 +326,35 @@ RemoteRows = Annotated[
     bool,
     option("--allow-remote-rows", help="Fetch the URLs in a table.", group=DATA, hidden=True),
 ]
+READING = {
+    "size": Size,
+    "fit": FitOption,
+    "positive": Positive,
+    "skip_bad": SkipBad,
+    "label_from": LabelFrom,
+    "classes": Classes,
+    "columns": Columns,
+    "keys": Keys,
+    "max_pixels": MaxPixels,
+    "truncated": Truncated,
+    "outside": Outside,
+    "allow_remote_rows": RemoteRows,
+}
+
+
+def reading_options(*names: str, **others: Any) -> dict[str, Any]:
+    """The options of reading data, for ``Annotated[Options, …]``.
+
+    Those are the ones that ``names`` names, ``others`` by their names, and all hidden ones.
+    """
+    hidden = list(READING)[4:]
+    return {name: READING[name] for name in names} | others | {n: READING[n] for n in hidden}
+
+
+Labelled = Annotated[
+    Options, reading_options(split=SplitOption, positive=PositiveName, skip_bad=SkipBad)
+]
+Reading = Annotated[Options, reading_options("size", "fit", "positive", "skip_bad")]
 Workers = Annotated[
     int | None,
     option(
@@ -289,7 +373,7 @@ JsonOrText = Annotated[
     option("--format", help="text or json.", choices=("text", "json"), shown="text", group=OUTPUT),
 ]
 Quiet = Annotated[bool, option("--quiet", "-q", help="Print no results.", group=OUTPUT)]
-Features = Annotated[str, setting("features", metavar="KIND")]
+Features = Annotated[str, setting("features")]
 
 # Clusters
 ClusterAddress = Annotated[

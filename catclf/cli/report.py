@@ -5,26 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from catclf.cli.open_data import open_labelled
 from catclf.cli.options import (
     DATA,
     OUTPUT,
-    Classes,
-    Columns,
-    Keys,
-    LabelFrom,
-    MaxPixels,
+    Labelled,
     ModelPath,
-    Outside,
-    PositiveName,
     Quiet,
-    RemoteRows,
-    SkipBad,
-    SplitOption,
     Threshold,
-    Truncated,
     ends_in,
     option,
 )
@@ -40,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    ctx: typer.Context,
+    *,
     model: ModelPath = Path("model.npz"),
     data: Annotated[
         Path | None,
@@ -51,9 +39,7 @@ def report(
             group=DATA,
         ),
     ] = None,
-    split: SplitOption = None,
-    positive: PositiveName = None,
-    skip_bad: SkipBad = False,
+    reading: Labelled,
     threshold: Threshold = None,
     compare: Annotated[
         Path | None,
@@ -82,14 +68,6 @@ def report(
         ),
     ] = Path("report.html"),
     quiet: Quiet = False,
-    label_from: LabelFrom = "folder",
-    classes: Classes = None,
-    columns: Columns = None,
-    keys: Keys = None,
-    max_pixels: MaxPixels = None,
-    truncated: Truncated = False,
-    outside: Outside = False,
-    allow_remote_rows: RemoteRows = False,
 ) -> None:
     """Write a page about a model: results, curves, weights, and predictions with their evidence.
 
@@ -102,13 +80,13 @@ def report(
     from catclf.report import page
 
     if data is None:
-        _require_data(split=split, positive=positive, threshold=threshold, skip_bad=skip_bad)
+        _require_data(**reading, threshold=threshold)
     trained = load(model)
     require_output(output, [path for path in (model, data, compare) if path is not None])
     compared = None if compare is None else _comparison(compare)
     evaluated = None
     if data is not None:
-        labelled = open_labelled(ctx, trained, data, quiet=quiet)
+        labelled = open_labelled(reading, trained, data, quiet=quiet)
         evaluated = evaluate.evaluate(trained, labelled, threshold), labelled
         for warning in evaluated[0].warnings():
             warn(warning)

@@ -4,7 +4,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
@@ -19,29 +19,18 @@ from catclf.cli.options import (
     DATA,
     OUTPUT,
     TRAINING,
-    Classes,
     ClusterAddress,
-    Columns,
     Data,
-    Features,
-    FitOption,
     Insecure,
-    Keys,
-    LabelFrom,
-    MaxPixels,
-    Outside,
-    Positive,
+    Options,
     Quiet,
-    RemoteRows,
-    Size,
-    SkipBad,
-    Truncated,
+    Reading,
     Workers,
     ends_in,
-    number_or_auto,
     on_disk,
     option,
     setting,
+    settings_options,
 )
 from catclf.cli.output_paths import require_outputs
 from catclf.cli.signals import Stop, exit_if_stopped, stop_on_signals
@@ -53,7 +42,6 @@ from catclf.text import counted, printable, reason
 if TYPE_CHECKING:
     from catclf.cli.open_data import Opened
     from catclf.cluster import Address
-    from catclf.datasets import ReadOptions
     from catclf.maths.metrics import Counts
     from catclf.model import Model
     from catclf.training.checkpoint import Checkpoints
@@ -67,6 +55,7 @@ GAP = 0.1  # of accuracy between images that were learned from and others, which
 
 def train(
     ctx: typer.Context,
+    *,
     data: Data = None,
     test: Annotated[
         Path | None,
@@ -85,32 +74,14 @@ def train(
             group=DATA,
         ),
     ] = None,
-    size: Size = None,
-    fit: FitOption = None,
-    positive: Positive = None,
-    skip_bad: SkipBad = False,
-    label_from: LabelFrom = "folder",
-    classes: Classes = None,
-    columns: Columns = None,
-    keys: Keys = None,
-    max_pixels: MaxPixels = None,
-    truncated: Truncated = False,
-    outside: Outside = False,
-    allow_remote_rows: RemoteRows = False,
-    features: Features = Settings.features,
-    flip: Annotated[bool | None, setting("flip", "--flip/--no-flip", hidden=True)] = None,
-    cache: Annotated[Path | None, setting("cache", metavar="FILE", hidden=True)] = None,
-    learning_rate: Annotated[
-        float | None, setting("learning_rate", "--learning-rate", "--lr", metavar="N")
-    ] = None,
-    iterations: Annotated[int, setting("iterations", metavar="N")] = Settings.iterations,
-    l2: Annotated[str | None, setting("l2", "--l2", metavar="N")] = None,
-    class_weight: Annotated[str, setting("class_weight")] = Settings.class_weight,
-    threshold: Annotated[str | None, setting("threshold", metavar="N")] = None,
-    solver: Annotated[str | None, setting("solver")] = None,
-    batch_size: Annotated[int, setting("batch_size", metavar="N")] = Settings.batch_size,
-    schedule: Annotated[str, setting("schedule", hidden=True)] = Settings.schedule,
-    method: Annotated[str, setting("method", hidden=True)] = Settings.method,
+    reading: Reading,
+    settings: Annotated[
+        Options,
+        settings_options(
+            *("features", "flip", "cache", "learning_rate", "iterations", "l2", "class_weight"),
+            *("threshold", "solver", "batch_size", "schedule", "method", "patience", "seed"),
+        ),
+    ],
     stream: Annotated[
         bool,
         option(
@@ -121,10 +92,6 @@ def train(
             hidden=True,
         ),
     ] = False,
-    patience: Annotated[
-        int | None, setting("patience", metavar="N", shown="10", hidden=True)
-    ] = None,
-    seed: Annotated[int, setting("seed", metavar="N")] = Settings.seed,
     workers: Workers = None,
     cluster: ClusterAddress = None,
     insecure: Insecure = False,
@@ -140,7 +107,7 @@ def train(
             group=OUTPUT,
         ),
     ] = Path("model.npz"),
-    print_every: Annotated[int | None, setting("print_every", metavar="N")] = None,
+    print_every: Annotated[int | None, setting("print_every")] = None,
     log: Annotated[
         Path | None,
         option(
@@ -197,70 +164,60 @@ def train(
     if print_config:
         put(to_toml(ctx))
         return
-    held_out, judged_by = fraction_or_path(validation, patience)
-    settings = _settings(ctx, held_out)
-    given = data
-    address = _cluster_address(cluster, insecure, settings, data)
-    if data is None:
-        from catclf.datasets import bundled
-
-        data, test = bundled()[0], test or bundled()[1]
-    sources = [path for path in (data, test, judged_by) if path is not None]
-    checkpoints = _checkpoints_beside(output, checkpoint_every, resume, settings)
-    kept = [checkpoints.path] if checkpoints else []
-    require_outputs([output, *kept, cache, log, plot], [*sources, *([config] if config else [])])
+    held_out, judged_by = fraction_or_path(validation, settings["patience"])
+    given = {name: value for name, value in settings.items() if value is not None}
+    if print_every is not None:
+        given["print_every"] = print_every
+    wanted = Settings(validation=held_out, **given)
+    address = _cluster_address(cluster, insecure, wanted, data)
+    bundle = _bundled() if data is None else (data, None)
+    images, test = bundle[0], test or bundle[1]
+    sources = [path for path in (images, test, judged_by) if path is not None]
+    checkpoints = _checkpoints_beside(output, checkpoint_every, resume)
+    kept = checkpoints.path if checkpoints else None
+    outputs = [output, kept, wanted.cache, log, plot]
+    require_outputs(outputs, [*sources, *([config] if config else [])])
     _warn_of_checkpoint(checkpoints)
     with StepLog(log) if log else nullcontext() as step_log:
-        warn_of_idle_fit(fit, sources)
-        settings = settled(ctx, data, settings)
-        with _reading(ctx, settings) as reading:
-            opened = open_for_training(data, test, judged_by, reading, held_out=held_out)
+        warn_of_idle_fit(reading["fit"], sources)
+        wanted = settled(reading, images, wanted)
+        with reading_with_progress(
+            reading,
+            quiet,
+            workers=workers,
+            stream=stream,
+            features=wanted.features,
+            encoder=_encoder(wanted, workers),
+        ) as how:
+            opened = open_for_training(images, test, judged_by, how, held_out=held_out)
         with _cluster_at(address, workers) as machines:
             listed = print_every is not None
-            run = Run(
-                opened, settings, checkpoints, workers, quiet, listed, recorded(ctx), machines
-            )
+            run = Run(opened, wanted, checkpoints, workers, quiet, listed, recorded(ctx), machines)
             trained, stop = run.to_model(output, step_log)
     if plot is not None:
         _draw(plot, trained.model)
-    show_summary(trained, output, quiet, given)
+    show_summary(trained, output, quiet, data)
     if not quiet and not trained.fit.interrupted:
-        warn(what_next(trained, settings, output, given))
+        warn(what_next(trained, wanted, output, data))
     exit_if_stopped(stop)
 
 
-@contextmanager
-def _reading(ctx: typer.Context, settings: Settings) -> "Iterator[ReadOptions]":
-    """How the sources are read; features of a network are made while images are decoded."""
+def _bundled() -> tuple[Path, Path]:
+    from catclf.datasets import bundled
+
+    return bundled()
+
+
+def _encoder(settings: Settings, workers: int | None) -> Any:
     from catclf.training.choice import encoder_for_training
 
-    quiet, workers, stream = (ctx.params[name] for name in ("quiet", "workers", "stream"))
-    with reading_with_progress(
-        ctx,
-        quiet,
-        workers=workers,
-        stream=stream,
-        features=settings.features,
-        encoder=encoder_for_training(settings, workers),
-    ) as reading:
-        yield reading
+    return encoder_for_training(settings, workers)
 
 
 def _draw(plot: Path, model: "Model") -> None:
     from catclf.report.charts import save_cost_curve
 
     save_cost_curve(plot, model)
-
-
-def _settings(ctx: typer.Context, held_out: float) -> Settings:
-    """The settings that options give by their own names, and the fraction that is held out."""
-    given = {each.name: ctx.params[each.name] for each in fields(Settings)}
-    given |= {name: number_or_auto(name, given[name]) for name in ("l2", "threshold")}
-    given |= {"validation": held_out, "cache": given["cache"] and Path(given["cache"])}
-    for name in ("patience", "print_every"):  # which say more when they are given
-        if given[name] is None:
-            del given[name]
-    return Settings(**given)
 
 
 def fraction_or_path(text: str | None, patience: int | None) -> tuple[float, Path | None]:
@@ -278,9 +235,7 @@ def fraction_or_path(text: str | None, patience: int | None) -> tuple[float, Pat
     return fraction, None
 
 
-def _checkpoints_beside(
-    output: Path, every: int, resume: bool, settings: Settings
-) -> "Checkpoints | None":
+def _checkpoints_beside(output: Path, every: int, resume: bool) -> "Checkpoints | None":
     """The checkpoint of an output file, if the run keeps one or goes on from one."""
     if not (every or resume):
         return None

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from catclf.cli.completion import MODEL, MODEL_VARIABLE
+from catclf.cli.options import expanded
 from catclf.cli.pager import paged
 from catclf.cli.signals import ExitCode
 from catclf.cli.stdout import abandon_stdout, as_options, put
@@ -286,7 +287,11 @@ def put_help(ctx: typer.Context) -> None:
         put(ctx.get_help() + "\n")
 
 
-def paragraphs(command: Callable[..., None]) -> str:
-    """A docstring with its paragraphs as lines: help breaks them where the terminal ends."""
+def add_command(app: typer.Typer, command: Callable[..., None]) -> None:
+    """Add a command under its own name, with its docstring as its help.
+
+    A paragraph becomes a line, which help breaks where the terminal ends.
+    """
     parts = cleandoc(command.__doc__ or "").split("\n\n")
-    return "\n\n".join(" ".join(part.split()) for part in parts)
+    text = "\n\n".join(" ".join(part.split()) for part in parts)
+    app.command(command.__name__, cls=Command, help=text)(expanded(command))

@@ -9,11 +9,11 @@ from catclf.cli.data.pack import pack
 from catclf.cli.data.split import split
 from catclf.cli.data.suspects import suspects
 from catclf.cli.data.verify import verify
-from catclf.cli.usage import Command, Group, paragraphs, put_help
+from catclf.cli.usage import Group, add_command, put_help
 
 data = typer.Typer(cls=Group, invoke_without_command=True)
 for command in (pack, info, verify, split, suspects):
-    data.command(cls=Command, help=paragraphs(command))(command)
+    add_command(data, command)
 
 
 @data.callback()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from catclf.cli.json_text import json_line
 from catclf.cli.open_data import (
     open_splits,
@@ -17,21 +15,12 @@ from catclf.cli.open_data import (
 )
 from catclf.cli.options import (
     OUTPUT,
-    Classes,
-    Columns,
-    FitOption,
     JsonOrText,
-    Keys,
-    LabelFrom,
-    MaxPixels,
-    Outside,
-    RemoteRows,
-    Size,
-    SkipBad,
+    Options,
     SourcePath,
-    Truncated,
     ends_in,
     option,
+    reading_options,
 )
 from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put
@@ -47,7 +36,7 @@ SHEET = 96  # images on a contact sheet: 12 by 8
 
 
 def info(
-    ctx: typer.Context,
+    *,
     source: SourcePath,
     image_file: Annotated[
         Path | None,
@@ -59,18 +48,8 @@ def info(
             group=OUTPUT,
         ),
     ] = None,
-    size: Size = None,
-    fit: FitOption = None,
-    skip_bad: SkipBad = False,
+    reading: Annotated[Options, reading_options("size", "fit", "skip_bad")],
     format: JsonOrText = "text",
-    label_from: LabelFrom = "folder",
-    classes: Classes = None,
-    columns: Columns = None,
-    keys: Keys = None,
-    max_pixels: MaxPixels = None,
-    truncated: Truncated = False,
-    outside: Outside = False,
-    allow_remote_rows: RemoteRows = False,
 ) -> None:
     """Show shapes, classes, class balance and settings of a data set.
 
@@ -80,9 +59,9 @@ def info(
 
     if image_file is not None:
         require_output(image_file, [source])
-    warn_of_idle_fit(fit, [source])
-    with reading_with_progress(ctx) as reading:
-        parts = open_splits(source, reading)
+    warn_of_idle_fit(reading["fit"], [source])
+    with reading_with_progress(reading) as how:
+        parts = open_splits(source, how)
         warn_of_notes(parts.values())
         if image_file is not None:
             _write_sheet(image_file, parts)

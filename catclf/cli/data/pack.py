@@ -9,8 +9,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from catclf.cli.cluster import address_of, engine_at, threads_of
 from catclf.cli.open_data import (
     open_splits,
@@ -21,23 +19,14 @@ from catclf.cli.open_data import (
 )
 from catclf.cli.options import (
     OUTPUT,
-    Classes,
     ClusterAddress,
-    Columns,
-    FitOption,
     Insecure,
-    Keys,
-    LabelFrom,
-    MaxPixels,
-    Outside,
+    Options,
     Quiet,
-    RemoteRows,
-    Size,
-    SkipBad,
     SourcePath,
-    Truncated,
     Workers,
     option,
+    reading_options,
 )
 from catclf.cli.output_paths import require_own
 from catclf.cli.stdout import put
@@ -51,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def pack(
-    ctx: typer.Context,
+    *,
     source: SourcePath,
     output: Annotated[
         str,
@@ -64,9 +53,7 @@ def pack(
             group=OUTPUT,
         ),
     ],
-    size: Size = None,
-    fit: FitOption = None,
-    skip_bad: SkipBad = False,
+    reading: Annotated[Options, reading_options("size", "fit", "skip_bad")],
     compress: Annotated[
         str,
         option(
@@ -88,14 +75,6 @@ def pack(
     cluster: ClusterAddress = None,
     insecure: Insecure = False,
     quiet: Quiet = False,
-    label_from: LabelFrom = "folder",
-    classes: Classes = None,
-    columns: Columns = None,
-    keys: Keys = None,
-    max_pixels: MaxPixels = None,
-    truncated: Truncated = False,
-    outside: Outside = False,
-    allow_remote_rows: RemoteRows = False,
 ) -> None:
     """Write a data set as one HDF5 file or as shards, in the memory of a few images.
 
@@ -110,7 +89,7 @@ def pack(
     path, address = Path(output), address_of(cluster, insecure)
     in_store = is_remote(path) and path.suffix.lower() not in HDF5_ENDINGS
     if output.endswith("/") or path.is_dir() or in_store:
-        _pack_folder(ctx, path, source, compress, workers, shard_images, address)
+        _pack_folder(reading, quiet, path, source, compress, workers, shard_images, address)
         return
     if address is not None:
         raise SettingsError(
@@ -118,9 +97,9 @@ def pack(
         )
     require_output(path, [source])
     require_own(path)
-    warn_of_idle_fit(fit, [source])
-    with reading_with_progress(ctx, quiet, workers=workers) as reading:
-        parts = open_splits(source, reading)
+    warn_of_idle_fit(reading["fit"], [source])
+    with reading_with_progress(reading, quiet, workers=workers) as how:
+        parts = open_splits(source, how)
         warn_of_notes(parts.values())
         times = [perf_counter()]
         written = write(path, parts, compress, lambda _: times.append(perf_counter()))
@@ -133,7 +112,8 @@ def pack(
 
 
 def _pack_folder(
-    ctx: typer.Context,
+    reading: Options,
+    quiet: bool,
     folder: Path,
     source: Path,
     compress: str,
@@ -149,10 +129,9 @@ def _pack_folder(
             f"{printable(folder)}: is the name of a file of another kind: give the URL of a "
             "folder, or one that ends in .h5"
         )
-    quiet = ctx.params["quiet"]
-    warn_of_idle_fit(ctx.params["fit"], [source])
-    with reading_with_progress(ctx, quiet, workers=workers) as reading:
-        parts = open_splits(source, reading)
+    warn_of_idle_fit(reading["fit"], [source])
+    with reading_with_progress(reading, quiet, workers=workers) as how:
+        parts = open_splits(source, how)
         warn_of_notes(parts.values())
         require_folder(folder, [source])
         with _packers(address, source, workers) as packers:

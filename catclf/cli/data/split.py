@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from catclf.cli.open_data import (
     reading_with_progress,
     warn_of_idle_fit,
@@ -15,20 +13,11 @@ from catclf.cli.open_data import (
 )
 from catclf.cli.options import (
     OUTPUT,
-    Classes,
-    Columns,
-    FitOption,
-    Keys,
-    LabelFrom,
-    MaxPixels,
-    Outside,
+    Options,
     Quiet,
-    RemoteRows,
-    Size,
-    SkipBad,
     SourcePath,
-    Truncated,
     option,
+    reading_options,
 )
 from catclf.cli.output_paths import require_own
 from catclf.cli.stdout import put, warn
@@ -37,7 +26,7 @@ from catclf.text import counted, printable
 
 
 def split(
-    ctx: typer.Context,
+    *,
     source: SourcePath,
     output: Annotated[
         Path, option("--output", "-o", help="HDF5 file to write.", metavar="FILE", group=OUTPUT)
@@ -47,18 +36,8 @@ def split(
         option(low=0.0, high=1.0, metavar="N", help="Fraction of images for the test part."),
     ] = 0.2,
     seed: Annotated[int, option(low=0, metavar="N", help="Which of the possible divisions.")] = 0,
-    size: Size = None,
-    fit: FitOption = None,
-    skip_bad: SkipBad = False,
+    reading: Annotated[Options, reading_options("size", "fit", "skip_bad")],
     quiet: Quiet = False,
-    label_from: LabelFrom = "folder",
-    classes: Classes = None,
-    columns: Columns = None,
-    keys: Keys = None,
-    max_pixels: MaxPixels = None,
-    truncated: Truncated = False,
-    outside: Outside = False,
-    allow_remote_rows: RemoteRows = False,
 ) -> None:
     """Divide a data set at random into a training and a test part of one HDF5 file.
 
@@ -74,9 +53,9 @@ def split(
 
     require_output(output, [source])
     require_own(output)
-    warn_of_idle_fit(fit, [source])
-    with reading_with_progress(ctx, quiet) as reading:
-        found = open_source(source, reading)
+    warn_of_idle_fit(reading["fit"], [source])
+    with reading_with_progress(reading, quiet) as how:
+        found = open_source(source, how)
         whole = found.split("train")
         warn_of_notes([whole])
         if {"train", "test"} <= found.splits:

@@ -13,7 +13,6 @@ from catclf.cli.json_text import json_line
 from catclf.cli.open_data import reading_with_progress, settled, warn_of_idle_fit
 from catclf.cli.options import (
     OUTPUT,
-    TRAINING,
     Classes,
     Columns,
     Features,
@@ -52,10 +51,8 @@ def suspects(
     fit: FitOption = None,
     positive: Positive = None,
     skip_bad: SkipBad = False,
-    seed: Annotated[int, setting("seed", metavar="N")] = Settings.seed,
-    cache: Annotated[
-        Path | None, setting("cache", metavar="FILE", group=TRAINING)
-    ] = Settings.cache,
+    seed: Annotated[int, setting("seed")] = Settings.seed,
+    cache: Annotated[Path | None, setting("cache", hidden=False)] = Settings.cache,
     workers: Workers = None,
     format: Annotated[
         str,
