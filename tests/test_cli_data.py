@@ -241,8 +241,8 @@ def test_verify_finds_what_is_known_of_the_course_files(
     report = strict(result.stdout)
     names = ["train_catvnoncat.h5", "test_catvnoncat.h5"]
     assert report["checked"] == [
-        {"part": names[0], "images": 209},
-        {"part": names[1], "images": 50},
+        {"split": names[0], "images": 209},
+        {"split": names[1], "images": 50},
     ]
     leak, shares = report["problems"]
     assert leak == {

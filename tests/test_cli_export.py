@@ -58,7 +58,7 @@ def test_the_format_goes_before_the_ending_and_quiet_is_silent(model: Path, run:
     [
         (
             ("model.npz", "-o", "model.txt"),
-            "cannot tell the format: end it in .onnx or .html, or give --format",
+            "end it in .onnx or .html, as it is written",
         ),
         (("none.npz",), "none.npz: no such file or directory: train one first"),
         (("model.npz", "-o", "model.npz", "--format", "onnx"), "is another file of this run"),

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catclf.cli.predict.inputs import NAME_LIMIT, Input, read_inputs, split_names
 from catclf.errors import InputError
+from catclf.images.inputs import NAME_LIMIT, Input, read_inputs, split_names
 
 
 def names_of(inputs: Iterable[Input]) -> list[str]:

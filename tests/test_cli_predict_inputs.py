@@ -90,9 +90,11 @@ def test_a_list_that_is_not_there_is_an_error(run: Run, photos: Path, argument: 
 
 
 def test_a_list_separated_by_nul_without_the_option_says_so(run: Run, photos: Path) -> None:
-    result = run("predict", "-", input=b"photos/a.png\0photos/a.png\0")
-    assert result.code == 3
-    assert "--null" in result.stderr
+    for noise in (b"photos/a.png\0photos/a.png\0", b"\0\1" * 5000 + b"\n\0\n"):
+        result = run("predict", "-", input=noise)
+        assert (result.code, result.stdout) == (3, "-\t\t\n")
+        assert result.stderr.endswith("holds NUL bytes: is no list of names, or --null reads it\n")
+        assert result.stderr.count("\n") == 1
 
 
 def test_the_first_record_arrives_while_the_list_is_still_open(photos: Path) -> None:

@@ -324,12 +324,12 @@ def test_a_terminal_is_told_what_became_of_all(
 
 
 @pytest.mark.parametrize("option", [(), ("-0",)])
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "zip"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "zip", "tar"])
 def test_an_image_in_the_place_of_a_list_is_one_line(
     run: Run, two: Path, option: tuple[str, ...], kind: str
 ) -> None:
-    content = b"PK\3\4" + os.urandom(99_000)
-    if kind != "zip":
+    content = {"zip": b"PK\3\4", "tar": bytes(257) + b"ustar"}.get(kind, b"") + os.urandom(99_000)
+    if kind.isupper():
         stream = io.BytesIO()
         noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
         Image.fromarray(noise).save(stream, kind)

@@ -123,3 +123,17 @@ def test_stopped_at_any_moment_and_run_again_every_image_is_sorted_once(
     found = {name.partition("/")[2]: each for name, each in content(tmp_path / "out").items()}
     assert found | {"bad.png": before["bad.png"]} == before
     assert os.listdir(photos / "more") == []  # noqa: PTH208
+
+
+@pytest.mark.parametrize("option", ["--move", "--link"])
+def test_a_link_becomes_the_image_that_it_leads_to(
+    run: Run, photos: Path, tmp_path: Path, option: str
+) -> None:
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot" / "c.png").symlink_to("../photos/a.png")
+    assert run("sort", "snapshot", "-o", "out", option, "-q").code == 0
+    assert content(tmp_path / "out") == {"cat/c.png": (photos / "a.png").read_bytes()}
+    assert (
+        list((tmp_path / "snapshot").iterdir())
+        == [tmp_path / "snapshot" / "c.png"][: option == "--link"]
+    )

@@ -15,10 +15,10 @@ from conftest import ROOT, Run
 import catclf
 from catclf.cli.config import read_config
 from catclf.cli.predict.command import Elsewhere, Job, score
-from catclf.cli.predict.inputs import read_inputs
 from catclf.cli.predict.outputs import Shard, pending
 from catclf.cluster import parse
 from catclf.errors import InputError, ModelError, OutputError, SettingsError
+from catclf.images.inputs import read_inputs
 from catclf.images.preprocess import Preprocess
 from catclf.model import file as model_file
 from catclf.model.file import load_signed
@@ -60,8 +60,11 @@ def test_a_model_is_read_from_a_store_within_its_limit(
     [there] = catclf.predict([CAT], "memory://models/cats.npz")
     [here] = catclf.predict([CAT], "here.npz")
     assert there == here
-    [image] = catclf.predict("memory://cat.png", "memory://models/cats.npz")
-    assert str(image.error).startswith("images are read from disk alone")
+    [image] = catclf.predict(["memory://cat.png"], "memory://models/cats.npz")
+    assert str(image.error).startswith("names in lists are read from disk alone")
+    store.pipe_file("/photos/cat.png", CAT.read_bytes())
+    [image] = catclf.predict("memory://photos", "memory://models/cats.npz")
+    assert (Path(image.path).name, image.z) == ("cat.png", here.z)
     for path, why in (
         ("memory://none.npz", "there is no such file: train one first"),
         ("memory://models", "is not a regular file"),

@@ -248,6 +248,9 @@ def test_an_image_of_a_data_set_comes_with_its_label(run: Run, tmp_path: Path) -
         assert facts["z"] == pytest.approx(float(trained.scores(x[i : i + 1])[0, 0]), rel=1e-12)
     result = run("explain", "x.h5", "--index", "5")
     assert result.stderr == "catclf: --index 5: x.h5 has 5 images, 0 to 4\n"
+    for name in ("x.h5", "."):
+        which = f"catclf: {name}: is a data set: say which of its images, as --index 0\n"
+        assert run("explain", name).stderr == which
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterator
 from itertools import islice, repeat
 from pathlib import Path
+from shutil import make_archive
 
 import numpy as np
 import pytest
-from conftest import GREEN, RED, Run, paint
+from conftest import GREEN, RED, ROOT, Run, paint
 
 import catclf
-from catclf.errors import ModelError, SettingsError
+from catclf.errors import DataError, ModelError, SettingsError
 
 
 def test_records_are_those_of_the_command(model: Path, run: Run, tmp_path: Path) -> None:
@@ -67,6 +68,27 @@ def test_one_path_is_enough_and_a_threshold_goes_before_the_models(
     assert (bytes_found.path, bytes_found.z) == (str(red), found.z)
     with pytest.raises(ModelError, match=r"none\.npz"):
         catclf.predict(red, "none.npz")
+
+
+def test_folders_and_archives_are_their_images_and_data_sets_are_refused(
+    model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in" / "below").mkdir(parents=True)
+    folder, archive = tmp_path / "in", tmp_path / "a.zip"
+    names = [paint(folder / "a.png", GREEN), paint(folder / "below" / "b.png", RED)]
+    make_archive(str(tmp_path / "a"), "zip", folder)
+    assert [each.path for each in catclf.predict(folder, model)] == [str(names[0])]
+    found = [each.path for each in catclf.predict([folder], model, recursive=True)]
+    assert found == [str(name) for name in names]
+    members = {each.path: each.label for each in catclf.predict(str(archive), model)}
+    assert members == {f"{archive}:a.png": "cat", f"{archive}:below/b.png": "non-cat"}
+    [listed] = catclf.predict("@list", model)
+    assert (listed.path, listed.kind) == ("@list", "missing")
+    (tmp_path / "x.h5").touch()
+    data = catclf.open_dataset(ROOT / "data" / "test.h5")
+    for given in (tmp_path / "x.h5", data, data.images[:2], 3):
+        with pytest.raises(DataError, match=r"catclf\.evaluate"):
+            list(catclf.predict(given, model))  # type: ignore[arg-type]
 
 
 def test_settings_that_make_no_sense_are_refused_before_an_image_is_read(model: Path) -> None:

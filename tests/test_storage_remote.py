@@ -15,11 +15,11 @@ from conftest import ROOT, Run, write_packed
 
 import catclf
 from catclf.cli.predict.command import Job, Scored
-from catclf.cli.predict.inputs import read_inputs
 from catclf.cli.predict.outputs import Tally, named, pending
 from catclf.cli.signals import Signals
 from catclf.datasets import open_dataset, stores_pixels
 from catclf.errors import DataError, OutputError, SettingsError
+from catclf.images.inputs import read_inputs
 from catclf.images.preprocess import Preprocess
 from catclf.storage import files
 from catclf.storage.location import Stored, is_remote, locate, same
@@ -234,7 +234,7 @@ def test_paths_without_a_scheme_load_no_fsspec(packed: Path) -> None:
     code = (
         "import sys, catclf\n"
         f"catclf.open_dataset({str(packed)!r}).fingerprint\n"
-        "from catclf.cli.predict.inputs import read_inputs\n"
+        "from catclf.images.inputs import read_inputs\n"
         "list(read_inputs(['a.png', '.']))\n"
         "print({'fsspec', 'dask', 'distributed', 'tempfile'} & set(sys.modules))\n"
     )

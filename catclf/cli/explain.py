@@ -108,8 +108,8 @@ def _image(
         except OSError as error:
             raise DataError(f"{printable(path)}: cannot be read: {reason(error)}") from error
         except ImageError as error:
-            hint = ": of a data set say which image, as --index 0" if _is_data_set(path) else ""
-            raise DataError(f"{printable(path)}: {error}{hint}") from error
+            why = "is a data set: say which of its images, as --index 0"
+            raise DataError(f"{printable(path)}: {why if _is_data_set(path) else error}") from error
     data = open_labelled(ctx, model, path, encodes=False)
     if index >= data.m:
         raise SettingsError(
@@ -124,7 +124,7 @@ def _image(
 def _is_data_set(path: Path) -> bool:
     from catclf.datasets.dataset import ENDINGS
 
-    return path.is_dir() or (path.is_file() and path.suffix.lower() in ENDINGS)
+    return path.is_dir() or (path.is_file() and path.name.lower().endswith(ENDINGS))
 
 
 def _to_dict(shown: str, result: Explanation, label: str, rows: list[Row]) -> dict[str, Any]:

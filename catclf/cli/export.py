@@ -58,12 +58,10 @@ def export(
 
     if output is None:
         output = Path(model.name).with_suffix(f".{format or 'onnx'}")
-    kind = format or ENDINGS.get(output.suffix.lower())
-    if kind is None:
-        raise SettingsError(
-            f"--output {printable(output)}: cannot tell the format: end it in .onnx or .html, "
-            "or give --format"
-        )
+    said = ENDINGS.get(output.suffix.lower())
+    kind = format or said
+    if kind is None or (said or kind) != kind:
+        raise SettingsError(f"{printable(output)}: end it in .onnx or .html, as it is written")
     require_output(output, [model])
     trained = load(model)
     content = _content(kind, trained, model.name)

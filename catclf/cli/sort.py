@@ -103,7 +103,8 @@ def sort(
             shown = printable(output / _folder_name(label))
             put(f"{shown}: {counted(done[label], 'image')} {how}\n")
         if there:
-            put(f"{counted(there, 'image')} were there already\n")
+            was = "was" if there == 1 else "were"
+            put(f"{counted(there, 'image')} {was} there already\n")
     if failed:
         raise typer.Exit(ExitCode.PARTIAL)
 
@@ -112,7 +113,7 @@ def _predictions(
     sources: list[str], output: Path, path: Path, threshold: float | None, signals: Signals
 ) -> tuple[Model, Any]:
     """The model, and predictions of all images with the source that each was found in."""
-    from catclf.cli.predict.inputs import read_inputs
+    from catclf.images.inputs import read_inputs
     from catclf.images.member import Member
     from catclf.images.pool import decode_batches
     from catclf.images.walk import LeftOut
@@ -198,6 +199,10 @@ def _copy(path: Path, name: Path, make: Callable[[Path, Path], object] = shutil.
 
 
 def _move(path: Path, name: Path) -> None:
+    if path.is_symlink():  # which may hold from its own folder alone
+        _copy(path, name, _link)
+        path.unlink()
+        return
     try:
         path.replace(name)
     except OSError as error:
@@ -209,7 +214,8 @@ def _move(path: Path, name: Path) -> None:
 
 def _link(path: Path, new: Path) -> None:
     """A second name of a file, or a symbolic link where the file system has none of these."""
+    file = path.resolve()
     try:
-        os.link(path, new)
+        os.link(file, new)
     except OSError:
-        new.symlink_to(path.absolute())
+        new.symlink_to(file)

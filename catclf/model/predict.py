@@ -7,21 +7,24 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from catclf.errors import ImageError, SettingsError
-from catclf.images.pool import Failed, decode_batches
+from catclf.errors import DataError, ImageError, SettingsError
+from catclf.images.inputs import read_inputs
+from catclf.images.pool import decode_batches
 from catclf.images.preprocess import Limits
 from catclf.maths import sigmoid
 from catclf.model.model import Model, judged_by
 from catclf.samples import cut
-from catclf.storage.location import is_remote
+from catclf.text import printable
 
 if TYPE_CHECKING:
     from catclf.images.pool import Outcome
 
+AnyPath = str | bytes | os.PathLike[str]
+DATA_SETS = (".h5", ".hdf5", ".npz", ".csv", ".tsv")
 SLOW_AT_ONCE = 32  # images between records where one takes tens of milliseconds
 
 
@@ -48,20 +51,23 @@ class Prediction:
 
 
 def predict(
-    paths: str | bytes | os.PathLike[str] | Iterable[str | bytes | os.PathLike[str]],
+    paths: AnyPath | Iterable[AnyPath],
     model: Model | str | os.PathLike[str],
     threshold: float | None = None,
     *,
+    recursive: bool = False,
     limits: Limits | None = None,
     workers: int | None = None,
 ) -> Iterator[Prediction]:
-    """Score image files: a ``Prediction`` for each path, in order, also for those that fail.
+    """Score images: a ``Prediction`` for each, in order, also for those that fail.
 
+    ``paths`` are files, and folders, archives and Parquet files of images, as the command takes
+    them; ``recursive`` also reads the folders in folders. One path alone may be a URL. Paths are
+    read as they are needed, up to 512 ahead, so that they may come from an endless iterator.
     ``model`` is a model or the path or URL of its file; ``threshold`` (default: the model's) is the
-    probability above which an image is positive. Paths, of files on disk, are read as they are
-    needed, up to 512 ahead, so that they may come from an endless iterator. ``limits`` are what is
-    refused before it is decoded, ``workers`` the processes that decode. Raises ModelError, and
-    SettingsError.
+    probability above which an image is positive. ``limits`` are what is refused before it is
+    decoded, ``workers`` the processes that decode. Raises ModelError, SettingsError, and DataError
+    for what is no path or the path of a data set.
 
     >>> import numpy as np
     >>> for image in predict(["none.png"], Model(np.zeros((12288, 1)), 0.0)):
@@ -74,18 +80,29 @@ def predict(
         from catclf.model.file import load
 
         model = load(Path(model))
-    named = [paths] if isinstance(paths, str | bytes | os.PathLike) else paths
-    inputs: Iterable[str | Failed] = (_on_disk(os.fsdecode(path)) for path in named)
-    if isinstance(named, list | tuple):
-        inputs = list(inputs)  # few are decoded without any other process
+    alone = isinstance(paths, str | bytes | os.PathLike)
+    given = paths if isinstance(paths, Iterable) and not alone else [paths]
+    names: Iterable[str] = map(_name, given)
+    if isinstance(given, list | tuple):
+        names = list(names)  # few are decoded without any other process
+        if alone and (path := Path(names[0])).suffix.lower() in DATA_SETS and path.is_file():
+            raise DataError(f"{printable(path)}: is a data set: call catclf.evaluate")
+    limits = limits or Limits()
+    inputs = read_inputs(
+        names, recursive=recursive, limit=limits.file_bytes, lists=False, remote=alone
+    )
     decoded = decode_batches(inputs, model.preprocess, limits, workers)
     return (found for batch in predict_batches(decoded, model, threshold) for found in batch)
 
 
-def _on_disk(path: str) -> str | Failed:
-    if is_remote(path):
-        return path, ImageError("unreadable", "images are read from disk alone: copy it here first")
-    return path
+def _name(path: Any) -> str:
+    try:
+        return os.fsdecode(path)
+    except TypeError as error:
+        raise DataError(
+            f"a path is needed, not {type(path).__name__}: model.probabilities(images) scores "
+            "arrays, and catclf.evaluate a data set"
+        ) from error
 
 
 def predict_batches(

@@ -29,6 +29,7 @@ from catclf.cli.options import (
     SourcePath,
     Truncated,
     Workers,
+    ends_in,
     option,
     setting,
 )
@@ -64,7 +65,14 @@ def suspects(
     ] = "text",
     output: Annotated[
         Path | None,
-        option("--output", "-o", help="Page of the images to write.", metavar="FILE", group=OUTPUT),
+        option(
+            "--output",
+            "-o",
+            help="Page of the images to write.",
+            metavar="FILE",
+            check=ends_in(".html", ".htm"),
+            group=OUTPUT,
+        ),
     ] = None,
     quiet: Quiet = False,
     label_from: LabelFrom = "folder",

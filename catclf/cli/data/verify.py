@@ -71,7 +71,7 @@ def verify(
 
 def _json(parts: list[Part], problems: list[Finding]) -> str:
     content = {
-        "checked": [{"part": part.label, "images": len(part.rows)} for part in parts],
+        "checked": [{"split": each.label, "images": len(each.rows)} for each in parts],
         "problems": [{"kind": problem.kind, "message": problem.message} for problem in problems],
     }
     return json_line(content)

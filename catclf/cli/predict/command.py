@@ -40,8 +40,8 @@ from catclf.terminal.stream import is_file, is_terminal, use_colour
 from catclf.text import counted, printable
 
 if TYPE_CHECKING:
-    from catclf.cli.predict.inputs import Input
     from catclf.cluster import Address
+    from catclf.images.inputs import Input
     from catclf.images.pool import Decoder
     from catclf.model import Model, Training
     from catclf.model.predict import Prediction
@@ -364,7 +364,7 @@ class Job:
 
     def _inputs(self, shards: list[Shard], left_out: LeftOut, ends: deque[int]) -> Iterable[Input]:
         """The inputs of all shards; of several, ``ends`` gets the number up to each one's last."""
-        from catclf.cli.predict.inputs import read_inputs
+        from catclf.images.inputs import read_inputs
 
         def of(paths: list[str]) -> Iterable[Input]:
             return read_inputs(

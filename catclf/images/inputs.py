@@ -1,4 +1,4 @@
-"""Inputs of a command: files, folders, and lists of names, one after the other.
+"""Inputs to be scored: files, folders, archives, and lists of names, one after the other.
 
 Names are bytes to the system; here they are text that keeps every byte (``os.fsdecode``). A list
 is read as it arrives, and no more of it is held than one name and one block. Images in a store are
@@ -10,9 +10,10 @@ from __future__ import annotations
 import codecs
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 
 from catclf.errors import ImageError, InputError
@@ -29,75 +30,61 @@ from catclf.text import printable, reason, without_query
 _LIST_IN_STORE = "lists are read from disk alone: copy it here, or pipe it to -"
 _NAME_IN_STORE = "names in lists are read from disk alone: give it as an argument"
 NAME_LIMIT = 65536  # bytes; the system takes 4096
+FEW = 1000  # inputs whose number is known
 _BLOCK = 65536
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_MARKS = (codecs.BOM_UTF8, *_UTF16)
 
 Input = str | tuple[str, ImageError]
 _NAMELESS: Input = "", ImageError("missing", "its name is empty: is a variable not set?")
 
 
 def read_inputs(
-    arguments: Sequence[str],
+    arguments: Iterable[str],
     *,
     null: bool = False,
     recursive: bool = False,
     left_out: LeftOut | None = None,
     limit: int = Limits.file_bytes,
+    lists: bool = True,
+    remote: bool = True,
 ) -> Iterable[Input]:
     """Each image's path, or a path with the reason why there is no image, in order.
 
     An argument is a file, a folder (its images by name, with ``recursive`` those of its folders
-    too), an archive or a Parquet file (all its images), ``-`` (a list of names on stdin), ``@name``
-    (a list in a file) or ``@@name`` (the file ``@name``). A list holds names of files, folders,
-    archives and Parquet files, nothing else; lines end with a newline (or CR and newline), or with
-    NUL if ``null``; empty ones are left out. The result is a sequence where it is as long as the
-    arguments, so that its length is known. Files of folders and archives that are no images are
-    counted in ``left_out``; images in Parquet files have at most ``limit`` bytes. Raises InputError
-    where no list can be read.
+    too), an archive or a Parquet file (all its images), and with ``lists`` also ``-`` (a list of
+    names on stdin), ``@name`` (a list in a file) or ``@@name`` (the file ``@name``). A list holds
+    names of files, folders, archives and Parquet files, nothing else; lines end with a newline (or
+    CR and newline), or with NUL if ``null``; empty ones are left out. URLs are read if ``remote``.
+    The result is a sequence where it is as long as the arguments, so that its length is known.
+    Files of folders and archives that are no images are counted in ``left_out``; images in Parquet
+    files have at most ``limit`` bytes. Raises InputError where no list can be read.
     """
-    lists = [argument for argument in arguments if _is_list(argument)]
-    if len(arguments) == 1 and lists:
-        _require_readable(lists[0])
-    if lists.count("-") > 1:
+    left_out = LeftOut() if left_out is None else left_out
+    inputs = _Inputs(left_out, recursive, limit, null, lists, remote)
+    if not isinstance(arguments, list | tuple):
+        return inputs.of(arguments)
+    if len(arguments) == 1 and inputs.is_list(arguments[0]):
+        _require_readable(arguments[0])
+    if lists and arguments.count("-") > 1:
         raise InputError("- is given twice: standard input can be read once")
-    if len(arguments) < 1000 and not any(map(_holds_others, arguments)):
-        return [_plain(argument) if argument else _NAMELESS for argument in arguments]
-    return _Inputs(LeftOut() if left_out is None else left_out, recursive, limit, null).of(
-        arguments
-    )
-
-
-def _is_list(argument: str) -> bool:
-    return argument == "-" or (argument.startswith("@") and not argument.startswith("@@"))
-
-
-def _holds_others(argument: str) -> bool:
-    if _is_list(argument) or is_remote(argument):
-        return True
-    return is_archive(argument) or is_parquet(argument) or os.path.isdir(argument)
-
-
-def _plain(argument: str) -> str:
-    return argument[1:] if argument.startswith("@@") else argument
+    if len(arguments) < FEW and not any(map(inputs.holds_others, arguments)):
+        return [inputs.plain(argument) if argument else _NAMELESS for argument in arguments]
+    return inputs.of(arguments)
 
 
 def _require_readable(argument: str) -> None:
     """Raise InputError for a list that is the only input and cannot be read."""
+    path, shown = argument[1:], printable(argument[1:])
     if argument == "-":
         if sys.stdin is None:
             raise InputError("standard input is closed: there is no list to read")
-        return
-    path, shown = argument[1:], printable(argument[1:])
-    if not path:
-        raise InputError("@ needs the name of a list: @list.txt")
-    if is_remote(path):
+    elif is_remote(path):
         raise InputError(f"{shown}: {_LIST_IN_STORE}")
-    if not os.path.exists(path):
+    elif not os.path.exists(path):
         raise InputError(f"{shown}: there is no such list (the image @{shown} is @@{shown})")
-    if os.path.isdir(path):
-        raise InputError(f"{shown}: is a folder, not a list of names")
-    if not os.access(path, os.R_OK):
-        raise InputError(f"{shown}: may not be read: check its permissions")
+    elif os.path.isdir(path) or not os.access(path, os.R_OK):
+        raise InputError(f"{shown}: is no list of names that may be read")
 
 
 @dataclass
@@ -108,26 +95,47 @@ class _Inputs:
     recursive: bool
     limit: int
     null: bool
+    lists: bool
+    remote: bool
 
-    def of(self, arguments: Sequence[str]) -> Iterator[Input]:
+    def is_list(self, argument: str) -> bool:
+        of_file = argument.startswith("@") and not argument.startswith("@@")
+        return self.lists and (argument == "-" or of_file)
+
+    def plain(self, argument: str) -> str:
+        """The path that an argument means which is no list."""
+        return argument[1:] if self.lists and argument.startswith("@@") else argument
+
+    def holds_others(self, argument: str) -> bool:
+        if self.is_list(argument) or is_remote(argument):
+            return True
+        return is_archive(argument) or is_parquet(argument) or os.path.isdir(argument)
+
+    def of(self, arguments: Iterable[str]) -> Iterator[Input]:
         """The inputs of all arguments."""
         for argument in arguments:
             if not argument:
                 yield _NAMELESS
-            elif _is_list(argument):
+            elif self.is_list(argument):
                 yield from self._of_list(argument)
-            elif is_remote(argument):
+            elif self.remote and is_remote(argument):
                 yield from self._of_url(without_query(argument), argument)
             else:
-                yield from self._of_path(_plain(argument))
+                yield from self._of_path(self.plain(argument))
 
     def _of_list(self, argument: str) -> Iterator[Input]:
-        separator = b"\0" if self.null else b"\n"
         try:
             blocks = _names_alone(_blocks(argument))
-            for name in split_names(blocks if self.null else plain_text(blocks), separator):
+            if self.null:
+                names = split_names(blocks, b"\0")
+            else:
+                names = split_names(plain_text(blocks), b"\n")
+            for name in names:
                 if not isinstance(name, str):
                     yield name
+                elif "\0" in name:
+                    why = "holds NUL bytes: is no list of names, or `null` reads it"
+                    raise ImageError("not-a-list", why)
                 elif path := name if self.null else _without_return(name):
                     yield from self._of_path(path)
         except OSError as error:
@@ -147,7 +155,8 @@ class _Inputs:
 
     @property
     def _empty_folder(self) -> str:
-        return "the folder holds no images" + ("" if self.recursive else " (-r descends)")
+        below = "" if self.recursive else ": `recursive` also reads the folders in it"
+        return f"the folder holds no images{below}"
 
     def _of_file(self, path: str, image: str, shown: str) -> Iterator[Input]:
         """``image``, or what the file at ``path`` holds if it is one that holds images."""
@@ -196,13 +205,11 @@ class _Inputs:
             return
         image = Member.shown(shown, copy, (0, size, size, 0, TAR))
         for each in self._of_file(copy, image, copy):  # a copy has the ending of its original
-            if each is image:
-                yield each
-            elif isinstance(each, tuple):
+            if isinstance(each, tuple):
                 yield shown + each[0][len(copy) :], each[1]
             else:
                 assert isinstance(each, Member), "files hold members"
-                yield each.called(shown + each[len(copy) :])
+                yield each if each is image else each.called(shown + each[len(copy) :])
 
 
 def _is_image(url: str) -> bool:
@@ -238,12 +245,11 @@ def _blocks(argument: str) -> Iterator[bytes]:
     if argument == "-":
         if sys.stdin is None:
             raise OSError(0, "standard input is closed")
-        while block := os.read(0, _BLOCK):
-            yield block
-        return
-    if is_remote(argument[1:]):
+        descriptor = os.dup(0)
+    elif is_remote(argument[1:]):
         raise OSError(0, _LIST_IN_STORE)
-    descriptor = os.open(argument[1:], os.O_RDONLY | os.O_CLOEXEC)
+    else:
+        descriptor = os.open(argument[1:], os.O_RDONLY | os.O_CLOEXEC)
     try:
         while block := os.read(descriptor, _BLOCK):
             yield block
@@ -255,6 +261,8 @@ def _names_alone(blocks: Iterator[bytes]) -> Iterator[bytes]:
     """The blocks of a list. Raises ImageError for an image or another file in its place."""
     start = next(blocks, b"")
     kind = "an image" if sniffed(BytesIO(start)) else kind_of_bytes(start)
+    if start[257:262] == b"ustar":
+        kind = "a tar archive"
     if kind:
         why = f"is no list of names: it is {kind}; give the file's name as an argument"
         raise ImageError("not-a-list", why)
@@ -270,17 +278,14 @@ def plain_text(blocks: Iterator[bytes]) -> Iterator[bytes]:
     start = b""
     for block in blocks:
         start += block
-        if not any(mark.startswith(start) for mark in (codecs.BOM_UTF8, *_UTF16)):
-            break
-        if start in (codecs.BOM_UTF8, *_UTF16):
+        if start in _MARKS or not any(mark.startswith(start) for mark in _MARKS):
             break
     if not start.startswith(_UTF16):
         yield start.removeprefix(codecs.BOM_UTF8)
         yield from blocks
         return
     decoder = codecs.getincrementaldecoder("utf-16")("replace")
-    yield decoder.decode(start).encode("utf-8", "surrogatepass")
-    for block in blocks:
+    for block in chain([start], blocks):
         yield decoder.decode(block).encode("utf-8", "surrogatepass")
     yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
 
