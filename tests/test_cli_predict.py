@@ -101,13 +101,6 @@ def test_files_that_look_like_options_follow_two_dashes(
     assert run("predict", "--", "--model.png").stdout.startswith("--model.png\tcat\t")
 
 
-def test_no_path_is_a_usage_error(run: Run, model: Path) -> None:
-    result = run("predict")
-    assert result.code == 2
-    assert result.stderr.count("\n") == 1
-    assert "PATH" in result.stderr
-
-
 def test_names_that_are_not_utf8_are_scored_and_shown_escaped(
     run: Run, model: Path, tmp_path: Path
 ) -> None:
