@@ -42,8 +42,8 @@ class Resolved(NamedTuple):
     was given; ``out_of_fold`` are the counts of the models of cross-validation. ``shift`` is what
     weights of classes add to every score, the log of their ratio: taken from b, it leaves the
     probabilities of the data. ``K`` is the Gram matrix of the data, where it was made. ``notes``
-    are lines to be shown. ``scored`` are the rows (k,) that were cross-validated and their scores
-    out of fold (1, k).
+    are lines to be shown. ``scored`` are the rows (k,) that were cross-validated and the scores out
+    of fold (1, k) by which their labels are judged.
     """
 
     settings: Settings
@@ -99,7 +99,7 @@ def resolve(
         else:
             l2 = found.l2
             Y, Z = sample.data.Y, found.Z - shift
-            scored = sample.rows, Z
+            scored = sample.rows, found.sharp - shift
             cuts: Floats | float = logit(threshold or 0.5) if z_threshold is None else z_threshold
             if threshold is None:
                 z_threshold = best_threshold(Z, Y)
@@ -185,6 +185,6 @@ def _recorded(settings: Settings, selection: Selection, counts: Counts) -> dict[
         "names": [name for name, value in fixed.items() if value is None],
         "folds": int(selection.fold_of.max()) + 1,
         "images": counts.total,
-        "log_loss": min(selection.losses),
+        "log_loss": selection.losses[selection.tried.index(selection.l2)],
         "counts": asdict(counts),
     }
