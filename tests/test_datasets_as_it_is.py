@@ -7,7 +7,6 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from archive_files import image_bytes, stored, tar
@@ -196,20 +195,6 @@ def test_class_names_of_a_zip_in_an_unknown_encoding_are_refused(tmp_path: Path)
         opened(tmp_path / "a.zip")
     (tmp_path / "a.zip").write_bytes(content.replace(b"xxxxx", "ящ_".encode()))
     assert opened(tmp_path / "a.zip", positive="ящ_").classes == ("dog", "ящ_")
-
-
-def test_encoded_images_are_read_as_those_of_folders_are(tmp_path: Path) -> None:
-    large = [image_bytes(i) for i in range(4)]
-    with h5py.File(tmp_path / "e.h5", "w") as file:
-        x = file.create_dataset("x", (4,), h5py.vlen_dtype(np.uint8))
-        for row, content in enumerate([*large[:3], b"no image"]):
-            x[row] = np.frombuffer(content, np.uint8)
-        file["y"] = [0, 1, 0, 1]
-    listing = open_source(tmp_path / "e.h5", ReadOptions(default_size=128, skip_bad=True)).split()
-    assert listing.preprocess.size == 64  # smaller images are brought to the usual size
-    assert opened(tmp_path / "e.h5", skip_bad=True).m == 3
-    with pytest.raises(DataError, match=r"1 image cannot be read: .*is not an image"):
-        opened(tmp_path / "e.h5")
 
 
 def test_shards_are_kept_if_they_were_decoded_alike(tmp_path: Path) -> None:

@@ -35,6 +35,35 @@ def test_arrays_are_the_images_and_names_the_classes() -> None:
     assert chosen.Y.tolist() == [(1 - y).tolist()]
 
 
+COLOURS = np.random.default_rng(1).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+SHAPES: dict[str, tuple[Any, Any]] = {
+    "arrays of one shape": (list(COLOURS), COLOURS),
+    "an array of arrays": (np.array([*COLOURS, None], object)[:-1], COLOURS),
+    "types that differ": ([x if i % 2 else x / 255 for i, x in enumerate(COLOURS)], COLOURS),
+    "planes among them": (
+        [x if i % 2 else np.moveaxis(x, 2, 0) for i, x in enumerate(COLOURS)],
+        COLOURS,
+    ),
+    "Pillow's": ([Image.fromarray(x) for x in COLOURS], COLOURS),
+    **{
+        f"Pillow's {mode}": (images, [image.convert("RGB") for image in images])
+        for mode in ("P", "RGBA", "CMYK")
+        for images in ([Image.fromarray(x).convert(mode) for x in COLOURS],)
+    },
+}
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("table", [False, True])
+def test_images_in_a_list_or_a_column_are_taken_one_by_one(kind: str, table: bool) -> None:
+    images, expected = SHAPES[kind]
+    labels = ["cat", "dog"] * 3
+    given = {"image": images, "label": labels, "group": list("aabbcc")} if table else images
+    data = catclf.open_dataset(given, labels=None if table else labels)
+    assert np.array_equal(data.images, np.stack([np.asarray(image) for image in expected]))
+    assert (data.groups is not None) == table
+
+
 @pytest.mark.parametrize("labels", [[0, 1, 1, 0], [False, True, True, False], [0.0, 1.0, 1, 0]])
 def test_zero_and_one_are_non_cat_and_cat(labels: list[Any]) -> None:
     data = catclf.open_dataset(np.zeros((4, 8, 8, 3), np.uint8), labels=labels)
@@ -150,7 +179,9 @@ def test_a_part_that_there_never_is_is_refused() -> None:
         (np.zeros((4, 8, 8, 3), np.uint8), None, "need `labels`"),
         (np.zeros((4, 8, 8, 3), np.uint8), ["a"] * 4, "labels name 1 classes"),
         (np.zeros((2, 8, 8, 3), np.uint8), ["a", ""], "none without a name"),
-        (np.zeros((2, 8, 8, 3), np.uint8), [["a", "b"]], "labels (1, 2)"),
+        (np.zeros((2, 8, 8, 3), np.uint8), [["a", "b"]] * 2, "labels has shape (2, 2)"),
+        (None, [0, 1], "arrays or paths in a list, not one NoneType"),
+        (Image.new("RGB", (8, 8)), [0, 1], "arrays or paths in a list, not one Image"),
         ({"path": ["a.png"]}, None, "has no column label or class or labels; it has path"),
         ("photos", [0, 1], "one path is a data set of its own"),
         (["none.png", "nor.png"], [0, 1], "2 images cannot be read: none.png"),

@@ -1,23 +1,28 @@
-"""Stored arrays: under which keys they lie, and those that can be taken as images in one way only.
+"""Arrays as images: what can be taken in one way only becomes uint8 (m, size, size, 3).
 
-They become uint8 (m, s, s, 3), and a note says how an array was taken. The refusal of another names
-the line of NumPy that converts it.
+The rules are the same for HDF5, ``.npz`` and what Python holds. A note says how an array was taken;
+the refusal of another names the line of NumPy that converts it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.datasets.dataset import ReadOptions, Split
+from catclf.datasets.dataset import SPLITS, ReadOptions, Split
+from catclf.datasets.labels import Named
+from catclf.datasets.listing import Items, Listing, listing_of_items
 from catclf.datasets.names import split_named, words
 from catclf.errors import DataError
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.maths import Pixels
+from catclf.samples import Rows
+from catclf.storage.location import locate
 from catclf.text import counted, printable
 
 PLAIN = (("x", "y"), ("images", "labels"))
@@ -47,6 +52,71 @@ class Taken(NamedTuple):
     notes: list[str]
 
 
+def stored_listing(
+    path: Path,
+    pair: Key,
+    labels: Named,
+    images: Any,
+    options: ReadOptions,
+    *,
+    matlab: bool = False,
+    made: tuple[Any, Any] = (None, None),
+    unwritten: int = 0,
+    **facts: Any,
+) -> Listing:
+    """The images under a key of a file: pixels by the rules, or encoded images to be decoded.
+
+    ``images`` are an array, or rows on disk that need no conversion; ``made`` is the fit and the
+    resampling recorded with them. Raises DataError.
+    """
+    (x_key, y_key), shown, name = pair, printable(path), locate(path).name
+    where, notes = f"{shown}: {x_key}", [f"{y_key} {note}" for note in labels.notes]
+    if images.dtype.kind in "OSV":
+        items = encoded(images.reshape(-1).tolist(), shown, where)
+        _require_as_many(len(items), len(labels.labels), where)
+        notes.append(f"{x_key} holds encoded images")
+        return listing_of_items(
+            shown, name, labels.classes, labels.labels, items, options, notes=tuple(notes), **facts
+        )
+    pixels = images
+    if isinstance(images, Rows):
+        _require_as_many(len(images), len(labels.labels), where)
+    else:
+        pixels, taken = as_pixels(images, len(labels.labels), where, matlab=matlab)
+        notes += [f"{x_key} {note}" for note in taken]
+    preprocess = recorded(*made, pixels.shape[1], options, where)
+    notes += blank_notes(pixels, where, unwritten)
+    return Listing(
+        shown,
+        name,
+        labels.classes,
+        labels.labels,
+        preprocess,
+        options,
+        pixels=pixels,
+        notes=tuple(notes),
+        **facts,
+    )
+
+
+def encoded(contents: list[Any], shown: str, where: str) -> Items:
+    """Image files that are held whole. Raises DataError for text, such as their paths."""
+    from catclf.images.member import Content
+
+    if not all(isinstance(each, bytes) for each in contents) or b"".join(contents).isascii():
+        raise DataError(
+            f"{where} holds text or records, and no images: of paths and labels make a .csv table"
+        )
+    return Items([Content.holding(shown, str(row), each) for row, each in enumerate(contents)])
+
+
+def _require_as_many(images: int, labels: int, shown: str, hint: str = "") -> None:
+    if images != labels:
+        raise DataError(
+            f"{shown} has {counted(images, 'image')}, but {counted(labels, 'label')}{hint}"
+        )
+
+
 def is_plain(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
     """Whether an array needs no conversion: uint8 (m, size, size, 3)."""
     square = len(shape) == 4 and shape[1] == shape[2] and shape[3] == 3
@@ -68,24 +138,38 @@ def as_pixels(
         if values.ndim in (3, 4) and values.shape[-1] == m and not first:
             values = np.moveaxis(values, -1, 0)  # MATLAB's own order: height, width, channels, m
         notes.append(f"its axes are MATLAB's and were turned: {values.shape}")
-    require_numbers(values.dtype, shown)
-    values = _four_axes(values, m, shown, notes)
-    if 0 in values.shape:
-        raise DataError(f"{shown} has shape {values.shape}: it has no images")
+    values = four_axes(values, m, shown, notes)
     if square:
         _require_square(values.shape, shown)
-    scale = _scale(values, shown, notes)
-    if values.dtype == np.uint8 and values.shape[3] == 3:
-        return Taken(np.ascontiguousarray(values), notes)
+    scale = scale_of([values], shown, notes)
+    return Taken(in_colour(values, scale, notes), notes)
+
+
+def in_colour(values: NDArray[Any], scale: float, notes: list[str]) -> Pixels:
+    """Images uint8 (m, h, w, 3) of (m, h, w, channels), whose values times ``scale`` are 0 … 255.
+
+    A fourth channel is opacity, over white.
+    """
+    channels = values.shape[3]
+    if values.dtype == np.uint8 and channels == 3:
+        return np.ascontiguousarray(values)
     pixels = np.empty((*values.shape[:3], 3), dtype=np.uint8)
     for start in range(0, len(values), _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
-        pixels[rows] = _colours(_scaled(values[rows], scale))
-    if values.shape[3] == 4:
-        notes.append("its fourth channel is taken as opacity, over white")
-    elif values.shape[3] == 1:
-        notes.append("is taken as grey")
-    return Taken(pixels, notes)
+        block = values[rows]
+        if block.dtype != np.uint8 or scale != 1.0:
+            block = np.rint(block.astype(np.float64) * scale).astype(np.uint8)
+        if channels == 4:
+            opacity = block[..., 3:].astype(np.float64) / 255.0
+            block = np.rint(block[..., :3] * opacity + 255.0 * (1.0 - opacity)).astype(np.uint8)
+        pixels[rows] = block  # one channel becomes three
+    if channels != 3:
+        notes.append(
+            "is taken as grey"
+            if channels == 1
+            else "its fourth channel is taken as opacity, over white"
+        )
+    return pixels
 
 
 def require_numbers(dtype: np.dtype[Any], shown: str) -> None:
@@ -96,8 +180,9 @@ def require_numbers(dtype: np.dtype[Any], shown: str) -> None:
         )
 
 
-def _four_axes(values: NDArray[Any], m: int, shown: str, notes: list[str]) -> NDArray[Any]:
-    """The images as (m, height, width, channels)."""
+def four_axes(values: NDArray[Any], m: int, shown: str, notes: list[str]) -> NDArray[Any]:
+    """The images as (m, height, width, channels). Raises DataError."""
+    require_numbers(values.dtype, shown)
     shape = values.shape
     if values.ndim == 2:
         values = _from_flat(values, m, shown, notes)
@@ -115,13 +200,10 @@ def _four_axes(values: NDArray[Any], m: int, shown: str, notes: list[str]) -> ND
         raise DataError(
             f"{shown} has shape {shape}: (m, 64, 64, 3) or another square is needed: x = {line}"
         )
-    if len(values) != m:
-        hint = ""
-        if m in shape:
-            hint = f": x = np.moveaxis(x, {shape.index(m)}, 0)"
-        raise DataError(
-            f"{shown} has {counted(len(values), 'image')}, but {counted(m, 'label')}{hint}"
-        )
+    hint = f": x = np.moveaxis(x, {shape.index(m)}, 0)" if m in shape else ""
+    _require_as_many(len(values), m, shown, hint)
+    if 0 in values.shape:
+        raise DataError(f"{shown} has shape {values.shape}: it has no images")
     return values
 
 
@@ -171,66 +253,47 @@ def _require_square(shape: tuple[int, ...], shown: str) -> None:
     )
 
 
-def _scale(values: NDArray[Any], shown: str, notes: list[str]) -> float:
+def scale_of(several: Sequence[NDArray[Any]], shown: str, notes: list[str]) -> float:
     """The number that makes values 0 … 255. Raises DataError where there are several.
 
-    All images together decide, and floats must be 0 … 1 or go well beyond.
+    All images of one type together decide, and floats must be 0 … 1 or go well beyond.
     """
-    kind = values.dtype.kind
-    if values.dtype == np.uint8:
+    dtype = several[0].dtype
+    if dtype == np.uint8:
         return 1.0
-    if kind == "b":
+    if dtype.kind == "b":
         notes.append("holds booleans, taken as black and white")
         return 255.0
-    low, high = float(values.min()), float(values.max())
+    low = min(float(values.min()) for values in several)
+    high = max(float(values.max()) for values in several)
     if not (np.isfinite(low) and np.isfinite(high)):
         raise DataError(
             f"{shown} holds numbers that are not finite: x = np.nan_to_num(x) makes them 0"
         )
-    if kind == "f" and low >= 0 and high <= 1:
+    if dtype.kind == "f" and low >= 0 and high <= 1:
         if high == 0:
             return 1.0
-        notes.append(f"is {values.dtype} of 0 to 1, taken x 255")
+        notes.append(f"is {dtype} of 0 to 1, taken x 255")
         return 255.0
-    if low >= 0 and high <= 255 and (kind in "iu" or high > 16):
-        notes.append(f"is {values.dtype} of 0 to 255, taken as it is")
+    if low >= 0 and high <= 255 and (dtype.kind in "iu" or high > 16):
+        notes.append(f"is {dtype} of 0 to 255, taken as it is")
         return 1.0
-    raise DataError(
-        f"{shown} is {values.dtype} from {low:g} to {high:g}: pixels must be 0 to 255 "
-        f"(uint8), or floats from 0 to 1: x = {_line(low, high)}"
-    )
-
-
-def _line(low: float, high: float) -> str:
-    """NumPy that brings values to 0 … 255, as uint8."""
+    line = "((x - x.min()) / (x.max() - x.min()) * 255).round().astype('uint8')"
     if low >= 0 and high > 255:
-        return "(x / 65535 * 255).round().astype('uint8'), if 65535 is white"
-    if low >= -1 and high <= 1:
-        return "((x + 1) * 127.5).round().astype('uint8'), if -1 is black and 1 white"
-    return "((x - x.min()) / (x.max() - x.min()) * 255).round().astype('uint8')"
-
-
-def _scaled(values: NDArray[Any], scale: float) -> Pixels:
-    if values.dtype == np.uint8 and scale == 1.0:
-        return values
-    return np.rint(values.astype(np.float64) * scale).astype(np.uint8)
-
-
-def _colours(values: Pixels) -> Pixels:
-    """Three channels from one, three or four, where the fourth is opacity over white."""
-    channels = values.shape[3]
-    if channels == 4:
-        opacity = values[..., 3:].astype(np.float64) / 255.0
-        mixed = values[..., :3] * opacity + 255.0 * (1.0 - opacity)
-        return np.rint(mixed).astype(np.uint8)
-    return values if channels == 3 else np.repeat(values, 3, axis=3)
+        line = "(x / 65535 * 255).round().astype('uint8'), if 65535 is white"
+    elif low >= -1 and high <= 1:
+        line = "((x + 1) * 127.5).round().astype('uint8'), if -1 is black and 1 white"
+    raise DataError(
+        f"{shown} is {dtype} from {low:g} to {high:g}: pixels must be 0 to 255 (uint8), or floats "
+        f"from 0 to 1: x = {line}"
+    )
 
 
 def keys_of(listed: Sequence[str], shown: str, wanted: Key | None) -> dict[Split | None, Key]:
     """The keys of images and labels of each split, None for undivided ones.
 
-    The course's keys and plain ones go before what is recognised by pattern. Raises DataError that
-    lists those found.
+    The course's keys and plain ones go before what is recognised by pattern, which must be one key
+    of each kind. Raises DataError that lists those found.
     """
     held = ", ".join(printable(key) for key in list(listed)[:20]) or "nothing"
     for key in wanted or ():
@@ -238,36 +301,23 @@ def keys_of(listed: Sequence[str], shown: str, wanted: Key | None) -> dict[Split
             raise DataError(f"{shown}: has no key {printable(key)}; it holds {held}")
     if wanted is not None:
         return {None: wanted}
+    roles: dict[Any, list[str]] = {}
+    for key in listed:
+        roles.setdefault(role_of(key), []).append(key)
     keys: dict[Split | None, Key] = {}
-    course: list[tuple[Split | None, Key]] = [
-        ("train", ("train_set_x", "train_set_y")),
-        ("test", ("test_set_x", "test_set_y")),
-        *((None, pair) for pair in PLAIN),
-    ]
-    for split, pair in (*course, *_pairs(listed)):
-        if set(pair) <= set(listed):
-            keys.setdefault(split, pair)
+    for split in (*SPLITS, None):
+        known = [(f"{split}_set_x", f"{split}_set_y")] if split else PLAIN
+        x, y = (roles.get((split, role), []) for role in ("x", "y"))
+        recognised = [(x[0], y[0])] if len(x) == len(y) == 1 else []
+        for pair in (*known, *recognised):
+            if set(pair) <= set(listed):
+                keys.setdefault(split, pair)
     if not keys:
         raise DataError(
             f"{shown}: has none of the keys train_set_x and train_set_y, x and y, images and "
             f"labels, or the like; it holds {held}: `keys=images,labels` names others"
         )
     return keys
-
-
-def _pairs(listed: Iterable[str]) -> list[tuple[Split | None, Key]]:
-    """The keys of images and labels of each split that has exactly one of each."""
-    found: dict[tuple[Split | None, str], list[str]] = {}
-    for key in listed:
-        split, role = role_of(key)
-        if role is not None:
-            found.setdefault((split, role), []).append(key)
-    pairs: list[tuple[Split | None, Key]] = []
-    for split in ("train", "validation", "test", None):
-        x, y = found.get((split, "x"), []), found.get((split, "y"), [])
-        if len(x) == len(y) == 1:
-            pairs.append((split, (x[0], y[0])))
-    return pairs
 
 
 def role_of(key: str) -> tuple[Split | None, Literal["x", "y"] | None]:
@@ -326,12 +376,11 @@ def blank_notes(pixels: Any, shown: str, unwritten: int = 0) -> list[str]:
         ]
     if not len(constant):
         return []
-    where = f"the first is image {constant[0]}"
     among = f"{m}" if len(rows) == m else f"the {len(rows)} looked at"
     tone = "black" if (low[low == high] == 0).all() else "of one tone"
     return [
-        f"{counted(len(constant), 'image')} of {among} are empty ({tone}): {where}; "
-        "were rows never written? Cut them off"
+        f"{counted(len(constant), 'image')} of {among} are empty ({tone}): the first is image "
+        f"{constant[0]}; were rows never written? Cut them off"
     ]
 
 
@@ -341,15 +390,12 @@ def one_tone(pixels: Any) -> NDArray[np.int64]:
     return np.flatnonzero(low == high)
 
 
-def _range(pixels: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The smallest and the largest number of each image."""
-    low = np.empty(len(rows), dtype=np.uint8)
-    high = np.empty(len(rows), dtype=np.uint8)
+def _range(pixels: Any, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The smallest and the largest number of each image, (2, k)."""
+    found = np.empty((2, len(rows)), dtype=np.uint8)
     at_once = _AT_ONCE if isinstance(pixels, np.ndarray) else 1
     for start in range(0, len(rows), at_once):
-        first = int(rows[start])
-        count = min(at_once, len(rows) - start)
-        block = pixels[first : first + count].reshape(count, -1)
-        low[start : start + count] = block.min(axis=1)
-        high[start : start + count] = block.max(axis=1)
-    return low, high
+        first, stop = int(rows[start]), min(start + at_once, len(rows))
+        block = pixels[first : first + stop - start].reshape(stop - start, -1)
+        found[:, start:stop] = block.min(axis=1), block.max(axis=1)
+    return found

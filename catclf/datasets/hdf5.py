@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,23 +24,22 @@ from catclf import machine
 from catclf.datasets.arrays import (
     CLASS_NAMES,
     Key,
-    as_pixels,
-    blank_notes,
     is_plain,
     keys_of,
     recorded,
     require_numbers,
+    stored_listing,
 )
 from catclf.datasets.dataset import Labels, ReadOptions
 from catclf.datasets.digests import Digests
 from catclf.datasets.labels import CLASSES_LIMIT, as_labels, check_classes, check_shape
-from catclf.datasets.listing import Items, Listing, Source, listing_of_items
+from catclf.datasets.listing import Listing, Source
 from catclf.errors import DataError
 from catclf.maths import Pixels
 from catclf.samples import Rows
 from catclf.storage.local import kind_of_file
 from catclf.storage.location import locate
-from catclf.text import counted, printable, reason
+from catclf.text import printable, reason
 
 MOST_COMPRESSION = 1100  # deflate reaches 1032:1 at best
 IN_MEMORY = 256 * 1024 * 1024  # bytes of pixels: more than this stays on disk where that is fast
@@ -103,35 +102,26 @@ def _listing(file: Any, path: Path, pair: Key, options: ReadOptions | None) -> L
     classes = _read_classes(file, images, label_set, shown)
     matlab = options is not None and _is_matlab(path, images)
     known = classes or (options.classes if options else ())
-    named = as_labels(_fetch(label_set, where), known, where, matlab=matlab)
-    m, name = len(named.labels), locate(path).name
-    notes = [f"{y_key} {note}" for note in named.notes]
-    called = _read_names(file, x_key, m, shown)
-    groups = _read_groups(file, x_key, m, shown)
-    facts: dict[str, Any] = {"called": called, "groups": groups}
-    if options is not None and images.dtype.kind == "O":
-        items = _encoded(images, m, path, x_where)
-        notes.append(f"{x_key} holds encoded images")
-        return listing_of_items(
-            shown, name, named.classes, named.labels, items, options, notes=tuple(notes), **facts
-        )
-    attributes = (_attribute(images, FIT), _attribute(images, RESAMPLING))
+    labels = as_labels(_fetch(label_set, where), known, where, matlab=matlab)
+    m = len(labels.labels)
+    facts: dict[str, Any] = {
+        "called": _read_names(file, x_key, m, shown),
+        "groups": _read_groups(file, x_key, m, shown),
+    }
+    made = _attribute(images, FIT), _attribute(images, RESAMPLING)
     if options is None:
-        preprocess = recorded(*attributes, images.shape[1], ReadOptions(), shown)
-    else:
-        pixels, taken = _pixels(images, m, options, x_where, matlab=matlab)
-        preprocess = recorded(*attributes, pixels.shape[1], options, x_where)
-        notes += [f"{x_key} {note}" for note in taken]
-        notes += blank_notes(pixels, x_where, unwritten_rows(images))
-        facts["pixels"] = pixels
-    return Listing(
-        shown,
-        name,
-        named.classes,
-        named.labels,
-        preprocess,
-        options or ReadOptions(),
-        notes=tuple(notes),
+        preprocess = recorded(*made, images.shape[1], ReadOptions(), shown)
+        name = locate(path).name
+        return Listing(shown, name, labels.classes, labels.labels, preprocess, **facts)
+    return stored_listing(
+        path,
+        pair,
+        labels,
+        _images(images, options, x_where, matlab=matlab),
+        options,
+        matlab=matlab,
+        made=made,
+        unwritten=unwritten_rows(images),
         **facts,
     )
 
@@ -326,40 +316,22 @@ def read_digests(file: Any, pair: Key) -> Digests | None:
     return Digests(np.ascontiguousarray(exact).view("S16").reshape(-1), hashes, small)
 
 
-def _encoded(images: Any, m: int, path: Path, shown: str) -> Items:
-    """Image files that are stored whole, to be decoded as those of folders are."""
-    from catclf.images.member import Content
+def _images(images: Any, options: ReadOptions, shown: str, *, matlab: bool) -> Any:
+    """The images as an array, or as rows that stay on disk.
 
-    contents = _fetch(images, shown).reshape(-1).tolist()
-    if len(contents) != m:
-        raise DataError(f"{shown} has {len(contents)} images, but {m} labels")
-    name = printable(path)
-    return Items(
-        [Content.holding(name, str(row), bytes(each)) for row, each in enumerate(contents)]
-    )
-
-
-def _pixels(
-    images: Any, m: int, options: ReadOptions, shown: str, *, matlab: bool
-) -> tuple[Pixels, Sequence[str]]:
-    """The images as pixels (m, size, size, 3), and what was decided about them.
-
-    They stay on disk when they are many, or the options say so. Compressed ones would be unpacked
+    They stay there when they are many, or the options say so. Compressed ones would be unpacked
     again in every pass, so they do only if memory cannot hold them.
     """
+    if images.dtype.kind in "OSV":
+        return _fetch(images, shown)
     if not is_plain(images.shape, images.dtype) or matlab:
         require_numbers(images.dtype, shown)
         machine.require_memory(2 * images.nbytes, shown)
-        return as_pixels(_fetch(images, shown), m, shown, matlab=matlab)
-    if images.shape[0] != m:
-        raise DataError(
-            f"{shown} has {counted(images.shape[0], 'image')}, but {counted(m, 'label')}"
-        )
+        return _fetch(images, shown)
     limit = IN_MEMORY if images.compression is None else 0.5 * machine.memory()
     if images.nbytes <= limit and not options.stream:
-        return np.ascontiguousarray(_fetch(images, shown)), ()
-    rows: Any = DiskRows(images, shown)  # has what is used of an array
-    return rows, ()
+        return _fetch(images, shown)
+    return DiskRows(images, shown)
 
 
 def _fetch(dataset: Any, shown: str) -> NDArray[Any]:

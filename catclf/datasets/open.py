@@ -114,9 +114,9 @@ def _of_path(path: Path, options: ReadOptions) -> Source:
 
         return table.read(Folder.of(path.parent), path.name, shown, options)
     if name.endswith(".npz"):
-        from catclf.datasets import npz
+        from catclf.datasets import memory
 
-        return npz.read(path, options)
+        return memory.read_npz(path, options)
     raise DataError(
         f"{shown}: cannot tell what this is: give a folder of class folders, or a file ending in "
         f"{', '.join(ENDINGS)}"
