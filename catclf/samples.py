@@ -14,6 +14,7 @@ from catclf.maths import PIXEL_MAX, Floats
 
 Indices = NDArray[np.intp]  # numbers of images
 GAP = 16  # images not wanted that are read with their neighbours rather than skipped
+MEASURED = 256  # images in memory that are measured at a time
 
 
 class Images(Protocol):
@@ -147,6 +148,17 @@ def take(images: Images, rows: Indices) -> NDArray[Any]:
             first = int(rows[a])
             taken[a:b] = images[first : int(rows[b - 1]) + 1][rows[a:b] - first]
     return taken
+
+
+def extremes(images: Images, rows: Indices) -> NDArray[Any]:
+    """The smallest and the largest number of each image, (2, k); in memory of consecutive ones."""
+    found = np.empty((2, len(rows)), images.dtype)
+    each = MEASURED if isinstance(images, np.ndarray) else 1
+    for some in cut(slice(0, len(rows)), each):
+        first, count = int(rows[some.start]), some.stop - some.start
+        block = images[first : first + count].reshape(count, -1)
+        found[:, some] = block.min(axis=1), block.max(axis=1)
+    return found
 
 
 def measured(data: Labelled) -> tuple[int, int]:

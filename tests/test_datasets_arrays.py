@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from catclf.datasets import Dataset, ReadOptions, open_dataset, open_source
+from catclf.datasets.dataset import SPLITS
 from catclf.errors import DataError
 
 M, SIZE = 8, 8
@@ -187,6 +188,9 @@ def test_encoded_images_are_read_as_those_of_a_folder(
     [
         (Y.astype(np.float64), ""),
         (Y.astype(bool), ""),
+        (Y.astype(np.int8), ""),
+        (Y.astype(">i4"), ""),
+        (Y.astype(np.uint64), ""),
         (Y.reshape(1, M), ""),
         (Y.reshape(M, 1, 1), ""),
         (ONE_HOT, "one-hot"),
@@ -227,6 +231,10 @@ def test_labels_that_are_refused_are_with_the_line_that_converts_them(
 @pytest.mark.parametrize(
     ("x_key", "y_key"),
     [
+        ("train_set_x", "train_set_y"),
+        ("test_set_x", "test_set_y"),
+        ("x", "y"),
+        ("images", "labels"),
         ("X", "Y"),
         ("data", "label"),
         ("images", "targets"),
@@ -235,8 +243,9 @@ def test_labels_that_are_refused_are_with_the_line_that_converts_them(
     ],
 )
 def test_keys_that_are_plain_are_recognised(path: Path, x_key: str, y_key: str) -> None:
-    data = opened(stored(path, **{x_key: X, y_key: Y}))
-    np.testing.assert_array_equal(data.images, X)
+    stored(path, **{x_key: X, y_key: Y})
+    for split in SPLITS:
+        np.testing.assert_array_equal(open_dataset(path, split).images, X)
 
 
 @pytest.mark.parametrize(
@@ -260,6 +269,8 @@ def test_other_keys_are_named_with_the_setting(path: Path) -> None:
     stored(path, pics=X, ans=Y, other=Y)
     with pytest.raises(DataError, match=r"it holds .*ans.*`keys=images,labels` names others"):
         opened(path)
+    with pytest.raises(DataError, match="it holds nothing"):
+        opened(stored(path.with_stem("empty")))
     assert opened(path, keys=("pics", "ans")).Y.tolist() == [Y.tolist()]
     with pytest.raises(DataError, match="has no key none"):
         opened(path, keys=("pics", "none"))
@@ -289,6 +300,7 @@ def test_labels_without_names_are_said_to_be_and_can_be_named(path: Path) -> Non
     named = opened(path, classes=("cat", "dog"))
     assert (named.classes, named.Y.tolist()) == (("dog", "cat"), [(1 - Y).tolist()])
     assert opened(path, classes=("cat", "dog"), positive="dog").Y.tolist() == [Y.tolist()]
+    assert opened(path, positive="dog").classes == ("non-dog", "dog")
 
 
 def test_axes_of_matlab_are_turned_by_its_attribute_and_never_by_shape(tmp_path: Path) -> None:

@@ -74,27 +74,6 @@ def holds(data: Dataset, images: NDArray[Any] = X, labels: NDArray[Any] = Y) -> 
 # What is accepted
 
 
-@pytest.mark.parametrize("part", ["train", "test"])
-@pytest.mark.parametrize(
-    "keys",
-    [
-        ("train_set_x", "train_set_y"),
-        ("test_set_x", "test_set_y"),
-        ("x", "y"),
-        ("images", "labels"),
-    ],
-)
-def test_every_known_pair_of_keys_is_found(path: Path, keys: tuple[str, str], part: Any) -> None:
-    arrays: dict[str, Any] = {keys[0]: X, keys[1]: Y, "list_classes": NAMES}
-    write_hdf5(path, **arrays)
-    data = opened(path, part)
-    assert holds(data)
-    assert data.classes == ("non-cat", "cat")
-    assert data.source == "data.h5"
-    assert (data.m, data.size, data.positives) == (6, 4, 3)
-    assert holds(opened(str(path), part))
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -123,25 +102,6 @@ def test_images_that_compress_extremely_well_are_read(path: Path) -> None:
     assert holds(opened(path), black, np.arange(100) % 2)
 
 
-@pytest.mark.parametrize(
-    "labels",
-    [
-        Y.reshape(1, 6),
-        Y.reshape(6, 1),
-        Y.astype(bool),
-        Y.astype(np.uint8),
-        Y.astype(np.int8),
-        Y.astype(">i4"),
-        Y.astype(np.uint64),
-    ],
-)
-def test_every_integer_type_and_row_or_column_of_labels_is_read(
-    path: Path, labels: NDArray[Any]
-) -> None:
-    write_hdf5(path, x=X, y=labels)
-    assert holds(opened(path))
-
-
 @pytest.mark.parametrize("names", [["non-cat", "cat"], ["nicht-Katze", "Kätzchen 猫"]])
 def test_class_names_may_be_text_of_any_kind(path: Path, names: list[str]) -> None:
     write_hdf5(path, x=X, y=Y)
@@ -157,18 +117,6 @@ def test_a_byte_in_a_class_name_that_is_not_text_becomes_one_character(path: Pat
     write_hdf5(path, x=X, y=Y, list_classes=[b"K\xe4fer", b"cat"])
     negative, positive = opened(path).classes
     assert (negative[0], negative[2:], positive) == ("K", "fer", "cat")
-
-
-@pytest.mark.parametrize(
-    ("positive", "classes"), [(None, ("non-cat", "cat")), ("dog", ("non-dog", "dog"))]
-)
-def test_without_class_names_label_1_is_the_positive_class(
-    path: Path, positive: str | None, classes: tuple[str, str]
-) -> None:
-    write_hdf5(path, x=X, y=Y)
-    data = opened(path, positive=positive)
-    assert holds(data)
-    assert data.classes == classes
 
 
 def test_the_columns_of_x_are_the_images_and_no_copy(small_hdf5: Path) -> None:
@@ -244,12 +192,6 @@ def test_what_is_not_a_regular_file_is_refused_without_waiting(path: Path, kind:
     refused(path)
 
 
-def test_a_folder_with_the_name_of_a_file_is_refused(path: Path) -> None:
-    path.mkdir()
-    with pytest.raises(DataError, match=r"data\.h5: "):
-        open_dataset(path)
-
-
 @pytest.mark.parametrize(
     "content", [b"", b"not HDF5\n" * 100, bytes(5000), random.Random(0).randbytes(5000)]
 )
@@ -274,33 +216,6 @@ def test_a_file_without_permission_is_refused(path: Path) -> None:
     code += "try: open_dataset(sys.argv[1])\nexcept Exception as e: print(e)"
     shown = in_python_without_powers(code, path)
     assert shown == f"{path}: may not be read: check its permissions\n"
-
-
-def test_a_refused_permission_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def deny(*_: Any, **__: Any) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    write_hdf5(path, x=X, y=Y)
-    monkeypatch.setattr("h5py.File", deny)
-    refused(path, "may not be read: check its permissions")
-
-
-@pytest.mark.parametrize(
-    ("keys", "shown"),
-    [
-        ([], "it holds nothing"),
-        (["train_set_x", "other"], "it holds other, train_set_x"),
-        (["x", "other"], "it holds other, x"),
-        (["a\nb"], r"it holds a\nb"),
-    ],
-)
-def test_missing_keys_are_refused_with_those_wanted_and_found(
-    path: Path, keys: list[str], shown: str
-) -> None:
-    with h5py.File(path, "w") as file:
-        for key in keys:
-            file[key] = np.zeros(3)
-    refused(path, "train_set_x and train_set_y, x and y, images and labels", shown)
 
 
 # What is refused: contents
@@ -330,12 +245,6 @@ def test_images_and_labels_that_do_not_fit_are_refused_by_key(
     path: Path, images: Any, labels: Any, why: str
 ) -> None:
     refused(write_hdf5(path, x=images, y=labels), why)
-
-
-def test_images_of_another_size_are_refused_with_the_option_that_helps(path: Path) -> None:
-    refused(
-        write_hdf5(path, x=X, y=Y), "x has images of 4x4, not 64x64: train with `size=4`", size=64
-    )
 
 
 @pytest.mark.parametrize("label", [3, -1])

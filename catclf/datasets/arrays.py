@@ -21,7 +21,7 @@ from catclf.datasets.names import split_named, words
 from catclf.errors import DataError
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.maths import Pixels
-from catclf.samples import Rows
+from catclf.samples import Rows, extremes
 from catclf.storage.location import locate
 from catclf.text import counted, printable
 
@@ -363,7 +363,7 @@ def blank_notes(pixels: Any, shown: str, unwritten: int = 0) -> list[str]:
     rows = np.arange(m)
     if not isinstance(pixels, np.ndarray) and m > _LOOKED_AT:
         rows = np.linspace(0, m - 1, _LOOKED_AT).astype(np.int64)
-    low, high = _range(pixels, rows)
+    low, high = extremes(pixels, rows)
     constant = rows[low == high]
     if high.max() == 1:
         raise DataError(
@@ -382,20 +382,3 @@ def blank_notes(pixels: Any, shown: str, unwritten: int = 0) -> list[str]:
         f"{counted(len(constant), 'image')} of {among} are empty ({tone}): the first is image "
         f"{constant[0]}; were rows never written? Cut them off"
     ]
-
-
-def one_tone(pixels: Any) -> NDArray[np.int64]:
-    """The rows of images all of whose numbers are equal."""
-    low, high = _range(pixels, np.arange(len(pixels)))
-    return np.flatnonzero(low == high)
-
-
-def _range(pixels: Any, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The smallest and the largest number of each image, (2, k)."""
-    found = np.empty((2, len(rows)), dtype=np.uint8)
-    at_once = _AT_ONCE if isinstance(pixels, np.ndarray) else 1
-    for start in range(0, len(rows), at_once):
-        first, stop = int(rows[start]), min(start + at_once, len(rows))
-        block = pixels[first : first + stop - start].reshape(stop - start, -1)
-        found[:, start:stop] = block.min(axis=1), block.max(axis=1)
-    return found

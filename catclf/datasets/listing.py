@@ -23,7 +23,7 @@ from catclf.images.member import Member, Unreadable
 from catclf.images.preprocess import Preprocess
 from catclf.machine import require_memory
 from catclf.maths import Pixels
-from catclf.samples import IndexedImages, Rows
+from catclf.samples import IndexedImages, Rows, extremes
 from catclf.storage.location import Copy, is_remote, locate
 from catclf.text import counted, has_scheme, printable, reason
 
@@ -413,9 +413,8 @@ def to_dataset(listing: Listing) -> Dataset:
 
 def _one_tone(images: Pixels, names: Sequence[str]) -> list[str]:
     """A note on images that show nothing."""
-    from catclf.datasets.arrays import one_tone
-
-    rows = one_tone(images)
+    low, high = extremes(images, np.arange(len(images)))
+    rows = np.flatnonzero(low == high)
     if not len(rows):
         return []
     what = counted(len(rows), "image")
