@@ -23,7 +23,7 @@ def counted(count: int, noun: str, spec: str = "") -> str:
     return f"{count:{spec}} {noun}{'' if count == 1 else 's'}"
 
 
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(?:/|\Z)")
+_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):(?:/|\Z)")
 
 
 def has_scheme(path: str | os.PathLike[str]) -> bool:
@@ -38,22 +38,25 @@ def url_of(path: str | os.PathLike[str]) -> str:
     """
     text = os.fspath(path)
     match = _SCHEME.match(text)
-    if match is None or text.startswith("//", match.end() - 1):
+    if match is None:
         return text
-    return f"{match[1]}://{'/' if match[1] == 'file' else ''}{text[match.end() :]}"
+    scheme, rest = match[1].lower(), text[match.end() :]
+    if rest.startswith("/"):
+        return f"{scheme}:/{rest}"
+    return f"{scheme}://{'/' if scheme == 'file' else ''}{rest}"
 
 
 def without_query(path: str | os.PathLike[str]) -> str:
-    """A path; a URL without its user and password, and one of the web without its query.
+    """A path; a URL without its user and password, and without its query.
 
-    A signed URL opens what it names to everyone who has it. In stores ? and # may be letters.
+    A signed URL opens what it names to everyone who has it. In stores ? and # may be letters, if
+    what follows is no setting of a query.
     """
     text = os.fspath(path)
     if not has_scheme(text):
         return text
     scheme, _, rest = url_of(text).partition("://")
-    if scheme in ("http", "https"):
-        rest = _QUERY.split(rest, maxsplit=1)[0]
+    rest = (_QUERY if scheme in ("http", "https") else _SETTING).split(rest, maxsplit=1)[0]
     host, slash, name = rest.partition("/")
     user, at, machine = host.rpartition("@")
     if at and (":" in user or scheme in ("http", "https")):
@@ -61,7 +64,7 @@ def without_query(path: str | os.PathLike[str]) -> str:
     return f"{scheme}://{host}{slash}{name}"
 
 
-_QUERY = re.compile("[?#]")
+_QUERY, _SETTING = re.compile("[?#]"), re.compile(r"\?(?=[\w.-]+=)")
 
 
 def printable(path: str | os.PathLike[str], limit: int | None = None) -> str:

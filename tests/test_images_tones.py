@@ -1,7 +1,8 @@
-"""Deep tones by what a file says of them: written here byte by byte, as TIFF 6.0 and Netpbm say."""
+"""Files written byte by byte: deep tones as TIFF 6.0 and Netpbm say, damage around pixels."""
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from catclf.errors import ImageError
 from catclf.images.decode import read
-from catclf.images.preprocess import Preprocess
+from catclf.images.preprocess import Limits, Preprocess
 
 SIZE = 8
 TONES = np.tile(np.linspace(0.0, 1.0, SIZE), (SIZE, 1))  # black on the left, white on the right
@@ -120,3 +122,67 @@ def test_a_transparent_tone_of_16_bits_is_that_tone_alone(tmp_path: Path) -> Non
     colours = np.repeat(values[..., None], 3, axis=2)
     content = png(colours.tobytes(), 16, 2, (b"tRNS", struct.pack(">HHH", *[clear] * 3)))
     np.testing.assert_allclose(pixels(tmp_path, content), expected, rtol=0, atol=1)
+
+
+# Files whose pixels are whole although what is beside them is not
+
+GREY = np.rint(255 * TONES).astype(np.uint8)
+CHUNKS = {
+    b"tEXt": b"Comment\0hello",
+    b"iCCP": b"icc\0\0" + zlib.compress(bytes(200)),
+    b"pHYs": struct.pack(">IIB", 1, 1, 0),
+    b"gAMA": struct.pack(">I", 45455),
+    b"cHRM": bytes(32),
+    b"iTXt": b"XML:com.adobe.xmp\0\0\0\0\0<x/>",
+    b"zTXt": b"Comment\0\0" + zlib.compress(b"x" * 3_000_000),
+}
+
+
+def refused(tmp_path: Path, content: bytes, **limits: bool) -> ImageError:
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(ImageError) as caught:
+        read(tmp_path / "x", Preprocess(SIZE), Limits(**limits))
+    return caught.value
+
+
+def spoiled(content: bytes, name: bytes) -> bytes:
+    """A PNG with a wrong checksum of the first chunk of this name."""
+    data = bytearray(content)
+    start = data.index(name)
+    length = int.from_bytes(data[start - 4 : start], "big")
+    data[start + 4 + length] ^= 255
+    return bytes(data)
+
+
+@pytest.mark.parametrize("name", CHUNKS)
+def test_a_chunk_beside_the_pixels_may_be_damaged_or_large(tmp_path: Path, name: bytes) -> None:
+    content = png(GREY.tobytes(), 8, 0, (name, CHUNKS[name]))
+    np.testing.assert_array_equal(pixels(tmp_path, spoiled(content, name)), EXPECTED)
+    np.testing.assert_array_equal(pixels(tmp_path, content), EXPECTED)
+
+
+def test_two_megabytes_of_metadata_refuse_no_pixels(tmp_path: Path) -> None:
+    content = png(GREY.tobytes(), 8, 0, (b"tEXt", b"Comment\0" + b"x" * 2_000_000))
+    np.testing.assert_array_equal(pixels(tmp_path, content), EXPECTED)
+    content = png(GREY.tobytes(), 8, 0, (b"iTXt", b"c\0\1\0\0\0" + zlib.compress(bytes(2_000_000))))
+    np.testing.assert_array_equal(pixels(tmp_path, content), EXPECTED)
+
+
+def test_damage_is_called_damage(tmp_path: Path) -> None:
+    error = refused(tmp_path, spoiled(png(GREY.tobytes(), 8, 0), b"IHDR"))
+    assert error.kind == "damaged"
+    assert "bad header checksum in b'IHDR'" in str(error)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_cut_jpeg_is_refused_and_read_when_asked(tmp_path: Path, progressive: bool) -> None:
+    stream = io.BytesIO()
+    image = Image.fromarray(np.repeat(GREY[..., None], 3, 2)).resize((64, 64))
+    image.save(stream, "JPEG", progressive=progressive)
+    content = stream.getvalue()
+    whole = pixels(tmp_path, content)
+    for size in (len(content) - 1, len(content) - 2, len(content) * 3 // 4):
+        error = refused(tmp_path, content[:size])
+        assert (error.kind, "`truncated` reads what is there" in str(error)) == ("truncated", True)
+        found = read(tmp_path / "x", Preprocess(SIZE), Limits(truncated=True))
+        assert size < len(content) - 2 or np.array_equal(found[..., 0], whole)

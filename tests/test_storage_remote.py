@@ -22,7 +22,7 @@ from catclf.errors import DataError, OutputError, SettingsError
 from catclf.images.inputs import read_inputs
 from catclf.images.preprocess import Preprocess
 from catclf.storage import files
-from catclf.storage.location import Stored, is_remote, locate, same
+from catclf.storage.location import Stored, expanded, is_pattern, is_remote, locate, same
 from catclf.text import printable, url_of
 from catclf.training import Settings
 
@@ -42,7 +42,8 @@ def test_a_path_gets_its_slashes_back() -> None:
     assert url_of(Path("s3://")) == "s3://"
     assert is_remote(Path("s3://"))
     assert url_of(Path("/tmp/a:/b")) == "/tmp/a:/b"
-    assert not any(map(is_remote, ("a.png", "C:/x", "/s3://x", "a/b:/c", "S3://x")))
+    assert not any(map(is_remote, ("a.png", "C:/x", "/s3://x", "a/b:/c")))
+    assert url_of("HTTPS://Host/A") == url_of(Path("HTTPS://Host/A")) == "https://Host/A"
 
 
 def test_what_is_on_disk_is_not_remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,6 +231,32 @@ def test_a_scheme_that_cannot_be_read_says_what_to_install(
         locate("s3://bucket/x").is_file()
 
 
+@pytest.mark.parametrize(
+    ("failure", "cause", "kind"),
+    [
+        (ValueError, None, OSError),
+        (OSError, None, OSError),
+        (PermissionError, None, PermissionError),
+        (FileNotFoundError, ConnectionRefusedError, OSError),
+        (FileNotFoundError, ValueError, FileNotFoundError),
+    ],
+)
+def test_what_a_store_says_holds_no_secrets(
+    store: Any, monkeypatch: pytest.MonkeyPatch, failure: Any, cause: Any, kind: Any
+) -> None:
+    said = "no: https://u:secret@host/a.zip?X-Amz-Signature=secret url='gs://b/a?sig=secret'"
+
+    def fail(*_: object, **__: object) -> None:
+        raise failure(said) from cause and cause(said)
+
+    monkeypatch.setattr(type(store), "info", fail)
+    with pytest.raises(kind) as caught:
+        locate("memory://u:secret@a/x.zip").version()
+    assert "secret" not in str(caught.value)
+    if kind is not FileNotFoundError:
+        assert caught.value.strerror == "no: https://host/a.zip url='gs://b/a'"
+
+
 def test_paths_without_a_scheme_load_no_fsspec(packed: Path) -> None:
     code = (
         "import sys, catclf\n"
@@ -240,3 +267,27 @@ def test_paths_without_a_scheme_load_no_fsspec(packed: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+# Patterns of file names, as the shell and WebDataset write them
+
+
+def test_patterns_stand_for_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a1.png", "a2.png", "b[1].png", "{1..3}"):
+        (tmp_path / name).write_bytes(b"")
+    assert expanded(["x{08..11}.tar"]) == [f"x{number:02d}.tar" for number in (8, 9, 10, 11)]
+    assert expanded(["{1..2}-{0..1}"]) == ["1-0", "1-1", "2-0", "2-1"]
+    assert expanded(["{3..1}"]) == []
+    assert expanded(["a*.png", "none*"]) == ["a1.png", "a2.png", "none*"]
+    assert expanded(["b[1].png", "{1..3}", "plain"]) == ["b[1].png", "{1..3}", "plain"]
+    assert expanded(["a{1..2}.p?g"]) == ["a1.png", "a2.png"]
+    with pytest.raises(SettingsError, match="stands for 1000000000000 names"):
+        expanded(["{1..1000000}{1..1000000}"])
+
+
+def test_a_name_of_a_file_is_no_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "b[1].png").write_bytes(b"")
+    names = ("b[1].png", "b[2].png", "a*", "{1..2}", "{a,b}", "plain")
+    assert list(map(is_pattern, names)) == [False, True, True, True, False, False]

@@ -86,6 +86,9 @@ def test_settings_that_hold_several_values_have_a_row_for_each() -> None:
         ("abfs://bin@a.b/c?d#e", "abfs://bin@a.b/c?d#e"),
         ("s3://bucket/what?.png", "s3://bucket/what?.png"),
         ("a?b@c#d", "a?b@c#d"),
+        ("HTTPS://u:p@host/a.zip?sig=1", "https://host/a.zip"),
+        ("wasbs://c@account/a.zip?sv=1&sig=1", "wasbs://c@account/a.zip"),
+        ("gs://bucket/really?.png", "gs://bucket/really?.png"),
     ],
 )
 def test_what_opens_a_file_to_others_is_not_shown(path: str, text: str) -> None:

@@ -42,6 +42,7 @@ _KINDS = {
     **dict.fromkeys((".bz2", ".tbz2"), " bzip2"),
     **dict.fromkeys((".xz", ".txz"), " xz"),
     ".zst": " zstd",
+    ".parquet": " Parquet",
 }
 
 

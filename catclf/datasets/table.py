@@ -27,7 +27,7 @@ from catclf.datasets.tree import Folder
 from catclf.errors import DataError, ImageError
 from catclf.images.member import Unreadable
 from catclf.images.walk import LeftOut
-from catclf.storage.local import START, kind_of
+from catclf.storage.local import BASE64, START, is_base64, kind_of
 from catclf.text import counted, has_scheme, printable, reason
 
 PATH_COLUMNS = words(
@@ -246,6 +246,8 @@ def _items(table: Table, rows: Rows, options: ReadOptions) -> Items:
             item, spelled = found
             names.append(item or prefix + spelled)
             changed += [(name, spelled)] if spelled != name else []
+        elif is_base64(name):
+            raise DataError(f"{where}: holds no path, but {BASE64}")
         elif folder.path is not None and not options.outside and _leads_out(table, name):
             outside.append(f"line {line}: {printable(name)}")
         else:

@@ -25,10 +25,11 @@ from catclf.images.preprocess import Limits, Preprocess
 from catclf.images.tones import (
     eight_bits,
     is_deep,
+    is_thumbnail,
     tiff_kind,
     with_eight_bit_transparency,
 )
-from catclf.storage.local import NotRegularError, open_regular
+from catclf.storage.local import RAW, NotRegularError, open_regular
 from catclf.text import counted, reason
 
 if TYPE_CHECKING:  # NumPy is loaded by the functions that need it: decoding a JPEG does not
@@ -126,6 +127,8 @@ def _identified(file: BinaryIO, limits: Limits) -> Image.Image:
     except (SyntaxError, IndexError, TypeError, struct.error) as error:  # as Image.open does
         file.seek(0)
         raise _not_opened(format, start, file, error) from error
+    if format == "TIFF" and (start[8:10] == b"CR" or is_thumbnail(image)):
+        raise ImageError("unsupported", f"is {RAW}")
     return image
 
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import BinaryIO
 
 from catclf.errors import ImageError
-from catclf.storage.local import CONVERT, kind_of, open_regular
+from catclf.storage.local import CONVERT, RAW, START, kind_of, open_regular
 from catclf.text import to_install
 
 ENDINGS = frozenset(
@@ -18,12 +18,14 @@ ENDINGS = frozenset(
 
 
 HEIF_ENDINGS = frozenset({".heic", ".heif", ".hif"})
-# Files that begin like an image and are none: raw data of cameras, whose first image is a
-# thumbnail, and downloads that are not complete.
-NOT_SNIFFED = frozenset(
+# The raw data of cameras, which may begin like an image that is a thumbnail.
+RAW_ENDINGS = frozenset(
     {".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2"}
     | {".pef", ".srw", ".raf", ".3fr", ".erf", ".kdc", ".mrw", ".raw", ".x3f", ".iiq", ".mos"}
-    | {".part", ".partial", ".crdownload", ".download", ".tmp", ".temp", ".filepart", ".bak"}
+)
+# Files that begin like an image and are none; the others are downloads that are not complete.
+NOT_SNIFFED = RAW_ENDINGS | frozenset(
+    {".part", ".partial", ".crdownload", ".download", ".tmp", ".temp", ".filepart", ".bak"}
     | {".orig"}
 )
 
@@ -46,24 +48,19 @@ _READERS = (
     *((b"P" + kind, "PPM", "PpmImagePlugin") for kind in (b"1", b"2", b"3", b"4", b"5", b"6")),
     *((b"P" + kind, "PPM", "PpmImagePlugin") for kind in (b"F", b"f", b"y")),
 )
-_FOREIGN = (
-    (b"\xff\x0a", "JPEG XL"),
-    (b"\0\0\0\x0cJXL ", "JPEG XL"),
-    (b"8BPS", "Photoshop"),
-)
 _HEIC = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs"}
 
 
 def sniff(file: BinaryIO) -> tuple[str, str]:
     """The format and Pillow's module for it, by the file's first bytes."""
-    start = file.read(64)
+    start = file.read(START)
     for magic, format, module in _READERS:
         if start.startswith(magic):
             return format, module
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return "WEBP", "WebPImagePlugin"
     if start[4:8] == b"ftyp":
-        brands = {start[i : i + 4] for i in range(8, min(len(start), start[3]), 4)}
+        brands = {start[i : i + 4] for i in range(8, min(64, len(start), start[3]), 4)}
         if brands & {b"avif", b"avis"}:
             return "AVIF", "AvifImagePlugin"
         if brands & (_HEIC | {b"mif1", b"msf1"}):
@@ -73,19 +70,13 @@ def sniff(file: BinaryIO) -> tuple[str, str]:
                 "unsupported",
                 f"is a HEIC image: {to_install('heif')}, or convert it to JPEG",
             )
-    for magic, format in _FOREIGN:
-        if start.startswith(magic):
-            raise _unsupported(format)
     if file.seek(0, os.SEEK_END) > 44:  # TGA has no beginning of its own, but an end
         file.seek(-18, os.SEEK_END)
         if file.read(16) == b"TRUEVISION-XFILE":
             return "TGA", "TgaImagePlugin"
-    what = "is not an image in a format read here"
-    raise ImageError("not-a-picture", what + kind_of(start))
-
-
-def _unsupported(format: str) -> ImageError:
-    return ImageError("unsupported", f"is a {format} image, which is not read: {CONVERT}")
+    kind = kind_of(start)
+    what = "unsupported" if f"image: {CONVERT}" in kind or RAW in kind else "not-a-picture"
+    raise ImageError(what, f"is not an image in a format read here{kind}")
 
 
 def looks_like_image(path: str) -> bool:

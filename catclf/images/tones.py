@@ -14,7 +14,14 @@ from catclf.errors import ImageError
 if TYPE_CHECKING:
     from PIL import Image  # noqa: TID251
 
-BITS, PHOTOMETRIC, SAMPLE_FORMAT, SMALLEST, LARGEST = 258, 262, 339, 340, 341  # tags of TIFF
+SUBFILE, BITS, PHOTOMETRIC, SAMPLE_FORMAT, SMALLEST, LARGEST = (
+    254,
+    258,
+    262,
+    339,
+    340,
+    341,
+)  # tags of TIFF
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _ROWS = 64  # converted at a time: in float64 a large image would take 8 times as much
 
@@ -128,6 +135,12 @@ def _first(value: Any, default: Any) -> Any:
     if isinstance(value, tuple):
         value = value[0] if value else None
     return default if value is None else value
+
+
+def is_thumbnail(image: Any) -> bool:
+    """Whether a TIFF says that its first image is another one made small, as cameras' raw data."""
+    subfile = _first(image.tag_v2.get(SUBFILE), 0)
+    return isinstance(subfile, int) and bool(subfile & 1)
 
 
 def tiff_kind(content: bytes) -> str:

@@ -16,9 +16,11 @@ from catclf.images.formats import (
     ENDINGS,
     HEIF_ENDINGS,
     NOT_SNIFFED,
+    RAW_ENDINGS,
     heif_is_there,
     looks_like_image,
 )
+from catclf.storage.local import RAW
 from catclf.text import counted, printable, reason, to_install
 
 Failed = tuple[str, ImageError]
@@ -69,6 +71,8 @@ class LeftOut:
             parts.append(f"left out {counted(total, 'file')}: {kinds_text}")
             if HEIF_ENDINGS & self.endings.keys():
                 parts.append(f"HEIC is read after {to_install('heif')}")
+            if RAW_ENDINGS & self.endings.keys():
+                parts[0] += f", {RAW}"
         if self.links:
             parts.append(f"left out {counted(self.links, 'link')} to folders that are read already")
         return "; ".join(parts)

@@ -159,7 +159,7 @@ def _loaded(path: str | Path) -> tuple[Model, ArrayFile]:
         return _parse(file), file
     except NotAnArchiveError as error:
         kind = kind_of_file(Path(path))
-        cut = not kind or "zip" in kind or "empty" in kind  # as a model that was cut short begins
+        cut = not kind or " zip" in kind or "empty" in kind  # as a model that was cut short begins
         what = ", or is truncated" if cut else kind
         raise ModelError(f"{shown}: is not a catclf model{what}") from error
     except (ModelError, UnsoundError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -13,41 +14,53 @@ START = 512  # bytes that are looked at
 PACKED_ENDINGS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 UNPACK = "unpack it, and give the folder, or a .zip or .tar of it"
 CONVERT = "convert it to JPEG or PNG"
+BASE64 = "an image written as text in base64: decode it to a file, as base64 -d does"
 RAW = f"the raw data of a camera: {CONVERT}"
-_LFS = "a pointer of Git LFS: fetch the file itself with git lfs pull"
-_PAGE = "a web page: download the file itself, not the page that shows it"
-# Marks of text are compared without blanks before them, and in small letters.
+# How JPEG, PNG, GIF, WebP, TIFF and BMP begin in base64, or what a page writes before.
+_BASE64 = r"data:image/|/9j/|iVBORw0KGgo|R0lGOD|UklGR|SUkqA|TU0AK|Qk[0-3][\w+/]{5}AAAA"
+# How files begin: texts in small letters, without blanks before them; then bytes.
 _TEXTS = (
-    (b"version https://git-lfs", _LFS),
-    (b"<!doctype html", _PAGE),
-    (b"<html", _PAGE),
-    (b"<?xml", "XML, perhaps the message of a server: download it again"),
-    (b"<svg", f"an SVG drawing: {CONVERT}"),
-    (b"{", "JSON"),
+    (rb"version https://git-lfs", "a pointer of Git LFS: fetch the file with git lfs pull"),
+    (rb"(\.\./)*(\.git)?/annex/objects/", "a pointer of git-annex: fetch it with git annex get"),
+    (rb"<(!doctype html|html|head|body|!--|script)", "a web page: download the file itself"),
+    (rb"<svg", f"an SVG drawing: {CONVERT}"),
+    (rb"<(\?xml|error)", "XML, perhaps the message of a server: download it again"),
+    (rb"\{\s*[\"}]|\[\s*\{", "JSON"),
+    (rb"%!ps", f"a PostScript file: {CONVERT}"),
 )
 _BYTES = (
-    (b"\x1f\x8b", "packed with gzip: unpack it first with gunzip"),
-    (b"BZh", "packed with bzip2: unpack it first with bunzip2"),
-    (b"\xfd7zXZ", "packed with xz: unpack it first with unxz"),
-    (b"\x28\xb5\x2f\xfd", "packed with zstd: unpack it first with unzstd"),
-    (b"Rar!", f"a rar archive: {UNPACK}"),
-    (b"7z\xbc\xaf", f"a 7z archive: {UNPACK}"),
-    (b"PK\x03\x04", "a zip archive, as .npz and .xlsx are: name it so, or unpack it"),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file: name it .h5"),
-    (b"MATLAB 5.0", "of MATLAB before 7.3: save it with -v7.3"),
-    (b"CDF\x01", "a netCDF 3 file: convert it to netCDF 4"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"\x89PNG\r\n\x1a\n", "a PNG image"),
-    (b"FUJIFILMCCD-RAW", RAW),
-    (b"IIRO", RAW),
-    (b"IIU\0", RAW),
-    (b"FOVb", RAW),
-    (b"\0MRM", RAW),
-    (b"II\x1a\0\0\0HEAPCCDR", RAW),
-    (b"\0\0\0\x18ftypcrx ", RAW),
-    (b"%PDF-", "a PDF document: save its images as PNG or JPEG"),
-    (b"\x80\x04", "a Python pickle, which is never loaded"),
-    (b"\x93NUMPY", "a NumPy array: save images x and labels y with np.savez"),
+    (rb"\x1f\x8b", "packed with gzip: unpack it first with gunzip"),
+    (rb"BZh", "packed with bzip2: unpack it first with bunzip2"),
+    (rb"\xfd7zXZ", "packed with xz: unpack it first with unxz"),
+    (rb"\x28\xb5\x2f\xfd", "packed with zstd: unpack it first with unzstd"),
+    (rb"\x04\x22M\x18|LZIP|\x1f[\x9d\xa0]|\x5d\0\0[^\0]\0", "packed: unpack it first"),
+    (rb"Rar!", f"a rar archive: {UNPACK}"),
+    (rb"7z\xbc\xaf", f"a 7z archive: {UNPACK}"),
+    (rb"MSCF|xar!|!<arch>", f"an archive of another kind: {UNPACK}"),
+    (
+        rb"PK(\x03\x04|\x05\x06|\x07\x08)",
+        "a zip archive, as .npz, .xlsx and .pt are: name it so, or unpack it",
+    ),
+    (rb"\x89HDF\r\n\x1a\n", "an HDF5 file, which is data where its name ends in .h5"),
+    (rb"MATLAB 5.0", "of MATLAB before 7.3: save it with -v7.3"),
+    (rb"CDF[\x01\x02\x05]", "a netCDF 3 file: convert it to netCDF 4"),
+    (rb"PAR1", "a Parquet file: name it .parquet"),
+    (rb"ARROW1|\xff{4}.\0{3}", "an Arrow file: save it as Parquet"),
+    (rb"\xff\xd8\xff", "a JPEG image"),
+    (rb"\x89PNG\r\n\x1a\n", "a PNG image"),
+    (rb"FUJIFILMCCD-RAW|IIR[OS]|MMOR|IIU\0|FOVb|\0MRM|II\x1a\0{3}HEAPCCDR|\0{3}.ftypcrx", RAW),
+    (rb"II\*\0.{4}CR\x02", RAW),
+    (rb"\0{3}.ftyp|RIFF.{4}AVI |\x1aE\xdf\xa3", "a video: save images of it as JPEG or PNG"),
+    (rb"%PDF-", "a PDF document: save its images as PNG or JPEG"),
+    (rb"\xff\x0a|\0{3}\x0cJXL ", f"a JPEG XL image: {CONVERT}"),
+    (rb"8BPS", f"a Photoshop image: {CONVERT}"),
+    (rb"v/1\x01|#\?RAD|DDS |\xd7\xcd\xc6|qoif|gimp xcf", f"an image of another kind: {CONVERT}"),
+    (
+        rb".{128}DICM|SIMPLE  =|\x5c\x01\0\0.{340}n[i+]1",
+        f"a medical or scientific image: {CONVERT}",
+    ),
+    (rb"\x80[\x02-\x05]", "a Python pickle, as .pt files are, which is never loaded"),
+    (rb"\x93NUMPY", "a NumPy array: save images x and labels y with np.savez"),
 )
 
 
@@ -75,16 +88,25 @@ def kind_of(start: bytes) -> str:
         return ": it is empty: copy or download it again"
     if start[:1] == b"\x08" and b"\x12" in start[2:5] and start[1] < 32:  # its version and maker
         return ": it is an ONNX graph: give the .npz that it was made from"
-    text = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:60].lower()
-    for mark, kind in _TEXTS:
-        if text.startswith(mark):
-            return f": it is {kind}"
-    return next((f": it is {kind}" for mark, kind in _BYTES if start.startswith(mark)), "")
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:60]
+    if is_base64(text.decode("latin-1")):
+        return f": it is {BASE64}"
+    kind = _named(_TEXTS, text.lower()) or _named(_BYTES, start)
+    return f": it is {kind}" if kind else ""
 
 
 def kind_of_bytes(start: bytes) -> str:
     """The kind of a binary file that begins with these bytes; "" for text and unknown ones."""
-    return next((kind.partition(":")[0] for mark, kind in _BYTES if start.startswith(mark)), "")
+    return _named(_BYTES, start).partition(":")[0]
+
+
+def _named(table: tuple[tuple[bytes, str], ...], start: bytes) -> str:
+    return next((kind for mark, kind in table if re.match(mark, start, re.DOTALL)), "")
+
+
+def is_base64(text: str) -> bool:
+    """Whether a text begins as an image does that is written in base64."""
+    return re.match(_BASE64, text) is not None
 
 
 def kind_of_file(path: Path) -> str:

@@ -174,8 +174,9 @@ class Stored(Location):
 
     @property
     def target(self) -> Path:
-        with self.place() as (fs, name):
+        with suppress(OSError), self.place() as (fs, name):
             return Path(name if _is_disk(fs) else fs.unstrip_protocol(name))
+        return Path(self.path)  # its store cannot be reached
 
     def is_file(self) -> bool:
         with self.place() as (fs, name):
@@ -263,7 +264,7 @@ class Stored(Location):
             fs.rm_file(name)
 
     def require_library(self) -> None:
-        with self.place():
+        with suppress(OSError), self.place():
             pass
 
     def local(self) -> str:
@@ -339,21 +340,35 @@ class Stored(Location):
     @contextmanager
     def place(self) -> Iterator[tuple[Any, str]]:
         """The file system and the name there, with what it raises as OSError."""
-        fs, name = self._opened
         try:
-            yield fs, name
-        except FileNotFoundError as error:
-            raise FileNotFoundError(errno.ENOENT, "there is no such file", self.path) from error
-        except (OSError, CatclfError):
+            yield self._opened
+        except CatclfError:
             raise
         except NotImplementedError as error:
-            raise OSError(errno.ENOTSUP, "this cannot be done there", self.path) from error
+            raise OSError(errno.ENOTSUP, "this cannot be done there", self.shown) from error
         except Exception as error:  # each store has its own
-            raise OSError(errno.EIO, _first_line(error), self.path) from error
+            raise self._as_os_error(error) from error
+
+    def _as_os_error(self, error: BaseException) -> OSError:
+        cause = error.__cause__
+        is_there = isinstance(cause, OSError) or getattr(cause, "status", 404) not in (404, 410)
+        if isinstance(error, FileNotFoundError) and not is_there:
+            return FileNotFoundError(errno.ENOENT, "there is no such file", self.shown)
+        if cause is not None and isinstance(error, FileNotFoundError):
+            error = cause  # a web server that refuses, or cannot be reached
+        code = errno.EACCES if isinstance(error, PermissionError) else errno.EIO
+        if isinstance(error, OSError):
+            code = error.errno or code
+        return OSError(code, _first_line(error), self.shown)
 
 
-def _first_line(error: Exception) -> str:
-    return without_query((str(error) or type(error).__name__).splitlines()[0])
+def _first_line(error: BaseException) -> str:
+    """What a library says, in one line, without passwords and queries of the URLs in it."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return _URL.sub(lambda url: without_query(url[0]), text.splitlines()[0])
+
+
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>]+")
 
 
 def _is_disk(fs: Any) -> bool:

@@ -10,9 +10,11 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from catclf.errors import ImageError, SettingsError
+from catclf.storage.local import kind_of_file
 from catclf.storage.location import locate
 from catclf.text import printable, to_install
 
@@ -45,9 +47,9 @@ class ParquetFile:
                 "unsupported", f"Parquet needs pyarrow: {to_install('parquet')}"
             ) from error
         self._pa: Any = pa
-        place = _place_of(path)
+        self._place = _place_of(path)
         with self._sound():
-            self._source = pa.OSFile(os.fsencode(place))
+            self._source = pa.OSFile(os.fsencode(self._place))
             self._file = pq.ParquetFile(self._source, pre_buffer=False, buffer_size=_BUFFER)
             schema, facts = self._file.schema_arrow, self._file.metadata
             self.columns = {field.name: _kind(pa, field.type) for field in schema}
@@ -134,14 +136,11 @@ class ParquetFile:
             yield
         except MemoryError as error:
             raise ImageError("damaged", f"needs too much memory: {_line(error)}") from error
-        except (self._pa.ArrowException, ValueError, KeyError) as error:
-            why = f"is damaged, or not a Parquet file: {_line(error)}"
-            raise ImageError("damaged", why) from error
         except PermissionError as error:
             raise ImageError("forbidden", "may not be read: check its permissions") from error
-        except OSError as error:
-            why = f"is damaged, or not a Parquet file: {_line(error)}"
-            raise ImageError("damaged", why) from error
+        except (self._pa.ArrowException, ValueError, KeyError, OSError) as error:
+            why = kind_of_file(Path(self._place)) or f": {_line(error)}"
+            raise ImageError("damaged", f"is damaged, or not a Parquet file{why}") from error
 
 
 def _place_of(path: str) -> str:
