@@ -35,7 +35,7 @@ from catclf.errors import (
     ModelError,
     SettingsError,
 )
-from catclf.features.prepare import Encoded
+from catclf.features.rows import Encoded
 from catclf.images.pool import decode_all
 from catclf.maths import Floats, logit, sigmoid
 from catclf.model import Model

@@ -26,7 +26,7 @@ from typing import NoReturn
 LOADED = (
     "catclf.cli.app",
     "catclf.datasets.open",
-    "catclf.features.prepare",
+    "catclf.features.rows",
     "catclf.images.pool",
     "catclf.model.file",
     "catclf.training.pipeline",

@@ -7,9 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.features.network.architecture import convolutions
+from catclf.features.network.architecture import Weights, convolutions
 from catclf.features.network.pretrained import quantize
-from catclf.features.network.weights import Weights
 
 
 @lru_cache(maxsize=1)

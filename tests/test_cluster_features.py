@@ -24,7 +24,7 @@ from catclf.datasets import Dataset, open_dataset
 from catclf.errors import DataError, SettingsError
 from catclf.features import learn, patch_layers, patch_learning
 from catclf.features.network import pretrained
-from catclf.features.prepare import prepare
+from catclf.features.rows import prepare
 from catclf.training import Settings
 from catclf.training.pipeline import prepare_job
 

@@ -25,7 +25,7 @@ from catclf.datasets import Dataset
 from catclf.errors import DataError, DivergedError, SettingsError
 from catclf.evaluation import compare
 from catclf.evaluation.compare import Candidate, Comparison, Plan, Result
-from catclf.features.prepare import prepare, prepare_folds
+from catclf.features.rows import prepare, prepare_folds
 from catclf.images.preprocess import Preprocess
 from catclf.splits import stratified_folds
 from catclf.terminal.style import Styling

@@ -13,7 +13,7 @@ from catclf.datasets import Dataset
 from catclf.errors import ShapeError
 from catclf.features import learn, patch_learning
 from catclf.features.base import Features
-from catclf.features.prepare import prepare
+from catclf.features.rows import prepare
 from catclf.images.preprocess import Preprocess
 from catclf.maths import sigmoid
 from catclf.maths.threads import blas_threads

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from catclf.errors import ModelError, ShapeError
 from catclf.features import restore
-from catclf.features.encoding import encode
-from catclf.features.network.embedding import NetworkFeatures, side_for
+from catclf.features.network.embedding import NetworkFeatures, resize, side_for
 from catclf.features.network.forward import Network
-from catclf.features.network.resize import resize
+from catclf.features.rows import encode
 from catclf.maths.threads import blas_threads
 
 

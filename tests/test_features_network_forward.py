@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from catclf.errors import ShapeError
 from catclf.features.network import forward
+from catclf.features.network.architecture import BIAS_LIMIT, LARGEST, SCALE_LIMIT, Weights
 from catclf.features.network.forward import Network
-from catclf.features.network.weights import BIAS_LIMIT, LARGEST, SCALE_LIMIT, Weights
 from catclf.maths.threads import blas_threads
 
 F64 = NDArray[np.float64]

@@ -18,10 +18,9 @@ from catclf.datasets import Dataset, ReadOptions, open_dataset
 from catclf.datasets.listing import DecodedImages
 from catclf.errors import DataError, ModelError
 from catclf.explain import explain
-from catclf.features.encoding import StreamEncoder, encode
 from catclf.features.network import embedding, pretrained
 from catclf.features.network.embedding import NetworkFeatures
-from catclf.features.prepare import prepare
+from catclf.features.rows import StreamEncoder, encode, prepare
 from catclf.images.preprocess import Preprocess
 from catclf.model import Model
 from catclf.model.file import load, save
@@ -292,6 +291,6 @@ def test_compiled_sums_take_over_after_many_images(monkeypatch: pytest.MonkeyPat
     expected = encode(NetworkFeatures(SIZE, random_weights()), images[:2], 1)
     first = encode(features, images[:2], 1)
     encode(features, images[2:], 2)
-    assert features._network._kernels is not None
+    assert features._network.compiled
     np.testing.assert_array_equal(encode(features, images[:2], 1), expected)
     np.testing.assert_array_equal(first, expected)

@@ -63,7 +63,7 @@ def test_a_missing_file_is_refused(module_at: Path) -> None:
 
 def test_a_fifo_is_not_waited_for(module_at: Path) -> None:
     os.mkfifo(module_at / NAME)
-    with pytest.raises(ModelError, match="not the file that was published"):
+    with pytest.raises(ModelError, match="is not a regular file"):
         pretrained.pretrained()
 
 

@@ -10,9 +10,8 @@ import pytest
 from networks import random_tensors, random_weights
 
 from catclf.errors import ModelError
-from catclf.features.network.architecture import convolutions, counts
+from catclf.features.network.architecture import BIAS_LIMIT, SCALE_LIMIT, convolutions, counts
 from catclf.features.network.pretrained import quantize
-from catclf.features.network.weights import BIAS_LIMIT, SCALE_LIMIT
 
 
 def test_the_architecture_has_the_published_numbers() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catclf.features.network.resize import resampling, resize
+from catclf.features.network.embedding import resampling, resize
 
 
 @pytest.mark.parametrize(("size", "side"), [(64, 224), (100, 224), (300, 224), (40, 33), (1, 5)])

@@ -14,7 +14,7 @@ from PIL import Image
 
 import catclf
 from catclf.errors import DataError, ModelError, SettingsError
-from catclf.features.prepare import Encoded
+from catclf.features.rows import Encoded
 from catclf.splits import split
 
 pytest.importorskip("sklearn")

@@ -135,7 +135,7 @@ def of_job(settings: Settings, data: Dataset) -> list[Any]:
     """λ, the threshold, what the features learned, and the rows that are trained on."""
     job = prepare_job(data, settings)
     resolved = job.resolved
-    learned = job.encoder.of_model.arrays() if job.encoder and job.encoder.of_model else {}
+    learned = job.encoder.features.arrays() if job.encoder else {}
     return [
         resolved.settings.l2,
         resolved.z_threshold,

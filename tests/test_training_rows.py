@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from catclf.errors import SettingsError
-from catclf.features.cache import open_cache, write_cache
-from catclf.features.standardize import StandardizedRows, Standardizer
+from catclf.features.rows import StandardizedRows, Standardizer, cached
 from catclf.maths import cost_and_gradient, losses_and_errors
 from catclf.maths.threads import Team
 from catclf.training import Settings, solve
@@ -89,9 +88,7 @@ def test_rows_in_a_file_train_as_those_in_memory(
     tmp_path: Path, options: dict[str, object]
 ) -> None:
     data = rows_of(400, 30)
-    write_cache(tmp_path / "rows", "k", 400, 30, iter([data.images]))
-    kept = open_cache(tmp_path / "rows", "k", 400, 30)
-    assert kept is not None
+    kept = cached(tmp_path / "rows", "k", (400, 30), [data.images])
     standard = Standardizer.of(kept)
     in_file = Labels(StandardizedRows(kept, standard), data.Y)
     in_memory = Labels(standard.apply(data.images.copy()), data.Y)

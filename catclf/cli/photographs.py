@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from catclf.datasets.dataset import EncoderOf
     from catclf.features.base import Features
-    from catclf.features.encoding import StreamEncoder
+    from catclf.features.rows import StreamEncoder
     from catclf.model import Model
 
 
@@ -20,6 +20,6 @@ def encoder_of(model: Model, encodes: bool) -> EncoderOf | None:
 
 
 def _encoder(features: Features, workers: int | None) -> StreamEncoder:
-    from catclf.features.encoding import StreamEncoder
+    from catclf.features.rows import StreamEncoder
 
     return StreamEncoder(features, workers)

@@ -16,9 +16,7 @@ from catclf.datasets.packed import PackedRows
 from catclf.errors import ClusterError, SettingsError
 from catclf.features import learn
 from catclf.features.base import Phase, silent
-from catclf.features.cache import key_of
-from catclf.features.prepare import Encoded, Encoder, Sourced
-from catclf.features.standardize import Standardizer
+from catclf.features.rows import Encoded, Encoder, Sourced, Standardizer, key_of
 from catclf.maths import Floats
 from catclf.maths.metrics import Counts
 from catclf.maths.reduction import TreeSum, balanced, part_length
@@ -54,7 +52,7 @@ class Cluster:
         workers: int | None = None,
         phase: Phase | None = None,
     ) -> tuple[Encoder, Encoded]:
-        """As ``features.prepare``: learned here, from the same sample; the rows are the workers'.
+        """As ``rows.prepare``: learned here, from the same sample; the rows are the workers'.
 
         Raises what ``learn`` raises, SettingsError, DataError, OutputError and ClusterError.
         """

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from catclf.features import Features, restore
 from catclf.features.base import Read
-from catclf.features.cache import FileRows, open_cache, write_cache
-from catclf.features.encoding import encoded
+from catclf.features.rows import FileRows, cached, encoded
 from catclf.samples import Images
 
 
@@ -55,10 +54,5 @@ def of_images(name: str, learned: Learned, images: Images, threads: int) -> File
 
     digest = hashlib.sha256(name.encode()).hexdigest()
     path: Path = scratch() / f"catclf-rows-{digest[:24]}"
-    shape = len(images), learned.n
-    kept = open_cache(path, digest, *shape)
-    if kept is None:
-        write_cache(path, digest, *shape, encoded(learned.features(), images, threads))
-        kept = open_cache(path, digest, *shape)
-        assert kept is not None, "a cache is read as it was written"
-    return kept
+    blocks = encoded(learned.features(), images, threads)
+    return cached(path, digest, (len(images), learned.n), blocks)

@@ -19,12 +19,11 @@ from catclf.datasets.dataset import MANIFEST, Split
 from catclf.datasets.packed import PackedRows, load
 from catclf.errors import DataError
 from catclf.features.base import Rows
-from catclf.features.standardize import (
+from catclf.features.rows import (
     StandardizedRows,
     Standardizer,
     parts_of_rows,
     sum_of_rows,
-    sum_of_squares,
 )
 from catclf.machine import cores
 from catclf.maths import Floats, Pixels
@@ -191,9 +190,7 @@ def moments(partition: Partition, mean: Floats | None = None) -> Answer[Floats]:
 
     def of_run(run: Run, rows: slice) -> Floats:
         these: Any = _Tail(images, rows.start)
-        if mean is None:
-            return sum_of_rows(these, run, length)
-        return sum_of_squares(these, run, length, mean)
+        return sum_of_rows(these, run, length, mean)
 
     return _answer(partition, length, of_run)
 

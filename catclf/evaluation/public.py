@@ -117,7 +117,7 @@ def plan_of(
 def prepare_of(data: Dataset, plan: Plan, phase: Phase | None = None) -> Prepare:
     """The rows of features of a kind for each division."""
     from catclf.features.base import silent
-    from catclf.features.prepare import prepare_folds
+    from catclf.features.rows import prepare_folds
 
     def prepare(kind: str, held: Masks) -> Iterable[Labelled]:
         flip = Settings(features=kind).mirrors

@@ -67,11 +67,11 @@ class Features(ABC):
         self.size, self.flip = size, flip
 
     @classmethod
-    @abstractmethod
     def learn(
         cls, images: Images, seed: int, *, flip: bool, workers: int | None, phase: Phase
     ) -> Self:
         """From images uint8 (m, size, size, 3) without their labels. Raises SettingsError."""
+        return cls(int(images.shape[1]), flip)
 
     @classmethod
     def of_size(cls, size: int, flip: bool) -> Self:
@@ -80,14 +80,14 @@ class Features(ABC):
         return cls.learn(nothing, 0, flip=flip, workers=None, phase=silent)
 
     @classmethod
-    @abstractmethod
     def restore(cls, settings: dict[str, Any], size: int, read: Read) -> Self:
         """From what ``settings`` and ``arrays`` gave. Raises SettingsError, KeyError, TypeError."""
+        return cls(size, settings["flip"])
 
     @property
-    @abstractmethod
     def settings(self) -> dict[str, Any]:
         """What a model file must remember beside ``arrays``, as JSON values; has ``kind``."""
+        return {"kind": self.kind, "flip": self.flip}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What was learned, by name; empty for kinds that learn nothing."""
@@ -127,19 +127,11 @@ def silent(what: str) -> AbstractContextManager[OnProgress]:
 
 def class_of(kind: str) -> type[Features]:
     """The class of a kind of features. Raises SettingsError where there is none."""
-    if kind not in _CLASSES:
+    if kind not in KINDS:
         raise SettingsError(f"features {kind!r} are unknown: use one of {', '.join(KINDS)}")
     module, _, name = _CLASSES[kind].rpartition(".")
     found: type[Features] = getattr(import_module(f"catclf.features.{module}"), name)
     return found
-
-
-def kept_kind(settings: dict[str, Any]) -> type[Features]:
-    """The class of features that a model file keeps, by their settings. Raises ModelError."""
-    kind = settings.get("kind")
-    if isinstance(kind, str) and kind in _CLASSES and class_of(kind).kept:
-        return class_of(kind)
-    raise ModelError("has features that this catclf does not know")
 
 
 def learn(
@@ -149,33 +141,30 @@ def learn(
     *,
     flip: bool = True,
     workers: int | None = None,
-    phase: Phase | None = None,
+    phase: Phase = silent,
 ) -> Features:
     """Features of a kind, learned from images uint8 (m, size, size, 3) and a seed.
 
     ``phase`` shows the progress of each step of the learning. Raises SettingsError when the kind
     is unknown or the images are too small for it.
     """
-    return class_of(kind).learn(images, seed, flip=flip, workers=workers, phase=phase or silent)
+    return class_of(kind).learn(images, seed, flip=flip, workers=workers, phase=phase)
 
 
 def restore(settings: dict[str, Any], size: int, read: Read) -> Features:
-    """The features that a model file describes; ``read`` fetches its arrays, checked.
+    """The features that ``settings`` describe; ``read`` fetches their arrays, checked.
 
     Raises ModelError when the settings are not ones that ``learn`` makes.
     """
-    kind = settings.get("kind")
-    if not isinstance(kind, str) or kind not in _CLASSES:
-        raise ModelError("has features that this catclf does not know")
     try:
-        features = class_of(kind).restore(settings, size, read)
+        features = class_of(settings["kind"]).restore(settings, size, read)
     except SettingsError as error:
         raise ModelError(f"has features that make no sense: {error}") from error
     except (KeyError, TypeError) as error:
-        raise ModelError(f"has {kind} settings that this catclf does not know") from error
+        raise ModelError("has features of settings that this catclf does not know") from error
     # As text, in which 1, 1.0 and true differ.
     if json.dumps(settings, sort_keys=True) != json.dumps(features.settings, sort_keys=True):
-        raise ModelError(f"has {kind} settings that this catclf does not know")
+        raise ModelError(f"has {features.kind} settings that this catclf does not know")
     return features
 
 

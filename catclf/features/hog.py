@@ -5,10 +5,9 @@ N. Dalal and B. Triggs, "Histograms of oriented gradients for human detection", 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
 from catclf.features.base import Features, Rows
@@ -43,18 +42,9 @@ class HogFeatures(Features):
             )
         super().__init__(size, flip)
 
-    @classmethod
-    def learn(cls, images: Any, seed: int = 0, *, flip: bool = True, **_: Any) -> Self:
-        return cls(int(images.shape[1]), flip)
-
-    @classmethod
-    def restore(cls, settings: dict[str, Any], size: int, read: Any) -> Self:
-        return cls(size, settings["flip"])
-
     @property
     def settings(self) -> dict[str, Any]:
-        sizes = {"bins": BINS, "cells": CELLS, "colours": COLOURS}
-        return {"kind": self.kind, "flip": self.flip} | sizes
+        return super().settings | {"bins": BINS, "cells": CELLS, "colours": COLOURS}
 
     @property
     def groups(self) -> dict[str, slice]:
@@ -98,37 +88,35 @@ class HogFeatures(Features):
 def _describe(images: Pixels) -> Floats:
     """(k, n) float64: block-normalized histograms, then colours."""
     k = len(images)
-    gradients = oriented_gradients(images, CELLS, CELLS)
-    blocks = normalized_blocks(gradients).reshape(k, -1)
-    colours = cell_means(images.astype(np.float64), COLOURS) / PIXEL_MAX
+    blocks = normalized_blocks(oriented_gradients(images)).reshape(k, -1)
+    member, areas = _cells(images.shape[1], COLOURS)
+    sums = member @ images.astype(np.float64).transpose(0, 3, 1, 2) @ member.T  # (k, 3, ·, ·)
+    colours = (sums / areas / PIXEL_MAX).transpose(0, 2, 3, 1)
     return np.concatenate([blocks, colours.reshape(k, -1)], axis=1)
 
 
-def oriented_gradients(images: Pixels, rows: int, columns: int) -> Floats:
-    """Histograms (k, rows, columns, BINS): gradient length by direction, mean over each cell.
+def oriented_gradients(images: Pixels) -> Floats:
+    """Histograms (k, CELLS, CELLS, BINS): gradient length by direction, mean over each cell.
 
     Gradients are central differences, zero on the edges, of the colour channel where they are
     longest; directions 180 degrees apart are one. A gradient counts for one cell and one bin.
     """
     values = images.astype(np.float64)
-    k, height, width = values.shape[:3]
+    k, size = values.shape[:2]
     down, across = np.zeros_like(values), np.zeros_like(values)
     down[:, 1:-1] = values[:, 2:] - values[:, :-2]
     across[:, :, 1:-1] = values[:, :, 2:] - values[:, :, :-2]
     # Squares of whole numbers are exact, so that of equal lengths the first channel is taken.
-    channel = (down * down + across * across).argmax(axis=3)[..., None]  # (k, height, width, 1)
-    down, across = (
-        np.take_along_axis(values, channel, axis=3)[..., 0] for values in (down, across)
-    )
-    length = np.hypot(down, across)
+    channel = (down * down + across * across).argmax(axis=3)[..., None]  # (k, size, size, 1)
+    down, across = (np.take_along_axis(each, channel, axis=3)[..., 0] for each in (down, across))
     degrees = np.rad2deg(np.arctan2(down, across)) % 180.0
     bins = (degrees // (180.0 / BINS)).astype(np.int64) % BINS
-    cell_rows, cell_columns = cell_of(height, rows), cell_of(width, columns)
-    cells = cell_rows[:, None] * columns + cell_columns
-    places = (np.arange(k)[:, None, None] * rows * columns + cells) * BINS + bins
-    sums = np.bincount(places.ravel(), length.ravel(), minlength=k * rows * columns * BINS)
-    areas = np.bincount(cells.ravel(), minlength=rows * columns).reshape(rows, columns, 1)
-    return sums.reshape(k, rows, columns, BINS) / areas
+    member, areas = _cells(size, CELLS)
+    cell_of = member.argmax(axis=0)
+    cells = (np.arange(k)[:, None, None] * CELLS + cell_of[:, None]) * CELLS + cell_of
+    lengths = np.hypot(down, across).ravel()
+    sums = np.bincount((cells * BINS + bins).ravel(), lengths, minlength=k * CELLS**2 * BINS)
+    return np.asarray(sums.reshape(k, CELLS, CELLS, BINS) / areas[:, :, None])
 
 
 def normalized_blocks(cells: Floats) -> Floats:
@@ -138,37 +126,32 @@ def normalized_blocks(cells: Floats) -> Floats:
     """
     windows = np.lib.stride_tricks.sliding_window_view(cells, (BLOCK, BLOCK), axis=(1, 2))
     blocks = np.moveaxis(windows, 3, 5).copy()  # (k, r, c, 2, 2, BINS)
-    blocks /= _lengths(blocks)
-    np.minimum(blocks, CLIP, out=blocks)
-    blocks /= _lengths(blocks)
+    for most in (CLIP, np.inf):
+        squares = np.square(blocks).sum(axis=(3, 4, 5), keepdims=True)
+        blocks /= np.sqrt(squares + EPSILON**2)
+        np.minimum(blocks, most, out=blocks)
     return blocks
 
 
-def _lengths(blocks: Floats) -> Floats:
-    return np.asarray(np.sqrt(np.square(blocks).sum(axis=(3, 4, 5), keepdims=True) + EPSILON**2))
-
-
-def cell_means(values: Floats, count: int) -> Floats:
-    """The mean over each cell of a count x count grid, (k, count, count, channels)."""
-    firsts = np.flatnonzero(np.diff(cell_of(values.shape[1], count), prepend=-1))
-    sums = np.add.reduceat(np.add.reduceat(values, firsts, axis=1), firsts, axis=2)
-    lengths = np.diff(firsts, append=values.shape[1])
-    return np.asarray(sums / (lengths[:, None, None] * lengths[None, :, None]))
-
-
-def cell_of(length: int, count: int) -> NDArray[np.int64]:
-    """Which of ``count`` equal cells each of ``length`` pixels belongs to."""
-    return np.arange(length) * count // length
+def _cells(size: int, count: int) -> tuple[Floats, Floats]:
+    """Ones (count, size) where a pixel belongs to one of equal cells; areas (count, count)."""
+    member = (np.arange(size) * count // size == np.arange(count)[:, None]).astype(np.float64)
+    return member, np.outer(member.sum(axis=1), member.sum(axis=1))
 
 
 def _described(graph: Graph, pixels: str, size: int) -> str:
     """Block-normalized histograms, then colours, float64 (N, n)."""
-    votes = _votes(graph, pixels, size)  # (N, BINS, size, size)
-    cells = _cell_means(graph, votes, size, CELLS)
-    blocks = _blocks(graph, graph.transpose(cells, 0, 2, 3, 1))
-    colours = graph.transpose(_cell_means(graph, pixels, size, COLOURS), 0, 2, 3, 1)
-    colours = graph.add("Div", colours, PIXEL_MAX)
-    return graph.add("Concat", blocks, graph.reshape(colours, 0, -1), axis=1)
+    cells = _cell_means(graph, _votes(graph, pixels, size), size, CELLS)
+    steps = CELLS - BLOCK + 1
+    parts = []
+    for i, j in np.ndindex(BLOCK, BLOCK):
+        rows = graph.slice(cells, 1, i, i + steps)
+        parts.append(graph.slice(rows, 2, j, j + steps))
+    blocks = graph.add("Concat", *parts, axis=3)  # (N, steps, steps, 4 BINS)
+    blocks = _unit(graph, graph.add("Min", _unit(graph, blocks), CLIP))
+    colours = graph.add("Div", _cell_means(graph, pixels, size, COLOURS), PIXEL_MAX)
+    both = graph.reshape(blocks, 0, -1), graph.reshape(colours, 0, -1)
+    return graph.add("Concat", *both, axis=1)
 
 
 def _votes(graph: Graph, pixels: str, size: int) -> str:
@@ -193,9 +176,9 @@ def _votes(graph: Graph, pixels: str, size: int) -> str:
     beyond = graph.add("GreaterOrEqual", graph.add("Mul", side, sign), zero)
     beyond = graph.cast(beyond, np.float64)  # (N, BINS - 1, size, size)
     # Bin k: beyond its lower edge, which for the first all are, and not beyond its upper one.
-    ones = graph.add("Add", graph.add("Mul", length, zero), 1.0)
-    lower = graph.add("Concat", ones, beyond, axis=1)
-    upper = graph.add("Concat", beyond, graph.add("Mul", length, zero), axis=1)
+    none = graph.add("Mul", length, zero)
+    lower = graph.add("Concat", graph.add("Add", none, 1.0), beyond, axis=1)
+    upper = graph.add("Concat", beyond, none, axis=1)
     return graph.add("Mul", graph.add("Sub", lower, upper), length)
 
 
@@ -208,25 +191,10 @@ def _differences(graph: Graph, pixels: str, axis: int, size: int) -> str:
 
 
 def _cell_means(graph: Graph, values: str, size: int, count: int) -> str:
-    """The mean over each cell of a grid: (N, channels, count, count)."""
-    # Sums first: those of whole numbers are exact.
-    member = (cell_of(size, count) == np.arange(count)[:, None]).astype(np.float64)
-    areas = np.outer(member.sum(axis=1), member.sum(axis=1))
-    sums = graph.add("MatMul", member, values)
-    sums = graph.add("MatMul", sums, member.T)
-    return graph.add("Div", sums, areas)
-
-
-def _blocks(graph: Graph, cells: str) -> str:
-    """Blocks of 2x2 cells (N, CELLS, CELLS, BINS), "L2-Hys", as (N, numbers)."""
-    steps = CELLS - BLOCK + 1
-    parts = []
-    for i in range(BLOCK):
-        rows = graph.slice(cells, 1, i, i + steps)
-        parts += [graph.slice(rows, 2, j, j + steps) for j in range(BLOCK)]
-    blocks = graph.add("Concat", *parts, axis=3)  # (N, steps, steps, 4 BINS)
-    blocks = _unit(graph, blocks)
-    return graph.reshape(_unit(graph, graph.add("Min", blocks, CLIP)), 0, -1)
+    """The mean of (N, channels, size, size) over each cell: (N, count, count, channels)."""
+    member, areas = _cells(size, count)
+    sums = graph.add("MatMul", graph.add("MatMul", member, values), member.T)  # whole: exact
+    return graph.transpose(graph.add("Div", sums, areas), 0, 2, 3, 1)
 
 
 def _unit(graph: Graph, blocks: str) -> str:

@@ -41,7 +41,7 @@ def depthwise(lines: Any, w: Any, b: Any, stride: int, side: int, out: Any) -> N
 @cache
 def _depthwise(kernel: int, stride: int, tile: int) -> Callable[..., None]:
     """The sums for one shape of windows; a last tile that is short repeats results before it."""
-    sum_windows = _instructions(_Windows(kernel, stride, tile))
+    sum_windows = _instructions(_windows(kernel, stride, tile))
 
     @_compiled
     def run(
@@ -81,51 +81,33 @@ def _instructions(write: Callable[..., None]) -> Any:
     return function
 
 
-class _Windows:
+def _windows(kernel: int, stride: int, tile: int) -> Callable[..., None]:
     """out[result + t channels] := relu6(Σ lines[first + ...] w[c + ...] + b[c]), 8 numbers each.
 
     For each of ``tile`` neighbours t. A sum begins with 0 and goes through its window row by row;
     it stays in a register.
     """
+    columns = (tile - 1) * stride + kernel
 
-    def __init__(self, kernel: int, stride: int, tile: int) -> None:
-        self._kernel, self._stride, self._tile = kernel, stride, tile
-        self._columns = (tile - 1) * stride + kernel
-
-    def __call__(
-        self,
-        builder: Any,
-        lines: Any,
-        first: Any,
-        width: Any,
-        w: Any,
-        b: Any,
-        c: Any,
-        channels: Any,
-        out: Any,
-        result: Any,
-    ) -> None:
-        kernel, count = self._kernel, max(self._columns, self._kernel**2)
+    def write(builder: Any, *arguments: Any) -> None:
+        lines, first, width, w, b, c, channels, out, result = arguments
+        count = max(columns, kernel**2)
         steps = [builder.mul(channels, channels.type(step)) for step in range(count)]
-        sums = [_ZEROS] * self._tile
+        sums = [_ZEROS] * tile
         for i in range(kernel):
             row = builder.add(first, builder.mul(width, width.type(i)))
-            pixels = [_load(builder, lines, row, step) for step in steps[: self._columns]]
+            pixels = [_load(builder, lines, row, step) for step in steps[:columns]]
             for j in range(kernel):
                 weights = _load(builder, w, c, steps[i * kernel + j])
-                for t in range(self._tile):
-                    product = builder.fmul(pixels[t * self._stride + j], weights)
+                for t in range(tile):
+                    product = builder.fmul(pixels[t * stride + j], weights)
                     sums[t] = builder.fadd(sums[t], product)
         biases = _load(builder, b, c)
-        for t in range(self._tile):
-            place = _place(builder, out, result, steps[t])
-            builder.store(_relu6(builder, builder.fadd(sums[t], biases)), place, align=4)
+        for total, step in zip(sums, steps, strict=False):
+            value = _relu6(builder, builder.fadd(total, biases))
+            _store(builder, value, out, result, step)
 
-
-def _write_activation(builder: Any, Z: Any, z: Any, b: Any, c: Any, out: Any, result: Any) -> None:
-    """out[result] := relu6(Z[z] + b[c]), 8 numbers each."""
-    total = builder.fadd(_load(builder, Z, z), _load(builder, b, c))
-    builder.store(_relu6(builder, total), _place(builder, out, result), align=4)
+    return write
 
 
 def _relu6(builder: Any, value: Any) -> Any:
@@ -141,13 +123,21 @@ def _load(builder: Any, source: Any, *steps: Any) -> Any:
     return builder.load(_place(builder, source, *steps), align=4)
 
 
+def _store(builder: Any, value: Any, target: Any, *steps: Any) -> None:
+    builder.store(value, _place(builder, target, *steps), align=4)
+
+
 def _place(builder: Any, source: Any, *steps: Any) -> Any:
     for step in steps:
         source = builder.gep(source, [step])
     return builder.bitcast(source, _VECTOR.as_pointer())
 
 
-_activate = _instructions(_write_activation)
+@_instructions
+def _activate(builder: Any, Z: Any, z: Any, b: Any, c: Any, out: Any, result: Any) -> None:
+    """out[result] := relu6(Z[z] + b[c]), 8 numbers each."""
+    total = builder.fadd(_load(builder, Z, z), _load(builder, b, c))
+    _store(builder, _relu6(builder, total), out, result)
 
 
 @_compiled
@@ -189,20 +179,17 @@ def patches(pixels: Any, factors: Any, first: int, stride: int, patch: int, out:
                     target[k] = source[k] * factor
 
 
-def _write_shrunk(builder: Any, Z: Any, at: Any, threshold: Any, absolute: Any) -> None:
+@_instructions
+def _shrink(builder: Any, Z: Any, at: Any, threshold: Any, absolute: Any) -> None:
     """Z := Z - min(max(Z, -t), t) and its absolute values, 8 numbers each."""
     t = _VECTOR(ir.Undefined)
     for lane in range(LANES):
         t = builder.insert_element(t, threshold, ir.IntType(32)(lane))
-    z, place = _load(builder, Z, at), _place(builder, Z, at)
+    z = _load(builder, Z, at)
     clipped = _bounded(builder, "<", _bounded(builder, ">", z, builder.fneg(t)), t)
     z = builder.fsub(z, clipped)
-    builder.store(z, place, align=4)
-    positive = _bounded(builder, ">", z, builder.fneg(z))
-    builder.store(positive, _place(builder, absolute, at), align=4)
-
-
-_shrink = _instructions(_write_shrunk)
+    _store(builder, z, Z, at)
+    _store(builder, _bounded(builder, ">", z, builder.fneg(z)), absolute, at)
 
 
 @_compiled
@@ -212,17 +199,15 @@ def shrink(Z: Any, threshold: Any, absolute: Any) -> None:
         _shrink(Z, at, threshold, absolute)
 
 
-def _write_powers(builder: Any, E: Any, O: Any, at: Any, *outs: Any) -> None:  # noqa: E741
+@_instructions
+def _powers(builder: Any, E: Any, O: Any, at: Any, *outs: Any) -> None:  # noqa: E741
     """max(±(E + O), 0)⁶ and max(±(E - O), 0)⁶, 8 numbers each."""
     even, odd = _load(builder, E, at), _load(builder, O, at)
     sides = builder.fadd(even, odd), builder.fsub(even, odd)
     signed = [_bounded(builder, sign, z, _ZEROS) for z in sides for sign in "><"]
     for value, out in zip(signed, outs, strict=True):
         cubes = builder.fmul(value, builder.fmul(value, value))
-        builder.store(builder.fmul(cubes, cubes), _place(builder, out, at), align=4)
-
-
-_powers = _instructions(_write_powers)
+        _store(builder, builder.fmul(cubes, cubes), out, at)
 
 
 @_compiled

@@ -34,19 +34,11 @@ class Graph:
 
     def constant(self, values: ArrayLike) -> str:
         """An array; whole numbers of Python are int64, texts are strings."""
-        array = np.asarray(values)
-        name = f"c{len(self._constants)}"
+        array, name = np.asarray(values), f"c{len(self._constants)}"
         if array.dtype.kind == "U":
-            self._constants[name] = self._onnx.helper.make_tensor(
-                name,
-                self._onnx.TensorProto.STRING,
-                array.shape,
-                [text.encode() for text in array.ravel().tolist()],
-            )
-        else:
-            self._constants[name] = self._onnx.numpy_helper.from_array(
-                np.ascontiguousarray(array), name
-            )
+            array = array.astype(object)
+        made = self._onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
+        self._constants[name] = made
         return name
 
     def add(self, op: str, *inputs: str | ArrayLike, name: str = "", **attributes: Any) -> str:
@@ -117,10 +109,6 @@ class Graph:
         return bytes(model.SerializeToString(deterministic=True))
 
     def _value(self, name: str, dtype: Any, shape: Sequence[int | str]) -> Any:
-        helper = self._onnx.helper
-        kind = (
-            self._onnx.TensorProto.STRING
-            if dtype is str
-            else helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        )
+        helper, dtype = self._onnx.helper, np.dtype(object if dtype is str else dtype)
+        kind = helper.np_dtype_to_tensor_dtype(dtype)
         return helper.make_tensor_value_info(name, kind, list(shape))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,18 +25,6 @@ class PixelFeatures(Features):
     def __init__(self, size: int, flip: bool = False) -> None:
         super().__init__(size, flip)
         self.n = size * size * 3
-
-    @classmethod
-    def learn(cls, images: Any, seed: int = 0, *, flip: bool = False, **_: Any) -> Self:
-        return cls(int(images.shape[1]), flip)
-
-    @classmethod
-    def restore(cls, settings: dict[str, Any], size: int, read: Any) -> Self:
-        return cls(size, settings["flip"])
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return {"kind": self.kind, "flip": self.flip}
 
     @property
     def groups(self) -> dict[str, slice]:

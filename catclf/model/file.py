@@ -188,9 +188,12 @@ def _parse(file: ArrayFile) -> Model:
     facts, image = meta["training"], meta["preprocess"]
     kind = None
     if meta["features"] != "pixels":
-        from catclf.features.base import kept_kind, restore
+        from catclf.features import KINDS, class_of, restore
 
-        kind = kept_kind(meta["features"])
+        name = meta["features"].get("kind")
+        kind = class_of(name) if name in KINDS else None
+        if kind is None or not kind.kept:
+            raise ModelError("has features that this catclf does not know")
     file.require(
         ["w", "b", *CURVE, "meta", *(kind.members if kind else ())]
         + [name for name in VALIDATION if facts["validation"]]

@@ -185,7 +185,7 @@ class Model:
         """The rows of images in blocks; of pixels the images themselves."""
         if self.features is None:
             return [images]
-        from catclf.features.encoding import encoded
+        from catclf.features.rows import encoded
 
         return encoded(self.features, images)
 

@@ -16,7 +16,7 @@ from catclf.settings import AUTO, Settings
 if TYPE_CHECKING:
     from catclf.datasets.dataset import EncoderOf
     from catclf.features.base import Features
-    from catclf.features.encoding import StreamEncoder
+    from catclf.features.rows import StreamEncoder
 
 
 def choose_features(source: Path, options: ReadOptions) -> tuple[str, str]:
@@ -84,6 +84,6 @@ def encoder_for_training(settings: Settings, workers: int | None) -> EncoderOf |
 
 
 def _encoder(features: Features, workers: int | None) -> StreamEncoder:
-    from catclf.features.encoding import StreamEncoder
+    from catclf.features.rows import StreamEncoder
 
     return StreamEncoder(features, workers)

@@ -28,7 +28,7 @@ from catclf.training.run import Cluster, Fit, Validation, solve
 from catclf.training.solvers import TRIAL, OnStep, ShouldStop
 
 if TYPE_CHECKING:
-    from catclf.features.prepare import Encoded, Encoder
+    from catclf.features.rows import Encoded, Encoder
     from catclf.training.checkpoint import Checkpoints
 
 SUSPECTS = 50  # labels that a model names
@@ -240,7 +240,7 @@ def _encode(
     phase: Phase | None,
     cluster: Cluster | None,
 ) -> tuple[Encoder, Encoded]:
-    from catclf.features.prepare import prepare
+    from catclf.features.rows import prepare
 
     kind, flip, seed = settings.features, settings.mirrors, settings.seed
     if cluster is not None:
@@ -267,7 +267,7 @@ def build_model(
     where it did not see pixels. ``cluster`` counts on the training images. ``rows`` are the places
     in ``data`` (default: all) of what ``resolved`` was selected on.
     """
-    w, b = encoder.fold(fit.w, fit.b) if encoder else (fit.w, fit.b)
+    w, b = encoder.standard.fold(fit.w, fit.b) if encoder else (fit.w, fit.b)
     held = fit.validation
     seen = held.trained if held else trained or data
     seen_rows = np.arange(data.m) if rows is None else rows
@@ -282,7 +282,7 @@ def build_model(
         z_threshold=z_threshold,
         costs=fit.costs,
         cost_steps=fit.cost_steps,
-        features=encoder.of_model if encoder else None,
+        features=encoder.features if encoder and encoder.features.kept else None,
         digests=data.kept_digests(rows),
     )
     training = Training(

@@ -39,7 +39,7 @@ from catclf.training.solvers import (
 
 if TYPE_CHECKING:
     from catclf.features.base import Phase
-    from catclf.features.prepare import Encoded, Encoder, Sourced
+    from catclf.features.rows import Encoded, Encoder, Sourced
     from catclf.training.checkpoint import Checkpoints
 
 
@@ -112,7 +112,7 @@ class Cluster(Protocol):
         workers: int | None,
         phase: Phase | None,
     ) -> tuple[Encoder, Encoded]:
-        """As ``features.prepare.prepare``, with the rows kept there."""
+        """As ``features.rows.prepare``, with the rows kept there."""
 
     def distributed(self, objective: StreamObjective, data: Labelled) -> StreamObjective:
         """The same objective over all images of ``data``, with its sums made there."""

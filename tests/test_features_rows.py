@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +15,15 @@ from numpy.typing import NDArray
 from catclf.errors import DataError, OutputError
 from catclf.features import learn
 from catclf.features.base import Rows
-from catclf.features.cache import HEAD, key_of, open_cache, write_cache
-from catclf.features.encoding import encode, encoded
-from catclf.features.standardize import StandardizedRows, Standardizer
+from catclf.features.rows import (
+    HEAD,
+    StandardizedRows,
+    Standardizer,
+    cached,
+    encode,
+    encoded,
+    key_of,
+)
 
 
 def images_of(m: int) -> NDArray[np.uint8]:
@@ -30,10 +39,10 @@ def rows_of(m: int, n: int) -> Rows:
 def test_rows_are_in_order_for_any_number_of_workers(m: int, workers: int) -> None:
     images, features = images_of(m), learn("hog", images_of(1))
     seen: list[tuple[int, int]] = []
-    rows = encode(features, images, workers, lambda *at: seen.append(at))
+    phase = lambda what: nullcontext(lambda *at: seen.append(at))  # noqa: E731
+    rows = encode(features, images, workers, phase)
     np.testing.assert_array_equal(rows, features.transform(images))
-    assert seen[-1] == (m, m)
-    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen == [(min(done, m), m) for done in range(16, m + 16, 16)]
 
 
 def test_an_unfinished_encoding_ends_with_its_reader() -> None:
@@ -42,14 +51,15 @@ def test_an_unfinished_encoding_ends_with_its_reader() -> None:
     blocks.close()  # type: ignore[attr-defined]
 
 
-def test_standardised_rows_have_mean_zero_and_length_one() -> None:
+def test_standardized_rows_have_mean_zero_and_length_one(tmp_path: Path) -> None:
     rows = rows_of(700, 40)
     rows[:, 7] = 5.0  # never varies
     before = rows.copy()
     standard = Standardizer.of(rows)
     deviation = before.astype(np.float64).std(axis=0) + 0.01
     expected = (before - before.mean(axis=0, dtype=np.float64)) / deviation / np.sqrt(40)
-    lazily = StandardizedRows(rows.copy(), standard)
+    kept = cached(tmp_path / "rows", "k", rows.shape, [rows])
+    lazily = StandardizedRows(kept, standard)
     standard.apply(rows)
     np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(lazily[3:9], rows[3:9])
@@ -87,37 +97,41 @@ def test_rows_that_are_not_numbers_are_refused(wrong: float) -> None:
         Standardizer.of(rows)
 
 
+def never() -> Iterator[Rows]:
+    """Blocks that are not asked for, since the file has them."""
+    yield from [pytest.fail("rows were made again")]
+
+
 def test_a_cache_gives_back_its_rows(tmp_path: Path) -> None:
     path, rows = tmp_path / "rows.bin", rows_of(10, 7)
-    assert open_cache(path, "k", 10, 7) is None
-    write_cache(path, "k", 10, 7, iter([rows[:4], rows[4:]]))
-    found = open_cache(path, "k", 10, 7)
-    assert found is not None
-    assert (len(found), found.shape) == (10, (10, 7))
-    np.testing.assert_array_equal(found[:], rows)
-    np.testing.assert_array_equal(found[3:5], rows[3:5])
-    assert found[5:5].shape == (0, 7)
+    for blocks in (iter([rows[:4], rows[4:]]), never()):
+        found = cached(path, "k", (10, 7), blocks)
+        assert (len(found), found.shape) == (10, (10, 7))
+        np.testing.assert_array_equal(found[:], rows)
+        np.testing.assert_array_equal(found[3:5], rows[3:5])
+        np.testing.assert_array_equal(found[np.array([9, 0, 3])], rows[[9, 0, 3]])
+        assert found[5:5].shape == (0, 7)
     head, body = path.read_bytes()[:HEAD], path.read_bytes()[HEAD:]
     assert json.loads(head)["format"] == "catclf-features"
-    assert body == rows.astype("<f4").tobytes()
+    assert body == rows.tobytes()
 
 
-@pytest.mark.parametrize("other", [("l", 10, 7), ("k", 9, 7), ("k", 7, 10)])
-def test_a_cache_of_other_rows_is_not_used(tmp_path: Path, other: tuple[str, int, int]) -> None:
+@pytest.mark.parametrize("other", [("l", (10, 7)), ("k", (9, 7)), ("k", (7, 10))])
+def test_a_cache_of_other_rows_is_made_anew(
+    tmp_path: Path, other: tuple[str, tuple[int, int]]
+) -> None:
+    path, rows = tmp_path / "rows.bin", rows_of(*other[1]) + 1
+    cached(path, "k", (10, 7), [rows_of(10, 7)])
+    np.testing.assert_array_equal(cached(path, *other, [rows])[:], rows)
+
+
+def test_a_cache_that_was_cut_is_made_anew(tmp_path: Path) -> None:
     path, rows = tmp_path / "rows.bin", rows_of(10, 7)
-    write_cache(path, "k", 10, 7, iter([rows]))
-    assert open_cache(path, *other) is None
-
-
-def test_a_cache_that_was_cut_is_not_used(tmp_path: Path) -> None:
-    path, rows = tmp_path / "rows.bin", rows_of(10, 7)
-    write_cache(path, "k", 10, 7, iter([rows]))
-    opened = open_cache(path, "k", 10, 7)
-    assert opened is not None
-    path.write_bytes(path.read_bytes()[:-1])
-    assert open_cache(path, "k", 10, 7) is None
+    opened = cached(path, "k", (10, 7), [rows])
+    os.truncate(path, HEAD + 279)
     with pytest.raises(DataError, match="cut short"):
         opened[0:10]
+    np.testing.assert_array_equal(cached(path, "k", (10, 7), [rows + 1])[:], rows + 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"photograph", b"[" * 5000, b'{"format": "x"}', b"7"])
@@ -125,18 +139,18 @@ def test_another_file_is_not_replaced(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "precious"
     path.write_bytes(content)
     with pytest.raises(OutputError, match="not a file of features"):
-        open_cache(path, "k", 10, 7)
-    with pytest.raises(OutputError):
-        open_cache(tmp_path, "k", 10, 7)
+        cached(path, "k", (10, 7), never())
+    assert path.read_bytes() == content
+    with pytest.raises(OutputError, match="is a folder"):
+        cached(tmp_path, "k", (10, 7), never())
 
 
 def test_a_cache_that_fails_halfway_leaves_the_old_one(tmp_path: Path) -> None:
     path, rows = tmp_path / "rows.bin", rows_of(10, 7)
-    write_cache(path, "k", 10, 7, iter([rows]))
+    cached(path, "k", (10, 7), [rows])
     with pytest.raises(ZeroDivisionError):
-        write_cache(path, "l", 10, 7, (rows[: 1 // count] for count in (1, 0)))
-    found = open_cache(path, "k", 10, 7)
-    assert found is not None
+        cached(path, "l", (10, 7), (rows[: 1 // count] for count in (1, 0)))
+    np.testing.assert_array_equal(cached(path, "k", (10, 7), never())[:], rows)
     assert [file.name for file in tmp_path.iterdir()] == ["rows.bin"]
 
 

@@ -1,0 +1,360 @@
+"""Rows of features of a whole data set: made once, kept in a file, standardized for training."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catclf import samples
+from catclf.errors import DataError, OutputError
+from catclf.features.base import Features, Phase, Rows, class_of, learn, silent
+from catclf.machine import cores, require_memory
+from catclf.maths import Floats
+from catclf.maths.reduction import Run, TreeSum, aligned_runs, part_length
+from catclf.maths.threads import Team, blas_threads
+from catclf.samples import Images, Labelled, cut, take
+from catclf.storage.files import replacing
+from catclf.storage.local import open_regular
+from catclf.text import counted, printable, reason
+
+if TYPE_CHECKING:
+    from catclf.maths import Pixels
+
+HEAD = 4096  # bytes of a cache before its rows
+FORMAT, VERSION = "catclf-features", 1
+SPREAD = 0.01  # added to deviations: numbers that hardly vary are not blown up
+_STATISTICS = 128  # rows summed at a time
+
+Item = TypeVar("Item")
+
+
+class Sourced(Labelled, Protocol):
+    """A labelled data set of images that knows where it came from."""
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Labelled rows, as problems take them: ``images`` float32 (m, n), standardized."""
+
+    images: Images
+    Y: Floats
+    source: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Features that have been learned, and how their rows are standardized."""
+
+    features: Features
+    standard: Standardizer
+    workers: int | None = None
+
+    def encode(self, data: Sourced, phase: Phase | None = None) -> Encoded:
+        """Other images in the same way, in memory."""
+        rows = encode(self.features, data.images, self.workers, phase or silent)
+        return Encoded(self.standard.apply(rows), data.Y, data.source, data.fingerprint)
+
+    def sample(self, rows: Images, count: int, seed: int) -> Rows:
+        """Up to ``count`` of the standardized rows (m, n), as features less their mean."""
+        rng = np.random.default_rng((seed, 4))
+        chosen = np.sort(rng.choice(len(rows), min(count, len(rows)), replace=False))
+        sampled = getattr(rows, "sample", None)  # of rows that are elsewhere
+        found = take(rows, chosen) if sampled is None else sampled(chosen)
+        return np.asarray(found / self.standard.factor, np.float32)
+
+
+def prepare(
+    data: Sourced,
+    kind: str,
+    *,
+    flip: bool = True,
+    seed: int = 0,
+    workers: int | None = None,
+    cache: Path | None = None,
+    phase: Phase | None = None,
+) -> tuple[Encoder, Encoded]:
+    """Features learned from the images of a data set, and their rows, in memory or in ``cache``.
+
+    Raises what ``learn`` raises, DataError, and OutputError for a cache that cannot be used.
+    """
+    images, phase = data.images, phase or silent
+    features = learn(kind, images, seed, flip=flip, workers=workers, phase=phase)
+    key, n = key_of(features, data.fingerprint), features.n
+    rows: Rows | FileRows
+    if cache is None:
+        rows = encode(features, images, workers, phase)
+    else:
+        rows = cached(cache, key, (len(images), n), encoded(features, images, workers, phase))
+    # Pixels stay as they are without flips.
+    damping = features.damping
+    standard = Standardizer.of(rows, damping) if features.kept else Standardizer.identity(n)
+    ready: Images = (
+        StandardizedRows(rows, standard) if isinstance(rows, FileRows) else standard.apply(rows)
+    )
+    return Encoder(features, standard, workers), Encoded(ready, data.Y, data.source, key)
+
+
+def prepare_folds(
+    data: Sourced,
+    kind: str,
+    held: NDArray[np.bool_],
+    *,
+    flip: bool = True,
+    seed: int = 0,
+    workers: int | None = None,
+    phase: Phase | None = None,
+) -> Iterator[Encoded]:
+    """The rows of all images for each division: learned and standardized without those held out.
+
+    ``held`` (k, m) tells which images each of k divisions holds out. Raises as ``prepare`` does.
+    """
+    phase, rows, made = phase or silent, np.empty((0, 0), np.float32), class_of(kind)
+    for out in held:
+        if made.learned or not len(rows):
+            images = take(data.images, np.flatnonzero(~out))
+            features = learn(kind, images, seed, flip=flip, workers=workers, phase=phase)
+            rows = encode(features, data.images, workers, phase)
+        standard = Standardizer.of(rows[~out], made.damping)
+        ready = standard.apply(rows if made.learned else rows.copy())
+        yield Encoded(ready, data.Y, data.source, "")
+
+
+def encode(
+    features: Features, images: Images, workers: int | None = None, phase: Phase = silent
+) -> Rows:
+    """Rows (m, n) of all images, in memory. Raises DataError where that is too small."""
+    m, start = len(images), 0
+    what = f"the features of {counted(m, 'image')}, unless a cache keeps them,"
+    require_memory(4 * m * features.n, what)
+    rows = np.empty((m, features.n), dtype=np.float32)
+    for block in encoded(features, images, workers, phase):
+        rows[start : start + len(block)] = block
+        start += len(block)
+    return rows
+
+
+def encoded(
+    features: Features, images: Images, workers: int | None = None, phase: Phase = silent
+) -> Iterator[Rows]:
+    """Blocks of rows in order, a few of them ahead; the same for any number of workers."""
+    m, done, made = len(images), 0, None
+    encoder = getattr(images, "encoder", None)
+    if isinstance(encoder, StreamEncoder) and key_of(encoder.features, "") == key_of(features, ""):
+        made = images.rows  # type: ignore[attr-defined]  # has rows where it has an encoder
+
+    def of_block(rows: slice) -> Rows:
+        return features.transform(np.asarray(images[rows])) if made is None else made[rows]
+
+    blocks = list(cut(slice(0, m), features.block))
+    few = len(blocks) == 1 or made is not None
+    with phase("encoding images") as on_progress:
+        for block in _in_order(of_block, blocks, 1 if few else workers):
+            done += len(block)
+            on_progress(done, m)
+            yield block
+
+
+@dataclass(frozen=True)
+class StreamEncoder:
+    """Makes rows of images as they come, so that they need not be held: see ``datasets``."""
+
+    features: Features
+    workers: int | None = None
+
+    def encode_blocks(self, blocks: Iterable[Pixels]) -> Iterator[Rows]:
+        """Rows of blocks of images, which are drawn in the calling thread, a few ahead."""
+        length = self.features.block
+        small = (block[rows] for block in blocks for rows in cut(slice(0, len(block)), length))
+        return _in_order(self.features.transform, small, self.workers)
+
+
+def _in_order(
+    function: Callable[[Item], Rows], items: Iterable[Item], workers: int | None
+) -> Iterator[Rows]:
+    """Work in several threads; with one worker in this one, so that none has to be started."""
+    count = workers or cores()
+    with blas_threads(1):
+        yield from map(function, items) if count == 1 else Team(count).in_order(function, items, 2)
+
+
+@dataclass(frozen=True)
+class Standardizer:
+    """An affine map of rows: (x - mean) * factor, with mean and factor float32 (n,).
+
+    factor = c / (deviation + damping * mean deviation + 0.01), with c such that a row's squared
+    length is about 1 on average, and the same learning rates and penalties suit every kind of
+    features. With damping, numbers that vary little keep less weight than the others: worth 0.5
+    points for patches on cats and dogs, and nothing for other kinds.
+    """
+
+    mean: Rows
+    factor: Rows
+
+    @classmethod
+    def of(cls, rows: Images, damping: float = 0.0) -> Standardizer:
+        """Mean and deviation of rows (m, n), summed in float64. Raises DataError unless finite."""
+        m, length = len(rows), parts_of_rows(len(rows))
+        (whole,) = aligned_runs(0, -(-m // length), -(-m // length))
+        mean = sum_of_rows(rows, whole, length) / m
+        return cls.of_sums(mean, sum_of_rows(rows, whole, length, mean), m, damping)
+
+    @classmethod
+    def of_sums(cls, mean: Floats, squares: Floats, m: int, damping: float = 0.0) -> Standardizer:
+        """From the mean (n,) of m rows and the sum of squared distances from it (n,).
+
+        Raises DataError unless they are finite.
+        """
+        if not np.isfinite(squares).all():
+            raise DataError("the features of these images are not finite numbers")
+        deviation = np.sqrt(squares / m)
+        damped = deviation + damping * deviation.mean() + SPREAD
+        factor = (1.0 + damping) / (damped * np.sqrt(len(mean)))
+        return cls(mean.astype(np.float32), factor.astype(np.float32))
+
+    @classmethod
+    def identity(cls, n: int) -> Standardizer:
+        """The map that changes nothing."""
+        return cls(np.zeros(n, np.float32), np.ones(n, np.float32))
+
+    def apply(self, rows: Rows) -> Rows:
+        """The rows, changed in place."""
+        rows -= self.mean
+        rows *= self.factor
+        return rows
+
+    def fold(self, w: Floats, b: float) -> tuple[Floats, float]:
+        """Weights (n, 1) and bias of standardized rows, as those of the rows themselves.
+
+        wᵀ((x - μ) * f) + b = (w * f)ᵀx + (b - (w * f)ᵀμ)
+        """
+        folded = w * self.factor.astype(np.float64)[:, None]
+        return folded, b - float(folded[:, 0] @ self.mean.astype(np.float64))
+
+
+def parts_of_rows(m: int) -> int:
+    """How many of m rows are a part of the canonical sums."""
+    return part_length(m, _STATISTICS)
+
+
+def sum_of_rows(rows: Images, run: Run, length: int, mean: Floats | None = None) -> Floats:
+    """The canonical sum (n,) of the rows of an aligned run of parts.
+
+    ``rows`` are those from the run's first one on. With a mean (n,) the sum of the squared
+    distances from it.
+    """
+    tree: TreeSum[Floats] = TreeSum(lambda a, b: np.add(a, b, out=a))
+    stop = min((run.stop - run.start) * length, len(rows))
+    for part in cut(slice(0, stop), length):
+        total = np.zeros(rows.shape[1])
+        for some in cut(part, _STATISTICS):
+            x = rows[some]
+            squares = None if mean is None else np.square(x - mean)
+            total += x.sum(axis=0, dtype=np.float64) if squares is None else squares.sum(axis=0)
+        tree.take(total)
+    return tree.total()
+
+
+class StandardizedRows(samples.Rows):
+    """Rows that are standardized each time they are read, for those too many to keep in memory."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, rows: FileRows, standard: Standardizer) -> None:
+        self._rows, self._standard, self.shape = rows, standard, rows.shape
+
+    def read_into(self, start: int, out: NDArray[Any]) -> None:
+        self._rows.read_into(start, out)
+        self._standard.apply(out)
+
+
+class FileRows(samples.Rows):
+    """Rows float32 (m, n) of a cache file, read when they are sliced, by any number of threads.
+
+    They are read and not mapped, so that pages of the file do not count as the program's memory.
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, file: BinaryIO, shape: tuple[int, int], shown: str) -> None:
+        self._file, self.shape, self._shown = file, shape, shown
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def read_into(self, start: int, out: NDArray[Any]) -> None:
+        """As ``Rows.read_into``. Raises DataError when the file was cut, or cannot be read."""
+        view: memoryview = out.reshape(-1).view(np.uint8).data
+        offset = HEAD + 4 * start * self.shape[1]
+        while view:
+            try:
+                count = os.preadv(self._file.fileno(), [view], offset)
+            except OSError as error:
+                raise DataError(f"{self._shown}: cannot be read: {reason(error)}") from error
+            if count == 0:
+                raise DataError(f"{self._shown}: the file was cut short while it was read")
+            view, offset = view[count:], offset + count
+
+
+def key_of(features: Features, fingerprint: str) -> str:
+    """A hash that is equal when the rows are: of the data's fingerprint and of the features."""
+    from hashlib import sha256  # takes 4 ms to load, and predict does without
+
+    digest = sha256(json.dumps([fingerprint, features.settings], sort_keys=True).encode())
+    for name, array in sorted(features.arrays().items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def cached(path: Path, key: str, shape: tuple[int, int], blocks: Iterable[Rows]) -> FileRows:
+    """Rows float32 (m, n) kept in a file, which is written from ``blocks`` if it has another key.
+
+    The file is a line of JSON that signs it, spaces to 4096 bytes, then the rows as this machine
+    holds them. The key is a hash of the images and of the features with all that they learned.
+    Raises OutputError when the file is not a cache: it must not be replaced; and what drawing the
+    blocks raises.
+    """
+    signed = {"format": FORMAT, "version": VERSION, "key": key, "m": shape[0], "n": shape[1]}
+    kept = _open(path, signed, shape)
+    if kept is None:
+        with replacing(path) as file:
+            file.write(json.dumps(signed, sort_keys=True).encode().ljust(HEAD - 1) + b"\n")
+            for block in blocks:
+                file.write(np.ascontiguousarray(block, np.float32).data)
+        kept = _open(path, signed, shape)
+        assert kept is not None, "a cache is read as it was written"
+    return kept
+
+
+def _open(path: Path, signed: dict[str, Any], shape: tuple[int, int]) -> FileRows | None:
+    """The rows in a file; None where there is no file, or one of other rows."""
+    shown = printable(path)
+    try:
+        file = open_regular(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OutputError(f"{shown}: cannot be read: {reason(error)}") from error
+    rows = FileRows(file, shape, shown)  # closes it
+    try:
+        found = json.loads(file.read(HEAD))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise OutputError(f"{shown}: is not a file of features: give another name for `cache`")
+    whole = os.fstat(file.fileno()).st_size == HEAD + 4 * shape[0] * shape[1]
+    return rows if found == signed and whole else None
