@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import catclf
-from catclf.datasets import ReadOptions, open_source
+from catclf.datasets import Dataset, ReadOptions, Split, open_dataset, open_source
 from catclf.datasets.packing import write_folder
+from catclf.errors import DataError
 
 ROOT = Path(__file__).parents[1]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else ONNX Runtime writes files to the home folder
@@ -44,6 +45,7 @@ settings.register_profile(
 )
 settings.load_profile("catclf")
 GREEN, RED = (0, 255, 0), (255, 0, 0)
+Colour = tuple[int, int, int]
 
 
 def pytest_report_header() -> str:
@@ -76,6 +78,20 @@ class Result:
     code: int
     stdout: str
     stderr: str
+
+    def done(self) -> str:
+        """stdout of a command that did its job without a word on stderr."""
+        assert (self.code, self.stderr) == (0, "")
+        return self.stdout
+
+    def refused(self, *says: str, code: int = 2) -> str:
+        """The one line of a command that could not do its job and printed nothing."""
+        assert (self.code, self.stdout) == (code, ""), self.stderr
+        assert self.stderr.startswith("catclf: "), self.stderr
+        assert self.stderr.count("\n") == 1, self.stderr
+        for text in says:
+            assert text in self.stderr
+        return self.stderr
 
 
 Run = Callable[..., Result]
@@ -264,7 +280,41 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "model.npz"
 
 
-def paint(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (90, 70)) -> Path:
+def fill(root: Path, files: Mapping[str, str | bytes | Colour | NDArray[np.uint8]]) -> Path:
+    """Files below a folder, by their names: text, bytes, an image's pixels, or its colour."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, str):
+            path.write_text(content)
+        elif isinstance(content, bytes):
+            path.write_bytes(content)
+        elif isinstance(content, tuple):
+            paint(path, content)
+        else:
+            Image.fromarray(content).save(path)
+    return root
+
+
+def opened(path: str | Path, split: Split = "train", **options: Any) -> Dataset:
+    """One split of a data set, read with these options."""
+    return open_dataset(path, split, ReadOptions(**options))
+
+
+def unopened(path: str | Path, *says: str, split: Split = "train", **options: Any) -> str:
+    """The one printable line that names the source and refuses it."""
+    with pytest.raises(DataError) as caught:
+        opened(path, split, **options)
+    text = str(caught.value)
+    assert text.startswith(f"{path}: "), text
+    assert text.count(str(path)) == 1, text
+    assert text.isprintable(), text
+    for part in says:
+        assert part in text, text
+    return text
+
+
+def paint(path: Path, colour: Colour, size: tuple[int, int] = (90, 70)) -> Path:
     """An image file of one colour."""
     Image.new("RGB", size, colour).save(path)
     return path

@@ -1,41 +1,35 @@
 """The command in processes that begin as copies of one that has loaded its libraries.
 
-Loading NumPy and the others takes four fifths of a short run. The server loads them once and forks
-for each run; a copy then goes through ``catclf.cli.main`` as the installed command does, with its
-own arguments, folder, environment and streams. What a fresh process loads, and how it starts, is
-for tests that start one.
+Loading them takes four fifths of a short run, and taking Python down a third of the rest. The
+server loads them once and forks for each run; a copy goes through ``catclf.cli.main`` as the
+installed command does, with its own arguments, folder, environment and streams, and ends without
+clearing its memory. What a fresh process loads, how it starts and how it ends, is for tests that
+start one.
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
-import importlib
-import json
 import os
+import pkgutil
 import signal
-import socket
-import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from importlib import import_module
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-LOADED = (
-    "catclf.cli.app",
-    "catclf.datasets.open",
-    "catclf.features.rows",
-    "catclf.images.pool",
-    "catclf.model.file",
-    "catclf.training.pipeline",
-    "h5py",
-    "numpy",
-    "PIL.Image",
-    "rich.console",
-    "typer",
-)
+LIBRARIES = ("h5py", "numpy", "PIL.Image", "rich.console", "typer")
+ROOMS = ("cli", "datasets", "images", "model")  # with what they import
+EXTRAS = ("catclf.datasets.parquet",)  # is for a library that not every run needs
 TIMEOUT = 300.0  # seconds
 
 
@@ -47,8 +41,8 @@ class Server:
         self._start()
 
     def _start(self) -> None:
-        self._socket, theirs = socket.socketpair()
-        self._socket.settimeout(TIMEOUT)
+        self._connection: Any
+        self._connection, theirs = Pipe()
         self._process = subprocess.Popen(
             [sys.executable, __file__, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
@@ -68,29 +62,25 @@ class Server:
         With the environment of this process. Raises RuntimeError where it takes too long, or the
         server has ended.
         """
-        request = {
-            "argv": [self._program, *arguments],
-            "env": dict(os.environ),
-            "cwd": str(cwd),
-        }
-        line = json.dumps(request).encode()
         stdin, feed = os.pipe()
         (out, stdout), (err, stderr) = os.pipe(), os.pipe()
-        theirs = stdin, stdout, stderr
         with ThreadPoolExecutor(3) as pool:
             try:
-                socket.send_fds(self._socket, [_number(len(line))], theirs)
-                self._socket.sendall(line)
+                self._connection.send(([self._program, *arguments], dict(os.environ), str(cwd)))
+                for stream in (stdin, stdout, stderr):
+                    send_handle(self._connection, stream, self._process.pid)
             except OSError:
                 self._fail()
             finally:
-                for descriptor in theirs:
-                    os.close(descriptor)
+                for stream in (stdin, stdout, stderr):
+                    os.close(stream)
                 pool.submit(_feed, feed, input or b"")
-                texts = [pool.submit(_read, descriptor) for descriptor in (out, err)]
+                texts = [pool.submit(_read, stream) for stream in (out, err)]
             try:
-                code = struct.unpack("<i", _exactly(self._socket, 4))[0]
-            except (EOFError, OSError):  # a timeout is an OSError
+                if not self._connection.poll(TIMEOUT):
+                    self._fail()
+                code: int = self._connection.recv()
+            except (EOFError, OSError):
                 self._fail()
         return code, texts[0].result(), texts[1].result()
 
@@ -103,18 +93,16 @@ class Server:
 
     def close(self) -> str:
         """End the server; the result is what it has written about its failure."""
-        self._socket.close()
+        self._connection.close()
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         return self._process.communicate()[1].decode(errors="replace")
 
 
 def _feed(descriptor: int, data: bytes) -> None:
-    try:
-        with os.fdopen(descriptor, "wb", buffering=0) as stream:
-            stream.write(data)
-    except BrokenPipeError:
-        pass  # a command need not read all, or anything
+    # A command need not read all, or anything.
+    with suppress(BrokenPipeError), os.fdopen(descriptor, "wb", buffering=0) as stream:
+        stream.write(data)
 
 
 def _read(descriptor: int) -> bytes:
@@ -122,39 +110,24 @@ def _read(descriptor: int) -> bytes:
         return stream.read()
 
 
-def _number(value: int) -> bytes:
-    return struct.pack("<i", value)
-
-
-def _exactly(connection: socket.socket, count: int) -> bytes:
-    """So many bytes. Raises EOFError where the other end is closed."""
-    data = b""
-    while len(data) < count:
-        more = connection.recv(count - len(data))
-        if not more:
-            raise EOFError
-        data += more
-    return data
-
-
-def _serve(connection: socket.socket) -> None:
+def _serve(connection: Any) -> None:
     """Fork for each request; the copy becomes the command and does not come back."""
     while True:
-        head, streams, _, _ = socket.recv_fds(connection, 4, 3)
-        if not head:
+        try:
+            argv, env, cwd = connection.recv()
+        except EOFError:
             return
-        request = json.loads(_exactly(connection, struct.unpack("<i", head)[0]))
+        streams = [recv_handle(connection) for _ in range(3)]
         process = os.fork()
         if process == 0:
             connection.close()
-            _become(request["argv"], request["env"], request["cwd"], streams)
-        for descriptor in streams:
-            os.close(descriptor)
-        _, status = os.waitpid(process, 0)
-        connection.sendall(_number(os.waitstatus_to_exitcode(status)))
+            _become(argv, env, cwd, streams)
+        for stream in streams:
+            os.close(stream)
+        connection.send(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 
 
-def _become(argv: list[str], env: dict[str, str], cwd: str, streams: list[int]) -> None:
+def _become(argv: list[str], env: dict[str, str], cwd: str, streams: list[int]) -> NoReturn:
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
@@ -164,14 +137,26 @@ def _become(argv: list[str], env: dict[str, str], cwd: str, streams: list[int]) 
     sys.argv[:] = argv
     from catclf.cli import main
 
-    main()
-    sys.exit()
+    try:
+        main()
+    except SystemExit as ended:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(str(ended.code)))
+    sys.exit("the command did not exit")
 
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(sys.executable).parent)  # as for the installed command
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    for module in LOADED:
-        importlib.import_module(module)
+    for library in LIBRARIES:
+        import_module(library)
+    for room in ROOMS:
+        face = import_module(f"catclf.{room}")
+        for each in pkgutil.walk_packages(face.__path__, f"{face.__name__}."):
+            if each.name not in EXTRAS:
+                import_module(each.name)
     gc.collect()
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    _serve(Connection(int(sys.argv[1])))
