@@ -7,18 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import GREEN, RED, Run, make_images, paint
+from conftest import GREEN, RED, Run, fill, make_images
 
 import catclf
+
+CLASSES = {"cat": GREEN, "dog": RED}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name, colour in (("cat", GREEN), ("dog", RED)):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for i in range(6):
-            paint(tmp_path / "photos" / name / f"{i}.png", colour, (20 + i, 20))
-    return tmp_path / "photos"
+    files = {f"{name}/{i}.png": colour for name, colour in CLASSES.items() for i in range(6)}
+    return fill(tmp_path / "photos", files)
 
 
 def test_a_path_trains_to_the_model_of_the_command(folder: Path, run: Run) -> None:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import GREEN, RED, paint, wait_until
+from conftest import GREEN, RED, Colour, fill, paint, wait_until
 
 from scripts.lib import readme
 
@@ -47,14 +47,10 @@ def sh(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def photos(model: Path, tmp_path: Path) -> Path:
     """Three cats, three others, and a broken image, on two floors and with odd names."""
-    folder = tmp_path / "photos"
-    (folder / "more").mkdir(parents=True)
-    for name in ("a.jpg", "more/b c.jpg", "more/new\nline.jpg"):
-        paint(folder / name, GREEN)
-    for name in ("x.jpg", "y 'z'.jpg", "more/z.jpg"):
-        paint(folder / name, RED)
-    (folder / "more" / "broken.jpg").write_text("no image")
-    return folder
+    files: dict[str, str | Colour] = {"more/broken.jpg": "no image"}
+    files |= dict.fromkeys(("a.jpg", "more/b c.jpg", "more/new\nline.jpg"), GREEN)
+    files |= dict.fromkeys(("x.jpg", "y 'z'.jpg", "more/z.jpg"), RED)
+    return fill(tmp_path / "photos", files)
 
 
 def test_there_are_six_recipes_and_the_readme_shows_one() -> None:

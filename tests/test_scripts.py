@@ -94,13 +94,3 @@ def test_an_unsuitable_python_is_named_in_one_line(tmp_path: Path, pretend: str,
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / ".venv").exists()
-
-
-def test_the_wheel_takes_the_data_along() -> None:
-    import tomllib
-
-    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
-    included = wheel["targets"]["wheel"]["force-include"]
-    assert sorted(included.values()) == ["catclf/data/test.h5", "catclf/data/train.h5"]
-    for source in included:
-        assert (ROOT / source).stat().st_size > 10_000
