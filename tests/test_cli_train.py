@@ -346,9 +346,15 @@ def test_the_end_says_what_to_do_next(run: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=images, y=labels)
     alone = run(*train)
     assert "on the images it learned from" in alone.stdout
-    assert "out of fold" in alone.stdout
+    unseen = "held out        none: only training images were seen (try --validation 0.2)\n"
+    assert f"{unseen}out of fold" in alone.stdout
+    batches = run(*train, "--batch-size", "50")
+    assert unseen in batches.stdout
+    assert "out of fold" not in batches.stdout
+    assert batches.stderr.splitlines()[-1].endswith("catclf train --data d.npz --validation 0.2")
     assert alone.stderr.splitlines()[-1] == "catclf: next: catclf predict FOLDER"
     good = run(*train, "--validation", "0.3", "-o", "my model.npz")
+    assert "held out" not in good.stdout
     assert good.stderr.splitlines()[-1] == "catclf: next: catclf predict FOLDER -m 'my model.npz'"
     np.savez(tmp_path / "d.npz", x=images, y=np.random.default_rng(3).permutation(labels))
     guess = run(*train, "--validation", "0.3")

@@ -15,7 +15,7 @@ import pytest
 from conftest import CLASSES, Run, make_images, write_hdf5
 
 import catclf
-from catclf.cli.train import StepLog
+from catclf.cli.train import step_log
 
 
 def steps_of(path: Path) -> list[int]:
@@ -28,10 +28,9 @@ def line(step: int, seconds: float = 1.0) -> str:
 
 def log(path: Path, every: int, steps: range) -> None:
     """Log steps as a run does."""
-    with StepLog(path) as written:
-        written.every = every
+    with step_log(path, every) as record:
         for step in steps:
-            written.record(step, 1.0 / (step + 1))
+            record(step, 1.0 / (step + 1))
 
 
 @pytest.mark.parametrize(

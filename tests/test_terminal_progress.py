@@ -6,6 +6,8 @@ import io
 import math
 import re
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import pairwise
 
 import pytest
@@ -14,13 +16,7 @@ from hypothesis import strategies as st
 
 from catclf.terminal import progress
 from catclf.terminal.chart import clock, curve
-from catclf.terminal.progress import (
-    Display,
-    LiveDisplay,
-    PlainDisplay,
-    SilentDisplay,
-    training_display,
-)
+from catclf.terminal.progress import LiveDisplay, training_display
 from catclf.terminal.stream import is_terminal, use_colour
 
 wild = settings(deadline=None, derandomize=True)
@@ -154,11 +150,15 @@ def test_the_clock_is_for_people(seconds: float, text: str) -> None:
 # Plain and silent
 
 
-def test_plain_lines_come_at_every_so_many_steps_and_at_the_last() -> None:
+def test_plain_lines_come_at_every_so_many_steps_and_at_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     stream = io.StringIO()
-    with PlainDisplay(stream, every=100) as shown:
+    monkeypatch.setattr(sys, "stderr", stream)
+    with training_display(251, every=100, quiet=False) as update:
         for step in range(251):
-            shown.update(step, 0.6931471 / (step + 1))
+            update(step, 0.6931471 / (step + 1))
+            assert stream.getvalue().count("\n") == step // 100 + 1  # before the next step
     assert stream.getvalue() == (
         "step 0  cost 0.693147\n"
         "step 100  cost 0.006863\n"
@@ -167,33 +167,50 @@ def test_plain_lines_come_at_every_so_many_steps_and_at_the_last() -> None:
     )
 
 
-def test_a_plain_line_is_out_before_the_next_step() -> None:
-    pipe = io.BytesIO()
-    with PlainDisplay(io.TextIOWrapper(pipe, newline=""), every=1) as shown:
-        shown.update(0, 0.5)
-        assert pipe.getvalue() == b"step 0  cost 0.500000\n"
-
-
-def test_silence_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
-    with SilentDisplay() as shown:
-        for step in range(10):
-            shown.update(step, 0.5)
-    assert capfd.readouterr() == ("", "")
-
-
-def cut_short(shown: Display, error: BaseException) -> None:
-    with shown:
-        shown.update(0, 0.69)
-        shown.update(1, 0.5)
+def cut_short(
+    shown: AbstractContextManager[Callable[[int, float], None]], error: BaseException
+) -> None:
+    with shown as update:
+        update(0, 0.69)
+        update(1, 0.5)
         raise error
 
 
-@pytest.mark.parametrize("kind", [SilentDisplay, PlainDisplay, LiveDisplay])
-def test_a_display_lets_errors_through(kind: type, terminal: Terminal) -> None:
-    arguments = {SilentDisplay: (), PlainDisplay: (terminal, 1), LiveDisplay: (terminal, 10)}
-    shown = kind(*arguments[kind])
+@pytest.mark.parametrize(
+    ("quiet", "listed", "term", "tty", "shown"),
+    [
+        (False, False, "xterm", True, "live"),
+        (False, True, "xterm", True, "lines"),
+        (False, False, "dumb", True, "lines"),
+        (False, False, "", True, "lines"),
+        (False, False, "xterm", False, "lines"),
+        (True, False, "xterm", True, ""),
+        (True, False, "xterm", False, ""),
+    ],
+)
+def test_the_display_suits_stderr_and_lets_errors_through(
+    terminal: Terminal,
+    monkeypatch: pytest.MonkeyPatch,
+    quiet: bool,
+    listed: bool,
+    term: str,
+    tty: bool,
+    shown: str,
+) -> None:
+    monkeypatch.setenv("TERM", term)
+    stream = terminal if tty else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
     with pytest.raises(ValueError, match="boom"):
-        cut_short(shown, ValueError("boom"))
+        cut_short(training_display(10, 1, quiet, listed), ValueError("boom"))
+    text = stream.text if isinstance(stream, Terminal) else stream.getvalue()
+    lines = "step 0  cost 0.690000\nstep 1  cost 0.500000\n"
+    assert text == lines if shown == "lines" else ("step 1 of 10" in text) == bool(shown)
+
+
+def test_without_stderr_there_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    with training_display(10, 1, quiet=False) as update:
+        update(0, 0.5)
 
 
 # Live
@@ -229,10 +246,11 @@ def test_a_run_that_ends_early_has_no_time_left(terminal: Terminal) -> None:
 
 
 def test_a_live_display_that_is_cut_short_shows_where_and_gives_the_cursor_back(
-    terminal: Terminal,
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal)
     with pytest.raises(KeyboardInterrupt):
-        cut_short(LiveDisplay(terminal, total=40), KeyboardInterrupt())
+        cut_short(training_display(40, 1, quiet=False), KeyboardInterrupt())
     assert "step 1 of 40" in terminal.text
     assert "cost 0.500000" in terminal.text
     assert terminal.raw_text.rfind("\x1b[?25h") > terminal.raw_text.rfind("\x1b[?25l") >= 0
@@ -270,10 +288,10 @@ def test_drawing_takes_less_than_two_percent_of_training(
     frames: list[float] = []  # when each began
     draw = LiveDisplay._frame
 
-    def slow(self: LiveDisplay, now: float) -> object:
+    def slow(self: LiveDisplay, now: float, ended: bool = False) -> object:
         frames.append(time.now)
         time.now += drawing
-        return draw(self, now)
+        return draw(self, now, ended)
 
     monkeypatch.setattr(LiveDisplay, "_frame", slow)
     step_time = 0.005
@@ -324,36 +342,7 @@ def test_a_long_run_keeps_a_bounded_curve_from_first_to_last(
     assert len(spaces) == 1  # evenly spaced
 
 
-# Which display
-
-
-@pytest.mark.parametrize(
-    ("quiet", "term", "tty", "kind"),
-    [
-        (False, "xterm", True, LiveDisplay),
-        (False, "dumb", True, PlainDisplay),
-        (False, "", True, PlainDisplay),
-        (False, "xterm", False, PlainDisplay),
-        (True, "xterm", True, SilentDisplay),
-        (True, "xterm", False, SilentDisplay),
-    ],
-)
-def test_the_display_suits_stderr(
-    terminal: Terminal,
-    monkeypatch: pytest.MonkeyPatch,
-    quiet: bool,
-    term: str,
-    tty: bool,
-    kind: type,
-) -> None:
-    monkeypatch.setenv("TERM", term)
-    monkeypatch.setattr(sys, "stderr", terminal if tty else io.StringIO())
-    assert type(training_display(10, 1, quiet)) is kind
-
-
-def test_without_stderr_there_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", None)
-    assert type(training_display(10, 1, quiet=False)) is SilentDisplay
+# Which streams
 
 
 def closed() -> io.StringIO:

@@ -2,9 +2,9 @@
 
 # Without "from __future__ import annotations": Typer would take 2 ms to compile them from strings.
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
@@ -43,13 +43,11 @@ if TYPE_CHECKING:
     from catclf.cli.open_data import Opened
     from catclf.cluster import Address
     from catclf.maths.metrics import Counts
-    from catclf.model import Model
     from catclf.training.checkpoint import Checkpoints
-    from catclf.training.pipeline import Trained
+    from catclf.training.pipeline import Job, Trained
     from catclf.training.run import Cluster
+    from catclf.training.solvers import OnStep
 
-OnStep = Callable[[int, float], None]
-LEARNED = "on the images it learned from"
 GAP = 0.1  # of accuracy between images that were learned from and others, which is much
 
 
@@ -170,54 +168,114 @@ def train(
         given["print_every"] = print_every
     wanted = Settings(validation=held_out, **given)
     address = _cluster_address(cluster, insecure, wanted, data)
-    bundle = _bundled() if data is None else (data, None)
-    images, test = bundle[0], test or bundle[1]
+    from catclf.datasets import bundled
+
+    images, test = (data, test) if data else (bundled()[0], test or bundled()[1])
     sources = [path for path in (images, test, judged_by) if path is not None]
     checkpoints = _checkpoints_beside(output, checkpoint_every, resume)
     kept = checkpoints.path if checkpoints else None
     outputs = [output, kept, wanted.cache, log, plot]
     require_outputs(outputs, [*sources, *([config] if config else [])])
     _warn_of_checkpoint(checkpoints)
-    with StepLog(log) if log else nullcontext() as step_log:
-        warn_of_idle_fit(reading["fit"], sources)
-        wanted = settled(reading, images, wanted)
-        with reading_with_progress(
-            reading,
-            quiet,
-            workers=workers,
-            stream=stream,
-            features=wanted.features,
-            encoder=_encoder(wanted, workers),
-        ) as how:
-            opened = open_for_training(images, test, judged_by, how, held_out=held_out)
-        with _cluster_at(address, workers) as machines:
-            listed = print_every is not None
-            run = Run(opened, wanted, checkpoints, workers, quiet, listed, recorded(ctx), machines)
-            trained, stop = run.to_model(output, step_log)
+    warn_of_idle_fit(reading["fit"], sources)
+    wanted = settled(reading, images, wanted)
+    from catclf.training.choice import encoder_for_training
+
+    encoder = encoder_for_training(wanted, workers)
+    with reading_with_progress(
+        reading, quiet, workers=workers, stream=stream, features=wanted.features, encoder=encoder
+    ) as options:
+        opened = open_for_training(images, test, judged_by, options, held_out=held_out)
+    with _cluster_at(address, workers) as machines:
+        job = _prepared(opened, wanted, workers, quiet, machines)
+        shown = quiet, print_every is not None
+        more = {"test": opened.tested, "checkpoints": checkpoints, "cluster": machines}
+        trained, stop = _solved(job, output, log, shown, recorded(ctx), **more)
     if plot is not None:
-        _draw(plot, trained.model)
+        from catclf.report.charts import save_cost_curve
+
+        save_cost_curve(plot, trained.model)
     show_summary(trained, output, quiet, data)
     if not quiet and not trained.fit.interrupted:
         warn(what_next(trained, wanted, output, data))
     exit_if_stopped(stop)
 
 
-def _bundled() -> tuple[Path, Path]:
-    from catclf.datasets import bundled
+def _prepared(
+    opened: "Opened",
+    settings: Settings,
+    workers: int | None,
+    quiet: bool,
+    cluster: "Cluster | None",
+) -> "Job":
+    """Features learned, and what the settings leave open selected."""
+    from catclf.terminal.progress import phases
+    from catclf.training import prepare_job
 
-    return bundled()
+    return prepare_job(
+        opened.trained,
+        settings,
+        validation=opened.validation,
+        workers=workers,
+        phase=phases(quiet),
+        cluster=cluster,
+    )
 
 
-def _encoder(settings: Settings, workers: int | None) -> Any:
-    from catclf.training.choice import encoder_for_training
+def _solved(
+    job: "Job",
+    output: Path,
+    log: Path | None,
+    shown: tuple[bool, bool],
+    config: Mapping[str, Any],
+    **more: Any,
+) -> "tuple[Trained, Stop]":
+    """Train with the cost in sight, and save the model, which remembers ``config``.
 
-    return encoder_for_training(settings, workers)
+    From the first step on a signal ends training with the weights of then. The solver says which
+    steps are printed and which go to ``log``; ``shown`` says whether nothing is, and whether they
+    are listed on a terminal, too.
+    """
+    from catclf.model.file import save
+    from catclf.terminal.progress import phases, training_display
 
+    quiet, listed = shown
+    total, every = job.resolved.settings.expected_steps
+    loaded()
+    with stop_on_signals() as stop:
+        with (
+            training_display(total, every, quiet, listed) as show,
+            step_log(log, every) if log else nullcontext() as record,
+        ):
 
-def _draw(plot: Path, model: "Model") -> None:
-    from catclf.report.charts import save_cost_curve
+            def on_step(step: int, cost: float) -> None:
+                show(step, cost)
+                if record is not None:
+                    record(step, cost)
 
-    save_cost_curve(plot, model)
+            trained = job.run(
+                on_step=on_step,
+                should_stop=stop.requested,
+                out_of_fold=True,
+                phase=phases(quiet),
+                **more,
+            )
+        if trained.fit.interrupted and trained.fit.steps == 0:
+            warn("interrupted before the first step: nothing was saved")
+            exit_if_stopped(stop)
+        if config:
+            training = trained.model.training
+            settings = training.settings | {"config": dict(config)}
+            model = trained.model.with_training(replace(training, settings=settings))
+            trained = replace(trained, model=model)
+        save(trained.model, output)
+    checkpoints = more["checkpoints"]
+    if checkpoints is not None and not trained.fit.interrupted:
+        try:
+            checkpoints.remove()
+        except CheckpointError as error:  # the model is saved all the same
+            warn(str(error))
+    return trained, stop
 
 
 def fraction_or_path(text: str | None, patience: int | None) -> tuple[float, Path | None]:
@@ -293,128 +351,63 @@ def _cluster_at(address: "Address | None", workers: int | None) -> "Iterator[Clu
         yield Machines(engine, threads_of(address, workers))
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run, from opened data to a saved model; ``config`` is what a file said of it."""
-
-    opened: "Opened"
-    settings: Settings
-    checkpoints: "Checkpoints | None"
-    workers: int | None
-    quiet: bool
-    listed: bool  # whether costs are listed on a terminal, too
-    config: Mapping[str, Any]
-    cluster: "Cluster | None" = None
-
-    def to_model(self, output: Path, log: "StepLog | None") -> "tuple[Trained, Stop]":
-        """Select what the settings leave open, train with the cost in sight, and save.
-
-        From the first step on a signal ends training with the weights of then. The solver says
-        which steps are printed and which go to ``log``.
-        """
-        from catclf.model.file import save
-        from catclf.terminal.progress import phases, training_display
-        from catclf.training import prepare_job
-
-        job = prepare_job(
-            self.opened.trained,
-            self.settings,
-            validation=self.opened.validation,
-            workers=self.workers,
-            phase=phases(self.quiet),
-            cluster=self.cluster,
-        )
-        loaded()
-        with stop_on_signals() as stop:
-            total, every = job.resolved.settings.expected_steps
-            if log is not None:
-                log.every = every
-            with training_display(total, every, self.quiet, self.listed) as display:
-                trained = job.run(
-                    test=self.opened.tested,
-                    on_step=_both_of(display.update, log.record if log else None),
-                    should_stop=stop.requested,
-                    checkpoints=self.checkpoints,
-                    cluster=self.cluster,
-                    out_of_fold=True,
-                    phase=phases(self.quiet),
-                )
-            if trained.fit.interrupted and trained.fit.steps == 0:
-                warn("interrupted before the first step: nothing was saved")
-                exit_if_stopped(stop)
-            trained = replace(trained, model=self._remembered(trained.model))
-            save(trained.model, output)
-        if self.checkpoints is not None and not trained.fit.interrupted:
-            _remove(self.checkpoints)
-        return trained, stop
-
-    def _remembered(self, model: "Model") -> "Model":
-        """The model with the options of the file beside the settings."""
-        if not self.config:
-            return model
-        training = model.training
-        settings = training.settings | {"config": dict(self.config)}
-        return model.with_training(replace(training, settings=settings))
-
-
-def _remove(checkpoints: "Checkpoints") -> None:
-    """Remove the state of a run that ended well; if that fails, its model is saved all the same."""
-    try:
-        checkpoints.remove()
-    except CheckpointError as error:
-        warn(str(error))
-
-
 def show_summary(trained: "Trained", output: Path, quiet: bool, data: Path | None = None) -> None:
     """Print accuracies, steps, cost and why training ended; warn of a cost that rose."""
-    from catclf.maths.metrics import Counts
-    from catclf.terminal.chart import clock
-
-    model, counts = trained.model, trained.out_of_fold
-    training, final = model.training, model.costs[-1]
-    held_out = training.validation
     if not quiet:
-        put(_accuracy("train accuracy", training.train, model.classes, LEARNED))
-        if held_out:
-            put(_accuracy("validation", Counts(**held_out["counts"]), model.classes))
-        if counts is not None:
-            put(_accuracy("out of fold", counts, model.classes))
-        if training.test is not None:
-            put(_accuracy("test accuracy", training.test, model.classes))
-        kept = f", best at step {held_out['best_step']}" if held_out else ""
-        steps = counted(training.steps, "step")
-        put(
-            f"{'model':<15} {printable(output)}: {steps} in {clock(trained.seconds)}, "
-            f"cost {final:.6f}{kept}\n"
-        )
-        if training.ending:
-            put(f"{'ended':<15} {training.ending}\n")
-        if count := training.suspects.get("count"):
-            source = shown_argument(data) if data else "SOURCE"
-            kind = model.features.kind if model.features else "pixels"
-            put(
-                f"{'labels':<15} {counted(count, 'suspect')}: "
-                f"catclf data suspects {source} --features {kind}\n"
-            )
+        rows = _summary(trained, output, shown_argument(data) if data else "SOURCE")
+        put("".join(f"{name:<15} {text}\n" for name, text in rows))
     for note in trained.notes:
         warn(note)
-    if final > model.costs[0] and trained.fit.settings.solver == "gd":
+    model = trained.model
+    training, first, final = model.training, model.costs[0], model.costs[-1]
+    if final > first and trained.fit.settings.solver == "gd":
         rate = trained.fit.safe_rate or training.settings["learning_rate"] / 10
-        warn(
-            f"the cost rose from {model.costs[0]:.3g} to {final:.3g}: "
-            f"try --learning-rate {rate:.2g}"
-        )
+        warn(f"the cost rose from {first:.3g} to {final:.3g}: try --learning-rate {rate:.2g}")
     if training.interrupted:
         planned, _ = trained.fit.settings.expected_steps
         warn(f"interrupted after {training.steps} of {planned} steps; the model was saved")
+
+
+def _summary(trained: "Trained", output: Path, source: str) -> "Iterator[tuple[str, str]]":
+    """Names and values: accuracies, the model, why training ended, and suspect labels."""
+    from catclf.maths.metrics import Counts
+    from catclf.terminal.chart import clock
+
+    model, training = trained.model, trained.model.training
+    validation = training.validation
+    yield "train accuracy", f"{_share(training.train)}  on the images it learned from"
+    if training.test is None and not validation:
+        yield "held out", "none: only training images were seen (try --validation 0.2)"
+    for name, counts in (
+        ("validation", Counts(**validation["counts"]) if validation else None),
+        ("out of fold", trained.out_of_fold),
+        ("test accuracy", training.test),
+    ):
+        if counts is not None:
+            majority = printable(model.classes[counts.positives > counts.negatives])
+            yield name, f"{_share(counts)}  (always {majority}: {100 * counts.majority:.2f} %)"
+    best = f", best at step {validation['best_step']}" if validation else ""
+    steps = counted(training.steps, "step")
+    cost = f"cost {model.costs[-1]:.6f}{best}"
+    yield "model", f"{printable(output)}: {steps} in {clock(trained.seconds)}, {cost}"
+    if training.ending:
+        yield "ended", training.ending
+    if count := training.suspects.get("count"):
+        kind = model.features.kind if model.features else "pixels"
+        command = f"catclf data suspects {source} --features {kind}"
+        yield "labels", f"{counted(count, 'suspect')}: {command}"
+
+
+def _share(counts: "Counts") -> str:
+    return f"{100 * counts.accuracy:6.2f} %  {counts.correct} of {counts.total}"
 
 
 def what_next(trained: "Trained", settings: Settings, output: Path, data: Path | None) -> str:
     """What to do after this result, in a line: other features, other data, or predictions."""
     from catclf.maths.metrics import Counts, wilson
 
-    train, training = trained.model.training.train, trained.model.training
-    held = training.test or trained.out_of_fold
+    training = trained.model.training
+    train, held = training.train, training.test or trained.out_of_fold
     if held is None and training.validation:
         held = Counts(**training.validation["counts"])
     again = "catclf train" + (f" --data {shown_argument(data)}" if data else "")
@@ -444,61 +437,37 @@ def shown_argument(path: Path) -> str:
     return shlex.quote(printable(path))
 
 
-def _accuracy(label: str, counts: "Counts", classes: tuple[str, str], about: str = "") -> str:
-    majority = classes[1] if counts.positives > counts.negatives else classes[0]
-    about = about or f"(always {printable(majority)}: {100 * counts.majority:.2f} %)"
-    share = f"{100 * counts.accuracy:6.2f} %  {counts.correct} of {counts.total}"
-    return f"{label:<15} {share}  {about}\n"
+@contextmanager
+def step_log(path: Path, every: int) -> "Iterator[OnStep]":
+    """A callback that writes a JSON line for every ``every``-th step and for the last one.
 
-
-class StepLog:
-    """A file with a JSON line for every ``every`` steps and for the last one; a context manager.
-
-    The first step opens the file: a run that never begins leaves an old one alone. A run that
+    The first line opens the file: a run that never begins leaves an old one alone. A run that
     begins at step 0 empties it. A resumed run goes on in it: the lines before its first step stay,
-    and ``seconds`` count on from theirs.
+    and ``seconds`` count on from theirs. Raises OutputError.
     """
+    from catclf.terminal.progress import every_so_many
 
-    def __init__(self, path: Path) -> None:
-        self.every = 1
-        self._path = path
-        self._file: BinaryIO | None = None
-        self._began = 0.0
-        self._pending: dict[str, Any] | None = None  # the last step, while it has no line
+    file: BinaryIO | None = None
+    began = 0.0
 
-    def __enter__(self) -> "StepLog":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def write(step: int, cost: float) -> None:
+        nonlocal file, began
         try:
-            if self._file is not None:
-                if self._pending is not None:
-                    self._write(self._pending)
-                self._file.close()
-        except OSError as failure:
-            raise self._failed(failure) from failure
-
-    def record(self, step: int, cost: float) -> None:
-        """Take note of a step. Raises OutputError."""
-        try:
-            if self._file is None or step == 0:  # again, where the learning rate was too large
-                self._file, seconds = _open(self._path, step, self.every)
-                self._began = perf_counter() - seconds
-            seconds = round(perf_counter() - self._began, 6)
-            self._pending = {"step": step, "cost": cost, "seconds": seconds}
-            if step % self.every == 0:
-                self._write(self._pending)
+            if file is None or step == 0:  # again, where the learning rate was too large
+                file, seconds = _open(path, step, every)
+                began = perf_counter() - seconds
+            line = {"step": step, "cost": cost, "seconds": round(perf_counter() - began, 6)}
+            file.write(json.dumps(line).encode() + b"\n")
+            file.flush()
         except OSError as error:
-            raise self._failed(error) from error
+            raise OutputError(f"{printable(path)}: cannot be written: {reason(error)}") from error
 
-    def _write(self, fields: dict[str, Any]) -> None:
-        assert self._file is not None
-        self._pending = None
-        self._file.write(json.dumps(fields).encode() + b"\n")
-        self._file.flush()
-
-    def _failed(self, error: OSError) -> OutputError:
-        return OutputError(f"{printable(self._path)}: cannot be written: {reason(error)}")
+    try:
+        with every_so_many(every, write) as record:
+            yield record
+    finally:
+        if file is not None:
+            file.close()
 
 
 def _open(path: Path, step: int, every: int) -> tuple[BinaryIO, float]:
@@ -511,34 +480,17 @@ def _open(path: Path, step: int, every: int) -> tuple[BinaryIO, float]:
         return path.open("wb"), 0.0
     file, end, seconds = path.open("r+b"), 0, 0.0
     for line in file:
-        fields = _fields(line)
-        if fields is None or fields[0] >= step or fields[0] % every:
+        try:
+            fields = json.loads(line) if line.endswith(b"\n") else None
+        except (ValueError, RecursionError):
             break
-        end, seconds = end + len(line), fields[1]
+        match fields:
+            case {"step": int(at), "seconds": int() | float() as then} if at < step:
+                if at % every:
+                    break
+                end, seconds = end + len(line), float(then)
+            case _:
+                break
     file.truncate(end)
     file.seek(end)
     return file, seconds
-
-
-def _fields(line: bytes) -> tuple[int, float] | None:
-    """Step and seconds of a whole line; None for what is not one."""
-    try:
-        fields = json.loads(line) if line.endswith(b"\n") else None
-    except (ValueError, RecursionError):
-        return None
-    match fields:
-        case {"step": int(step), "seconds": int() | float() as seconds}:
-            return step, float(seconds)
-    return None
-
-
-def _both_of(first: OnStep, second: OnStep | None) -> OnStep:
-    """One callback for two."""
-    if second is None:
-        return first
-
-    def both(step: int, cost: float) -> None:
-        first(step, cost)
-        second(step, cost)
-
-    return both
