@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_files import image_bytes, stored, tar
+from archive_files import Writer, image_bytes, stored, tar
 from PIL import Image
 
 from catclf.datasets import Dataset, ReadOptions, open_dataset, open_source
@@ -49,6 +51,8 @@ LONG = [
     "train" * 2_000,
     "(1)" * 3_300,
     "-._ " * 2_500,
+    "no" + " " * 10_000 + "\nx",
+    "e" + "\u0301\u0327" * 50_000,
 ]
 
 
@@ -97,6 +101,8 @@ def test_a_table_beside_the_folder_of_its_images(tmp_path: Path) -> None:
     images(tmp_path / "train_images")
     data = opened(table(tmp_path / "train.csv", ROWS, "id,label"))
     assert data.m == 6
+    images(tmp_path / "test_images")  # has the same names
+    data = opened(tmp_path / "train.csv")
     assert any("its images are those in train_images" in note for note in data.notes)
     with pytest.raises(DataError, match="a form for answers"):
         opened(table(tmp_path / "sample_submission.csv", ROWS, "id,label"))
@@ -106,6 +112,17 @@ def test_a_table_beside_the_folder_of_its_images(tmp_path: Path) -> None:
     ("name", "write"),
     [
         ("t.csv.gz", lambda p: p.write_bytes(gzip.compress(table(p, ROWS).read_bytes()))),
+        (
+            "t.ndjson.gz",
+            lambda p: p.write_bytes(
+                gzip.compress(
+                    b"".join(
+                        b'{"path": "%s", "label": "%s"}\n' % (a.encode(), b.encode())
+                        for a, b in ROWS
+                    )
+                )
+            ),
+        ),
         ("t.txt", lambda p: p.write_text("".join(f"{a} {b}\n" for a, b in ROWS))),
     ],
 )
@@ -150,14 +167,101 @@ def test_parquet_tables_of_paths_and_a_folder_as_it_was_downloaded(tmp_path: Pat
     assert (opened(tmp_path / "hub").m, opened(tmp_path / "hub", "test").m) == (8, 4)
 
 
-def test_a_shard_that_is_missing_of_a_counted_series(tmp_path: Path) -> None:
-    files = {f"{i}.{end}": image_bytes(i) if end == "png" else b"%d" % (i % 2)
-             for i in range(4) for end in ("png", "cls")}  # fmt: skip
-    for number in (0, 2):
-        tar(tmp_path / f"train-0000{number}-of-00003.tar", files)
-    with pytest.raises(DataError, match="train-00001-of-00003 is missing among its files"):
-        opened(tmp_path / "*.tar")
-    assert opened(tmp_path / "*.tar", skip_bad=True).m == 8
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        ("train-00000-of-00003 train-00002-of-00003", "train-00001-of-00003"),
+        ("train-00000-of-00002", "train-00001-of-00002"),
+        ("train-1-of-3 train-3-of-3", "train-2-of-3"),
+        ("train_0_of_2 test_0_of_1", "train_1-of-2"),
+        ("train-1-of-2 train-2-of-2", None),
+        ("train-0-of-2 test-1-of-2", None),
+    ],
+)
+@pytest.mark.parametrize("writer", [tar, stored])
+def test_a_shard_that_is_missing_of_a_counted_series(
+    tmp_path: Path, writer: Writer, names: str, missing: str | None
+) -> None:
+    files = {f"{label}/{name}": image_bytes(i) for i, (name, label) in enumerate(ROWS[:4])}
+    for name in names.split():
+        writer(tmp_path / f"{name}.{'tar' if writer is tar else 'zip'}", files)
+    if missing is not None:
+        with pytest.raises(DataError, match=f"{missing} is missing among its files"):
+            opened(tmp_path)
+    assert opened(tmp_path, skip_bad=True).m == 4 * names.count("train")
+
+
+SPLITS = ("train", "train", "val", "val", "test", "test")
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "zip", "parquet", "json in tar", "tar"])
+def test_splits_and_groups_of_rows_are_those_of_any_container(tmp_path: Path, kind: str) -> None:
+    facts = [
+        {"file_name": name, "label": label, "split": split, "group": f"g{i // 3}"}
+        for i, ((name, label), split) in enumerate(zip(ROWS, SPLITS, strict=True))
+    ]
+    path, lines = tmp_path / f"t.{kind[-7:]}", [",".join(each.values()) for each in facts]
+    contents = {name: image_bytes(i) for i, (name, _) in enumerate(ROWS)}
+    match kind:
+        case "csv":
+            path.write_text("\n".join(["file_name,label,split,group", *lines]))
+        case "jsonl":
+            path.write_text("\n".join(map(json.dumps, facts)))
+        case "zip":
+            text = "\n".join(["file_name,label,split,group", *lines]).encode()
+            stored(path, {**contents, "metadata.csv": text})
+        case "parquet":
+            parquet = pytest.importorskip("parquet_files")
+            columns = {key: [each[key] for each in facts] for key in ("label", "split", "group")}
+            rows = parquet.pa.array([{"bytes": each} for each in contents.values()], parquet.IMAGE)
+            parquet.pq.write_table(parquet.pa.table({"image": rows, **columns}), path)
+        case "json in tar":
+            path = tar(
+                tmp_path / "t.tar",
+                contents | {f"{i}.json": json.dumps(each).encode() for i, each in enumerate(facts)},
+            )
+        case "tar":
+            files = {}
+            for i, each in enumerate(facts):
+                files[f"./{each['split']}/{i}.png"] = image_bytes(i)
+                files[f"{each['split']}/{i}.cls"] = each["label"].encode()
+            tar(path, files)
+    if kind in ("csv", "jsonl"):
+        images(tmp_path)
+    assert open_source(path).splits == {"train", "validation", "test"}
+    for split, first in (("train", 0), ("validation", 2), ("test", 4)):
+        data = opened(path, split)
+        assert data.classes == ("dog", "cat")
+        alone = Image.open(io.BytesIO(image_bytes(first))).resize(
+            (8, 8), Image.Resampling.BICUBIC, reducing_gap=3
+        )
+        np.testing.assert_array_equal(data.images[0], np.asarray(alone))
+        if kind != "tar":
+            assert data.groups is not None
+            assert data.groups.tolist() == ([0, 1] if split == "validation" else [0, 0])
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [("{}.input.jpg", "{}.cls"), ("{}.in.png", "{}.out.cls"), ("{}.jpg", "{}.class.txt"),
+     ("a.b.{}.jpg", "a.b.{}.cls"), ("./{}.jpg", "{}.txt")],
+)  # fmt: skip
+def test_keys_of_samples_are_found_whatever_dots_they_have(
+    tmp_path: Path, image: str, label: str
+) -> None:
+    files = {}
+    for i, (_, name) in enumerate(ROWS):
+        files[image.format(i)], files[label.format(i)] = image_bytes(i), name.encode()
+    assert opened(tar(tmp_path / "a.tar", files)).Y.tolist() == [[1, 0, 1, 0, 1, 0]]
+
+
+def test_what_is_there_twice_in_a_table_is_told_of(tmp_path: Path) -> None:
+    images(tmp_path)
+    path = table(tmp_path / "t.csv", [(*row, "x") for row in ROWS], "path,label,label")
+    assert any("2 columns label, of which the first" in note for note in opened(path).notes)
+    (tmp_path / "t.jsonl").write_text('{"path": "0.png", "label": "a", "label": "b"}')
+    with pytest.raises(DataError, match="line 1: is no JSON: a key is there twice"):
+        opened(tmp_path / "t.jsonl")
 
 
 def test_images_without_a_row_and_labels_that_contradict_are_told_of(tmp_path: Path) -> None:
@@ -167,6 +271,8 @@ def test_images_without_a_row_and_labels_that_contradict_are_told_of(tmp_path: P
     notes = " ".join(opened(tmp_path).notes)
     assert "left out 1 image that have no row in metadata.csv" in notes
     assert "gives 1 image another label than the folder" in notes
+    typed = opened(table(tmp_path / "t.csv", rows))  # a table that was named, too
+    assert any("gives 1 image another label than the folder" in note for note in typed.notes)
 
 
 @pytest.mark.parametrize("ending", ["h5", "npz", "csv", "jsonl", "zip", "tar", "tar.gz", "parquet"])
@@ -187,14 +293,40 @@ def test_what_lies_in_the_place_of_a_data_set_is_named(
         opened(tmp_path / f"a.{ending}")
 
 
-def test_class_names_of_a_zip_in_an_unknown_encoding_are_refused(tmp_path: Path) -> None:
-    files = {f"{name}/{i}.png": image_bytes(i) for name in ("xxxxx", "dog") for i in range(2)}
-    content = stored(tmp_path / "a.zip", files).read_bytes()
-    (tmp_path / "a.zip").write_bytes(content.replace(b"xxxxx", "кошка".encode("cp866")))
+@pytest.mark.parametrize("source", ["folder", "name"])
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_class_names_of_archives_in_an_unknown_encoding_are_refused(
+    tmp_path: Path, kind: str, source: str
+) -> None:
+    path, between = tmp_path / f"a.{kind}", "/" if source == "folder" else "."
+
+    def write(name: bytes) -> Path:
+        files = {f"{n}{between}{i}.png": image_bytes(i) for n in ("xxxxx", "dog") for i in (0, 1)}
+        if kind == "zip":
+            path.write_bytes(stored(path, files).read_bytes().replace(b"xxxxx", name))
+            return path
+        return tar(path, {n.replace("xxxxx", os.fsdecode(name)): files[n] for n in files})
+
     with pytest.raises(DataError, match=r"not in UTF-8, .*: make it anew, or unpack it"):
-        opened(tmp_path / "a.zip")
-    (tmp_path / "a.zip").write_bytes(content.replace(b"xxxxx", "ящ_".encode()))
-    assert opened(tmp_path / "a.zip", positive="ящ_").classes == ("dog", "ящ_")
+        opened(write("кошка".encode("cp866")), label_from=source)
+    data = opened(write("ящ_".encode()), positive="dog", label_from=source)
+    assert data.classes == ("ящ_" if source == "folder" else "ящ", "dog")
+
+
+@pytest.mark.parametrize("kind", ["tar", "csv", "npz"])
+def test_labels_in_windows_1252_are_read_and_told_of(tmp_path: Path, kind: str) -> None:
+    path, labels = tmp_path / f"a.{kind}", [b"f\xe9e", b"dog"] * 2
+    if kind == "tar":
+        files = {f"{i}.png": image_bytes(i) for i in range(4)}
+        tar(path, files | {f"{i}.cls": label for i, label in enumerate(labels)})
+    elif kind == "csv":
+        images(tmp_path)
+        path.write_bytes(b"path,label\n" + b"".join(b"%d.png,%s\n" % x for x in enumerate(labels)))
+    else:
+        np.savez(path, x=np.arange(4 * 192, dtype=np.uint8).reshape(4, 8, 8, 3), y=labels)
+    data = opened(path, positive="dog")
+    assert data.classes == ("fée", "dog")
+    assert any("labels that are not in UTF-8, read as Windows-1252" in n for n in data.notes)
 
 
 def test_shards_are_kept_if_they_were_decoded_alike(tmp_path: Path) -> None:

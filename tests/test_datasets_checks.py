@@ -241,6 +241,9 @@ def test_groups_join_equal_and_similar_images_over_parts_and_keep_empty_ones_apa
     found = duplicate_groups(part(images), 0.5)
     assert found.groups.tolist() == [0, 1, 2, 0, 0, 5, 6, 7]
     assert found.notes[0].startswith("1 group holds 3 of 8 images")
+    bursts = part(scenes(8))
+    bursts.source.groups = np.array([0, -1, 0, -1, 1, 1, -1, -1])  # a column `group`
+    assert duplicate_groups(bursts, 0.5).groups.tolist() == [0, 1, 0, 3, 4, 4, 6, 7]
 
 
 # The course's files

@@ -150,7 +150,10 @@ def test_paths_do_not_lead_out_of_an_archive(tmp_path: Path, kind: str, path: st
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ('{"file_name": "0.png", "label": "a"}\n{"file_name": "0.png"}\n', "line 2: has no label"),
+        (
+            '{"file_name": "0.png", "label": "a"}\n{"file_name": "0.png"}\n',
+            "line 2: the path or the label",
+        ),
         ('{"file_name": "0.png", "label": "a"}\n\n{', "line 3: is no JSON"),
         ('{"file_name": "0.png", "label": "a"}\n[]', "line 2: is no object"),
         ('{"file_name": "0.png", "label": ["a"]}', "line 1: the path or the label is empty"),

@@ -130,7 +130,7 @@ def test_a_path_without_bytes_is_not_followed(tmp_path: Path) -> None:
     rows = [{"bytes": None, "path": str(secret)}, *({"bytes": x} for x in CONTENTS[:2]), None]
     columns = {"image": pa.array(rows, IMAGE), "label": [0, 1, 0, 1]}
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
-    refused(tmp_path / "a.parquet", r"secret\.png, .*: has no bytes in its file, at most a path")
+    refused(tmp_path / "a.parquet", r"secret\.png, .* \(has no bytes in its file, at most a path")
     assert opened(tmp_path / "a.parquet", skip_bad=True).m == 2
 
 
@@ -219,7 +219,7 @@ def test_a_damaged_row_group_costs_its_own_rows(tmp_path: Path) -> None:
     start = facts.dictionary_page_offset or facts.data_page_offset
     content[start : start + facts.total_compressed_size] = bytes(facts.total_compressed_size)
     path.write_bytes(content)
-    refused(path, r"a\.parquet:2\.png, .*: is damaged, or not a Parquet file")
+    refused(path, r"a\.parquet:2\.png, .* \(is damaged, or not a Parquet file")
     data = opened(path, skip_bad=True)
     assert data.names == tuple(f"{path}:{row}.png" for row in (0, 1, 4, 5, 6, 7))
 
@@ -273,7 +273,7 @@ def test_bombs_are_not_unpacked(tmp_path: Path) -> None:
     limits = Limits(file_bytes=10_000)
     refused(
         path,
-        r"4 images cannot be read: .*: is in a row group of \d+ bytes that would",
+        r"4 images cannot be read: .* \(is in a row group of \d+ bytes that would",
         limits=limits,
     )
     table = pa.table({"image": pa.nulls(100_000, IMAGE), "label": [0] * 100_000})

@@ -20,9 +20,9 @@ def read(path: Path, files: Sequence[Path], options: ReadOptions) -> Source:
     names = [url_of(file) for file in files]
     tars = not any(name.lower().endswith(".zip") for name in names)
     may_hold = tars and options.label_from != "name"
-    dot = webdataset.dot_of_samples(names[0]) if may_hold else None
-    if dot is not None or (may_hold and options.keys is not None):
-        return webdataset.read(path, names, options, dot)
+    last = webdataset.dot_of_samples(names[0]) if may_hold else None
+    if last is not None or (may_hold and options.keys is not None):
+        return webdataset.read(path, names, options, bool(last))
     root = Folder(locate(path).name.partition(".")[0], printable(path), sep=":")
     listed = 0
     for name in names:

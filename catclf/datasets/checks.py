@@ -138,7 +138,8 @@ def duplicate_groups(part: Part, fraction: float) -> Grouping:
     """Which images of a part must stay together where ``fraction`` of it is held out."""
     telling = np.full(len(part.rows), not part.is_scrambled)
     folds = max(2, round(1 / max(min(fraction, 1 - fraction), 1e-3)))
-    return grouping(part.digests, part.labels, folds, telling=telling)
+    given = None if part.source.groups is None else part.source.groups[part.rows]
+    return grouping(part.digests, part.labels, folds, given, telling)
 
 
 def _repeated(parts: Sequence[Part]) -> Iterator[Finding]:

@@ -131,7 +131,7 @@ def _require_readable(names: Sequence[str], shown: str) -> None:
     for name in names:
         if not name.isascii() and any("\udc80" <= letter <= "\udcff" for letter in name):
             raise DataError(
-                f"{shown}: the name of the class folder {printable(name)} is not in UTF-8, and the "
+                f"{shown}: the name of the class {printable(name)} is not in UTF-8, and the "
                 "archive does not say in what: make it anew, or unpack it and give the folder"
             )
 
@@ -210,6 +210,8 @@ def _by_name(folder: Folder, name: str, options: ReadOptions) -> Listing:
             nameless += 1
     classes = tuple(sorted(set(texts)))
     require_distinct(classes, folder.shown)
+    if folder.path is None:
+        _require_readable(classes, folder.shown)
     if len(classes) < 2:
         held = f"one class, {printable(classes[0])}" if classes else "no class"
         raise DataError(f"{folder.shown}: the names of its files tell {held}: two are needed")
@@ -264,7 +266,7 @@ def _table(folder: Folder) -> Table | None:
 def _require_class_folders(place: Folder, table: Table) -> None:
     """Raise DataError for a table without labels where no class folders can be meant."""
     if not any(folder.folders or split_named(folder.name) is None for folder in place.inside):
-        held = ", ".join(printable(name) for name in table.columns()[:20]) or "nothing"
+        held = ", ".join(printable(name) for name in table.header()[:20]) or "nothing"
         raise DataError(
             f"{table.shown}: has no column label; it has {held}: `columns=file_name,label` names "
             "others"

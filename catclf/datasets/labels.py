@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catclf.datasets.dataset import Labels
-from catclf.datasets.names import require_distinct
+from catclf.datasets.names import latin, require_distinct
 from catclf.errors import DataError
 from catclf.text import printable
 
 CLASSES_LIMIT = 1000
+_ZERO_OR_ONE = {"0", "1", "0.0", "1.0"}
 
 
 class Named(NamedTuple):
@@ -48,9 +49,10 @@ def as_labels(
         values = _from_one_hot(values.reshape(sides), shown, notes)
     values = values.reshape(-1)
     if values.dtype.kind in "SUO":
-        return _from_names(values, classes, shown)
+        texts = [os.fsdecode(text) if isinstance(text, bytes | str) else "" for text in values]
+        return from_texts([text.strip() for text in texts], shown, known=classes)
     if values.dtype.kind == "f":
-        values = _whole(values, shown)
+        _require_whole(values, shown)
     return Named(_numbered(values.astype(np.int64), classes, shown, notes), classes, notes)
 
 
@@ -62,31 +64,34 @@ def check_classes(names: list[str], shown: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-_ZERO_OR_ONE = {"0", "1", "0.0", "1.0"}
-
-
 def from_texts(
-    texts: Sequence[str], every: Sequence[str], shown: str
-) -> tuple[tuple[str, ...], Labels]:
-    """Class names and labels (m,) of texts, which are names; no names where they are 0 and 1.
+    texts: Sequence[str], shown: str, every: Iterable[str] = (), known: tuple[str, ...] = ()
+) -> Named:
+    """Labels (m,) from texts, which are names, or 0 and 1 throughout. Raises DataError.
 
-    ``every`` text of the source decides it; no class may have two spellings in them.
+    ``every`` text of the source decides it (default: these). ``known`` are the classes if all
+    texts are among them. Texts that are not in UTF-8 come as ``os.fsdecode`` gives them.
     """
-    names = sorted(set(texts))
-    require_distinct(sorted(set(every)), shown)
-    numbers = [name for name in set(every) if name.replace(".", "", 1).isdigit()]
-    if numbers and set(numbers) <= _ZERO_OR_ONE and len(numbers) < len(set(every)):
-        other = printable(min(set(every) - _ZERO_OR_ONE))
+    spelled = {text: latin(text) for text in {*texts, *every}}
+    held = set(spelled.values())
+    if "" in held:
+        raise DataError(f"{shown} holds labels that are no text")
+    require_distinct(sorted(held), shown)
+    notes, others = [], held - _ZERO_OR_ONE
+    if any(new != text for text, new in spelled.items()):
+        notes.append("holds labels that are not in UTF-8, read as Windows-1252")
+    if not others:
+        return Named(np.array([int(text[0]) for text in texts], dtype=np.int64), (), notes)
+    if others < held and not any(name.replace(".", "", 1).isdigit() for name in others):
         raise DataError(
-            f"{shown}: has labels 0 or 1 in some places and names such as {other} in others: give "
-            "all of them as numbers, or as names"
+            f"{shown}: has labels 0 or 1 in some places and names such as "
+            f"{printable(min(others))} in others: give all of them as numbers, or as names"
         )
-    if set(every) <= _ZERO_OR_ONE:
-        return (), np.array([int(text[0]) for text in texts], dtype=np.int64)
+    names = known if held <= set(known) else tuple(sorted({spelled[text] for text in texts}))
     if len(names) < 2:
         raise DataError(f"{shown}: all images are {printable(names[0])}: two classes needed")
-    index = {name: i for i, name in enumerate(names)}
-    return tuple(names), np.array([index[text] for text in texts], dtype=np.int64)
+    index = {name: number for number, name in enumerate(names)}
+    return Named(np.array([index[spelled[text]] for text in texts], np.int64), names, notes)
 
 
 def numbered(texts: Sequence[str]) -> Labels | None:
@@ -103,26 +108,10 @@ def _from_one_hot(values: NDArray[Any], shown: str, notes: list[str]) -> NDArray
             "y = y.argmax(axis=1)"
         )
     notes.append(f"is one-hot: the {values.shape[1]} columns are taken as labels 0, 1, …")
-    columns: NDArray[Any] = values.argmax(axis=1)
-    return columns
+    return np.asarray(values.argmax(axis=1))
 
 
-def _from_names(values: NDArray[Any], classes: tuple[str, ...], shown: str) -> Named:
-    """Labels that are names: classes are those given, else the names in order."""
-    texts = [os.fsdecode(text) if isinstance(text, bytes | str) else "" for text in values]
-    texts = [text.strip() for text in texts]
-    if not all(texts):
-        raise DataError(f"{shown} holds labels that are no text")
-    held = sorted(set(texts))
-    require_distinct(held, shown)
-    known = classes if set(held) <= set(classes) else tuple(held)
-    if len(known) < 2 or len(known) > CLASSES_LIMIT:
-        raise DataError(f"{shown}: all images are {printable(held[0])}: two classes needed")
-    index = {name: number for number, name in enumerate(known)}
-    return Named(np.array([index[text] for text in texts], dtype=np.int64), known, [])
-
-
-def _whole(values: NDArray[Any], shown: str) -> NDArray[Any]:
+def _require_whole(values: NDArray[Any], shown: str) -> None:
     odd = np.flatnonzero(~np.isfinite(values) | (values != np.rint(values)))
     if len(odd):
         raise DataError(
@@ -131,7 +120,6 @@ def _whole(values: NDArray[Any], shown: str) -> NDArray[Any]:
         )
     if np.abs(values).max(initial=0) > 1 << 40:
         raise DataError(f"{shown} has labels far above 1: labels must be 0 or 1")
-    return values
 
 
 def _numbered(values: Labels, classes: tuple[str, ...], shown: str, notes: list[str]) -> Labels:
@@ -141,12 +129,7 @@ def _numbered(values: Labels, classes: tuple[str, ...], shown: str, notes: list[
     if held == {-1, 1} and count == 2:
         notes.append("holds -1 and 1, taken as labels 0 and 1")
         return (values + 1) // 2
-    if (
-        held
-        and min(held) == 1
-        and max(held) == count
-        and values.min() == 1 == values.max() - count + 1
-    ):
+    if held and (min(held), max(held)) == (1, count):
         notes.append(f"holds labels from 1 to {count}, taken as 0 to {count - 1}")
         return values - 1
     outside = np.flatnonzero((values < 0) | (values >= count))

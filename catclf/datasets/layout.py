@@ -47,14 +47,16 @@ def missing_shard(files: Sequence[Path]) -> str | None:
     series: dict[tuple[str, str], set[int]] = {}
     for path in files:
         stem, number = _stem_of_shard(path)
-        if number and number[2]:
+        if number and number[2] and len(number[2]) < 7:
             series.setdefault((stem[: number.start()], number[2]), set()).add(int(number[1]))
+    held = Counter[str]()
+    for (_, total), found in series.items():
+        held[total] += len(found)
     for (stem, total), found in series.items():
-        of_total = sum(len(numbers) for (_, each), numbers in series.items() if each == total)
-        if len(total) < 7 and max(found) < int(total) != of_total:
-            for index in range(int(total)):
-                if index not in found:
-                    return f"{stem}{index:0{len(total)}}-of-{total}"
+        first = int(int(total) in found)  # some count from 1
+        if max(found) < int(total) + first and held[total] < int(total):
+            index = min({*range(first, int(total) + first)} - found)
+            return f"{stem}{index:0{len(total)}}-of-{total}"
     return None
 
 

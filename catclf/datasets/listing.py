@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 
 from catclf.datasets.dataset import SPLITS, BlockEncoder, Dataset, Labels, ReadOptions, Split
 from catclf.datasets.digests import NEAR_LIMIT, Digester, Digests
-from catclf.datasets.names import CAT, key, match, negated
+from catclf.datasets.labels import Named, from_texts, numbered
+from catclf.datasets.names import CAT, key, match, negated, split_named
 from catclf.errors import DataError, ImageError
 from catclf.images.member import Member, Unreadable
 from catclf.images.preprocess import Preprocess
@@ -139,8 +141,8 @@ class Listing:
             labels=self.labels[rows],
             items=None if self.items is None else self.items.take(rows),
             pixels=None if self.pixels is None else IndexedImages(self.pixels, rows),
-            called=_taken(self.called, rows),
-            lines=_taken(self.lines, rows),
+            called=None if self.called is None else _taken(self.called, rows),
+            lines=None if self.lines is None else _taken(self.lines, rows),
             groups=None if self.groups is None else self.groups[rows],
             skipped=[],
         )
@@ -176,8 +178,8 @@ class Listing:
         for row, (_, result) in enumerate(decoded):
             if isinstance(result, Exception):
                 self.skipped.append((row, str(result)))
-                if len(self.skipped) >= LISTED and not options.skip_bad:
-                    self._refuse(none=len(self.skipped) == row + 1)
+                if len(self.skipped) >= LISTED:
+                    self._require_readable(row + 1)
             else:
                 rows.append(row)
                 images.append(result)
@@ -188,37 +190,38 @@ class Listing:
                 options.on_progress(row + 1, len(self))
         if rows:
             yield np.array(rows), np.stack(images)
-        if self.skipped and not options.skip_bad:
-            self._refuse(none=1 < len(self.skipped) == len(self))
+        self._require_readable(len(self) if len(self) > 1 else 0)
         if options.every_class:
             self._require_every_class()
 
     def _reasons(self) -> str:
-        """The first skipped rows with their reasons; one reason of several is said once."""
-        some = self.skipped[:LISTED]
-        more = ", …" if len(self.skipped) > LISTED else ""
-        if len(some) > 1 and len({why for _, why in some}) == 1:
-            return f"{', '.join(self.label_of(row) for row, _ in some[:3])}, …: {some[0][1]}"
-        return "; ".join(f"{self.label_of(row)} ({why})" for row, why in some) + more
+        """The first skipped rows by reason, each said once."""
+        of: dict[str, list[str]] = {}
+        for row, why in self.skipped[:LISTED]:
+            of.setdefault(why, []).append(self.label_of(row))
+        said = [f"{', '.join(n[:3])}{', …' if len(n) > 3 else ''} ({why})" for why, n in of.items()]
+        return "; ".join(said) + (", …" if len(self.skipped) > LISTED else "")
 
-    def _refuse(self, none: bool) -> None:
-        least = "at least " if len(self.skipped) >= LISTED else ""
-        cure = "" if none else ": mend them, or leave them out with `skip_bad`"
+    def _require_readable(self, seen: int) -> None:
+        """Raise DataError for skipped rows, unless they may be; ``seen`` rows were tried."""
+        count = len(self.skipped)
+        if not count or self.options.skip_bad:
+            return
+        least = "at least " if count >= LISTED else ""
+        cure = "" if count == seen else ": mend them, or leave them out with `skip_bad`"
         raise DataError(
-            f"{self.shown}: {least}{counted(len(self.skipped), 'image')} cannot be read: "
+            f"{self.shown}: {least}{counted(count, 'image')} cannot be read: "
             f"{self._reasons()}{cure}"
         )
 
     def _require_every_class(self) -> None:
         why = dict(self.skipped)
-        bad = np.zeros(len(self), dtype=bool)
-        bad[list(why)] = True
         for index, name in enumerate(self.classes):
-            rows = np.flatnonzero(self.labels == index)
-            if len(rows) and bad[rows].all():
+            rows = np.flatnonzero(self.labels == index).tolist()
+            if rows and why.keys() >= set(rows):
                 raise DataError(
                     f"{self.shown}: no image of class {printable(name)} can be read: "
-                    f"{self.label_of(int(rows[0]))}: {why[int(rows[0])]}"
+                    f"{self.label_of(rows[0])}: {why[rows[0]]}"
                 )
 
 
@@ -260,39 +263,106 @@ class Source:
     @property
     def splits(self) -> set[Split]:
         """The splits that can be asked for; validation is the test split if there is no other."""
-        return splits_among(self.parts)
+        held = {split for split in SPLITS if split in self.parts}
+        if "validation" in held and "test" not in held:
+            held = (held - {"validation"}) | {"test"}
+        return held
 
     def split(self, wanted: Split = "train", options: ReadOptions | None = None) -> Listing:
         """The rows of one split, or all where there are none. Raises DataError."""
-        options, name = options or self.options, None
-        notes: tuple[str, ...] = ()
-        if wanted in self.parts:
-            name = wanted
-        elif None not in self.parts:
-            if wanted == "test" and "validation" in self.parts:
+        options, notes = options or self.options, tuple[str, ...]()
+        name: Split | None = wanted if wanted in self.parts or None not in self.parts else None
+        if name not in self.parts:
+            if name == "test" and "validation" in self.parts:
                 name = "validation"
                 notes = ("its validation split is taken as its test split: there is no other",)
             elif self.lenient and len(self.parts) == 1:
-                name = next(iter(self.parts))
+                (name,) = self.parts
             else:
-                held = " and ".join(str(each) for each in SPLITS if each in self.parts)
+                held = " and ".join(each for each in SPLITS if each in self.parts)
                 raise DataError(f"{self.shown}: has no {wanted} split, but {held}")
         listing = self.parts[name](options)
         return replace(listing, notes=(*listing.notes, *notes))
 
 
-def splits_among(kinds: Any) -> set[Split]:
-    """The splits among some kinds; validation images are the test split if there is no other."""
-    named = set(kinds)
-    held = {split for split in SPLITS if split in named}
-    if "validation" in held and "test" not in held:
-        held = (held - {"validation"}) | {"test"}
-    return held
+@dataclass
+class Samples:
+    """What a reader lists: for each row an image, and as text what the source says of it.
 
+    ``texts`` are labels; ``splits`` and ``groups`` are empty texts, or not there, where nothing is
+    said. ``lines`` are numbers of lines. ``damage`` are notes on what could not be listed.
+    """
 
-def undivided(listing: Listing) -> Source:
-    """A source that is one listing."""
-    return Source(listing.shown, listing.options, {None: lambda options: listing})
+    shown: str
+    name: str
+    files: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
+
+    def add(self, file: str, text: str, split: str = "", group: str = "", line: int = 0) -> None:
+        """The next row."""
+        self.files.append(file)
+        self.texts.append(text)
+        self.splits.append(split)
+        self.groups.append(group)
+        self.lines.append(line)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def divide_by_folders(self, names: Sequence[str]) -> None:
+        """Take the first folders of names as splits, if all are and the source says no others."""
+        folders = [name.partition("/")[0] if "/" in name else "" for name in names]
+        kinds = {split_named(folder) for folder in set(folders)}
+        if not any(self.splits) and None not in kinds and len(kinds) > 1:
+            self.splits = folders
+
+    def source(self, options: ReadOptions, items: Items, labels: Named | None = None) -> Source:
+        """The splits of the rows; ``labels`` are known already, or follow from the texts."""
+        kinds = self._kinds()
+
+        def part(wanted: Split | None, options: ReadOptions) -> Listing:
+            notes, chosen = [*self.notes], np.arange(len(items))
+            if kinds is not None and len(set(kinds)) > 1:
+                chosen = np.flatnonzero(np.array(kinds) == wanted)
+                notes.append(f"its splits are honoured: {counted(len(chosen), 'row')} of {wanted}")
+            named = labels or from_texts(_taken(self.texts, chosen), self.shown, self.texts)
+            return listing_of_items(
+                self.shown,
+                self.name,
+                named.classes,
+                named.labels if labels is None else named.labels[chosen],
+                items.take(chosen),
+                options,
+                lines=_taken(self.lines, chosen) if any(self.lines) else None,
+                groups=numbered(_taken(self.groups, chosen)),
+                notes=(*notes, *named.notes, *self.damage),
+                damage=(*self.damage,),
+            )
+
+        held: Any = set(kinds or ()) - {"other"}
+        parts: dict[Any, Any] = {kind: partial(part, kind) for kind in held or (None,)}
+        return Source(self.shown, options, parts, lenient=True)
+
+    def _kinds(self) -> list[str] | None:
+        """The split of each row, if the source tells it of every row. Raises DataError."""
+        known = {text: split_named(text) for text in set(self.splits)}
+        others = [printable(text) for text in sorted(known) if known[text] is None]
+        if known and not others:
+            return [str(known[text]) for text in self.splits]
+        listed = ", ".join(f"'{text}'" for text in others[:5])
+        if "test" in known.values():
+            raise DataError(
+                f"{self.shown}: its column of splits holds {listed} beside train and test: write "
+                "train, validation or test in each row"
+            )
+        if any(others):
+            self.notes.append(f"the splits of its rows are not all known ({listed}): all are used")
+        return None
 
 
 def listing_of_items(
@@ -328,8 +398,8 @@ def _size_of(items: Items, options: ReadOptions) -> int:
     return options.default_size if sides and np.median(sides) > SMALL else SMALL
 
 
-def _taken(values: Sequence[Any] | None, rows: Labels) -> list[Any] | None:
-    return None if values is None else [values[row] for row in rows.tolist()]
+def _taken(values: Sequence[Any], rows: Labels) -> list[Any]:
+    return [values[row] for row in rows.tolist()]
 
 
 class DecodedImages(Rows):
@@ -398,7 +468,10 @@ def to_dataset(listing: Listing) -> Dataset:
     if listing.skipped:
         notes.append(listing.left_out())
     if listing.items is not None and isinstance(images, np.ndarray):
-        notes += _one_tone(images, kept or [])
+        low, high = extremes(images, np.arange(len(images)))
+        if len(plain := np.flatnonzero(low == high)):
+            what = f"{counted(len(plain), 'image')} of {len(images)} show one tone alone"
+            notes.append(f"{what}, the first {printable((kept or [])[plain[0]])}")
     return Dataset(
         images=images,
         Y=(listing.labels[rows] == index).astype(np.float64).reshape(1, -1),
@@ -409,16 +482,6 @@ def to_dataset(listing: Listing) -> Dataset:
         notes=tuple(f"{listing.shown}: {text}" for text in notes),
         groups=None if listing.groups is None else listing.groups[rows],
     )
-
-
-def _one_tone(images: Pixels, names: Sequence[str]) -> list[str]:
-    """A note on images that show nothing."""
-    low, high = extremes(images, np.arange(len(images)))
-    rows = np.flatnonzero(low == high)
-    if not len(rows):
-        return []
-    what = counted(len(rows), "image")
-    return [f"{what} of {len(images)} show one tone alone, the first {printable(names[rows[0]])}"]
 
 
 def _gather(listing: Listing) -> tuple[Labels, Any]:

@@ -13,8 +13,8 @@ from catclf.text import printable
 
 Kind = Literal["train", "validation", "test", "other"]
 CAT = "cat"
-_NEGATION = re.compile(r"(?:non|not|no|without|other than)[\s_-]*(?:a[\s_-]+)?(.+)")
-
+NAME_MAX = 1000  # characters of a name; composing accents takes the square of their number
+_NEGATION = re.compile(r"(?:non|not|no|without|other than)[\s_-]*+(?:a[\s_-]++)?(.+)", re.DOTALL)
 
 _WORDS: dict[Kind, str] = {
     "train": "train|training|trn|trainval",
@@ -39,7 +39,12 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def key(name: str) -> str:
-    """A name composed (NFC), casefolded, and without blanks around it."""
+    """A name composed (NFC), casefolded, and without blanks around it.
+
+    Longer texts than any name are compared as they are written.
+    """
+    if name.isascii() or len(name) > NAME_MAX:
+        return name.casefold().strip()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold().strip())
 
 
@@ -80,9 +85,9 @@ def require_distinct(names: Iterable[str], shown: str) -> None:
     for name in names:
         other = first.setdefault(key(name), name)
         if other != name:
+            two = " and ".join(map(_quoted, (other, name)))
             raise DataError(
-                f"{shown}: {_quoted(other)} and {_quoted(name)} are two spellings of one class: "
-                "give both the same name"
+                f"{shown}: {two} are two spellings of one class: give both the same name"
             )
 
 

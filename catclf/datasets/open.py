@@ -201,7 +201,8 @@ def _of_shards(path: Path, files: Sequence[Path], options: ReadOptions) -> Sourc
     from catclf.datasets.layout import missing_shard, split_of_shard
 
     shown = printable(path)
-    if (gap := missing_shard(files)) and len(files) > 1 and not options.skip_bad:
+    some = len(files) > 1 or not (is_pattern(str(path)) or files == [path])
+    if some and (gap := missing_shard(files)) and not options.skip_bad:
         raise DataError(
             f"{shown}: {printable(gap)} is missing among its files: fetch it, or go on without it "
             "with `skip_bad`"

@@ -11,8 +11,6 @@ import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.datasets.dataset import Labels, ReadOptions
-from catclf.datasets.labels import as_labels, check_classes, from_texts
-from catclf.datasets.listing import SAMPLED, Items, Listing, Source, listing_of_items
-from catclf.datasets.table import PATH_COLUMNS, find_label
+from catclf.datasets.labels import as_labels, check_classes
+from catclf.datasets.listing import SAMPLED, Items, Samples, Source
+from catclf.datasets.table import (
+    GROUP_COLUMNS,
+    PATH_COLUMNS,
+    SPLIT_COLUMNS,
+    cell,
+    find_label,
+    named_column,
+)
 from catclf.datasets.table import read as read_table
 from catclf.datasets.tree import Folder
 from catclf.errors import DataError, ImageError
@@ -117,7 +122,7 @@ class ParquetItems(Items):
     def _content(self, group: int, number: int) -> _Content:
         if group != self._group or number < self._next - 1:
             self._group, self._next = group, self._firsts[group]
-            self._last, self._stream = None, self._opened(group)
+            self._last, self._stream = None, _contents(*self._groups[group], self._limit)
         while self._next <= number:
             self._next += 1
             try:
@@ -129,48 +134,57 @@ class ParquetItems(Items):
                 self._last = error
         return self._last
 
-    def _opened(self, group: int) -> Iterator[bytes | int | None]:
-        file, column, number = self._groups[group]
-        with suppress(GeneratorExit), ParquetFile(file) as opened:
-            yield from opened.images(column, number, self._limit)
 
-
-@dataclass
-class _Read:
-    """The content of all files: for each row its name and label, None where it has none."""
-
-    items: ParquetItems
-    values: list[Any] = field(default_factory=list)
-    classes: tuple[str, ...] | None = None
-    notes: list[str] = field(default_factory=list)
-    damage: list[str] = field(default_factory=list)
+def _contents(file: str, column: str, group: int, limit: int) -> Iterator[bytes | int | None]:
+    with suppress(GeneratorExit), ParquetFile(file) as opened:
+        yield from opened.images(column, group, limit)
 
 
 def read(path: Path, files: Sequence[Path], options: ReadOptions) -> Source:
     """The labelled images in the order of the files. Raises DataError."""
-    shown, result = printable(path), _Read(ParquetItems(options.limits.file_bytes))
+    rows, items = (
+        Samples(printable(path), locate(path).name),
+        ParquetItems(options.limits.file_bytes),
+    )
+    values, classes = list[Any](), None
     for file in files:
         try:
             with ParquetFile(url_of(file)) as opened:
                 if len(files) == 1 and _names_files(opened):
-                    folder = Folder.of(path.parent)
-                    return read_table(folder, path.name, shown, options)
-                _take(opened, options, result)
+                    return read_table(Folder.of(path.parent), path.name, rows.shown, options)
+                image, label = options.columns or options.keys or (None, None)
+                column, label = image_column(opened, image), _label_column(opened, label)
+                named = _class_names(opened, label)
+                if classes not in (None, named):
+                    raise DataError(f"{printable(file)}: has other class names than those before")
+                names = [f"{opened.path}:{name}" for name in names_of(opened, column)]
+                classes, content = named, opened.values(label)
+                rows.splits += _texts(opened, SPLIT_COLUMNS)
+                rows.groups += _texts(opened, GROUP_COLUMNS)
+                items.add(opened.path, column, opened.groups, names)
+                values += content
         except ImageError as error:
             if not options.skip_bad or len(files) == 1:
                 raise DataError(f"{printable(file)}: {error}") from error
-            result.damage.append(f"{printable(file)}: {error}: is left out")
-    rows = _labelled(shown, result, options.skip_bad)
-    every = result.items.take(rows)
-    _require_bytes(shown, every)
-    classes, labels = _labels(shown, result, rows)
+            rows.damage.append(f"{printable(file)}: {error}: is left out")
+    labelled = _labelled(rows, items, values, bool(classes), options.skip_bad)
+    values = [values[row] for row in labelled.tolist()]
+    rows.splits = [rows.splits[row] for row in labelled.tolist()]
+    rows.groups = [rows.groups[row] for row in labelled.tolist()]
+    _require_bytes(rows.shown, items.take(labelled))
+    items, known = items.take(labelled), None
+    if classes:
+        known = as_labels(np.array(values), classes, f"{rows.shown}: its column of labels")
+    else:
+        rows.texts = [cell(value).strip() or repr(value) for value in values]
+    return rows.source(options, items, known)
 
-    def listing(options: ReadOptions) -> Listing:
-        facts = {"notes": (*result.notes, *result.damage), "damage": (*result.damage,)}
-        name = locate(path).name
-        return listing_of_items(shown, name, classes, labels, every, options, **facts)
 
-    return Source(shown, options, {None: partial(listing)})
+def _texts(file: ParquetFile, names: Sequence[str]) -> list[str]:
+    """The values of the column that has one of these names, as text; empty where there is none."""
+    held = [name for name, kind in file.columns.items() if kind in ("number", "text")]
+    column = named_column(names, held)
+    return [cell(value) for value in file.values(column)] if column else [""] * sum(file.groups)
 
 
 def _names_files(file: ParquetFile) -> bool:
@@ -192,26 +206,10 @@ def _require_bytes(shown: str, items: ParquetItems) -> None:
         item = items[row]
         if not isinstance(item, Unreadable) or item.failure.kind != "missing":
             return
-    if len(items):
-        raise DataError(
-            f"{shown}: holds no images, only paths of their files: give the folder of the images, "
-            "or write the file anew with the images in it (`embed_external_files=True`)"
-        )
-
-
-def _take(file: ParquetFile, options: ReadOptions, result: _Read) -> None:
-    """Add the rows of a file. Raises ImageError and DataError."""
-    image, label = options.columns or options.keys or (None, None)
-    column = image_column(file, image)
-    label = _label_column(file, label)
-    names = [f"{file.path}:{name}" for name in names_of(file, column)]
-    values = file.values(label)
-    classes = _class_names(file, label)
-    if result.classes not in (None, classes):
-        raise DataError(f"{printable(file.path)}: has other class names than the files before it")
-    result.classes = classes
-    result.values += values
-    result.items.add(file.path, column, file.groups, names)
+    raise DataError(
+        f"{shown}: holds no images, only paths of their files: give the folder of the images, "
+        "or write the file anew with the images in it (`embed_external_files=True`)"
+    )
 
 
 def _label_column(file: ParquetFile, wanted: str | None) -> str:
@@ -238,35 +236,20 @@ def _class_names(file: ParquetFile, label: str) -> tuple[str, ...]:
     return check_classes([str(name) for name in names], f"{printable(file.path)}: names of labels")
 
 
-def _labelled(shown: str, result: _Read, skip_bad: bool) -> Labels:
+def _labelled(
+    rows: Samples, items: ParquetItems, values: list[Any], named: bool, skip_bad: bool
+) -> Labels:
     """The numbers of the rows that have a label; -1 is none where labels have names."""
-    none = (None, -1) if result.classes else (None,)
-    bad = [i for i, value in enumerate(result.values) if value in none or value != value]  # or NaN
+    none = (None, -1) if named else (None,)
+    bad = [i for i, value in enumerate(values) if value in none or value != value]  # or NaN
     if bad and not skip_bad:
-        what = "no label, but -1" if result.values[bad[0]] == -1 else "no label"
+        what = "no label, but -1" if values[bad[0]] == -1 else "no label"
         raise DataError(
-            f"{shown}: {printable(result.items.names[bad[0]])} has {what}, as {len(bad)} of "
-            f"{len(result.values)} images: leave them out with `skip_bad`"
+            f"{rows.shown}: {printable(items.names[bad[0]])} has {what}, as {len(bad)} of "
+            f"{len(values)} images: leave them out with `skip_bad`"
         )
     if bad:
-        result.damage.append(f"left out {counted(len(bad), 'image')} without a label")
-    rows = np.setdiff1d(np.arange(len(result.values)), bad)
-    if not len(rows):
-        raise DataError(f"{shown}: has no images with labels")
-    return rows
-
-
-def _labels(shown: str, result: _Read, rows: Labels) -> tuple[tuple[str, ...], Labels]:
-    values = [result.values[row] for row in rows.tolist()]
-    if result.classes:
-        named = as_labels(np.array(values), result.classes, f"{shown}: its column of labels")
-        result.notes += named.notes
-        return named.classes, named.labels
-    texts = [_text(value) for value in values]
-    return from_texts(texts, texts, shown)
-
-
-def _text(value: str | float) -> str:
-    if isinstance(value, str):
-        return value.strip()
-    return str(int(value)) if float(value).is_integer() else repr(value)
+        rows.damage.append(f"left out {counted(len(bad), 'image')} without a label")
+    if len(bad) == len(values):
+        raise DataError(f"{rows.shown}: has no images with labels")
+    return np.setdiff1d(np.arange(len(values)), bad)

@@ -11,18 +11,16 @@ import gzip
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from io import TextIOWrapper
-from typing import Any, BinaryIO, TextIO, cast
+from typing import Any, BinaryIO, NamedTuple, TextIO, cast
 
-import numpy as np
-
-from catclf.datasets.dataset import ReadOptions, Split
-from catclf.datasets.labels import from_texts, numbered
-from catclf.datasets.listing import Items, Listing, Source, listing_of_items
-from catclf.datasets.names import key, latin, split_named, words
+from catclf.datasets.dataset import ReadOptions
+from catclf.datasets.listing import Items, Samples, Source
+from catclf.datasets.names import key, split_named, words
 from catclf.datasets.tree import Folder
 from catclf.errors import DataError, ImageError
 from catclf.images.member import Unreadable
@@ -45,33 +43,17 @@ _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _START = 65536  # bytes by which encoding and separator are recognised
 LINE_BYTES = 1 << 20  # of one object of JSON Lines
 FOLDERS_LIMIT = 20  # folders beside a table in which a file is looked for
+_UNSOUND = (OSError, EOFError, ImageError, csv.Error, UnicodeError, zlib.error)
 
-Cells = tuple[int, str, str, str, str]  # line, path, label, split and group
 
-
-@dataclass(frozen=True)
-class Columns:
-    """The numbers of the columns used, out of ``count``; ``header`` tells whether line 1 is one."""
+class Columns(NamedTuple):
+    """The numbers of the columns used; ``header`` tells whether the first row names them."""
 
     path: int
     label: int
-    split: int | None
-    group: int | None
-    count: int
+    split: int | None = None
+    group: int | None = None
     header: bool = True
-    notes: tuple[str, ...] = ()
-
-
-@dataclass
-class Rows:
-    """Columns of a table; ``splits`` and ``groups`` are empty texts without such columns."""
-
-    lines: list[int] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    splits: list[str] = field(default_factory=list)
-    groups: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -104,43 +86,102 @@ class Table:
         packed = self.folder.open(self.name) if inside else self.folder.place(self.name)
         return cast(BinaryIO, gzip.open(packed))
 
-    def columns(self) -> list[str]:
-        """The names of its columns, by its first row; none where it cannot be read."""
-        try:
-            if self.ending == ".parquet":
-                return list(self._parquet().columns)
-            if self.ending in (".jsonl", ".ndjson"):
-                return [str(name) for name in next(_objects(self), (0, {}))[1]]
-            return _first_row(self, _find_format(self))
-        except (OSError, ImageError, DataError, csv.Error, UnicodeError):
-            return []
+    def header(self) -> list[str]:
+        """The cells of its first row. Raises DataError, and one of ``_UNSOUND``."""
+        if self.ending == ".parquet":
+            with self._parquet() as file:
+                return list(file.columns)
+        if self.ending in (".jsonl", ".ndjson"):
+            return next((list(fields) for _, fields in self._objects()), [])
+        with self._text() as file:
+            if self.ending == ".txt":  # the lists of Caffe
+                return file.readline().rsplit(None, 1)
+            return next(csv.reader(file, delimiter=self._format[1]), [])
 
     def has_labels(self, options: ReadOptions) -> bool:
         """Whether a column holds labels."""
-        return options.columns is not None or find_label(self.columns()) is not None
+        if options.columns is not None:
+            return True
+        try:
+            return find_label(self.header()) is not None
+        except (*_UNSOUND, DataError):
+            return False
 
-    def has_file(self, name: str) -> bool:
-        """Whether a path in it names a file."""
-        return self.folder.find(name) is not None
-
-    def find_columns(self, header: list[str], options: ReadOptions) -> Columns:
-        """Which columns hold paths, labels, splits and groups. Raises DataError."""
-        paths = ("file_name", *PATH_COLUMNS) if self.is_metadata else PATH_COLUMNS
-        return _find_columns(header, options.columns, self.has_file, self.shown, paths)
-
-    def cells(self, options: ReadOptions, notes: list[str]) -> Iterator[Cells]:
-        """The cells used of each row that holds anything."""
+    def rows(self, header: list[str], columns: Columns) -> Iterator[tuple[int, Sequence[str]]]:
+        """Its lines that hold anything, with their numbers; of Parquet only the columns used."""
         if self.ending == ".parquet":
-            return _of_parquet(self, options)
+            with self._parquet() as file:
+                some = {n: file.values(header[n]) for n in columns[:4] if n is not None}
+            for row in range(len(some[columns.path])):
+                yield row + 1, [cell(some[n][row]) if n in some else "" for n in range(len(header))]
+        elif self.ending in (".jsonl", ".ndjson"):
+            for line, fields in self._objects():
+                yield line, [cell(fields.get(name)) for name in header]
+        else:
+            with self._text() as file:
+                reader = csv.reader(file, delimiter=self._format[1])
+                lists = self.ending == ".txt"
+                rows: Any = (line.rsplit(None, 1) for line in file) if lists else reader
+                for number, row in enumerate(rows, 1):
+                    if any(cell.strip() for cell in row) and (number > 1 or not columns.header):
+                        yield (number if lists else reader.line_num + self._format[2]), row
+
+    def require_table(self) -> None:
+        """Raise DataError for a file that is plainly no table."""
+        if self.ending == ".parquet":
+            return
         with self.open() as file:
             start = file.read(START)
-        is_json = self.ending in (".jsonl", ".ndjson")
         kind = kind_of(start)
+        is_json = self.ending in (".jsonl", ".ndjson")
         if kind and not (is_json and start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{"):
             raise DataError(f"{self.shown}: is not a table{kind}")
-        if self.ending == ".txt":
-            return _of_list(self)
-        return _of_json(self, options) if is_json else _of_csv(self, options, notes)
+
+    @cached_property
+    def _format(self) -> tuple[str, str, int, list[str]]:
+        """Encoding, separator, lines before the header, and notes, by the first bytes."""
+        with self.open() as file:
+            start = file.read(_START)
+        encoding = _encoding(start)
+        notes = [] if encoding == "utf-8-sig" else ["is read as UTF-16"]
+        errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
+        text = start[: len(start) & ~1 if notes else None].decode(encoding, errors)
+        first = text.partition("\n")[0].rstrip("\r")
+        if stated := re.fullmatch(r"sep=(.)", first):
+            return encoding, stated[1], 1, notes
+        default = "\t" if self.ending == ".tsv" else ","
+        delimiter = _delimiter(first, default)
+        if delimiter != default and self.ending != ".txt":
+            notes.append(f"is read as separated by {_SEPARATORS[delimiter]}")
+        return encoding, delimiter, 0, notes
+
+    @property
+    def notes(self) -> list[str]:
+        """What was decided of how it is read."""
+        return [*self._format[3]] if self.ending in (".csv", ".tsv", ".txt") else []
+
+    def _text(self) -> TextIO:
+        """The text after lines that are no table; bytes that are no text are kept for names."""
+        encoding, _, skipped, _ = self._format
+        errors = "surrogateescape" if encoding == "utf-8-sig" else "strict"
+        file = TextIOWrapper(self.open(), encoding, errors, newline="")
+        for _ in range(skipped):
+            file.readline()
+        return file
+
+    def _objects(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The objects of JSON Lines with their line numbers. Raises DataError."""
+        with self.open() as file:
+            for line, content in enumerate(iter(lambda: file.readline(LINE_BYTES + 1), b""), 1):
+                where = f"{self.shown}: line {line}"
+                if len(content) > LINE_BYTES:
+                    raise DataError(f"{where}: has more than {LINE_BYTES} bytes")
+                if not content.strip():
+                    continue
+                fields = json_of(content.removeprefix(b"\xef\xbb\xbf"), where)
+                if not isinstance(fields, dict):
+                    raise DataError(f"{where}: is no object with a path and a label")
+                yield line, fields
 
     def _parquet(self) -> Any:
         from catclf.storage.parquet import ParquetFile
@@ -166,72 +207,57 @@ def read_table(table: Table, name: str, options: ReadOptions) -> Source:
     Labels are class names, or 0 and 1. A column named split (or the like) divides the rows, or the
     first folders of the paths of metadata. Raises DataError.
     """
-    rows = _read_rows(table, options)
-    if table.is_metadata and not any(rows.splits):
-        folders = [name.partition("/")[0] for name in rows.files]
-        kinds = {split_named(folder) for folder in set(folders)}
-        if None not in kinds and len(kinds) > 1:
-            rows.splits = folders
+    rows = Samples(table.shown, name)
+    try:
+        table.require_table()
+        header = table.header()
+        columns = _find_columns(table, header, options, rows.notes)
+        rows.notes += table.notes
+        _add(table, rows, header, columns)
+    except _UNSOUND as error:
+        why = reason(error) if isinstance(error, OSError) else str(error)
+        if isinstance(error, UnicodeError):
+            why = "it is not text in UTF-8 or UTF-16: save it as UTF-8"
+        raise DataError(f"{table.shown}: cannot be read: {why}") from error
+    if not len(rows):
+        raise DataError(f"{table.shown}: has no images")
     items = _items(table, rows, options)
     if table.is_metadata:
-        _note_images(table, rows, items)
-    kinds_of_rows = _kinds(rows, table.shown)
-    listed = partial(_listing, table, name, rows, items, kinds_of_rows)
-    held = set(kinds_of_rows or ()) - {"other"}
-    parts: dict[Any, Any] = {kind: partial(listed, kind) for kind in held}
-    return Source(table.shown, options, parts or {None: partial(listed, None)}, lenient=True)
+        rows.divide_by_folders(rows.files)
+    _note_images(table, rows, items)
+    return rows.source(options, items)
 
 
-def _listing(
-    table: Table,
-    name: str,
-    rows: Rows,
-    items: Items,
-    kinds: list[str] | None,
-    wanted: Split | None,
-    options: ReadOptions,
-) -> Listing:
-    notes = list(rows.notes)
-    chosen = np.arange(len(rows.files))
-    if wanted is not None and kinds is not None and len(set(kinds)) > 1:
-        chosen = np.flatnonzero(np.array(kinds) == wanted)
-        notes.append(f"its column of splits is honoured: {counted(len(chosen), 'row')} of {wanted}")
-    texts = [rows.texts[row] for row in chosen.tolist()]
-    classes, labels = from_texts(texts, rows.texts, table.shown)
-    return listing_of_items(
-        table.shown,
-        name,
-        classes,
-        labels,
-        items.take(chosen),
-        options,
-        lines=[rows.lines[row] for row in chosen.tolist()],
-        groups=numbered([rows.groups[row] for row in chosen.tolist()]),
-        notes=tuple(notes),
-    )
+def json_of(content: bytes, where: str) -> Any:
+    """What JSON holds. Raises DataError, also for a key that is there twice."""
+
+    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(fields := dict(pairs)) < len(pairs):
+            raise ValueError("a key is there twice")
+        return fields
+
+    try:
+        return json.loads(content, object_pairs_hook=distinct)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: is no JSON: {error}") from error
 
 
-def _kinds(rows: Rows, shown: str) -> list[str] | None:
-    """The split of each row, if a column tells it of every row. Raises DataError."""
-    known = {text: split_named(text) for text in set(rows.splits)}
-    if known and None not in known.values():
-        return [str(known[text]) for text in rows.splits]
-    others = sorted(text for text, kind in known.items() if kind is None)
-    if others and "test" in known.values():
-        listed = ", ".join(f"'{printable(text)}'" for text in others[:5])
-        raise DataError(
-            f"{shown}: its column of splits holds {listed} beside train and test: write train, "
-            "validation or test in each row"
+def _add(table: Table, rows: Samples, header: list[str], columns: Columns) -> None:
+    for line, row in table.rows(header, columns):
+        where = f"{table.shown}: line {line}"
+        if len(row) <= max(columns.path, columns.label):
+            raise DataError(f"{where}: has {len(row)} of {len(header)} columns")
+        name, label = row[columns.path], row[columns.label].strip()
+        if not name.strip() or not label:
+            raise DataError(f"{where}: the path or the label is empty")
+        split, group = (
+            "" if n is None or n >= len(row) else row[n].strip()
+            for n in (columns.split, columns.group)
         )
-    if set(others) - {""}:
-        listed = ", ".join(printable(text) for text in others[:5])
-        rows.notes.append(
-            f"the splits in its column are not all known ({listed}): all rows are used"
-        )
-    return None
+        rows.add(name, label, split, group, line)
 
 
-def _items(table: Table, rows: Rows, options: ReadOptions) -> Items:
+def _items(table: Table, rows: Samples, options: ReadOptions) -> Items:
     """The files as they are called in their folder.
 
     A file that is not there is refused before any image is decoded: a table made elsewhere often
@@ -240,9 +266,7 @@ def _items(table: Table, rows: Rows, options: ReadOptions) -> Items:
     folder, prefix = _place(table, rows)
     names, changed, outside = [], [], []
     for line, name in zip(rows.lines, rows.files, strict=True):
-        where = f"{table.shown}: line {line}"
-        found = folder.find(name)
-        if found is not None:
+        if found := folder.find(name):
             item, spelled = found
             names.append(item or prefix + spelled)
             changed += [(name, spelled)] if spelled != name else []
@@ -251,10 +275,10 @@ def _items(table: Table, rows: Rows, options: ReadOptions) -> Items:
         elif folder.path is not None and not options.outside and _leads_out(table, name):
             outside.append(f"line {line}: {printable(name)}")
         else:
-            names.append(_unlisted(table, where, name, options))
+            names.append(_unlisted(table, f"{table.shown}: line {line}", name, options))
     if outside:
         raise DataError(
-            f"{table.shown}: {counted(len(outside), 'path')} of {len(rows.files)} lead out of its "
+            f"{table.shown}: {counted(len(outside), 'path')} of {len(rows)} lead out of its "
             f"folder, the first on {outside[0]}: `outside` reads them"
         )
     if prefix:
@@ -268,14 +292,16 @@ def _items(table: Table, rows: Rows, options: ReadOptions) -> Items:
     return Items(names, table.folder.path or "")
 
 
-def _place(table: Table, rows: Rows) -> tuple[Folder, str]:
+def _place(table: Table, rows: Samples) -> tuple[Folder, str]:
     """The folder that paths are below, and its name before them.
 
     It is the table's own, or the one beside the table that holds all of the images, as Kaggle has
-    train.csv beside train_images.
+    train.csv beside train_images; of several the one that is named after the table's split.
     """
     if table.folder.find(rows.files[0]) is None:
-        for each in table.folder.inside[:FOLDERS_LIMIT]:
+        split = split_named(table.name.partition(".")[0])
+        inside = sorted(table.folder.inside, key=lambda each: split_named(each.name) != split)
+        for each in inside[:FOLDERS_LIMIT]:
             if all(each.find(name) is not None for name in rows.files):
                 return each, f"{each.name}/"
     return table.folder, ""
@@ -317,15 +343,15 @@ def _leads_out(table: Table, name: str) -> bool:
     return not (table.typed and place.startswith(folder + os.sep))
 
 
-def _note_images(table: Table, rows: Rows, items: Items) -> None:
-    """Count images without a row, and rows that say another class than their folder."""
-    used = set(map(str, items.names))
-    unlisted = 0
-    for name, item in table.folder.images(LeftOut(), set()):
-        unlisted += str(item or name) not in used
-    if unlisted:
-        rows.notes.append(f"left out {counted(unlisted, 'image')} that have no row in {table.name}")
-    classes = {key(text) for text in rows.texts}
+def _note_images(table: Table, rows: Samples, items: Items) -> None:
+    """Count images without a row in metadata, and rows that say another class than their folder."""
+    if table.is_metadata:
+        used = set(map(str, items.names))
+        images = table.folder.images(LeftOut(), set())
+        if unlisted := sum(str(item or name) not in used for name, item in images):
+            what = counted(unlisted, "image")
+            rows.notes.append(f"left out {what} that have no row in {table.name}")
+    classes = {key(text) for text in set(rows.texts)}
     apart = 0
     for file, text in zip(rows.files, rows.texts, strict=True):
         folder = key(file.replace("\\", "/").rpartition("/")[0].rpartition("/")[2])
@@ -337,77 +363,15 @@ def _note_images(table: Table, rows: Rows, items: Items) -> None:
         )
 
 
-def _read_rows(table: Table, options: ReadOptions) -> Rows:
-    """All rows of a table that hold anything. Raises DataError."""
-    shown, rows = table.shown, Rows()
-    try:
-        for line, name, label, split, group in table.cells(options, rows.notes):
-            rows.lines.append(line)
-            rows.files.append(name)
-            rows.texts.append(latin(label))
-            rows.splits.append(split)
-            rows.groups.append(group)
-    except (OSError, EOFError) as error:
-        why = reason(error) if isinstance(error, OSError) else "it is cut short"
-        raise DataError(f"{shown}: cannot be read: {why}") from error
-    except ImageError as error:
-        raise DataError(f"{shown}: {error}") from error
-    except csv.Error as error:
-        raise DataError(f"{shown}: is not a readable table: {error}") from error
-    except UnicodeError as error:
-        raise DataError(f"{shown}: is not text in UTF-8 or UTF-16: save it as UTF-8") from error
-    if not rows.files:
-        raise DataError(f"{shown}: has no images")
-    return rows
-
-
-@dataclass(frozen=True)
-class _Format:
-    """How to open a table; ``skipped`` lines precede its header."""
-
-    encoding: str
-    delimiter: str
-    skipped: int
-    notes: tuple[str, ...]
-
-    def open(self, table: Table) -> TextIO:
-        """The text after the skipped lines; bytes that are no text are kept for file names."""
-        errors = "surrogateescape" if self.encoding == "utf-8-sig" else "strict"
-        file = TextIOWrapper(table.open(), self.encoding, errors, newline="")
-        for _ in range(self.skipped):
-            file.readline()
-        return file
-
-
-def _find_format(table: Table) -> _Format:
-    """Encoding and separator by a table's first bytes. Raises OSError and UnicodeError."""
-    with table.open() as file:
-        start = file.read(_START)
-    encoding = _encoding(start)
-    notes = [] if encoding == "utf-8-sig" else ["is read as UTF-16"]
-    if encoding == "utf-8-sig":
-        text = start.decode(encoding, "surrogateescape")
-    else:
-        text = start[: len(start) & ~1].decode(encoding, "replace")
-    first, _, _ = text.partition("\n")
-    default = "\t" if table.ending == ".tsv" else ","
-    if stated := re.fullmatch(r"sep=(.)\r?", first):
-        return _Format(encoding, stated[1], 1, tuple(notes))
-    delimiter = _delimiter(first.rstrip("\r"), default)
-    if delimiter != default:
-        notes.append(f"is read as separated by {_SEPARATORS[delimiter]}")
-    return _Format(encoding, delimiter, 0, tuple(notes))
-
-
 def _encoding(start: bytes) -> str:
     """UTF-16 by its mark, or by the zeros in every second byte; else UTF-8."""
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
-    evens, odds = start[0:200:2], start[1:200:2]
-    if len(odds) > 4 and odds.count(0) > 0.8 * len(odds) and not evens.count(0):
-        return "utf-16-le"
-    if len(evens) > 4 and evens.count(0) > 0.8 * len(evens) and not odds.count(0):
-        return "utf-16-be"
+    halves = start[0:200:2], start[1:200:2]
+    for zeros, others, encoding in ((1, 0, "utf-16-le"), (0, 1, "utf-16-be")):
+        many = len(halves[zeros]) > 4 and halves[zeros].count(0) > 0.8 * len(halves[zeros])
+        if many and not halves[others].count(0):
+            return encoding
     return "utf-8-sig"
 
 
@@ -415,162 +379,76 @@ def _delimiter(line: str, default: str) -> str:
     """The separator with which the header has known columns; else the one that divides it."""
     for delimiter in (default, *_SEPARATORS):
         try:
-            header = [_plain(name) for name in next(csv.reader([line], delimiter=delimiter), [])]
+            header = next(csv.reader([line], delimiter=delimiter), [])
         except csv.Error:
             continue
         if None not in (_first_of(PATH_COLUMNS, header), _first_of(LABEL_COLUMNS, header)):
             return delimiter
-    if default in line:
-        return default
-    return next((each for each in _SEPARATORS if each in line), default)
+    return next((each for each in (default, *_SEPARATORS) if each in line), default)
 
 
 def _find_columns(
-    first: list[str],
-    wanted: tuple[str, str] | None,
-    is_file: Callable[[str], bool],
-    shown: str,
-    paths: Sequence[str],
+    table: Table, first: list[str], options: ReadOptions, notes: list[str]
 ) -> Columns:
-    """Which columns hold what, by the first row; ``paths`` are likely names. Raises DataError."""
-    header = [_plain(name) for name in first]
-    others = _first_of(SPLIT_COLUMNS, header), _first_of(GROUP_COLUMNS, header), len(first)
-    if wanted is not None:
-        path, label = (_wanted(name, first, shown) for name in wanted)
-        return Columns(path, label, *others)
-    held_path, held_label = _first_of(paths, header), _first_of(LABEL_COLUMNS, header)
-    if held_path is not None and held_label is not None:
-        return Columns(held_path, held_label, *others)
-    if len(first) == 2:
-        for column in (0, 1):
-            if first[column].strip() and is_file(first[column]):
-                order = ("path", "label") if column == 0 else ("label", "path")
-                note = f"has no header: its columns are taken as {order[0]} and {order[1]}"
-                return Columns(column, 1 - column, None, None, 2, False, (note,))
-    kind, known = ("path", PATH_COLUMNS) if held_path is None else ("label", LABEL_COLUMNS)
+    """Which columns hold what, by the first row. Raises DataError."""
+
+    def named(name: str) -> int:
+        """The column of this name, or of this number from 1 on."""
+        keys = [key(each) for each in first]
+        if key(name) in keys:
+            return keys.index(key(name))
+        if name.strip().isdigit() and 1 <= int(name) <= len(first):
+            return int(name) - 1
+        raise DataError(f"{table.shown}: line 1: has no column {printable(name)}; it has {held}")
+
     held = ", ".join(printable(name) for name in first[:20]) or "nothing"
-    raise DataError(
-        f"{shown}: line 1: has no column {kind} (or {', '.join(known[1:6])}, …); it has {held}: "
-        "`columns=path,label` names others"
-    )
+    if table.ending == ".txt":
+        if len(first) == 2 and table.folder.find(first[0]) is not None:
+            return Columns(0, 1, header=False)
+        raise DataError(
+            f"{table.shown}: is no list of images, with a path and a label a line: for other "
+            "tables the ending is .csv or .tsv"
+        )
+    others = _first_of(SPLIT_COLUMNS, first), _first_of(GROUP_COLUMNS, first)
+    paths = ("file_name", *PATH_COLUMNS) if table.is_metadata else PATH_COLUMNS
+    path, label = _first_of(paths, first), _first_of(LABEL_COLUMNS, first)
+    if options.columns is not None:
+        path, label = map(named, options.columns)
+    elif path is None or label is None:
+        for column in range(2 if len(first) == 2 else 0):
+            if first[column].strip() and table.folder.find(first[column]) is not None:
+                order = "path and label" if column == 0 else "label and path"
+                notes.append(f"has no header: its columns are taken as {order}")
+                return Columns(column, 1 - column, header=False)
+        kind, known = ("path", PATH_COLUMNS) if path is None else ("label", LABEL_COLUMNS)
+        raise DataError(
+            f"{table.shown}: line 1: has no column {kind} (or {', '.join(known[1:6])}, …); it has "
+            f"{held}: `columns=path,label` names others"
+        )
+    for each in (path, label):
+        if (count := first.count(first[each])) > 1:
+            name = printable(first[each])
+            notes.append(f"has {count} columns {name}, of which the first is used")
+    return Columns(path, label, *others)
 
 
 def find_label(columns: Sequence[str]) -> str | None:
     """The column that holds labels, by its name."""
-    place = _first_of(LABEL_COLUMNS, [_plain(name) for name in columns])
+    return named_column(LABEL_COLUMNS, columns)
+
+
+def named_column(names: Sequence[str], columns: Sequence[str]) -> str | None:
+    """The column that has the first of these names that is there."""
+    place = _first_of(names, columns)
     return None if place is None else columns[place]
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[\s.-]+", "_", key(name))
+def _first_of(names: Sequence[str], header: Sequence[str]) -> int | None:
+    plain = [re.sub(r"[\s.-]+", "_", key(name)) for name in header]
+    return next((plain.index(name) for name in names if name in plain), None)
 
 
-def _first_of(names: Sequence[str], header: list[str]) -> int | None:
-    return next((header.index(name) for name in names if name in header), None)
-
-
-def _wanted(name: str, first: list[str], shown: str) -> int:
-    """The column of this name, or of this number from 1 on."""
-    keys = [key(each) for each in first]
-    if key(name) in keys:
-        return keys.index(key(name))
-    if name.strip().isdigit() and 1 <= int(name) <= len(first):
-        return int(name) - 1
-    held = ", ".join(printable(each) for each in first[:20]) or "nothing"
-    raise DataError(f"{shown}: line 1: has no column {printable(name)}; it has {held}")
-
-
-def _first_row(table: Table, format: _Format) -> list[str]:
-    with format.open(table) as file:
-        return next(csv.reader(file, delimiter=format.delimiter), [])
-
-
-def _of_csv(table: Table, options: ReadOptions, notes: list[str]) -> Iterator[Cells]:
-    format = _find_format(table)
-    columns = table.find_columns(_first_row(table, format), options)
-    notes += (*format.notes, *columns.notes)
-    with format.open(table) as file:
-        reader = csv.reader(file, delimiter=format.delimiter)
-        if columns.header:
-            next(reader, None)
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                yield _cells(row, columns, table.shown, reader.line_num + format.skipped)
-
-
-def _of_json(table: Table, options: ReadOptions) -> Iterator[Cells]:
-    header: list[str] = []
-    columns = None
-    for line, fields in _objects(table):
-        if columns is None:
-            header = list(fields)
-            columns = table.find_columns(header, options)
-        if header[columns.path] not in fields or header[columns.label] not in fields:
-            missing = next(n for n in (columns.path, columns.label) if header[n] not in fields)
-            raise DataError(f"{table.shown}: line {line}: has no {printable(header[missing])}")
-        yield _cells([_cell(fields.get(name)) for name in header], columns, table.shown, line)
-
-
-def _of_parquet(table: Table, options: ReadOptions) -> Iterator[Cells]:
-    with table._parquet() as file:
-        header = list(file.columns)
-        columns = table.find_columns(header, options)
-        used = (columns.path, columns.label, columns.split, columns.group)
-        lists = [[] if n is None else file.values(header[n]) for n in used]
-        for row, values in enumerate(zip(lists[0], lists[1], strict=True)):
-            more = [values[row] if values else None for values in lists[2:]]
-            cells = [_cell(value) for value in (*values, *more)]
-            yield _cells(cells, Columns(0, 1, 2, 3, 4), table.shown, row + 1)
-
-
-def _of_list(table: Table) -> Iterator[Cells]:
-    """Lines of Caffe's lists: a path, a blank, and a label."""
-    with TextIOWrapper(table.open(), "utf-8-sig", "surrogateescape") as file:
-        for number, line in enumerate(file, 1):
-            words = line.rsplit(None, 1)
-            if number == 1 and (len(words) < 2 or not table.has_file(words[0])):
-                raise DataError(
-                    f"{table.shown}: is no list of images, with a path and a label a line: for "
-                    "other tables the ending is .csv or .tsv"
-                )
-            if words:
-                yield _cells(words, Columns(0, 1, None, None, 2), table.shown, number)
-
-
-def _cells(row: list[str], columns: Columns, shown: str, line: int) -> Cells:
-    """What is used of a row. Raises DataError."""
-    if len(row) <= max(columns.path, columns.label):
-        raise DataError(f"{shown}: line {line}: has {len(row)} of {columns.count} columns")
-    name, label = row[columns.path], row[columns.label].strip()
-    if not name.strip() or not label:
-        raise DataError(f"{shown}: line {line}: the path or the label is empty")
-    split, group = (
-        "" if n is None or n >= len(row) else row[n].strip() for n in (columns.split, columns.group)
-    )
-    return line, name, label, split, group
-
-
-def _objects(table: Table) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of JSON Lines with their line numbers. Raises DataError."""
-    with table.open() as file:
-        line = 0
-        while content := file.readline(LINE_BYTES + 1):
-            line += 1
-            where = f"{table.shown}: line {line}"
-            if len(content) > LINE_BYTES:
-                raise DataError(f"{where}: has more than {LINE_BYTES} bytes")
-            if not content.strip():
-                continue
-            try:
-                fields = json.loads(content.removeprefix(b"\xef\xbb\xbf"))
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{where}: is no JSON: {error}") from error
-            if not isinstance(fields, dict):
-                raise DataError(f"{where}: is no object with a path and a label")
-            yield line, fields
-
-
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
     """A value of JSON as the text of a cell; what is no text or number is empty."""
     if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
         return str(int(value))
