@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 import zipfile
 from collections.abc import Sequence
@@ -288,21 +287,3 @@ def test_archives_named_after_parts_are_parts(tmp_path: Path) -> None:
 )
 def test_the_part_of_a_shard_is_in_its_name(name: str, kind: str | None) -> None:
     assert split_of_shard(Path(name)) == kind
-
-
-def test_a_source_that_is_changed_is_listed_again(tmp_path: Path) -> None:
-    tar(tmp_path / "a.tar", {f"{name}/0.png": image_bytes(1) for name in TWO})
-    assert opened(tmp_path / "a.tar").m == 2
-    tar(tmp_path / "a.tar", {f"{name}/{i}.png": image_bytes(1) for name in TWO for i in range(9)})
-    assert opened(tmp_path / "a.tar").m == 18
-
-
-def test_rows_of_an_archive_have_the_state_of_their_bytes(tmp_path: Path) -> None:
-    path = tar(tmp_path / "a.tar", {f"{name}/0.png": image_bytes(1) for name in TWO})
-    source = open_source(path, ReadOptions(size=SIZE)).split("train")
-    items = source.items
-    assert items is not None
-    assert items.state(0) != items.state(1)
-    before = items.state(0)
-    os.utime(path, (1, 1))
-    assert items.state(0) != before

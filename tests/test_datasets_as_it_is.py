@@ -206,7 +206,7 @@ def test_splits_and_groups_of_rows_are_those_of_any_container(tmp_path: Path, ki
         case "csv":
             path.write_text("\n".join(["file_name,label,split,group", *lines]))
         case "jsonl":
-            path.write_text("\n".join(map(json.dumps, facts)))
+            path.write_text("\ufeff" + "\n".join(map(json.dumps, facts)))
         case "zip":
             text = "\n".join(["file_name,label,split,group", *lines]).encode()
             stored(path, {**contents, "metadata.csv": text})
@@ -232,6 +232,7 @@ def test_splits_and_groups_of_rows_are_those_of_any_container(tmp_path: Path, ki
     for split, first in (("train", 0), ("validation", 2), ("test", 4)):
         data = opened(path, split)
         assert data.classes == ("dog", "cat")
+        assert any(f"2 rows of {split}" in note for note in data.notes)
         alone = Image.open(io.BytesIO(image_bytes(first))).resize(
             (8, 8), Image.Resampling.BICUBIC, reducing_gap=3
         )

@@ -64,14 +64,8 @@ def test_parts_are_recognised_by_their_names(name: str, kind: str | None) -> Non
 def test_the_classes_of_parts_are_seen_through_wrappers(
     tmp_path: Path, train: str, test: str
 ) -> None:
-    save(tmp_path, f"{train}/cats/0.png", f"{train}/dogs/1.png", f"{test}/cats/2.png")
-    save(tmp_path / "more", "0.png", "1.png", "2.png", "3.png")
-    (tmp_path / "more" / "3.png").rename(tmp_path / test / "d.png")
-    (tmp_path / test / "dogs").mkdir()
-    (tmp_path / test / "d.png").rename(tmp_path / test / "dogs" / "3.png")
-    for path in (tmp_path / "more").iterdir():
-        path.unlink()
-    (tmp_path / "more").rmdir()
+    names = (f"{part}/{name}/0.png" for part in (train, test) for name in ("cats", "dogs"))
+    save(tmp_path, *names)
     assert open_source(tmp_path).splits == {"train", "test"}
     trained, tested = opened(tmp_path), opened(tmp_path, "test")
     assert trained.classes == tested.classes == ("dogs", "cats")

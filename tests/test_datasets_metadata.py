@@ -169,15 +169,3 @@ def test_lines_that_are_no_rows_are_named(tmp_path: Path, text: str, why: str) -
     (tmp_path / "list.jsonl").write_text(text)
     with pytest.raises(DataError, match=why):
         opened(tmp_path / "list.jsonl")
-
-
-def test_a_list_of_objects_is_a_table_as_any(tmp_path: Path) -> None:
-    rows = [("0.png", "dog"), ("1.png", "cat"), ("2.png", "dog"), ("3.png", "cat")]
-    write(tmp_path / "list.jsonl", rows, ("image", "class"))
-    splits = ("train", "train", "test", "test")
-    lines = (tmp_path / "list.jsonl").read_text().splitlines()
-    objects = [json.loads(line) | {"split": part} for line, part in zip(lines, splits, strict=True)]
-    (tmp_path / "list.jsonl").write_text("\ufeff" + "\n".join(map(json.dumps, objects)))
-    assert open_source(tmp_path / "list.jsonl").splits == {"train", "test"}
-    data = opened(tmp_path / "list.jsonl", "test")
-    assert (reds(data), data.classes) == ([2, 3], ("dog", "cat"))

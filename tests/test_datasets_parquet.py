@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 from archive_files import image_bytes
 from parquet_files import IMAGE, features, write
-from test_datasets_archives import without_place
 
 import catclf
 from catclf.datasets import Dataset, Listing, ReadOptions, Split, open_dataset, open_source
@@ -258,13 +257,6 @@ def test_without_the_extra_it_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
     path = write(tmp_path / "a.parquet", CONTENTS[:2], [0, 1], NAMES)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     refused(path, r"Parquet needs pyarrow: .* -m pip install 'pyarrow>")
-
-
-def test_messages_name_the_file_once(tmp_path: Path) -> None:
-    (tmp_path / "a.parquet").write_bytes(b"x")
-    with pytest.raises(DataError) as caught:
-        opened(tmp_path / "a.parquet")
-    assert without_place(str(caught.value), tmp_path / "a.parquet").count("@") == 1
 
 
 def test_bombs_are_not_unpacked(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from catclf import machine
-from catclf.datasets import Dataset, Listing, ReadOptions, open_dataset, open_parts, open_source
+from catclf.datasets import Dataset, Listing, ReadOptions, open_dataset, open_source
 from catclf.datasets.hdf5 import DiskRows
 from catclf.datasets.listing import choose_positive, two_classes
 from catclf.errors import DataError
@@ -141,28 +141,6 @@ def test_a_folder_takes_nested_and_upper_case_names_and_leaves_out_the_rest(tmp_
     assert data.names == tuple(files)
     assert data.Y.tolist() == [[1, 1, 1, 0]]
     np.testing.assert_array_equal(data.images, IMAGES[:4])
-
-
-def test_a_loop_of_links_in_a_class_folder_ends(tmp_path: Path) -> None:
-    save_images(tmp_path, FILES)
-    (tmp_path / "cat" / "again").symlink_to(tmp_path / "cat")
-    assert opened(tmp_path, size=SIZE).m == 8
-
-
-@pytest.mark.parametrize(
-    ("train", "test"),
-    [("train", "test"), ("Training", "VALID"), ("train", "val"), ("train", "validation")],
-)
-def test_part_folders_give_a_training_and_a_test_part(
-    tmp_path: Path, train: str, test: str
-) -> None:
-    save_images(tmp_path, [f"{train}/cat/a.png", f"{train}/non-cat/b.png"])
-    save_images(tmp_path, [f"{test}/cat/c.png", f"{test}/non-cat/d.png"], IMAGES[4:])
-    assert {"train", "test"} <= open_source(tmp_path).splits
-    trained, tested = open_parts(open_source(tmp_path, ReadOptions(size=SIZE)))
-    assert tested is not None
-    np.testing.assert_array_equal(trained.images, IMAGES[:2])
-    np.testing.assert_array_equal(tested.images, IMAGES[4:6])
 
 
 def test_a_test_folder_without_classes_gives_way_to_val(tmp_path: Path) -> None:
@@ -283,23 +261,6 @@ HEADER = ("path", "label")
 def table(folder: Path, *rows: tuple[str, ...], name: str = "t.csv") -> Path:
     save_images(folder, ["a.png", "b.png"])
     return write_table(folder / name, list(rows))
-
-
-@pytest.mark.parametrize("path", ["path", "FILE", "filename", "image"])
-@pytest.mark.parametrize("label", ["label", "Class"])
-@pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_the_columns_of_a_table_are_known_by_their_names(
-    tmp_path: Path, path: str, label: str, mark: str
-) -> None:
-    rows = [(mark + label, "other", path), ("cat", "1", "a.png"), ("dog", "2", "b.png")]
-    data = opened(table(tmp_path, *rows), size=SIZE)
-    assert data.names == ("a.png", "b.png")
-    assert (data.classes, data.Y.tolist()) == (("dog", "cat"), [[1, 0]])
-
-
-def test_labels_of_a_table_may_be_0_and_1(tmp_path: Path) -> None:
-    data = opened(table(tmp_path, HEADER, ("a.png", "1"), ("b.png", "0")), size=SIZE)
-    assert (data.classes, data.Y.tolist()) == (("non-cat", "cat"), [[1, 0]])
 
 
 def test_blank_lines_and_absolute_paths_in_a_table_are_fine(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from catclf.datasets import Dataset, ReadOptions, Split, open_dataset, open_source
+from catclf.datasets import Dataset, ReadOptions, Split, open_dataset
 from catclf.errors import DataError
 
 ROWS = [("img/0.jpg", "dog"), ("img/1.jpg", "cat"), ("img/2.jpg", "dog"), ("img/3.jpg", "cat")]
@@ -107,17 +107,6 @@ def test_windows_1252_is_read(root: Path) -> None:
     rows = [("\u00e9.jpg", "f\u00e9e"), *((path, "cat") for path, _ in ROWS[1:])]
     data = opened(table(root, lines("path,label", rows), "cp1252"))
     assert (data.classes, data.m) == (("f\u00e9e", "cat"), 4)
-
-
-def test_a_column_of_parts_is_honoured(root: Path) -> None:
-    splits = ["train", "train", "test", "test"]
-    rows = [(*row, split) for row, split in zip(ROWS, splits, strict=True)]
-    path = table(root, lines("path,label,split", rows))
-    assert open_source(path).splits == {"train", "test"}
-    train, test = opened(path), opened(path, "test")
-    assert train.images[:, 0, 0, 0].tolist() == [0, 1]
-    assert test.images[:, 0, 0, 0].tolist() == [2, 3]
-    assert any("2 rows of train" in note for note in train.notes)
 
 
 def test_a_column_of_parts_with_gaps_beside_test_is_refused(root: Path) -> None:

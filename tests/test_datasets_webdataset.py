@@ -12,7 +12,7 @@ import pytest
 from archive_files import image_bytes, stored, tar
 
 import catclf
-from catclf.datasets import Dataset, ReadOptions, Split, open_dataset, open_source
+from catclf.datasets import Dataset, ReadOptions, Split, open_dataset
 from catclf.errors import DataError
 from catclf.images.preprocess import Preprocess
 
@@ -77,28 +77,6 @@ def test_shards_are_one_source_in_order(tmp_path: Path) -> None:
     assert data.names[4] == f"{tmp_path}/s-00002.tar:000004.png"
     np.testing.assert_array_equal(data.images, opened(tmp_path / "s-*.tar").images)
     np.testing.assert_array_equal(data.images[2:4], opened(tmp_path / "s-00001.tar").images)
-
-
-def test_shards_named_after_parts_are_parts(tmp_path: Path) -> None:
-    for part, count in (("train", 2), ("val", 1)):
-        for shard in range(count):
-            tar(tmp_path / f"{part}-{shard:04d}.tar", samples(numbered([0, 1]), "cls"))
-    pattern = tmp_path / "*.tar"
-    assert open_source(pattern).splits == {"train", "test"}
-    assert [opened(pattern, part).m for part in ("train", "test")] == [4, 2]
-    assert open_source(tmp_path / "train-*.tar").splits == {"train"}
-    assert opened(tmp_path / "train-*.tar", "test").m == 4  # as any source of one part
-
-
-def test_the_weights_are_those_of_files_in_this_order(tmp_path: Path) -> None:
-    labels = numbered([0, 0, 0, 1, 1, 1])
-    path = tar(tmp_path / "a.tar", samples(labels, "cls"))
-    for number, (key, label) in enumerate(labels.items()):
-        file = tmp_path / "f" / {b"0": "a-non-cat", b"1": "cat"}[label] / f"{key}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(image_bytes(number))
-    models = [catclf.train(open_dataset(each)) for each in (path, tmp_path / "f")]
-    assert models[0].fingerprint == models[1].fingerprint
 
 
 def test_the_order_of_files_in_an_archive_does_not_matter(tmp_path: Path) -> None:
@@ -171,11 +149,6 @@ def test_a_label_that_is_none_is_named_or_left_out(
     data = opened(path, skip_bad=True)
     assert data.m == 2
     assert any("left out 1 sample without a label: " in note for note in data.notes)
-
-
-def test_a_sample_without_its_label_is_named(tmp_path: Path) -> None:
-    files = samples(numbered([0, 1]), "cls") | {"x.png": image_bytes(3)}
-    refused(tar(tmp_path / "a.tar", files), r"a\.tar:x\.png: has no \.cls with its label")
 
 
 def test_captions_are_no_classes(tmp_path: Path) -> None:
