@@ -271,7 +271,7 @@ def _items(table: Table, rows: Samples, options: ReadOptions) -> Items:
             names.append(item or prefix + spelled)
             changed += [(name, spelled)] if spelled != name else []
         elif is_base64(name):
-            raise DataError(f"{where}: holds no path, but {BASE64}")
+            raise DataError(f"{table.shown}: line {line}: holds no path, but {BASE64}")
         elif folder.path is not None and not options.outside and _leads_out(table, name):
             outside.append(f"line {line}: {printable(name)}")
         else:
