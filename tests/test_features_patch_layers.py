@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
 from catclf.features.patch_layers import (
+    First,
     FirstLayer,
     Recipe,
+    Second,
     SecondLayer,
-    all_windows,
     mirror_order,
     reduce,
     shrink,
@@ -41,7 +42,8 @@ def first_layer(size: int, recipe: Recipe, seed: int = 0) -> tuple[FirstLayer, l
     offsets = rng.normal(0, 0.3, recipe.first_atoms // 2)
     directions = rng.normal(size=(2 * recipe.first_atoms, recipe.channels))
     arrays = [filters, offsets, directions, rng.normal(size=recipe.channels)]
-    return FirstLayer(size, recipe, *(a.astype(np.float32) for a in arrays)), arrays
+    small = [a.astype(np.float32) for a in arrays]
+    return FirstLayer(size, recipe, First(small[0], small[1], small[2], small[3], 0)), arrays
 
 
 def map_by_loops(image: NDArray[np.uint8], recipe: Recipe, arrays: list[Array]) -> Array:
@@ -65,19 +67,16 @@ def map_by_loops(image: NDArray[np.uint8], recipe: Recipe, arrays: list[Array]) 
     return found
 
 
-@pytest.mark.parametrize(("size", "stride"), [(20, 2), (9, 1), (40, 3)])
-def test_a_map_is_that_of_loops(size: int, stride: int) -> None:
+@pytest.mark.parametrize(("size", "stride", "band"), [(20, 2, 512), (9, 1, 512), (40, 3, 50)])
+def test_a_map_is_that_of_loops(
+    size: int, stride: int, band: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where patches are encoded in several bands."""
+    monkeypatch.setattr("catclf.features.patch_layers.BAND", band)
     recipe = replace(SMALL, stride=stride)
     layer, arrays = first_layer(size, recipe)
     image = image_of(size)
     np.testing.assert_allclose(layer.map(image), map_by_loops(image, recipe, arrays), atol=2e-3)
-
-
-def test_bands_of_patches_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
-    layer, _ = first_layer(40, SMALL)
-    whole = layer.map(image_of(40))
-    monkeypatch.setattr("catclf.features.patch_layers.BAND", 50)
-    np.testing.assert_allclose(layer.map(image_of(40)), whole, atol=1e-4)
 
 
 def test_images_twice_the_usual_size_are_reduced_first() -> None:
@@ -101,7 +100,7 @@ def second_layer(recipe: Recipe, seed: int = 1) -> tuple[SecondLayer, list[Array
     atoms = rng.normal(size=(recipe.directions, recipe.second_atoms // 2))
     arrays = [directions, mean, atoms]
     small = [a.astype(np.float32) for a in arrays]
-    return SecondLayer(recipe, 0.7, small[0], small[1], 4, small[2]), arrays, 4
+    return SecondLayer(recipe, Second(0.7, small[0], small[1], 4, small[2])), arrays, 4
 
 
 def row_by_loops(map_: Array, recipe: Recipe, arrays: list[Array], even: int) -> Array:
@@ -140,32 +139,22 @@ def test_a_row_is_that_of_loops(flip: bool, grid: int, monkeypatch: pytest.Monke
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_windows_are_cut_place_by_place() -> None:
-    map_ = np.arange(4 * 4 * 2, dtype=np.float32).reshape(4, 4, 2)
-    windows = all_windows(map_, 3)
-    assert windows.shape == (4, 18)
-    np.testing.assert_array_equal(windows[1], map_[0:3, 1:4].reshape(-1))
-    np.testing.assert_array_equal(windows[2], map_[1:4, 0:3].reshape(-1))
-
-
 def test_a_flat_map_gives_a_finite_row() -> None:
     layer, _, _ = second_layer(SMALL)
     assert np.isfinite(layer.row(np.zeros((5, 5, 4), np.float32))).all()
 
 
-@pytest.mark.parametrize(("count", "atoms"), [(99, 800), (200, 3200), (2000, 3200), (20_000, 6400)])
-def test_more_images_get_more_atoms(count: int, atoms: int) -> None:
-    recipe = Recipe.for_images(count, 128)
-    assert recipe.second_atoms == atoms
-    assert recipe.n == 2 * 2 * atoms
-    assert Recipe.for_images(count, 128, flip=False).n == 2 * recipe.n
-
-
-@pytest.mark.parametrize(("size", "patch"), [(32, 6), (64, 6), (96, 6), (97, 8), (300, 8)])
-def test_small_images_get_small_patches(size: int, patch: int) -> None:
-    recipe = Recipe.for_images(200, size)
-    assert recipe.patch == patch
+@pytest.mark.parametrize(
+    ("count", "size", "atoms", "patch"),
+    [(99, 97, 800, 8), (200, 96, 3200, 6), (2000, 36, 3200, 6), (20_000, 300, 6400, 8)],
+)
+def test_more_images_get_more_atoms_and_small_ones_small_patches(
+    count: int, size: int, atoms: int, patch: int
+) -> None:
+    recipe = Recipe.for_images(count, size)
     recipe.require_size(size)
+    assert (recipe.second_atoms, recipe.patch, recipe.n) == (atoms, patch, 2 * 2 * atoms)
+    assert Recipe.for_images(count, size, flip=False).n == 2 * recipe.n
 
 
 @pytest.mark.parametrize(
@@ -203,13 +192,14 @@ def test_images_too_small_or_too_much_work_are_refused() -> None:
 def test_compiled_loops_have_the_same_bits(patch: int) -> None:
     kernels = pytest.importorskip("catclf.features.numba_kernels")
     recipe = replace(SMALL, first_atoms=16, patch=patch, places=9, second_atoms=32)
-    first, second = first_layer(44, recipe)[0], second_layer(recipe)[0]
+    plain = first_layer(44, recipe)[0], second_layer(recipe)[0]
+    fast = first_layer(44, recipe)[0], second_layer(recipe)[0]
+    fast[0].kernels = fast[1].kernels = kernels
     with blas_threads(1):
         for seed in range(3):
-            expected = first.map(image_of(44, seed))
-            found = first.map(image_of(44, seed), kernels)
+            expected, found = (layer.map(image_of(44, seed)) for layer in (plain[0], fast[0]))
             np.testing.assert_array_equal(found, expected)
-            np.testing.assert_array_equal(second.row(found, kernels), second.row(found))
+            np.testing.assert_array_equal(fast[1].row(found), plain[1].row(found))
 
 
 def test_lengths_that_fit_no_vector_are_computed_without_it() -> None:

@@ -85,12 +85,10 @@ def round_by_loops(vectors: Array, atoms: Array, even: int) -> Array:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_round_of_k_means_is_that_of_loops(workers: int) -> None:
-    vectors = np.random.default_rng(4).normal(size=(3000, 8)).astype(np.float32)
+    vectors = np.random.default_rng(4).normal(size=(9000, 8)).astype(np.float32)
     begun = np.random.default_rng(9)
-    first = unit(vectors[begun.choice(3000, 5, replace=False)]).astype(np.float64)
-    found = symmetric_k_means(
-        vectors, 5, 5, 1, np.random.default_rng(9), Team(workers), lambda done: None
-    )
+    first = unit(vectors[begun.choice(9000, 5, replace=False)]).astype(np.float64)
+    found = next(symmetric_k_means(vectors, 5, 5, np.random.default_rng(9), Team(workers)))
     expected = round_by_loops(vectors.astype(np.float64), first, 5)
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -101,17 +99,15 @@ def test_planted_directions_and_their_mirror_images_are_found() -> None:
     both = np.concatenate([planted, planted * even_first(7, 12)])
     vectors = both[rng.integers(0, 6, 4000)] * rng.normal(0, 5, (4000, 1))
     vectors += rng.normal(0, 0.1, vectors.shape)
-    rounds: list[int] = []
-    atoms = symmetric_k_means(vectors.astype(np.float32), 7, 6, 10, rng, Team(1), rounds.append)
+    rounds = symmetric_k_means(vectors.astype(np.float32), 7, 6, rng, Team(1))
+    atoms = [next(rounds) for _ in range(10)][-1]
     np.testing.assert_allclose(np.linalg.norm(atoms, axis=1), 1.0, rtol=1e-5)
-    assert rounds == list(range(1, 11))
     all_atoms = np.concatenate([atoms, atoms * even_first(7, 12)])
     assert np.abs(both @ all_atoms.T).max(axis=1).min() > 0.99
 
 
 def test_more_atoms_than_vectors_stay_unit_vectors() -> None:
     vectors = np.random.default_rng(1).normal(size=(3, 6)).astype(np.float32)
-    atoms = symmetric_k_means(
-        vectors, 3, 8, 2, np.random.default_rng(0), Team(1), lambda done: None
-    )
-    np.testing.assert_allclose(np.linalg.norm(atoms, axis=1), 1.0, rtol=1e-5)
+    rounds = symmetric_k_means(vectors, 3, 8, np.random.default_rng(0), Team(1))
+    for atoms in (next(rounds), next(rounds)):
+        np.testing.assert_allclose(np.linalg.norm(atoms, axis=1), 1.0, rtol=1e-5)

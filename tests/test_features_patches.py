@@ -14,7 +14,7 @@ from tests_read import reader
 from catclf.errors import ModelError, SettingsError, ShapeError
 from catclf.features import learn, patch_learning, restore
 from catclf.features.base import Phase, silent
-from catclf.features.patch_layers import FirstLayer, Recipe, all_windows, normalized
+from catclf.features.patch_layers import First, FirstLayer, Recipe, all_windows, normalized
 from catclf.features.patches import PatchFeatures
 
 SMALL = Recipe(first_atoms=8, patch=4, places=7, channels=6, directions=10, second_atoms=12)
@@ -89,7 +89,7 @@ def test_scores_of_the_second_layer_have_a_standard_deviation_of_one() -> None:
     scores = []
     arrays = features.arrays()
     learned = arrays["filters"], arrays["offsets"], arrays["channels"], arrays["channel_means"]
-    layer = FirstLayer(24, SMALL, *learned)
+    layer = FirstLayer(24, SMALL, First(*learned, features.settings["first_even"]))
     floor = np.float32(SMALL.floor * features.settings["energy"])
     for image in images:
         windows = normalized(all_windows(layer.map(image), SMALL.window), floor)

@@ -6,12 +6,14 @@ BLAS thread.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catclf import samples
 from catclf.errors import SettingsError
 from catclf.features.base import NUMBERS_LIMIT, SHORTEST, Rows
 from catclf.maths import Pixels
@@ -41,18 +43,11 @@ HALF, ZERO = np.float32(0.5), np.float32(0.0)
 # more to tell, and fewer do not pay for the time that more atoms take.
 ATOMS_BY_IMAGES = ((100, 800), (10_000, 3200))
 ATOMS_OF_MANY = 6400
-_WHOLE = {
-    "first_atoms": (2, 1024),
-    "patch": (2, 16),
-    "stride": (1, 16),
-    "places": (2, 64),
-    "channels": (1, 512),
-    "window": (1, 16),
-    "directions": (1, 1024),
-    "second_atoms": (2, 65536),
-    "grid": (1, 16),
-}
-_REAL = {"epsilon": (1e-6, 1e6), "floor": (1e-6, 1e6), "first_threshold": (0.0, 100.0)}
+
+
+def _setting(usual: Any, least: Any, most: Any) -> Any:
+    """A field with its bounds."""
+    return field(default=usual, metadata={"bounds": (least, most)})
 
 
 @dataclass(frozen=True)
@@ -67,32 +62,32 @@ class Recipe:
     ``second_atoms``, and ``grid`` regions along a side.
     """
 
-    first_atoms: int = 128
-    patch: int = 8
-    stride: int = 2
-    epsilon: float = 10.0
-    first_threshold: float = 0.5
-    places: int = 15
-    channels: int = 64
-    window: int = 3
-    floor: float = 0.01
-    directions: int = 256
-    second_atoms: int = 3200
-    grid: int = 2
-    flip: bool = True
+    first_atoms: int = _setting(128, 2, 1024)
+    patch: int = _setting(8, 2, 16)
+    stride: int = _setting(2, 1, 16)
+    epsilon: float = _setting(10.0, 1e-6, 1e6)
+    first_threshold: float = _setting(0.5, 0.0, 100.0)
+    places: int = _setting(15, 2, 64)
+    channels: int = _setting(64, 1, 512)
+    window: int = _setting(3, 1, 16)
+    floor: float = _setting(0.01, 1e-6, 1e6)
+    directions: int = _setting(256, 1, 1024)
+    second_atoms: int = _setting(3200, 2, 65536)
+    grid: int = _setting(2, 1, 16)
+    flip: bool = _setting(True, False, True)
 
     def __post_init__(self) -> None:
+        sound = all(
+            type(value := getattr(self, each.name)) is type(each.default)
+            and each.metadata["bounds"][0] <= value <= each.metadata["bounds"][1]
+            for each in fields(self)
+        )
         sound = (
-            all(
-                type(value := getattr(self, name)) is kind and least <= value <= most
-                for kind, bounds in ((int, _WHOLE), (float, _REAL))
-                for name, (least, most) in bounds.items()
-            )
+            sound
             and self.first_atoms % 2 == self.second_atoms % 2 == 0
             and self.second_steps >= self.grid
             and self.channels <= 2 * self.first_atoms
             and self.directions <= self.window_numbers
-            and type(self.flip) is bool
             and self.n <= NUMBERS_LIMIT
         )
         if not sound:
@@ -106,10 +101,10 @@ class Recipe:
         smaller and denser, and more numbers of each place are kept.
         """
         atoms = next((k for limit, k in ATOMS_BY_IMAGES if count < limit), ATOMS_OF_MANY)
+        usual = cls(second_atoms=atoms, flip=flip)
         if size // cls.reduction(size) > SMALL:
-            return cls(second_atoms=atoms, flip=flip)
-        small = cls(first_atoms=256, patch=6, stride=1, channels=96, directions=384)
-        return cls(**vars(small) | {"second_atoms": atoms, "flip": flip})
+            return usual
+        return replace(usual, first_atoms=256, patch=6, stride=1, channels=96, directions=384)
 
     @property
     def numbers(self) -> int:
@@ -158,50 +153,70 @@ class Recipe:
             raise SettingsError(f"images of {size}x{size} take too long with these settings")
 
 
+class First(NamedTuple):
+    """What the first layer learns: the other half of the filters are mirror images of these."""
+
+    filters: Rows  # (d, k1/2)
+    offsets: Rows  # (k1/2,)
+    channels: Rows  # directions (2 k1, C)
+    channel_means: Rows  # (C,), of the map
+    even: int  # of the channels' directions
+
+
+class Second(NamedTuple):
+    """What the second layer learns.
+
+    ``energy`` is the mean square of the numbers of windows, of which a small part keeps flat
+    windows from being blown up.
+    """
+
+    energy: float
+    directions: Rows  # (q² C, D)
+    direction_means: Rows  # (D,)
+    even: int  # of the directions
+    atoms: Rows  # (D, k2/2)
+
+
 class FirstLayer:
     """An image uint8 (size, size, 3) to its map (G, G, C), G = ``recipe.places``.
 
     A patch p (d,) with mean 0 and variance v gives z = Fᵀ p / sqrt(v + ε) - c with the filters F
     (d, k1) and offsets c; max(±z - t, 0) is pooled by tents to G x G places and its square root
-    taken; these 2 k1 numbers of a place are projected on C directions.
+    taken; these 2 k1 numbers of a place are projected on C directions. ``kernels`` are compiled
+    loops, with the same bits.
     """
 
-    def __init__(
-        self, size: int, recipe: Recipe, filters: Rows, offsets: Rows, directions: Rows, mean: Rows
-    ) -> None:
-        """filters (d, k1/2), offsets (k1/2,), directions (2 k1, C), and the mean (C,) of the map.
+    kernels: ModuleType | None = None
 
-        The other half of the filters are the mirror images of the first.
-        """
-        self._recipe, self._reduction = recipe, recipe.reduction(size)
-        self.steps = recipe.first_steps(size)
-        self._pool = tents(self.steps, recipe.places)
+    def __init__(self, size: int, recipe: Recipe, learned: First) -> None:
+        self._recipe, self._learned = recipe, learned
+        self._reduction, steps = recipe.reduction(size), recipe.first_steps(size)
+        self._pool = tents(steps, recipe.places)
+        filters = learned.filters
         both = np.concatenate([filters, filters[mirror_order(recipe.patch)]], axis=1)
         # The last row takes the offsets away: patches end in a 1.
-        self._weights = np.vstack([both, -np.tile(offsets, 2)]).astype(np.float32)
-        self._directions, self._mean = directions, mean
-        self._boxes = boxes(self.steps, size // self._reduction, recipe).astype(np.float32)
+        self._weights = np.vstack([both, -np.tile(learned.offsets, 2)]).astype(np.float32)
+        self._boxes = boxes(steps, size // self._reduction, recipe).astype(np.float32)
 
-    def map(self, image: Pixels, kernels: ModuleType | None = None) -> Rows:
-        """The map (G, G, C), float32; ``kernels`` are compiled loops, with the same bits."""
-        places = self._recipe.places
-        pooled = self.pooled(image, kernels).reshape(places**2, -1)
-        return (pooled @ self._directions - self._mean).reshape(places, places, -1)
+    def map(self, image: Pixels) -> Rows:
+        """The map (G, G, C), float32."""
+        places, learned = self._recipe.places, self._learned
+        pooled = self.pooled(image).reshape(places**2, -1)
+        return (pooled @ learned.channels - learned.channel_means).reshape(places, places, -1)
 
-    def pooled(self, image: Pixels, kernels: ModuleType | None = None) -> Rows:
-        """What is projected, (G, G, 2 k1): both signs, of filters and then of mirrored ones."""
-        recipe, steps = self._recipe, self.steps
+    def pooled(self, image: Pixels) -> Rows:
+        """What is projected, (G, G, 2, k1): both signs, of filters and then of mirrored ones."""
+        recipe, steps = self._recipe, len(self._boxes)
         pixels = reduce(image, self._reduction) - MIDDLE
         inverse = self._inverse_deviations(pixels)
         lines = max(1, BAND // steps)
         patches = np.ones((lines, steps, recipe.numbers + 1), np.float32)
         signed = np.empty((2, steps, recipe.places, recipe.first_atoms), np.float32)
-        for start in range(0, steps, lines):
-            band = slice(start, min(start + lines, steps))
-            P = patches[: band.stop - start]
-            self._cut(pixels, inverse, start, P, kernels)
+        for band in samples.cut(slice(0, steps), lines):
+            P = patches[: band.stop - band.start]
+            self._cut(pixels, inverse, band.start, P)
             Z = P.reshape(len(P) * steps, -1) @ self._weights
-            absolute = shrink(Z, recipe.first_threshold, kernels)
+            absolute = shrink(Z, recipe.first_threshold, self.kernels)
             for sign, strong in enumerate((Z, absolute)):
                 np.matmul(self._pool, strong.reshape(len(P), steps, -1), out=signed[sign, band])
         # (2, G, G, k1): sums of s and of |s|, of which max(s, 0) and max(-s, 0) are half the sum
@@ -213,13 +228,12 @@ class FirstLayer:
         found *= HALF
         return np.asarray(np.sqrt(np.maximum(found, ZERO, out=found)))
 
-    def _cut(
-        self, pixels: Rows, inverse: Rows, start: int, P: Rows, kernels: ModuleType | None
-    ) -> None:
+    def _cut(self, pixels: Rows, inverse: Rows, start: int, P: Rows) -> None:
         """P (lines, steps, d + 1) := patches from line ``start`` on, divided by deviations."""
         patch, stride = self._recipe.patch, self._recipe.stride
-        if kernels:
-            kernels.patches(pixels.reshape(len(pixels), -1), inverse, start, stride, patch, P)
+        if self.kernels:
+            lines = pixels.reshape(len(pixels), -1)
+            self.kernels.patches(lines, inverse, start, stride, patch, P)
             return
         windows = cut(pixels, patch)[::stride, ::stride][start : start + len(P)]
         factors = inverse[start : start + len(P), :, None]
@@ -247,32 +261,25 @@ class SecondLayer:
     strength of an atom in a region and the greatest; then the row is brought to the length √n.
     """
 
-    def __init__(
-        self, recipe: Recipe, energy: float, directions: Rows, mean: Rows, even: int, atoms: Rows
-    ) -> None:
-        """directions (q² C, D), mean (D,), atoms (D, k2/2).
+    kernels: ModuleType | None = None
 
-        ``energy`` is the mean square of the numbers of windows, of which a small part keeps flat
-        windows from being blown up.
-        """
-        self._recipe, self._even = recipe, even
-        self._directions, self._mean, self._atoms = directions, mean, atoms
-        self._floor = np.float32(recipe.floor * energy)
+    def __init__(self, recipe: Recipe, learned: Second) -> None:
+        self._recipe, self._learned = recipe, learned
+        self._floor = np.float32(recipe.floor * learned.energy)
         pool = tents(recipe.second_steps, recipe.grid)
         self._pool = np.kron(pool, pool)  # (g², steps²)
 
-    def row(self, map_: Rows, kernels: ModuleType | None = None) -> Rows:
-        """The row (n,), float32; ``kernels`` are compiled loops, with the same bits."""
-        recipe, grid = self._recipe, self._recipe.grid
+    def row(self, map_: Rows) -> Rows:
+        """The row (n,), float32."""
+        recipe, grid, learned = self._recipe, self._recipe.grid, self._learned
         windows = normalized(all_windows(map_, recipe.window), self._floor)
-        x = windows @ self._directions - self._mean
-        half = recipe.second_atoms // 2
+        x = windows @ learned.directions - learned.direction_means
+        even, half = learned.even, recipe.second_atoms // 2
         pooled = np.empty((grid**2, 2, 1 if recipe.flip else 2, half), np.float32)
-        for start in range(0, half, ATOMS):
-            atoms = slice(start, min(start + ATOMS, half))
-            E = _product(x[:, : self._even], self._atoms[: self._even, atoms])
-            O = _product(x[:, self._even :], self._atoms[self._even :, atoms])  # noqa: E741
-            powers = [_product(self._pool, one) for one in sixth_powers(E, O, kernels)]
+        for atoms in samples.cut(slice(0, half), ATOMS):
+            E = _product(x[:, :even], learned.atoms[:even, atoms])
+            O = _product(x[:, even:], learned.atoms[even:, atoms])  # noqa: E741
+            powers = [_product(self._pool, one) for one in sixth_powers(E, O, self.kernels)]
             plain, mirrored = np.stack(powers[:2], axis=1), np.stack(powers[2:], axis=1)
             if recipe.flip:  # what the mirror image has in the region across
                 across = mirrored.reshape(grid, grid, -1)[:, ::-1].reshape(mirrored.shape)

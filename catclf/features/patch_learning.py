@@ -19,11 +19,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from catclf import samples
 from catclf.features.base import OnProgress, Rows
 from catclf.features.patch_layers import (
     MIDDLE,
+    First,
     FirstLayer,
     Recipe,
+    Second,
     all_windows,
     cut,
     normalized,
@@ -39,34 +42,13 @@ FIRST_ROUNDS = 10
 FIRST_WHITENING = 0.1  # added to eigenvalues, so that noise is not blown up
 MAP_IMAGES = 600  # at most, that the directions of maps are found from
 WINDOWS = 100_000
-PROJECTED = 4096  # windows at a time
 WINDOW_IMAGES = 2000  # at most, that windows are drawn from
 SECOND_ROUNDS = 5
 SECOND_WHITENING = 0.3  # of the mean eigenvalue, added to all of them
 FLAT = 1e-6  # energy of windows of images without contents
 # Below what is met in images with contents, so that no filter or atom of others gets large.
 LEAST_EXTRA, LEAST_SPREAD = 1e-3, 0.1
-_AT_ONCE = 1024  # vectors assigned at a time
-
-
-class First(NamedTuple):
-    """What the first layer learns; shapes as ``FirstLayer`` takes them."""
-
-    filters: Rows
-    offsets: Rows
-    channels: Rows
-    channel_means: Rows
-    even: int  # of the channels' directions
-
-
-class Second(NamedTuple):
-    """What the second layer learns; shapes as ``SecondLayer`` takes them."""
-
-    energy: float
-    directions: Rows
-    direction_means: Rows
-    even: int
-    atoms: Rows
+_ASSIGNED, _PROJECTED, _SUMMED = 1024, 4096, 8192  # vectors at a time
 
 
 class Mirror(NamedTuple):
@@ -88,167 +70,137 @@ class Basis(NamedTuple):
     variances: Floats
 
 
-def learn_first(
-    images: Images, recipe: Recipe, seed: int, team: Team, on_progress: OnProgress
-) -> First:
-    """Filters and directions of the first layer; the same for any number of workers."""
-    rng, size = np.random.default_rng((seed, 1)), int(images.shape[1])
-    chosen = _some(rng, len(images), MAP_IMAGES)
-    total, half = FIRST_ROUNDS + len(chosen), recipe.first_atoms // 2
-    filters, offsets = _filters(images, recipe, rng, team, lambda done: on_progress(done, total))
-    numbers = 4 * half
-    nothing = np.zeros((numbers, 0), np.float32), np.zeros(0, np.float32)
-    layer = FirstLayer(size, recipe, filters, offsets, *nothing)
-    second, mean, count = np.zeros((numbers, numbers)), np.zeros(numbers), 0
-    pooled = team.in_order(lambda number: layer.pooled(_image(images, number)), chosen.tolist())
-    for done, strengths in enumerate(pooled, 1):
-        flat = strengths.reshape(recipe.places**2, -1)
-        second += flat.T @ flat
-        mean += flat.sum(axis=0, dtype=np.float64)
-        count += len(flat)
-        on_progress(FIRST_ROUNDS + done, total)
-    # A number of a place is (sign, side, atom): the mirror exchanges sides.
-    order = np.arange(numbers).reshape(2, 2, half)[:, ::-1].reshape(-1)
-    mean /= count
-    basis = principal_directions(
-        second / count - np.outer(mean, mean),
-        Mirror(order, np.ones(numbers, np.float32)),
-        recipe.channels,
-    )
-    center = ((mean + mean[order]) / 2.0) @ basis.V
-    center[basis.even :] = 0.0
-    return First(filters, offsets, _f32(basis.V), _f32(center), basis.even)
+class Learning:
+    """Both layers from images uint8 (m, size, size, 3); the same for any number of workers."""
 
+    def __init__(self, images: Images, recipe: Recipe, seed: int, team: Team) -> None:
+        self._images, self._recipe, self._seed, self._team = images, recipe, seed, team
+        self._size = int(images.shape[1])
 
-def learn_second(
-    images: Images, recipe: Recipe, first: First, seed: int, team: Team, on_progress: OnProgress
-) -> Second:
-    """Directions and atoms of the second layer; the same for any number of workers."""
-    rng = np.random.default_rng((seed, 2))
-    chosen = _some(rng, len(images), WINDOW_IMAGES)
-    total = len(chosen) + SECOND_ROUNDS
-    layer = FirstLayer(int(images.shape[1]), recipe, *first[:4])
-    channels = Mirror(np.arange(recipe.channels), even_first(first.even, recipe.channels))
-    mirror = window_mirror(recipe.window, channels)
-    windows = _windows(
-        images, chosen, layer, recipe, mirror, rng, team, lambda done: on_progress(done, total)
-    )
-    squares = np.einsum("ij,ij->i", windows, windows)
-    energy = max(float(squares.mean(dtype=np.float64)) / recipe.window_numbers, FLAT)
-    normalized(windows, np.float32(recipe.floor * energy))
-    mean, covariance = covariance_of(windows, mirror)
-    basis = principal_directions(covariance, mirror, recipe.directions)
-    extra = max(SECOND_WHITENING * float(np.trace(covariance)) / len(covariance), LEAST_EXTRA)
-    whitening = basis.V / np.sqrt(np.maximum(basis.variances, 0.0) + extra)
-    directions, center = _f32(whitening), _f32(mean @ whitening)
-    white = _projected(windows, directions, center)
-    atoms = symmetric_k_means(
-        white,
-        basis.even,
-        recipe.second_atoms // 2,
-        SECOND_ROUNDS,
-        rng,
-        team,
-        lambda done: on_progress(len(chosen) + done, total),
-    )
-    # Scores get a standard deviation of 1, so that one threshold suits all data.
-    spread = float((white[:2000] @ atoms.T).std(dtype=np.float64))
-    return Second(energy, directions, center, basis.even, _f32(atoms.T / max(spread, LEAST_SPREAD)))
+    def first(self, on_progress: OnProgress) -> First:
+        """Filters and directions of the first layer."""
+        rng, recipe = np.random.default_rng((self._seed, 1)), self._recipe
+        chosen = self._some(rng, MAP_IMAGES)
+        total, numbers = FIRST_ROUNDS + len(chosen), 2 * recipe.first_atoms
+        filters, offsets = self._filters(rng, lambda done: on_progress(done, total))
+        nothing = np.zeros((numbers, 0), np.float32), np.zeros(0, np.float32)
+        layer = FirstLayer(self._size, recipe, First(filters, offsets, *nothing, 0))
+        second, mean, count = np.zeros((numbers, numbers)), np.zeros(numbers), 0
+        pooled = self._team.in_order(lambda i: layer.pooled(self._image(i)), chosen.tolist())
+        for done, strengths in enumerate(pooled, FIRST_ROUNDS + 1):
+            flat = strengths.reshape(recipe.places**2, -1)
+            second += flat.T @ flat
+            mean += flat.sum(axis=0, dtype=np.float64)
+            count += len(flat)
+            on_progress(done, total)
+        # A number of a place is (sign, side, atom): the mirror exchanges sides.
+        order = np.arange(numbers).reshape(2, 2, -1)[:, ::-1].reshape(-1)
+        mirror = Mirror(order, np.ones(numbers, np.float32))
+        mean /= count
+        covariance = second / count - np.outer(mean, mean)
+        basis = principal_directions(covariance, mirror, recipe.channels)
+        center = ((mean + mean[order]) / 2.0) @ basis.V
+        center[basis.even :] = 0.0
+        return First(filters, offsets, _f32(basis.V), _f32(center), basis.even)
 
+    def second(self, first: First, on_progress: OnProgress) -> Second:
+        """Directions and atoms of the second layer."""
+        rng, recipe = np.random.default_rng((self._seed, 2)), self._recipe
+        chosen = self._some(rng, WINDOW_IMAGES)
+        total = len(chosen) + SECOND_ROUNDS
+        channels = Mirror(np.arange(recipe.channels), even_first(first.even, recipe.channels))
+        mirror = window_mirror(recipe.window, channels)
+        windows = self._windows(first, chosen, mirror, rng, lambda done: on_progress(done, total))
+        squares = np.einsum("ij,ij->i", windows, windows)
+        energy = max(float(squares.mean(dtype=np.float64)) / recipe.window_numbers, FLAT)
+        normalized(windows, np.float32(recipe.floor * energy))
+        mean, covariance = covariance_of(windows, mirror)
+        basis = principal_directions(covariance, mirror, recipe.directions)
+        extra = max(SECOND_WHITENING * float(np.trace(covariance)) / len(covariance), LEAST_EXTRA)
+        whitening = basis.V / np.sqrt(np.maximum(basis.variances, 0.0) + extra)
+        directions, center = _f32(whitening), _f32(mean @ whitening)
+        # Written over the windows: both would take too much memory.
+        white = windows.reshape(-1)[: len(windows) * recipe.directions].reshape(len(windows), -1)
+        for rows in samples.cut(slice(0, len(windows)), _PROJECTED):
+            white[rows] = windows[rows] @ directions - center
+        half = recipe.second_atoms // 2
+        rounds = symmetric_k_means(white, basis.even, half, rng, self._team)
+        for done in range(len(chosen) + 1, total + 1):
+            atoms = next(rounds)
+            on_progress(done, total)
+        # Scores get a standard deviation of 1, so that one threshold suits all data.
+        spread = max(float((white[:2000] @ atoms.T).std(dtype=np.float64)), LEAST_SPREAD)
+        return Second(energy, directions, center, basis.even, _f32(atoms.T / spread))
 
-def _windows(
-    images: Images,
-    chosen: Indices,
-    layer: FirstLayer,
-    recipe: Recipe,
-    mirror: Mirror,
-    rng: np.random.Generator,
-    team: Team,
-    on_progress: Callable[[int], None],
-) -> Rows:
-    """About ``WINDOWS`` random windows of the maps of the chosen images, every other one mirrored.
+    def _windows(
+        self,
+        first: First,
+        chosen: Indices,
+        mirror: Mirror,
+        rng: np.random.Generator,
+        on_image: Callable[[int], None],
+    ) -> Rows:
+        """About ``WINDOWS`` random windows of the chosen images' maps, every other one mirrored."""
+        recipe, layer = self._recipe, FirstLayer(self._size, self._recipe, first)
+        places = recipe.second_steps**2
+        each = min(-(-WINDOWS // len(chosen)), places)
+        wanted = [(number, rng.choice(places, each, replace=False)) for number in chosen.tolist()]
+        windows = np.empty((len(chosen) * each, recipe.window_numbers), np.float32)
 
-    As float32 rows.
-    """
-    places = recipe.second_steps**2
-    each = min(-(-WINDOWS // len(chosen)), places)
-    wanted = [(number, rng.choice(places, each, replace=False)) for number in chosen.tolist()]
-    windows = np.empty((len(chosen) * each, recipe.window_numbers), np.float32)
+        def drawn(wanted: tuple[int, Indices]) -> Rows:
+            number, picked = wanted
+            return np.asarray(all_windows(layer.map(self._image(number)), recipe.window)[picked])
 
-    def drawn(number_and_places: tuple[int, Indices]) -> Rows:
-        number, picked = number_and_places
-        return np.asarray(all_windows(layer.map(_image(images, number)), recipe.window)[picked])
+        for done, rows in enumerate(self._team.in_order(drawn, wanted), 1):
+            begin, end = (done - 1) * each, done * each
+            windows[begin:end] = rows
+            odd = windows[begin + 1 - begin % 2 : end : 2]
+            odd[:] = mirror(odd)
+            on_image(done)
+        return windows
 
-    for done, rows in enumerate(team.in_order(drawn, wanted), 1):
-        first = (done - 1) * each
-        windows[first : done * each] = rows
-        odd = windows[first + 1 - first % 2 : done * each : 2]
-        odd[:] = mirror(odd)
-        on_progress(done)
-    return windows
+    def _filters(
+        self, rng: np.random.Generator, on_round: Callable[[int], None]
+    ) -> tuple[Rows, Rows]:
+        """Filters (d, k1/2) and offsets (k1/2,): whitening and atoms as one product."""
+        recipe, patches = self._recipe, self._patches(rng)
+        patches -= patches.mean(axis=1, keepdims=True)
+        normalized(patches, np.float32(recipe.epsilon))
+        mirror = window_mirror(recipe.patch, Mirror(np.arange(3), np.ones(3, np.float32)))
+        mean, covariance = covariance_of(patches, mirror)
+        basis = principal_directions(covariance, mirror, len(mean))
+        whitening = basis.V / np.sqrt(np.maximum(basis.variances, 0.0) + FIRST_WHITENING)
+        white = np.asarray((patches - _f32(mean)) @ _f32(whitening), np.float32)
+        half = recipe.first_atoms // 2
+        rounds = symmetric_k_means(white, basis.even, half, rng, self._team)
+        for done in range(1, FIRST_ROUNDS + 1):
+            atoms = next(rounds)
+            on_round(done)
+        filters = whitening @ atoms.T.astype(np.float64)
+        # Taking the filters' mean takes the mean from a patch, too.
+        return _f32(filters - filters.mean(axis=0)), _f32(mean @ filters)
 
+    def _patches(self, rng: np.random.Generator) -> Rows:
+        """About ``PATCHES`` random patches (N, d) of the reduced images, every other mirrored."""
+        chosen, patch = self._some(rng, PATCH_IMAGES), self._recipe.patch
+        reduction, each = self._recipe.reduction(self._size), -(-PATCHES // len(chosen))
+        found = []
+        for number in chosen.tolist():
+            windows = cut(reduce(self._image(number), reduction) - MIDDLE, patch)
+            count = min(each, len(windows) ** 2)  # small images have no more to give
+            down, across = rng.integers(0, len(windows), (2, count))
+            found.append(windows[down, across].reshape(count, patch, patch, 3))
+        patches = np.concatenate(found)
+        patches[1::2] = patches[1::2, :, ::-1].copy()
+        return patches.reshape(len(patches), -1)
 
-def _projected(windows: Rows, directions: Rows, mean: Rows) -> Rows:
-    """windows @ directions - mean, written over the windows: both would take too much memory."""
-    count, width = len(windows), directions.shape[1]
-    found = windows.reshape(-1)[: count * width].reshape(count, width)
-    for start in range(0, count, PROJECTED):
-        rows = slice(start, start + PROJECTED)
-        found[rows] = windows[rows] @ directions - mean
-    return found
+    def _some(self, rng: np.random.Generator, most: int) -> Indices:
+        """Sorted numbers of at most ``most`` images."""
+        m = len(self._images)
+        return np.sort(rng.choice(m, min(m, most), replace=False))
 
-
-def _filters(
-    images: Images,
-    recipe: Recipe,
-    rng: np.random.Generator,
-    team: Team,
-    on_round: Callable[[int], None],
-) -> tuple[Rows, Rows]:
-    """Filters (d, k1/2) and offsets (k1/2,): whitening and atoms as one product."""
-    patches = _draw(images, recipe, rng)
-    patches -= patches.mean(axis=1, keepdims=True)
-    d = np.float32(patches.shape[1])
-    means = patches.sum(axis=1) / d
-    variance = np.einsum("ij,ij->i", patches, patches) / d - means * means
-    np.maximum(variance, np.float32(0.0), out=variance)
-    patches *= (np.float32(1.0) / np.sqrt(variance + np.float32(recipe.epsilon)))[:, None]
-    mirror = window_mirror(recipe.patch, Mirror(np.arange(3), np.ones(3, np.float32)))
-    mean, covariance = covariance_of(patches, mirror)
-    basis = principal_directions(covariance, mirror, len(mean))
-    whitening = basis.V / np.sqrt(np.maximum(basis.variances, 0.0) + FIRST_WHITENING)
-    white = np.asarray((patches - _f32(mean)) @ _f32(whitening), np.float32)
-    atoms = symmetric_k_means(
-        white, basis.even, recipe.first_atoms // 2, FIRST_ROUNDS, rng, team, on_round
-    )
-    filters = whitening @ atoms.T.astype(np.float64)
-    # Taking the filters' mean takes the mean from a patch, too.
-    return _f32(filters - filters.mean(axis=0)), _f32(mean @ filters)
-
-
-def _draw(images: Images, recipe: Recipe, rng: np.random.Generator) -> Rows:
-    """About ``PATCHES`` random patches (N, d) of the reduced images, every other one mirrored."""
-    chosen = _some(rng, len(images), PATCH_IMAGES)
-    reduction = recipe.reduction(int(images.shape[1]))
-    found = []
-    each = -(-PATCHES // len(chosen))
-    for number in chosen.tolist():
-        windows = cut(reduce(_image(images, number), reduction) - MIDDLE, recipe.patch)
-        count = min(each, len(windows) ** 2)  # small images have no more to give
-        down, across = rng.integers(0, len(windows), (2, count))
-        found.append(windows[down, across].reshape(count, recipe.patch, recipe.patch, 3))
-    patches = np.concatenate(found)
-    patches[1::2] = patches[1::2, :, ::-1].copy()
-    return patches.reshape(len(patches), -1)
-
-
-def _some(rng: np.random.Generator, count: int, most: int) -> Indices:
-    """Sorted numbers of at most ``most`` of ``count`` images."""
-    return np.sort(rng.choice(count, min(count, most), replace=False))
-
-
-def _image(images: Images, number: int) -> Pixels:
-    return np.asarray(images[number : number + 1][0])
+    def _image(self, number: int) -> Pixels:
+        return np.asarray(self._images[number : number + 1][0])
 
 
 def _f32(values: NDArray[Any]) -> Rows:
@@ -313,30 +265,32 @@ def covariance_of(vectors: Rows, mirror: Mirror) -> tuple[Floats, Floats]:
 
 
 def symmetric_k_means(
-    vectors: Rows,
-    even: int,
-    count: int,
-    rounds: int,
-    rng: np.random.Generator,
-    team: Team,
-    on_round: Callable[[int], None],
-) -> Rows:
+    vectors: Rows, even: int, count: int, rng: np.random.Generator, team: Team
+) -> Iterator[Rows]:
     """``count`` unit atoms (count, d) that with their mirror images fit ``vectors`` (N, d).
 
-    Spherical k-means: a vector belongs to the atom, or mirrored atom, with the largest |cosine|,
-    and an atom becomes the direction of the signed sum of its vectors. (A. Coates and A. Ng,
-    "Learning feature representations with k-means", 2012.) The first ``even`` coordinates are
-    those of even directions.
+    They are given after each round, without end. Spherical k-means: a vector belongs to the atom,
+    or mirrored atom, with the largest |cosine|, and an atom becomes the direction of the signed
+    sum of its vectors. (A. Coates and A. Ng, "Learning feature representations with k-means",
+    2012.) The atom itself is added to its sum: a little inertia, and one that nothing belongs to
+    stays. The first ``even`` coordinates are those of even directions.
     """
     atoms = unit(vectors[rng.choice(len(vectors), count, replace=len(vectors) < count)])
-    blocks = [vectors[start : start + _AT_ONCE] for start in range(0, len(vectors), _AT_ONCE)]
-    for done in range(rounds):
+    blocks = [vectors[rows] for rows in samples.cut(slice(0, len(vectors)), _ASSIGNED)]
+    while True:
         assigned = team.in_order(partial(_assigned, atoms=atoms, even=even), blocks)
         nearest, E, O = (np.concatenate(each) for each in zip(*assigned, strict=True))  # noqa: E741
         flips = np.where(E * O < 0.0, np.float32(-1.0), np.float32(1.0))
-        atoms = unit(_sums(atoms, vectors, nearest, E + flips * O, flips, even))
-        on_round(done + 1)
-    return atoms
+        strengths = E + flips * O
+        sums, order = atoms.astype(np.float64), np.argsort(nearest, kind="stable")
+        for some in samples.cut(slice(0, len(order)), _SUMMED):  # so that little is copied
+            chosen = order[some]
+            weighted = vectors[chosen] * strengths[chosen, None]
+            weighted[:, even:] *= flips[chosen, None]
+            full, firsts = np.unique(nearest[chosen], return_index=True)
+            sums[full] += np.add.reduceat(weighted, firsts, axis=0, dtype=np.float64)
+        atoms = unit(sums)
+        yield atoms
 
 
 def _assigned(block: Rows, atoms: Rows, even: int) -> tuple[NDArray[np.int64], Rows, Rows]:
@@ -349,43 +303,6 @@ def _assigned(block: Rows, atoms: Rows, even: int) -> tuple[NDArray[np.int64], R
     nearest = (np.abs(E) + np.abs(O)).argmax(axis=1)
     places = np.arange(len(block)), nearest
     return nearest, E[places], O[places]
-
-
-def _sums(
-    atoms: Rows,
-    vectors: Rows,
-    nearest: NDArray[np.int64],
-    strengths: Rows,
-    flips: Rows,
-    even: int,
-) -> Floats:
-    """Atoms plus the sums of their vectors, weighted by strength and mirrored where they must be.
-
-    The atom itself is a little inertia, and one that nothing belongs to stays.
-    """
-    sums = atoms.astype(np.float64)
-    order = np.argsort(nearest, kind="stable")
-    counts = np.bincount(nearest, minlength=len(atoms))
-    ends = np.cumsum(counts)
-    for rows in _runs(counts):
-        chosen = order[ends[rows.start] - counts[rows.start] : ends[rows.stop - 1]]
-        weighted = vectors[chosen] * strengths[chosen, None]
-        weighted[:, even:] *= flips[chosen, None]
-        full = rows.start + np.flatnonzero(counts[rows])
-        firsts = ends[full] - counts[full] - (ends[rows.start] - counts[rows.start])
-        if len(full):
-            sums[full] += np.add.reduceat(weighted, firsts, axis=0, dtype=np.float64)
-    return sums
-
-
-def _runs(counts: NDArray[np.int64], most: int = 8192) -> Iterator[slice]:
-    """Slices of atoms with together about ``most`` vectors, so that little is copied at a time."""
-    start, held = 0, 0
-    for stop, count in enumerate(counts.tolist(), 1):
-        held += count
-        if held >= most or stop == len(counts):
-            yield slice(start, stop)
-            start, held = stop, 0
 
 
 def unit(vectors: NDArray[np.floating[Any]]) -> Rows:

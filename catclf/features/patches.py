@@ -19,14 +19,15 @@ from catclf.features.base import SHORTEST, Features, Phase, Read, Rows, compiled
 from catclf.features.patch_layers import (
     HALF,
     MIDDLE,
+    First,
     FirstLayer,
     Recipe,
+    Second,
     SecondLayer,
     boxes,
     mirror_order,
     tents,
 )
-from catclf.features.patch_learning import First, Second, learn_first, learn_second
 from catclf.machine import cores
 from catclf.maths import Pixels
 from catclf.maths.threads import Team, blas_threads
@@ -54,8 +55,7 @@ class PatchFeatures(Features):
         super().__init__(size, recipe.flip)
         self.recipe, self.n = recipe, recipe.n
         self._learned = first, second
-        self._first = FirstLayer(size, recipe, *first[:4])
-        self._second = SecondLayer(recipe, *second)
+        self._layers = FirstLayer(size, recipe, first), SecondLayer(recipe, second)
         self._seen = 0  # images, until compiled loops are used
 
     @classmethod
@@ -73,21 +73,23 @@ class PatchFeatures(Features):
 
         ``recipe`` (default: the one for so many images of that size) may have few atoms, for tests.
         """
+        from catclf.features.patch_learning import Learning
+
         size = int(images.shape[1])
         recipe = recipe or Recipe.for_images(len(images), size, flip=flip)
         recipe.require_size(size)
-        team = Team(workers or cores())
+        learning = Learning(images, recipe, seed, Team(workers or cores()))
         with blas_threads(1):
             with phase("learning the first layer") as on_progress:
-                first = learn_first(images, recipe, seed, team, on_progress)
+                first = learning.first(on_progress)
             with phase("learning the second layer") as on_progress:
-                second = learn_second(images, recipe, first, seed, team, on_progress)
+                second = learning.second(first, on_progress)
         return cls(size, recipe, first, second)
 
     @classmethod
     def restore(cls, settings: dict[str, Any], size: int, read: Read) -> Self:
         """From a model file: bounds first, then arrays of exactly the shapes they imply."""
-        recipe = Recipe(**{field.name: settings[field.name] for field in fields(Recipe)})
+        recipe = Recipe(**{each.name: settings[each.name] for each in fields(Recipe)})
         recipe.require_size(size)
         energy, evens = settings["energy"], (settings["first_even"], settings["second_even"])
         sound = type(energy) is float and 1e-6 <= energy <= ENERGY_LIMIT
@@ -103,7 +105,10 @@ class PatchFeatures(Features):
         arrays = [read(name, "<f4", shape) for name, shape in zip(cls.members, shapes, strict=True)]
         first = First(arrays[0], arrays[1], arrays[2], arrays[3], evens[0])
         second = Second(energy, arrays[4], arrays[5], evens[1], arrays[6])
-        if _largest_score(recipe, second) > SCORE_LIMIT:
+        # A bound of |z| from lengths: that of a window is at most the root of its numbers.
+        directions, means, atoms = (array.astype(np.float64) for array in arrays[4:])
+        x = np.sqrt(recipe.window_numbers) * np.linalg.norm(directions) + np.linalg.norm(means)
+        if x * np.linalg.norm(atoms, axis=0).max() > SCORE_LIMIT:
             raise SettingsError("patches atoms that are too large")
         return cls(size, recipe, first, second)
 
@@ -114,9 +119,7 @@ class PatchFeatures(Features):
         return {"kind": self.kind} | asdict(self.recipe) | learned
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        found: dict[str, Any] = {}
-        for layer in self._learned:
-            found |= layer._asdict()
+        found = self._learned[0]._asdict() | self._learned[1]._asdict()
         return {name: found[name] for name in self.members}
 
     @property
@@ -139,25 +142,16 @@ class PatchFeatures(Features):
         self.require_images(images)
         rows = np.empty((len(images), self.n), dtype=np.float32)
         self._seen += len(images)
-        loops = compiled(self._seen > COMPILED_AFTER)
+        first, second = self._layers
+        first.kernels = second.kernels = compiled(self._seen > COMPILED_AFTER)
         for image, row in zip(images, rows, strict=True):
-            row[...] = self._second.row(self._first.map(image, loops), loops)
+            row[...] = second.row(first.map(image))
         return rows
 
     def to_onnx(self, graph: Graph, images: str) -> str:
         pixels = graph.transpose(graph.cast(images, np.float32), 0, 3, 1, 2)
         row = _second(graph, _first(graph, pixels, self), self)
         return graph.unit_rows(row, np.sqrt(self.n), SHORTEST)
-
-
-def _largest_score(recipe: Recipe, second: Second) -> float:
-    """A bound of |z| from lengths: that of a window is at most the square root of its numbers."""
-    directions, means, atoms = (
-        array.astype(np.float64)
-        for array in (second.directions, second.direction_means, second.atoms)
-    )
-    x = np.sqrt(recipe.window_numbers) * np.linalg.norm(directions) + np.linalg.norm(means)
-    return float(x * np.linalg.norm(atoms, axis=0).max())
 
 
 def _first(graph: Graph, pixels: str, features: PatchFeatures) -> str:
