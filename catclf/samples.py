@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from catclf.errors import DataError
 from catclf.maths import PIXEL_MAX, Floats
+from catclf.text import reason
 
 Indices = NDArray[np.intp]  # numbers of images
 GAP = 16  # images not wanted that are read with their neighbours rather than skipped
@@ -159,6 +161,21 @@ def extremes(images: Images, rows: Indices) -> NDArray[Any]:
         block = images[first : first + count].reshape(count, -1)
         found[:, some] = block.min(axis=1), block.max(axis=1)
     return found
+
+
+def read_at(descriptor: int, view: memoryview, offset: int, shown: str) -> None:
+    """Fill memory from a place in an open file, which several threads may do at once.
+
+    Raises DataError when the file is shorter than it was.
+    """
+    while view:
+        try:
+            count = os.preadv(descriptor, [view], offset)
+        except OSError as error:
+            raise DataError(f"{shown}: cannot be read: {reason(error)}") from error
+        if count == 0:
+            raise DataError(f"{shown}: the file was cut short while it was read")
+        view, offset = view[count:], offset + count
 
 
 def measured(data: Labelled) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from PIL import Image
 
 import catclf
 from catclf.datasets import Dataset, ReadOptions, Split, open_dataset, open_source
-from catclf.datasets.packing import write_folder
+from catclf.datasets.packed import write_folder
 from catclf.errors import DataError
 
 ROOT = Path(__file__).parents[1]

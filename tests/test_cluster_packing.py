@@ -24,8 +24,7 @@ from catclf.cluster.packing import Packers
 from catclf.cluster.sent import Sent, Whole, listing_digest
 from catclf.datasets import ReadOptions, open_source
 from catclf.datasets.dataset import MANIFEST
-from catclf.datasets.packed import load
-from catclf.datasets.packing import Job, Made, write_folder
+from catclf.datasets.packed import Job, Made, load, write_folder
 from catclf.errors import DataError
 
 pytest.importorskip("distributed")

@@ -18,8 +18,7 @@ from catclf.datasets import Dataset, ReadOptions, open_dataset, open_source
 from catclf.datasets.arrays import role_of
 from catclf.datasets.layout import find_layout, label_in_name, split_of_shard
 from catclf.datasets.names import negated, split_named
-from catclf.datasets.packed import load
-from catclf.datasets.packing import write_folder
+from catclf.datasets.packed import load, write_folder
 from catclf.datasets.table import find_label
 from catclf.datasets.tree import Folder
 from catclf.errors import DataError

@@ -142,6 +142,15 @@ def test_a_name_of_undecodable_bytes_is_opened_and_shown_escaped(
         opened(odd, size=64)
 
 
+def test_opening_a_file_loads_few_modules(path: Path) -> None:
+    write_hdf5(path, x=X, y=Y, list_classes=NAMES)
+    code = "import sys\nfrom catclf.datasets import open_dataset\nopen_dataset(sys.argv[1])\n"
+    code += "print(*(name for name, module in sys.modules.items() if name.startswith('catclf')"
+    code += " and not module.__file__.endswith('__init__.py')))"
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert len(done.stdout.split()) <= 20, done.stdout
+
+
 # The fingerprint
 
 
@@ -280,6 +289,13 @@ def test_class_names_of_a_wrong_kind_are_refused(path: Path, names: Any) -> None
     with h5py.File(path, "a") as file:
         file.create_dataset("list_classes", data=names, dtype=getattr(names, "dtype", None))
     refused(path, "list_classes")
+
+
+def test_numbers_of_several_lengths_are_no_images_and_no_damage(path: Path) -> None:
+    write_hdf5(path, y=Y[:2])
+    with h5py.File(path, "a") as file:
+        file.create_dataset("x", data=variable_integers(), dtype=h5py.vlen_dtype(np.int32))
+    refused(path, "x holds rows of several lengths")
 
 
 def test_class_names_that_are_a_group_or_references_are_refused(path: Path) -> None:

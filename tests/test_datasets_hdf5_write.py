@@ -18,7 +18,7 @@ from conftest import make_images
 from PIL import Image
 
 from catclf.datasets import Dataset, Listing, ReadOptions, Split, open_dataset, open_source
-from catclf.datasets.hdf5_write import write
+from catclf.datasets.hdf5 import write
 from catclf.errors import DataError, OutputError
 from catclf.images.preprocess import Preprocess
 
@@ -193,7 +193,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from catclf.datasets.hdf5_write import write
+from catclf.datasets.hdf5 import write
 from catclf.datasets import Listing, ReadOptions, Split, open_source
 from catclf.images.preprocess import Preprocess
 

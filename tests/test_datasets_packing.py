@@ -14,15 +14,13 @@ from catclf.datasets import (
     Listing,
     ReadOptions,
     Split,
-    hdf5_write,
+    hdf5,
     open_dataset,
     open_source,
-    packing,
 )
 from catclf.datasets.dataset import MANIFEST
-from catclf.datasets.hdf5_write import require_output
-from catclf.datasets.packed import load
-from catclf.datasets.packing import Packed, require_folder, write_folder
+from catclf.datasets.hdf5 import require_output
+from catclf.datasets.packed import Packed, load, require_folder, write_folder
 from catclf.errors import OutputError
 from catclf.storage.location import Stored
 from catclf.text import printable
@@ -244,7 +242,7 @@ def test_a_run_that_is_stopped_at_any_shard_goes_on_and_forgets_none(
 ) -> None:
     folder = tmp_path / "packed"
     one: dict[Split, Listing] = {"train": open_source(source, ReadOptions()).split("train")}
-    write, files, stop_at = hdf5_write.fill, list[str](), [0]
+    write, files, stop_at = hdf5.fill, list[str](), [0]
 
     def stopping(path: Path, output: Path, *rest: Any, **more: Any) -> Any:
         files.append(output.name)
@@ -252,7 +250,7 @@ def test_a_run_that_is_stopped_at_any_shard_goes_on_and_forgets_none(
             raise _StoppedError
         return write(path, output, *rest, **more)
 
-    monkeypatch.setattr(packing, "fill", stopping)
+    monkeypatch.setattr(hdf5, "fill", stopping)
     for number in (1, 2):  # before the first shard, and before the second
         stop_at[0] = number
         files.clear()

@@ -13,8 +13,8 @@ from archive_files import image_bytes, stored, tar
 from conftest import Run
 
 from catclf.datasets import ReadOptions, open_dataset, open_source
-from catclf.datasets.hdf5_write import write
-from catclf.datasets.packing import write_folder
+from catclf.datasets.hdf5 import write
+from catclf.datasets.packed import write_folder
 from catclf.errors import DataError
 from catclf.storage import location
 from catclf.storage.location import Progress, Stored, locate

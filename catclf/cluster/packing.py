@@ -12,7 +12,7 @@ from pathlib import Path
 from catclf.cluster.engine import Engine
 from catclf.cluster.sent import Sender, Sent
 from catclf.datasets import Listing, Split
-from catclf.datasets.packing import Job, Made
+from catclf.datasets.packed import Job, Made
 from catclf.errors import CatclfError
 from catclf.storage.location import locate
 

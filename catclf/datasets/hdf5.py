@@ -1,21 +1,27 @@
-"""HDF5 data sets in the course's schema: read, or left on disk and read when they are sliced.
+"""HDF5 data sets: read, left on disk and read when they are sliced, and written block by block.
 
 A file from a stranger must not make us read another file or allocate what it does not hold: only
 data sets reached by hard links, stored in this file and filled to their declared size are read.
+Values of variable length are read in a process of their own, for a damaged file with such values
+can crash the HDF5 library, or keep it busy for ever.
 """
 
 from __future__ import annotations
 
+import io
+import json
 import math
 import os
 import re
 import stat
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,21 +36,25 @@ from catclf.datasets.arrays import (
     require_numbers,
     stored_listing,
 )
-from catclf.datasets.dataset import Labels, ReadOptions
-from catclf.datasets.digests import Digests
+from catclf.datasets.dataset import HDF5_ENDINGS, Labels, ReadOptions, Split
+from catclf.datasets.digests import Digester, Digests
 from catclf.datasets.labels import CLASSES_LIMIT, as_labels, check_classes, check_shape
-from catclf.datasets.listing import Listing, Source
-from catclf.errors import DataError
+from catclf.datasets.listing import BLOCK, Listing, Source
+from catclf.errors import DataError, OutputError
 from catclf.maths import Pixels
-from catclf.samples import Rows
+from catclf.samples import Rows, read_at
 from catclf.storage.local import kind_of_file
-from catclf.storage.location import locate
+from catclf.storage.location import is_remote, locate
 from catclf.text import printable, reason
 
 MOST_COMPRESSION = 1100  # deflate reaches 1032:1 at best
 IN_MEMORY = 256 * 1024 * 1024  # bytes of pixels: more than this stays on disk where that is fast
 FIT, RESAMPLING = "catclf_fit", "catclf_resampling"  # attributes of packed images
 KEYS_LIMIT = 1000  # data sets in groups that are looked at
+SECONDS = 20.0  # for values of variable length, and one more for each BYTES_A_SECOND of the file
+BYTES_A_SECOND = 20_000_000
+_MEMORY = 2 << 30  # bytes of addresses for these, and four times the size of the file
+OTHER_VALUES = 3  # exit code of the process that reads them
 
 
 def read(path: Path, options: ReadOptions) -> Source:
@@ -58,28 +68,45 @@ def read(path: Path, options: ReadOptions) -> Source:
 
 def read_listing(path: Path, pair: Key, options: ReadOptions) -> Listing:
     """Labels and class names, and images, unless they stay on disk. Raises DataError."""
-    shown = printable(path)
-    file = _opened(path)
+    file, listing = _opened(path), None
     try:
-        with _sound(shown):
+        with _sound(printable(path)):
             listing = _listing(file, path, pair, options)
-    except BaseException:
-        file.close()
-        raise
-    if not isinstance(listing.pixels, DiskRows):
-        file.close()
+    finally:
+        if listing is None or not isinstance(listing.pixels, DiskRows):
+            file.close()
     return listing
 
 
-def read_labels(stream: BinaryIO, path: Path, pair: Key) -> tuple[Listing, Digests | None]:
-    """Labels, names and classes of an open shard, and digests; pixels are not loaded.
+def open_rows(path: Path, key: str) -> DiskRows:
+    """The images of a shard, which stay on disk. Raises DataError."""
+    shown, file = printable(path), _opened(path)
+    with _sound(shown):
+        return DiskRows(_dataset(file, key, shown), f"{shown}: {key}")
 
-    ``path`` is its name. Raises DataError.
+
+def read_labels(stream: BinaryIO, path: Path, pair: Key) -> Listing:
+    """Labels, names and classes of an open shard, whose name is ``path``, without its pixels.
+
+    Raises DataError.
     """
     import h5py  # noqa: TID251
 
     with _sound(printable(path)), h5py.File(stream, "r") as file:
-        return _listing(file, path, pair, None), read_digests(file, pair)
+        return _listing(file, path, pair, None)
+
+
+def read_digests(stream: BinaryIO, path: Path, pair: Key) -> Digests | None:
+    """The digests of an open shard, likewise; None where there are none."""
+    import h5py  # noqa: TID251
+
+    with _sound(printable(path)), h5py.File(stream, "r") as file:
+        m = len(file[pair[1]])
+        shapes: dict[str, tuple[int, ...]] = {"digests": (16,), "hashes": (), "small": (16, 16)}
+        found = [_beside(file, pair[0], *each, kinds="u", m=m) for each in shapes.items()]
+    if any(each is None for each in found):
+        return None
+    return Digests(np.ascontiguousarray(found[0]).view("S16").reshape(-1), *found[1:])
 
 
 @contextmanager
@@ -97,33 +124,26 @@ def _listing(file: Any, path: Path, pair: Key, options: ReadOptions | None) -> L
     """The listing of an open file; without ``options`` images are not read."""
     shown, (x_key, y_key) = printable(path), pair
     label_set, images = _dataset(file, y_key, shown), _dataset(file, x_key, shown)
-    where, x_where = f"{shown}: {y_key}", f"{shown}: {x_key}"
+    where = f"{shown}: {y_key}"
     check_shape(label_set.shape, label_set.dtype, where)
     classes = _read_classes(file, images, label_set, shown)
     matlab = options is not None and _is_matlab(path, images)
     known = classes or (options.classes if options else ())
     labels = as_labels(_fetch(label_set, where), known, where, matlab=matlab)
-    m = len(labels.labels)
+    beside = partial(_beside, file, x_key, m=len(labels.labels))
+    names, groups = beside("names", kinds="SO"), beside("groups", kinds="i")
     facts: dict[str, Any] = {
-        "called": _read_names(file, x_key, m, shown),
-        "groups": _read_groups(file, x_key, m, shown),
+        "called": None if names is None else tuple(_texts(names)),
+        "groups": None if groups is None else groups.astype(np.int64),
     }
     made = _attribute(images, FIT), _attribute(images, RESAMPLING)
     if options is None:
         preprocess = recorded(*made, images.shape[1], ReadOptions(), shown)
         name = locate(path).name
         return Listing(shown, name, labels.classes, labels.labels, preprocess, **facts)
-    return stored_listing(
-        path,
-        pair,
-        labels,
-        _images(images, options, x_where, matlab=matlab),
-        options,
-        matlab=matlab,
-        made=made,
-        unwritten=unwritten_rows(images),
-        **facts,
-    )
+    pixels = _images(images, options, f"{shown}: {x_key}", matlab=matlab)
+    facts |= {"matlab": matlab, "made": made, "unwritten": unwritten_rows(images)}
+    return stored_listing(path, pair, labels, pixels, options, **facts)
 
 
 def _keys(file: Any) -> list[str]:
@@ -182,56 +202,42 @@ def _dataset(file: Any, key: str, shown: str) -> Any:
     """The data set under a key, if all of it is stored in this file."""
     import h5py  # noqa: TID251
 
-    place = file
+    dataset, where = file, f"{shown}: {key}"
     for name in key.split("/"):
-        if not isinstance(place, h5py.Group):
-            raise DataError(f"{shown}: {key} is not a data set")
-        if not isinstance(place.get(name, getlink=True), h5py.HardLink):
-            raise DataError(f"{shown}: {key} is a link to another place: links are not followed")
-        place = place[name]
-    dataset = place
+        if not isinstance(dataset, h5py.Group):
+            raise DataError(f"{where} is not a data set")
+        if not isinstance(dataset.get(name, getlink=True), h5py.HardLink):
+            raise DataError(f"{where} is a link to another place: links are not followed")
+        dataset = dataset[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
-        raise DataError(f"{shown}: {key} is not a data set")
+        raise DataError(f"{where} is not a data set")
     if dataset.external or dataset.is_virtual:
-        raise DataError(f"{shown}: {key} keeps its data in other files: they are not read")
-    _require_filters(dataset, f"{shown}: {key}")
+        raise DataError(f"{where} keeps its data in other files: they are not read")
+    settings = dataset.id.get_create_plist()
+    for index in range(settings.get_nfilters()):
+        number, _, _, name = settings.get_filter(index)
+        if not h5py.h5z.filter_avail(number):  # the file is whole, but packed
+            known = printable(os.fsdecode(name)) or f"filter {number}"
+            raise DataError(
+                f"{where} is packed with {known}, a filter that is not installed here: repack it "
+                f"where it was made: h5repack -f GZIP=4 OLD.h5 NEW.h5, or h5py's compression='gzip'"
+            )
     kept = dataset.id.get_storage_size()
     if dataset.nbytes > kept * (MOST_COMPRESSION if dataset.chunks else 1):
         raise DataError(
-            f"{shown}: {key} declares {dataset.nbytes} bytes and stores {kept}: it is damaged, or "
-            "was never filled"
+            f"{where} declares {dataset.nbytes} bytes and stores {kept}: it is damaged, or was "
+            "never filled"
         )
     return dataset
-
-
-def _chunk_count(dataset: Any) -> int:
-    sides = zip(dataset.shape, dataset.chunks, strict=True)
-    return math.prod(-(-side // chunk) for side, chunk in sides)
 
 
 def unwritten_rows(images: Any) -> int:
     """The number of rows at least whose chunks were never written."""
     if images.chunks is None or images.ndim == 0:
         return 0
-    missing = _chunk_count(images) - int(images.id.get_num_chunks())
-    across = _chunk_count(images) // -(-images.shape[0] // images.chunks[0])
-    rows: int = missing // across * images.chunks[0]
-    return min(int(images.shape[0]), rows)
-
-
-def _require_filters(dataset: Any, shown: str) -> None:
-    """Raise DataError for a filter that is not installed: the file is whole, but packed."""
-    import h5py  # noqa: TID251
-
-    settings = dataset.id.get_create_plist()
-    for index in range(settings.get_nfilters()):
-        number, _, _, name = settings.get_filter(index)
-        if not h5py.h5z.filter_avail(number):
-            known = printable(os.fsdecode(name)) or f"filter {number}"
-            raise DataError(
-                f"{shown} is packed with {known}, a filter that is not installed here: repack it "
-                f"where it was made: h5repack -f GZIP=4 OLD.h5 NEW.h5, or h5py's compression='gzip'"
-            )
+    counts = [-(-side // chunk) for side, chunk in zip(images.shape, images.chunks, strict=True)]
+    missing = math.prod(counts) - int(images.id.get_num_chunks())
+    return min(int(images.shape[0]), int(missing // math.prod(counts[1:]) * images.chunks[0]))
 
 
 def _read_classes(file: Any, images: Any, labels: Any, shown: str) -> tuple[str, ...]:
@@ -239,19 +245,19 @@ def _read_classes(file: Any, images: Any, labels: Any, shown: str) -> tuple[str,
     import h5py  # noqa: TID251
 
     for key in CLASS_NAMES:
+        where = f"{shown}: {key}"
         if key in file:
             names = _dataset(file, key, shown)
             text = h5py.check_string_dtype(names.dtype) is not None
-            if names.ndim != 1 or not text or len(names) > CLASSES_LIMIT:
-                if key == CLASS_NAMES[0]:
-                    raise DataError(f"{shown}: list_classes must be a list of names")
-                continue
-            where = f"{shown}: {key}"
-            return check_classes(_texts(_fetch(names, where)), where)
+            if names.ndim == 1 and text and len(names) <= CLASSES_LIMIT:
+                return check_classes(_texts(_fetch(names, where)), where)
+            if key == CLASS_NAMES[0]:
+                raise DataError(f"{where} must be a list of names")
+            continue
         for place in (file, labels, images):
             texts = _attribute(place, key)
             if isinstance(texts, list) and 2 <= len(texts) <= CLASSES_LIMIT:
-                return check_classes(texts, f"{shown}: {key}")
+                return check_classes(texts, where)
     return ()
 
 
@@ -263,57 +269,27 @@ def _attribute(place: Any, name: str) -> str | list[str] | None:
     if attribute.dtype.kind not in "SO":
         return ""
     if attribute.dtype.kind == "O":
-        from catclf.datasets.hdf5_apart import read_apart
-
-        values = read_apart(place.file.filename, [(place.name, name)])[0]
+        values = _read_apart(place, name)
         return values[0] if attribute.shape == () else values
     value = place.attrs[name]
-    if isinstance(value, bytes):
-        return os.fsdecode(value)
-    return _texts(np.asarray(value).reshape(-1))
-
-
-def _read_names(file: Any, x_key: str, m: int, shown: str) -> tuple[str, ...] | None:
-    """The names of the images before they were packed, if they were kept."""
-    import h5py  # noqa: TID251
-
-    key = x_key.removesuffix("_x") + "_names"
-    if not x_key.endswith("_set_x") or key not in file:
-        return None
-    names = _dataset(file, key, shown)
-    if names.shape != (m,) or h5py.check_string_dtype(names.dtype) is None:
-        return None
-    return tuple(_texts(_fetch(names, f"{shown}: {key}")))
+    return os.fsdecode(value) if isinstance(value, bytes) else _texts(np.asarray(value).reshape(-1))
 
 
 def _texts(raw: Any) -> list[str]:
     return [os.fsdecode(text) if isinstance(text, bytes | str) else "" for text in raw]
 
 
-def _read_groups(file: Any, x_key: str, m: int, shown: str) -> Labels | None:
-    """Which images stay together, if that was packed with them."""
-    key = x_key.removesuffix("_x") + "_groups"
+def _beside(
+    file: Any, x_key: str, name: str, rest: tuple[int, ...] = (), *, kinds: str, m: int
+) -> Any:
+    """An array (m, …) that was packed with images; None where there is none of that type."""
+    key = x_key.removesuffix("_x") + f"_{name}"
     if not x_key.endswith("_set_x") or key not in file:
         return None
-    groups = _dataset(file, key, shown)
-    if groups.shape != (m,) or groups.dtype.kind != "i":
+    values = _dataset(file, key, printable(file.filename))
+    if values.shape != (m, *rest) or values.dtype.kind not in kinds:
         return None
-    return cast(Labels, _fetch(groups, f"{shown}: {key}").astype(np.int64))
-
-
-def read_digests(file: Any, pair: Key) -> Digests | None:
-    """The digests that were packed with images; None where there are none."""
-    stem, shown, lists = pair[0].removesuffix("_x"), printable(file.filename), []
-    for name, shape in (("digests", (16,)), ("hashes", ()), ("small", (16, 16))):
-        key = f"{stem}_{name}"
-        if key not in file:
-            return None
-        values = _dataset(file, key, shown)
-        if values.shape[1:] != shape:
-            return None
-        lists.append(_fetch(values, f"{shown}: {key}"))
-    exact, hashes, small = lists
-    return Digests(np.ascontiguousarray(exact).view("S16").reshape(-1), hashes, small)
+    return _fetch(values, f"{printable(file.filename)}: {key}")
 
 
 def _images(images: Any, options: ReadOptions, shown: str, *, matlab: bool) -> Any:
@@ -322,35 +298,35 @@ def _images(images: Any, options: ReadOptions, shown: str, *, matlab: bool) -> A
     They stay there when they are many, or the options say so. Compressed ones would be unpacked
     again in every pass, so they do only if memory cannot hold them.
     """
-    if images.dtype.kind in "OSV":
-        return _fetch(images, shown)
-    if not is_plain(images.shape, images.dtype) or matlab:
+    if is_plain(images.shape, images.dtype) and not matlab:
+        limit = IN_MEMORY if images.compression is None else 0.5 * machine.memory()
+        if images.nbytes > limit or options.stream:
+            return DiskRows(images, shown)
+    elif images.dtype.kind not in "OSV":  # encoded images
         require_numbers(images.dtype, shown)
         machine.require_memory(2 * images.nbytes, shown)
-        return _fetch(images, shown)
-    limit = IN_MEMORY if images.compression is None else 0.5 * machine.memory()
-    if images.nbytes <= limit and not options.stream:
-        return _fetch(images, shown)
-    return DiskRows(images, shown)
+    return _fetch(images, shown)
 
 
 def _fetch(dataset: Any, shown: str) -> NDArray[Any]:
-    """All values; those of variable length are read in another process.
-
-    A damaged chunk becomes a DataError.
-    """
+    """All values. Raises DataError for a damaged chunk."""
     if dataset.dtype.kind == "O":
-        from catclf.datasets.hdf5_apart import read_apart
-
         values = np.empty(dataset.shape, dtype=object)
-        values.reshape(-1)[:] = read_apart(dataset.file.filename, [(dataset.name, None)])[0]
+        values.reshape(-1)[:] = _read_apart(dataset)
         return values
-    try:
+    with _undamaged(shown):
         fetched: NDArray[Any] = dataset[...]
+    return fetched
+
+
+@contextmanager
+def _undamaged(shown: str) -> Iterator[None]:
+    """A block that reads chunks; a damaged one is a DataError."""
+    try:
+        yield
     except (OSError, ValueError, RuntimeError) as error:
         cause = str(error).splitlines()[0]
         raise DataError(f"{shown} is damaged and cannot be read ({cause})") from error
-    return fetched
 
 
 class DiskRows(Rows):
@@ -380,34 +356,18 @@ class DiskRows(Rows):
         """Fill an array of images with those from ``start`` on."""
         stop = start + len(images)
         if self._offsets is None:
-            self._read_packed(images, start)
+            with _undamaged(self.shown), self._lock:
+                if len(images):
+                    self._dataset.read_direct(images, np.s_[start:stop])
             return
         row = start
         while row < stop:
             chunk, inside = divmod(row, self.chunk_rows)
             count = min(stop - row, self.chunk_rows - inside)
             view = images[row - start : row - start + count].data.cast("B")
-            self._read_at(view, self._offsets[chunk] + inside * self._row_bytes)
+            offset = self._offsets[chunk] + inside * self._row_bytes
+            read_at(self._descriptor, view, offset, self.shown)
             row += count
-
-    def _read_at(self, view: memoryview, offset: int) -> None:
-        while view:
-            try:
-                count = os.preadv(self._descriptor, [view], offset)
-            except OSError as error:
-                raise DataError(f"{self.shown} cannot be read: {error.strerror}") from error
-            if count == 0:
-                raise DataError(f"{self.shown}: the file was cut short while it was read")
-            view, offset = view[count:], offset + count
-
-    def _read_packed(self, pixels: Pixels, start: int) -> None:
-        try:
-            with self._lock:
-                if len(pixels):
-                    self._dataset.read_direct(pixels, np.s_[start : start + len(pixels)])
-        except (OSError, ValueError, RuntimeError) as error:
-            cause = str(error).splitlines()[0]
-            raise DataError(f"{self.shown} is damaged and cannot be read ({cause})") from error
 
     def _find_offsets(self) -> list[int] | None:
         """The place of each chunk in the file, if rows lie there as they are in memory."""
@@ -430,10 +390,225 @@ class DiskRows(Rows):
 
     def _places_are_right(self) -> bool:
         """Whether first and last row, read from their places, are what the HDF5 library reads."""
-        last = len(self) - 1
         try:
             return all(
-                np.array_equal(self[row : row + 1][0], self._dataset[row]) for row in (0, last)
+                np.array_equal(self[row : row + 1][0], self._dataset[row])
+                for row in (0, len(self) - 1)
             )
         except (DataError, OSError):
             return False
+
+
+def _read_apart(place: Any, attribute: str = "") -> list[Any]:
+    """The values of a data set, or of its attribute, as texts (str) or bytes. Raises DataError."""
+    name = os.fsdecode(place.file.filename)
+    shown = f"{printable(name)}: {printable((attribute or place.name).lstrip('/'))}"
+    code = f"import sys; sys.path[:] = {sys.path!r}\n"
+    code += "from catclf.datasets.hdf5 import main; main()"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code, *map(os.fsencode, (name, place.name, attribute))],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=SECONDS + Path(name).stat().st_size / BYTES_A_SECOND,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DataError(f"{shown} is damaged: reading it takes too long") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{shown} cannot be read: no process can be started") from error
+    if done.returncode == OTHER_VALUES:
+        raise DataError(f"{shown} holds rows of several lengths: text or bytes of images are read")
+    if done.returncode:
+        raise DataError(f"{shown} is damaged and cannot be read as HDF5")
+    pairs = json.loads(done.stdout.decode("utf-8", "surrogatepass"))
+    return [value if text else value.encode("latin-1") for text, value in pairs]
+
+
+def main() -> None:
+    """Write the values of the place given as arguments to stdout, as JSON."""
+    import resource
+
+    import h5py  # noqa: TID251
+
+    name, key, attribute = sys.argv[1:]
+    room = _MEMORY + 4 * Path(name).stat().st_size
+    resource.setrlimit(resource.RLIMIT_AS, (room, room))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    pairs: list[tuple[bool, str]] = []
+    with h5py.File(os.fsencode(name), "r") as file:
+        found = file[key].attrs[attribute] if attribute else file[key][...]
+        for value in np.asarray(found, object).reshape(-1):
+            if isinstance(value, str | bytes):
+                pairs.append((True, os.fsdecode(value)))
+            elif getattr(value, "dtype", None) in (np.uint8, np.int8):
+                pairs.append((False, value.tobytes().decode("latin-1")))
+            else:
+                os._exit(OTHER_VALUES)
+    with os.fdopen(1, "wb", closefd=False) as out:
+        out.write(json.dumps(pairs, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    os._exit(0)  # the library may crash as it closes a damaged file
+
+
+class NoImagesError(DataError):
+    """There is no image that can be read."""
+
+
+def require_output(output: Path, taken: Iterable[Path]) -> None:
+    """Raise OutputError unless a data set can be put there, under a name by which it is read."""
+    from catclf.storage.files import require_writable
+
+    if output.suffix.lower() not in HDF5_ENDINGS:
+        raise OutputError(
+            f"{printable(output)}: would not be known as HDF5: give a name ending in .h5, "
+            "or in / for a folder of shards"
+        )
+    require_writable(output, taken)
+
+
+def write(
+    output: Path,
+    splits: Mapping[Split, Listing],
+    compression: str = "none",
+    on_split: Callable[[Split], None] | None = None,
+) -> dict[Split, Labels]:
+    """Write the splits to one file, wholly or not at all; the labels that were written, by split.
+
+    ``output`` is on disk or remote; ``on_split`` is called as each split is done. Raises DataError
+    and OutputError.
+    """
+    from catclf.storage.files import replacing_path
+
+    with replacing_path(output) as file:
+        return fill(file, output, splits, compression, on_split)
+
+
+def fill(
+    path: Path,
+    output: Path,
+    splits: Mapping[Split, Listing],
+    compression: str = "none",
+    on_split: Callable[[Split], None] | None = None,
+    digester: Digester | None = None,
+) -> dict[Split, Labels]:
+    """Write the splits to the file ``path``, which will be ``output``; as ``write``.
+
+    Images lie in chunks of 64, so that reading them in order touches each byte once. Their names
+    and how they were made are kept beside them, and their digests if a ``digester`` is given.
+    Raises DataError and OutputError.
+    """
+    import h5py  # noqa: TID251
+
+    classes = next(iter(splits.values())).classes
+    if any(listing.classes != classes for listing in splits.values()):
+        raise DataError(f"{printable(output)}: the splits have different classes")
+    written: dict[Split, Labels] = {}
+    try:
+        with _Disk(path, "w+") as disk, disk.checked(), h5py.File(disk, "w") as file:
+            if classes:
+                file.create_dataset("list_classes", data=_bytes(classes), track_times=False)
+            for split, listing in splits.items():
+                written[split] = _write_split(file, disk, split, listing, compression, digester)
+                if on_split:
+                    on_split(split)
+    except (OSError, RuntimeError) as error:
+        why = reason(error) if isinstance(error, OSError) else str(error)
+        if found := re.search(r"error message = '([^']*)'", str(error)):
+            why = found[1].lower()  # within a long sentence of the library
+        if is_remote(output):
+            why += f" (collected in {printable(path.parent)}: set TMPDIR to a larger folder)"
+        raise OutputError(f"{printable(output)}: cannot be written: {why}") from error
+    return written
+
+
+class _Disk(io.FileIO):
+    """The file that the HDF5 library writes to, which remembers why something was not written.
+
+    The library keeps data until it closes a file, and loses them on a full disk without an error
+    that reaches its caller. So it is told that all went well, and ``checked`` ends with the error.
+    """
+
+    _error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise OSError if something was not written."""
+        if self._error is not None:
+            raise self._error
+
+    @contextmanager
+    def checked(self) -> Iterator[None]:
+        """A block that ends with ``check``, also where the library has failed."""
+        try:
+            yield
+        except (OSError, RuntimeError):
+            self.check()
+            raise
+        self.check()
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        size = len(view)
+        try:
+            while view:
+                view = view[super().write(view) :]
+        except OSError as error:
+            self._error = self._error or error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+        return size or 0
+
+
+def _write_split(
+    file: Any,
+    disk: _Disk,
+    split: Split,
+    listing: Listing,
+    compression: str,
+    digester: Digester | None,
+) -> Labels:
+    size = listing.preprocess.size
+    images = file.create_dataset(
+        f"{split}_set_x",
+        shape=(0, size, size, 3),
+        maxshape=(None, size, size, 3),
+        chunks=(BLOCK, size, size, 3),
+        dtype=np.uint8,
+        compression=None if compression == "none" else compression,
+        track_times=False,
+    )
+    images.attrs[FIT] = np.bytes_(listing.preprocess.fit)
+    images.attrs[RESAMPLING] = np.bytes_(listing.preprocess.resampling)
+    rows: list[Labels] = []
+    count = 0
+    for block_rows, block in listing.blocks():
+        images.resize(count + len(block), axis=0)
+        images[count:] = block
+        disk.check()
+        count += len(block)
+        rows.append(block_rows)
+        if digester is not None:
+            digester.add(block)
+    if not rows:
+        raise NoImagesError(f"{listing.shown}: has no images to write")
+    kept = np.concatenate(rows)
+    columns: dict[str, NDArray[Any]] = {"y": listing.labels[kept]}
+    if (names := listing.names()) is not None:
+        columns["names"] = _bytes([names[row] for row in kept.tolist()])
+    if listing.groups is not None:
+        columns["groups"] = listing.groups[kept]
+    if digester is not None:
+        exact, columns["hashes"], columns["small"] = digester.result()
+        columns["digests"] = exact.view(np.uint8).reshape(-1, 16)
+    for name, values in columns.items():
+        file.create_dataset(f"{split}_set_{name}", data=values, track_times=False)
+    return columns["y"]
+
+
+def _bytes(names: Any) -> Any:
+    """Names as fixed-length bytes, which hold any file name and are the same in every run."""
+    return np.array([os.fsencode(name) for name in names])

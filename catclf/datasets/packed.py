@@ -1,9 +1,13 @@
-"""Packed folders: shards in HDF5 with a manifest, read as one data set that stays on disk.
+"""Packed folders: shards in HDF5 with a manifest, written by ranges of rows, read as one data set.
 
 The manifest says which shards hold which images, and their SHA-256. That every shard is there with
 its size is checked when the folder is opened; its SHA-256 when its first image is read, once in a
 process, so that opening reads no pixels. With ``skip_bad`` all are checked when it is opened, and
 those that are missing or damaged are left out.
+
+A shard is a fixed range of rows of a listing, and needs nothing else: on disk or in a store it is
+written and hashed on this machine, or on that of a worker, and then put there whole. A rerun keeps
+each shard that is there with the hash in the manifest and was made of the same rows, decoded alike.
 """
 
 from __future__ import annotations
@@ -12,26 +16,29 @@ import errno
 import hashlib
 import json
 import threading
+from bisect import insort
 from collections import OrderedDict
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, field, is_dataclass
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any, BinaryIO, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from catclf.datasets import hdf5
 from catclf.datasets.arrays import recorded
 from catclf.datasets.dataset import MANIFEST, SPLITS, Labels, ReadOptions, Split
-from catclf.datasets.digests import Digests
-from catclf.datasets.listing import BLOCK, LISTED, Listing, Source
-from catclf.errors import DataError
+from catclf.datasets.digests import Digester, Digests, fingerprint
+from catclf.datasets.listing import BLOCK, LISTED, Listing, Source, choose_positive, two_classes
+from catclf.errors import DataError, OutputError
+from catclf.images.decode import decoders
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.maths import Pixels
-from catclf.samples import Rows
-from catclf.storage.files import replacing
-from catclf.storage.location import Copy, Stored, is_remote, locate
+from catclf.samples import Rows, cut
+from catclf.storage.files import replacing, replacing_path, require_writable
+from catclf.storage.location import Copy, Stored, is_remote, locate, same
 from catclf.text import counted, printable, reason
 from catclf.version import __version__
 
@@ -41,6 +48,9 @@ NAMED = 10_000_000  # images above which their names are not read: 1 GB
 _MEND = "pack the images again, or leave the shard out with `skip_bad`"
 SHARD = 65_536  # images: 128 parts of 512, 805 MB of 64x64 pixels
 BYTES_MAX = 64 * 1024 * 1024  # of a manifest: 100 000 shards have 30 MB
+_HASHED = 512  # images read at a time to be hashed
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -71,17 +81,6 @@ class PackedSplit:
     fingerprint: str = ""
     fingerprint_classes: tuple[str, ...] = ()
 
-    @property
-    def images(self) -> int:
-        """The number of images in all shards."""
-        return sum(shard.images for shard in self.shards)
-
-    def without(self, files: Collection[str]) -> PackedSplit:
-        """The split without some shards; its fingerprint is not known then."""
-        if not files:
-            return self
-        return PackedSplit([shard for shard in self.shards if shard.file not in files])
-
 
 @dataclass
 class Manifest:
@@ -111,23 +110,24 @@ def load(folder: Path) -> Manifest:
         if locate(path).size() > BYTES_MAX:
             raise DataError(f"{shown}: is too large for a manifest of catclf")
         fields = json.loads(locate(path).read())
-    except (OSError, ValueError, RecursionError) as error:
-        why = reason(error) if isinstance(error, OSError) else "is damaged: pack the images again"
-        raise DataError(f"{shown}: {why}") from error
-    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
-        raise DataError(f"{shown}: is not a manifest of catclf: pack the images anew")
-    if fields.get("version") != VERSION:
-        raise DataError(f"{shown}: was made by a newer catclf, which is needed to read it")
-    try:
-        return _manifest(fields)
-    except (KeyError, TypeError, ValueError) as error:
+        if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+            raise DataError(f"{shown}: is not a manifest of catclf: pack the images anew")
+        if fields.get("version") != VERSION:
+            raise DataError(f"{shown}: was made by a newer catclf, which is needed to read it")
+        manifest: Manifest = _built(Manifest, fields)
+        made = manifest.preprocess
+        if made.size < 1 or made.fit not in FITS or made.background != Preprocess().background:
+            raise ValueError
+        for shard in (each for split in manifest.splits.values() for each in split.shards):
+            if shard.file in ("", ".", "..") or shard.file != Path(shard.file).name:
+                raise ValueError  # a name is that of a file in this folder
+            if not shard.images:
+                raise ValueError
+    except OSError as error:
+        raise DataError(f"{shown}: {reason(error)}") from error
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{shown}: is damaged: pack the images again") from error
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return manifest
 
 
 def _built(kind: Any, value: Any) -> Any:
@@ -145,15 +145,10 @@ def _built(kind: Any, value: Any) -> Any:
     return value
 
 
-def _manifest(fields: dict[str, Any]) -> Manifest:
-    manifest: Manifest = _built(Manifest, fields)
-    made = manifest.preprocess
-    if made.size < 1 or made.fit not in FITS or made.background != Preprocess().background:
-        raise ValueError
-    for shard in (each for split in manifest.splits.values() for each in split.shards):
-        if shard.file in ("", ".", "..") or shard.file != Path(shard.file).name or not shard.images:
-            raise ValueError  # a name is that of a file in this folder
-    return manifest
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(folder: Path, options: ReadOptions) -> Source:
@@ -174,7 +169,9 @@ def _listing(folder: Path, manifest: Manifest, split: Split, options: ReadOption
     shown, made = printable(folder), manifest.preprocess
     rows, notes = PackedRows(folder, manifest, split), tuple[str, ...]()
     if options.skip_bad and (damaged := rows.damaged()):
-        rows, notes = PackedRows(folder, manifest, split, tuple(damaged)), (_left_out(damaged),)
+        why = "; ".join(list(damaged.values())[:LISTED]) + ("; …" if len(damaged) > LISTED else "")
+        notes = (f"left out {counted(len(damaged), 'damaged shard')}: {why}",)
+        rows = PackedRows(folder, manifest, split, tuple(damaged))
         if not len(rows):
             raise DataError(f"{shown}: {notes[0]}, and there is no other")
     rows.require_files()
@@ -197,55 +194,36 @@ class _DamagedError(DataError):
     """A shard that is missing, or is not the one that was packed."""
 
 
-def _failure(path: Path, error: OSError) -> DataError:
-    """Damage, if the shard is missing or its disk fails; a store or a network may be mended."""
-    if isinstance(error, FileNotFoundError):
-        return _DamagedError(f"{printable(path)}: the shard is missing: {_MEND}")
-    if error.errno == errno.EIO and not is_remote(path):
-        return _DamagedError(f"{printable(path)}: {reason(error)}: {_MEND}")
-    return DataError(f"{printable(path)}: cannot be read: {reason(error)}")
-
-
-def _left_out(damaged: dict[str, str]) -> str:
-    """Which shards were left out, the first ten with the reason."""
-    listed = "; ".join(why for why in list(damaged.values())[:LISTED])
-    more = "; …" if len(damaged) > LISTED else ""
-    return f"left out {counted(len(damaged), 'damaged shard')}: {listed}{more}"
-
-
 class PackedRows(Rows):
-    """The images of one part uint8 (m, size, size, 3), with what is used of an array.
+    """The images of one split uint8 (m, size, size, 3), with what is used of an array.
 
     Shards are opened when they are read, and up to ``OPEN`` of them stay open. Slices may be asked
     for by several threads. Raises DataError for a shard that is missing, damaged or another one.
     ``left_out`` names shards that are passed over.
     """
 
+    chunk_rows = BLOCK
+
     def __init__(
-        self, folder: Path, manifest: Manifest, split: Split, left_out: tuple[str, ...] = ()
+        self, folder: Path, manifest: Manifest, split: Split, left_out: Collection[str] = ()
     ) -> None:
-        self.folder, self.split, self.left_out = folder, split, left_out
-        self._pair, self._shown = (f"{split}_set_x", f"{split}_set_y"), printable(folder)
-        self._packed: PackedSplit = manifest.splits[split].without(left_out)
-        self._classes, self._preprocess = manifest.classes, manifest.preprocess
-        self._ends = np.cumsum([shard.images for shard in self._packed.shards])
-        size = manifest.preprocess.size
-        self.shape: tuple[int, ...] = (self._packed.images, size, size, 3)
-        self.chunk_rows = BLOCK
-        self._open: OrderedDict[int, Listing] = OrderedDict()
+        self.folder, self.split, self.left_out = folder, split, tuple(left_out)
+        self._manifest, self._packed = manifest, manifest.splits[split]
+        self._shards = [each for each in self._packed.shards if each.file not in left_out]
+        self._ends = np.cumsum([shard.images for shard in self._shards])
+        size, m = manifest.preprocess.size, sum(shard.images for shard in self._shards)
+        self.shape: tuple[int, ...] = (m, size, size, 3)
+        self._open: OrderedDict[int, hdf5.DiskRows] = OrderedDict()
         self._copies: dict[int, Copy] = {}  # of shards of a remote folder
-        self._lists: dict[int, Listing] = {}  # labels and names of such shards
-        self._lists_of_digests: dict[int, Digests | None] = {}
-        self._digests: Digests | None = None
+        self._lists: dict[int, Listing] = {}  # labels and names
         self._verified: set[int] = set()
         self._lock = threading.Lock()
-        self._each = [threading.Lock() for _ in self._packed.shards]
+        self._each = [threading.Lock() for _ in self._shards]
 
     def read_into(self, start: int, images: Pixels) -> None:
         """Fill an array of images with those from ``start`` on."""
         for number, begin, count, done in self._pieces(start, start + len(images)):
-            pixels: Any = self._verified_shard(number).pixels
-            pixels.read_into(begin, images[done : done + count])
+            self._verified_shard(number).read_into(begin, images[done : done + count])
 
     def labels(self, start: int, stop: int) -> Labels:
         """The labels of some images, indices of the classes, int64."""
@@ -256,147 +234,338 @@ class PackedRows(Rows):
 
     def label_of(self, name: str) -> int:
         """The label of a class; 1 where the source named none."""
-        return self._classes.index(name) if name in self._classes else 1
+        classes = self._manifest.classes
+        return classes.index(name) if name in classes else 1
 
     def names(self) -> tuple[str, ...] | None:
         """The images' names before they were packed; None where they had none, or are too many."""
         if len(self) > NAMED:
             return None
-        found = [self._listed(number).called for number in range(len(self._ends))]
+        found = [self._listed(number).called for number in range(len(self._shards))]
         if any(names is None for names in found):
             return None
         return tuple(name for names in found for name in names or ())
 
     def groups(self) -> Labels | None:
         """Which images stay together; None where that was not packed."""
-        found = [self._listed(number).groups for number in range(len(self._ends))]
+        found = [self._listed(number).groups for number in range(len(self._shards))]
         return None if not found or any(each is None for each in found) else np.concatenate(found)  # type: ignore[arg-type]
 
-    @property
+    @cached_property
     def digests(self) -> Digests | None:
         """The digests of all images, which were packed with them."""
-        if self._digests is None:
-            lists = [self._digests_of(number) for number in range(len(self._ends))]
-            known = [each for each in lists if each is not None]
-            if known and len(known) == len(lists):
-                self._digests = Digests(*map(np.concatenate, zip(*known, strict=True)))
-        return self._digests
+        lists = [self._beside(number, hdf5.read_digests) for number in range(len(self._shards))]
+        known = [each for each in lists if each is not None]
+        if not known or len(known) < len(lists):
+            return None
+        return Digests(*map(np.concatenate, zip(*known, strict=True)))
 
     def fingerprint(self, classes: tuple[str, str]) -> str:
         """The fingerprint that was made while packing, if it is of these two classes; or nothing.
 
         Making it anew would read all images in one process.
         """
-        known = self._packed.fingerprint_classes == classes
+        known = not self.left_out and self._packed.fingerprint_classes == classes
         return self._packed.fingerprint if known else ""
 
     def require_files(self) -> None:
         """Raise DataError unless every shard is there with its size."""
-        for shard in self._packed.shards:
-            self._require_file(shard)
+        for number in range(len(self._shards)):
+            self._require_file(number)
 
     def damaged(self) -> dict[str, str]:
         """The names of shards that cannot be used, with the reason; all of them are read."""
         damaged = {}
-        for number, shard in enumerate(self._packed.shards):
+        for number, shard in enumerate(self._shards):
             try:
-                self._require_file(shard)
+                self._require_file(number)
                 self._verified_shard(number)
             except _DamagedError as error:
                 damaged[shard.file] = str(error).removesuffix(f": {_MEND}")
         return damaged
 
-    def _require_file(self, shard: Shard) -> None:
-        path = self.folder / shard.file
-        try:
-            size = locate(path).size()
-        except OSError as error:
-            raise _failure(path, error) from error
-        if size != shard.bytes:
-            raise self._other(shard, f"it has {size:,} bytes and not {shard.bytes:,}")
+    def _path(self, number: int) -> Path:
+        return self.folder / self._shards[number].file
 
-    def _pieces(self, start: int, stop: int) -> list[tuple[int, int, int, int]]:
+    def _require_file(self, number: int) -> None:
+        try:
+            size, expected = locate(self._path(number)).size(), self._shards[number].bytes
+        except OSError as error:
+            raise self._failure(number, error) from error
+        if size != expected:
+            raise self._other(number, f"it has {size:,} bytes and not {expected:,}")
+
+    def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
         """Shard, first row in it, number of rows, and their place, for consecutive images."""
-        pieces, row = [], start
+        row = start
         while row < stop:
             number = int(np.searchsorted(self._ends, row, side="right"))
-            begins = int(self._ends[number]) - self._packed.shards[number].images
-            count = min(stop, int(self._ends[number])) - row
-            pieces.append((number, row - begins, count, row - start))
+            end = int(self._ends[number])
+            count = min(stop, end) - row
+            yield number, row - end + self._shards[number].images, count, row - start
             row += count
-        return pieces
 
-    def _verified_shard(self, number: int) -> Listing:
-        """A shard, whose SHA-256 is the manifest's."""
-        if number not in self._verified:
-            shard = self._packed.shards[number]
-            with self._each[number]:  # other threads may verify other shards
-                if number not in self._verified:
-                    try:
-                        found = sha256_of(self._file(number))
-                    except OSError as error:
-                        raise _failure(self.folder / shard.file, error) from error
-                    if found != shard.sha256:
-                        raise self._other(shard, f"its SHA-256 begins with {found[:12]}")
-                    self._verified.add(number)
-        return self._shard(number)
-
-    def _shard(self, number: int) -> Listing:
+    def _verified_shard(self, number: int) -> hdf5.DiskRows:
+        """The images of a shard whose SHA-256 is the manifest's."""
+        with self._each[number]:  # other threads may verify other shards
+            if number not in self._verified:
+                try:
+                    found = sha256_of(self._file(number))
+                except OSError as error:
+                    raise self._failure(number, error) from error
+                if found != self._shards[number].sha256:
+                    raise self._other(number, f"its SHA-256 begins with {found[:12]}")
+                self._verified.add(number)
         with self._lock:
             if number not in self._open:
-                self._open[number] = self._opened(number)
+                rows = hdf5.open_rows(self._file(number), f"{self.split}_set_x")
+                if rows.shape != (self._shards[number].images, *self.shape[1:]):
+                    raise self._other(number, f"it holds images {rows.shape}")
+                self._open[number] = rows
                 while len(self._open) > OPEN:
                     self._open.popitem(last=False)
             self._open.move_to_end(number)
             return self._open[number]
 
     def _listed(self, number: int) -> Listing:
-        """A shard whose labels and names are asked for: a remote one is not copied for these."""
-        shard = self._packed.shards[number]
-        path = self.folder / shard.file
-        if not is_remote(path):
-            return self._shard(number)
+        """A shard's labels and names; a remote one is not copied for these."""
         if number not in self._lists:
-            listing, self._lists_of_digests[number] = self._streamed(path)
-            self._lists[number] = self._required(listing, shard)
+            found, manifest = self._beside(number, hdf5.read_labels), self._manifest
+            same = found.classes == manifest.classes and found.preprocess == manifest.preprocess
+            if not same or len(found) != self._shards[number].images:
+                raise self._other(number, f"it holds {counted(len(found), 'image')} of others")
+            self._lists[number] = found
         return self._lists[number]
 
-    def _streamed(self, path: Path) -> tuple[Listing, Digests | None]:
+    def _beside(self, number: int, of: Callable[[BinaryIO, Path, tuple[str, str]], Value]) -> Value:
+        """What was packed with the images of a shard."""
+        path, pair = self._path(number), (f"{self.split}_set_x", f"{self.split}_set_y")
         try:
-            with Stored(path).stream() as file:
-                return hdf5.read_labels(file, path, self._pair)
+            with Stored(path).stream() if is_remote(path) else path.open("rb") as file:
+                return of(file, path, pair)
         except OSError as error:
             raise DataError(f"{printable(path)}: {reason(error)}") from error
 
-    def _digests_of(self, number: int) -> Digests | None:
-        path = self.folder / self._packed.shards[number].file
-        if is_remote(path):
-            self._listed(number)
-            return self._lists_of_digests[number]
-        with path.open("rb") as file:
-            return hdf5.read_labels(file, path, self._pair)[1]
-
     def _file(self, number: int) -> Path:
         """The file of a shard; a remote one is copied to this machine once. Raises OSError."""
-        path = self.folder / self._packed.shards[number].file
+        path = self._path(number)
         if not is_remote(path):
             return path
         if number not in self._copies:
             self._copies[number] = Copy.of(path)
         return Path(self._copies[number])
 
-    def _opened(self, number: int) -> Listing:
-        source = hdf5.read_listing(self._file(number), self._pair, ReadOptions(stream=True))
-        return self._required(source, self._packed.shards[number])
+    def _other(self, number: int, why: str) -> DataError:
+        shown = printable(self._path(number))
+        return _DamagedError(f"{shown}: is not the shard that was packed: {why}: {_MEND}")
 
-    def _required(self, source: Listing, shard: Shard) -> Listing:
-        same = source.classes == self._classes and len(source.labels) == shard.images
-        if not same or source.preprocess != self._preprocess:
-            raise self._other(shard, f"it holds {counted(len(source.labels), 'image')} of others")
-        return source
+    def _failure(self, number: int, error: OSError) -> DataError:
+        """Damage, if the shard is missing or its disk fails; a store or a network may be mended."""
+        shown = printable(self._path(number))
+        if isinstance(error, FileNotFoundError):
+            return _DamagedError(f"{shown}: the shard is missing: {_MEND}")
+        if error.errno == errno.EIO and not is_remote(self._path(number)):
+            return _DamagedError(f"{shown}: {reason(error)}: {_MEND}")
+        return DataError(f"{shown}: cannot be read: {reason(error)}")
 
-    def _other(self, shard: Shard, why: str) -> DataError:
-        return _DamagedError(
-            f"{printable(self.folder / shard.file)}: is not the shard that was packed: {why}: "
-            + _MEND
-        )
+
+def require_folder(output: Path, taken: Sequence[Path]) -> None:
+    """Make the folder; raise OutputError where it cannot be a packed one, or is read itself.
+
+    Stores have no folders to make.
+    """
+    shown = printable(output)
+    names = _names_in(output, make=not is_remote(output))
+    if any(same(path, output) for path in taken):
+        raise OutputError(f"{shown}: is what is read: give another output name")
+    if MANIFEST not in names and any(not name.startswith(".") for name in names):
+        raise OutputError(f"{shown}: holds other files: give a new folder, or an empty one")
+    require_writable(output / MANIFEST)
+    for name in names:
+        if name.startswith(".catclf-") and name.endswith(".tmp"):  # of a run that was killed
+            locate(output / name).remove()
+
+
+def _names_in(output: Path, make: bool = False) -> list[str]:
+    """The names in a folder; a store that cannot be reached is not taken for an empty one."""
+    try:
+        if make:
+            output.mkdir(exist_ok=True)
+        return locate(output).names()
+    except OSError as error:
+        raise OutputError(f"{printable(output)}: cannot be a folder: {reason(error)}") from error
+
+
+@dataclass
+class Packed:
+    """The result of packing one split: labels, and the number of shards that were there already."""
+
+    labels: Labels
+    shards: int
+    kept: int
+
+
+class Made(NamedTuple):
+    """A shard, None where no image can be read; whether it was there; and the rows left out."""
+
+    shard: Shard | None
+    was_there: bool
+    skipped: list[tuple[int, str]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard to be made: its number, and rows ``first`` … ``stop`` - 1 of the listing.
+
+    ``older`` is the shard of an earlier run for the same rows.
+    """
+
+    output: Path
+    split: Split
+    compression: str
+    number: int
+    first: int
+    stop: int
+    older: Shard | None = None
+
+    def done(self, rows: Listing) -> Made:
+        """Write the shard of ``rows``, or keep the older one. Raises DataError and OutputError."""
+        name, older = f"{self.split}-{self.number:05d}.h5", self.older
+        source, shard = _digest(rows, self.compression), None
+        if older is not None and (older.source, older.file) == (source, name):
+            split = {self.split: PackedSplit([older])}
+            known = PackedRows(
+                self.output, Manifest(rows.classes, rows.preprocess, split), self.split
+            )
+            if (not older.skipped or rows.options.skip_bad) and not known.damaged():
+                return Made(older, True, [])
+        path, rows = self.output / name, rows.with_options(every_class=False)
+        with suppress(hdf5.NoImagesError), replacing_path(path, kept=False) as file:
+            digester = Digester(near=True)
+            splits = {self.split: rows}
+            m = len(hdf5.fill(file, path, splits, self.compression, digester=digester)[self.split])
+            size, sha256, skipped = file.stat().st_size, sha256_of(file), len(rows) - m
+            shard = Shard(name, m, size, sha256, self.first, self.stop, source, skipped)
+        return Made(shard, False, [(self.first + row, why) for row, why in rows.skipped])
+
+
+# Does jobs of a split in any order; those of a listing that is cut into them.
+Workers = Callable[[Listing, Split, Sequence[Job]], Iterator[Made]]
+
+
+def write_folder(
+    output: Path,
+    splits: Mapping[Split, Listing],
+    compression: str = "none",
+    *,
+    shard_images: int | None = None,
+    workers: Workers | None = None,
+) -> dict[Split, Packed]:
+    """Write the splits as shards of ``shard_images`` rows (SHARD), each whole, and a manifest.
+
+    ``workers`` write the shards in the place of this process. Raises DataError and OutputError, and
+    what ``workers`` raise; what was written by then is kept by the next run.
+    """
+    first = next(iter(splits.values()))
+    if any(listing.classes != first.classes for listing in splits.values()):
+        raise DataError(f"{printable(output)}: the splits have different classes")
+    older = load(output) if MANIFEST in _names_in(output) else None
+    manifest = Manifest(first.classes, first.preprocess)
+    if older is None:
+        manifest.write(output)  # by which a run that is stopped before its first shard goes on
+    unchanged = older and (older.classes, older.preprocess) == (first.classes, first.preprocess)
+    before = older.splits if older is not None and unchanged else {}
+    results = {}
+    for split, listing in splits.items():
+        shards = before.get(split, PackedSplit()).shards
+        known = {(each.first, each.next): each for each in shards}
+        jobs = [
+            Job(output, split, compression, number, *ends, known.get(ends))
+            for number, rows in enumerate(cut(slice(0, len(listing)), shard_images or SHARD))
+            for ends in [(rows.start, rows.stop)]
+        ]
+        made = (workers or _in_turn)(listing, split, jobs)
+        results[split] = _pack(output, manifest, split, listing, made, shards)
+    manifest.complete = True
+    manifest.write(output)
+    for name in (older.files() if older else set()) - manifest.files():
+        with suppress(OSError):
+            locate(output / name).remove()
+    return results
+
+
+def _in_turn(listing: Listing, split: Split, jobs: Sequence[Job]) -> Iterator[Made]:
+    report, m = listing.options.on_progress, len(listing)
+    for job in jobs:
+        rows = listing.select(np.arange(job.first, job.stop))
+        if report is not None:
+            told = partial(
+                lambda report, first, done, _: report(first + done, m), report, job.first
+            )
+            rows = rows.with_options(on_progress=told)
+        yield job.done(rows)
+
+
+def _pack(
+    output: Path,
+    manifest: Manifest,
+    split: Split,
+    listing: Listing,
+    made: Iterable[Made],
+    before: Sequence[Shard],
+) -> Packed:
+    """Note each shard in the manifest as it is made. Raises DataError."""
+    packed, kept = PackedSplit(), 0
+    manifest.splits[split] = packed
+    for shard, was_there, skipped in made:
+        listing.skipped += skipped
+        kept += was_there
+        if shard is None:
+            continue
+        insort(packed.shards, shard, key=lambda each: each.first)
+        if not was_there:  # until then the manifest of the earlier run knows more shards
+            files = {each.file for each in packed.shards}
+            waiting = [each for each in before if each.file not in files]
+            splits = manifest.splits | {split: PackedSplit([*packed.shards, *waiting])}
+            replace(manifest, splits=splits).write(output)
+    listing.skipped.sort()
+    if not packed.shards:
+        why = f": {listing.left_out()}" if listing.skipped else ""
+        raise DataError(f"{listing.shown}: has no images to write{why}")
+    rows = PackedRows(output, manifest, split)
+    labels = rows.labels(0, len(rows))
+    for label in sorted(set(listing.labels.tolist()) - set(labels.tolist())):
+        name = printable(listing.classes[label]) if listing.classes else str(label)
+        raise DataError(f"{listing.shown}: no image of class {name} can be read")
+    digests = rows.digests
+    with suppress(DataError):  # no class of several is positive by itself
+        positive = choose_positive(listing, None)[0]
+        index = listing.classes.index(positive) if listing.classes else 1
+        classes, size = two_classes(listing.classes, positive), listing.preprocess.size
+        if digests is not None:
+            packed.fingerprint = fingerprint(digests.exact, labels == index, size, classes)
+            packed.fingerprint_classes = classes
+    return Packed(labels, len(packed.shards), kept)
+
+
+def _digest(rows: Listing, compression: str) -> str:
+    """The hash of rows as they are listed: labels, names, and pixels or the files' states."""
+    facts: tuple[Any, ...] = (len(rows), compression)
+    if rows.items is not None:
+        facts += rows.options.limits, decoders()
+    digest = hashlib.sha256(repr(facts).encode())
+    digest.update(rows.labels.astype("<i8").tobytes())
+    names = rows.names()
+    digest.update(repr(list(names) if names else None).encode())
+    if rows.groups is not None:
+        digest.update(rows.groups.astype("<i8").tobytes())
+    if rows.items is None:
+        for some in cut(slice(0, len(rows)), _HASHED):
+            digest.update(np.ascontiguousarray(rows.pixels[some]).data)
+        return digest.hexdigest()
+    for row, name in enumerate(rows.items.names):
+        with suppress(OSError):
+            remote = rows.options.remote_rows and is_remote(name)
+            state = locate(name).version() if remote else rows.items.state(row)
+            digest.update(repr(state).encode())
+    return digest.hexdigest()

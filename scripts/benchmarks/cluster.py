@@ -68,8 +68,8 @@ def _written(scratch: Path, m: int) -> tuple[Path, Path]:
     import h5py
 
     from catclf.datasets import ReadOptions, open_source
-    from catclf.datasets.hdf5_write import write
-    from catclf.datasets.packing import write_folder
+    from catclf.datasets.hdf5 import write
+    from catclf.datasets.packed import write_folder
 
     made, single, packed = scratch / "made.h5", scratch / "single.h5", scratch / "packed"
     source = open_source(write_hdf5(made, m), ReadOptions()).split("train")

@@ -36,7 +36,7 @@ from catclf.text import counted, printable
 
 if TYPE_CHECKING:
     from catclf.cluster import Address
-    from catclf.datasets.packing import Workers as Packing
+    from catclf.datasets.packed import Workers as Packing
 
 
 def pack(
@@ -84,7 +84,7 @@ def pack(
     Example: catclf data pack photos/ -o photos.h5
     """
     from catclf.datasets.dataset import HDF5_ENDINGS
-    from catclf.datasets.hdf5_write import require_output, write
+    from catclf.datasets.hdf5 import require_output, write
 
     path, address = Path(output), address_of(cluster, insecure)
     in_store = is_remote(path) and path.suffix.lower() not in HDF5_ENDINGS
@@ -122,7 +122,7 @@ def _pack_folder(
     address: Address | None,
 ) -> None:
     from catclf.datasets.dataset import ENDINGS
-    from catclf.datasets.packing import require_folder, write_folder
+    from catclf.datasets.packed import require_folder, write_folder
 
     if is_remote(folder) and folder.suffix.lower() in ENDINGS:
         raise SettingsError(

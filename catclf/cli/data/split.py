@@ -48,7 +48,7 @@ def split(
     """
     from catclf.datasets import open_source
     from catclf.datasets.checks import duplicate_groups, measure
-    from catclf.datasets.hdf5_write import require_output, write
+    from catclf.datasets.hdf5 import require_output, write
     from catclf.splits import stratified_split
 
     require_output(output, [source])
