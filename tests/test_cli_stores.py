@@ -89,13 +89,13 @@ def test_a_worker_reads_the_model_of_a_store_once(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catclf.save(made(), "memory://m.npz")
-    fetched, whole = list[str](), type(store).cat_file
+    fetched, whole = list[str](), type(store).open
 
-    def counted(self: Any, path: str) -> Any:
-        fetched.append(path)
-        return whole(self, path)
+    def counted(self: Any, path: str, mode: str, **options: Any) -> Any:
+        fetched.extend([path] if mode == "rb" else [])
+        return whole(self, path, mode, **options)
 
-    monkeypatch.setattr(type(store), "cat_file", counted)
+    monkeypatch.setattr(type(store), "open", counted)
     worker = Elsewhere(True, "utf-8", False, 1)
     job = Job((Path("memory://m.npz"),), format="tsv", quiet=True, elsewhere=worker)
     rest = str(Path.cwd()), (load_signed(job.models[0])[1],)

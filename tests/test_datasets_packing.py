@@ -22,7 +22,6 @@ from catclf.datasets.dataset import MANIFEST
 from catclf.datasets.hdf5 import require_output
 from catclf.datasets.packed import Packed, load, require_folder, write_folder
 from catclf.errors import OutputError
-from catclf.storage.location import Stored
 from catclf.text import printable
 
 fsspec = pytest.importorskip("fsspec")
@@ -78,15 +77,15 @@ def contents(store: Any) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def copies(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def copies(store: Any, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of files in the temporary folder after each file that is fetched from a store."""
-    counts, fetch = list[int](), Stored.fetch
+    counts, fetch = list[int](), type(store).get_file
 
-    def counted(stored: Stored, copy: Path, *rest: Any) -> None:
-        fetch(stored, copy, *rest)
+    def counted(*args: Any, **options: Any) -> None:
+        fetch(*args, **options)
         counts.append(len(list(temporary.iterdir())))
 
-    monkeypatch.setattr(Stored, "fetch", counted)
+    monkeypatch.setattr(type(store), "get_file", counted)
     return counts
 
 

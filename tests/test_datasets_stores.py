@@ -17,7 +17,7 @@ from catclf.datasets.hdf5 import write
 from catclf.datasets.packed import write_folder
 from catclf.errors import DataError
 from catclf.storage import location
-from catclf.storage.location import Progress, Stored, locate
+from catclf.storage.location import locate
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -91,13 +91,13 @@ def test_shards_of_a_pattern_are_copied_once_and_kept_when_packed_again(
         path = tar(tmp_path / f"{number:05}.tar", samples(6 * number))
         store.put(str(path), f"/shards/{path.name}")
     fetched: list[str] = []
-    fetch = Stored.fetch
+    fetch = type(store).get_file
 
-    def counting(stored: Stored, copy: Path, on_progress: Progress | None) -> None:
-        fetched.append(stored.path)
-        fetch(stored, copy, on_progress)
+    def counting(self: Any, name: str, *args: Any, **options: Any) -> None:
+        fetched.append(name)
+        fetch(self, name, *args, **options)
 
-    monkeypatch.setattr(Stored, "fetch", counting)
+    monkeypatch.setattr(type(store), "get_file", counting)
     monkeypatch.setattr(location, "_copies", {})
     url = Path(f"memory://shards/{pattern}")
     for kept in (0, 3):
@@ -105,7 +105,7 @@ def test_shards_of_a_pattern_are_copied_once_and_kept_when_packed_again(
         (tmp_path / "packed").mkdir(exist_ok=True)
         result = write_folder(tmp_path / "packed", {"train": source}, shard_images=5)["train"]
         assert (result.shards, result.kept) == (3, kept)
-    assert fetched == [f"memory://shards/{number:05}.tar" for number in range(2)]
+    assert fetched == [f"/shards/{number:05}.tar" for number in range(2)]
     names = open_dataset(tmp_path / "packed").names
     assert names is not None
     assert names[6] == "memory://shards/00001.tar:0006.png"
@@ -182,11 +182,11 @@ def test_versions_are_those_of_the_file_however_the_store_tells_of_it(
     facts: dict[str, Any] = {"name": "/in/a", "size": 3, "type": "file"}
     monkeypatch.setattr(type(store), "info", lambda *_: facts)
     facts |= {"ETag": "1", "LastModified": "then"}
-    first = Stored("memory://in/a").version()
+    first = locate("memory://in/a").version()
     facts |= {"Key": "in/a", "LastModified": "then+00:00", "StorageClass": "STANDARD"}
-    assert Stored("memory://in/a").version() == first
+    assert locate("memory://in/a").version() == first
     facts["ETag"] = "2"
-    assert Stored("memory://in/a").version() != first
+    assert locate("memory://in/a").version() != first
 
 
 def test_a_full_disk_is_no_damage_and_says_what_to_do(

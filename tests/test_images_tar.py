@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catclf.errors import ImageError
-from catclf.images.tar import tar_entries
+from catclf.images.archive import tar_entries
 
 Listed = list[tuple[str, bool, tuple[int, int] | None]]  # name, folder or not, place and size
 FORMATS: list[Literal[0, 1, 2]] = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]

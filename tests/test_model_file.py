@@ -329,7 +329,7 @@ def test_what_is_not_a_regular_file_is_refused_without_waiting(tmp_path: Path, k
         case _:
             os.mkfifo(tmp_path / "pipe")
             path.symlink_to("pipe")
-    refused(path, "is not a regular file|is a directory")
+    refused(path, "is not a regular file|is a folder")
 
 
 class Evil:
@@ -595,8 +595,7 @@ def test_a_wrong_array_header_is_refused_without_much_memory(path: Path, content
 def test_pickled_objects_are_refused_and_never_run(path: Path, name: str) -> None:
     array = np.array(Evil(), dtype=object) if name != "w" else np.full((12, 1), Evil())
     put(path, f"{name}.npy", npy(array))
-    why = "of another type than text" if name == "meta" else "they are never loaded"
-    refused(path, rf"has .*{name}.*{why}")
+    refused(path, f"has pickled objects in {name}: they are never loaded")
     assert not hasattr(__builtins__, "catclf_was_here")
     assert "catclf_was_here" not in vars(sys.modules["builtins"])
 

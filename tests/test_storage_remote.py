@@ -22,7 +22,7 @@ from catclf.errors import DataError, OutputError, SettingsError
 from catclf.images.inputs import read_inputs
 from catclf.images.preprocess import Preprocess
 from catclf.storage import files
-from catclf.storage.location import Stored, expanded, is_pattern, is_remote, locate, same
+from catclf.storage.location import expanded, is_pattern, is_remote, locate, same
 from catclf.text import printable, url_of
 from catclf.training import Settings
 
@@ -181,7 +181,7 @@ def test_a_folder_is_listed_and_files_are_removed(
     for folder in (Path("memory://x"), Path(f"file://{tmp_path}")):
         for name in ("one", "two"):
             (tmp_path / "sent").write_bytes(b"1")
-            Stored(folder / "a" / name).send(tmp_path / "sent")
+            locate(folder / "a" / name).send(tmp_path / "sent")
         assert locate(folder / "a").names() == ["one", "two"]
         locate(folder / "a" / "one").remove()
         assert locate(folder / "a").names() == ["two"]

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from catclf.errors import OutputError, SettingsError
 from catclf.storage.files import require_writable
-from catclf.storage.location import Stored, is_remote, locate
+from catclf.storage.location import is_remote, locate
 from catclf.text import printable, reason
 
 _LOOKED_AT = 1 << 20  # bytes in which the marks of this program are
@@ -48,12 +48,8 @@ def require_own(output: Path) -> None:
     try:
         if not place.is_file() or not place.size():
             return
-        if isinstance(place, Stored):
-            with place.stream() as file:
-                what = _foreign(file, output)
-        else:
-            with output.open("rb") as file:
-                what = _foreign(file, output)
+        with place.stream() as file:
+            what = _foreign(file, output)
     except OSError as error:
         raise OutputError(f"{place.shown}: cannot be looked at: {reason(error)}") from error
     if what:

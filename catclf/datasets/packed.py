@@ -38,7 +38,7 @@ from catclf.images.preprocess import FITS, Preprocess
 from catclf.maths import Pixels
 from catclf.samples import Rows, cut
 from catclf.storage.files import replacing, replacing_path, require_writable
-from catclf.storage.location import Copy, Stored, is_remote, locate, same
+from catclf.storage.location import Copy, is_remote, locate, same
 from catclf.text import counted, printable, reason
 from catclf.version import __version__
 
@@ -341,7 +341,7 @@ class PackedRows(Rows):
         """What was packed with the images of a shard."""
         path, pair = self._path(number), (f"{self.split}_set_x", f"{self.split}_set_y")
         try:
-            with Stored(path).stream() if is_remote(path) else path.open("rb") as file:
+            with locate(path).stream() as file:
                 return of(file, path, pair)
         except OSError as error:
             raise DataError(f"{printable(path)}: {reason(error)}") from error

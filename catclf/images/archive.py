@@ -2,21 +2,29 @@
 
 Names of members are only shown: no path is made of them, and links are not followed. Nothing here
 loads NumPy or Pillow.
+
+Tar headers of usual files are read here, in a fifth of the time that tarfile takes. It reads all
+others, and what it says of an archive is said here, too, but that numbers which are not used
+(times, owners) are not looked at. Layout: POSIX.1-1988 (ustar) and POSIX.1-2001 (pax), as in the
+manual page tar(5).
 """
 
 from __future__ import annotations
 
+import os
+import re
 import stat
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from posixpath import splitext
 from typing import TYPE_CHECKING, BinaryIO
+from zlib import adler32
 
 from catclf.errors import ImageError
 from catclf.images.formats import ENDINGS, HEIF_ENDINGS, NOT_SNIFFED, heif_is_there, sniffed
-from catclf.images.member import ZIP_KINDS, Content, Entry, Member, Unreadable, entry_at
+from catclf.images.member import TAR, ZIP_KINDS, Content, Entry, Member, Unreadable, entry_at
 from catclf.images.preprocess import Limits
 from catclf.images.walk import Failed, LeftOut, is_hidden
 from catclf.storage.local import PACKED_ENDINGS as PACKED_ENDINGS
@@ -26,12 +34,18 @@ from catclf.storage.parquet import ParquetFile
 from catclf.text import counted, printable, reason, without_query
 
 if TYPE_CHECKING:
+    from tarfile import TarFile, TarInfo
     from zipfile import ZipInfo
 
 ARCHIVE_ENDINGS = (".tar", ".zip")
 SNIFFED_BYTES = 1 << 24  # a larger file without a known ending is no image
 _END = struct.Struct("<4sHH")  # of a zip: mark, then the numbers of this part and of the first one
 _UTF8_FLAG, _UTF8_FIELD = 0x800, 0x7075
+_BLOCK = 512  # bytes of a header of a tar
+_AHEAD = 3 * _BLOCK  # a header alone, or one of pax, its records and the header behind them
+_GAP = 1 << 20  # bytes of zeros that may lie between two archives in one file
+_RECORD = re.compile(rb"([1-9]\d{0,2}) ([^=\n\0]+)=")
+_UNUSED = frozenset(b"mtime atime ctime uid gid uname gname LIBARCHIVE.creationtime".split())
 _ACCENTED = frozenset(range(0x80, 0xA6))  # letters of Western Europe in code page 437
 
 
@@ -51,7 +65,8 @@ def members(archive: str, left_out: LeftOut) -> Iterator[Member | Failed]:
             place = unpacked(archive) if is_packed(archive) else archive
         for entry in entries(place):
             name, shown = entry.name, f"{archive}:{entry.name}"
-            if entry.is_folder or _is_hidden(name):
+            parts = [part for part in name.split("/") if part not in ("", ".", "..")]
+            if entry.is_folder or any(map(is_hidden, parts)):
                 continue
             member = Member.shown(shown, place, entry.place) if entry.place is not None else None
             if not (member or entry.failure) or not is_image(name, member):
@@ -91,12 +106,8 @@ def entries(archive: str) -> Iterator[Entry]:
         place = locate(archive).local()
         if not stat.S_ISREG(Path(place).stat().st_mode):
             raise ImageError("not-a-file", "is not a regular file")
-        if without_query(archive).lower().endswith(".zip"):
-            yield from _of_zip(place)
-        else:
-            from catclf.images.tar import tar_entries  # loads tarfile
-
-            yield from tar_entries(place)
+        is_zip = without_query(archive).lower().endswith(".zip")
+        yield from _of_zip(place) if is_zip else tar_entries(place)
 
 
 @contextmanager
@@ -176,8 +187,148 @@ def _zip_name(info: ZipInfo) -> str:
         return raw.decode("utf-8", "surrogateescape")
 
 
-def _is_hidden(name: str) -> bool:
-    return any(is_hidden(part) for part in name.split("/") if part not in ("", ".", ".."))
+def tar_entries(archive: str) -> Iterator[Entry]:
+    """What a tar archive lists. Raises ImageError where it cannot be read further; OSError."""
+    import tarfile  # takes 6 ms
+
+    at: int | None = 0
+    try:
+        with Path(archive).open("rb") as file:
+            while at is not None:
+                file.seek(at)
+                with tarfile.open(fileobj=file, mode="r:", errorlevel=0) as opened:
+                    yield from _entries(opened, file.fileno())
+                    at = _next_archive(file, opened.offset)
+    except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
+        why = f"is damaged, or not a tar archive: {error}{kind_of_file(Path(archive))}"
+        raise ImageError("damaged", why) from error
+    except RecursionError as error:
+        why = "is damaged: it has header after header and no file"
+        raise ImageError("damaged", why) from error
+
+
+def _entries(opened: TarFile, descriptor: int) -> Iterator[Entry]:
+    while (info := opened.next()) is not None:
+        opened.members = []  # type: ignore[attr-defined]  # would hold all of them
+        yield _tar_entry(info)
+        while not opened.pax_headers:  # else they change what headers say
+            blocks = os.pread(descriptor, _AHEAD, opened.offset)
+            usual = _usual_file(blocks) or _usual_file_of_pax(blocks)
+            if usual is None:
+                break
+            name, size, length = usual
+            start = opened.offset + length
+            opened.offset = start + -(-size // _BLOCK) * _BLOCK
+            yield entry_at(name, (start, size, size, 0, TAR))
+
+
+def _tar_entry(info: TarInfo) -> Entry:
+    if info.isdir():
+        return Entry(info.name, is_folder=True)
+    if info.issparse():
+        return Entry(info.name, kind="sparse files")
+    if not info.isreg():
+        return Entry(info.name, kind="links" if info.issym() or info.islnk() else "devices")
+    return entry_at(info.name, (info.offset_data, info.size, info.size, 0, TAR))
+
+
+def _next_archive(file: BinaryIO, end: int) -> int | None:
+    """Where an archive begins that was put behind the end of another one, as by ``cat``.
+
+    Raises ReadError where neither zeros nor nothing are at the end: a header that is cut or changed
+    would pass for it.
+    """
+    import tarfile
+
+    file.seek(end)
+    for number in range(_GAP // _BLOCK):
+        block = file.read(_BLOCK)
+        if not block:
+            break
+        if block.strip(b"\0"):
+            if not number:
+                raise tarfile.ReadError(f"no header at byte {end}")
+            with suppress(tarfile.TarError, ValueError):
+                tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape")
+                return end + number * _BLOCK
+            break
+    return None
+
+
+def _usual_file(blocks: bytes) -> tuple[str, int, int] | None:
+    """The name and size of a file, and how long its header is; None where tarfile has to look."""
+    size = _checked_size(blocks, b"0\0")
+    if size is None:
+        return None
+    name = blocks[:100].partition(b"\0")[0]
+    if blocks[345]:
+        name = blocks[345:500].partition(b"\0")[0] + b"/" + name
+    if not name or name.endswith(b"/"):
+        return None
+    return os.fsdecode(name), size, _BLOCK
+
+
+def _usual_file_of_pax(blocks: bytes) -> tuple[str, int, int] | None:
+    """The same where pax's records, one block at most, come first and say no more than a name."""
+    length = _checked_size(blocks, b"x")
+    if length is None or not 0 < length <= _BLOCK:
+        return None
+    records = _records(blocks[_BLOCK : 2 * _BLOCK])
+    usual = _usual_file(blocks[2 * _BLOCK :])
+    if records is None or usual is None or not records.keys() <= _UNUSED | {b"path"}:
+        return None
+    name, size, _ = usual
+    if b"path" in records:
+        try:
+            name = records[b"path"].decode()
+        except UnicodeDecodeError:
+            return None
+        if not name or name.endswith("/"):
+            return None
+    return name, size, 3 * _BLOCK
+
+
+def _checked_size(blocks: bytes, kinds: bytes) -> int | None:
+    """The size in a whole header of one of these kinds whose sum is right."""
+    if len(blocks) < _BLOCK or blocks[156] not in kinds:
+        return None
+    size, expected = _octal(blocks[124:136]), _octal(blocks[148:156])
+    if size is None or expected != _sum(blocks):
+        return None
+    return size
+
+
+def _sum(header: bytes) -> int:
+    """The sum of a header's bytes, with spaces for the sum itself.
+
+    The low half of Adler-32 is 1 and the sum of the bytes, exactly for up to 256 of them.
+    """
+    parts = header[:148], header[156:412], header[412:_BLOCK]
+    return 8 * 32 + sum((adler32(part) & 0xFFFF) - 1 for part in parts)
+
+
+def _octal(field: bytes) -> int | None:
+    digits = field.lstrip(b" ").rstrip(b" \0")
+    try:
+        return int(digits, 8) if digits.isdigit() else None
+    except ValueError:  # 8 and 9
+        return None
+
+
+def _records(block: bytes) -> dict[bytes, bytes] | None:
+    """Pax's records ``length key=value\\n`` of a block; None where one is not as it should be."""
+    records: dict[bytes, bytes] = {}
+    at = 0
+    while at < len(block) and block[at]:
+        found = _RECORD.match(block, at)
+        if found is None:
+            return None
+        end = at + int(found[1])
+        if not found.end() < end <= len(block) or block[end - 1] != ord("\n"):
+            return None
+        records[found[2]] = block[found.end() : end - 1]
+        at = end
+    return records
 
 
 # Images in Parquet files, as data sets of Hugging Face have them
@@ -205,11 +356,6 @@ def image_column(file: ParquetFile, wanted: str | None = None) -> str:
     else:
         why = f"has no column of images, as image: struct<bytes, path>; it has {columns}"
     raise ImageError("no-images", why)
-
-
-def image_name(path: str | None, row: int) -> str:
-    """The name of a row's image: its path, or its number in the file."""
-    return path or str(row)
 
 
 def parquet_images(path: str, limit: int) -> Iterator[Member | Failed]:
@@ -247,11 +393,9 @@ def _of_group(
 
 
 def names_of(file: ParquetFile, column: str) -> Sequence[str]:
-    """The name of each row."""
-    rows = range(sum(file.groups))
-    if file.columns[column] != "image":
-        return [image_name(None, row) for row in rows]
-    return [image_name(path, row) for row, path in zip(rows, file.paths(column), strict=True)]
+    """The name of each row: the path of its image, or its number in the file."""
+    paths = file.paths(column) if file.columns[column] == "image" else [None] * sum(file.groups)
+    return [path or str(row) for row, path in enumerate(paths)]
 
 
 def member(path: str, name: str, content: bytes | int | None) -> Member:

@@ -1,34 +1,35 @@
 """From an image file to size x size x 3 pixels, one way for all: the only module that runs Pillow.
 
+``serve`` is the process that decodes for ``catclf.images.pool``: it loads Pillow and no NumPy, so
+that it is ready soon and small; an image that kills it, or that the system kills it for, takes no
+one else along.
+
 Pillow keeps limits and strictness in global variables, and Python the filters of warnings. Threads
 of other programs use them, too, so that here their values hold in the thread that decodes alone.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import signal
 import struct
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from catclf import machine
 from catclf.errors import ImageError
-from catclf.images.formats import PNG, heif_is_there, sniff
-from catclf.images.member import Member
+from catclf.images import tones
+from catclf.images.formats import heif_is_there, sniff
+from catclf.images.member import CONTENT, Content, Member
 from catclf.images.preprocess import Limits, Preprocess
-from catclf.images.tones import (
-    eight_bits,
-    is_deep,
-    is_thumbnail,
-    tiff_kind,
-    with_eight_bit_transparency,
-)
 from catclf.storage.local import RAW, NotRegularError, open_regular
 from catclf.text import counted, reason
 
@@ -48,11 +49,6 @@ def read(
     import numpy as np
 
     return np.asarray(_image(path, preprocess or Preprocess(), limits or Limits()), dtype=np.uint8)
-
-
-def read_bytes(path: str | Path, preprocess: Preprocess, limits: Limits) -> bytes:
-    """The same pixels as bytes, row by row, without NumPy. Raises ImageError."""
-    return _image(path, preprocess, limits).tobytes()
 
 
 def resized(pixels: Pixels, preprocess: Preprocess) -> Pixels:
@@ -79,7 +75,7 @@ def _image(path: str | Path, preprocess: Preprocess, limits: Limits) -> Image.Im
             # A JPEG decoded at 1/2, 1/4 or 1/8, not below the size wanted, is decoded much faster.
             image.draft("RGB", (preprocess.size, preprocess.size))
             if image.format == "PNG":
-                with_eight_bit_transparency(image)
+                tones.with_eight_bit_transparency(image)
             with _pillow(limits, truncated=limits.truncated):
                 image.load()
                 _check_size(image, limits)  # an icon may hold more than it declares
@@ -125,24 +121,17 @@ def _identified(file: BinaryIO, limits: Limits) -> Image.Image:
         with _pillow(limits, truncated=True):
             image: Image.Image = factory(file, "")
     except (SyntaxError, IndexError, TypeError, struct.error) as error:  # as Image.open does
-        file.seek(0)
-        raise _not_opened(format, start, file, error) from error
-    if format == "TIFF" and (start[8:10] == b"CR" or is_thumbnail(image)):
+        if format == "TIFF" and "unknown" in str(error):
+            why = f"is a TIFF image of a kind that is not read here: {tones.CONVERT} of grey or RGB"
+            raise ImageError("unsupported", why) from error
+        if format == "PNG" and start[12:16] == b"IHDR" and str(error):
+            why = f"cannot be decoded: {_first_line(error)}"
+            raise ImageError("damaged", why) from error
+        why = f"begins like a {format} image, but is none"
+        raise ImageError("not-a-picture", why) from error
+    if format == "TIFF" and (start[8:10] == b"CR" or tones.is_thumbnail(image)):
         raise ImageError("unsupported", f"is {RAW}")
     return image
-
-
-def _not_opened(format: str, start: bytes, file: BinaryIO, error: Exception) -> ImageError:
-    """The reason why a reader does not take a file that begins like one of its format."""
-    if format == "TIFF" and isinstance(error, SyntaxError) and "unknown" in str(error):
-        return ImageError(
-            "unsupported",
-            f"is a TIFF image of a kind that is not read here{tiff_kind(file.read())}: convert it "
-            "to 8 or 16 bits of grey or RGB",
-        )
-    if start.startswith(PNG) and start[12:16] == b"IHDR" and str(error):
-        return ImageError("damaged", f"cannot be decoded: {_first_line(error)}")
-    return ImageError("not-a-picture", f"begins like a {format} image, but is none")
 
 
 @contextmanager
@@ -152,31 +141,29 @@ def _failures_explained(path: str | Path) -> Iterator[None]:
         yield
     except ImageError:
         raise
-    except OSError as error:
-        raise _from_os(error) from error
+    except FileNotFoundError as error:
+        raise ImageError("missing", "there is no such file") from error
+    except PermissionError as error:
+        raise ImageError("forbidden", "may not be read: check its permissions") from error
     except MemoryError as error:
         raise ImageError("too-large", "not enough memory to decode this image") from error
     except Exception as error:  # Pillow's readers raise anything at all on damaged files
-        if type(error).__name__ == "DecompressionBombError":
-            why = "holds an image of more pixels than the limit: `max_pixels` raises it"
-            raise ImageError("too-large", why) from error
-        if isinstance(error, ValueError) and "\0" in str(path):
-            why = "no file name holds a NUL byte: is the list separated by them? Then use `null`"
-            raise ImageError("missing", why) from error
-        raise ImageError("damaged", f"cannot be decoded: {_first_line(error)}") from error
+        raise _explained(error, path) from error
 
 
-def _from_os(error: OSError) -> ImageError:
-    if isinstance(error, FileNotFoundError):
-        return ImageError("missing", "there is no such file")
-    if isinstance(error, PermissionError):
-        return ImageError("forbidden", "may not be read: check its permissions")
-    if error.errno is not None:
+def _explained(error: Exception, path: str | Path) -> ImageError:
+    if isinstance(error, OSError) and error.errno is not None:
         return ImageError("unreadable", f"cannot be read: {reason(error)}")
-    if "truncated" in str(error):
-        message = f"cannot be decoded: {_first_line(error)}: `truncated` reads what is there"
-        return ImageError("truncated", message)
-    return ImageError("damaged", f"cannot be decoded: {_first_line(error)}")
+    if type(error).__name__ == "DecompressionBombError":
+        why = "holds an image of more pixels than the limit: `max_pixels` raises it"
+        return ImageError("too-large", why)
+    if isinstance(error, ValueError) and "\0" in str(path):
+        why = "no file name holds a NUL byte: is the list separated by them? Then use `null`"
+        return ImageError("missing", why)
+    why = f"cannot be decoded: {_first_line(error)}"
+    if isinstance(error, OSError) and "truncated" in str(error):
+        return ImageError("truncated", f"{why}: `truncated` reads what is there")
+    return ImageError("damaged", why)
 
 
 def _opened(path: str | Path, limits: Limits) -> BinaryIO:
@@ -216,10 +203,15 @@ def _rgb(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     """Any mode as RGB; transparency over the background, deep grey scaled to 8 bits."""
     from PIL import Image  # noqa: TID251
 
-    if is_deep(image):
-        image = eight_bits(image)
+    if tones.is_deep(image):
+        image = tones.eight_bits(image)
     if image.mode == "LAB":
-        return _from_lab(image)
+        from PIL import ImageCms  # noqa: TID251
+
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        assert converted is not None  # None is returned only for inPlace
+        return converted
     if image.has_transparency_data:
         image = image.convert("RGBA")
         base = Image.new("RGBA", image.size, (*preprocess.background, 255))
@@ -227,39 +219,24 @@ def _rgb(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _from_lab(image: Image.Image) -> Image.Image:
-    from PIL import ImageCms  # noqa: TID251
-
-    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-    assert converted is not None  # None is returned only for inPlace
-    return converted
-
-
 def _fitted(image: Image.Image, preprocess: Preprocess) -> Image.Image:
-    """The image at size x size."""
-    from PIL import Image  # noqa: TID251
+    """The image at size x size.
+
+    With ``pad`` it is scaled to fit inside, at least one pixel thin, and centred.
+    """
+    from PIL import Image, ImageOps  # noqa: TID251
 
     target = (preprocess.size, preprocess.size)
     method = Image.Resampling[preprocess.resampling.upper()]
     if image.size == target:
         return image
     if preprocess.fit == "crop":
-        from PIL import ImageOps  # noqa: TID251
-
         return ImageOps.fit(image, target, method)
-    if preprocess.fit == "pad":
-        return _padded(image, preprocess, method)
-    return image.resize(target, method, reducing_gap=3.0)
-
-
-def _padded(image: Image.Image, preprocess: Preprocess, method: Image.Resampling) -> Image.Image:
-    """Scaled to fit inside, at least one pixel thin, and centred on the background."""
-    from PIL import Image  # noqa: TID251
-
+    if preprocess.fit != "pad":
+        return image.resize(target, method, reducing_gap=3.0)
     size, longest = preprocess.size, max(image.size)
     width, height = (max(1, round(side / longest * size)) for side in image.size)
-    base = Image.new("RGB", (size, size), preprocess.background)
+    base = Image.new("RGB", target, preprocess.background)
     inner = image.resize((width, height), method, reducing_gap=3.0)
     base.paste(inner, (round((size - width) / 2), round((size - height) / 2)))
     return base
@@ -290,6 +267,9 @@ def silence_pillow() -> None:
         logger.addHandler(NullHandler())
 
 
+# Pillow's global variables, which mean something else in threads that decode
+
+
 class _Decoding(threading.local):
     """The limits of the image that a thread decodes; None in one that decodes none of ours."""
 
@@ -305,30 +285,30 @@ _here = _Decoding()
 _SILENCE: Any = "ignore", _here, Warning, None, 0  # a filter of warnings
 
 
-class _LoadTruncated:
-    """Pillow's ``LOAD_TRUNCATED_IMAGES`` while threads of ours decode."""
+class _Global(NamedTuple):
+    """``LOAD_TRUNCATED_IMAGES``, or ``MAX_IMAGE_PIXELS``: what they are outside is kept.
 
-    def __init__(self, outside: Any) -> None:
-        self.outside = outside
-
-    def __bool__(self) -> bool:
-        return bool(self.outside) if _here.limits is None else _here.truncated
-
-
-class _MaxPixels:
-    """Pillow's ``MAX_IMAGE_PIXELS``, of which it warns, and which it refuses twice over.
-
-    It also holds for the images in an icon, whose bitmaps are declared twice as high as they are.
+    Pillow warns of more pixels, which is silent here, and refuses them twice over. That also holds
+    for the images in an icon, whose bitmaps are declared twice as high as they are.
     """
 
-    def __init__(self, outside: Any) -> None:
-        self.outside = math.inf if outside is None else outside
+    outside: Any
+    of_pixels: bool
 
-    def __rmul__(self, factor: int) -> float:
-        return factor * (self.outside if _here.limits is None else _here.limits.pixels)
+    @property
+    def value(self) -> float:
+        if _here.limits is None:
+            return math.inf if self.outside is None else self.outside
+        return _here.limits.pixels if self.of_pixels else _here.truncated
 
-    def __lt__(self, pixels: float) -> bool:
-        return _here.limits is None and bool(self.outside < pixels)
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __rmul__(self, factor: Any) -> Any:
+        return factor * self.value
+
+    def __lt__(self, pixels: Any) -> bool:
+        return bool(self.value < pixels)
 
 
 _lock = threading.Lock()
@@ -344,12 +324,12 @@ def _pillow(limits: Limits, *, truncated: bool) -> Iterator[None]:
     from PIL import Image, ImageFile  # noqa: TID251
 
     global _decoding
+    names: Any = (ImageFile, "LOAD_TRUNCATED_IMAGES"), (Image, "MAX_IMAGE_PIXELS")
     with _lock:
         _decoding += 1
         if _decoding == 1:
-            pillow: Any = ImageFile, Image
-            pillow[0].LOAD_TRUNCATED_IMAGES = _LoadTruncated(ImageFile.LOAD_TRUNCATED_IMAGES)
-            pillow[1].MAX_IMAGE_PIXELS = _MaxPixels(Image.MAX_IMAGE_PIXELS)
+            for module, name in names:
+                setattr(module, name, _Global(getattr(module, name), module is Image))
     if _SILENCE not in warnings.filters:
         warnings.filters.insert(0, _SILENCE)  # type: ignore[attr-defined]
     _here.limits, _here.truncated = limits, truncated
@@ -359,15 +339,9 @@ def _pillow(limits: Limits, *, truncated: bool) -> Iterator[None]:
         _here.limits = None
         with _lock:
             _decoding -= 1
-            if not _decoding:
-                _restore(ImageFile, "LOAD_TRUNCATED_IMAGES")
-                _restore(Image, "MAX_IMAGE_PIXELS")
-
-
-def _restore(module: Any, name: str) -> None:
-    value = getattr(module, name)
-    if isinstance(value, _LoadTruncated | _MaxPixels):
-        setattr(module, name, value.outside)
+            for module, name in () if _decoding else names:
+                if isinstance(value := getattr(module, name), _Global):
+                    setattr(module, name, value.outside)
 
 
 @contextmanager
@@ -377,12 +351,11 @@ def _silent_stderr() -> Iterator[None]:
     The descriptor is that of all threads, and of a program that imports this: it is left alone but
     in the main thread of the command line.
     """
-    if not machine.is_command or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    try:
-        kept = os.dup(2)
-    except OSError:  # closed: nothing can be written
+    kept = None
+    if machine.is_command and threading.current_thread() is threading.main_thread():
+        with suppress(OSError):  # closed: nothing can be written
+            kept = os.dup(2)
+    if kept is None:
         yield
         return
     nothing = os.open(os.devnull, os.O_WRONLY)
@@ -393,3 +366,66 @@ def _silent_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+# The process that decodes: names come in on stdin, pixels or reasons go out on stdout
+
+NAME = struct.Struct("<I")  # bytes of what follows: the settings, then names
+ANSWER = struct.Struct("<?I")  # whether it succeeded; bytes of pixels or of the JSON reason
+READY = b"+"  # sent once, when names can be taken
+_FILE, _MEMBER = b"/", b":"  # the first byte of a place, or CONTENT
+
+
+def place_of(path: str) -> bytes:
+    """An image as a worker gets it: the name of a file, a place in an archive, or its bytes."""
+    if isinstance(path, Content):
+        return path.frame
+    if isinstance(path, Member):
+        return _MEMBER + path.packed()
+    return _FILE + os.fsencode(path)
+
+
+def _path(place: bytes) -> str:
+    if place.startswith(CONTENT):
+        return Content.framed("", "", place)
+    return Member.unpacked(place[1:]) if place.startswith(_MEMBER) else os.fsdecode(place[1:])
+
+
+def settings(preprocess: Preprocess, limits: Limits) -> bytes:
+    """How images are to be decoded, which a worker gets first."""
+    return json.dumps([list(vars(preprocess).values()), list(vars(limits).values())]).encode()
+
+
+def serve() -> None:
+    """Answer each name in order until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    with suppress(OSError):  # where memory runs out, the system should end this process first
+        Path("/proc/self/oom_score_adj").write_text("500")
+    answers = os.dup(1)
+    os.dup2(2, 1)  # so that nothing but answers can be written there
+    with suppress(BrokenPipeError):
+        _send(answers, READY)
+        if (content := _next(sys.stdin.buffer)) is None:
+            os._exit(0)
+        (size, fit, resampling, background), limit = json.loads(content)
+        preprocess = Preprocess(size, fit, resampling, tuple(background))
+        limits = Limits(*limit)
+        while (place := _next(sys.stdin.buffer)) is not None:
+            try:
+                good, content = True, _image(_path(place), preprocess, limits).tobytes()
+            except ImageError as error:
+                good, content = False, json.dumps([error.kind, str(error)]).encode()
+            _send(answers, ANSWER.pack(good, len(content)) + content)
+    os._exit(0)  # nothing is left to be written, and tidying up would take longer than an image
+
+
+def _next(source: BinaryIO) -> bytes | None:
+    """What comes next, until the other side has ended or closed the pipe."""
+    head = source.read(NAME.size)
+    return source.read(NAME.unpack(head)[0]) if head else None
+
+
+def _send(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -23,7 +23,7 @@ from catclf.images.member import TAR, Member
 from catclf.images.preprocess import Limits
 from catclf.images.walk import LeftOut, Walk, is_hidden
 from catclf.storage.local import kind_of_bytes
-from catclf.storage.location import Copy, Stored, is_remote
+from catclf.storage.location import Copy, is_remote, locate
 from catclf.storage.parquet import is_parquet
 from catclf.text import printable, reason, without_query
 
@@ -170,7 +170,7 @@ class _Inputs:
     def _of_url(self, shown: str, url: str) -> Iterator[Input]:
         """What is at a URL. Raises SettingsError where the library for its scheme is missing."""
         try:
-            below = Stored(url).files_below(self.recursive)
+            below = locate(url).files_below(self.recursive)
         except OSError as error:
             yield shown, _unreadable(error)
             return
@@ -215,7 +215,7 @@ class _Inputs:
 def _is_image(url: str) -> bool:
     """Whether a file in a store begins as an image does."""
     try:
-        with Stored(url).stream() as file:
+        with locate(url).stream() as file:
             return sniffed(BytesIO(file.read(64)))
     except OSError:
         return False

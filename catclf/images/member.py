@@ -6,7 +6,7 @@ import os
 import struct
 import zlib
 from io import BytesIO
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from catclf.errors import ImageError
 from catclf.storage.local import PACKED_ENDINGS, open_regular
@@ -79,14 +79,16 @@ class Member(str):
     def open(self, limits: Limits) -> BytesIO:
         """Its bytes. Raises ImageError; OSError where the archive cannot be read."""
         offset, stored, size, checksum, kind = self.place
-        if not size:
-            raise ImageError("empty", "is empty")
-        if max(size, stored) > limits.file_bytes:
-            raise _too_large(size, limits)
+        _require_size(size, stored, limits)
         with open_regular(_on_disk(self.archive)) as file:
-            if kind != TAR:
-                offset = _start(file, offset)
             file.seek(offset)
+            if kind != TAR:  # its own header lies before it
+                header = file.read(_LOCAL.size)
+                if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
+                    why = "is damaged in its archive: its header is missing"
+                    raise ImageError("damaged", why)
+                _, name, extra = _LOCAL.unpack(header)
+                file.seek(name + extra, 1)
             content = file.read(stored)
         if kind not in (TAR, STORED):
             content = _decompressed(content, size, kind)
@@ -153,11 +155,7 @@ class Content(Member):
         return image
 
     def open(self, limits: Limits) -> BytesIO:
-        size = len(self.frame) - 1
-        if not size:
-            raise ImageError("empty", "is empty")
-        if size > limits.file_bytes:
-            raise _too_large(size, limits)
+        _require_size(len(self.frame) - 1, 0, limits)
         return BytesIO(memoryview(self.frame)[1:])
 
 
@@ -170,18 +168,12 @@ def _on_disk(archive: str) -> str:
     return locate(archive).local()
 
 
-def _too_large(size: int, limits: Limits) -> ImageError:
-    return ImageError("too-large", f"has {counted(size, 'byte')}, more than {limits.file_bytes}")
-
-
-def _start(file: BinaryIO, offset: int) -> int:
-    """Where the bytes of a zip's member begin, behind its own header."""
-    file.seek(offset)
-    header = file.read(_LOCAL.size)
-    if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
-        raise ImageError("damaged", "is damaged in its archive: its header is missing")
-    _, name, extra = _LOCAL.unpack(header)
-    return offset + _LOCAL.size + int(name) + int(extra)
+def _require_size(size: int, stored: int, limits: Limits) -> None:
+    """Raise ImageError for an image without bytes, or with too many, also in its archive."""
+    if not size:
+        raise ImageError("empty", "is empty")
+    if max(size, stored) > limits.file_bytes:
+        raise ImageError("too-large", f"has {counted(size, 'byte')}, more than {limits.file_bytes}")
 
 
 def _decompressed(content: bytes, size: int, kind: int) -> bytes:

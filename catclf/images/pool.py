@@ -22,7 +22,7 @@ from time import sleep
 from typing import TYPE_CHECKING
 
 from catclf.errors import ImageError
-from catclf.images import decode, worker
+from catclf.images import decode
 from catclf.images.member import Content
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.machine import cores, require_workers
@@ -142,15 +142,11 @@ class Job:
 
     __slots__ = ("name", "path", "result", "room")
 
-    def __init__(self, path: str, result: Pixels | ImageError | None) -> None:
+    def __init__(self, path: str, result: Pixels | ImageError | None = None) -> None:
         self.path, self.result = path, result
-        self.name = worker.place_of(path)
-        self.room = 1  # of the window of inputs underway
-
-    @property
-    def carries(self) -> int:
-        """The bytes of an image that it brings along."""
-        return len(self.name) if isinstance(self.path, Content) else 0
+        self.name = decode.place_of(path)
+        carried = len(self.name) if isinstance(path, Content) else 0
+        self.room = 1 + carried // _CARRIED  # of the window of inputs underway
 
     def answer(self, result: Pixels | ImageError) -> None:
         """Note the result, and let go of the image."""
@@ -168,7 +164,7 @@ class Decoder:
 
     def __init__(self) -> None:
         code = f"import sys; sys.path[:] = {sys.path!r}\n"
-        code += "from catclf.images.worker import main; main()"
+        code += "from catclf.images.decode import serve; serve()"
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-c", code],
             stdin=subprocess.PIPE,
@@ -188,7 +184,7 @@ class Decoder:
 
     def tell(self, preprocess: Preprocess, limits: Limits) -> None:
         """Say how images are to be decoded, before any name."""
-        self._write(_frame(worker.settings(preprocess, limits).encode()))
+        self._write(_frame(decode.settings(preprocess, limits)))
 
     def send(self, waiting: deque[Job], count: int) -> None:
         """Hand out names until ``count`` are underway, or as many as surely fit in the pipe.
@@ -213,18 +209,18 @@ class Decoder:
         content = os.read(self.answers.fileno(), 1 << 20)
         self.received += content
         if not self.ready and self.received:
-            del self.received[: len(worker.READY)]
+            del self.received[: len(decode.READY)]
             self.ready = True
         taken, shape = 0, (preprocess.size, preprocess.size, 3)
-        head = worker.ANSWER.size
+        head = decode.ANSWER.size
         while len(self.received) - taken >= head:
-            good, size = worker.ANSWER.unpack_from(self.received, taken)
+            good, size = decode.ANSWER.unpack_from(self.received, taken)
             if len(self.received) - taken < head + size:
                 break
             body = self.received[taken + head : taken + head + size]
             taken += head + size
             job = self.jobs.popleft()
-            self.underway -= worker.NAME.size + len(job.name)
+            self.underway -= decode.NAME.size + len(job.name)
             if good:
                 job.answer(np.frombuffer(body, dtype=np.uint8).reshape(shape))
             else:
@@ -252,7 +248,7 @@ class Decoder:
 
 
 def _frame(content: bytes) -> bytes:
-    return worker.NAME.pack(len(content)) + content
+    return decode.NAME.pack(len(content)) + content
 
 
 def _enlarge(descriptor: int) -> int:
@@ -287,8 +283,7 @@ class _Pool:
         self._starting = deque(started)
         self._workers: list[Decoder] = []
         self._failed_starts = 0
-        room = max(2 * workers, _WINDOW_BYTES // preprocess.n)
-        self._window = min(_WINDOW, room)
+        self._window = min(_WINDOW, max(2 * workers, _WINDOW_BYTES // preprocess.n))
         self._order: deque[Job] = deque()  # all that were read and not given out
         self._waiting: deque[Job] = deque()  # those of them that no worker has
         self._incoming: deque[Job | BaseException | None] = deque()  # None is the end
@@ -322,8 +317,8 @@ class _Pool:
         last: BaseException | None = None
         try:
             for path in paths:
-                job = Job(*path) if isinstance(path, tuple) else Job(path, None)
-                job.room = min(self._window, 1 + job.carries // _CARRIED)
+                job = Job(*path) if isinstance(path, tuple) else Job(path)
+                job.room = min(self._window, job.room)
                 for _ in range(job.room):
                     self._space.acquire()
                     if self._closed:
@@ -343,21 +338,22 @@ class _Pool:
     def _take_in(self) -> None:
         while self._incoming:
             item = self._incoming.popleft()
+            if isinstance(item, BaseException):
+                raise item
             if item is None:
                 self._ended = True
-            elif isinstance(item, BaseException):
-                raise item
+                continue
+            self._order.append(item)
+            if item.result is not None:
+                continue
+            can_be_sent = len(item.name) < _NAME or isinstance(item.path, Content)
+            if can_be_sent and self._failed_starts < _STARTS:
+                self._waiting.append(item)
             else:
-                self._order.append(item)
-                if item.result is None and not self._refused(item):
-                    self._waiting.append(item)
+                self._decode(item)
 
-    def _refused(self, job: Job) -> bool:
-        """Answer here what cannot or need not be sent: it fails at once."""
-        if (len(job.name) < _NAME or job.carries) and self._failed_starts < _STARTS:
-            return False
+    def _decode(self, job: Job) -> None:
         job.answer(decode_one(job.path, self._preprocess, self._limits)[1])
-        return True
 
     def _hand_out(self) -> None:
         """Give waiting inputs to the workers, evenly, and start workers while some are left."""
@@ -382,10 +378,8 @@ class _Pool:
                 self._workers.append(new)
                 self._selector.register(new.answers, selectors.EVENT_READ, new)
                 return True
-        if not self._workers:
-            while self._waiting:
-                job = self._waiting.popleft()
-                job.answer(decode_one(job.path, self._preprocess, self._limits)[1])
+        while self._waiting and not self._workers:
+            self._decode(self._waiting.popleft())
         return False
 
     def _finished(self) -> list[Outcome]:
@@ -402,7 +396,7 @@ class _Pool:
         return batch
 
     def _wait(self) -> None:
-        """Until an answer, an input, or the death of a worker."""
+        """Until an answer, an input, or the death of a decode."""
         with self._pause:
             ready = self._selector.select()
             if self._workers and all(len(one.jobs) >= _DEPTH // 2 for one in self._workers):

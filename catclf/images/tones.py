@@ -14,21 +14,17 @@ from catclf.errors import ImageError
 if TYPE_CHECKING:
     from PIL import Image  # noqa: TID251
 
-SUBFILE, BITS, PHOTOMETRIC, SAMPLE_FORMAT, SMALLEST, LARGEST = (
-    254,
-    258,
-    262,
-    339,
-    340,
-    341,
-)  # tags of TIFF
+SUBFILE, BITS, PHOTOMETRIC = 254, 258, 262  # tags of TIFF
+SAMPLE_FORMAT, SMALLEST, LARGEST = 339, 340, 341
+CONVERT = "convert it to 8 or 16 bits"
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _ROWS = 64  # converted at a time: in float64 a large image would take 8 times as much
 
 
 def is_deep(image: Image.Image) -> bool:
     """Whether an image has more than 8 bits of grey, or 8 that are signed."""
-    return image.mode.startswith("I") or image.mode == "F" or _is_signed_byte(image)
+    signed = image.format == "TIFF" and _tag(image, SAMPLE_FORMAT, _UNSIGNED) == _SIGNED
+    return image.mode.startswith("I") or image.mode == "F" or (image.mode == "L" and signed)
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
@@ -67,50 +63,42 @@ def _range(image: Image.Image, values: Any) -> tuple[Any, float, float]:
     """The values, and those that are black and white."""
     if image.format == "TIFF":
         return _range_of_tiff(image, values)
-    if image.mode == "F":  # PFM: Netpbm takes 1.0 as white
-        _require_unit(values)
-        return values, 0.0, 1.0
-    return values, 0.0, 65535.0  # 16 bits, to which Pillow brings a PGM of any maximum
+    if image.mode != "F":  # 16 bits, to which Pillow brings a PGM of any maximum
+        return values, 0.0, 65535.0
+    if values.min(initial=0.0) < 0.0 or values.max(initial=0.0) > 1.0:
+        raise _no_white(values)
+    return values, 0.0, 1.0  # PFM: Netpbm takes 1.0 as white
 
 
 def _range_of_tiff(image: Image.Image, values: Any) -> tuple[Any, float, float]:
     import numpy as np
 
-    tags: Any = image.tag_v2  # type: ignore[attr-defined]
-    bits, format = _first(tags.get(BITS), 1), _first(tags.get(SAMPLE_FORMAT), _UNSIGNED)
-    low, high = _first(tags.get(SMALLEST), None), _first(tags.get(LARGEST), None)
+    bits, format = _tag(image, BITS, 1), _tag(image, SAMPLE_FORMAT, _UNSIGNED)
     if format == _UNSIGNED and bits == 32:
         values = values.astype(np.int32).view(np.uint32)
     if image.mode == "L":
         values = values.astype(np.uint8).view(np.int8)
-    if format == _FLOAT and low is not None and high is not None and low < high:
-        black, white = float(low), float(high)
-    elif format == _FLOAT:
-        raise _no_white(values)
-    elif format == _SIGNED:
-        black, white = -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1.0
-        _require_filled(values, white - black, f"signed {bits}-bit")
+    if format == _FLOAT:
+        black, white = _tag(image, SMALLEST, np.nan), _tag(image, LARGEST, np.nan)
+        if not black < white:
+            raise _no_white(values)
     else:
-        black, white = 0.0, 2.0**bits - 1.0
-        if bits == 32:
-            _require_filled(values, white, "32-bit")
-    if _first(tags.get(PHOTOMETRIC), 1) == 0:
+        black, white = (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1.0)
+        if format != _SIGNED:
+            black, white = 0.0, 2.0**bits - 1.0
+        if format == _SIGNED or bits == 32:
+            _require_filled(values, white - black, f"{'un' * (format != _SIGNED)}signed {bits}-bit")
+    if _tag(image, PHOTOMETRIC, 1) == 0:
         black, white = white, black
-    return values, black, white
-
-
-def _require_unit(values: Any) -> None:
-    """Raise ImageError for floats beyond 0 to 1, of which the file does not say what is white."""
-    if values.min(initial=0.0) < 0.0 or values.max(initial=0.0) > 1.0:
-        raise _no_white(values)
+    return values, float(black), float(white)
 
 
 def _no_white(values: Any) -> ImageError:
     low, high = float(values.min()), float(values.max())
     return ImageError(
         "unsupported",
-        f"has float tones from {low:g} to {high:g} and does not say which value is white: convert "
-        "it to 8 or 16 bits, as with (x * 255).round().astype('uint8') where 1 is white",
+        f"has float tones from {low:g} to {high:g} and does not say which value is white: "
+        f"{CONVERT}, as with (x * 255).round().astype('uint8') where 1 is white",
     )
 
 
@@ -120,45 +108,19 @@ def _require_filled(values: Any, range: float, kind: str) -> None:
     if high - low < range / 256:
         raise ImageError(
             "unsupported",
-            f"has {kind} tones from {low} to {high}, one tone of all that it could have: convert "
-            "it to 8 or 16 bits, as with x.astype('uint8') where 255 is white",
+            f"has {kind} tones from {low} to {high}, one tone of all that it could have: "
+            f"{CONVERT}, as with x.astype('uint8') where 255 is white",
         )
 
 
-def _is_signed_byte(image: Image.Image) -> bool:
-    if image.format != "TIFF" or image.mode != "L":
-        return False
-    return bool(_first(image.tag_v2.get(SAMPLE_FORMAT), 1) == _SIGNED)  # type: ignore[attr-defined]
-
-
-def _first(value: Any, default: Any) -> Any:
+def _tag(image: Any, number: int, default: Any) -> Any:
+    value = image.tag_v2.get(number)
     if isinstance(value, tuple):
         value = value[0] if value else None
     return default if value is None else value
 
 
-def is_thumbnail(image: Any) -> bool:
+def is_thumbnail(image: Image.Image) -> bool:
     """Whether a TIFF says that its first image is another one made small, as cameras' raw data."""
-    subfile = _first(image.tag_v2.get(SUBFILE), 0)
+    subfile = _tag(image, SUBFILE, 0)
     return isinstance(subfile, int) and bool(subfile & 1)
-
-
-def tiff_kind(content: bytes) -> str:
-    """What a TIFF says of its samples, in brackets, for a message; "" where it cannot be read."""
-    from io import BytesIO
-
-    from PIL import TiffImagePlugin  # noqa: TID251
-
-    try:
-        file = BytesIO(content)
-        head = file.read(16 if content[2:4] in (b"+\0", b"\0+") else 8)
-        tags = TiffImagePlugin.ImageFileDirectory_v2(head)
-        file.seek(tags.next)
-        tags.load(file)
-        bits = " ".join(str(each) for each in tags.get(BITS, (1,)))
-        format = _first(tags.get(SAMPLE_FORMAT), _UNSIGNED)
-        name = {_UNSIGNED: "unsigned", _SIGNED: "signed", _FLOAT: "float"}.get(format, "other")
-        photometric = _first(tags.get(PHOTOMETRIC), "unknown")
-    except Exception:  # a damaged directory raises anything at all
-        return ""
-    return f" ({name} samples of {bits} bits, PhotometricInterpretation {photometric})"

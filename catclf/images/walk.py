@@ -64,15 +64,14 @@ class LeftOut:
         parts = []
         total = self.endings.total()
         if total:
-            kinds = [_counted(count, ending) for ending, count in self.endings.most_common(_LISTED)]
-            others = total - sum(count for _, count in self.endings.most_common(_LISTED))
-            kinds += [f"{others} others"] if others else []
-            kinds_text = ", ".join(kinds)
-            parts.append(f"left out {counted(total, 'file')}: {kinds_text}")
+            listed = self.endings.most_common(_LISTED)
+            kinds = [_counted(count, ending) for ending, count in listed]
+            if others := total - sum(count for _, count in listed):
+                kinds.append(f"{others} others")
+            kinds += [RAW] if RAW_ENDINGS & self.endings.keys() else []
+            parts.append(f"left out {counted(total, 'file')}: {', '.join(kinds)}")
             if HEIF_ENDINGS & self.endings.keys():
                 parts.append(f"HEIC is read after {to_install('heif')}")
-            if RAW_ENDINGS & self.endings.keys():
-                parts[0] += f", {RAW}"
         if self.links:
             parts.append(f"left out {counted(self.links, 'link')} to folders that are read already")
         return "; ".join(parts)
@@ -92,46 +91,36 @@ class Walk:
         self._name_heif = name_heif
         self._seen: set[tuple[int, int]] = set()
 
-    def mark(self, folder: str) -> None:
-        """Note a folder that is read on its own, so that no link leads into it."""
-        self._is_new(folder)
-
     def images(self, folder: str, recursive: bool) -> Iterator[str | Failed]:
         """The images of a folder by name, then those of its folders.
 
         A folder that cannot be listed, and an entry that cannot be looked at, is one failure.
         """
-        self.mark(folder)
+        self._is_new(folder)  # so that no link leads into it
         waiting = [folder]
         while waiting:
             place = waiting.pop()
-            files, folders, failure = self._listed(place)
-            if failure is not None:
-                yield place, failure
+            files: list[str] = []
+            folders: list[str] = []
+            try:
+                with os.scandir(place) as entries:
+                    for entry in entries:
+                        if not is_hidden(entry.name):
+                            self._sort(entry, files, folders)
+            except OSError as error:
+                yield place, ImageError("forbidden", f"cannot be listed: {reason(error)}")
             yield from (os.path.join(place, name) for name in sorted(files))
             if recursive:
                 waiting += (os.path.join(place, name) for name in sorted(folders, reverse=True))
 
-    def _listed(self, place: str) -> tuple[list[str], list[str], ImageError | None]:
-        files: list[str] = []
-        folders: list[str] = []
-        try:
-            with os.scandir(place) as entries:
-                for entry in entries:
-                    if is_hidden(entry.name):
-                        continue
-                    if _is_folder(entry):
-                        self._enter(entry, folders)
-                    elif self._is_image(entry):
-                        files.append(entry.name)
-                    else:
-                        self.left_out.add(entry.name)
-        except OSError as error:
-            return files, folders, ImageError("forbidden", f"cannot be listed: {reason(error)}")
-        return files, folders, None
-
-    def _enter(self, entry: os.DirEntry[str], folders: list[str]) -> None:
-        if self._is_new(entry.path):
+    def _sort(self, entry: os.DirEntry[str], files: list[str], folders: list[str]) -> None:
+        """Put an entry to the images, to the folders, or to what is left out."""
+        if not _is_folder(entry):
+            if self._is_image(entry):
+                files.append(entry.name)
+            else:
+                self.left_out.add(entry.name)
+        elif self._is_new(entry.path):
             folders.append(entry.name)
         else:
             self.left_out.links += 1
@@ -158,8 +147,10 @@ class Walk:
             return False
         try:
             status = entry.stat()
-        except OSError:  # a link to itself; one to nothing is a file that is not there
-            return not entry.is_symlink() or _is_loop(entry)
+        except FileNotFoundError:  # a link to nothing is a file that is not there
+            return False
+        except OSError:  # such as a link to itself
+            return True
         return stat.S_ISREG(status.st_mode) and looks_like_image(entry.path)
 
 
@@ -168,11 +159,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
-
-
-def _is_loop(entry: os.DirEntry[str]) -> bool:
-    try:
-        entry.is_dir()
-    except OSError:
-        return True
-    return False

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from catclf.errors import OutputError
-from catclf.storage.location import Stored, discard, free_name, is_remote, temporary
+from catclf.storage.location import discard, free_name, is_remote, locate, temporary
 from catclf.storage.location import same as same
 from catclf.text import printable, reason
 
@@ -33,7 +33,7 @@ def require_writable(path: Path, taken: Iterable[Path] = ()) -> None:
     shown = printable(path)
     try:
         if is_remote(path):
-            Stored(path).require_place()
+            locate(path).require_place()
         elif why := _unfit(path):
             raise OutputError(f"{shown}: {why}")
         else:
@@ -111,7 +111,7 @@ def _renamed(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _sent(path: Path, kept: bool) -> Iterator[Path]:
-    stored = Stored(path)
+    stored = locate(path)
     try:
         new = Path(temporary(stored.name))
     except OSError as error:

@@ -15,24 +15,16 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cached_property, lru_cache
-from itertools import product
+from math import prod
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 from weakref import finalize
 
 from catclf.errors import CatclfError, SettingsError
 from catclf.storage.local import PACKED_ENDINGS as PACKED_ENDINGS
 from catclf.storage.local import open_regular
-from catclf.text import (
-    has_scheme,
-    pip_install,
-    printable,
-    reason,
-    to_install,
-    url_of,
-    without_query,
-)
+from catclf.text import has_scheme, pip_install, printable, to_install, url_of, without_query
 
 AnyPath = str | os.PathLike[str]
 Progress = Callable[[int, int], object]
@@ -56,14 +48,18 @@ def is_remote(path: AnyPath) -> bool:
 
 def locate(path: AnyPath) -> Location:
     """The location of a file or folder, which need not exist."""
-    return Stored(path) if is_remote(path) else Location(path)
+    return Location(path)
 
 
 class Location:
-    """A file or folder on disk. Methods raise OSError, and SettingsError in stores."""
+    """A file or folder on disk, or in a store, which is reached through fsspec.
+
+    Methods raise OSError, and SettingsError in stores.
+    """
 
     def __init__(self, path: AnyPath) -> None:
-        self.path = os.fspath(path)
+        self.is_remote = is_remote(path)
+        self.path = url_of(path) if self.is_remote else os.fspath(path)
 
     @property
     def shown(self) -> str:
@@ -73,129 +69,59 @@ class Location:
     @property
     def name(self) -> str:
         """The last name of the path as it is given: a link is not followed."""
-        return Path(os.path.abspath(self.path)).name  # noqa: PTH100
+        return Path(without_query(self.absolute)).name
 
     @property
     def suffix(self) -> str:
         """The ending of the name in small letters, without the query of a URL."""
-        return os.path.splitext(self.name)[1].lower()  # noqa: PTH122
+        return Path(self.name).suffix.lower()
 
     @property
     def absolute(self) -> str:
         """The name that it has in every working folder; patterns in it stay."""
-        return os.path.abspath(self.path)  # noqa: PTH100
+        return self.path if self.is_remote else os.path.abspath(self.path)  # noqa: PTH100
 
     @property
     def target(self) -> Path:
         """The path on disk that a URL is another name of; else a URL as its store writes it."""
+        with suppress(OSError):  # a store that cannot be reached
+            if self.is_remote:
+                with self.place() as (fs, name):
+                    return Path(name if _is_disk(fs) else fs.unstrip_protocol(name))
         return Path(self.path)
 
+    def _ask(self, on_disk: Callable[[Path], Any], in_store: str) -> Any:
+        if not self.is_remote:
+            return on_disk(Path(self.path))
+        with self.place() as (fs, name):
+            return getattr(fs, in_store)(name)
+
     def is_file(self) -> bool:
-        return Path(self.path).is_file()
+        return bool(self._ask(Path.is_file, "isfile"))
 
     def exists(self) -> bool:
         """Whether there is a file or a folder."""
-        return Path(self.path).exists()
+        return bool(self._ask(Path.exists, "exists"))
 
     def size(self) -> int:
         """The bytes of a file."""
-        return Path(self.path).stat().st_size
+        return int(self._ask(lambda path: path.stat().st_size, "size") or 0)
 
     def state(self) -> tuple[int, ...]:
         """Numbers that change with the content of a file: its size and time, or its version."""
+        if self.is_remote:
+            copy, version = self._copied()
+            return os.stat(copy).st_size, int(version[:15], 16)  # noqa: PTH116
         status = os.stat(self.path)  # noqa: PTH116
         return status.st_size, status.st_mtime_ns
 
-    def read(self, limit: int | None = None) -> bytes:
-        """The contents of a regular file of up to ``limit`` bytes; a larger one is not fetched."""
-        if limit is None:
-            return Path(self.path).read_bytes()
-        with Path(self.path).open("rb") as file:
-            return _within(file.read(limit + 1), limit, self.path)
+    def version(self) -> str:
+        """A text that changes with the content of the file.
 
-    def names(self) -> list[str]:
-        """The names of what is right below a folder, folders too; none where there is none."""
-        with suppress(FileNotFoundError, NotADirectoryError):
-            return sorted(os.listdir(self.path))  # noqa: PTH208
-        return []
-
-    def remove(self) -> None:
-        """Remove a file, if it is there."""
-        Path(self.path).unlink(missing_ok=True)
-
-    def local(self) -> str:
-        """The name of the file on disk, or that of a copy which lasts as long as this process.
-
-        A copy is made of what is remote, and of a tar archive that is compressed as a whole.
+        In a store it is the SHA-256 of the size and of the hash there, or of the time without one.
         """
-        return self._copied().copy if is_packed(self.path) else self.path
-
-    def version(self) -> str:
-        """A text that changes with the content of the file."""
-        return repr(self.state())
-
-    def copied(self, limit: int) -> str:
-        """The name of the file on disk, or of a copy, of up to ``limit`` bytes, for its holder."""
-        return self.path
-
-    def renew(self) -> None:
-        """Forget the copy of a file that has changed since."""
-        if self.path in _copies and _copies[self.path].version != self.version():
-            with _lock:
-                _copies.pop(self.path, None)
-
-    def _copied(self) -> _Copied:
-        with _lock:
-            if self.path not in _copies:
-                version = self.version()
-                _copies[self.path] = _Copied(self._new_copy(), version)
-            return _copies[self.path]
-
-    def _new_copy(self) -> Copy:
-        return unpacked(self.path)
-
-    def require_library(self) -> None:
-        """Raise SettingsError where a library that the scheme needs is missing."""
-
-
-class Stored(Location):
-    """A file or folder in a store or on the web, reached through fsspec."""
-
-    def __init__(self, path: AnyPath) -> None:
-        self.path = url_of(path)
-
-    @property
-    def name(self) -> str:
-        return Path(without_query(self.path)).name
-
-    @property
-    def absolute(self) -> str:
-        return self.path
-
-    @property
-    def target(self) -> Path:
-        with suppress(OSError), self.place() as (fs, name):
-            return Path(name if _is_disk(fs) else fs.unstrip_protocol(name))
-        return Path(self.path)  # its store cannot be reached
-
-    def is_file(self) -> bool:
-        with self.place() as (fs, name):
-            return bool(fs.isfile(name))
-
-    def exists(self) -> bool:
-        with self.place() as (fs, name):
-            return bool(fs.exists(name))
-
-    def size(self) -> int:
-        with self.place() as (fs, name):
-            return int(fs.size(name) or 0)
-
-    def state(self) -> tuple[int, ...]:
-        copied = self._copied()
-        return os.stat(copied.copy).st_size, int(copied.version[:15], 16)  # noqa: PTH116
-
-    def version(self) -> str:
-        """The SHA-256 of the size and of the hash in the store, or of the time without one."""
+        if not self.is_remote:
+            return repr(self.state())
         from hashlib import sha256  # few runs need it
 
         with self.place() as (fs, name):
@@ -204,42 +130,86 @@ class Stored(Location):
             mark = mark.timestamp() if hasattr(mark, "timestamp") else mark  # in any zone
             return sha256(f"{facts['size']} {mark}".encode()).hexdigest()
 
-    def read(self, limit: int | None = None) -> bytes:
-        with self.place() as (fs, name):
-            if limit is None or self._stated_size(fs, name, limit) is not None:
-                content = bytes(fs.cat_file(name))
-                return content if limit is None else _within(content, limit, self.path)
-            with fs.open(name, "rb") as file:  # a web server need not say how much it sends
-                return _within(b"".join(_blocks(file, limit + 1)), limit, self.path)
-
-    def copied(self, limit: int) -> Copy:
-        with self.place() as (fs, name):
-            self._stated_size(fs, name, limit)
-        return Copy.of(self.path)
-
-    def _stated_size(self, fs: Any, name: str, limit: int) -> int | None:
-        facts = fs.info(name)
-        if facts["type"] != "file":
-            raise OSError(errno.EINVAL, "is not a regular file", self.path)
-        size: int | None = facts["size"]
-        _require_within(size or 0, limit, self.path)
-        return size
-
     @contextmanager
     def stream(self) -> Iterator[BinaryIO]:
-        """The file, of which the parts that are read are fetched."""
+        """The open file; of one in a store the parts that are read are fetched."""
+        if not self.is_remote:
+            with open_regular(self.path) as file:
+                yield file
+            return
         with self.place() as (fs, name), fs.open(name, "rb") as file:
             yield file
 
+    def read(self, limit: int | None = None) -> bytes:
+        """The contents of a regular file of up to ``limit`` bytes; a larger one is not fetched."""
+        if limit is not None:
+            self._require_size(limit)
+        with self.stream() as file:
+            if limit is None:
+                return file.read()
+            content = bytearray()  # a web server need not say how much it sends
+            while len(content) <= limit and (block := file.read(min(MB, limit + 1 - len(content)))):
+                content += block
+        _require_within(len(content), limit, self.shown)
+        return bytes(content)
+
+    def _require_size(self, limit: int) -> None:
+        size = None if self.is_remote else self.size()
+        if size is None:
+            with self.place() as (fs, name):
+                facts = fs.info(name)
+            if facts["type"] != "file":
+                raise OSError(errno.EINVAL, "is not a regular file", self.shown)
+            size = facts["size"]
+        _require_within(size or 0, limit, self.shown)
+
     def names(self) -> list[str]:
-        try:
+        """The names of what is right below a folder, folders too; none where there is none."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if not self.is_remote:
+                return sorted(os.listdir(self.path))  # noqa: PTH208
             with self.place() as (fs, name):
                 listed = fs.ls(name, detail=False)
                 fs.invalidate_cache(name)  # others may write there before it is looked at again
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        # An empty object whose name ends in / is how some programs make a folder.
-        return sorted(Path(each).name for each in listed if each != f"{name.rstrip('/')}/")
+            # An empty object whose name ends in / is how some programs make a folder.
+            return sorted(Path(each).name for each in listed if each != f"{name.rstrip('/')}/")
+        return []
+
+    def remove(self) -> None:
+        """Remove a file, if it is there."""
+        with suppress(FileNotFoundError):
+            self._ask(Path.unlink, "rm_file")
+
+    def local(self) -> str:
+        """The name of the file on disk, or that of a copy which lasts as long as this process.
+
+        A copy is made of what is remote, and of a tar archive that is compressed as a whole.
+        """
+        return self._copied()[0] if self.is_remote or is_packed(self.path) else self.path
+
+    def copied(self, limit: int) -> str:
+        """The name of the file on disk, or of a copy, of up to ``limit`` bytes, for its holder."""
+        if not self.is_remote:
+            return self.path
+        self._require_size(limit)
+        return Copy.of(self.path)
+
+    def renew(self) -> None:
+        """Forget the copy of a file that has changed since."""
+        if self.path in _copies and _copies[self.path][1] != self.version():
+            with _lock:
+                _copies.pop(self.path, None)
+
+    def _copied(self) -> tuple[str, str]:
+        """A copy, and the version of what it is a copy of."""
+        with _lock:
+            if self.path not in _copies:
+                version, copy = self.version(), self.path
+                if self.is_remote:
+                    with _shown(f"copying {self.shown}, MB") as show:
+                        copy = Copy.of(self.path, lambda done, all: show(done // MB, all // MB))
+                _copies[self.path] = unpacked(copy) if is_packed(copy) else copy, version
+            return _copies[self.path]
 
     def files_below(self, recursive: bool) -> list[str] | None:
         """The URLs of the files below a folder, by name; None for what is no folder.
@@ -254,53 +224,25 @@ class Stored(Location):
             found = fs.find(name, maxdepth=None if recursive else 1)
             return sorted(map(fs.unstrip_protocol, found))
 
-    def matching(self) -> list[str]:
-        """The URLs that a pattern with ``*``, ``?`` or ``[…]`` stands for, by name."""
-        with self.place() as (fs, name):
-            return sorted(map(fs.unstrip_protocol, fs.glob(name)))
-
-    def remove(self) -> None:
-        with suppress(FileNotFoundError), self.place() as (fs, name):
-            fs.rm_file(name)
-
     def require_library(self) -> None:
-        with suppress(OSError), self.place():
+        """Raise SettingsError where a library that the scheme needs is missing."""
+        with suppress(OSError), self.place() if self.is_remote else nullcontext():
             pass
-
-    def local(self) -> str:
-        return self._copied().copy
-
-    def _new_copy(self) -> Copy:
-        with _shown(f"copying {self.shown}, MB") as show:
-            copy = Copy.of(self.path, lambda done, size: show(done // MB, size // MB))
-        return unpacked(copy) if is_packed(copy) else copy
-
-    def fetch(self, copy: Path, on_progress: Progress | None = None) -> None:
-        """Copy the file to a place on disk; ``on_progress(bytes, of bytes)``."""
-        with self.place() as (fs, name):
-            if on_progress is None:
-                fs.get_file(name, str(copy))
-                return
-            from fsspec.callbacks import Callback  # noqa: TID251
-
-            hooks = {"bytes": lambda size, value, **_: on_progress(value, size or 0)}
-            fs.get_file(name, str(copy), callback=Callback(hooks=hooks))
 
     def send(self, copy: Path) -> None:
         """Put a whole file from disk there."""
         with self.place() as (fs, name):
             if not _BUCKETS & _protocols(fs):
                 fs.makedirs(fs._parent(name), exist_ok=True)
-            if not _is_disk(fs):
-                fs.put_file(str(copy), name)
-                return
-            # As a file of another name first, for this file system is that of a machine.
-            temporary = str(Path(name).with_name(free_name()))
+            # On a machine's disk as a file of another name first.
+            first = str(Path(name).with_name(free_name())) if _is_disk(fs) else name
             try:
-                fs.put_file(str(copy), temporary)
-                fs.mv(temporary, name)
+                fs.put_file(str(copy), first)
+                if first != name:
+                    fs.mv(first, name)
             except BaseException:
-                discard(temporary)
+                if first != name:
+                    discard(first)
                 raise
 
     def require_place(self) -> None:
@@ -382,7 +324,7 @@ def _protocols(fs: Any) -> set[str]:
 @lru_cache(maxsize=256)
 def _try_folder(url: str) -> None:
     """Raise OSError unless a file can be put in a folder of a store."""
-    with Stored(url).place() as (fs, name):
+    with Location(url).place() as (fs, name):
         if _is_disk(fs):
             folder = Path(name)
             while not folder.exists():  # it can be made in one that can be written
@@ -399,21 +341,10 @@ def _try_folder(url: str) -> None:
             fs.rm_file(path)
 
 
-def _blocks(file: Any, limit: int) -> Iterator[bytes]:
-    """The bytes of a stream, up to about ``limit``."""
-    while limit > 0 and (block := file.read(limit)):
-        limit -= len(block)
-        yield block
-
-
-def _within(content: bytes, limit: int, path: str) -> bytes:
-    _require_within(len(content), limit, path)
-    return content
-
-
-def _require_within(size: int, limit: int, path: str) -> None:
+def _require_within(size: int, limit: int, shown: str) -> None:
     if size > limit:
-        raise OSError(errno.EFBIG, f"is too large: it has more than {limit} bytes", path)
+        why = f"is too large: {size} bytes, more than the limit of {limit}"
+        raise OSError(errno.EFBIG, why, shown)
 
 
 def same(path: AnyPath, other: AnyPath) -> bool:
@@ -436,16 +367,15 @@ def free_name() -> str:
 class Copy(str):
     """The name of a copy on disk, which is removed with the last that holds it."""
 
-    __slots__ = ("_removed",)
-
-    _removed: _Removed
-
     @classmethod
-    def of(cls, path: AnyPath, on_progress: Progress | None = None) -> Copy:
-        """A copy with the ending of its original. Raises OSError."""
-        stored = Stored(path)
-        with cls.filled(stored.name) as copy:
-            stored.fetch(Path(copy), on_progress)
+    def of(cls, path: AnyPath, on_progress: Progress = lambda done, total: None) -> Copy:
+        """A copy with the ending of its original; ``on_progress(bytes, of bytes)``."""
+        original = Location(path)
+        with cls.filled(original.name) as copy, original.place() as (fs, name):
+            from fsspec.callbacks import Callback  # noqa: TID251
+
+            hooks = {"bytes": lambda size, value, **_: on_progress(value, size or 0)}
+            fs.get_file(name, str(copy), callback=Callback(hooks=hooks))
         return copy
 
     @classmethod
@@ -454,7 +384,7 @@ class Copy(str):
         """A new file with the ending of a name, for a block that fills it."""
         folder = _folder if _folder is not None and _folder.is_dir() else None
         copy = cls(temporary(name, folder))
-        copy._removed = _Removed(copy)
+        finalize(copy, discard, str(copy))
         try:
             yield copy
         except OSError as error:
@@ -465,19 +395,7 @@ class Copy(str):
             raise
 
 
-class _Removed:
-    """A file that ends with this object, or with the process."""
-
-    def __init__(self, name: str) -> None:
-        finalize(self, discard, str(name))
-
-
-class _Copied(NamedTuple):
-    copy: Copy
-    version: str
-
-
-_copies: dict[str, _Copied] = {}
+_copies: dict[str, tuple[str, str]] = {}
 _lock = Lock()
 _folder: Path | None = None
 _shown: Phases = lambda what: nullcontext(lambda done, total: None)  # noqa: E731
@@ -565,7 +483,7 @@ def is_pattern(name: str) -> bool:
 
 def _is_there(name: str) -> bool:
     with suppress(OSError, SettingsError):  # listing the pattern will say what is wrong
-        return os.path.lexists(name) or (is_remote(name) and Stored(name).is_file())
+        return os.path.lexists(name) or locate(name).is_file()
     return False
 
 
@@ -597,10 +515,8 @@ def _matching(name: str) -> list[str]:
     if not _has_magic(name):
         return []
     if is_remote(name):
-        try:
-            return Stored(name).matching()
-        except OSError as error:
-            raise OSError(error.errno, reason(error), name) from error
+        with locate(name).place() as (fs, place):
+            return sorted(map(fs.unstrip_protocol, fs.glob(place)))
     from glob import glob
 
     found = glob(name, recursive=True)  # noqa: PTH207
@@ -608,18 +524,14 @@ def _matching(name: str) -> list[str]:
 
 
 def _without_ranges(argument: str) -> list[str]:
-    texts = _RANGE.split(argument)
-    ranges = list(zip(map(int, texts[1::3]), map(int, texts[2::3]), strict=True))
-    total = 1
-    for low, high in ranges:
-        total *= max(0, high - low + 1)
+    """The names that stand for an argument whose ranges in braces are written out."""
+    total = prod(max(0, int(high) - int(low) + 1) for low, high in _RANGE.findall(argument))
     if total > PATTERNS_LIMIT:
         raise SettingsError(f"{printable(argument)}: stands for {total} names: give fewer")
-    numbers = (
-        [f"{number:0{len(width)}}" for number in range(low, high + 1)]
-        for (low, high), width in zip(ranges, texts[1::3], strict=True)
-    )
-    return [
-        "".join(text + number for text, number in zip(texts[::3], (*chosen, ""), strict=True))
-        for chosen in product(*numbers)
-    ]
+    found = _RANGE.search(argument)
+    if found is None:
+        return [argument]
+    before, after = argument[: found.start()], _without_ranges(argument[found.end() :])
+    numbers = range(int(found[1]), int(found[2]) + 1)
+    width = len(found[1])
+    return [f"{before}{number:0{width}}{rest}" for number in numbers for rest in after]

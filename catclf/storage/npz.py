@@ -10,25 +10,25 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import re
 import struct
-import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catclf.storage.files import replacing
-from catclf.storage.local import NotRegularError, open_regular
-from catclf.storage.location import is_remote, locate
+from catclf.storage.location import locate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MEMBERS_LIMIT = 100
 _HEADER_LIMIT = 10_000  # bytes of an array's header, as NumPy limits it
-_HEADER = struct.Struct("<6sBBH")  # of NumPy's format 1.0: magic, version, length of the header
+_HEADER = struct.Struct("<6sHH")  # of NumPy's format 1.0: magic, version, length of the header
+_DECLARED = re.compile(  # what NumPy writes there
+    rb"\{'descr': (.+), 'fortran_order': (True|False), 'shape': \(([\d, ]*)\), \}\s*"
+)
 _FLAG_UTF8 = 0x800  # the one flag of a member that changes nothing here
 _LINK, _KIND = 0xA000, 0xF000  # of the Unix mode in the upper half of the attributes
 
@@ -68,7 +68,7 @@ class ArrayFile:
     """
 
     def __init__(self, path: Path, limit: int) -> None:
-        self._content = _content(path, limit)
+        self._content = locate(path).read(limit)
         try:
             self._archive = zipfile.ZipFile(io.BytesIO(self._content))
         except Exception as error:  # a damaged directory raises more than BadZipFile
@@ -101,16 +101,15 @@ class ArrayFile:
         """An array of exactly this dtype and shape, or of up to this shape; floats are finite."""
         import numpy as np
 
-        itemsize = np.dtype(dtype).itemsize
-        declared_dtype, declared, data = self._header(name, math.prod(shape) * itemsize)
+        size = np.dtype(dtype).itemsize
+        declared_dtype, declared, data = self._declared(name, math.prod(shape) * size)
         fits = declared == shape
-        if at_most:
-            fits = len(declared) == len(shape)
-            fits = fits and all(a <= b for a, b in zip(declared, shape, strict=True))
+        if at_most and len(declared) == len(shape):
+            fits = all(a <= b for a, b in zip(declared, shape, strict=True))
         if not fits or declared_dtype != dtype:
             required = f"{dtype} of up to {shape}" if at_most else f"{dtype} {shape}"
             raise UnsoundError(f"has {name} of {declared_dtype} {declared}, not {required}")
-        if len(data) != math.prod(declared) * itemsize:
+        if len(data) != math.prod(declared) * size:
             raise UnsoundError(f"has {name} with {len(data)} bytes of data, which is not its shape")
         values = np.frombuffer(data, dtype=dtype).reshape(declared).copy()
         if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -119,39 +118,26 @@ class ArrayFile:
 
     def text(self, name: str, limit: int) -> str:
         """A text of up to ``limit`` characters."""
-        content = self._read(name, 4 * limit)
-        try:
-            magic, major, _, length = _HEADER.unpack_from(content)
-        except struct.error:
-            magic, major, length = b"", 0, 0
-        start = _HEADER.size + length
-        header, data = content[_HEADER.size : start], content[start:]
-        declared = re.search(rb"'descr': '<U(\d{1,9})'.*'shape': \(\)", header)
-        length = int(declared[1]) if declared else limit + 1
-        if magic != b"\x93NUMPY" or major != 1 or len(data) != 4 * length or length > limit:
+        dtype, shape, data = self._declared(name, 4 * limit)
+        if shape or dtype != f"<U{len(data) // 4}" or len(data) % 4 or len(data) > 4 * limit:
             raise UnsoundError(f"has {name} of another type than text, or too much of it")
         return data.decode("utf-32-le").rstrip("\0")
 
-    def _header(self, name: str, room: int) -> tuple[str, tuple[int, ...], bytes]:
+    def _declared(self, name: str, room: int) -> tuple[str, tuple[int, ...], bytes]:
         """An array's dtype and shape as declared, and its data of up to ``room`` bytes."""
-        import numpy as np
-
-        file = io.BytesIO(self._read(name, room))
-        try:
-            if np.lib.format.read_magic(file) != (1, 0):
-                raise ValueError
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")  # headers of Python 2 are none of ours
-                shape, fortran, dtype = np.lib.format.read_array_header_1_0(
-                    file, max_header_size=_HEADER_LIMIT
-                )
-        except Exception as error:
-            raise UnsoundError(f"has {name} in an unknown array format") from error
-        if dtype.hasobject:
+        content = self._read(name, room)
+        magic, version, length = _HEADER.unpack(content[: _HEADER.size].ljust(_HEADER.size))
+        start = _HEADER.size + length
+        found = _DECLARED.fullmatch(content, _HEADER.size, start)
+        if found is None or (magic, version) != (b"\x93NUMPY", 1):
+            raise UnsoundError(f"has {name} in an unknown array format")
+        dtype, fortran, sides = found.groups()
+        if b"|O" in dtype:
             raise UnsoundError(f"has pickled objects in {name}: they are never loaded")
-        if fortran and len(shape) > 1:
+        shape = tuple(map(int, sides.replace(b",", b" ").split()))
+        if fortran == b"True" and len(shape) > 1:
             raise UnsoundError(f"has {name} of an unknown layout")
-        return dtype.str if dtype.names is None else "records", shape, file.read()
+        return dtype.decode("latin-1").strip("'"), shape, content[start:]
 
     def _read(self, name: str, room: int) -> bytes:
         """A member's bytes, of up to ``room`` behind a header, with its checksum checked."""
@@ -177,25 +163,11 @@ def _unusual(member: zipfile.ZipInfo) -> str:
     return "links" if member.external_attr >> 16 & _KIND == _LINK else ""
 
 
-def _content(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file of up to ``limit``."""
-    if is_remote(path):
-        return locate(path).read(limit)
-    try:
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > limit:
-                raise UnsoundError(f"is too large: {size} bytes")
-            return file.read(size)
-    except NotRegularError as error:
-        raise UnsoundError("is not a regular file") from error
-
-
 def holds_model(path: Path, file_limit: int = 64 << 20, limit: int = 1 << 20) -> bool:
     """Whether a file on disk is a model, as far as its beginning tells."""
     if path.suffix != ".npz":
         return False
     try:
         return bool(read_text(path, "meta", file_limit, limit))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, UnsoundError):
         return False

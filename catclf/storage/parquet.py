@@ -52,7 +52,7 @@ class ParquetFile:
             self._source = pa.OSFile(os.fsencode(self._place))
             self._file = pq.ParquetFile(self._source, pre_buffer=False, buffer_size=_BUFFER)
             schema, facts = self._file.schema_arrow, self._file.metadata
-            self.columns = {field.name: _kind(pa, field.type) for field in schema}
+            self.columns = {field.name: _kind(field.type) for field in schema}
             self.groups = [facts.row_group(i).num_rows for i in range(facts.num_row_groups)]
             self._require_rows(self._source.size())
             self.notes: bytes = (schema.metadata or {}).get(b"huggingface", b"")
@@ -119,9 +119,9 @@ class ParquetFile:
                 array = batch.column(0)
                 if self.columns[column] == "image":
                     (array,) = array.flatten()
-                if self._pa.types.is_dictionary(array.type):
+                if str(array.type).startswith("dictionary"):
                     array = array.dictionary_decode()
-                if _is_view(self._pa.types, array.type, "binary"):
+                if str(array.type) == "binary_view":
                     array = array.cast(self._pa.large_binary())
             for value in array:
                 buffer = value.as_buffer()
@@ -157,31 +157,24 @@ def _place_of(path: str) -> str:
     return place
 
 
-def _kind(pa: Any, type: Any) -> str:
-    types = pa.types
-    if types.is_dictionary(type):
-        type = type.value_type
-    if types.is_struct(type):
-        names = {type.field(i).name: type.field(i).type for i in range(type.num_fields)}
-        return "image" if "bytes" in names and _is_bytes(types, names["bytes"]) else "other"
-    if _is_bytes(types, type):
-        return "bytes"
-    if types.is_string(type) or types.is_large_string(type) or _is_view(types, type, "string"):
-        return "text"
-    is_number = types.is_integer(type) or types.is_boolean(type) or types.is_floating(type)
-    return "number" if is_number else "other"
+def _kind(type: Any) -> str:
+    """What values of a type of Arrow are."""
+    if str(type).startswith("dictionary"):
+        return _kind(type.value_type)
+    if str(type).startswith("struct"):
+        at = type.get_field_index("bytes")
+        return "image" if at >= 0 and _kind(type.field(at).type) == "bytes" else "other"
+    return next((kind for kind, types in _KINDS.items() if str(type) in types), "other")
 
 
-def _is_bytes(types: Any, type: Any) -> bool:
-    if types.is_dictionary(type):
-        type = type.value_type
-    plain = types.is_binary(type) or types.is_large_binary(type)
-    return bool(plain or _is_view(types, type, "binary"))
-
-
-def _is_view(types: Any, type: Any, of: str) -> bool:
-    """Whether a type is a view of texts or of bytes, which pyarrow knows from 16 on."""
-    return bool(getattr(types, f"is_{of}_view", lambda _: False)(type))
+_KINDS = {
+    "bytes": ("binary", "large_binary", "binary_view"),
+    "text": ("string", "large_string", "string_view"),
+    "number": (
+        *("bool", "halffloat", "float", "double", "int8", "int16", "int32", "int64"),
+        *("uint8", "uint16", "uint32", "uint64"),
+    ),
+}
 
 
 def _line(error: BaseException) -> str:
