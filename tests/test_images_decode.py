@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import in_python_without_powers
+from conftest import GREEN, Run, fill, in_python_without_powers, opened
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+import catclf
 from catclf.errors import ImageError
+from catclf.images import formats
 from catclf.images.decode import dimensions, read
 from catclf.images.preprocess import FITS, Limits, Preprocess
 from catclf.maths import Pixels
@@ -86,25 +88,17 @@ def outcome(path: Path, limits: Limits) -> Pixels | str:
 
 
 @pytest.mark.parametrize("fit", FITS)
-@pytest.mark.parametrize("size", [(64, 64), (8, 8), (100, 30), (30, 100), (1, 1), (3, 500)])
-@pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), (255, 0, 0), (1, 2, 254)])
+@pytest.mark.parametrize(
+    "size",
+    [(64, 64), (8, 8), (100, 30), (30, 100), (1, 1), (1, 2), (3, 500), (1000, 1), (1, 1000)],
+)
+@pytest.mark.parametrize("colour", [(255, 255, 255), (1, 2, 254)])
 def test_an_image_of_one_colour_keeps_exactly_that_colour(
     tmp_path: Path, colour: tuple[int, int, int], size: tuple[int, int], fit: str
 ) -> None:
     content = encoded(Image.new("RGB", size, colour), "PNG")
     pixels = read_bytes(tmp_path, content, Preprocess(16, fit, background=colour))
     np.testing.assert_array_equal(pixels, all_of(colour, 16), strict=True)
-
-
-@pytest.mark.parametrize("size", [(1000, 1), (1, 1000), (1, 1), (1, 2)])
-@pytest.mark.parametrize("fit", FITS)
-def test_the_thinnest_images_are_read_in_every_fit(
-    tmp_path: Path, size: tuple[int, int], fit: str
-) -> None:
-    content = encoded(Image.new("RGB", size, RED), "PNG")
-    pixels = read_bytes(tmp_path, content, Preprocess(64, fit))
-    assert pixels.shape == (64, 64, 3)
-    assert (pixels == RED).all(axis=2).any()
 
 
 def palette(transparency: int | bytes | None = None) -> bytes:
@@ -283,7 +277,7 @@ def stored(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
         7: upright.swapaxes(0, 1)[::-1, ::-1],
         8: upright.swapaxes(0, 1)[:, ::-1],
     }
-    return np.ascontiguousarray(flipped[orientation])
+    return np.ascontiguousarray(flipped.get(orientation, upright))
 
 
 def orientation_tag(orientation: int) -> Image.Exif:
@@ -292,7 +286,7 @@ def orientation_tag(orientation: int) -> Image.Exif:
     return exif
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("orientation", [*range(10), 65535])
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
 def test_all_ways_to_hold_a_camera_give_the_same_pixels(
     tmp_path: Path, kind: str, orientation: int
@@ -315,13 +309,6 @@ def test_a_turned_jpeg_is_shown_upright_before_it_is_cropped(
     pixels = read_bytes(tmp_path, content, Preprocess(12, "squash"))
     for columns, colour in ((slice(0, 3), RED), (slice(5, 7), BLUE), (slice(9, 12), GREY)):
         assert np.abs(pixels[:, columns].astype(int) - colour).max() < 8
-
-
-@pytest.mark.parametrize("orientation", [0, 9, 65535])
-def test_an_orientation_that_does_not_exist_is_ignored(tmp_path: Path, orientation: int) -> None:
-    original = noise(8, 8)
-    content = encoded(Image.fromarray(original), "PNG", exif=orientation_tag(orientation))
-    np.testing.assert_array_equal(read_bytes(tmp_path, content), original)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -592,3 +579,60 @@ def test_a_damaged_image_gives_pixels_or_an_image_error_and_nothing_else(
             assert found.shape == (8, 8, 3)
             assert found.dtype == np.uint8
     assert capsys.readouterr() == ("", "")
+
+
+# HEIC through the optional library: decoded as other images are, else named
+
+
+@pytest.fixture
+def heic(tmp_path: Path) -> Path:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    tones = np.linspace(20, 235, 32).astype(np.uint8)
+    image = Image.fromarray(np.stack([np.tile(tones, (32, 1))] * 3, axis=2))
+    path = tmp_path / "x.heic"
+    pillow_heif.from_pillow(image).save(path, quality=-1)  # lossless but for the colour space
+    return path
+
+
+def test_a_heic_image_is_decoded(heic: Path) -> None:
+    found = read(heic, Preprocess(32)).astype(int)
+    tones = np.linspace(20, 235, 32).astype(np.uint8).astype(int)
+    assert np.abs(found - tones[None, :, None]).max() <= 8
+
+
+def test_its_limits_hold(heic: Path) -> None:
+    with pytest.raises(ImageError, match=f"`max_pixels={32 * 32}` reads it"):
+        read(heic, Preprocess(32), Limits(pixels=32 * 32 - 1))
+    heic.write_bytes(heic.read_bytes()[:200])
+    with pytest.raises(ImageError):
+        read(heic, Preprocess(32))
+
+
+def test_it_trains_and_is_scored_beside_others(heic: Path, run: Run, tmp_path: Path) -> None:
+    fill(tmp_path / "d", {"cat/0.png": GREEN, "dog/0.png": GREEN})
+    heic.rename(tmp_path / "d" / "cat" / "x.HEIC")
+    assert opened(tmp_path / "d", size=8).m == 3
+    catclf.save(catclf.Model(np.zeros((192, 1)), 0.0, Preprocess(8)), tmp_path / "model.npz")
+    result = run("predict", "d/cat")
+    assert (result.code, result.stderr) == (0, "")
+    assert [line.split("\t")[0] for line in result.stdout.splitlines()] == [
+        "d/cat/0.png",
+        "d/cat/x.HEIC",
+    ]
+
+
+def test_without_the_library_it_is_named(
+    heic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    formats.heif_is_there.cache_clear()
+    monkeypatch.setattr(formats, "find_spec", lambda _: None)
+    try:
+        with pytest.raises(ImageError, match=r"-m pip install .*pillow-heif"):
+            read(heic, Preprocess(32))
+        fill(tmp_path / "d", {"cat/0.png": GREEN, "dog/0.png": GREEN})
+        heic.rename(tmp_path / "d" / "cat" / "x.heic")
+        data = opened(tmp_path / "d", size=8)
+        assert data.m == 2
+        assert any("1 .heic" in note and "pillow-heif" in note for note in data.notes)
+    finally:
+        formats.heif_is_there.cache_clear()
