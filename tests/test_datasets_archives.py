@@ -13,7 +13,7 @@ from archive_files import WRITERS, add, image_bytes, tar
 from test_datasets_folders import SIZE, opened, save
 
 from catclf.datasets import Listing, ReadOptions, Split, open_source
-from catclf.datasets.layout import split_of_shard
+from catclf.datasets.names import split_of_shard
 from catclf.errors import DataError
 
 every_kind = pytest.mark.parametrize("kind", WRITERS)

@@ -16,12 +16,13 @@ from PIL import Image
 
 from catclf.datasets import Dataset, ReadOptions, open_dataset, open_source
 from catclf.datasets.arrays import role_of
-from catclf.datasets.layout import find_layout, label_in_name, split_of_shard
-from catclf.datasets.names import negated, split_named
+from catclf.datasets.folders import find_layout
+from catclf.datasets.names import label_in_name, negated, split_named, split_of_shard
 from catclf.datasets.packed import load, write_folder
 from catclf.datasets.table import find_label
 from catclf.datasets.tree import Folder
 from catclf.errors import DataError
+from catclf.images.member import Entry
 from catclf.images.preprocess import Limits
 
 ROWS = [(f"{i}.png", ("cat", "dog")[i % 2]) for i in range(6)]
@@ -62,7 +63,9 @@ def test_names_are_read_in_the_time_of_their_length(name: str, end: str) -> None
     for read in (split_named, label_in_name, role_of, negated, lambda t: find_label([t])):
         read(text)
     split_of_shard(Path(f"/{text}.tar"))
-    tree = Folder.of_names({f"{text}/{text}.png": "x", f"b{text}/{text}.png": "x"})
+    tree = Folder("data", "data")
+    for folder in (text, f"b{text}"):
+        tree.add("a.tar", Entry(f"{folder}/{text}.png", (0, 0, 0, 0, 0)))
     assert len(find_layout(tree).classes[None]) == 2
 
 
@@ -162,8 +165,45 @@ def test_parquet_tables_of_paths_and_a_folder_as_it_was_downloaded(tmp_path: Pat
             name = f"{number:04d}.parquet"
             parquet.write(hub / split / name, contents, [0, 1, 0, 1], ("dog", "cat"))
     (tmp_path / "hub" / "README.md").write_text("about")
+    images(tmp_path / "hub" / "assets", ["logo.png"])
     assert open_source(tmp_path / "hub").splits == {"train", "test"}
     assert (opened(tmp_path / "hub").m, opened(tmp_path / "hub", "test").m) == (8, 4)
+
+
+PNG = image_bytes(1)
+ARROW = {"d/train/state.json": b"{}", "d/train/data-0-of-1.arrow": b"x", "d/test/a.arrow": b"x"}
+
+
+@pytest.mark.parametrize(
+    ("files", "source", "why"),
+    [
+        (ARROW, "d", "written by save_to_disk as .arrow files: `dataset.to_parquet"),
+        (ARROW, "d/train", "written by save_to_disk as .arrow files: `dataset.to_parquet"),
+        (ARROW, "d/test/a.arrow", "Arrow files are not read: `dataset.to_parquet"),
+        ({"train_images/1.png": PNG, "test_images/2.png": PNG, "sample_submission.csv": b"id,label",
+          "train.csv": b"id,label\n1,cat"}, "", "holds train.csv: give `data=.*train.csv"),
+        ({"cat/1.png": PNG, "dog.zip": b"PK"}, "", "holds dog.zip: give `data="),
+        ({"cat.7z": b"7z\xbc\xaf"}, "cat.7z", "7z archive: unpack it"),
+    ],
+)  # fmt: skip
+def test_the_way_out_is_named(
+    tmp_path: Path, files: dict[str, bytes], source: str, why: str
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=why):
+        opened(tmp_path / source)
+
+
+def test_a_folder_of_packed_archives_is_read_as_one_of_archives(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        files = {f"{label}/{i}.png": image_bytes(i) for i, (_, label) in enumerate(ROWS)}
+        content = tar(tmp_path / f"{split}.tar", files).read_bytes()
+        (tmp_path / f"{split}.tar").unlink()
+        (tmp_path / f"{split}.tar.gz").write_bytes(gzip.compress(content))
+    assert open_source(tmp_path).splits == {"train", "test"}
+    assert opened(tmp_path, "test").m == 6
 
 
 @pytest.mark.parametrize(

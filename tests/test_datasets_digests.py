@@ -19,16 +19,16 @@ from catclf.datasets.digests import (
     KEPT,
     LEVELS,
     Digests,
-    components,
     contradictions,
     count_kept,
     count_shared,
     digests_of,
     fingerprint,
     grouping,
+    joined,
     kept_digests,
+    near_groups,
     near_measures,
-    near_pairs,
 )
 
 SIDE = 200
@@ -189,49 +189,50 @@ def test_a_changed_drawing_stays_within_the_distance(change: str) -> None:
     before, after = at_64(images), at_64([CHANGES[change](image) for image in images])
     assert max(bits_between(perceptual_hashes(before), perceptual_hashes(after))) <= DISTANCE
     both = np.concatenate([before, after])
-    assert near_pairs(perceptual_hashes(both), thumbnails(both)) == [(i, 40 + i) for i in range(40)]
+    assert near_groups(perceptual_hashes(both), thumbnails(both)).tolist() == [*range(40)] * 2
 
 
 def test_different_drawings_are_not_near() -> None:
     images = at_64([drawn(seed) for seed in range(100, 400)])
-    assert near_pairs(perceptual_hashes(images), thumbnails(images)) == []
+    found = near_groups(perceptual_hashes(images), thumbnails(images))
+    assert found.tolist() == list(range(300))
 
 
 # Pairs and groups
 
 
-def brute_force(hashes: NDArray[np.uint64], small: NDArray[np.uint8]) -> list[tuple[int, int]]:
+def brute_force(hashes: NDArray[np.uint64], small: NDArray[np.uint8]) -> list[int]:
+    """The first image that each can be reached from, over pairs of near ones."""
     levels = small.astype(float)
-    return [
+    pairs = [
         (i, j)
         for i, j in combinations(range(len(hashes)), 2)
         if (int(hashes[i]) ^ int(hashes[j])).bit_count() <= 4
         and np.abs(levels[i] - levels[j]).mean() < 8
     ]
+    return reached(len(hashes), pairs)
 
 
-def require_groups(hashes: Any, small: Any, expected: list[tuple[int, int]]) -> None:
-    """The pairs are some of all near pairs, as few as join the same groups."""
-    m = len(hashes)
-    pairs = near_pairs(hashes, small)
-    assert set(pairs) <= set(expected)
-    joined = components(m, expected)
-    assert components(m, pairs).tolist() == joined.tolist()
-    assert len(pairs) == m - len(set(joined.tolist()))
+def reached(count: int, pairs: list[tuple[int, int]]) -> list[int]:
+    reach = np.eye(count, dtype=bool)
+    for i, j in pairs:
+        reach[i, j] = reach[j, i] = True
+    for _ in range(8):  # paths of up to 2^8 steps
+        reach = (reach.astype(np.float32) @ reach.astype(np.float32)) > 0
+    return [int(first) for first in reach.argmax(axis=1)] if count else []
 
 
-def test_a_crowd_has_as_many_pairs_as_members_and_not_all() -> None:
+def test_a_crowd_is_one_group() -> None:
     rng = np.random.default_rng(0)
     bits = np.uint64(1) << rng.integers(0, 64, 3000).astype(np.uint64)
     small = rng.integers(100, 103, (3000, 16, 16)).astype(np.uint8)
-    pairs = near_pairs(np.uint64(0x0F0F_3C3C_55AA_1234) ^ bits, small)
-    assert len(pairs) == 2999  # any two differ in at most two bits: all pairs would be 4.5 million
-    assert set(components(3000, pairs).tolist()) == {0}
+    found = near_groups(np.uint64(0x0F0F_3C3C_55AA_1234) ^ bits, small)
+    assert not found.any()  # any two differ in at most two bits: all pairs would be 4.5 million
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("flips", [1, 3, 5, 8])
-def test_near_pairs_are_those_of_all_pairs(seed: int, flips: int) -> None:
+def test_near_groups_are_those_of_all_pairs(seed: int, flips: int) -> None:
     assert (DISTANCE, LEVELS) == (4, 8)  # what the command tells its users
     rng = np.random.default_rng(seed)
     centres = rng.integers(0, 2**64, 12, dtype=np.uint64)
@@ -240,14 +241,15 @@ def test_near_pairs_are_those_of_all_pairs(seed: int, flips: int) -> None:
         hashes ^= np.uint64(1) << rng.integers(0, 64, 150).astype(np.uint64)
     base = rng.integers(0, 256, (3, 16, 16))
     small = np.clip(base[rng.integers(0, 3, 150)] + rng.integers(-12, 13, (150, 1, 1)), 0, 255)
-    expected = brute_force(hashes, small.astype(np.uint8))
-    require_groups(hashes, small.astype(np.uint8), expected)
-    assert expected or flips >= 5
+    small = small.astype(np.uint8)
+    expected = brute_force(hashes, small)
+    assert near_groups(hashes, small).tolist() == expected
+    assert expected != list(range(150)) or flips >= 5
 
 
 @settings(deadline=None, derandomize=True, max_examples=100)
 @given(data=st.data())
-def test_near_pairs_of_any_hashes_are_those_of_all_pairs(data: st.DataObject) -> None:
+def test_near_groups_of_any_hashes_are_those_of_all_pairs(data: st.DataObject) -> None:
     centre = data.draw(st.integers(0, 2**64 - 1))
     flipped = data.draw(st.lists(st.lists(st.integers(0, 63), max_size=6), max_size=8))
     hashes = np.array(
@@ -255,18 +257,14 @@ def test_near_pairs_of_any_hashes_are_those_of_all_pairs(data: st.DataObject) ->
     )
     small = np.zeros((len(hashes), 16, 16), np.uint8)
     small[::3] = 8
-    require_groups(hashes, small, brute_force(hashes, small))
+    assert near_groups(hashes, small).tolist() == brute_force(hashes, small)
 
 
 @settings(deadline=None, derandomize=True, max_examples=100)
 @given(pairs=st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=25))
 def test_groups_are_what_can_be_reached_over_pairs(pairs: list[tuple[int, int]]) -> None:
-    reach = np.eye(20, dtype=bool)
-    for i, j in pairs:
-        reach[i, j] = reach[j, i] = True
-    for _ in range(5):  # paths of up to 2^5 steps
-        reach = (reach.astype(int) @ reach.astype(int)) > 0
-    assert components(20, pairs).tolist() == reach.argmax(axis=1).tolist()
+    i, j = np.array(pairs, int).reshape(-1, 2).T
+    assert joined(np.arange(20), i, j).tolist() == reached(20, pairs)
 
 
 def test_equal_images_with_other_labels_contradict_each_other() -> None:

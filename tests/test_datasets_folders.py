@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from catclf.datasets import Dataset, ReadOptions, Split, open_dataset, open_source
-from catclf.datasets.layout import label_in_name
-from catclf.datasets.names import split_named
+from catclf.datasets.names import label_in_name, split_named
 from catclf.errors import DataError
 
 SIZE = 4

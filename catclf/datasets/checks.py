@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -17,15 +17,15 @@ from catclf.datasets.digests import (
     Digester,
     Digests,
     Grouping,
-    components,
     contradictions,
     count_shared,
     grouping,
-    near_pairs,
+    near_groups,
 )
 from catclf.datasets.listing import Listing, choose_positive
 from catclf.datasets.names import CAT
 from catclf.errors import ImageError
+from catclf.images.member import Member
 from catclf.maths import Floats, Pixels
 from catclf.maths.metrics import SHARE_DEVIATIONS, SHARE_DIFFERENCE
 from catclf.text import counted, printable
@@ -74,8 +74,9 @@ class Part:
 
     def called(self, name: str) -> str:
         """A name of an image with that of its part, unless it begins with that of its archive."""
-        source = self.source
-        return name if source.names_are_whole else f"{self.label} {name}"
+        items = self.source.items
+        whole = items is not None and isinstance(next(iter(items.names), ""), Member)
+        return name if whole else f"{self.label} {name}"
 
     def class_name(self, index: int) -> str:
         """The class of a measured image."""
@@ -126,10 +127,20 @@ def doubts(trained: Dataset, tested: Dataset | None, judging: Dataset | None) ->
 def findings(parts: Sequence[Part], smallest: int) -> Iterator[Finding]:
     """All problems within and across parts; ``smallest`` is the side wanted of image files."""
     for part in parts:
-        yield from _unreadable(part)
+        for damage in part.source.damage:
+            yield Finding("damaged", f"{part.label}: {damage}")
+        for row, why in part.source.skipped:
+            where = part.called(part.source.label_of(row))
+            yield Finding("unreadable", f"{where}: {why}")
         yield from _too_small(part, smallest)
-        yield from _empty(part)
-        yield from _scrambled(part)
+        for index in np.flatnonzero(part.std < EMPTY_STD).tolist():
+            yield Finding("empty", f"constant or nearly empty image: {part.image(index)}")
+        if part.is_scrambled:
+            yield Finding(
+                "scrambled",
+                f"scrambled pixels: neighbours in {part.label} correlate {part.correlation:.2f}, "
+                "in images about 0.9: was X made with reshape(-1, m) instead of reshape(m, -1).T?",
+            )
     yield from _repeated(parts)
     yield from _balance(parts)
 
@@ -151,23 +162,22 @@ def _repeated(parts: Sequence[Part]) -> Iterator[Finding]:
     where = [(part, index) for part in parts for index in range(len(part.rows))]
     if not where:
         return
-    exact = np.concatenate([part.digests.exact for part in parts])
+    columns = zip(*(part.digests for part in parts), strict=True)
+    exact, hashes, small = (np.concatenate(each) for each in columns)
     first, inverse = np.unique(exact, return_index=True, return_inverse=True)[1:]
-    same = defaultdict(list)
-    for number, original in enumerate(first[inverse].tolist()):
-        same[original].append(number)
-    for members in same.values():
-        if len(members) > 1:
-            yield _repeat("same", [where[number] for number in members])
-    telling = [(part.std >= EMPTY_STD) & (not part.is_scrambled) for part in parts]
-    alone = np.sort(first[np.concatenate(telling)[first]])
-    hashes = np.concatenate([part.digests.hashes for part in parts])[alone]
-    near = near_pairs(hashes, np.concatenate([part.digests.small for part in parts])[alone])
-    joined, alike = components(len(alone), near), defaultdict(list)
-    for place in sorted({place for pair in near for place in pair}):
-        alike[int(joined[place])].append(int(alone[place]))
-    for members in alike.values():
-        yield _repeat("similar", [where[number] for number in members])
+    telling = np.concatenate([(p.std >= EMPTY_STD) & (not p.is_scrambled) for p in parts])
+    alone = np.sort(first[telling[first]])
+    near = alone[near_groups(hashes[alone], small[alone])]
+    for what, of, numbers in (
+        ("same", first[inverse], np.arange(len(where))),
+        ("similar", near, alone),
+    ):
+        members = defaultdict(list)
+        for original, number in zip(of.tolist(), numbers.tolist(), strict=True):
+            members[original].append(where[number])
+        for group in sorted(members):
+            if len(members[group]) > 1:
+                yield _repeat(what, members[group])
 
 
 def _repeat(what: str, members: list[tuple[Part, int]]) -> Finding:
@@ -212,14 +222,6 @@ def _fractions(a: Part, b: Part) -> Iterator[tuple[str, float, float]]:
         yield printable(name), p, q
 
 
-def _unreadable(part: Part) -> Iterable[Finding]:
-    source = part.source
-    for damage in source.damage:
-        yield Finding("damaged", f"{part.label}: {damage}")
-    for row, why in source.skipped:
-        yield Finding("unreadable", f"{part.called(source.label_of(row))}: {why}")
-
-
 def _too_small(part: Part, smallest: int) -> Iterator[Finding]:
     """Files of less than half the size wanted: enlarging adds no detail."""
     from catclf.images.decode import dimensions
@@ -233,20 +235,6 @@ def _too_small(part: Part, smallest: int) -> Iterator[Finding]:
             width, height = dimensions(source.path(row))
         if 2 * min(width, height) < smallest:
             yield Finding("small", f"small image: {part.image(index)} has {width}x{height} pixels")
-
-
-def _empty(part: Part) -> Iterator[Finding]:
-    for index in np.flatnonzero(part.std < EMPTY_STD).tolist():
-        yield Finding("empty", f"constant or nearly empty image: {part.image(index)}")
-
-
-def _scrambled(part: Part) -> Iterator[Finding]:
-    if part.is_scrambled:
-        yield Finding(
-            "scrambled",
-            f"scrambled pixels: neighbours in {part.label} correlate {part.correlation:.2f}, "
-            "in images about 0.9: was X made with reshape(-1, m) instead of reshape(m, -1).T?",
-        )
 
 
 def _neighbour_sums(images: Pixels) -> Floats:

@@ -8,7 +8,7 @@ blocks; 16 bytes of each are kept, and 264 more where near-duplicates are wanted
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -23,7 +23,6 @@ from catclf.text import counted
 
 Exact = NDArray[np.bytes_]  # S16 (m,)
 Hashes = NDArray[np.uint64]
-Pair = tuple[int, int]
 Indices = NDArray[np.int64]
 
 DISTANCE = 4  # bits of 64 in which the hashes of near-duplicates may differ
@@ -181,76 +180,55 @@ def grey(rgb: NDArray[np.float32], size: int) -> Floats:
     return np.asarray(sums / (3.0 * counts[:, None] * counts))
 
 
-def near_pairs(hashes: Hashes, small: Pixels) -> list[Pair]:
-    """Pairs (i < j) that join near-duplicates into groups: fewer than there are images.
+def near_groups(hashes: Hashes, small: Pixels) -> Indices:
+    """The group of each image, named by its first member, where near-duplicates are joined.
 
     Two images are near if their hashes differ in at most DISTANCE bits and their thumbnails by
-    under LEVELS. Of the pairs in a group only those that join its members are given: a crowd of
-    k frames has k - 1, not k²/2. If at most 4 bits of 64 differ, one of five bands of bits is
-    equal, so only images that share a band are compared, and only while they are in two groups.
+    under LEVELS. If at most 4 bits of 64 differ, one of five bands of bits is equal, so only images
+    that share a band are compared, each with the next, the one after, …, while they are in two
+    groups. A band shared by very many (plain skies, white borders) is narrowed by the whole hash,
+    so that the work stays near linear; of such crowds only those of nearest hashes are compared.
     """
-    joined = _Groups(len(hashes))
+    groups = np.arange(len(hashes))
     means = small.mean(axis=(1, 2)) if len(small) else np.zeros(0)
-    pairs: list[Pair] = []
-    masks = [np.uint64(((1 << width) - 1) << (64 - first - width)) for first, width in _BANDS]
-    for mask in masks:
-        for i, j in _sharing(hashes & mask, hashes, joined):
+    for first, width in _BANDS:
+        keys = hashes & np.uint64(((1 << width) - 1) << (64 - first - width))
+        order = np.lexsort((hashes, keys))
+        keys = keys[order]
+        next_to = keys[1:] == keys[:-1]
+        for step in range(1, min(len(order), _LARGEST_GROUP)):
+            same = np.flatnonzero(keys[step:] == keys[:-step])
+            i, j = order[same], order[same + step]
+            apart = groups[i] != groups[j]
+            if not apart.any():
+                of = groups[order]
+                if not len(same) or (of[1:][next_to] == of[:-1][next_to]).all():
+                    break  # all images of each band are in one group
+            i, j = i[apart], j[apart]
             close = np.bitwise_count(hashes[i] ^ hashes[j]) <= DISTANCE
             close &= np.abs(means[i] - means[j]) < LEVELS  # no more than the mean difference
             i, j = i[close], j[close]
             for start in range(0, len(i), _COMPARED):
-                some = slice(start, start + _COMPARED)
-                alike = _alike(small, i[some], j[some])
-                pairs += joined.join(i[some][alike], j[some][alike])
-    return sorted((min(pair), max(pair)) for pair in pairs)
+                a, b = i[start : start + _COMPARED], j[start : start + _COMPARED]
+                levels = np.abs(small[a].astype(np.int16) - small[b]).mean(axis=(1, 2))
+                groups = joined(groups, a[levels < LEVELS], b[levels < LEVELS])
+    return groups
 
 
-def _alike(small: Pixels, i: Indices, j: Indices) -> NDArray[np.bool_]:
-    difference = np.abs(small[i].astype(np.int16) - small[j])
-    return np.asarray(difference.mean(axis=(1, 2)) < LEVELS)
+def joined(groups: Indices, i: Indices, j: Indices) -> Indices:
+    """Groups (m,), named by their first members, where the items i and j (k,) are joined.
 
-
-class _Groups:
-    """Disjoint sets: ``roots`` is the first member of each item's group, always up to date."""
-
-    def __init__(self, count: int) -> None:
-        self.roots: Indices = np.arange(count)
-
-    def join(self, i: Indices, j: Indices) -> list[Pair]:
-        """Join pairs; those that joined two groups.
-
-        Only groups with pairs between them are looked at one by one, with path halving (Tarjan and
-        van Leeuwen, J. ACM 31, 1984).
-        """
-        apart = self.roots[i] != self.roots[j]
-        parent: dict[int, int] = {}
-
-        def root(item: int) -> int:
-            while (above := parent.get(item, item)) != item:
-                parent[item] = parent.get(above, above)
-                item = parent[item]
-            return item
-
-        joining = []
-        for a, b in zip(i[apart].tolist(), j[apart].tolist(), strict=True):
-            first, second = root(int(self.roots[a])), root(int(self.roots[b]))
-            if first != second:
-                parent[max(first, second)] = min(first, second)
-                joining.append((a, b))
-        if parent:
-            new = np.arange(len(self.roots))
-            for item in parent:
-                new[item] = root(item)
-            self.roots = new[self.roots]
-        return joining
-
-
-def components(count: int, pairs: Iterable[Pair]) -> Indices:
-    """The group of each of ``count`` items, named by its first member, where pairs join them."""
-    joined = _Groups(count)
-    both = np.array(list(pairs), dtype=np.int64).reshape(-1, 2)
-    joined.join(both[:, 0], both[:, 1])
-    return joined.roots
+    Of groups that pairs join, each takes the lowest name beside it, until none is left.
+    """
+    while (apart := groups[i] != groups[j]).any():
+        i, j = i[apart], j[apart]
+        names = np.arange(len(groups))
+        low, high = np.minimum(groups[i], groups[j]), np.maximum(groups[i], groups[j])
+        np.minimum.at(names, high, low)
+        while (names[names] != names).any():
+            names = names[names]
+        groups = names[groups]
+    return groups
 
 
 @dataclass(frozen=True)
@@ -282,14 +260,12 @@ def grouping(
     """
     m = len(digests.exact)
     first, inverse = np.unique(digests.exact, return_index=True, return_inverse=True)[1:]
-    joined = _Groups(m)
-    joined.join(np.arange(m), first[inverse])
+    strict, notes = first[inverse], list[str]()
     if given is not None:
         of_one = np.flatnonzero(given >= 0)
         begins, place = np.unique(given[of_one], return_index=True, return_inverse=True)[1:]
-        joined.join(of_one, of_one[begins[place]])
-    strict = joined.roots
-    groups, notes = strict, list[str]()
+        strict = joined(strict, of_one, of_one[begins[place]])
+    groups = strict
     if digests.near:
         shows = digests.small.std(axis=(1, 2)) >= EMPTY_STD
         alone = np.sort(first[shows[first] if telling is None else (shows & telling)[first]])
@@ -326,11 +302,8 @@ def _with_near(
 
     ``alone`` are the images that are compared: of equal ones the first.
     """
-    joined = _Groups(len(strict))
-    joined.join(np.arange(len(strict)), strict)
-    near = near_pairs(digests.hashes[alone], digests.small[alone])
-    joined.join(*alone[np.array(near, dtype=np.int64).reshape(-1, 2)].T)
-    groups, largest = joined.roots, 0
+    near = near_groups(digests.hashes[alone], digests.small[alone])
+    groups, largest = joined(strict, alone, alone[near]), 0
     too_large = set(_oversized(groups, labels, folds))
     for root in _oversized(groups, labels, 2 * folds):
         members = np.flatnonzero(groups == root)
@@ -358,34 +331,6 @@ def _around_one(digests: Digests) -> bool:
     middle = 2 * bits.sum(axis=0) > len(bits)
     levels = np.abs(digests.small - digests.small.mean(axis=0)).mean(axis=(1, 2))
     return bool(((bits != middle).sum(axis=1) <= DISTANCE).all() and (levels < LEVELS).all())
-
-
-def _sharing(keys: Hashes, hashes: Hashes, joined: _Groups) -> Iterator[tuple[Indices, Indices]]:
-    """Arrays of pairs with equal keys in two groups: each with the next, the one after, …
-
-    A key shared by very many (plain skies, white borders) is narrowed by the whole hash, so that
-    the work stays near linear; of such crowds only those of nearest hashes are compared.
-    """
-    order = np.lexsort((hashes, keys))
-    ordered, roots = keys[order], joined.roots[order]
-    for step in range(1, min(len(order), _LARGEST_GROUP)):
-        same = ordered[step:] == ordered[:-step]
-        if not same.any():
-            return
-        pairs = np.flatnonzero(same & (roots[step:] != roots[:-step]))
-        if len(pairs):
-            before = joined.roots
-            yield order[pairs], order[pairs + step]
-            if joined.roots is not before:
-                roots = joined.roots[order]
-        elif _settled(ordered, roots):
-            return
-
-
-def _settled(ordered: Hashes, roots: Indices) -> bool:
-    """Whether all items of each key are in one group: then no further pair can join any."""
-    neighbours = ordered[1:] == ordered[:-1]
-    return bool((roots[1:][neighbours] == roots[:-1][neighbours]).all())
 
 
 @lru_cache

@@ -2,62 +2,110 @@
 
 With ``label_from="name"`` the class is the beginning of a file's name: ``cat.0.jpg``. A table
 ``metadata.csv`` with labels in the folder, as Hugging Face's imagefolder has it, goes before its
-class folders.
+class folders. Splits and classes are found in a tree of names, without a look at any image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from catclf.datasets import webdataset
 from catclf.datasets.dataset import ENDINGS as SOURCE_ENDINGS
-from catclf.datasets.dataset import SHARD_ENDINGS, ReadOptions, Split
-from catclf.datasets.layout import (
-    Layout,
-    find_layout,
-    label_in_name,
-    named_after_classes,
-    seen_through,
-    split_folders,
-)
+from catclf.datasets.dataset import SHARD_ENDINGS, SPLITS, ReadOptions, Split
 from catclf.datasets.listing import Items, Listing, Source, listing_of_items
-from catclf.datasets.names import Kind, require_distinct, split_named
+from catclf.datasets.names import (
+    CAT,
+    Kind,
+    key,
+    label_in_name,
+    match,
+    negated,
+    require_distinct,
+    split_named,
+    words,
+)
 from catclf.datasets.table import Table, read_table
-from catclf.datasets.tree import Folder, ending_of
+from catclf.datasets.tree import Folder, ending_of, entries_of
 from catclf.errors import DataError
 from catclf.images.formats import ENDINGS
 from catclf.images.member import Member
 from catclf.images.walk import LeftOut
+from catclf.storage.location import is_packed, locate
 from catclf.storage.npz import holds_model
-from catclf.text import counted, printable
+from catclf.text import counted, printable, url_of
 
+DEPTH = 5  # folders in folders that are seen through
+ARROW = "`dataset.to_parquet('data.parquet')` writes what is read"
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
-Notes = tuple[str, ...]
+# Folders that data sets keep beside each other, and that are no classes.
+_IMAGES = frozenset(words("images image img imgs jpegimages pictures photos pics data raw"))
+_ABOUT = frozenset(
+    words(
+        "annotations annotation labels label masks mask trimaps xmls xml bbox bboxes boxes "
+        "segmentations segmentation groundtruth ground_truth gt meta metadata imagesets lists "
+        "splits thumbnails thumbs"
+    )
+)
+_Part = Callable[[ReadOptions], Listing]
+
+
+def read_archives(path: Path, files: Sequence[Path], options: ReadOptions) -> Source:
+    """The images in the zip and tar archives of a source. Raises DataError."""
+    names, damage = [url_of(file) for file in files], list[str]()
+    tars = not any(name.lower().endswith(".zip") for name in names)
+    if tars and options.label_from != "name":
+        last = webdataset.dot_of_samples(names[0])
+        if last is not None or options.keys is not None:
+            return webdataset.read(path, names, options, bool(last))
+    root = Folder(locate(path).name.partition(".")[0], printable(path), sep=":")
+    listed = 0
+    for name in names:
+        for entry in entries_of(name, damage, options.skip_bad):
+            root.add(name, entry)
+            listed += 1
+    if damage and not listed:
+        raise DataError(damage[0])
+    notes = list(damage)
+    if any(map(is_packed, names)):
+        notes.append("is unpacked to a temporary file in each run: unpack it once to save the time")
+    if root.repeated:
+        notes.insert(0, f"holds {counted(root.repeated, 'file')} twice: the last of a name is used")
+    return read(root, locate(path).name, options, tuple(notes), tuple(damage))
 
 
 def read(
-    root: Folder, name: str, options: ReadOptions, notes: Notes = (), damage: Notes = ()
+    root: Folder,
+    name: str,
+    options: ReadOptions,
+    notes: tuple[str, ...] = (),
+    damage: tuple[str, ...] = (),
 ) -> Source:
     """The splits of a tree; ``name`` is the source's in a model.
 
     ``notes`` and ``damage`` are handed on. Raises DataError.
     """
-    parts: dict[Any, Callable[[ReadOptions], Listing]]
+    parts: dict[Any, _Part]
     if options.label_from == "name":
-        parts = _named(root, name)
-    elif source := _of_tables(root, name, options):
-        parts = dict(source.parts)
+        found: dict[Any, Folder] = dict(split_folders(root))
+        found = {split: each for split, each in found.items() if named_after_classes([each])}
+        found = found or {None: seen_through(root)}
+        parts = {kind: partial(_by_name, each, name) for kind, each in found.items()}
+    elif tables := _of_tables(root, name, options):
+        parts = tables
     else:
         layout = find_layout(root)
         kinds = [kind for kind in layout.classes if kind != "other"]
-        parts = {kind: partial(_listing, root, layout, kind, name) for kind in kinds}
+        parts = {kind: partial(_by_folder, root, layout, kind, name) for kind in kinds}
 
-    def told(part: Callable[[ReadOptions], Listing], options: ReadOptions) -> Listing:
+    def told(part: _Part, options: ReadOptions) -> Listing:
         listing = part(options)
         return replace(listing, notes=(*notes, *listing.notes), damage=damage)
 
@@ -65,40 +113,182 @@ def read(
 
 
 def shards_in(root: Folder) -> list[str]:
-    """Archives or Parquet files in a folder without images, as data sets are downloaded.
+    """Archives or Parquet files in a folder as data sets are downloaded, of one kind.
 
-    Those of one kind: tars go before Parquet files, which may be about them.
+    Tars go before Parquet files, which may be about them. A folder of images is no such folder,
+    but where Parquet files have one folder of images beside them, such as those of a README.
     """
     found: dict[str, list[str]] = {}
-    waiting = [(root, 4)]
+    waiting, with_images = [(root, 4)], 0
     while waiting:
         place, depth = waiting.pop()
-        if place.has_images:
-            return []
+        with_images += place.has_images
         for name in place.files:
             ending = next((each for each in SHARD_ENDINGS if name.lower().endswith(each)), "")
-            found.setdefault(ending, []).append(place.place(name))
+            if name.lower() not in METADATA:
+                found.setdefault(ending, []).append(place.place(name))
         waiting += [(each, depth - 1) for each in place.inside if depth]
-    return next((sorted(found[e]) for e in (".tar", ".parquet", ".zip") if e in found), [])
+    kinds = [kind for kind in (".tar", ".tar.gz", ".tgz", ".parquet", ".zip") if kind in found]
+    if with_images and (kinds[:1] != [".parquet"] or with_images > 1 or root.has_images):
+        return []
+    return sorted(found[kinds[0]]) if kinds else []
 
 
-def _listing(
+# Where the classes are
+
+
+@dataclass
+class Layout:
+    """Class folders by split, or of all under None, and what is to be known of it."""
+
+    folder: Folder
+    classes: dict[Kind | None, list[tuple[str, Folder]]] = field(default_factory=dict)
+    places: dict[Kind | None, Folder] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_layout(root: Folder) -> Layout:
+    """Where splits and classes are below ``root``. Raises DataError where there are no classes."""
+    folder = seen_through(root)
+    layout, inside = Layout(folder), folder.inside
+    divided = _splits_of_classes(inside)
+    for kind, path in divided:
+        if kind in layout.classes:
+            first = printable(layout.places[kind].name)
+            layout.notes.append(f"{printable(path.name)} is passed over: {first} is taken")
+            continue
+        place = layout.places[kind] = seen_through(path)
+        layout.classes[kind] = [(each.name, each) for each in place.inside]
+    if divided:
+        taken = [path for _, path in divided]
+        over = [printable(path.name) for path in inside if path not in taken]
+        if over:
+            layout.notes.append(f"passed over beside the splits: {', '.join(over[:10])}")
+    elif len(inside) > 1 and all(map(_holds_splits, inside)):  # cat/train, cat/test, dog/train, …
+        for path in inside:
+            for each in path.inside:
+                layout.classes.setdefault(split_named(each.name), []).append((path.name, each))
+                layout.places.setdefault(split_named(each.name), folder)
+    else:
+        _require_classes(root, folder)
+        layout.classes[None], layout.places[None] = [(each.name, each) for each in inside], folder
+        if folder is not root:
+            layout.notes.append(f"its classes are those of {folder.shown}")
+    return layout
+
+
+def seen_through(folder: Folder) -> Folder:
+    """The folder that holds something, where wrappers hold one folder and nothing else."""
+    place = folder
+    for _ in range(DEPTH):
+        inside = place.inside
+        if len(inside) != 1 or not inside[0].folders or place.has_images:
+            return place
+        if split_named(inside[0].name) and split_named(place.name) is None:
+            return place  # a single split is one
+        place = inside[0]
+    return folder
+
+
+def split_folders(root: Folder) -> dict[Split, Folder]:
+    """The folders named after splits, in the folder that holds something."""
+    found: dict[Split, Folder] = {}
+    for path in sorted(seen_through(root).inside, key=lambda path: len(path.name)):
+        kind = split_named(path.name)
+        if kind in SPLITS:
+            found.setdefault(kind, path)
+    return found
+
+
+def _splits_of_classes(inside: Sequence[Folder]) -> list[tuple[Kind, Folder]]:
+    """The folders that are splits: named so, and holding class folders."""
+    kinds = []
+    for path in sorted(inside, key=lambda path: len(path.name)):
+        kind = split_named(path.name)
+        if kind is not None and path.folders and seen_through(path).folders:
+            kinds.append((kind, path))
+    return kinds if any(kind != "other" for kind, _ in kinds) else []
+
+
+def _holds_splits(folder: Folder) -> bool:
+    kinds = {split_named(name) for name in folder.folders}
+    return "train" in kinds and None not in kinds and not folder.has_images
+
+
+def _require_classes(root: Folder, folder: Folder) -> None:
+    """Raise DataError where folders are splits, belongings of a data set, or copies of one."""
+    inside = folder.inside
+    names, about = [path.name for path in inside], {key(path.name) for path in inside}
+    if len(names) < 2:
+        return
+    listed = " and ".join(printable(name) for name in names[:6])
+    what = ""
+    if all(split_named(name) for name in names):
+        what = (
+            f"are splits of a data set, not classes: each needs class folders, such as "
+            f"{inside[0].inner(CAT)}"
+        )
+    elif about <= _IMAGES | _ABOUT or (
+        about & _ABOUT and all(split_named(n) or key(n) in _IMAGES | _ABOUT for n in names)
+    ):
+        what = (
+            "are no classes: put the images into one folder for each class, or list them in a "
+            "table with the columns path and label"
+        )
+    elif copies := _repeated(inside):
+        what = (
+            f"hold the same folders ({copies}), so these are the classes: "
+            f"give `data={inside[0].shown}`"
+        )
+    if what:
+        hint = named_after_classes(inside) or _sources_in([folder, *inside])
+        raise DataError(f"{root.shown}: {listed} {what}{hint}")
+
+
+def _repeated(inside: Sequence[Folder]) -> str:
+    """The folders that all of several hold, where they hold nothing else; "" if they do not.
+
+    Outer names that are cat, or a class and its negation, are classes; numbers inside are not.
+    """
+    names = [path.name for path in inside]
+    keys = {key(name) for name in names}
+    if match(CAT, names) or any(negated(name) in keys for name in names):
+        return ""
+    if any(not path.folders or path.has_images for path in inside):
+        return ""
+    spelled = {key(name): name for path in reversed(inside) for name in path.folders}
+    seen = Counter(key(name) for path in inside for name in path.folders)
+    if len(spelled) < 2 or min(seen.values()) < 2:
+        return ""
+    if all(re.fullmatch(r"[\d\W_]*", name) for name in spelled.values()):
+        return ""
+    return ", ".join(printable(name) for name in sorted(spelled.values())[:6])
+
+
+# What they hold
+
+
+def _by_folder(
     root: Folder, layout: Layout, kind: Kind | None, name: str, options: ReadOptions
 ) -> Listing:
     """The images of each class of a split, by name. Raises DataError without two classes."""
     classes, folder = layout.classes[kind], layout.places[kind]
-    names = [name for name, _ in classes]
-    require_distinct(names, folder.shown)
-    _require_two(classes, folder)
-    if root.path is None:
-        _require_readable(names, root.shown)
+    _require_names([name for name, _ in classes], folder)
+    places = [folder, *(path for _, path in classes)]
+    if len(classes) < 2:
+        held = f"one class folder, {printable(classes[0][0])}" if classes else "no class folders"
+        raise DataError(
+            f"{folder.shown}: holds {held}: two are needed, such as {folder.inner('cat')} and "
+            f"{folder.inner('non-cat')}{named_after_classes(places) or _sources_in(places)}"
+        )
     left_out, seen = LeftOut(), set[tuple[int, int]]()
-    for each in (root, folder, *(path for _, path in classes)):
+    for each in (root, *places):
         each.mark(seen)
-    listed = {
-        name: _items(path, left_out, seen, _below(folder, name, path)) for name, path in classes
-    }
-    empty = [name for name, files in listed.items() if not files]
+    listed = {}
+    for label, path in classes:
+        below = "" if folder.folders.get(label) is path else f"{path.name}/"
+        listed[label] = list(path.images(left_out, seen, f"{label}/{below}"))
+    empty = [label for label, files in listed.items() if not files]
     if empty and len(listed) - len(empty) < 2:
         others = f": {left_out}" if left_out else ""
         raise DataError(
@@ -106,56 +296,79 @@ def _listing(
             f"({' '.join(sorted(ENDINGS))}){others}"
         )
     said = [*layout.notes]
-    said += [f"class folder {printable(name)} is empty and left out" for name in empty]
+    said += [f"class folder {printable(label)} is empty and left out" for label in empty]
     if folder is layout.folder or kind is not None:
         said += _beside(folder, left_out)
-    held = tuple(name for name in listed if listed[name])
-    labels = np.repeat(np.arange(len(held)), [len(listed[name]) for name in held])
-    items = Items([item for name in held for item in listed[name]], folder.path or "")
-    said += [str(left_out)] if left_out else []
+    pairs = ((label, item) for label, files in listed.items() for item in files)
     shown = root.shown if kind is None else folder.shown
-    return listing_of_items(shown, name, held, labels, items, options, notes=(*said,))
+    filled = [label for label in listed if listed[label]]
+    return _listing(folder, shown, name, filled, pairs, options, said, left_out)
 
 
-def _below(folder: Folder, name: str, path: Folder) -> str:
-    """The path of a class folder below the one whose classes they are."""
-    return f"{name}/" if folder.folders.get(name) is path else f"{name}/{path.name}/"
+def _by_name(folder: Folder, name: str, options: ReadOptions) -> Listing:
+    """Images that are labelled by the beginnings of their names."""
+    left_out, seen = LeftOut(), set[tuple[int, int]]()
+    folder.mark(seen)
+    pairs = [
+        (label_in_name(Path(item.name if isinstance(item, Member) else item).name), item)
+        for item in folder.images(left_out, seen)
+    ]
+    told = [(label, item) for label, item in pairs if label]
+    classes = sorted({label for label, _ in told})
+    _require_names(classes, folder)
+    if len(classes) < 2:
+        held = f"one class, {printable(classes[0])}" if classes else "no class"
+        raise DataError(f"{folder.shown}: the names of its files tell {held}: two are needed")
+    nameless = counted(len(pairs) - len(told), "image")
+    said = [f"left out {nameless} whose names tell no class"] if len(told) < len(pairs) else []
+    return _listing(folder, folder.shown, name, classes, told, options, said, left_out)
 
 
-def _items(path: Folder, left_out: LeftOut, seen: set[tuple[int, int]], prefix: str) -> list[str]:
-    return [item or prefix + name for name, item in path.images(left_out, seen)]
+def _listing(
+    folder: Folder,
+    shown: str,
+    name: str,
+    classes: Sequence[str],
+    pairs: Iterable[tuple[str, str]],
+    options: ReadOptions,
+    said: list[str],
+    left_out: LeftOut,
+) -> Listing:
+    index = {label: number for number, label in enumerate(classes)}
+    texts, files = zip(*pairs, strict=True)
+    labels = np.array([index[text] for text in texts], dtype=np.int64)
+    notes = (*said, str(left_out)) if left_out else (*said,)
+    items = Items(files, folder.path or "")
+    return listing_of_items(shown, name, tuple(classes), labels, items, options, notes=notes)
 
 
-def _require_readable(names: Sequence[str], shown: str) -> None:
-    """Raise DataError for classes whose names an archive holds in an unknown encoding."""
-    for name in names:
-        if not name.isascii() and any("\udc80" <= letter <= "\udcff" for letter in name):
+def _require_names(names: Sequence[str], folder: Folder) -> None:
+    """Raise DataError for equal classes, and those that an archive names in unknown encodings."""
+    require_distinct(names, folder.shown)
+    for name in names if folder.path is None else ():
+        if any("\udc80" <= letter <= "\udcff" for letter in name):
             raise DataError(
-                f"{shown}: the name of the class {printable(name)} is not in UTF-8, and the "
+                f"{folder.shown}: the name of the class {printable(name)} is not in UTF-8, and the "
                 "archive does not say in what: make it anew, or unpack it and give the folder"
             )
 
 
-def _require_two(classes: Sequence[tuple[str, Folder]], folder: Folder) -> None:
-    if len(classes) >= 2:
-        return
-    held = f"one class folder, {printable(classes[0][0])}" if classes else "no class folders"
-    places = [folder, *(path for _, path in classes)]
-    hint = named_after_classes(places) or _sources_in(places)
-    raise DataError(
-        f"{folder.shown}: holds {held}: two are needed, such as {folder.inner('cat')} and "
-        f"{folder.inner('non-cat')}{hint}"
-    )
+def named_after_classes(folders: Sequence[Folder]) -> str:
+    """A hint at labels in file names, where files of these folders have two or more."""
+    for path in folders:
+        names = (name for name in path.names if ending_of(name) in ENDINGS)
+        labels = {label_in_name(name) for name in names} - {""}
+        if 2 <= len(labels) <= 200:
+            some = ", ".join(printable(name) for name in sorted(labels)[:3])
+            return f"; its files are named after classes ({some}): `label_from=name` reads them"
+    return ""
 
 
 def _sources_in(folders: Sequence[Folder]) -> str:
     """A hint at files of folders that are sources of their own, such as zips in a zip."""
     for folder in folders:
         if "state.json" in folder.files or any(name.endswith(".arrow") for name in folder.names):
-            return (
-                f"; {folder.shown} was written by save_to_disk as .arrow files, which are not "
-                "read: `dataset.to_parquet('data.parquet')` writes what is"
-            )
+            return f"; {folder.shown} was written by save_to_disk as .arrow files: {ARROW}"
         found = [
             name
             for name in folder.names
@@ -175,82 +388,35 @@ def _sources_in(folders: Sequence[Folder]) -> str:
 
 def _beside(folder: Folder, left_out: LeftOut) -> list[str]:
     """A note on images beside the class folders; other files are counted with those in them."""
-    images = 0
+    loose = [name for name in folder.names if ending_of(name) in ENDINGS]
     for name in folder.names:
-        if ending_of(name) in ENDINGS:
-            images += 1
-        else:
+        if ending_of(name) not in ENDINGS:
             left_out.add(name)
     system = ", ".join(map(printable, folder.system))
     notes = [f"passed over system folders: {system}"] if system else []
-    if images:
-        notes.append(f"left out {counted(images, 'loose image')} beside the class folders")
+    if loose:
+        notes.append(f"left out {counted(len(loose), 'loose image')} beside the class folders")
     return notes
 
 
-def _named(root: Folder, name: str) -> dict[Any, Callable[[ReadOptions], Listing]]:
-    """Images that are labelled by the beginnings of their names, by split."""
-    divided: dict[Split | None, Folder] = {
-        split: path for split, path in split_folders(root).items() if named_after_classes([path])
-    }
-    places = divided or {None: seen_through(root)}
-    return {kind: partial(_by_name, path, name) for kind, path in places.items()}
-
-
-def _by_name(folder: Folder, name: str, options: ReadOptions) -> Listing:
-    left_out, seen = LeftOut(), set[tuple[int, int]]()
-    folder.mark(seen)
-    files, texts, nameless = [], [], 0
-    for item in _items(folder, left_out, seen, ""):
-        label = label_in_name(Path(item.name if isinstance(item, Member) else item).name)
-        if label:
-            files.append(item)
-            texts.append(label)
-        else:
-            nameless += 1
-    classes = tuple(sorted(set(texts)))
-    require_distinct(classes, folder.shown)
-    if folder.path is None:
-        _require_readable(classes, folder.shown)
-    if len(classes) < 2:
-        held = f"one class, {printable(classes[0])}" if classes else "no class"
-        raise DataError(f"{folder.shown}: the names of its files tell {held}: two are needed")
-    said = [f"left out {counted(nameless, 'image')} whose names tell no class"] if nameless else []
-    said += [str(left_out)] if left_out else []
-    index = {text: number for number, text in enumerate(classes)}
-    labels = np.array([index[text] for text in texts], dtype=np.int64)
-    items = Items(files, folder.path or "")
-    return listing_of_items(folder.shown, name, classes, labels, items, options, notes=(*said,))
-
-
-def _of_tables(root: Folder, name: str, options: ReadOptions) -> Source | None:
+def _of_tables(root: Folder, name: str, options: ReadOptions) -> dict[Any, _Part] | None:
     """The images that tables beside them label: one of all splits, or one in each."""
     place = seen_through(root)
-    if table := _table(place):
-        if table.has_labels(options):
-            return read_table(table, name, options)
-        _require_class_folders(place, table)
-        return None
-    tables = {
-        split: found for split, path in split_folders(root).items() if (found := _table(path))
-    }
+    whole = _table(place)
+    tables: dict[Any, Table] = (
+        {None: whole}
+        if whole
+        else {
+            split: found for split, path in split_folders(root).items() if (found := _table(path))
+        }
+    )
     labelled = {split: table for split, table in tables.items() if table.has_labels(options)}
+    if None in labelled:
+        return dict(read_table(labelled[None], name, options).parts)
     if tables and not labelled:
         _require_class_folders(place, next(iter(tables.values())))
-    if not labelled:
-        return None
-    return Source(
-        root.shown,
-        options,
-        {
-            split: partial(_of_table, read_table(table, name, options), split)
-            for split, table in labelled.items()
-        },
-    )
-
-
-def _of_table(source: Source, split: Split, options: ReadOptions) -> Listing:
-    return source.split(split, options)
+    sources = {split: read_table(table, name, options) for split, table in labelled.items()}
+    return {split: partial(source.split, split) for split, source in sources.items()} or None
 
 
 def _table(folder: Folder) -> Table | None:

@@ -151,11 +151,6 @@ class Listing:
         """The same, read otherwise."""
         return replace(self, options=replace(self.options, **changes), skipped=[])
 
-    @property
-    def names_are_whole(self) -> bool:
-        """Whether the name of an image begins with that of the file that it is in."""
-        return self.items is not None and isinstance(next(iter(self.items.names), ""), Member)
-
     def label_of(self, row: int) -> str:
         """The name of a row, and its line in a table."""
         where = f"line {self.lines[row]}: " if self.lines else ""

@@ -118,6 +118,10 @@ def _of_path(path: Path, options: ReadOptions) -> Source:
         from catclf.datasets import memory
 
         return memory.read_npz(path, options)
+    if name.endswith((".arrow", ".feather")):
+        from catclf.datasets.folders import ARROW
+
+        raise DataError(f"{shown}: Arrow files are not read: {ARROW}")
     raise DataError(
         f"{shown}: cannot tell what this is: give a folder of class folders, or a file ending in "
         f"{', '.join(ENDINGS)}"
@@ -198,7 +202,7 @@ def _of_shards(path: Path, files: Sequence[Path], options: ReadOptions) -> Sourc
 
     Raises DataError, also where one of a counted series is missing.
     """
-    from catclf.datasets.layout import missing_shard, split_of_shard
+    from catclf.datasets.names import missing_shard, split_of_shard
 
     shown = printable(path)
     some = len(files) > 1 or not (is_pattern(str(path)) or files == [path])
@@ -240,9 +244,9 @@ def _read_shards(path: Path, files: Sequence[Path], options: ReadOptions) -> Sou
     for file in files if len(files) > 1 else ():
         _mode_of(_on_disk(file) if is_remote(file) else str(file), printable(file))
     if all(is_archive(without_query(file)) for file in files):
-        from catclf.datasets import archives
+        from catclf.datasets import folders
 
-        return archives.read(path, files, options)
+        return folders.read_archives(path, files, options)
     if all(is_parquet(without_query(file)) for file in files):
         from catclf.datasets import parquet
 

@@ -348,7 +348,7 @@ def _note_images(table: Table, rows: Samples, items: Items) -> None:
     if table.is_metadata:
         used = set(map(str, items.names))
         images = table.folder.images(LeftOut(), set())
-        if unlisted := sum(str(item or name) not in used for name, item in images):
+        if unlisted := sum(str(image) not in used for image in images):
             what = counted(unlisted, "image")
             rows.notes.append(f"left out {what} that have no row in {table.name}")
     classes = {key(text) for text in set(rows.texts)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from posixpath import splitext
 from typing import BinaryIO
@@ -25,7 +25,7 @@ from catclf.images.formats import (
 )
 from catclf.images.member import Entry, Member, Unreadable
 from catclf.images.preprocess import Limits
-from catclf.images.walk import SYSTEM_NAMES, LeftOut, is_hidden
+from catclf.images.walk import LeftOut, is_hidden
 from catclf.text import printable, reason
 
 DEPTH = 64  # folders in folders of an archive that are told apart
@@ -39,7 +39,7 @@ class Folder:
     """One folder: names to folders, and names to files; ``path`` is where it is on disk.
 
     A file is an item, or the kind of what cannot be read as one, such as a link in an archive.
-    ``shown`` names the folder in messages; ``system`` are folders in it that systems made.
+    ``shown`` names the folder in messages.
     """
 
     def __init__(self, name: str, shown: str, path: str | None = None, sep: str = "/") -> None:
@@ -55,14 +55,6 @@ class Folder:
         """A folder on disk."""
         name = os.fspath(path)
         return cls(os.path.basename(os.path.abspath(name)), printable(name), name)
-
-    @classmethod
-    def of_names(cls, names: Mapping[str, Item], shown: str = "data") -> Folder:
-        """A tree of files under paths such as train/cat/1.jpg."""
-        root = cls(shown, shown)
-        for name, item in names.items():
-            root.put(name.split("/"), item)
-        return root
 
     @property
     def folders(self) -> dict[str, Folder]:
@@ -115,14 +107,6 @@ class Folder:
             raise ImageError("not-a-file", "is not a regular file")
         return open(self.place(name), "rb")
 
-    def put(self, parts: list[str], item: Item | _Odd) -> None:
-        """Put a file where its name says."""
-        *folders, last = parts
-        place = self
-        for name in folders:
-            place = place._inside(name)
-        place._files[last] = item
-
     def add(self, archive: str, entry: Entry) -> None:
         """Put a member of an archive where its name says, unless it is hidden.
 
@@ -132,10 +116,12 @@ class Folder:
         place = self
         for name in [*folders, last] if entry.is_folder else folders:
             if is_hidden(name):
-                if name.casefold() in SYSTEM_NAMES and not name.startswith("."):
+                if not name.startswith("."):
                     place._system.add(name)
                 return
-            place = place._inside(name)
+            if name not in place._folders:
+                place._folders[name] = Folder(name, place.inner(name))
+            place = place._folders[name]
         if entry.is_folder or is_hidden(last):
             return
         there = place._files.get(last)
@@ -143,11 +129,6 @@ class Folder:
             last = f"{last}{_AGAIN}{archive}"
         self.repeated += last in place._files
         place._files[last] = member_of(archive, entry)
-
-    def _inside(self, name: str) -> Folder:
-        if name not in self._folders:
-            self._folders[name] = Folder(name, self.inner(name))
-        return self._folders[name]
 
     def _list(self) -> None:
         """List a folder on disk. Raises DataError where that cannot be done."""
@@ -168,24 +149,14 @@ class Folder:
         except OSError as error:
             raise DataError(f"{self.shown}: cannot be listed: {reason(error)}") from error
 
-    @cached_property
-    def _folders_by_key(self) -> dict[str, list[str]]:
-        return _grouped((key(name), name) for name in sorted(self.folders))
-
-    @cached_property
-    def _by_key(self) -> dict[str, list[str]]:
-        return _grouped((key(name), name) for name in sorted(self.files))
-
-    @cached_property
-    def _by_stem(self) -> dict[str, list[str]]:
-        return _grouped((key(name.rpartition(".")[0]), name) for name in sorted(self.files))
-
-    def images(self, left_out: LeftOut, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Item]]:
-        """The images in it and its folders, by name: paths below it, and items.
+    def images(
+        self, left_out: LeftOut, seen: set[tuple[int, int]], prefix: str = ""
+    ) -> Iterator[str]:
+        """The images in it and its folders, by name: members, or paths below it after ``prefix``.
 
         Other files are counted in ``left_out``, and links to folders that were ``seen``.
         """
-        waiting = [("", self)]
+        waiting = [(prefix, self)]
         while waiting:
             prefix, place = waiting.pop()
             for called in sorted(place.files):
@@ -193,7 +164,7 @@ class Folder:
                 if isinstance(item, _Odd):
                     left_out.add(name, item.kind)
                 elif _is_image(name, place, item):
-                    yield prefix + name, item
+                    yield item or prefix + name
                 else:
                     left_out.add(name)
             for each in reversed(place.inside):
@@ -210,10 +181,20 @@ class Folder:
             status = os.stat(self.path)
         except OSError:  # listing it will say what is wrong
             return True
-        if (status.st_dev, status.st_ino) in seen:
-            return False
+        known = (status.st_dev, status.st_ino) in seen
         seen.add((status.st_dev, status.st_ino))
-        return True
+        return not known
+
+    @cached_property
+    def _alike(self) -> dict[tuple[str, str], list[str]]:
+        """Names by how they are compared: folders, files, and files without their endings."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for name in sorted(self.folders):
+            found.setdefault(("folder", key(name)), []).append(name)
+        for name in sorted(self.files):
+            found.setdefault(("file", key(name)), []).append(name)
+            found.setdefault(("stem", key(name.rpartition(".")[0])), []).append(name)
+        return found
 
     def find(self, name: str) -> tuple[Item, str] | None:
         """The one file that a path means, maybe in another spelling, and how it is spelled.
@@ -232,21 +213,24 @@ class Folder:
         *folders, last = parts
         place, spelled = self, []
         for folder in folders:
-            inside = folder
-            if inside not in place.folders:
-                alike = place._folders_by_key.get(key(folder), [])
-                if len(alike) != 1:
-                    return None
-                inside = alike[0]
-            spelled.append(inside)
-            place = place.folders[inside]
-        if last not in place.files:
-            alike = place._by_key.get(key(last)) or place._by_stem.get(key(last), [])
+            alike = (
+                [folder]
+                if folder in place.folders
+                else place._alike.get(("folder", key(folder)), [])
+            )
             if len(alike) != 1:
                 return None
-            last = alike[0]
-        item = place.files[last]
-        return None if isinstance(item, _Odd) else (item, [*spelled, last])
+            spelled += alike
+            place = place.folders[alike[0]]
+        alike = (
+            [last]
+            if last in place.files
+            else (
+                place._alike.get(("file", key(last))) or place._alike.get(("stem", key(last)), [])
+            )
+        )
+        item = place.files[alike[0]] if len(alike) == 1 else _Odd("")
+        return None if isinstance(item, _Odd) else (item, [*spelled, *alike])
 
 
 class _Odd:
@@ -310,13 +294,6 @@ def _divided(name: str, archive: str) -> list[str]:
         name = name.replace("\\", "/")  # made on Windows
     parts = [part for part in name.split("/") if part not in ("", ".", "..")] or [name]
     return [*parts[:DEPTH], "/".join(parts[DEPTH:])] if len(parts) > DEPTH else parts
-
-
-def _grouped(pairs: Iterator[tuple[str, str]]) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {}
-    for group, name in pairs:
-        groups.setdefault(group, []).append(name)
-    return groups
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
