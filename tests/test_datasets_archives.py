@@ -261,17 +261,6 @@ def test_equal_names_in_several_archives_are_several_files(tmp_path: Path) -> No
         np.testing.assert_array_equal(data.images[number::3], one)
 
 
-def test_archives_named_after_parts_are_parts(tmp_path: Path) -> None:
-    for number, part in enumerate(("train", "validation")):
-        files = {f"{name}/{i}.png": image_bytes(number) for i in range(2) for name in TWO}
-        WRITERS["stored"][0](tmp_path / f"{part}.zip", files)
-    pattern = tmp_path / "*.zip"
-    assert open_source(pattern).splits == {"train", "test"}
-    assert [opened(pattern, part).m for part in ("train", "test")] == [4, 4]
-    one = opened(pattern, "test").images
-    np.testing.assert_array_equal(one, opened(tmp_path / "validation.zip").images)
-
-
 @pytest.mark.parametrize(
     ("name", "kind"),
     [

@@ -7,14 +7,16 @@ import io
 import json
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import conftest
 import numpy as np
 import pytest
 from archive_files import Writer, image_bytes, stored, tar
 from PIL import Image
 
-from catclf.datasets import Dataset, ReadOptions, open_dataset, open_source
+from catclf.datasets import ReadOptions, open_dataset, open_source
 from catclf.datasets.arrays import role_of
 from catclf.datasets.folders import find_layout
 from catclf.datasets.names import label_in_name, negated, split_named, split_of_shard
@@ -28,8 +30,7 @@ from catclf.images.preprocess import Limits
 ROWS = [(f"{i}.png", ("cat", "dog")[i % 2]) for i in range(6)]
 
 
-def opened(path: Path, split: str = "train", **options: object) -> Dataset:
-    return open_dataset(path, split, ReadOptions(size=8, **options))  # type: ignore[arg-type]
+opened = partial(conftest.opened, size=8)
 
 
 def images(folder: Path, names: list[str] | None = None) -> Path:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+import conftest
 import numpy as np
 import pytest
 from PIL import Image
 
-from catclf.datasets import Dataset, ReadOptions, Split, open_dataset, open_source
+from catclf.datasets import ReadOptions, open_source
 from catclf.datasets.names import label_in_name, split_named
 from catclf.errors import DataError
 
@@ -23,8 +25,7 @@ def save(root: Path, *names: str) -> Path:
     return root
 
 
-def opened(root: Path, part: Split = "train", **reading: object) -> Dataset:
-    return open_dataset(root, part, ReadOptions(size=SIZE, **reading))  # type: ignore[arg-type]
+opened = partial(conftest.opened, size=SIZE)
 
 
 def refused(root: Path, *why: str) -> None:

@@ -6,16 +6,17 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+import conftest
 import numpy as np
 import pytest
 from archive_files import WRITERS
 from PIL import Image
 from test_datasets_archives import packed
 
-from catclf.datasets import Dataset, ReadOptions, Split, open_dataset, open_source
+from catclf.datasets import Dataset, open_source
 from catclf.errors import DataError
 
 SIZE = 4
@@ -23,8 +24,7 @@ Table = Sequence[tuple[str, str]]
 ROWS: Table = [("0.png", "dog"), ("1.png", "cat"), ("2.png", "cat")]
 
 
-def opened(path: Path, part: Split = "train", **reading: Any) -> Dataset:
-    return open_dataset(path, part, ReadOptions(size=SIZE, **reading))
+opened = partial(conftest.opened, size=SIZE)
 
 
 def write(path: Path, rows: Table, columns: tuple[str, str] = ("file_name", "label")) -> None:

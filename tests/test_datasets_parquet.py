@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import conftest
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,8 +17,7 @@ import pytest
 from archive_files import image_bytes
 from parquet_files import IMAGE, features, write
 
-import catclf
-from catclf.datasets import Dataset, Listing, ReadOptions, Split, open_dataset, open_source
+from catclf.datasets import Listing, ReadOptions, open_source
 from catclf.errors import DataError
 from catclf.images.member import Member
 from catclf.images.preprocess import Limits
@@ -27,8 +28,7 @@ LABELS = [0, 1, 1, 0, 1, 0, 0, 1]
 NAMES = ("dog", "cat")
 
 
-def opened(path: Path, part: Split = "train", **reading: Any) -> Dataset:
-    return open_dataset(path, part, ReadOptions(size=SIZE, **reading))
+opened = partial(conftest.opened, size=SIZE)
 
 
 def source(path: Path, **reading: Any) -> Listing:
@@ -60,18 +60,6 @@ def test_rows_have_the_pixels_of_files(tmp_path: Path, group: int, compression: 
     files = opened(folder(tmp_path / "f"))
     names = [int(Path(name).stem) for name in files.names or ()]
     np.testing.assert_array_equal(data.images[names], files.images)
-
-
-def test_the_weights_are_those_of_files_in_this_order(tmp_path: Path) -> None:
-    order = [1, 2, 4, 7, 0, 3, 5, 6]  # cat before dog, as folders are
-    images, labels = [CONTENTS[i] for i in order], [LABELS[i] for i in order]
-    write(tmp_path / "a.parquet", images, labels, NAMES)
-    models = [
-        catclf.train(open_dataset(path), catclf.Settings(iterations=5))
-        for path in (tmp_path / "a.parquet", folder(tmp_path / "f"))
-    ]
-    assert models[0].fingerprint == models[1].fingerprint
-    assert models[0].w.tobytes() == models[1].w.tobytes()
 
 
 def test_files_of_a_pattern_are_one_source_with_parts(tmp_path: Path) -> None:
@@ -116,11 +104,6 @@ def test_images_may_be_bytes_alone_and_columns_are_named(tmp_path: Path) -> None
     pq.write_table(table.drop_columns(["a"]), tmp_path / "b.parquet")
     refused(tmp_path / "b.parquet", "has no labels in a column label; it has b, kind")
     assert opened(tmp_path / "b.parquet", keys=("b", "kind")).m == 2
-
-
-def test_rows_without_a_path_are_called_by_their_numbers(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.parquet", CONTENTS[:3], LABELS[:3], NAMES, paths=False)
-    assert opened(path).names == tuple(f"{path}:{row}" for row in range(3))
 
 
 def test_a_path_without_bytes_is_not_followed(tmp_path: Path) -> None:

@@ -17,14 +17,14 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import in_python_without_powers, make_images, write_hdf5
+from conftest import in_python_without_powers, make_images, opened, write_hdf5
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
 from catclf import machine
-from catclf.datasets import Dataset, Listing, ReadOptions, open_dataset, open_source
+from catclf.datasets import Listing, ReadOptions, open_dataset, open_source
 from catclf.datasets.hdf5 import DiskRows
 from catclf.datasets.listing import choose_positive, two_classes
 from catclf.errors import DataError
@@ -50,10 +50,6 @@ def write_table(path: Path, rows: Sequence[tuple[str, ...]]) -> Path:
     with path.open("w", newline="") as file:
         csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",").writerows(rows)
     return path
-
-
-def opened(path: Path, **options: Any) -> Dataset:
-    return open_dataset(path, options=ReadOptions(**options))
 
 
 def refused(path: Path, *why: str, **options: Any) -> str:

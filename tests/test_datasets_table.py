@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
+import conftest
 import pytest
 from PIL import Image
 
-from catclf.datasets import Dataset, ReadOptions, Split, open_dataset
+from catclf.datasets import Dataset
 from catclf.errors import DataError
 
 ROWS = [("img/0.jpg", "dog"), ("img/1.jpg", "cat"), ("img/2.jpg", "dog"), ("img/3.jpg", "cat")]
@@ -32,8 +34,7 @@ def lines(header: str, rows: Iterable[tuple[str, ...]] = ROWS, mark: str = ",") 
     return "\n".join([header, *(mark.join(row) for row in rows), ""])
 
 
-def opened(path: Path, part: Split = "train", columns: tuple[str, str] | None = None) -> Dataset:
-    return open_dataset(path, part, ReadOptions(size=4, columns=columns))
+opened = partial(conftest.opened, size=4)
 
 
 def require_all(data: Dataset) -> None:

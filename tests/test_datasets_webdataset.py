@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import conftest
 import numpy as np
 import pytest
 from archive_files import image_bytes, stored, tar
 
 import catclf
-from catclf.datasets import Dataset, ReadOptions, Split, open_dataset
 from catclf.errors import DataError
 from catclf.images.preprocess import Preprocess
 
@@ -21,8 +22,7 @@ PREPROCESS = Preprocess(SIZE)
 LABELS = [1, 0, 0, 1, 1]
 
 
-def opened(path: Path, part: Split = "train", **reading: Any) -> Dataset:
-    return open_dataset(path, part, ReadOptions(size=SIZE, **reading))
+opened = partial(conftest.opened, size=SIZE)
 
 
 def samples(labels: Mapping[str, bytes], ending: str, first: int = 0) -> dict[str, bytes]:

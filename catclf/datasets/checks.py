@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from math import sqrt
 
@@ -41,15 +41,15 @@ class Finding:
     message: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class Part:
     """One part of a source and what was measured of its images, row by row of those readable."""
 
     label: str
     source: Listing
-    rows: Labels = field(default_factory=lambda: np.zeros(0, np.int64))
-    digests: Digests = field(default_factory=lambda: Digester(near=True).result())
-    correlation: float = 1.0
+    rows: Labels
+    digests: Digests
+    correlation: float
 
     @property
     def std(self) -> Floats:
@@ -90,15 +90,12 @@ class Part:
 
 def measure(label: str, source: Listing) -> Part:
     """Read all images of a part once, in blocks, and keep a few hundred bytes of each."""
-    part, digester = Part(label, source), Digester(near=True)
-    rows, sums = [np.zeros(0, np.int64)], np.zeros(6)
+    rows, sums, digester = [np.zeros(0, np.int64)], np.zeros(6), Digester(near=True)
     for block_rows, images in source.blocks():
         rows.append(block_rows)
         digester.add(images)
         sums += _neighbour_sums(images)
-    part.rows, part.digests = np.concatenate(rows), digester.result()
-    part.correlation = _correlation(sums)
-    return part
+    return Part(label, source, np.concatenate(rows), digester.result(), _correlation(sums))
 
 
 def doubts(trained: Dataset, tested: Dataset | None, judging: Dataset | None) -> Iterator[str]:

@@ -74,7 +74,8 @@ class Digester:
 
     def add(self, images: NDArray[Any]) -> None:
         """Measure the next images, uint8 (k, s, s, 3), or rows of numbers (k, n)."""
-        self._exact += exact_digests(images)
+        rows = np.ascontiguousarray(images).reshape(len(images), -1)
+        self._exact += [hashlib.sha256(row.data).digest()[:16] for row in rows]
         if self._near:
             with blas_threads(1):  # the products are small: waking threads takes ten times as long
                 hashes, small = near_measures(images)
@@ -99,12 +100,6 @@ def digests_of(images: Images, near: bool = False) -> Digests:
     for start in range(0, len(images), count):
         digester.add(images[start : start + count])
     return digester.result()
-
-
-def exact_digests(images: NDArray[Any]) -> list[bytes]:
-    """16 bytes for each image, equal for equal pixels."""
-    rows = np.ascontiguousarray(images).reshape(len(images), -1)
-    return [hashlib.sha256(row.data).digest()[:16] for row in rows]
 
 
 def fingerprint(exact: Exact, labels: NDArray[Any], size: int, classes: Sequence[str]) -> str:

@@ -369,28 +369,24 @@ def listing_of_items(
     options: ReadOptions,
     **rest: Any,
 ) -> Listing:
-    """Images that are decoded, with the size that they are brought to."""
-    preprocess = Preprocess(_size_of(items, options), options.fit or "squash")
-    return Listing(
-        shown, name, classes or options.classes, labels, preprocess, options, items, **rest
-    )
-
-
-def _size_of(items: Items, options: ReadOptions) -> int:
-    """Height and width that images are brought to: the size wanted, or the default.
+    """Images that are decoded, with the size that they are brought to: that wanted, or the default.
 
     A default above SMALL is for images with more pixels than that: for those whose shorter side
     has, in the median of some.
     """
-    if options.size or options.default_size <= SMALL:
-        return options.size or options.default_size
-    from catclf.images.decode import dimensions
+    size = options.size or options.default_size
+    if not options.size and size > SMALL:
+        from catclf.images.decode import dimensions
 
-    sides = []
-    for path in items.some():
-        with suppress(ImageError, OSError):  # decoding says what is wrong with a file
-            sides.append(min(dimensions(path)))
-    return options.default_size if sides and np.median(sides) > SMALL else SMALL
+        sides = []
+        for path in items.some():
+            with suppress(ImageError, OSError):  # decoding says what is wrong with a file
+                sides.append(min(dimensions(path)))
+        size = size if sides and np.median(sides) > SMALL else SMALL
+    preprocess = Preprocess(size, options.fit or "squash")
+    return Listing(
+        shown, name, classes or options.classes, labels, preprocess, options, items, **rest
+    )
 
 
 def _taken(values: Sequence[Any], rows: Labels) -> list[Any]:

@@ -11,11 +11,11 @@ import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from catclf.datasets.dataset import Labels, ReadOptions
 from catclf.datasets.labels import as_labels, check_classes
@@ -37,7 +37,7 @@ from catclf.storage.location import locate
 from catclf.storage.parquet import ParquetFile
 from catclf.text import counted, printable, url_of
 
-_Group = tuple[str, str, int]  # file, column, number in the file
+_Group = tuple[str, str, int, int]  # file, column, number in the file, and its rows
 PATH_MAX = 4096  # characters of a path; a longer text is none
 _Content = bytes | int | ImageError | None
 
@@ -50,40 +50,27 @@ class ParquetItems(Items):
     """
 
     def __init__(
-        self,
-        limit: int,
-        groups: Sequence[_Group] = (),
-        firsts: Sequence[int] = (0,),
-        names: Sequence[str] = (),
-        rows: Labels | None = None,
+        self, limit: int, groups: Sequence[_Group], names: Sequence[str], rows: Labels
     ) -> None:
         super().__init__(names)
-        self._limit, self._groups = limit, list(groups)
-        self._firsts = list(firsts)  # the first row of each group, and the number of all rows
-        self.rows: NDArray[np.int64] = np.arange(len(names)) if rows is None else rows
+        self._limit, self._groups, self.rows = limit, groups, rows
+        # The first row of each group, and the number of all rows.
+        self._firsts = [0, *accumulate(length for *_, length in groups)]
         self._lock = threading.Lock()
         self._group, self._next = -1, 0
         self._last: _Content = None
         self._stream: Iterator[bytes | int | None] = iter(())
 
     def __reduce__(self) -> tuple[type[ParquetItems], tuple[Any, ...]]:
-        return ParquetItems, (self._limit, self._groups, self._firsts, self.names, self.rows)
+        return ParquetItems, (self._limit, self._groups, self.names, self.rows)
 
     def __getitem__(self, row: Any) -> Member:
         """The image of a row, also one that cannot be read."""
         return self._at(int(self.rows[row]), self.names[row])
 
-    def add(self, file: str, column: str, groups: Sequence[int], names: Sequence[str]) -> None:
-        """Rows that follow: those of one more file, of which ``groups`` are the lengths."""
-        for number, rows in enumerate(groups):
-            self._groups.append((file, column, number))
-            self._firsts.append(self._firsts[-1] + rows)
-        self.names = [*self.names, *names]
-        self.rows = np.arange(len(self.names))
-
     def take(self, rows: Labels) -> ParquetItems:
         names = [self.names[row] for row in rows.tolist()]
-        return ParquetItems(self._limit, self._groups, self._firsts, names, self.rows[rows])
+        return ParquetItems(self._limit, self._groups, names, self.rows[rows])
 
     def some(self) -> Iterator[str]:
         """The first images of some row groups that are spread over all."""
@@ -99,12 +86,12 @@ class ParquetItems(Items):
         return list(dict.fromkeys(map(self._file_of, self.rows.tolist())))
 
     def absolute(self) -> ParquetItems:
-        groups = [(locate(file).absolute, column, number) for file, column, number in self._groups]
+        groups = [(locate(file).absolute, *place) for file, *place in self._groups]
         names = []
         for number, name in zip(self.rows.tolist(), self.names, strict=True):
             file = self._file_of(number)
             names.append(locate(file).absolute + name[len(file) :])
-        return ParquetItems(self._limit, groups, self._firsts, names, self.rows)
+        return ParquetItems(self._limit, groups, names, self.rows)
 
     def _file_of(self, number: int) -> str:
         return self._groups[bisect_right(self._firsts, number) - 1][0]
@@ -122,7 +109,7 @@ class ParquetItems(Items):
     def _content(self, group: int, number: int) -> _Content:
         if group != self._group or number < self._next - 1:
             self._group, self._next = group, self._firsts[group]
-            self._last, self._stream = None, _contents(*self._groups[group], self._limit)
+            self._last, self._stream = None, _contents(*self._groups[group][:3], self._limit)
         while self._next <= number:
             self._next += 1
             try:
@@ -142,10 +129,7 @@ def _contents(file: str, column: str, group: int, limit: int) -> Iterator[bytes 
 
 def read(path: Path, files: Sequence[Path], options: ReadOptions) -> Source:
     """The labelled images in the order of the files. Raises DataError."""
-    rows, items = (
-        Samples(printable(path), locate(path).name),
-        ParquetItems(options.limits.file_bytes),
-    )
+    rows, groups, names = Samples(printable(path), locate(path).name), list[_Group](), list[str]()
     values, classes = list[Any](), None
     for file in files:
         try:
@@ -157,22 +141,24 @@ def read(path: Path, files: Sequence[Path], options: ReadOptions) -> Source:
                 named = _class_names(opened, label)
                 if classes not in (None, named):
                     raise DataError(f"{printable(file)}: has other class names than those before")
-                names = [f"{opened.path}:{name}" for name in names_of(opened, column)]
+                called = [f"{opened.path}:{name}" for name in names_of(opened, column)]
                 classes, content = named, opened.values(label)
                 rows.splits += _texts(opened, SPLIT_COLUMNS)
                 rows.groups += _texts(opened, GROUP_COLUMNS)
-                items.add(opened.path, column, opened.groups, names)
+                groups += [(opened.path, column, n, m) for n, m in enumerate(opened.groups)]
+                names += called
                 values += content
         except ImageError as error:
             if not options.skip_bad or len(files) == 1:
                 raise DataError(f"{printable(file)}: {error}") from error
             rows.damage.append(f"{printable(file)}: {error}: is left out")
-    labelled = _labelled(rows, items, values, bool(classes), options.skip_bad)
+    labelled = _labelled(rows, names, values, bool(classes), options.skip_bad)
     values = [values[row] for row in labelled.tolist()]
     rows.splits = [rows.splits[row] for row in labelled.tolist()]
     rows.groups = [rows.groups[row] for row in labelled.tolist()]
-    _require_bytes(rows.shown, items.take(labelled))
-    items, known = items.take(labelled), None
+    names, known = [names[row] for row in labelled.tolist()], None
+    items = ParquetItems(options.limits.file_bytes, groups, names, labelled)
+    _require_bytes(rows.shown, items.take(np.arange(len(items))))
     if classes:
         known = as_labels(np.array(values), classes, f"{rows.shown}: its column of labels")
     else:
@@ -237,7 +223,7 @@ def _class_names(file: ParquetFile, label: str) -> tuple[str, ...]:
 
 
 def _labelled(
-    rows: Samples, items: ParquetItems, values: list[Any], named: bool, skip_bad: bool
+    rows: Samples, names: Sequence[str], values: list[Any], named: bool, skip_bad: bool
 ) -> Labels:
     """The numbers of the rows that have a label; -1 is none where labels have names."""
     none = (None, -1) if named else (None,)
@@ -245,7 +231,7 @@ def _labelled(
     if bad and not skip_bad:
         what = "no label, but -1" if values[bad[0]] == -1 else "no label"
         raise DataError(
-            f"{rows.shown}: {printable(items.names[bad[0]])} has {what}, as {len(bad)} of "
+            f"{rows.shown}: {printable(names[bad[0]])} has {what}, as {len(bad)} of "
             f"{len(values)} images: leave them out with `skip_bad`"
         )
     if bad:

@@ -74,6 +74,11 @@ class Table:
         return f".{self.name.lower().removesuffix('.gz').rpartition('.')[2]}"
 
     @property
+    def is_json(self) -> bool:
+        """Whether its lines are objects of JSON."""
+        return self.ending in (".jsonl", ".ndjson")
+
+    @property
     def is_metadata(self) -> bool:
         """Whether it is a table of Hugging Face, by its name."""
         return self.name.lower().startswith("metadata.")
@@ -91,7 +96,7 @@ class Table:
         if self.ending == ".parquet":
             with self._parquet() as file:
                 return list(file.columns)
-        if self.ending in (".jsonl", ".ndjson"):
+        if self.is_json:
             return next((list(fields) for _, fields in self._objects()), [])
         with self._text() as file:
             if self.ending == ".txt":  # the lists of Caffe
@@ -114,7 +119,7 @@ class Table:
                 some = {n: file.values(header[n]) for n in columns[:4] if n is not None}
             for row in range(len(some[columns.path])):
                 yield row + 1, [cell(some[n][row]) if n in some else "" for n in range(len(header))]
-        elif self.ending in (".jsonl", ".ndjson"):
+        elif self.is_json:
             for line, fields in self._objects():
                 yield line, [cell(fields.get(name)) for name in header]
         else:
@@ -125,17 +130,6 @@ class Table:
                 for number, row in enumerate(rows, 1):
                     if any(cell.strip() for cell in row) and (number > 1 or not columns.header):
                         yield (number if lists else reader.line_num + self._format[2]), row
-
-    def require_table(self) -> None:
-        """Raise DataError for a file that is plainly no table."""
-        if self.ending == ".parquet":
-            return
-        with self.open() as file:
-            start = file.read(START)
-        kind = kind_of(start)
-        is_json = self.ending in (".jsonl", ".ndjson")
-        if kind and not (is_json and start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{"):
-            raise DataError(f"{self.shown}: is not a table{kind}")
 
     @cached_property
     def _format(self) -> tuple[str, str, int, list[str]]:
@@ -154,11 +148,6 @@ class Table:
         if delimiter != default and self.ending != ".txt":
             notes.append(f"is read as separated by {_SEPARATORS[delimiter]}")
         return encoding, delimiter, 0, notes
-
-    @property
-    def notes(self) -> list[str]:
-        """What was decided of how it is read."""
-        return [*self._format[3]] if self.ending in (".csv", ".tsv", ".txt") else []
 
     def _text(self) -> TextIO:
         """The text after lines that are no table; bytes that are no text are kept for names."""
@@ -209,10 +198,10 @@ def read_table(table: Table, name: str, options: ReadOptions) -> Source:
     """
     rows = Samples(table.shown, name)
     try:
-        table.require_table()
+        _require_table(table)
         header = table.header()
         columns = _find_columns(table, header, options, rows.notes)
-        rows.notes += table.notes
+        rows.notes += [] if table.is_json or table.ending == ".parquet" else table._format[3]
         _add(table, rows, header, columns)
     except _UNSOUND as error:
         why = reason(error) if isinstance(error, OSError) else str(error)
@@ -226,6 +215,17 @@ def read_table(table: Table, name: str, options: ReadOptions) -> Source:
         rows.divide_by_folders(rows.files)
     _note_images(table, rows, items)
     return rows.source(options, items)
+
+
+def _require_table(table: Table) -> None:
+    """Raise DataError for a file that is plainly no table."""
+    if table.ending == ".parquet":
+        return
+    with table.open() as file:
+        start = file.read(START)
+    kind = kind_of(start)
+    if kind and not (table.is_json and start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{"):
+        raise DataError(f"{table.shown}: is not a table{kind}")
 
 
 def json_of(content: bytes, where: str) -> Any:

@@ -45,10 +45,6 @@ class Folder:
     def __init__(self, name: str, shown: str, path: str | None = None, sep: str = "/") -> None:
         self.name, self.shown, self.path, self._sep = name, shown, path, sep
         self.repeated = 0  # files whose name is met again in the same archive
-        self._folders: dict[str, Folder] = {}
-        self._files: dict[str, Item | _Odd] = {}
-        self._system: set[str] = set()
-        self._listed = path is None
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> Folder:
@@ -59,20 +55,17 @@ class Folder:
     @property
     def folders(self) -> dict[str, Folder]:
         """Its folders by name, without those that are hidden or a system's."""
-        self._list()
-        return self._folders
+        return self._held[0]
 
     @property
     def files(self) -> dict[str, Item | _Odd]:
         """What lies right in it and is no folder or hidden."""
-        self._list()
-        return self._files
+        return self._held[1]
 
     @property
     def system(self) -> list[str]:
         """Folders in it that systems made, without those that are hidden."""
-        self._list()
-        return sorted(self._system)
+        return sorted(self._held[2])
 
     @property
     def inside(self) -> list[Folder]:
@@ -117,37 +110,35 @@ class Folder:
         for name in [*folders, last] if entry.is_folder else folders:
             if is_hidden(name):
                 if not name.startswith("."):
-                    place._system.add(name)
+                    place._held[2].add(name)
                 return
-            if name not in place._folders:
-                place._folders[name] = Folder(name, place.inner(name))
-            place = place._folders[name]
+            if name not in place.folders:
+                place.folders[name] = Folder(name, place.inner(name))
+            place = place.folders[name]
         if entry.is_folder or is_hidden(last):
             return
-        there = place._files.get(last)
+        there = place.files.get(last)
         if isinstance(there, Member) and there.archive != archive:
             last = f"{last}{_AGAIN}{archive}"
-        self.repeated += last in place._files
-        place._files[last] = member_of(archive, entry)
+        self.repeated += last in place.files
+        place.files[last] = member_of(archive, entry)
 
-    def _list(self) -> None:
-        """List a folder on disk. Raises DataError where that cannot be done."""
-        if self._listed or self.path is None:
-            return
-        self._listed = True
+    @cached_property
+    def _held(self) -> tuple[dict[str, Folder], dict[str, Item | _Odd], set[str]]:
+        """Folders, files and a system's folders; those on disk are listed. Raises DataError."""
+        folders, files, system = dict[str, Folder](), dict[str, Item | _Odd](), set[str]()
         try:
-            with os.scandir(self.path) as entries:
-                for entry in entries:
-                    name, is_folder = entry.name, _is_folder(entry)
-                    if is_hidden(name):
-                        if is_folder and not name.startswith("."):
-                            self._system.add(name)
-                    elif is_folder:
-                        self._folders[name] = Folder(name, self.inner(name), self.place(name))
-                    else:
-                        self._files[name] = ON_DISK
+            for entry in os.scandir(self.path) if self.path is not None else ():
+                name, is_folder = entry.name, _is_folder(entry)
+                if is_hidden(name):
+                    system |= {name} if is_folder and not name.startswith(".") else set()
+                elif is_folder:
+                    folders[name] = Folder(name, self.inner(name), self.place(name))
+                else:
+                    files[name] = ON_DISK
         except OSError as error:
             raise DataError(f"{self.shown}: cannot be listed: {reason(error)}") from error
+        return folders, files, system
 
     def images(
         self, left_out: LeftOut, seen: set[tuple[int, int]], prefix: str = ""
