@@ -104,6 +104,11 @@ def aligned(rows: Sequence[Sequence[str]], sides: str, gap: str = "  ") -> list[
     return lines
 
 
+def blocks(*parts: Sequence[str]) -> str:
+    """Blocks of lines as one text, an empty line between them; a block without lines is none."""
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
 def setting_rows(settings: Mapping[str, object]) -> list[tuple[str, str]]:
     """Settings as names and values for people; one that holds several values has a row for each.
 

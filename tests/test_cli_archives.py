@@ -70,9 +70,7 @@ def test_no_output_replaces_a_shard(sources: Path, source: str) -> None:
     taken = "s-1.tar" if source == SHARDS else "p-0.parquet"
     before = (sources / taken).read_bytes()
     result = command(*TRAIN, "--data", source, "-o", taken, code=2)
-    kind = "is a file of another kind" if source == SHARDS else "another kind of file is written"
-    assert f"{taken}: {kind}" in result.stderr
-    assert "is another file" in command(*TRAIN, "--data", "a.zip", "-o", "a.zip", code=2).stderr
+    assert f"{taken}: another kind of file is written" in result.stderr
     assert (sources / taken).read_bytes() == before
 
 

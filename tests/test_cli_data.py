@@ -86,39 +86,6 @@ def test_every_source_of_the_same_images_trains_to_the_same_model(run: Run, tmp_
     assert all(other == models[0] for other in models[1:])
 
 
-def test_pets_train_as_a_folder_and_as_a_pack_to_the_same_model(
-    run: Run, tmp_path: Path, datasets: Path
-) -> None:
-    source = datasets / "pets-sample"
-    arguments = ("train", "--iterations", "10", "--print-every", "10", "-q")
-    assert run(*arguments, "--data", source, "-o", "a.npz").code == 0
-    packed = run("data", "pack", source, "-o", "p.h5")
-    assert packed.code == 0
-    assert packed.stdout.startswith("p.h5: train 2000 images, ")
-    with h5py.File(tmp_path / "p.h5") as file:
-        assert file["train_set_names"][0] == b"cat/cat.0.jpg"
-        assert np.bincount(file["train_set_y"][:]).tolist() == [1000, 1000]
-    assert run(*arguments, "--data", "p.h5", "-o", "b.npz").code == 0
-    assert model(tmp_path / "a.npz") == model(tmp_path / "b.npz")
-
-
-def test_the_fit_of_a_pack_is_in_the_model(run: Run, tmp_path: Path) -> None:
-    folder(tmp_path / "photos", ("cat", "dog"))
-    assert run("data", "pack", "photos", "-o", "p.h5", "--size", "8", "--fit", "pad").code == 0
-    assert run(*TRAIN, "--data", "p.h5").code == 0
-    preprocess = model(tmp_path / "m.npz")[1]["preprocess"]
-    assert (preprocess["size"], preprocess["fit"]) == (8, "pad")
-
-
-def test_part_folders_are_judged_on_their_test_part(run: Run, tmp_path: Path) -> None:
-    folder(tmp_path / "photos" / "train", ("cat", "dog"), 6)
-    folder(tmp_path / "photos" / "val", ("cat", "dog"), 4, seed=1)
-    result = run(*TRAIN, "--data", "photos", "--size", "8")
-    assert result.code == 0
-    assert " of 12 " in result.stdout
-    assert " of 8 " in result.stdout
-
-
 @pytest.mark.parametrize(
     ("classes", "options", "expected", "note"),
     [
@@ -153,23 +120,6 @@ def test_an_unreadable_image_ends_training_unless_it_is_skipped(run: Run, tmp_pa
     assert result.code == 0
     assert "left out 1 unreadable image: dog/bad.jpg (" in result.stderr
     assert " of 12 " in result.stdout
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "why"),
-    [
-        ("t.csv", b"path,kind\n", "line 1: has no column label"),
-        ("t.csv", b"path,label\nnone.png,cat\n", "line 2: there is no file none.png"),
-        ("t.csv", b"path,label\n" + b"x" * 300 + b",cat\n", "line 2: "),
-        ("data.rar", b"", ".h5, .hdf5, .hdf, .he5, .csv, .tsv, .jsonl, .ndjson, "),
-        ("d.npz", b"PK\x03\x04", "is not a sound .npz archive"),
-    ],
-)
-def test_bad_sources_are_one_line_and_exit_2(
-    run: Run, tmp_path: Path, name: str, content: bytes, why: str
-) -> None:
-    (tmp_path / name).write_bytes(content)
-    failed(run(*TRAIN, "--data", name), f"{name}: ", why)
 
 
 # pack
@@ -253,22 +203,6 @@ def test_verify_finds_what_is_known_of_the_course_files(
     assert f"34.4 % of {names[0]} and 66.0 % of {names[1]}" in shares["message"]
 
 
-def test_verify_flags_the_course_data_reshaped_the_wrong_way(
-    run: Run, tmp_path: Path, course: tuple[Path, Path]
-) -> None:
-    with h5py.File(course[0]) as file:
-        images, labels = file["train_set_x"][:], file["train_set_y"][:]
-    wrong = np.ascontiguousarray(images.reshape(-1, 209).T).reshape(images.shape)
-    write_hdf5(tmp_path / "wrong.h5", x=wrong, y=labels)
-    result = run("data", "verify", "wrong.h5")
-    assert result.code == 1
-    lines = result.stdout.splitlines()
-    assert lines[0].startswith("scrambled pixels: ")
-    assert "wrong.h5" in lines[0]
-    assert lines[1] == "checked 209 images: wrong.h5 209"
-    assert lines[-1] == "problems: 1"  # and not one for each pair of images that are noise now
-
-
 def test_verify_of_clean_data_says_what_was_checked(run: Run, tmp_path: Path) -> None:
     folder(tmp_path / "photos" / "train", ("cat", "dog"), 20)
     folder(tmp_path / "photos" / "test", ("cat", "dog"), 10, seed=1)
@@ -330,11 +264,6 @@ def test_verify_tells_parts_of_one_name_apart(run: Run, tmp_path: Path) -> None:
     assert result.code == 1
     assert "a/data.h5 image 3" in result.stdout
     assert "b/data.h5 image 4" in result.stdout
-
-
-def test_verify_of_something_unreadable_is_exit_2(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "d.h5").write_bytes(b"not HDF5")
-    failed(run("data", "verify", "d.h5"), "d.h5: is not an HDF5 file")
 
 
 # split

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,25 +47,6 @@ def test_text_shows_every_fact_on_aligned_lines(run: Run, trained: Path) -> None
     assert facts["train accuracy"] == f"{5.0 * correct:.2f} %  {correct} of 20"
     assert "█" in result.stdout
     assert "#" in run("inspect", "model.npz", env={"PYTHONIOENCODING": "ascii"}).stdout
-
-
-def test_the_rule_of_the_sums_is_shown(run: Run, small_hdf5: Path, tmp_path: Path) -> None:
-    args = ("train", "--data", small_hdf5, "--iterations", "5", "-q")
-
-    def rule(path: Path) -> object:
-        found = json.loads(run("inspect", path, "--format", "json").stdout)
-        return found["training"]["settings"].get("summation")
-
-    assert run(*args, "-o", "new.npz", "--method", "stream").code == 0
-    assert run(*args, "-o", "gram.npz", "--method", "gram").code == 0
-    model = catclf.load(tmp_path / "new.npz")
-    older = {name: v for name, v in model.training.settings.items() if name != "summation"}
-    catclf.save(
-        replace(model, training=replace(model.training, settings=older)), tmp_path / "old.npz"
-    )
-    found = {name: rule(tmp_path / f"{name}.npz") for name in ("new", "gram", "old")}
-    assert found == {"new": "binary tree", "gram": None, "old": "in order"}
-    assert re.search(r"summation +in order\n", run("inspect", "old.npz").stdout)
 
 
 def test_json_holds_every_fact(run: Run, trained: Path) -> None:

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catclf.errors import InputError
 from catclf.images.inputs import NAME_LIMIT, Input, read_inputs, split_names
 
 
@@ -113,10 +112,6 @@ def test_folders_in_folders_are_walked_without_loops_and_hidden_ones(tree: Path)
     ]
 
 
-def test_few_files_have_a_known_number(tree: Path) -> None:
-    assert read_inputs(["b.jpg", "@@odd", "missing"]) == ["b.jpg", "@odd", "missing"]
-
-
 def test_lists_in_files_hold_names_of_files_and_folders_and_nothing_special(tree: Path) -> None:
     (tree / "names").write_bytes(b"b.jpg\n\n@names\nsub\n-\ncaf\xe9.png")
     assert names_of(read_inputs(["@names", "x"])) == [
@@ -145,14 +140,6 @@ def test_a_list_made_on_windows_names_the_same_files(tree: Path) -> None:
 def test_a_list_that_cannot_be_read_fails_in_its_place(tree: Path) -> None:
     found = names_of(read_inputs(["a.PNG", "@none", "@sub", "b.jpg"]))
     assert found == ["a.PNG", "@none: unreadable", "@sub: unreadable", "b.jpg"]
-
-
-@pytest.mark.parametrize("arguments", [["@none"], ["@sub"], ["@"], ["-", "-"]])
-def test_a_list_that_is_all_and_cannot_be_read_is_an_error(
-    tree: Path, arguments: list[str]
-) -> None:
-    with pytest.raises(InputError):
-        read_inputs(arguments)
 
 
 def test_a_list_may_come_from_a_pipe_that_opens_late(tree: Path) -> None:

@@ -26,26 +26,6 @@ def paths_in(stdout: str) -> list[str]:
     return [line.split("\t")[0] for line in stdout.splitlines()]
 
 
-def test_folders_in_folders_are_scored_when_asked(run: Run, photos: Path) -> None:
-    assert paths_in(run("predict", "photos").stdout) == ["photos/a.png"]
-    for option in ("-r", "--recursive"):
-        assert paths_in(run("predict", option, "photos").stdout) == [
-            "photos/a.png",
-            "photos/sub/b.png",
-            "photos/sub/deep/c.png",
-        ]
-
-
-def test_a_link_to_itself_is_one_failure_among_the_images(run: Run, photos: Path) -> None:
-    usual = run("predict", "photos")
-    (photos / "loop.png").symlink_to("loop.png")
-    result = run("predict", "photos")
-    assert result.code == 3
-    kept = [line for line in result.stdout.splitlines() if "loop.png" not in line]
-    assert kept == usual.stdout.splitlines()
-    assert result.stderr.count(f"loop.png: {wording.UNREADABLE}") == 1
-
-
 def test_lists_files_and_folders_mix_in_order(run: Run, photos: Path, tmp_path: Path) -> None:
     paint(tmp_path / "@odd.png", RED)
     (tmp_path / "list.txt").write_text("photos/sub\n\n@odd.png\nmissing.png")

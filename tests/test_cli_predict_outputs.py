@@ -37,7 +37,7 @@ records = st.one_of(
 
 
 def written(record: Prediction, format: str) -> bytes:
-    return form_of(format, [("m", MODEL)]).line(record)
+    return form_of(format, {"m": MODEL}).line(record)
 
 
 def unescaped(field: str) -> str:
@@ -106,7 +106,7 @@ def test_a_json_line_gives_back_every_field_in_strict_json(record: Prediction) -
 @given(records)
 def test_a_table_line_is_one_printable_line(record: Prediction) -> None:
     for encoding in ("utf-8", "ascii", "latin-1"):
-        form = form_of("table", [("m", MODEL)], encoding=encoding)
+        form = form_of("table", {"m": MODEL}, encoding=encoding)
         text = form.line(record).decode(encoding)
         assert text[:-1].isprintable()
         assert text.endswith("\n")
@@ -266,9 +266,7 @@ def test_the_ending_of_an_output_says_how_it_is_written(
 @pytest.mark.parametrize(
     ("args", "why"),
     [
-        (("-o", "a.json"), "name it .jsonl"),
-        (("-o", "a.xlsx"), "name it .csv"),
-        (("-o", "a.csv.gz"), "not compressed"),
+        *((("-o", f"a.{end}"), "end it in .tsv or") for end in ("json", "xlsx", "csv.gz", "png")),
         (("-o", "a.csv", "--format", "tsv"), "its ending says csv, and --format tsv"),
         (("-o", "a.csv", "--only", "cat"), "--only prints bare paths"),
         (("-m", "model.npz", "-m", "model.npz"), "several models"),

@@ -15,7 +15,7 @@ from conftest import Run, command
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catclf.cli.predict.outputs import part_of, pending
+from catclf.cli.predict.outputs import job_of, pending
 from catclf.errors import SettingsError
 
 SHARDS, EACH = 40, 12
@@ -48,7 +48,7 @@ def test_the_parts_are_all_once(tmp_path_factory: pytest.TempPathFactory, n: int
 @pytest.mark.parametrize("part", ["0/3", "4/3", "1", "a/b", "1/0", "-1/2", "1/2/3", ""])
 def test_parts_that_are_none_are_refused(part: str) -> None:
     with pytest.raises(SettingsError, match="give K/N with 1 <= K <= N"):
-        part_of(part)
+        job_of(part)
 
 
 def test_each_shard_has_its_output_and_keeps_it(
@@ -128,7 +128,7 @@ def test_lists_without_names_have_outputs_without_records(
     [
         (["a/x.tar", "b/x.tar", "--output-dir", "o"], "would both be written to o/x.tar.tsv"),
         (["-", "--output-dir", "o"], "has no name for an output in --output-dir"),
-        (["x.tar", "--part", "1/2"], "--part is a part of the outputs in --output-dir"),
+        (["x.tar", "--part", "1/2"], "--part is of the outputs in --output-dir"),
         (["x.tar", "--output-dir", "o", "-o", "y"], "give one of them"),
         (["x.tar", "--output-dir", "s-000.tar"], "s-000.tar: is no folder"),
     ],

@@ -14,7 +14,7 @@ from conftest import ROOT, Run
 
 import catclf
 from catclf.cli.config import read_config
-from catclf.cli.predict.command import Elsewhere, Job, score
+from catclf.cli.predict.command import Scoring, score
 from catclf.cli.predict.outputs import Shard, pending
 from catclf.cluster import parse
 from catclf.errors import InputError, ModelError, OutputError, SettingsError
@@ -96,8 +96,7 @@ def test_a_worker_reads_the_model_of_a_store_once(
         return whole(self, path, mode, **options)
 
     monkeypatch.setattr(type(store), "open", counted)
-    worker = Elsewhere(True, "utf-8", False, 1)
-    job = Job((Path("memory://m.npz"),), format="tsv", quiet=True, elsewhere=worker)
+    job = Scoring((Path("memory://m.npz"),), quiet=True, in_folder=True, on_worker=True)
     rest = str(Path.cwd()), (load_signed(job.models[0])[1],)
     for name in ("a", "b"):
         shard: Shard = [str(CAT)], Path(f"memory://scores/{name}.tsv")
@@ -106,7 +105,9 @@ def test_a_worker_reads_the_model_of_a_store_once(
     assert store.cat("/scores/a.tsv") == store.cat("/scores/b.tsv")
     # Nor is an image that is found in a folder replaced.
     store.put(str(CAT), "/photos/cat.png")
-    with pytest.raises(OutputError, match=r"^memory://photos/cat\.png: is an image to be scored"):
+    with pytest.raises(
+        OutputError, match=r"^memory://photos/cat\.png: is an image that catclf did not make"
+    ):
         score(job, (["memory://photos"], Path("memory://photos/cat.png")), *rest)
     # What a worker cannot send is made again by another, and not kept where nobody looks.
     monkeypatch.setattr(type(store), "put_file", fails(OSError(5, "no")))
@@ -241,7 +242,7 @@ def test_commands_take_urls_as_they_take_paths(run: Run, small_hdf5: Path, tmp_p
             assert path.with_stem("out").read_bytes() == path.read_bytes()
     for line, why in (
         (f"train --data small.h5 -o MODEL --log file://{tmp_path}/log", "is written on disk alone"),
-        ("predict cat.png -m MODEL -o MODEL", "is not written: name it .csv"),
+        ("predict cat.png -m MODEL -o MODEL", "another kind of file is written"),
         ("predict cat.png -m cats.npz -o nope://x/a", "fsspec cannot open that"),
     ):
         refused = run(*_named(line, there).split())

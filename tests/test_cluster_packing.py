@@ -187,7 +187,7 @@ def test_the_command_is_that_of_one_machine(
     def engine_at(address: Address) -> Iterator[Engine]:
         yield two
 
-    monkeypatch.setattr(import_module("catclf.cli.data.pack"), "engine_at", engine_at)
+    monkeypatch.setattr(import_module("catclf.cli.data"), "engine_at", engine_at)
     monkeypatch.chdir(tmp_path)
     told = ["--size=8", "--skip-bad", f"--shard-images={SHARD}", "--workers=1"]
 

@@ -17,14 +17,13 @@ from conftest import ROOT
 import catclf
 from catclf.cli.predict import command as cluster
 from catclf.cli.predict import predict
-from catclf.cli.predict.command import Job, Scored
+from catclf.cli.predict.command import Scoring
 from catclf.cli.predict.outputs import Shard, Tally, pending
 from catclf.cli.signals import Signals
 from catclf.cluster import Address
 from catclf.cluster.engine import AGAIN, Engine, connected
 from catclf.errors import ClusterError, ModelError, SettingsError
 from catclf.images.preprocess import Preprocess
-from catclf.images.walk import LeftOut
 
 pytest.importorskip("distributed")
 
@@ -70,24 +69,22 @@ def expected(folder: Path) -> dict[str, bytes]:
     return made
 
 
-def outputs_of(
-    folder: Path, name: str, *, alone: bool = False
-) -> tuple[dict[str, bytes], Tally, LeftOut]:
+def outputs_of(folder: Path, name: str, *, alone: bool = False) -> tuple[dict[str, bytes], Tally]:
     """The outputs of a run by workers, or in this process ``alone``."""
-    job = Job((Path("model.npz"),), format="jsonl", quiet=True)
-    told, before = Scored(lambda line: None), Path.cwd()
+    job = Scoring((Path("model.npz"),), format="jsonl", quiet=True, in_folder=True)
+    tally, before = Tally(), Path.cwd()
     os.chdir(folder)
     try:
         names = [f"s-{number}.tar" for number in range(SHARDS)]
         shards: list[Shard] = pending(names, Path(name), job.ending, None)
         with Signals() as signals:
             if alone:
-                job.run(shards, told, signals.pause)
+                job.run(shards, tally, signals.pause, lambda line: None)
             else:
-                cluster.run_by_workers(job, shards, told, signals, LOCAL)
+                cluster.run_by_workers(job, shards, tally, signals, LOCAL)
     finally:
         os.chdir(before)
-    return outputs(folder / name), told.tally, told.left_out
+    return outputs(folder / name), tally
 
 
 @pytest.fixture(autouse=True)
@@ -106,16 +103,16 @@ def test_workers_write_the_bytes_of_one_machine_and_what_is_there_is_kept(
 ) -> None:
     (folder / "two").mkdir()
     (folder / "two" / "s-1.tar.jsonl").write_bytes(b"kept\n")
-    made, tally, left_out = outputs_of(folder, "two")
+    made, tally = outputs_of(folder, "two")
     assert made == expected | {"s-1.tar.jsonl": b"kept\n"}
     assert (tally.done, tally.failed) == ((SHARDS - 1) * EACH, SHARDS - 1)
-    assert str(left_out) == f"left out {SHARDS - 1} files: {SHARDS - 1} .md"
+    assert str(tally.left_out) == f"left out {SHARDS - 1} files: {SHARDS - 1} .md"
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == SHARDS - 1
     assert all(line.startswith("catclf: s-") and "-broken.png: " in line for line in lines)
 
 
-def killing(job: Job, shard: Shard, where: str, digests: tuple[str, ...]) -> Any:
+def killing(job: Scoring, shard: Shard, where: str, digests: tuple[str, ...]) -> Any:
     """As ``score``, but two shards kill their first worker: before and after they are done."""
     name, marks = shard[0][0], Path(where, "marks")
     dies = name in ("s-1.tar", "s-3.tar") and not (marks / name).exists()
@@ -133,13 +130,13 @@ def test_shards_of_workers_that_are_killed_are_scored_again(
 ) -> None:
     monkeypatch.setattr(cluster, "score", killing)
     (folder / "marks").mkdir()
-    made, tally, _ = outputs_of(folder, "killed")
+    made, tally = outputs_of(folder, "killed")
     assert len(outputs(folder / "marks")) == 2
     assert made == expected
     assert tally.done == SHARDS * EACH
 
 
-def poisoned(job: Job, shard: Shard, where: str, digests: tuple[str, ...]) -> Any:
+def poisoned(job: Scoring, shard: Shard, where: str, digests: tuple[str, ...]) -> Any:
     if shard[0] == ["s-2.tar"]:
         os.kill(os.getpid(), signal.SIGKILL)
     return cluster.score(job, shard, where, digests)
@@ -157,7 +154,7 @@ def test_a_shard_that_kills_every_worker_is_named_and_the_others_are_done(
 
 
 def test_another_model_is_refused_by_a_worker(folder: Path) -> None:
-    job = Job((Path("model.npz"),))
+    job = Scoring((Path("model.npz"),))
     shard: Shard = ["s-0.tar"], folder / "out.tsv"
     with pytest.raises(ModelError, match="a worker sees another model there"):
         cluster.score(job, shard, str(folder), ("0" * 64,))

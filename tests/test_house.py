@@ -48,7 +48,6 @@ WITHOUT_NOQA = {"typer"}  # ruff cannot lift a ban for one folder
 FACES_WITH_CODE = {
     "__init__.py": "public names are loaded when they are used",
     "cli/__init__.py": "what is set before anything is loaded",
-    "cli/data/__init__.py": "a group of commands",
 }
 OWN = {*sys.stdlib_module_names, "catclf", "numpy"}
 PRINTING = ("print", "exit", "quit", "sys.exit", "sys.stdout.write", "sys.stdout.buffer.write")

@@ -474,7 +474,7 @@ def test_options_for_data_are_refused_without_data(
 ) -> None:
     result = run("report", *args)
     assert (result.code, result.stdout) == (2, "")
-    assert result.stderr == f"catclf: {args[0]} is {wording.NEEDS_DATA}\n"
+    assert result.stderr == f"catclf: {args[0]}: {wording.NEEDS_DATA}\n"
     assert not (tmp_path / "report.html").exists()
 
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, Run, write_packed
 
 import catclf
-from catclf.cli.predict.command import Job, Scored
+from catclf.cli.predict.command import Scoring
 from catclf.cli.predict.outputs import Tally, named, pending
 from catclf.cli.signals import Signals
 from catclf.datasets import open_dataset, stores_pixels
@@ -95,11 +95,11 @@ def test_a_damaged_or_missing_shard_in_a_store_is_one_line(store: Any, packed: P
 
 def scored(names: list[str], output: Path, *, recursive: bool = False) -> Tally:
     """Score what a store holds, each in an output of its own."""
-    job = Job((Path("model.npz"),), recursive=recursive, format="tsv", quiet=True)
-    told = Scored(lambda line: None)
+    job, tally = Scoring((Path("model.npz"),), recursive=recursive, in_folder=True), Tally()
     with Signals() as signals:
-        job.run(pending(named(names), output, job.ending, None), told, signals.pause)
-    return told.tally
+        shards = pending(named(names), output, job.ending, None)
+        job.run(shards, tally, signals.pause, lambda line: None)
+    return tally
 
 
 def test_images_and_outputs_of_a_store(
@@ -128,6 +128,7 @@ def test_images_and_outputs_of_a_store(
     scored(["@list"], Path("listed"))
     assert Path("listed/list.tsv").read_bytes() == b"memory://photos/cat.png\t\t\n"
     store.pipe("/scores/no.tsv", b"kept")
+    store.rm("/scores/no.tsv.failed")
     assert scored(names, Path("memory://scores")).done == 0
     assert not list(tmp_path.glob("memory:*"))
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catclf.cli.json_text import json_line
-from catclf.cli.open_data import reading_with_progress, warn_of_idle_fit
+from catclf.cli.open_data import reading_with_progress
 from catclf.cli.options import (
     DATA,
     TRAINING,
     JsonOrText,
+    Options,
     Quiet,
     Reading,
     option,
@@ -25,7 +26,7 @@ from catclf.cli.stdout import options_of, put, warn
 from catclf.errors import SettingsError
 from catclf.settings import AUTO, Settings
 from catclf.terminal.style import stdout_styling
-from catclf.text import aligned, counted, printable
+from catclf.text import aligned, blocks, counted, printable
 
 if TYPE_CHECKING:
     from catclf.datasets import Dataset, ReadOptions
@@ -33,12 +34,61 @@ if TYPE_CHECKING:
         Candidate,
         Comparison,
         LearningCurve,
-        Plan,
-        Prepare,
         Progress,
         Result,
     )
     from catclf.terminal.style import Styling
+
+
+PERCENT = ("accuracy", "balanced_accuracy")  # measures that are shown so
+LISTS = {
+    "features": Annotated[
+        list[str] | None,
+        option(
+            help="Input features: pixels, hog, patches, network, or several: hog,patches.",
+            metavar="KIND,KIND",
+            shown="pixels",
+            group=TRAINING,
+        ),
+    ],
+    "learning_rate": Annotated[
+        list[str] | None,
+        option(
+            "--learning-rate",
+            "--lr",
+            help="Learning rates α of gradient descent, as 0.01,0.001; none: to the optimum.",
+            metavar="N,N",
+            shown="0.01,0.005,0.001 for pixels without --l2 auto",
+            group=TRAINING,
+        ),
+    ],
+    "l2": Annotated[
+        list[str] | None,
+        option(
+            "--l2",
+            help="Penalties λ, each with each rate; auto selects one on the training folds.",
+            metavar="N,N",
+            shown="0; other features auto",
+            group=TRAINING,
+        ),
+    ],
+    "class_weight": Annotated[
+        list[str] | None,
+        option(
+            help="none, balanced, or both: none,balanced.",
+            metavar="WORD,WORD",
+            shown="none",
+            group=TRAINING,
+        ),
+    ],
+    "sizes": Annotated[
+        list[str] | None,
+        option(
+            help="Learning curve: numbers of training images, as 50,100,200, for one candidate.",
+            metavar="N,N",
+        ),
+    ],
+}
 
 
 def compare(
@@ -60,52 +110,7 @@ def compare(
             group=DATA,
         ),
     ] = True,
-    features: Annotated[
-        list[str] | None,
-        option(
-            help="Input features: pixels, hog, patches, network, or several: hog,patches.",
-            metavar="KIND,KIND",
-            shown="pixels",
-            group=TRAINING,
-        ),
-    ] = None,
-    learning_rate: Annotated[
-        list[str] | None,
-        option(
-            "--learning-rate",
-            "--lr",
-            help="Learning rates α of gradient descent, as 0.01,0.001; none: to the optimum.",
-            metavar="N,N",
-            shown="0.01,0.005,0.001 for pixels without --l2 auto",
-            group=TRAINING,
-        ),
-    ] = None,
-    l2: Annotated[
-        list[str] | None,
-        option(
-            "--l2",
-            help="Penalties λ, each with each rate; auto selects one on the training folds.",
-            metavar="N,N",
-            shown="0; other features auto",
-            group=TRAINING,
-        ),
-    ] = None,
-    class_weight: Annotated[
-        list[str] | None,
-        option(
-            help="none, balanced, or both: none,balanced.",
-            metavar="WORD,WORD",
-            shown="none",
-            group=TRAINING,
-        ),
-    ] = None,
-    sizes: Annotated[
-        list[str] | None,
-        option(
-            help="Learning curve: numbers of training images, as 50,100,200, for one candidate.",
-            metavar="N,N",
-        ),
-    ] = None,
+    lists: Annotated[Options, LISTS],
     iterations: Annotated[
         int, setting("iterations", help="Steps of each run.")
     ] = Settings.iterations,
@@ -132,35 +137,37 @@ def compare(
     """
     from catclf.evaluation import compare as core
     from catclf.evaluation.public import plan_of, prepare_of
-    from catclf.terminal.progress import phases
+    from catclf.terminal.progress import live_text, phases
 
-    kinds, rates, penalties, weights, wanted = (
-        ",".join(each or []) for each in (features, learning_rate, l2, class_weight, sizes)
-    )
+    given = {name: ",".join(each or []) for name, each in lists.items()}
     plan = plan_of(
-        (kinds or "pixels").split(","),
-        _numbers("--learning-rate", rates),
-        _numbers("--l2", penalties, auto=True),
-        (weights or "none").split(","),
+        kinds := (given["features"] or "pixels").split(","),
+        _numbers("--learning-rate", given["learning_rate"], float),
+        _numbers("--l2", given["l2"], lambda text: text if text == AUTO else float(text)),
+        (given["class_weight"] or "none").split(","),
         (iterations, folds, repeats, seed),
     )
-    warn_of_idle_fit(reading["fit"], data or [])
-    largest = max((c.features for c in plan.candidates), key=_default_size)
-    with reading_with_progress(reading, quiet, features=largest) as how:
-        pooled, dropped = _pooled(data, how, distinct)
-    if dropped and not quiet:
-        which = "which repeats another" if dropped == 1 else "which repeat others"
-        warn(f"left out {dropped} of {pooled.m + dropped} images, {which}")
-    groups, measure = pooled.grouping(folds), by.replace("-", "_")
-    for note in groups.notes:
+    with reading_with_progress(reading, data or [], quiet, features=kinds) as how:
+        pooled, dropped = _pooled(data, how, distinct, quiet)
+    grouping, measure = pooled.grouping(folds), by.replace("-", "_")
+    for note in grouping.notes:
         warn(note)
-    found = groups.groups, prepare_of(pooled, plan, phases(quiet))
-    if wanted:
-        numbers = _whole("--sizes", wanted)
-        curve = core.learning_curve(pooled, plan, numbers, pooled.source, found[1], found[0])
+    prepare, groups, source = (
+        prepare_of(pooled, plan, phases(quiet)),
+        grouping.groups,
+        pooled.source,
+    )
+    if given["sizes"]:
+        sizes = _numbers("--sizes", given["sizes"], int)
+        curve = core.learning_curve(pooled, plan, sizes, source, prepare, groups)
         content, text = curve.to_dict(measure), format_curve(curve, measure, stdout_styling())
     else:
-        comparison = _compared(pooled, plan, dropped, found, quiet)
+        with live_text(quiet) as show:
+            comparison = core.compare(
+                *(pooled, plan, source, pooled.classes, dropped),
+                *(lambda progress: show(_live(progress)), prepare, groups),
+            )
+        comparison.require_sound()
         content = core.to_dict(comparison, measure)
         text = format_text(comparison, measure, stdout_styling())
     if format == "json":
@@ -169,53 +176,19 @@ def compare(
         put(text)
 
 
-def _compared(
-    data: Dataset, plan: Plan, dropped: int, found: tuple[Any, Prepare], quiet: bool
-) -> Comparison:
-    """The comparison, its curves in sight while they are made."""
-    from catclf.evaluation import compare as core
-    from catclf.terminal.progress import live_text
-
-    groups, prepare = found
-    with live_text(quiet) as show:
-        comparison = core.compare(
-            data,
-            plan,
-            data.source,
-            data.classes,
-            dropped,
-            lambda progress: show(_live(progress)),
-            prepare,
-            groups,
-        )
-    comparison.require_sound()
-    return comparison
-
-
-def _default_size(kind: str) -> int:
-    from catclf.features import class_of
-
-    return int(class_of(kind).default_size)
-
-
-def _numbers(name: str, text: str, auto: bool = False) -> list[Any]:
-    """Numbers separated by commas; with ``auto`` this word stays as it is."""
+def _numbers(name: str, text: str, kind: Callable[[str], Any]) -> list[Any]:
+    """Numbers separated by commas."""
     try:
-        given = text.split(",") if text else []
-        return [each if auto and each == AUTO else float(each) for each in given]
+        return list(map(kind, text.split(","))) if text else []
     except ValueError:
-        typed = printable(text)
-        raise SettingsError(f"{name} {typed}: give numbers with commas, as 0.01,0.001") from None
+        raise SettingsError(
+            f"{name} {printable(text)}: give {'whole ' * (kind is int)}numbers with commas"
+        ) from None
 
 
-def _whole(name: str, text: str) -> list[int]:
-    numbers = _numbers(name, text)
-    if not all(number.is_integer() for number in numbers):
-        raise SettingsError(f"{name} {printable(text)}: give whole numbers with commas, as 50,100")
-    return [int(number) for number in numbers]
-
-
-def _pooled(paths: list[Path] | None, reading: ReadOptions, distinct: bool) -> tuple[Dataset, int]:
+def _pooled(
+    paths: list[Path] | None, reading: ReadOptions, distinct: bool, quiet: bool
+) -> tuple[Dataset, int]:
     """All sources as one data set, and how many images were left out."""
     from catclf.datasets import bundled, open_dataset
     from catclf.evaluation import compare as core
@@ -228,7 +201,11 @@ def _pooled(paths: list[Path] | None, reading: ReadOptions, distinct: bool) -> t
             warn(note)
     pooled = core.pool(parts)
     alone = core.distinct(pooled) if distinct else pooled
-    return alone, pooled.m - alone.m
+    dropped = pooled.m - alone.m
+    if dropped and not quiet:
+        which = "which repeats another" if dropped == 1 else "which repeat others"
+        warn(f"left out {dropped} of {pooled.m} images, {which}")
+    return alone, dropped
 
 
 def _live(progress: Progress) -> str:
@@ -254,8 +231,11 @@ def format_text(comparison: Comparison, measure: str, style: Styling) -> str:
         f"{', ' + counted(plan.iterations, 'step') if plan.descends else ''}; "
         f"mean {sign} std over held-out folds"
     )
-    lines = [style.bold(head), *wrap(how, 80), "", *_table(comparison, measure, style)]
-    return "\n".join([*lines, "", *_advice(comparison, measure, style)]) + "\n"
+    return blocks(
+        [style.bold(head), *wrap(how, 80)],
+        _table(comparison, measure, style),
+        _advice(comparison, measure, style),
+    )
 
 
 def _table(comparison: Comparison, measure: str, style: Styling) -> list[str]:
@@ -274,15 +254,14 @@ def _table(comparison: Comparison, measure: str, style: Styling) -> list[str]:
         for name, cell in told
         if name in ("rate", "λ") or len({cell(c) for c in candidates}) > 1
     ]
-    names = (*(name for name, _ in shown), "balanced acc.", "accuracy", "ROC AUC", "log loss")
-    rows = [tuple(map(style.dim, names))]
-    best = comparison.best(measure)
+    heads = (*(name for name, _ in shown), "balanced acc.", "accuracy", "ROC AUC", "log loss")
+    rows, best = [], comparison.best(measure)
     for result in comparison.results:
         cells = [cell(result.candidate) for _, cell in shown]
         if result.diverged is None:
             cells += [_cell(result, name, style) for name in COLUMNS]
-        rows.append(tuple(map(style.bold, cells)) if result is best else tuple(cells))
-    lines = aligned(rows, "<" * (len(shown) - 1) + ">" + ">" * len(COLUMNS))
+        rows.append(list(map(style.bold, cells)) if result is best else cells)
+    lines = style.table(heads, rows, "<" * (len(shown) - 1) + ">" + ">" * len(COLUMNS))
     for i, result in enumerate(comparison.results, 1):
         if result.diverged is not None:
             lines[i] += f"  diverged at step {result.diverged}"
@@ -290,11 +269,9 @@ def _table(comparison: Comparison, measure: str, style: Styling) -> list[str]:
 
 
 def _cell(result: Result, name: str, style: Styling) -> str:
-    sign = "+-" if style.ascii_only else "±"
-    mean, std = result.mean(name), result.std(name)
-    if name in ("accuracy", "balanced_accuracy"):
-        return f"{100 * mean:z.1f} {sign} {100 * std:.1f} %"
-    return f"{mean:z.3f} {sign} {std:.3f}"
+    scale, digits, unit = (100, 1, " %") if name in PERCENT else (1, 3, "")
+    mean, std = scale * result.mean(name), scale * result.std(name)
+    return f"{mean:z.{digits}f} {'+-' if style.ascii_only else '±'} {std:.{digits}f}{unit}"
 
 
 def _advice(comparison: Comparison, measure: str, style: Styling) -> list[str]:
@@ -316,29 +293,29 @@ def format_curve(curve: LearningCurve, measure: str, style: Styling) -> str:
     """A row for each size, with a 95 % interval of its mean, and what the last step brought."""
     from catclf.evaluation.compare import COLUMNS, NAMES, interval_of_differences
 
-    plan, percent = curve.plan, measure in ("accuracy", "balanced_accuracy")
+    plan, percent = curve.plan, measure in PERCENT
     (candidate,) = plan.candidates
     head = f"{printable(curve.source)}: {candidate or 'pixels'}, {plan.folds} folds"
     rows = [("images", *(NAMES[name] for name in COLUMNS), f"95 % of {NAMES[measure]}")]
     for i, size in enumerate(curve.sizes):
-        means = [float(curve.scores[name][i].mean()) for name in COLUMNS]
         ends = interval_of_differences(curve.scores[measure][i], plan.folds)
         low, high = (min(max(end, 0.0), 1.0 if measure != "log_loss" else end) for end in ends)
-        interval = (
-            f"{100 * low:.1f} to {100 * high:.1f} %" if percent else f"{low:.3f} to {high:.3f}"
+        interval = f"{low:.3f} to {high:.3f}"
+        if percent:
+            interval = f"{100 * low:.1f} to {100 * high:.1f} %"
+        means = {name: float(curve.scores[name][i].mean()) for name in COLUMNS}
+        cells = (
+            f"{100 * mean:.1f} %" if name in PERCENT else f"{mean:.3f}"
+            for name, mean in means.items()
         )
-        cells = [
-            f"{100 * mean:.1f} %" if "accuracy" in name else f"{mean:.3f}"
-            for name, mean in zip(COLUMNS, means, strict=True)
-        ]
         rows.append((str(size), *cells, interval))
     gain, (low, high) = curve.gain(measure)
-    before, last = curve.sizes[-2:]
-    line = f"from {before} to {last} images: "
+    what = f"{gain:+.4f} {NAMES[measure]} ({low:.4f} to {high:.4f})"
     if low <= 0 <= high:
-        line += f"it cannot be told whether {NAMES[measure]} changes"
+        what = f"it cannot be told whether {NAMES[measure]} changes"
     elif percent:
-        line += f"{100 * gain:+.1f} points ({100 * low:.1f} to {100 * high:.1f})"
-    else:
-        line += f"{gain:+.4f} {NAMES[measure]} ({low:.4f} to {high:.4f})"
-    return "\n".join([style.bold(head), "", *aligned(rows, ">" * 6), "", line]) + "\n"
+        what = f"{100 * gain:+.1f} points ({100 * low:.1f} to {100 * high:.1f})"
+    before, last = curve.sizes[-2:]
+    return blocks(
+        [style.bold(head)], aligned(rows, ">" * 6), [f"from {before} to {last} images: {what}"]
+    )

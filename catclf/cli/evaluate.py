@@ -23,10 +23,10 @@ from catclf.cli.options import (
 from catclf.cli.stdout import put, warn
 from catclf.errors import SettingsError
 from catclf.terminal.style import stdout_styling
-from catclf.text import aligned, counted, printable
+from catclf.text import aligned, blocks, counted, printable
 
 if TYPE_CHECKING:
-    from catclf.evaluation.evaluate import Evaluation, Measure, Pair
+    from catclf.evaluation.evaluate import Evaluation, Pair
     from catclf.terminal.style import Styling
 
 
@@ -96,10 +96,10 @@ def evaluate(
             put(style.bold(name) + "\n")
         put(format_text(result, mistakes, style) + ("\n" if pair else ""))
     if pair:
-        put("\n".join(_pair_lines(pair, names, style)) + "\n")
+        put(_pair_text(pair, names, style))
 
 
-def _pair_lines(pair: Pair, names: list[str], style: Styling) -> list[str]:
+def _pair_text(pair: Pair, names: list[str], style: Styling) -> str:
     """The differences of two models for people."""
     found = pair.to_dict()
     rows = [
@@ -117,7 +117,7 @@ def _pair_lines(pair: Pair, names: list[str], style: Styling) -> list[str]:
             note = f"p {found['roc_auc_p']:.2g}, 95 % interval {low:+.4f} to {high:+.4f}"
         rows.append(("ROC AUC", f"{found['roc_auc']:+z.4f}", note))
     head = f"{names[1]} less {names[0]}, on the same {counted(found['images'], 'image')}"
-    return [style.bold(head), "", *aligned(rows, "<><")]
+    return blocks([style.bold(head)], aligned(rows, "<><"))
 
 
 def format_text(result: Evaluation, mistakes: int, style: Styling) -> str:
@@ -131,40 +131,29 @@ def format_text(result: Evaluation, mistakes: int, style: Styling) -> str:
         f"{positive} ({100 * result.positive_fraction:.1f} %), {counts.negatives} {negative}"
     )
     groups = int(result.independent.max()) + 1
-    copies = (
-        [f"intervals count {groups} images: the others are copies"] if groups < counts.total else []
-    )
-    lines = [style.bold(head), *copies, "", *_measure_lines(measures(result), style)]
-    lines += ["", *_confusion_lines(result, style)]
-    if mistakes and counts.correct < counts.total:
-        lines += ["", style.bold("most confident mistakes")]
-        lines += _mistake_lines(result, mistakes, style)
-    return "\n".join(lines) + "\n"
-
-
-def _measure_lines(measures: list[Measure], style: Styling) -> list[str]:
-    rows = [("", style.dim("model"), style.dim("baseline"), "")]
-    for m in measures:
-        baseline = "" if m.baseline is None else m.show(m.baseline)
-        rows.append((m.name, style.bold(m.show(m.value)), baseline, m.note))
-    return aligned(rows, "<>><")
-
-
-def _confusion_lines(result: Evaluation, style: Styling) -> list[str]:
-    counts = result.counts
-    negative, positive = (printable(name) for name in result.classes)
-    rows = [
-        ("", style.dim(f"predicted {negative}"), style.dim(f"predicted {positive}")),
+    copies = [f"intervals count {groups} images: the others are copies"]
+    measured = [
+        (
+            m.name,
+            style.bold(m.show(m.value)),
+            "" if m.baseline is None else m.show(m.baseline),
+            m.note,
+        )
+        for m in measures(result)
+    ]
+    confusion = [
         (f"actual {negative}", f"{counts.tn}", f"{counts.fp}"),
         (f"actual {positive}", f"{counts.fn}", f"{counts.tp}"),
     ]
-    return aligned(rows, "<>>")
-
-
-def _mistake_lines(result: Evaluation, count: int, style: Styling) -> list[str]:
-    head = (f"P({printable(result.classes[1])})", "actual", "predicted", "image")
-    rows = [tuple(map(style.dim, head))]
-    for wrong in result.predictions(False, count):
-        names = printable(wrong.label), printable(wrong.predicted), wrong.shown
-        rows.append((f"{100 * wrong.probability:.2f} %", *names))
-    return aligned(rows, "><<<")
+    heads = ("", f"predicted {negative}", f"predicted {positive}")
+    wrong = [
+        (f"{100 * w.probability:.2f} %", printable(w.label), printable(w.predicted), w.shown)
+        for w in result.predictions(False, mistakes)
+    ]
+    listed = style.table((f"P({positive})", "actual", "predicted", "image"), wrong, "><<<")
+    return blocks(
+        [style.bold(head), *(copies if groups < counts.total else [])],
+        style.table(("", "model", "baseline", ""), measured, "<>><"),
+        style.table(heads, confusion, "<>>"),
+        [style.bold("most confident mistakes"), *listed] if wrong else [],
+    )

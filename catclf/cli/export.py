@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-from catclf.cli.options import OUTPUT, ModelArgument, Quiet, option
+from catclf.cli.options import OUTPUT, ModelArgument, Quiet, file_option, option
 from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put
 from catclf.errors import SettingsError
 from catclf.storage.files import replacing
 from catclf.text import counted, printable
-
-if TYPE_CHECKING:
-    from catclf.model import Model
 
 ENDINGS = {".onnx": "onnx", ".html": "html", ".htm": "html"}
 
@@ -22,13 +19,11 @@ def export(
     model: ModelArgument,
     output: Annotated[
         Path | None,
-        option(
+        file_option(
             "--output",
             "-o",
             help="File to write.",
-            metavar="FILE",
             shown="the model's name, ending in .onnx or .html",
-            group=OUTPUT,
         ),
     ] = None,
     format: Annotated[
@@ -64,23 +59,16 @@ def export(
         raise SettingsError(f"{printable(output)}: end it in .onnx or .html, as it is written")
     require_output(output, [model])
     trained = load(model)
-    content = _content(kind, trained, model.name)
-    with replacing(output) as file:
-        file.write(content)
-    if not quiet:
-        size = trained.preprocess.size
-        takes = (
-            f"images uint8 (N, {size}, {size}, 3)" if kind == "onnx" else "images in any browser"
-        )
-        put(f"{printable(output)}: {kind}, {counted(len(content), 'byte', ',')}, for {takes}\n")
-
-
-def _content(kind: str, model: Model, name: str) -> bytes:
-    """The bytes of the file; only what the kind needs is loaded."""
     if kind == "html":
         from catclf.export.page import scoring_page
 
-        return scoring_page(model, name).encode("utf-8")
-    from catclf.export import to_onnx
+        content, takes = scoring_page(trained, model.name).encode("utf-8"), "images in any browser"
+    else:
+        from catclf.export import to_onnx
 
-    return to_onnx(model)
+        size = trained.preprocess.size
+        content, takes = to_onnx(trained), f"images uint8 (N, {size}, {size}, 3)"
+    with replacing(output) as file:
+        file.write(content)
+    if not quiet:
+        put(f"{printable(output)}: {kind}, {counted(len(content), 'byte', ',')}, for {takes}\n")

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from catclf.cli.json_text import json_line
-from catclf.cli.options import OUTPUT, JsonOrText, ModelArgument, ends_in, option
+from catclf.cli.options import JsonOrText, ModelArgument, file_option
 from catclf.cli.stdout import put
 from catclf.storage.files import replacing, require_writable
 from catclf.storage.location import locate
-from catclf.text import aligned, counted, printable, setting_rows, url_of
+from catclf.terminal.style import stdout_styling
+from catclf.text import aligned, blocks, counted, printable, setting_rows, url_of
 
 if TYPE_CHECKING:
     from catclf.maths.metrics import Counts
@@ -23,14 +24,12 @@ def inspect(
     model: ModelArgument,
     image_file: Annotated[
         Path | None,
-        option(
+        file_option(
             "--image",
             help="Write the weights as PNG here: all channels together, then red, green and "
             "blue; orange speaks for the positive class, blue against it. Of patches, the "
             "filters of the first layer.",
-            metavar="FILE",
-            check=ends_in(".png"),
-            group=OUTPUT,
+            endings=[".png"],
         ),
     ] = None,
     format: JsonOrText = "text",
@@ -42,6 +41,7 @@ def inspect(
     Example: catclf inspect model.npz --image weights.png
     """
     from catclf.model.file import load
+    from catclf.terminal.chart import curve
 
     if image_file is not None:
         require_writable(image_file, [model])
@@ -52,16 +52,22 @@ def inspect(
 
         with replacing(image_file) as file:
             file.write(encode(model_image(trained)))
-    put(_json_text(model, trained) if format == "json" else _format_text(model, trained))
+    if format == "json":
+        put(json_line(_to_dict(model, trained)))
+        return
+    lines = aligned(_rows(model, trained), "<<")
+    if trained.costs:
+        lines += curve(list(trained.costs), 64, 8, ascii_only=stdout_styling().ascii_only)
+    put(blocks(lines))
 
 
-def _json_text(path: Path, model: Model) -> str:
-    """One line of strict JSON: ``costs`` are pairs of a step and the cost after it."""
-    training = asdict(model.training) | {"settings": _settings(model)}
-    for part, counts in (("train", model.training.train), ("test", model.training.test)):
+def _to_dict(path: Path, model: Model) -> dict[str, Any]:
+    """``costs`` are pairs of a step and the cost after it."""
+    training = asdict(model.training)
+    for name, counts in (("train", model.training.train), ("test", model.training.test)):
         if counts is not None and counts.total:
-            training[part] |= {"accuracy": counts.accuracy}
-    fields: dict[str, object] = {
+            training[name] |= {"accuracy": counts.accuracy}
+    return {
         "path": url_of(path),
         "fingerprint": model.fingerprint,
         "classes": list(model.classes),
@@ -75,17 +81,6 @@ def _json_text(path: Path, model: Model) -> str:
         "training": training,
         "costs": list(zip(model.cost_steps, model.costs, strict=True)),
     }
-    return json_line(fields)
-
-
-def _settings(model: Model) -> dict[str, Any]:
-    """The settings of training; older models do not name the rule by which they were summed."""
-    from catclf.maths.reduction import OLDER_RULE, SUMMED
-
-    settings = model.training.settings
-    if settings.get("method") not in SUMMED or "summation" in settings:
-        return settings
-    return settings | {"summation": OLDER_RULE}
 
 
 def _weights(model: Model) -> dict[str, float]:
@@ -99,76 +94,51 @@ def _weights(model: Model) -> dict[str, float]:
     }
 
 
-def _format_text(path: Path, model: Model) -> str:
-    """Names and values, one pair a line, and the cost curve."""
-    from catclf.terminal.chart import curve
-
-    lines = aligned(_rows(path, model), "<<")
-    if model.costs:
-        encoding = getattr(sys.stdout, "encoding", None) or "ascii"
-        ascii_only = "utf" not in encoding.lower()
-        lines += curve(list(model.costs), 64, 8, ascii_only=ascii_only)
-    return "\n".join(lines) + "\n"
-
-
 def _rows(path: Path, model: Model) -> list[tuple[str, str]]:
     """The model, its features and its training as names and values."""
-    image, weights = model.preprocess, _weights(model)
-    background = " ".join(map(str, image.background))
+    image, weights, training = model.preprocess, _weights(model), model.training
+    negative, positive = map(printable, model.classes)
+    features = dict(model.features.settings) if model.features else {}
+    kind = features.pop("kind", None)
     return [
         ("model", f"{printable(path)}: {counted(locate(path).size(), 'byte', ',')}"),
         ("fingerprint", model.fingerprint),
-        ("classes", f"{printable(model.classes[0])}, {printable(model.classes[1])} (positive)"),
+        ("classes", f"{negative}, {positive} (positive)"),
         ("threshold", f"{model.threshold!r}"),
         (
             "image",
             f"{image.size}x{image.size} RGB / 255, {image.fit}, {image.resampling}, "
-            f"background {background}",
+            f"background {' '.join(map(str, image.background))}",
         ),
         (
             "weights",
             f"{model.n:,} from {weights['least']:z.4g} to {weights['greatest']:z.4g}, "
             f"norm {weights['norm']:.4g}",
         ),
-        *_feature_rows(model),
+        *([("features", kind), *_indented(features)] if kind else []),
         ("bias", f"{model.b!r}"),
-        *_training_rows(model),
-    ]
-
-
-def _training_rows(model: Model) -> list[tuple[str, str]]:
-    training = model.training
-    images = (
-        f"{counted(training.images, 'image', ',')}, "
-        f"{training.positives:,} of them {printable(model.classes[1])}"
-    )
-    rows = [
-        ("trained on", f"{printable(training.source) or 'unknown'}: {images}"),
+        (
+            "trained on",
+            f"{printable(training.source) or 'unknown'}: {counted(training.images, 'image', ',')}, "
+            f"{training.positives:,} of them {positive}",
+        ),
         ("data", f"SHA-256 {printable(training.fingerprint) or 'unknown'}"),
         ("steps", f"{training.steps:,}{', interrupted' if training.interrupted else ''}"),
         *([("ended", training.ending)] if training.ending else []),
-        *_indented(setting_rows(_settings(model))),
+        *_indented(training.settings),
         ("train accuracy", _accuracy(training.train)),
         ("test accuracy", _accuracy(training.test)),
         ("made by", f"catclf {printable(training.catclf)}"),
+        *([("cost", f"{_cost(model, 0)}, {_cost(model, -1)}")] if model.costs else []),
     ]
-    if model.costs:
-        first, last = (f"{model.costs[i]:z.6f} at step {model.cost_steps[i]}" for i in (0, -1))
-        rows.append(("cost", f"{first}, {last}"))
-    return rows
 
 
-def _feature_rows(model: Model) -> list[tuple[str, str]]:
-    """The kind of features and their settings, unless they are pixels."""
-    if model.features is None:
-        return []
-    settings = model.features.settings
-    rest = {name: value for name, value in settings.items() if name != "kind"}
-    return [("features", model.features.kind), *_indented(setting_rows(rest))]
+def _indented(settings: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(f"  {name}", value) for name, value in setting_rows(settings)]
 
 
-def _indented(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(f"  {name}", value) for name, value in rows]
+def _cost(model: Model, place: int) -> str:
+    return f"{model.costs[place]:z.6f} at step {model.cost_steps[place]}"
 
 
 def _accuracy(counts: Counts | None) -> str:

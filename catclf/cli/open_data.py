@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import typer
-
-from catclf.cli.options import pair
-from catclf.cli.photographs import encoder_of
+from catclf.cli.options import Options, pair
 from catclf.cli.stdout import warn
 from catclf.errors import DataError
 from catclf.settings import AUTO, Settings
@@ -19,36 +16,46 @@ from catclf.text import printable
 
 if TYPE_CHECKING:
     from catclf.datasets import Dataset, Listing, ReadOptions, Source, Split
+    from catclf.datasets.dataset import EncoderOf
     from catclf.model import Model
 
 
 @contextmanager
 def reading_with_progress(
-    options: typer.Context | Mapping[str, Any],
+    options: Options,
+    sources: Sequence[Path | None],
     quiet: bool = False,
     *,
-    features: str = "pixels",
+    features: str | Sequence[str] = "pixels",
     **more: Any,
 ) -> Iterator[ReadOptions]:
-    """How to read a source, with a progress bar on a terminal while images are decoded.
+    """How to read sources, with a progress bar on a terminal while images are decoded.
 
     ``features`` decide the default size of image files; ``more`` are fields of ``ReadOptions``.
+    Says on stderr that stored images are not made square again, where there are no others; without
+    a path it is the bundled data that are read.
     """
+    from catclf.datasets import stores_pixels
     from catclf.features import class_of
     from catclf.storage.location import showing
     from catclf.terminal.progress import counting, phases
 
-    size = class_of(features).default_size
+    given, fit = [path for path in sources if path is not None], options.get("fit")
+    if fit is not None and all(map(stores_pixels, given)):
+        shown = ", ".join(map(printable, given)) or "the bundled data"
+        warn(f"{shown}: --fit {fit} changes no stored image: it only says how they were made")
+    kinds = [features] if isinstance(features, str) else features
+    size = max(class_of(kind).default_size for kind in kinds)
     with showing(phases(quiet)), counting("reading images", quiet) as on_progress:
         yield replace(reading_of(options), on_progress=on_progress, default_size=size, **more)
 
 
-def reading_of(options: typer.Context | Mapping[str, Any]) -> ReadOptions:
+def reading_of(options: Options) -> ReadOptions:
     """How the options of a command that reads sources say that they are to be read."""
     from catclf.datasets.dataset import SOURCE_PIXELS, ReadOptions
     from catclf.images.preprocess import Limits
 
-    given = _values(options).get
+    given = options.get
     return ReadOptions(
         positive=given("positive"),
         size=given("size"),
@@ -64,11 +71,7 @@ def reading_of(options: typer.Context | Mapping[str, Any]) -> ReadOptions:
     )
 
 
-def _values(options: typer.Context | Mapping[str, Any]) -> Mapping[str, Any]:
-    return options if isinstance(options, Mapping) else options.params
-
-
-def settled(options: typer.Context | Mapping[str, Any], data: Path, settings: Settings) -> Settings:
+def settled(options: Options, data: Path, settings: Settings) -> Settings:
     """Settings whose features are chosen for the data, which is said on stderr."""
     if settings.features != AUTO:
         return settings
@@ -77,12 +80,6 @@ def settled(options: typer.Context | Mapping[str, Any], data: Path, settings: Se
     kind, why = choose_features(data, reading_of(options))
     warn(f"`features={kind}`: {why}")
     return replace(settings, features=kind)
-
-
-def warn_of_notes(sources: Iterable[Listing]) -> None:
-    """The notes of sources on stderr, each once."""
-    for line in dict.fromkeys(f"{each.shown}: {note}" for each in sources for note in each.notes):
-        warn(line)
 
 
 class Opened(NamedTuple):
@@ -133,42 +130,37 @@ def open_for_training(
     return Opened(trained, tested, judging)
 
 
-def warn_of_idle_fit(fit: str | None, paths: Sequence[Path | None]) -> None:
-    """Say on stderr that stored images are not made square again, where there are no others.
-
-    Without paths it is the bundled data that are read.
-    """
-    from catclf.datasets import stores_pixels
-
-    given = [path for path in paths if path is not None]
-    if fit is not None and all(map(stores_pixels, given)):
-        shown = ", ".join(map(printable, given)) or "the bundled data"
-        warn(f"{shown}: --fit {fit} changes no stored image: it only says how they were made")
-
-
 def warn_of_left_out(listing: Listing) -> None:
     """Name on stderr the images that --skip-bad has left out, once they are read."""
     if listing.skipped:
         warn(f"{listing.shown}: {listing.left_out()}")
 
 
-def open_splits(path: Path, reading: ReadOptions) -> dict[Split, Listing]:
-    """The splits of a source with a training and a test split, else what it has.
+@contextmanager
+def splits_of(
+    options: Options, path: Path, quiet: bool = False, **more: Any
+) -> Iterator[dict[Split, Listing]]:
+    """The splits of a source with a training and a test split, else what it has, to be read.
 
-    That is called by the one split that it has, or train.
+    That is called by the one split that it has, or train. Notes go to stderr.
     """
     from catclf.datasets import open_source
     from catclf.datasets.dataset import SPLITS
 
-    source = open_source(path, reading)
-    held = [split for split in SPLITS if split in source.splits]
-    if not {"train", "test"} <= set(held):
-        held = held[:1] if len(source.parts) == 1 and held else ["train"]
-    return {split: source.split(split) for split in held}
+    with reading_with_progress(options, [path], quiet, **more) as reading:
+        source = open_source(path, reading)
+        held = [split for split in SPLITS if split in source.splits]
+        if not {"train", "test"} <= set(held):
+            held = held[:1] if len(source.parts) == 1 and held else ["train"]
+        splits = {split: source.split(split) for split in held}
+        notes = (f"{each.shown}: {note}" for each in splits.values() for note in each.notes)
+        for line in dict.fromkeys(notes):
+            warn(line)
+        yield splits
 
 
 def open_labelled(
-    options: typer.Context | Mapping[str, Any],
+    options: Options,
     model: Model,
     path: Path | None,
     *,
@@ -181,8 +173,9 @@ def open_labelled(
     """
     from catclf.datasets import bundled, open_for, open_source
 
-    split: Split | None = _values(options).get("split")
-    with reading_with_progress(options, quiet, encoder=encoder_of(model, encodes)) as reading:
+    split: Split | None = options.get("split")
+    encoder = _encoder_of(model, encodes)
+    with reading_with_progress(options, [path], quiet, encoder=encoder) as reading:
         source = open_source(path or bundled()[split != "train"], reading)
         if path is not None and split is not None:
             _require_split(source, split)
@@ -190,6 +183,16 @@ def open_labelled(
     for note in data.notes:
         warn(note)
     return data
+
+
+def _encoder_of(model: Model, encodes: bool) -> EncoderOf | None:
+    """What makes features of photographs for a network; None to decode unless it ``encodes``."""
+    features = model.features
+    if features is None or not features.streams:
+        return None
+    from catclf.features.rows import StreamEncoder
+
+    return lambda size: StreamEncoder(features, None) if encodes else None
 
 
 def _require_split(source: Source, split: Split) -> None:

@@ -7,7 +7,7 @@ between its versions.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
@@ -28,6 +28,8 @@ DEFAULT = " Default: "  # before the default of an option in its help
 WRITTEN = {
     *(".npz", ".svg", ".png", ".jpg", ".jpeg", ".pdf", ".html", ".htm", ".json", ".jsonl", ".csv"),
     *(".tsv", ".txt", ".parquet", ".onnx", ".h5", ".hdf5", ".keras", ".pt", ".pth", ".pkl"),
+    *(".xlsx", ".xls", ".ods", ".tar", ".gz", ".bz2", ".xz", ".zst", ".zip", ".ndjson"),
+    *(".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2"),
 }
 FACTS = (*BOUNDS, "choices", "auto")
 
@@ -160,6 +162,12 @@ def ends_in(*endings: str) -> Callable[[Path | None], Path | None]:
         return path
 
     return check
+
+
+def file_option(*names: str, endings: Sequence[str] = (), **more: Any) -> Any:
+    """The option of a file to be written, whose name ends so, if ``endings`` are given."""
+    check = ends_in(*endings) if endings else None
+    return option(*names, metavar="FILE", group=OUTPUT, check=check, **more)
 
 
 def number_or_auto(name: str, text: str | None) -> float | str | None:

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from catclf.errors import OutputError, SettingsError
+from catclf.errors import OutputError
 from catclf.storage.files import require_writable
-from catclf.storage.location import is_remote, locate
-from catclf.text import printable, reason
+from catclf.storage.local import kind_of_bytes
+from catclf.storage.location import locate
+from catclf.text import reason
 
 _LOOKED_AT = 1 << 20  # bytes in which the marks of this program are
 _TEXTS = (".html", ".htm", ".svg", ".csv", ".tsv", ".json", ".jsonl", ".txt", ".log", ".md")
@@ -35,21 +36,17 @@ def require_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path]) -> N
             taken.append(output)
 
 
-def on_disk(path: Path | None) -> Path | None:
-    """Refuse a store, for an option whose file grows while it is there. Raises SettingsError."""
-    if path is not None and is_remote(path):
-        raise SettingsError(f"{printable(path)}: is written on disk alone: name a file there")
-    return path
+def require_own(output: Path, *, records: bool = False) -> None:
+    """Raise OutputError for a file of another kind that is there.
 
-
-def require_own(output: Path) -> None:
-    """Raise OutputError for a file of another kind that is there."""
+    ``records`` replace whatever is of no known kind, as text and Parquet are.
+    """
     place = locate(output)
     try:
         if not place.is_file() or not place.size():
             return
         with place.stream() as file:
-            what = _foreign(file, output)
+            what = _foreign(file, output, records)
     except OSError as error:
         raise OutputError(f"{place.shown}: cannot be looked at: {reason(error)}") from error
     if what:
@@ -58,7 +55,7 @@ def require_own(output: Path) -> None:
         )
 
 
-def _foreign(file: BinaryIO, output: Path) -> str:
+def _foreign(file: BinaryIO, output: Path, records: bool) -> str:
     """What a file is that no output may replace; "" for one of the same kind."""
     from catclf.images.formats import sniffed
 
@@ -78,4 +75,4 @@ def _foreign(file: BinaryIO, output: Path) -> str:
     if sniffed(file):
         return "an image that catclf did not make"
     is_text = b"\0" not in start and output.suffix.lower() in _TEXTS
-    return "" if is_text else "a file of another kind"
+    return "" if is_text or (records and not kind_of_bytes(start)) else "a file of another kind"

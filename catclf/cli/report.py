@@ -13,12 +13,12 @@ from catclf.cli.options import (
     ModelPath,
     Quiet,
     Threshold,
-    ends_in,
+    file_option,
     option,
 )
 from catclf.cli.output_paths import require_output
 from catclf.cli.stdout import put, warn
-from catclf.errors import SettingsError
+from catclf.errors import DataError, SettingsError
 from catclf.storage.files import replacing
 from catclf.storage.location import locate
 from catclf.text import printable, reason
@@ -51,20 +51,16 @@ def report(
             help="Most confident correct and wrong predictions to show.",
             low=0,
             high=500,
-            metavar="N",
             group=OUTPUT,
         ),
     ] = 6,
     output: Annotated[
         Path,
-        option(
-            "--output",
-            "-o",
+        file_option(
+            *("--output", "-o"),
             help="Page to write.",
-            metavar="FILE",
             shown="report.html",
-            check=ends_in(".html", ".htm"),
-            group=OUTPUT,
+            endings=[".html", ".htm"],
         ),
     ] = Path("report.html"),
     quiet: Quiet = False,
@@ -80,7 +76,12 @@ def report(
     from catclf.report import page
 
     if data is None:
-        _require_data(**reading, threshold=threshold)
+        given = {**reading, "threshold": threshold}
+        idle = [f"`{name}`" for name, value in given.items() if value not in (None, False)]
+        if idle:
+            raise SettingsError(
+                f"{', '.join(idle)}: of no use without labelled images: give `data`"
+            )
     trained = load(model)
     require_output(output, [path for path in (model, data, compare) if path is not None])
     compared = None if compare is None else _comparison(compare)
@@ -97,25 +98,11 @@ def report(
         put(f"{printable(output)}: {len(content) / 1000:.0f} kB\n")
 
 
-def _require_data(**options: object) -> None:
-    """Raise SettingsError for options that only say how to read or evaluate the data."""
-    given = [f"`{name}`" for name, value in options.items() if value not in (None, False)]
-    if given:
-        verb = "is" if len(given) == 1 else "are"
-        raise SettingsError(
-            f"{', '.join(given)} {verb} of no use without labelled images: give `data`"
-        )
-
-
 def _comparison(path: Path) -> tuple[Comparison, str]:
-    from catclf.errors import DataError
-    from catclf.evaluation import compare
+    from catclf.evaluation.compare import from_json
 
     try:
-        content = locate(path).read()
-    except OSError as error:
-        raise DataError(f"{printable(path)}: {reason(error)}") from error
-    try:
-        return compare.from_json(content)
-    except DataError as error:
-        raise DataError(f"{printable(path)}: {error}") from error
+        return from_json(locate(path).read())
+    except (OSError, DataError) as error:
+        why = reason(error) if isinstance(error, OSError) else error
+        raise DataError(f"{printable(path)}: {why}") from error

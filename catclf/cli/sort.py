@@ -27,7 +27,6 @@ from catclf.text import counted, printable, reason
 
 if TYPE_CHECKING:
     from catclf.model import Model
-    from catclf.model.predict import Prediction
 
 UNSURE_FOLDER = "unsure"
 
@@ -75,24 +74,24 @@ def sort(
     between = pair_of("unsure", unsure)
     for path in (*sources, str(output)):
         if is_remote(path):
-            raise SettingsError(
-                f"{printable(path)}: images are sorted on disk: name a folder there"
-            )
+            raise SettingsError(f"{printable(path)}: images are sorted on disk: copy them there")
     put_there = _move if move else partial(_copy, make=_link) if link else _copy
     done, there, failed = Counter[str](), 0, 0
     try:
         with Signals() as signals:
-            trained, batches = _predictions(sources, output, model, threshold, signals)
+            trained = _loaded(model)
             sure = unsure_of(trained, threshold, between) if between else None
-            with closing(batches):
-                for root, record in batches:
+            with closing(_records(sources, output, model, trained, threshold, signals)) as found:
+                for root, record in found:
                     if record.error is not None:
                         warn(f"{printable(record.path, 200)}: {explained(record)}")
                         failed += 1
                         continue
                     label = UNSURE_FOLDER if sure and sure(record) else record.label
-                    folder = output / _folder_name(label)
-                    new = _place(Path(record.path), folder / _below(record.path, root), put_there)
+                    image, folder = Path(record.path), output / _folder_name(label)
+                    # The name of an image below its source, or its own where that is the source.
+                    name = os.path.relpath(image, root) if record.path != root else image.name
+                    new = _place(image, folder / name, put_there)
                     done[label] += new
                     there += not new
     except Stopped as stopped:
@@ -103,56 +102,54 @@ def sort(
             shown = printable(output / _folder_name(label))
             put(f"{shown}: {counted(done[label], 'image')} {how}\n")
         if there:
-            was = "was" if there == 1 else "were"
-            put(f"{counted(there, 'image')} {was} there already\n")
+            put(f"{counted(there, 'image')} {'was' if there == 1 else 'were'} there already\n")
     if failed:
         raise typer.Exit(ExitCode.PARTIAL)
 
 
-def _predictions(
-    sources: list[str], output: Path, path: Path, threshold: float | None, signals: Signals
-) -> tuple[Model, Any]:
-    """The model, and predictions of all images with the source that each was found in."""
-    from catclf.images.inputs import read_inputs
-    from catclf.images.member import Member
-    from catclf.images.pool import decode_batches
-    from catclf.images.walk import LeftOut
-    from catclf.model.file import load, naming
-    from catclf.model.predict import predict_batches
-
-    roots: list[str] = []
-    inside = os.path.realpath(output)
-
-    def inputs() -> Iterator[Any]:
-        for source in sources:
-            found = f"@{source}" if source.startswith("@") else source
-            for each in read_inputs(
-                ["./-" if source == "-" else found], recursive=True, left_out=LeftOut()
-            ):
-                name = each if isinstance(each, str) else each[0]
-                if isinstance(each, Member):
-                    each = name, ImageError("unsupported", f"is in an archive: {UNPACK}")
-                if not os.path.realpath(name).startswith(f"{inside}{os.sep}"):
-                    roots.append(source)
-                    yield each
-
-    def predictions(model: Model) -> Iterator[tuple[str, Prediction]]:
-        decoded = decode_batches(inputs(), model.preprocess, pause=signals.pause)
-        with naming(path), closing(predict_batches(decoded, model, threshold)) as batches:
-            number = 0
-            for batch in batches:
-                for record in batch:
-                    yield roots[number], record
-                    number += 1
+def _loaded(path: Path) -> Model:
+    from catclf.model.file import load
 
     model = load(path)
     loaded()
-    return model, predictions(model)
+    return model
 
 
-def _below(path: str, root: str) -> Path:
-    """The name of an image below its source, or its own name where that is the source."""
-    return Path(os.path.relpath(path, root)) if path != root else Path(Path(path).name)
+def _records(
+    sources: list[str],
+    output: Path,
+    path: Path,
+    model: Model,
+    threshold: float | None,
+    signals: Signals,
+) -> Any:
+    """Each source and a prediction of an image in it; images in ``output`` are left out."""
+    from catclf.images.inputs import read_inputs
+    from catclf.images.member import Member
+    from catclf.images.pool import decode_batches
+    from catclf.model.file import naming
+    from catclf.model.predict import predict_batches
+
+    roots: list[str] = []
+    inside = os.path.realpath(output) + os.sep
+
+    def inputs() -> Iterator[Any]:
+        for source in sources:
+            for each in read_inputs([source], recursive=True, lists=False):
+                name = each if isinstance(each, str) else each[0]
+                if isinstance(each, Member):
+                    each = name, ImageError("unsupported", f"is in an archive: {UNPACK}")
+                if not os.path.realpath(name).startswith(inside):
+                    roots.append(source)
+                    yield each
+
+    decoded = decode_batches(inputs(), model.preprocess, pause=signals.pause)
+    with naming(path), closing(predict_batches(decoded, model, threshold)) as batches:
+        number = 0
+        for batch in batches:
+            for record in batch:
+                yield roots[number], record
+                number += 1
 
 
 def _folder_name(label: str) -> str:

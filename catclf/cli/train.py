@@ -14,7 +14,7 @@ import typer
 from catclf.cli import loaded
 from catclf.cli.cluster import address_of, engine_at, threads_of
 from catclf.cli.config import recorded, to_toml
-from catclf.cli.open_data import open_for_training, reading_with_progress, settled, warn_of_idle_fit
+from catclf.cli.open_data import open_for_training, reading_with_progress, settled
 from catclf.cli.options import (
     DATA,
     OUTPUT,
@@ -177,14 +177,12 @@ def train(
     outputs = [output, kept, wanted.cache, log, plot]
     require_outputs(outputs, [*sources, *([config] if config else [])])
     _warn_of_checkpoint(checkpoints)
-    warn_of_idle_fit(reading["fit"], sources)
     wanted = settled(reading, images, wanted)
     from catclf.training.choice import encoder_for_training
 
     encoder = encoder_for_training(wanted, workers)
-    with reading_with_progress(
-        reading, quiet, workers=workers, stream=stream, features=wanted.features, encoder=encoder
-    ) as options:
+    how = {"workers": workers, "stream": stream, "encoder": encoder}
+    with reading_with_progress(reading, sources, quiet, features=wanted.features, **how) as options:
         opened = open_for_training(images, test, judged_by, options, held_out=held_out)
     with _cluster_at(address, workers) as machines:
         job = _prepared(opened, wanted, workers, quiet, machines)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,8 +32,7 @@ REGIONS = tuple(f"{row} {column}" for row in ROWS for column in COLUMNS)
 SQUARES = 8  # along each side of a map of score drops
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A line of the table of derivatives: a variable, its formula, its value, and dL by it."""
 
     node: str

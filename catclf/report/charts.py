@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
@@ -141,33 +142,25 @@ class Chart:
         )
 
     def _axes(self) -> str:
-        parts = []
         left, right, base = self.left, self.width - self.right, self.height - self.bottom
+        parts = []
         for value in self.y.ticks():
-            _, b = self.at(self.x.low, value)
+            b = self.at(self.x.low, value)[1]
+            place = f'x="{left - 7}" y="{_n(b + 4)}" text-anchor="end"'
             parts.append(f'<path class="grid" d="M{left} {_n(b)}H{right}"/>')
-            parts.append(
-                f'<text x="{left - 7}" y="{_n(b + 4)}" text-anchor="end">'
-                f"{escape(self.y.show(value))}</text>"
-            )
+            parts.append(f"<text {place}>{escape(self.y.show(value))}</text>")
         for value in self.x.ticks():
-            a, _ = self.at(value, self.y.low)
-            parts.append(f'<path class="axis" d="M{_n(a)} {base}v4"/>')
-            parts.append(
-                f'<text x="{_n(a)}" y="{base + 18}" text-anchor="middle">'
-                f"{escape(self.x.show(value))}</text>"
-            )
+            a = _n(self.at(value, self.y.low)[0])
+            place = f'x="{a}" y="{base + 18}" text-anchor="middle"'
+            parts.append(f'<path class="axis" d="M{a} {base}v4"/>')
+            parts.append(f"<text {place}>{escape(self.x.show(value))}</text>")
         parts.append(f'<path class="axis" d="M{left} {base}H{right}"/>')
-        middle = (left + right) / 2
-        parts.append(
-            f'<text x="{_n(middle)}" y="{self.height - 6}" text-anchor="middle">'
-            f"{escape(self.x.label)}</text>"
-        )
-        upright = (self.top + base) / 2
-        parts.append(
-            f'<text transform="translate(13 {_n(upright)}) rotate(-90)" text-anchor="middle">'
-            f"{escape(self.y.label)}</text>"
-        )
+        middle, upright = _n((left + right) / 2), _n((self.top + base) / 2)
+        for place, axis in (
+            (f'x="{middle}" y="{self.height - 6}"', self.x),
+            (f'transform="translate(13 {upright}) rotate(-90)"', self.y),
+        ):
+            parts.append(f'<text {place} text-anchor="middle">{escape(axis.label)}</text>')
         return "".join(parts)
 
 
@@ -189,26 +182,22 @@ def _sheet(name: str) -> str:
 
 
 def move_apart(places: Sequence[float], gap: float) -> list[float]:
-    """The places in ascending groups moved apart until none are nearer than ``gap``.
+    """The places moved apart as little as it takes until none are nearer than ``gap``.
 
-    Each group that collides stays centred where it was; the order is kept.
+    Each group that collides stays centred where it was; the order is kept. Less a gap for each
+    place below, places must not fall: pools of those that do have their mean (isotonic regression).
     """
     order = sorted(range(len(places)), key=lambda i: places[i])
-    groups: list[tuple[float, list[int]]] = []  # centre and members
-    for i in order:
-        centre, members = places[i], [i]
-        while groups:
-            before, others = groups[-1]
-            if centre - before >= gap * (len(members) + len(others)) / 2:
-                break
-            groups.pop()
-            members = others + members
-            centre = sum(places[k] for k in members) / len(members)
-        groups.append((centre, members))
+    pools: list[list[float]] = []
+    for k, i in enumerate(order):
+        pools.append([places[i] - k * gap])
+        while len(pools) > 1 and fmean(pools[-2]) > fmean(pools[-1]):
+            last = pools.pop()
+            pools[-1] += last
+    apart = [fmean(pool) for pool in pools for _ in pool]
     moved = list(places)
-    for centre, members in groups:
-        for position, i in enumerate(members):
-            moved[i] = centre + gap * (position - (len(members) - 1) / 2)
+    for k, i in enumerate(order):
+        moved[i] = apart[k] + k * gap
     return moved
 
 

@@ -6,7 +6,7 @@ Every text that comes from a file passes through ``shown``.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -85,13 +85,14 @@ def page(
         _suspects(evaluated[1], evaluated[0], gallery) if evaluated and gallery else "",
         _comparison(*compared) if compared else "",
     ]
-    head = f"{_tiles(model, result)}{''.join(map(_warning, warnings))}"
+    doubts = "".join(f'<p class="warn">{shown(line)}</p>' for line in warnings)
     lead = f"Logistic regression on images of {size}×{size} pixels{trained}."
     foot = (
         f"Made by catclf {__version__} from {shown(name)}, which catclf {shown(training.catclf)} "
         "trained.</p><p>z = wᵀx + b, P = σ(z); evidence is w·x."
     )
     kicker = f"Report on {shown(name)}"
+    head = _tiles(model, result) + doubts
     return _document((f"{title}: catclf report", kicker, f"{title}?", lead), head, body, foot)
 
 
@@ -134,23 +135,19 @@ def _suspects(data: Dataset, result: Evaluation, count: int) -> str:
 
 def _training_suspects(model: Model) -> str:
     """Labels of training images that are probably wrong, as far as the model names them."""
-    facts = model.training.suspects
-    found = remembered(facts)
+    found = remembered(model.training.suspects)
     if not found:
         return ""
-    rows = "".join(
+    rows = (
         f"<tr><td>{escape(each.display_name)}</td><td>{shown(each.label)}</td>"
         f'<td>{shown(each.other)}</td><td class="num">{100 * each.probability:.2f}&nbsp;%</td></tr>'
         for each in found
     )
-    heads = "".join(f'<th scope="col">{name}</th>' for name in ("image", "label", "other class"))
     return _section(
         "Suspect labels of training images",
         f"<p>{len(found)} labels of training images are probably wrong, by models that were "
         "trained without these images.</p>",
-        '<div class="scroll" tabindex="0" role="region" aria-label="suspect labels"><table>'
-        f'<thead><tr>{heads}<th scope="col" class="num">P(other)</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>",
+        _table(("image", "label", "other class"), ["P(other)"], rows, "suspect labels"),
     )
 
 
@@ -178,25 +175,37 @@ def _document(titles: tuple[str, str, str, str], head: str, body: list[str], foo
 
 def _tiles(model: Model, result: Evaluation | None) -> str:
     """The few numbers to see first."""
+    cells: list[tuple[str, str, str]] = []
     if result is None:
-        parts = [("training", model.training.train), ("test", model.training.test)]
-        cells = [
-            _tile(f"{name} accuracy", f"{100 * counts.accuracy:.1f} %", _interval(counts))
-            for name, counts in parts
+        known = {"training": model.training.train, "test": model.training.test}
+        cells += [
+            (f"{name} accuracy", f"{100 * counts.accuracy:.1f} %", _interval(counts))
+            for name, counts in known.items()
             if counts is not None and counts.total
         ]
         if model.costs:
-            last = f"{model.costs[-1]:.4f}"
-            cells.append(_tile("final cost", last, "ln 2 = 0.6931 at the start"))
+            start = "ln 2 = 0.6931 at the start"
+            cells.append(("final cost", f"{model.costs[-1]:.4f}", start))
     else:
-        known = {measure.key: measure for measure in measures(result)}
-        accuracy = known["accuracy"].show(result.counts.accuracy)
-        cells = [_tile("accuracy", accuracy, _interval(result.counts))]
+        by_key = {measure.key: measure for measure in measures(result)}
+        accuracy = by_key["accuracy"].show(result.counts.accuracy)
+        cells.append(("accuracy", accuracy, _interval(result.counts)))
         for key in ("balanced_accuracy", "roc_auc", "log_loss"):
-            measure = known[key]
+            measure = by_key[key]
             note = f"majority baseline: {measure.show(measure.baseline)}"
-            cells.append(_tile(measure.name, measure.show(measure.value), note))
-    return f'<dl class="tiles">{"".join(cells)}</dl>' if cells else ""
+            cells.append((measure.name, measure.show(measure.value), note))
+    tiles = "".join(
+        f'<div><dt>{escape(name)}</dt><dd class="big">{_kept(value)}</dd>'
+        f'<dd class="small">{_kept(note)}</dd></div>'
+        for name, value, note in cells
+    )
+    return f'<dl class="tiles">{tiles}</dl>' if tiles else ""
+
+
+def _interval(counts: Counts) -> str:
+    low, high = wilson(counts.correct, counts.total)
+    interval = f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+    return f"{counts.correct} of {counts.total}; {interval}"
 
 
 def _data(model: Model, result: Evaluation | None) -> str:
@@ -223,21 +232,22 @@ def _data(model: Model, result: Evaluation | None) -> str:
 def _training(model: Model) -> str:
     """Settings beside the cost curve."""
     training, chart = model.training, ""
-    facts = settings_in_words(training.settings)
-    facts["steps done"] = f"{training.steps}{' (interrupted)' if training.interrupted else ''}"
-    if training.ending:
-        facts["ended"] = training.ending
-    facts["bias b"] = f"{model.b:+z.6f}"
-    facts["threshold"] = f"{model.threshold:.4g}"
-    if training.fingerprint:
-        facts["data fingerprint"] = f"{training.fingerprint[:16]}…"
+    facts = settings_in_words(training.settings) | {
+        "steps done": f"{training.steps}{' (interrupted)' if training.interrupted else ''}",
+        "ended": training.ending,
+        "bias b": f"{model.b:+z.6f}",
+        "threshold": f"{model.threshold:.4g}",
+        "data fingerprint": training.fingerprint and f"{training.fingerprint[:16]}…",
+    }
     if model.costs:
         solver = str(training.settings.get("solver", "gd"))
         chart = _chart(
             charts.cost_curve(model.costs, model.cost_steps, solver),
             "Mean loss over the training images, with the penalty if there is one.",
         )
-    items = "".join(f"<dt>{shown(key)}</dt><dd>{shown(fact)}</dd>" for key, fact in facts.items())
+    items = "".join(
+        f"<dt>{shown(key)}</dt><dd>{shown(fact)}</dd>" for key, fact in facts.items() if fact
+    )
     listed = f'<div><h3>Settings</h3><dl class="facts">{items}</dl></div>'
     return _section("Training", f'<div class="pair">{chart}{listed}</div>')
 
@@ -257,14 +267,12 @@ def _word(name: str, value: Any) -> Any:
     """A value as a word where a number stands for one, else with four digits."""
     if isinstance(value, Mapping) and name == "chosen":
         return {key: _word(key, each) for key, each in value.items()}
-    if isinstance(value, float):
-        return (
-            f"{100 * value:.4g} % of each class"
-            if name == "validation"
-            else ("none" if name == "l2" and not value else f"{value:.4g}")
-        )
+    if name == "validation":
+        return f"{100 * value:.4g} % of each class"
     if name == "batch_size":
         return value or "all images"
+    if isinstance(value, float):
+        return "none" if name == "l2" and not value else f"{value:.4g}"
     return _VALUES.get(value, value) if isinstance(value, str) else value
 
 
@@ -273,22 +281,14 @@ def _results(result: Evaluation) -> str:
     rows = []
     for measure in measures(result):
         baseline = "" if measure.baseline is None else measure.show(measure.baseline)
-        notes = "".join(
-            f'<span class="note">{_kept(note)}</span>'
-            for note in (measure.note, MEANING.get(measure.key, ""))
-            if note
-        )
+        notes = filter(None, (measure.note, MEANING.get(measure.key)))
+        about = "".join(f'<span class="note">{_kept(note)}</span>' for note in notes)
         rows.append(
-            f'<tr><th scope="row">{escape(measure.name.strip())}{notes}</th>'
+            f'<tr><th scope="row">{escape(measure.name.strip())}{about}</th>'
             f'<td class="num">{measure.show(measure.value)}</td>'
             f'<td class="num">{baseline}</td></tr>'
         )
-    table = (
-        '<table><thead><tr><th scope="col">measure</th><th scope="col" class="num">model</th>'
-        f'<th scope="col" class="num">baseline</th></tr></thead><tbody>{"".join(rows)}</tbody>'
-        '</table><p class="hint">Majority baseline: the best result of a prediction that ignores '
-        "the image.</p>"
-    )
+    hint = "Majority baseline: the best result of a prediction that ignores the image."
     caption = "Numbers on top: images in each tenth. Bars: 95 % intervals."
     curves = _chart(charts.calibration_chart(result), caption)
     if result.counts.positives and result.counts.negatives:
@@ -297,7 +297,8 @@ def _results(result: Evaluation) -> str:
     return _section(
         "Results",
         f"<p>On {shown(result.source)}, at threshold {result.threshold:.4g}.</p>",
-        f'<div class="pair"><div>{table}</div>{_confusion(result)}</div>',
+        f'<div class="pair"><div>{_table(["measure"], ["model", "baseline"], rows)}'
+        f'<p class="hint">{hint}</p></div>{_confusion(result)}</div>',
         f'<div class="pair">{curves}</div>',
     )
 
@@ -398,24 +399,22 @@ def _predicted(model: Model, data: Dataset, each: Prediction) -> str:
 
 def _comparison(comparison: Comparison, measure: str) -> str:
     """The table and the curves of a comparison."""
-    best, plan = comparison.best(measure), comparison.plan
+    best, plan, chart = comparison.best(measure), comparison.plan, ""
     repeats = f", {plan.repeats} times" if plan.repeats > 1 else ""
-    caption = "Held-out folds as thick lines, training folds as thin dotted ones."
-    heads = "".join(f'<th scope="col" class="num">{escape(NAMES[name])}</th>' for name in COLUMNS)
-    rows = "".join(_candidate(result, result is best) for result in comparison.results)
-    chart = _chart(charts.comparison_chart(comparison), caption) if best and plan.descends else ""
+    steps = f"{counted(plan.iterations, 'step')} each; " if plan.descends else ""
+    if best and plan.descends:
+        caption = "Held-out folds as thick lines, training folds as thin dotted ones."
+        curves = _chart(charts.comparison_chart(comparison), caption)
+        chart = f'<div class="pair">{curves}</div>'
+    rows = (_candidate(result, result is best) for result in comparison.results)
     return _section(
         "Comparison of settings",
         f"<p>{plan.folds}-fold cross-validation{repeats} on "
-        f"{counted(comparison.images, 'image')} of {shown(comparison.source)}, "
-        f"{counted(plan.iterations, 'step') + ' each; ' if plan.descends else ''}"
-        "no test set was used. "
-        f"{_best_settings(comparison, measure)}</p>",
-        '<div class="scroll" tabindex="0" role="region" aria-label="compared settings"><table>'
-        f'<thead><tr><th scope="col">settings</th>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>",
+        f"{counted(comparison.images, 'image')} of {shown(comparison.source)}, {steps}"
+        f"no test set was used. {_best_settings(comparison, measure)}</p>",
+        _table(["settings"], [NAMES[name] for name in COLUMNS], rows, "compared settings"),
         '<p class="hint">Mean ± standard deviation over held-out folds.</p>',
-        f'<div class="pair">{chart}</div>' if chart else "",
+        chart,
     )
 
 
@@ -423,10 +422,9 @@ def _best_settings(comparison: Comparison, measure: str) -> str:
     best = comparison.best(measure)
     if best is None:
         return "Every candidate diverged."
-    settings = best.candidate.settings().items()
     taken = ", ".join(
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in settings
+        for name, value in best.candidate.settings().items()
     )
     text = f"Best {NAMES[measure]}: {escape(str(best.candidate))}, <code>{shown(taken)}</code>."
     alike = ", ".join(escape(str(result.candidate)) for result in comparison.as_good(measure))
@@ -434,12 +432,11 @@ def _best_settings(comparison: Comparison, measure: str) -> str:
 
 
 def _candidate(result: Result, best: bool) -> str:
-    name = escape(str(result.candidate))
-    if result.diverged is not None:
-        cells = f'<td colspan="{len(COLUMNS)}">diverged at step {result.diverged}</td>'
-    else:
+    cells = f'<td colspan="{len(COLUMNS)}">diverged at step {result.diverged}</td>'
+    if result.diverged is None:
         cells = "".join(f'<td class="num">{_mean(result, column)}</td>' for column in COLUMNS)
     kind = ' class="best"' if best else ""
+    name = escape(str(result.candidate))
     return f'<tr{kind}><th scope="row" class="name">{name}</th>{cells}</tr>'
 
 
@@ -458,10 +455,6 @@ def _chart(chart: charts.Chart, caption: str) -> str:
     )
 
 
-def _warning(line: str) -> str:
-    return f'<p class="warn">{shown(line)}</p>'
-
-
 def _balance(name: str, positives: int, total: int, classes: tuple[str, str]) -> str:
     """The class balance as a bar of two parts with their names and numbers."""
     percent, (negative, positive) = 100 * positives / total, map(shown, classes)
@@ -470,20 +463,6 @@ def _balance(name: str, positives: int, total: int, classes: tuple[str, str]) ->
         f'{positive}, {100 - percent:.1f} % {negative}"><span style="width:{percent:.2f}%"></span>'
         f'<span style="flex:1"></span></div><figcaption>{positives} {positive} ({percent:.1f} %), '
         f"{total - positives} {negative} ({100 - percent:.1f} %)</figcaption></figure>"
-    )
-
-
-def _interval(counts: Counts) -> str:
-    low, high = wilson(counts.correct, counts.total)
-    return (
-        f"{counts.correct} of {counts.total}; 95 % interval {100 * low:.1f} to {100 * high:.1f} %"
-    )
-
-
-def _tile(name: str, value: str, note: str) -> str:
-    return (
-        f'<div><dt>{escape(name)}</dt><dd class="big">{_kept(value)}</dd>'
-        f'<dd class="small">{_kept(note)}</dd></div>'
     )
 
 
@@ -501,6 +480,17 @@ def _key(model: Model) -> str:
 
 def _figure(pixels: Pixels, alt: str, caption: str, css: str = "") -> str:
     return f"<figure>{_image(pixels, alt, css)}<figcaption>{caption}</figcaption></figure>"
+
+
+def _table(
+    names: Sequence[str], numbers: Sequence[str], rows: Iterable[str], scrolled: str = ""
+) -> str:
+    """A table of rows under heads of names and of numbers; ``scrolled`` names it to a reader."""
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    heads += "".join(f'<th scope="col" class="num">{escape(name)}</th>' for name in numbers)
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    label = f'class="scroll" tabindex="0" role="region" aria-label="{scrolled}"'
+    return f"<div {label}>{table}</div>" if scrolled else table
 
 
 def _image(pixels: Pixels, alt: str, css: str = "") -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from catclf.text import aligned
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class Styling:
     def verdict(self, good: bool, text: str) -> str:
         """Green when good, else bold magenta."""
         return self._wrap("32" if good else "1;35", text)
+
+    def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]], sides: str) -> list[str]:
+        """Rows under dim heads, as ``text.aligned`` puts them."""
+        return aligned([tuple(map(self.dim, heads)), *rows], sides)
 
     def bar(self, value: float, largest: float, width: int) -> str:
         """A bar to the right of zero for value > 0, to the left below: 2 * width + 1 characters.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,10 +26,21 @@ from catclf.cli.options import (
     ClusterAddress,
     Insecure,
     Threshold,
+    ends_in,
     option,
 )
 from catclf.cli.predict import outputs
-from catclf.cli.predict.outputs import FAILED, FORMATS, NOTHING, UNSURE, Form, Outputs, Shard, Tally
+from catclf.cli.predict.outputs import (
+    ENDINGS,
+    FAILED,
+    FORMATS,
+    NOTHING,
+    UNSURE,
+    Form,
+    Outputs,
+    Shard,
+    Tally,
+)
 from catclf.cli.signals import ExitCode, Signals, Stopped
 from catclf.cli.stdout import warn
 from catclf.errors import CatclfError, ImageError, InputError, ModelError, SettingsError
@@ -43,8 +54,7 @@ if TYPE_CHECKING:
     from catclf.cluster import Address
     from catclf.images.inputs import Input
     from catclf.images.pool import Decoder
-    from catclf.model import Model, Training
-    from catclf.model.predict import Prediction
+    from catclf.model import Model
 
 INPUT, LIMITS = "Input", "Limits"
 ANY = "unsure"  # in the place of a class: images of both that are near the threshold
@@ -72,12 +82,10 @@ def predict(
         ),
     ] = None,
     null: Annotated[
-        bool,
-        option("--null", "-0", help="Names in lists end with NUL.", group=INPUT),
+        bool, option("--null", "-0", help="Names in lists end with NUL.", group=INPUT)
     ] = False,
     recursive: Annotated[
-        bool,
-        option("--recursive", "-r", help="Descend into folders in folders.", group=INPUT),
+        bool, option("--recursive", "-r", help="Descend into folders in folders.", group=INPUT)
     ] = False,
     threshold: Threshold = None,
     format: Annotated[
@@ -118,12 +126,17 @@ def predict(
         ),
     ] = None,
     print0: Annotated[
-        bool,
-        option("--print0", help="With --only: end paths with NUL.", group=OUTPUT),
+        bool, option("--print0", help="With --only: end paths with NUL.", group=OUTPUT)
     ] = False,
     output: Annotated[
         Path | None,
-        option("--output", "-o", help="Write to this file, when all is done.", group=OUTPUT),
+        option(
+            "--output",
+            "-o",
+            help="Write to this file, when all is done.",
+            check=ends_in(*ENDINGS, ".txt"),
+            group=OUTPUT,
+        ),
     ] = None,
     output_dir: Annotated[
         Path | None,
@@ -136,7 +149,7 @@ def predict(
         str | None,
         option(
             metavar="K/N",
-            help="With --output-dir: every N-th argument from the K-th on, for N jobs.",
+            help="With --output-dir: the K-th of N jobs, every N-th argument from the K-th on.",
             shown="all",
             group=OUTPUT,
         ),
@@ -153,12 +166,10 @@ def predict(
         ),
     ] = False,
     max_pixels: Annotated[
-        int,
-        option(low=1, help=MAX_PIXELS_HELP, shown="100 million", group=LIMITS),
+        int, option(low=1, help=MAX_PIXELS_HELP, shown="100 million", group=LIMITS)
     ] = Limits.pixels,
     max_bytes: Annotated[
-        int,
-        option(low=1, help="Refuse larger files unread.", shown="256 MB", group=LIMITS),
+        int, option(low=1, help="Refuse larger files unread.", shown="256 MB", group=LIMITS)
     ] = Limits.file_bytes,
     truncated: Annotated[bool, option("--truncated", help=TRUNCATED_HELP, group=LIMITS)] = False,
 ) -> None:
@@ -173,7 +184,7 @@ def predict(
 
     Example: find . -name '*.jpg' -print0 | catclf predict -0 - --only cat --print0
     """
-    job = Job(
+    scoring = Scoring(
         models=tuple(model or [Path(os.environ.get("CATCLF_MODEL") or "model.npz")]),
         limits=Limits(max_pixels, max_bytes, truncated),
         null=null,
@@ -184,108 +195,77 @@ def predict(
         between=outputs.pair_of("between", between),
         print0=print0,
         quiet=quiet,
+        unlike_max=fail_if_unlike,
         in_folder=output_dir is not None,
+        encoding=getattr(sys.stdout, "encoding", None) or "utf-8",
+        colour=use_colour(sys.stdout),
     )
-    _require_consistent(job, output, output_dir, part)
-    address = address_of(cluster, insecure)
-    if address is not None and output_dir is None:
-        raise SettingsError("--cluster writes one output for each argument: give --output-dir")
-    scored = Scored(must_know=fail_if_unlike is not None)
+    _require_consistent(scoring, output, part, cluster)
+    address, tally = address_of(cluster, insecure), Tally()
     try:
         with Signals() as signals:
             given = outputs.named(paths)
             shards: list[Shard] = [(given, output)]
             if output_dir is not None:
-                shards = outputs.pending(given, output_dir, job.ending, part, quiet)
+                shards = outputs.pending(given, output_dir, scoring.ending, part, quiet)
             if address is None:
-                job.run(shards, scored, signals.pause)
+                models = scoring.run(shards, tally, signals.pause)
             else:
-                run_by_workers(job, shards, scored, signals, address)
+                models = run_by_workers(scoring, shards, tally, signals, address)
     except Stopped as stopped:
         raise typer.Exit(stopped.code) from None
-    _conclude(job, scored, fail_if_unlike)
+    _conclude(scoring, tally, models)
 
 
 def _require_consistent(
-    job: Job, output: Path | None, output_dir: Path | None, part: str | None
+    scoring: Scoring, output: Path | None, part: str | None, cluster: str | None
 ) -> None:
     """Raise SettingsError for options that make no sense together."""
-    if job.print0 and job.only is None:
-        raise SettingsError("--print0 ends the paths of --only: give both")
-    if job.only is not None and job.format is not None:
-        raise SettingsError("--only prints bare paths: leave out --format")
-    if (
-        job.format == "parquet"
-        and output is None
-        and output_dir is None
-        and is_terminal(sys.stdout)
-    ):
-        raise SettingsError("--format parquet is binary: give --output FILE, or --output-dir")
-    if part is not None and output_dir is None:
-        raise SettingsError("--part is a part of the outputs in --output-dir: give both")
-    if output is not None and output_dir is not None:
-        raise SettingsError("--output is one file and --output-dir a folder: give one of them")
-    if len(job.models) > 1:
-        one = job.only is not None or job.quiet or job.between or job.threshold is not None
-        if one or job.format not in ("csv", "jsonl", "parquet"):
-            raise SettingsError(
-                "several models give several probabilities: write --format csv, jsonl or parquet, "
-                "without --only, --between, --threshold and --quiet"
-            )
+    bare, in_folder = scoring.only is not None, scoring.in_folder
+    several, probabilities = len(scoring.models) > 1, ("csv", "jsonl", "parquet")
+    of_one = bare or scoring.quiet or bool(scoring.between) or scoring.threshold is not None
+    to_terminal = output is None and not in_folder and is_terminal(sys.stdout)
+    mistakes = {
+        "--print0 ends the paths of --only: give both": scoring.print0 and not bare,
+        "--only prints bare paths: leave out --format": bare and scoring.format is not None,
+        "--format parquet is binary: give --output": to_terminal and scoring.format == "parquet",
+        "--part is of the outputs in --output-dir: give both": part and not in_folder,
+        "--output and --output-dir exclude each other: give one of them": output and in_folder,
+        "--cluster writes one output for each argument: give --output-dir": cluster
+        and not in_folder,
+        "several models give several probabilities: write --format csv, jsonl or parquet, without "
+        "--only, --between, --threshold and --quiet": several
+        and (of_one or scoring.format not in probabilities),
+    }
+    for mistake, made in mistakes.items():
+        if made:
+            raise SettingsError(mistake)
 
 
-def _conclude(job: Job, scored: Scored, fail_if_unlike: float | None) -> None:
+def _conclude(scoring: Scoring, tally: Tally, models: Sequence[Model]) -> None:
     """Say on stderr what the records do not, and exit as the outcome demands."""
-    tally = scored.tally
-    if scored.left_out:
-        warn(str(scored.left_out))
-    if job.in_folder and tally.incomplete:
+    if tally.left_out:
+        warn(str(tally.left_out))
+    if scoring.in_folder and tally.incomplete:
         warn(
             f"{counted(tally.incomplete, 'argument')} could not be read, or not to the end: the "
             f"same command scores what {FAILED} is beside again"
         )
-    if tally.done > 1 and not job.quiet and scored.classes and is_terminal(sys.stderr):
-        warn(tally.line(scored.classes, job.between or UNSURE))
-    if scored.trained and not job.quiet and (news := outputs.news_of(tally, scored.trained)):
-        warn(news)
-    beyond = tally.unlike > (tally.done - tally.failed) * (fail_if_unlike or 0.0)
-    if tally.failed or (beyond and fail_if_unlike is not None):
+    if len(models) == 1 and not scoring.quiet:
+        if tally.done > 1 and is_terminal(sys.stderr):
+            warn(tally.line(models[0].classes, scoring.between or UNSURE))
+        if models[0].similarity and (news := tally.news(models[0].training)):
+            warn(news)
+    allowed = scoring.unlike_max
+    too_many = allowed is not None and tally.unlike > (tally.done - tally.failed) * allowed
+    if tally.failed or too_many:
         raise typer.Exit(ExitCode.PARTIAL)
-    if job.quiet and tally.negative:
+    if scoring.quiet and tally.negative:
         raise typer.Exit(ExitCode.NO)
 
 
-class Scored:
-    """What a run counted, beside its records; a worker sends it back."""
-
-    def __init__(self, say: Callable[[str], object] = warn, must_know: bool = False) -> None:
-        self.tally, self.left_out = Tally(), LeftOut()
-        self.classes: tuple[str, str] | None = None
-        self.trained: Training | None = None  # of one model that knows its training images
-        self.say, self.must_know = say, must_know
-
-    def note(self, models: Sequence[Model]) -> None:
-        """Note what the last lines say of the models. Raises SettingsError."""
-        if len(models) == 1:
-            self.classes = models[0].classes
-            self.trained = models[0].training if models[0].similarity else None
-        if self.must_know and self.trained is None:
-            raise SettingsError(
-                "--fail-if-unlike is for one model of network, which knows its training images"
-            )
-
-
-class Elsewhere(NamedTuple):
-    """What a worker is told of the program, to write the same records."""
-
-    several: bool  # whether this is one of several lists of inputs
-    encoding: str  # of stdout
-    colour: bool  # on stdout
-    workers: int | None  # processes that decode
-
-
 @dataclass(frozen=True)
-class Job:
+class Scoring:
     """What is done with each list of inputs, and how it is written."""
 
     models: tuple[Path, ...]
@@ -298,8 +278,12 @@ class Job:
     between: tuple[float, float] | None = None
     print0: bool = False
     quiet: bool = False
+    unlike_max: float | None = None  # the fraction of images that may be unlike those of training
     in_folder: bool = False  # whether each argument has an output of its own
-    elsewhere: Elsewhere | None = None
+    encoding: str = "utf-8"  # of stdout
+    colour: bool = False
+    on_worker: bool = False  # of a cluster, which makes lost outputs again
+    decoders: int | None = None  # processes that decode; None for one a core
 
     @property
     def ending(self) -> str:
@@ -309,61 +293,72 @@ class Job:
     def run(
         self,
         shards: list[Shard],
-        scored: Scored,
+        tally: Tally,
         pause: AbstractContextManager[None],
+        say: Callable[[str], object] = warn,
         models: Sequence[Model] = (),
-    ) -> None:
-        """Score the inputs of each shard, and write their records to its output.
+    ) -> Sequence[Model]:
+        """Score the inputs of each shard, write their records to its output, and count them.
 
-        ``models`` are those of the job, if they have been read.
+        Returns the models, which are loaded unless they are given. Raises ModelError and
+        SettingsError before anything is written.
         """
         from catclf.images.pool import getting_ready
+        from catclf.terminal.progress import counting_results
 
         if not shards:
-            return
-        ends = deque[int]()
-        inputs = self._inputs(shards, scored.left_out, ends)
-        output = shards[0][1]
+            return models
+        ends, output = deque[int](), shards[0][1]
+        inputs = self._inputs(shards, tally.left_out, ends)
+        total = len(inputs) if isinstance(inputs, Sized) else None
+        # Results that arrive on the terminal show progress better, and would be mixed with it.
+        seen = output is None and not is_file(sys.stdout)
         written = Outputs(
-            deque(shards),
-            self.models[0],
-            scored.tally,
-            pause,
-            scored.say,
-            kept=self.elsewhere is None,  # outputs of workers are made again
-            marked=self.in_folder,
+            deque(shards), self.models[0], tally, pause, say, not self.on_worker, self.in_folder
         )
-        workers = self.elsewhere.workers if self.elsewhere else None
-        with getting_ready(inputs, workers) as started, written:
+        with getting_ready(inputs, self.decoders) as started, written:
             models = models or self.load()
-            if self.elsewhere is None:
+            if not self.on_worker:
                 loaded()
             form = self._form(models, output)
-            self._note_unsure(written, models[0])
-            written.begin(NOTHING if self.quiet and output is None else form)
-            scored.note(models)
-            batches = self._predictions(inputs, models, pause, started)
-            with self._progress(output, inputs) as on_progress, closing(batches):
+            any_class = self.only == ANY and ANY not in models[0].classes
+            written.begin(
+                NOTHING if self.quiet and output is None else form,
+                outputs.unsure_of(models[0], self.threshold, self.between or UNSURE),
+                self.between is not None or any_class,
+            )
+            with (
+                counting_results("scoring images", self.quiet or self.on_worker or seen) as count,
+                closing(self._predictions(inputs, models, pause, started)) as batches,
+            ):
                 for batch in batches:
                     written.write(batch, ends)
-                    on_progress(scored.tally.done)
+                    count(tally.done, total)
             written.finish()
+        return models
 
     def load(self) -> list[Model]:
-        """The models. Raises ModelError, and SettingsError unless they take images alike."""
+        """The models. Raises ModelError and SettingsError."""
         from catclf.model.file import load
 
-        models = [load(path) for path in self.models]
+        return self.sound([load(path) for path in self.models])
+
+    def sound(self, models: list[Model]) -> list[Model]:
+        """These models. Raises SettingsError unless they take images alike and fit the options."""
         for path, model in zip(self.models, models, strict=True):
             if model.preprocess != models[0].preprocess:
                 raise SettingsError(
                     f"{printable(path)} takes images of another size or fit than "
                     f"{printable(self.models[0])}: score them in two runs"
                 )
+        if self.unlike_max is not None and (len(models) > 1 or not models[0].similarity):
+            raise SettingsError(
+                "--fail-if-unlike is for one model of network, which knows its training images"
+            )
         return models
 
     def _inputs(self, shards: list[Shard], left_out: LeftOut, ends: deque[int]) -> Iterable[Input]:
-        """The inputs of all shards; of several, ``ends`` gets the number up to each one's last."""
+        """The inputs of all shards; in a folder ``ends`` gets the number up to each one's last."""
         from catclf.images.inputs import read_inputs
 
         def of(paths: list[str]) -> Iterable[Input]:
@@ -387,8 +382,7 @@ class Job:
                     yield paths[0], ImageError("unreadable", str(error))
                 ends.append(total)
 
-        several = len(shards) > 1 or (self.elsewhere is not None and self.elsewhere.several)
-        return of_all() if several else of(shards[0][0])
+        return of_all() if self.in_folder or len(shards) > 1 else of(shards[0][0])
 
     def _form(self, models: Sequence[Model], output: Path | None) -> Form:
         """How records are written. Raises SettingsError."""
@@ -399,42 +393,10 @@ class Job:
             return outputs.paths_form(label, b"\0" if self.print0 else b"\n")
         on_terminal = output is None and is_terminal(sys.stdout)
         format = self.format or ("table" if on_terminal else "tsv")
-        encoding, colour = getattr(sys.stdout, "encoding", None) or "utf-8", False
-        if format == "table":
-            colour = use_colour(sys.stdout)
-        if self.elsewhere is not None:
-            encoding, colour = self.elsewhere.encoding, self.elsewhere.colour
-        return outputs.form_of(
-            format, list(zip(self._names(), models, strict=True)), colour=colour, encoding=encoding
-        )
-
-    def _names(self) -> list[str]:
-        """A name for each model: the name of its file, or its path where these are equal."""
         stems = [path.stem for path in self.models]
-        return stems if len(set(stems)) == len(stems) else [str(path) for path in self.models]
-
-    def _note_unsure(self, written: Outputs, model: Model) -> None:
-        """Have unsure images counted, and be all that is written if they were asked for."""
-        written.unsure = outputs.unsure_of(model, self.threshold, self.between or UNSURE)
-        any_class = self.only == ANY and ANY not in model.classes
-        written.only_unsure = self.between is not None or any_class
-
-    @contextmanager
-    def _progress(
-        self, output: Path | None, inputs: Iterable[Input]
-    ) -> Iterator[Callable[[int], None]]:
-        """A callback that shows the number of scored images on a terminal, for results in a file.
-
-        Results that arrive on the terminal, by themselves or from the program that a pipe leads
-        to, show it better, and would be mixed with it.
-        """
-        from catclf.terminal.progress import counting_results
-
-        total = len(inputs) if isinstance(inputs, Sized) else None
-        seen = output is None and not is_file(sys.stdout)
-        quiet = self.quiet or self.elsewhere is not None or seen
-        with counting_results("scoring images", quiet) as on_progress:
-            yield lambda done: on_progress(done, total)
+        names = stems if len(set(stems)) == len(stems) else map(str, self.models)
+        by_name = dict(zip(names, models, strict=True))
+        return outputs.form_of(format, by_name, colour=self.colour, encoding=self.encoding)
 
     def _predictions(
         self,
@@ -442,15 +404,14 @@ class Job:
         models: Sequence[Model],
         pause: AbstractContextManager[None],
         started: list[Decoder],
-    ) -> Generator[list[Prediction], None, None]:
+    ) -> Any:
         """The predictions of all inputs in order, in lists as they are ready."""
         from catclf.images.pool import decode_batches
         from catclf.model.file import naming
         from catclf.model.predict import predict_batches
 
-        workers = self.elsewhere.workers if self.elsewhere else None
         decoded = decode_batches(
-            inputs, models[0].preprocess, self.limits, workers, pause=pause, started=started
+            inputs, models[0].preprocess, self.limits, self.decoders, pause=pause, started=started
         )
         predictions = predict_batches(decoded, models[0], self.threshold, models[1:])
         with naming(self.models[0]), closing(predictions) as batches:
@@ -476,32 +437,27 @@ def _match(only: str, classes: tuple[str, str]) -> str:
 
 
 def run_by_workers(
-    job: Job, shards: list[Shard], scored: Scored, signals: Signals, address: Address
-) -> None:
-    """Score each shard by a worker, which writes its output.
+    scoring: Scoring, shards: list[Shard], tally: Tally, signals: Signals, address: Address
+) -> list[Model]:
+    """Score each shard by a worker, which writes its output; returns the models.
 
     A shard that fails is no reason not to score the others. Raises the last of such failures.
     """
     if not shards:
-        return
+        return []
     from catclf.model.file import load_signed
     from catclf.terminal.progress import counting_results
 
-    told = Elsewhere(
-        several=len(shards) > 1,
-        encoding=getattr(sys.stdout, "encoding", None) or "utf-8",
-        colour=use_colour(sys.stdout),
-        workers=threads_of(address, None) or None,
-    )
-    loaded_here = [load_signed(path) for path in job.models]
-    scored.note([model for model, _ in loaded_here])
-    where = _meant_from(job, shards), tuple(digest for _, digest in loaded_here)
+    signed = [load_signed(path) for path in scoring.models]
+    models, digests = scoring.sound([model for model, _ in signed]), tuple(d for _, d in signed)
+    told = replace(scoring, on_worker=True, decoders=threads_of(address, None) or None)
+    folder = _meant_from(scoring, shards)
     failed: CatclfError | None = None
     with ExitStack() as stack:
         with signals.pause:  # a signal may end the run while workers are waited for
             engine = stack.enter_context(engine_at(address))
-        on_progress = stack.enter_context(counting_results("scoring images", job.quiet))
-        tasks = [(replace(job, elsewhere=told), shard, *where) for shard in shards]
+        on_progress = stack.enter_context(counting_results("scoring images", scoring.quiet))
+        tasks = [(told, shard, folder, digests) for shard in shards]
         ends = engine.each(score, tasks, [printable(paths[0]) for paths, _ in shards])
         while True:
             with signals.pause:
@@ -513,34 +469,37 @@ def run_by_workers(
                     warn(str(failed))
                 failed = end
                 continue
-            tally, left_out, lines = end
+            counts, lines = end
             for line in lines:
                 warn(line)
-            scored.tally.add(tally)
-            scored.left_out.update(left_out)
-            on_progress(scored.tally.done, None)
+            tally.add(counts)
+            on_progress(tally.done, None)
     if failed is not None:
         raise failed
+    return models
 
 
 def score(
-    job: Job, shard: Shard, folder: str, digests: tuple[str, ...]
-) -> tuple[Tally, LeftOut, list[str]]:
-    """The task of a worker. Raises as ``predict`` does, and ModelError for another model."""
-    lines: list[str] = []
-    scored = Scored(lines.append)
+    scoring: Scoring, shard: Shard, folder: str, digests: tuple[str, ...]
+) -> tuple[Tally, list[str]]:
+    """The task of a worker: what it counted, and lines for stderr.
+
+    Raises as ``Scoring.run`` does, and ModelError for another model.
+    """
+    tally, lines = Tally(), list[str]()
     with _working_in(folder):
-        job.run([shard], scored, nullcontext(), _models(job, folder, digests))
-    return scored.tally, scored.left_out, lines
+        models = _models(scoring.models, folder, digests)
+        scoring.run([shard], tally, nullcontext(), lines.append, models)
+    return tally, lines
 
 
 @lru_cache(maxsize=1)
-def _models(job: Job, folder: str, digests: tuple[str, ...]) -> list[Model]:
+def _models(paths: tuple[Path, ...], folder: str, digests: tuple[str, ...]) -> list[Model]:
     """The models of a run, which a worker reads once; paths may be meant from the folder."""
     from catclf.model.file import load_signed
 
     models = []
-    for path, digest in zip(job.models, digests, strict=True):
+    for path, digest in zip(paths, digests, strict=True):
         model, found = load_signed(path)
         if found != digest:
             raise ModelError(f"{printable(path)}: a worker sees another model there")
@@ -548,11 +507,11 @@ def _models(job: Job, folder: str, digests: tuple[str, ...]) -> list[Model]:
     return models
 
 
-def _meant_from(job: Job, shards: list[Shard]) -> str:
+def _meant_from(scoring: Scoring, shards: list[Shard]) -> str:
     """The folder that paths are meant from; none where all of them hold in any folder."""
-    paths = list(map(str, job.models))
+    paths: list[str | Path] = [*scoring.models]
     for arguments, output in shards:
-        paths += [*arguments, *([] if output is None else [str(output)])]
+        paths += [*arguments, *filter(None, [output])]
     anywhere = all(is_remote(path) or Path(path).is_absolute() for path in paths)
     return "" if anywhere else str(Path.cwd())
 

@@ -3,29 +3,31 @@
 A ``Form`` says how records are written: as a table, tsv, csv, jsonl, Parquet, or bare paths. Each
 output is whole or not there, and its failures are counted. In a folder the name of an output is a
 function of its argument, and one that is complete is never made again, so that a run that was
-stopped at any moment, or one part of many, goes on where it was. An output whose argument could not
+stopped at any moment, or one job of many, goes on where it was. An output whose argument could not
 be read, or not to its end, has a mark beside it: the next run makes it again.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from catclf.cli.json_text import json_line, unicode_fields
-from catclf.cli.stdout import Write, as_options, results, warn
+from catclf.cli.output_paths import require_own
+from catclf.cli.stdout import as_options, results, warn
 from catclf.errors import InputError, OutputError, SettingsError
-from catclf.storage.location import expanded, is_pattern, is_remote, locate, same
+from catclf.images.walk import LeftOut
+from catclf.storage.location import expanded, is_pattern, is_remote, locate
 from catclf.text import counted, printable, reason, url_of
 
 if TYPE_CHECKING:
@@ -35,35 +37,23 @@ if TYPE_CHECKING:
     from catclf.model.predict import Prediction
 
 FORMATS = ("table", "tsv", "csv", "jsonl", "parquet")
+# Endings of a file that say how it is written.
+ENDINGS = {f".{format}": format for format in FORMATS[1:]} | {".ndjson": "jsonl"}
 FAILED = ".failed"  # after the name of an output
 UNSURE = (0.2, 0.8)  # probabilities between which an image is unsure, where the threshold is 0.5
 Line = Callable[["Prediction"], bytes]
 Shard = tuple[list[str], Path | None]  # arguments, and the file of their records or None for stdout
-_PART = re.compile(r"([1-9]\d{0,8})/([1-9]\d{0,8})")
-# Endings of a file that say how it is written, and those that say what no records are.
-_ENDINGS = {f".{format}": format for format in FORMATS[1:]} | {".ndjson": "jsonl"}
-_OTHERS = {
-    ".json": "name it .jsonl, of which each line is JSON",
-    **dict.fromkeys((".xlsx", ".xls", ".ods"), "name it .csv, which such programs open"),
-    **dict.fromkeys((".gz", ".bz2", ".xz", ".zst", ".zip"), "records are not compressed"),
-    **dict.fromkeys((".npz", ".h5", ".onnx", ".html", ".png"), "name it .csv, .jsonl or .parquet"),
-}
+_JOB = re.compile(r"([1-9]\d{0,8})/([1-9]\d{0,8})")
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
 def format_of(output: Path | None, format: str | None) -> str | None:
     """The format that the ending of a file says. Raises SettingsError where it says another."""
-    if output is None:
-        return format
-    ending = locate(output).suffix
-    if ending in _OTHERS:
-        raise SettingsError(f"{printable(output)}: is not written: {_OTHERS[ending]}")
-    said = _ENDINGS.get(ending)
+    said = None if output is None else ENDINGS.get(locate(output).suffix)
     if said and format and said != format:
+        assert output is not None
         raise SettingsError(f"{printable(output)}: its ending says {said}, and --format {format}")
     return format or said
-
-
-# Forms of records
 
 
 class Form(NamedTuple):
@@ -79,42 +69,55 @@ NOTHING = Form(b"", lambda record: b"")
 
 def form_of(
     format: str,
-    models: Sequence[tuple[str, Model]],
+    models: Mapping[str, Model],
     *,
     colour: bool = False,
     encoding: str = "utf-8",
 ) -> Form:
-    """The form of a format for models and their names.
+    """The form of a format for models by their names.
 
     Probabilities have as many digits as it takes to read the same float64 back, so that any
     decision can be reproduced from the output. Paths are written as the bytes that they are; only
     the table shows them as text of this ``encoding``. Raises SettingsError where Parquet needs
     pyarrow.
     """
+    first, *others = models.values()
     if format == "table":
-        return _table(models[0][1].classes, colour, encoding)
+        return _table(first.classes, colour, encoding)
     if format == "tsv":
         return Form(b"", _tsv_line)
-    columns = _columns(models)
-    fingerprint = models[0][1].fingerprint if format != "csv" and len(models) == 1 else ""
+    scores = {"label": "text", "probability": "number", "z": "number", "model": "text"}
+    if others:
+        scores = {f"probability_{name}": "number" for name in models}
+    elif first.similarity:
+        scores |= {"similarity": "number", "unlike": "flag"}
+    kinds = {"path": "text", **scores, "error": "text", "message": "text"}
+    fingerprint = "" if others or format == "csv" else first.fingerprint
 
     def fields(record: Prediction) -> dict[str, Any]:
-        return _fields(record, fingerprint, columns)
+        made: dict[str, Any] = {"path": str(record.path)}
+        if record.error is not None:
+            return made | {"error": record.kind, "message": record.error}
+        values = [record.label, record.probability, record.z, fingerprint]
+        values += [record.similarity, record.unlike]
+        if others:
+            values = [record.probability, *record.others]
+        return made | dict(zip(scores, values, strict=False))
 
     if format == "csv":
-        return _csv(fields, [name for name in columns if name not in ("z", "model", "message")])
+        return _csv(fields, [name for name in kinds if name not in ("z", "model", "message")])
     if format == "jsonl":
         return Form(b"", lambda record: json_line(fields(record)).encode("ascii"))
     from catclf.storage.parquet import ParquetRows
 
-    prints = [model.fingerprint for _, model in models]
-    facts = {"model": " ".join(prints), "classes": list(models[0][1].classes)}
-    kinds = columns | {"path_base64": "text", "label_base64": "text"}
-    rows = ParquetRows(kinds, {"catclf": json_line(facts).strip()})
+    prints = " ".join(model.fingerprint for model in models.values())
+    facts = {"model": prints, "classes": list(first.classes)}
+    columns = kinds | {"path_base64": "text", "label_base64": "text"}
+    rows = ParquetRows(columns, {"catclf": json_line(facts).strip()})
 
     def row(record: Prediction) -> bytes:
         made: dict[str, Any] = unicode_fields(fields(record))
-        return rows.add([made.get(name) for name in kinds])
+        return rows.add([made.get(name) for name in columns])
 
     return Form(b"", row, rows.end)
 
@@ -134,20 +137,19 @@ def pair_of(option: str, text: str | None) -> tuple[float, float] | None:
     """Two probabilities LOW,HIGH. Raises SettingsError."""
     if text is None:
         return None
-    low, _, high = text.partition(",")
-    try:
-        pair = float(low), float(high)
-    except ValueError:
-        pair = 1.0, 0.0
-    if not 0.0 < pair[0] < pair[1] < 1.0:
-        raise SettingsError(
-            f"--{option} {printable(text)}: give two probabilities, the lower first: 0.2,0.8"
-        )
-    return pair
+    with suppress(ValueError):
+        low, high = map(float, text.split(","))
+        if 0.0 < low < high < 1.0:
+            return low, high
+    raise SettingsError(
+        f"--{option} {printable(text)}: give two probabilities, the lower first: 0.2,0.8"
+    )
 
 
-def unsure_of(model: Model, threshold: float | None, between: tuple[float, float]) -> Line:
-    """A function that says of a record, as "" or not, whether it is unsure.
+def unsure_of(
+    model: Model, threshold: float | None, between: tuple[float, float]
+) -> Callable[[Prediction], bool]:
+    """A function that says of a record whether it is unsure.
 
     The probabilities ``between`` are meant around the threshold 0.5; another one shifts them in log
     odds, so that an image is as unsure as it is near the decision.
@@ -156,35 +158,7 @@ def unsure_of(model: Model, threshold: float | None, between: tuple[float, float
 
     boundary = model.boundary if threshold is None else logit(threshold)
     low, high = (boundary + logit(each) for each in between)
-    return lambda record: b"unsure" if low < record.z < high else b""
-
-
-def _columns(models: Sequence[tuple[str, Model]]) -> dict[str, str]:
-    """The keys of records with what they hold; several models have a probability each."""
-    if len(models) == 1:
-        scored = {"label": "text", "probability": "number", "z": "number", "model": "text"}
-        if models[0][1].similarity:
-            scored |= {"similarity": "number", "unlike": "flag"}
-    else:
-        scored = {f"probability_{name}": "number" for name, _ in models}
-    return {"path": "text", **scored, "error": "text", "message": "text"}
-
-
-def _fields(record: Prediction, fingerprint: str, columns: dict[str, str]) -> dict[str, Any]:
-    fields: dict[str, Any] = {"path": str(record.path)}
-    if record.error is not None:
-        return fields | {"error": record.kind, "message": record.error}
-    if record.others:
-        names = [name for name in columns if name.startswith("probability_")]
-        return fields | dict(zip(names, (record.probability, *record.others), strict=True))
-    fields |= {
-        "label": record.label,
-        "probability": record.probability,
-        "z": record.z,
-        "model": fingerprint,
-    }
-    known = {"similarity": record.similarity, "unlike": record.unlike}
-    return fields | ({} if record.unlike is None else known)
+    return lambda record: low < record.z < high
 
 
 def _table(classes: tuple[str, str], colour: bool, encoding: str) -> Form:
@@ -207,26 +181,26 @@ def _table(classes: tuple[str, str], colour: bool, encoding: str) -> Form:
 def _tsv_line(record: Prediction) -> bytes:
     """Three fields. The last two are empty where the image failed, so that no script that asks
     for a class or a number finds one, and the lines still match the inputs one to one."""
+    path, label = record.path.translate(_ESCAPES), record.label.translate(_ESCAPES)
     probability = "" if record.error is not None else repr(record.probability)
-    return _bytes(f"{_escaped(record.path)}\t{_escaped(record.label)}\t{probability}\n")
+    return _bytes(f"{path}\t{label}\t{probability}\n")
 
 
 def _csv(fields: Callable[[Prediction], dict[str, Any]], columns: list[str]) -> Form:
     """Lines quoted as RFC 4180 says, which end with a newline alone; errors are their messages."""
-    out = io.StringIO(newline="")
     # The module quotes only the line ends that are in its own: so both, and CR is cut off again.
-    rows = csv.writer(out, lineterminator="\r\n")
+    rows = csv.writer(SimpleNamespace(write=lambda text: text), lineterminator="\r\n")
+
+    def written(cells: list[str]) -> bytes:
+        text: Any = rows.writerow(cells)  # what ``write`` returns
+        return _bytes(text[:-2] + "\n")
 
     def line(record: Prediction) -> bytes:
-        out.seek(0)
-        out.truncate()
         made = fields(record) | {"error": record.error or ""}
         texts = (made.get(name, "") for name in columns)
-        rows.writerow([each if isinstance(each, str) else json.dumps(each) for each in texts])
-        return _bytes(out.getvalue()[:-2] + "\n")
+        return written([each if isinstance(each, str) else json.dumps(each) for each in texts])
 
-    rows.writerow(columns)
-    return Form(_bytes(out.getvalue()[:-2] + "\n"), line)
+    return Form(written(columns), line)
 
 
 def _bytes(line: str) -> bytes:
@@ -235,13 +209,6 @@ def _bytes(line: str) -> bytes:
         return line.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # half of a pair of surrogates, which no path can hold
         return line.encode("utf-8", "backslashreplace")
-
-
-def _escaped(text: str) -> str:
-    """Backslash, tab and line ends as two characters, so that a record stays one line of fields."""
-    for raw, escape in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
-        text = text.replace(raw, escape)
-    return text
 
 
 def explained(failed: Prediction) -> str:
@@ -261,7 +228,7 @@ def explained(failed: Prediction) -> str:
 
 @dataclass
 class Tally:
-    """The records written so far, counted for the exit code and the last line."""
+    """The records written so far, counted for the exit code and the last lines."""
 
     done: int = 0
     failed: int = 0
@@ -269,11 +236,15 @@ class Tally:
     unsure: int = 0
     unlike: int = 0  # the training images
     incomplete: int = 0  # arguments that could not be read, or not to their end
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def add(self, others: Tally) -> None:
         """Count the records of others, too."""
         for name, count in vars(others).items():
-            setattr(self, name, getattr(self, name) + count)
+            if isinstance(count, LeftOut):
+                self.left_out.update(count)
+            else:
+                setattr(self, name, getattr(self, name) + count)
 
     @property
     def negative(self) -> int:
@@ -288,25 +259,23 @@ class Tally:
             f"{self.failed} failed"
         )
 
+    def news(self, trained: Training) -> str:
+        """What differs from training beyond chance, as a line; no text where nothing does.
 
-def news_of(tally: Tally, trained: Training) -> str:
-    """What differs from training beyond chance, as a line; no text where nothing does.
-
-    The fraction of positives differs where it is more than three standard deviations, of both
-    samples, away from that of the training images.
-    """
-    scored, images = tally.done - tally.failed, trained.images
-    news = []
-    if tally.unlike:
-        are = "is" if tally.unlike == 1 else "are"
-        news.append(
-            f"{tally.unlike} of {counted(scored, 'image')} {are} unlike the training images"
-        )
-    if scored and images:
-        q, p = trained.positives / images, tally.positive / scored
-        if abs(p - q) > 3.0 * math.sqrt(q * (1.0 - q) * (1.0 / scored + 1.0 / images)):
-            news.append(f"positive {100 * p:.3g} % ({100 * q:.3g} % in training)")
-    return f"{', '.join(news)}: see catclf help features" if news else ""
+        The fraction of positives differs where it is more than three standard deviations, of both
+        samples, away from that of the training images.
+        """
+        scored, images = self.done - self.failed, trained.images
+        news = []
+        if self.unlike:
+            are = "is" if self.unlike == 1 else "are"
+            of = f"{self.unlike} of {counted(scored, 'image')}"
+            news.append(f"{of} {are} unlike the training images")
+        if scored and images:
+            q, p = trained.positives / images, self.positive / scored
+            if abs(p - q) > 3.0 * math.sqrt(q * (1.0 - q) * (1.0 / scored + 1.0 / images)):
+                news.append(f"positive {100 * p:.3g} % ({100 * q:.3g} % in training)")
+        return f"{', '.join(news)}: see catclf help features" if news else ""
 
 
 @dataclass
@@ -325,7 +294,7 @@ class Outputs:
     kept: bool = True
     marked: bool = False
     form: Form = NOTHING
-    unsure: Line = NOTHING.line
+    unsure: Callable[[Prediction], bool] = lambda record: False
     only_unsure: bool = False
     _stack: ExitStack = field(default_factory=ExitStack)
     _unread: list[str] = field(default_factory=list)  # failures of arguments, of this output
@@ -337,9 +306,11 @@ class Outputs:
     def __exit__(self, *failure: Any) -> bool | None:
         return self._stack.__exit__(*failure)
 
-    def begin(self, form: Form) -> None:
-        """Say how records are written."""
-        self.form = form
+    def begin(
+        self, form: Form, unsure: Callable[[Prediction], bool], only_unsure: bool = False
+    ) -> None:
+        """Say how records are written, and which of them are unsure."""
+        self.form, self.unsure, self.only_unsure = form, unsure, only_unsure
         self._write(form.head)
 
     def write(self, records: list[Prediction], ends: deque[int]) -> None:
@@ -355,8 +326,7 @@ class Outputs:
 
     def _line(self, record: Prediction) -> bytes:
         """A record's bytes; it is counted, and its failure is named."""
-        if self._replaces:
-            self._require_kept(record)
+        unsure = False
         if record.error is not None:
             self.tally.failed += 1
             said = f"{printable(record.path, 200)}: {record.error}"
@@ -365,28 +335,26 @@ class Outputs:
                 self.tally.incomplete += not self._unread
                 self._unread.append(said)
         else:
+            unsure = self.unsure(record)
             self.tally.positive += record.positive
             self.tally.unlike += record.unlike is True
-            unsure = bool(self.unsure(record))
             self.tally.unsure += unsure
-            return b"" if self.only_unsure and not unsure else self.form.line(record)
-        return b"" if self.only_unsure else self.form.line(record)
+        return b"" if self.only_unsure and not unsure else self.form.line(record)
 
     def end(self) -> None:
         """Finish the output of a shard, and open the next one's."""
         self._write(self.form.tail())
         with self.pause:
             pass  # the last moment at which a signal leaves the old output
-        output = self.shards[0][1]
-        marked = output is not None and self.marked
-        if output is not None and marked and self._unread:
-            with results(_failed_mark(output), (), kept=False) as write:  # before it is there
+        _, output = self.shards.popleft()
+        mark = output.with_name(output.name + FAILED) if output and self.marked else None
+        if mark and self._unread:
+            with results(mark, (), kept=False) as write:  # before the output is there
                 write("".join(f"{line}\n" for line in self._unread).encode())
         self._stack.close()
-        if output is not None and marked and not self._unread:
+        if mark and not self._unread:
             with suppress(OSError):  # who may write need not be allowed to remove
-                locate(_failed_mark(output)).remove()
-        self.shards.popleft()
+                locate(mark).remove()
         if self.shards:
             self._open()
             self._write(self.form.head)
@@ -399,28 +367,12 @@ class Outputs:
     def _open(self) -> None:
         paths, output = self.shards[0]
         self._unread, self._arguments = [], {url_of(each) for each in paths}
-        self._replaces = False
-        with suppress(OSError):
-            self._replaces = output is not None and locate(output).exists()
         files = (Path(path.removeprefix("@")) for path in paths if path not in ("-", "@", ""))
-        taken = [self.model, *files]
-        self._write: Write = self._stack.enter_context(results(output, taken, kept=self.kept))
-
-    def _require_kept(self, record: Prediction) -> None:
-        """Raise OutputError if the output is this image, found only in a folder or a list."""
-        output = self.shards[0][1]
-        assert output is not None
-        with suppress(OSError, ValueError, SettingsError):  # a name that no file can have
-            if same(Path(record.path), output):
-                raise OutputError(
-                    f"{printable(output)}: is an image to be scored, and saving would replace it: "
-                    "give another output name"
-                )
-
-
-def _failed_mark(output: Path) -> Path:
-    """The file that marks an output as one to be made again; it holds the failures."""
-    return output.with_name(output.name + FAILED)
+        self._write = self._stack.enter_context(
+            results(output, [self.model, *files], kept=self.kept)
+        )
+        if output is not None:
+            require_own(output, records=True)
 
 
 # Outputs in a folder
@@ -436,42 +388,38 @@ def named(arguments: Sequence[str]) -> list[str]:
         ) from error
 
 
-def part_of(text: str) -> tuple[int, int]:
+def job_of(text: str) -> tuple[int, int]:
     """K and N of "K/N". Raises SettingsError unless 1 <= K <= N."""
-    match = _PART.fullmatch(text)
+    match = _JOB.fullmatch(text)
     if match is None or int(match[1]) > int(match[2]):
         raise SettingsError(f"--part {printable(text)}: give K/N with 1 <= K <= N, such as 3/10")
     return int(match[1]), int(match[2])
 
 
 def pending(
-    arguments: Sequence[str], folder: Path, ending: str, part: str | None, quiet: bool = True
+    arguments: Sequence[str], folder: Path, ending: str, job: str | None, quiet: bool = True
 ) -> list[Shard]:
-    """Each argument of a part whose output is not complete, with the name of its output.
+    """Each argument of a job K/N whose output is not complete, with the name of its output.
 
     A line on stderr counts the others, unless ``quiet``. Raises SettingsError for arguments that
     would have the same output, InputError for patterns without files, and OutputError where the
     folder cannot be made.
     """
-    for argument in arguments:
-        if is_pattern(argument):
-            raise InputError(f"{printable(argument)}: there is no file of such a name")
-    k, n = part_of(part) if part is not None else (1, 1)
+    k, n = job_of(job) if job is not None else (1, 1)
     outputs: dict[str, str] = {}
     for argument in arguments:
+        shown = printable(argument)
+        if is_pattern(argument):
+            raise InputError(f"{shown}: there is no file of such a name")
         name = locate(argument.removeprefix("@")).name
         if argument in ("", "-", "@") or not name:
+            raise SettingsError(f"{shown!r} has no name for an output in --output-dir")
+        other = outputs.setdefault(name + ending, argument)
+        if other is not argument:
             raise SettingsError(
-                f"{printable(argument)!r} has no name for an output in --output-dir: give files, "
-                "folders or archives"
+                f"{printable(other)} and {shown} would both be written to "
+                f"{printable(folder / name)}{ending}: give them in two runs, to two folders"
             )
-        name += ending
-        if name in outputs:
-            raise SettingsError(
-                f"{printable(outputs[name])} and {printable(argument)} would both be written to "
-                f"{printable(folder / name)}: give them in two runs, to two folders"
-            )
-        outputs[name] = argument
     taken = list(outputs.items())[k - 1 :: n]
     there = _complete(folder)
     kept = sum(name in there for name, _ in taken)

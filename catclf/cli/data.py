@@ -1,0 +1,451 @@
+"""``catclf data``: make, look at, check and divide data sets."""
+
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from catclf.cli.cluster import address_of, engine_at, threads_of
+from catclf.cli.json_text import json_line
+from catclf.cli.open_data import reading_with_progress, settled, splits_of, warn_of_left_out
+from catclf.cli.options import (
+    OUTPUT,
+    ClusterAddress,
+    Insecure,
+    JsonOrText,
+    Options,
+    Quiet,
+    Reading,
+    SourcePath,
+    Workers,
+    file_option,
+    option,
+    reading_options,
+    settings_options,
+)
+from catclf.cli.output_paths import require_output, require_own
+from catclf.cli.signals import ExitCode
+from catclf.cli.stdout import as_options, put, warn
+from catclf.cli.usage import Group, add_command, put_help
+from catclf.errors import DataError, SettingsError
+from catclf.settings import AUTO, Settings
+from catclf.storage.files import replacing
+from catclf.storage.location import is_remote
+from catclf.text import aligned, blocks, counted, printable, url_of
+
+if TYPE_CHECKING:
+    from catclf.cluster import Address
+    from catclf.datasets import Listing, Split
+    from catclf.datasets.packed import Workers as Packing
+    from catclf.evaluation.suspects import Suspect
+    from catclf.maths import Pixels
+
+SHEET = 96  # images on a contact sheet: 12 by 8
+SizeFitSkip = Annotated[Options, reading_options("size", "fit", "skip_bad")]
+
+data = typer.Typer(cls=Group, invoke_without_command=True)
+
+
+@data.callback()
+def group(ctx: typer.Context) -> None:
+    """Make, look at, check and divide data sets."""
+    if ctx.invoked_subcommand is None:
+        put_help(ctx)
+
+
+# Pack
+
+
+def pack(
+    *,
+    source: SourcePath,
+    output: Annotated[
+        str,
+        option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="HDF5 file to write, or a folder for shards of 65,536 images: a name ending in /, "
+            "or a URL such as s3://bucket/packed.",
+            group=OUTPUT,
+        ),
+    ],
+    reading: SizeFitSkip,
+    compress: Annotated[
+        str,
+        option(
+            help="none, gzip or lzf: smaller, but slower to read in each pass.",
+            choices=("none", "gzip", "lzf"),
+            group=OUTPUT,
+        ),
+    ] = "none",
+    workers: Workers = None,
+    shard_images: Annotated[
+        int | None,
+        option(low=1, help="Images of a shard, where --output is a folder.", shown="65536"),
+    ] = None,
+    cluster: ClusterAddress = None,
+    insecure: Insecure = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a data set as one HDF5 file or as shards, in the memory of a few images.
+
+    A file appears under its name when it is complete, and trains to the same model as its source.
+    Packing to a folder that was stopped goes on with the first shard that is not there.
+
+    Example: catclf data pack photos/ -o photos.h5
+    """
+    from catclf.datasets import hdf5, packed
+    from catclf.datasets.dataset import ENDINGS, HDF5_ENDINGS
+
+    path, address = Path(output), address_of(cluster, insecure)
+    remote, ending = is_remote(path), path.suffix.lower()
+    to_folder = output.endswith("/") or path.is_dir() or (remote and ending not in HDF5_ENDINGS)
+    if to_folder and remote and ending in ENDINGS:
+        raise SettingsError(
+            f"{printable(path)}: is the name of a file of another kind: give the URL of a "
+            "folder, or one that ends in .h5"
+        )
+    if not to_folder:
+        if address is not None:
+            raise SettingsError("--cluster writes shards: give a folder, a name ending in /")
+        hdf5.require_output(path, [source])
+        require_own(path)
+    with splits_of(reading, source, quiet, workers=workers) as splits:
+        if to_folder:
+            packed.require_folder(path, [source])
+            with _packers(address, source, workers) as packers:
+                shards = packed.write_folder(
+                    path, splits, compress, shard_images=shard_images, workers=packers
+                )
+            made = {
+                split: f"{counted(len(each.labels), 'image')} in {counted(each.shards, 'shard')}"
+                + (f", {each.kept} of them kept" if each.kept else "")
+                for split, each in shards.items()
+            }
+        else:
+            made = _write_file(path, splits, compress)
+    for split, what in made.items():
+        warn_of_left_out(splits[split])
+        if not quiet:
+            put(f"{printable(path)}: {split} {what}\n")
+
+
+def _write_file(path: Path, splits: dict[Split, Listing], compress: str) -> dict[Split, str]:
+    """Write all splits to one file, and say of each how many images it has and how fast it was."""
+    from catclf.datasets.hdf5 import write
+
+    times = [perf_counter()]
+    written = write(path, splits, compress, lambda _: times.append(perf_counter()))
+    return {
+        split: f"{counted(len(labels), 'image')}, {len(labels) / max(end - start, 1e-9):,.0f} a "
+        "second"
+        for (split, labels), (start, end) in zip(written.items(), pairwise(times), strict=True)
+    }
+
+
+@contextmanager
+def _packers(
+    address: Address | None, source: Path, workers: int | None
+) -> Iterator[Packing | None]:
+    """The workers that write shards, for a block; without an address nothing is loaded."""
+    if address is None:
+        yield None
+        return
+    from catclf.cluster.packing import Packers
+
+    with engine_at(address) as engine:
+        yield Packers(engine, source, threads_of(address, workers)).done
+
+
+# Info
+
+
+def info(
+    *,
+    source: SourcePath,
+    image_file: Annotated[
+        Path | None,
+        file_option("--image", help="Write a contact sheet as PNG here.", endings=[".png"]),
+    ] = None,
+    reading: SizeFitSkip,
+    format: JsonOrText = "text",
+) -> None:
+    """Show shapes, classes, class balance and settings of a data set.
+
+    Example: catclf data info train.h5 --image sheet.png
+    """
+    from catclf.datasets import bytes_of
+
+    if image_file is not None:
+        require_output(image_file, [source])
+    with splits_of(reading, source) as splits:
+        if image_file is not None:
+            _write_sheet(image_file, splits)
+    facts = {split: _facts(listing) for split, listing in splits.items()}
+    if format == "json":
+        put(json_line({"source": url_of(source), "parts": facts}))
+        return
+    size = bytes_of(source)
+    lines = [printable(source) + (f", {size / 1e6:.1f} MB" if size is not None else "")]
+    for split, fact in facts.items():
+        shape = " x ".join(map(str, fact["shape"]))
+        images = fact["images"]
+        lines.append(f"{split}: {counted(images, 'image')}, uint8 {shape}, fit {fact['fit']}")
+        lines += [
+            f"  {printable(name):<20} {count:>8}  {100 * count / max(images, 1):5.1f} %"
+            for name, count in fact["classes"].items()
+        ]
+    put(blocks(lines))
+
+
+def _facts(source: Listing) -> dict[str, Any]:
+    import numpy as np
+
+    names = source.classes or ("0", "1")
+    counts = np.bincount(source.labels, minlength=len(names)).tolist()
+    preprocess = source.preprocess
+    return {
+        "images": len(source.labels),
+        "shape": [len(source.labels), preprocess.size, preprocess.size, 3],
+        "classes": dict(zip(names, counts, strict=True)),
+        "fit": preprocess.fit,
+        "resampling": preprocess.resampling,
+        "names": source.names() is not None,
+    }
+
+
+def _write_sheet(image_file: Path, splits: dict[Split, Listing]) -> None:
+    """Images of all splits, evenly chosen, each class's in a frame of its own colour."""
+    import numpy as np
+
+    from catclf.images.png import contact_sheet
+
+    shown = next(iter(splits.values())).shown
+    sizes = {split: source.preprocess.size for split, source in splits.items()}
+    if len(set(sizes.values())) > 1:
+        each = ", ".join(f"{split} {size}x{size}" for split, size in sizes.items())
+        raise DataError(
+            f"{shown}: its splits have images of different sizes ({each}): "
+            "a contact sheet needs one size"
+        )
+    images: list[Pixels] = []
+    labels: list[int] = []
+    for source in splits.values():
+        m = len(source.labels)
+        rows = np.linspace(0, m - 1, min(m, SHEET // len(splits))).round().astype(np.int64)
+        chosen = source.select(rows).with_options(every_class=False)
+        for found, block in chosen.blocks():
+            images += list(block)
+            labels += chosen.labels[found].tolist()
+        warn_of_left_out(chosen)
+    if not images:
+        raise DataError(f"{shown}: no image can be read for the sheet")
+    with replacing(image_file) as file:
+        file.write(contact_sheet(np.stack(images), labels))
+
+
+# Verify
+
+
+def verify(
+    *,
+    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Data sets.")],
+    reading: Annotated[Options, reading_options("size")],
+    format: JsonOrText = "text",
+) -> None:
+    """Look for duplicates, leaks between parts, odd class balance and bad images.
+
+    Exits with 1 when it finds any. Several sources are taken as parts of one data set.
+
+    Example: catclf data verify train.h5 test.h5
+    """
+    from catclf.datasets.checks import findings, measure
+    from catclf.datasets.digests import DISTANCE, LEVELS
+
+    measured, names = [], [source.name or str(source) for source in sources]
+    for source, name in zip(sources, names, strict=True):
+        with splits_of(reading, source, skip_bad=True, every_class=False) as splits:
+            for split, listing in splits.items():
+                label = printable(name if names.count(name) == 1 else source)
+                measured.append(measure(f"{label} {split}" if len(splits) > 1 else label, listing))
+    problems = list(findings(measured, reading["size"] or 64))
+    counts = {each.label: len(each.rows) for each in measured}
+    if format == "json":
+        checked = [{"split": label, "images": count} for label, count in counts.items()]
+        found = [{"kind": problem.kind, "message": problem.message} for problem in problems]
+        put(json_line({"checked": checked, "problems": found}))
+    else:
+        each = ", ".join(f"{label} {count}" for label, count in counts.items())
+        looked_for = (
+            f"looked for: equal images; near-duplicates (hashes within {DISTANCE} of 64 bits and "
+            f"thumbnails within {LEVELS:g} grey levels); labels of duplicates; class balance; "
+            "empty, unreadable, small and scrambled images"
+        )
+        put(
+            blocks(
+                [
+                    *(as_options(problem.message) for problem in problems),
+                    f"checked {counted(sum(counts.values()), 'image')}: {each}",
+                    *textwrap.wrap(looked_for, 79, subsequent_indent="  "),
+                    f"problems: {len(problems) or 'none'}",
+                ]
+            )
+        )
+    if problems:
+        raise typer.Exit(ExitCode.NO)
+
+
+# Split
+
+
+def split(
+    *,
+    source: SourcePath,
+    output: Annotated[Path, file_option("--output", "-o", help="HDF5 file to write.")],
+    test: Annotated[
+        float, option(low=0.0, high=1.0, help="Fraction of images for the test part.")
+    ] = 0.2,
+    seed: Annotated[int, option(low=0, help="Which of the possible divisions.")] = 0,
+    reading: SizeFitSkip,
+    quiet: Quiet = False,
+) -> None:
+    """Divide a data set at random into a training and a test part of one HDF5 file.
+
+    Both parts get the same class balance as far as possible; duplicates and near-duplicates stay
+    together, so that no test image was seen in training.
+
+    Example: catclf data split photos/ -o photos.h5 --test 0.2
+    """
+    from catclf.datasets.checks import duplicate_groups, measure
+    from catclf.datasets.hdf5 import require_output as require_hdf5
+    from catclf.datasets.hdf5 import write
+    from catclf.splits import stratified_split
+
+    require_hdf5(output, [source])
+    require_own(output)
+    with splits_of(reading, source, quiet) as splits:
+        if len(splits) > 1:
+            raise DataError(f"{printable(source)}: has a training and a test split already")
+        [whole] = splits.values()
+        measured = measure(whole.name, whole)
+        warn_of_left_out(whole)
+        grouped = duplicate_groups(measured, test)
+        train, held = stratified_split(measured.labels, grouped.groups, test, seed)
+        rows = {"train": measured.rows[train], "test": measured.rows[held]}
+        written = write(
+            output,
+            {"train": whole.select(rows["train"]), "test": whole.select(rows["test"])},
+        )
+    if not quiet:
+        for note in grouped.notes:
+            warn(note)
+        for name, labels in written.items():
+            put(f"{printable(output)}: {name} {counted(len(labels), 'image')}\n")
+
+
+# Suspects
+
+
+def suspects(
+    *,
+    source: SourcePath,
+    settings: Annotated[Options, settings_options("features", "seed", "cache")],
+    reading: Reading,
+    workers: Workers = None,
+    format: Annotated[
+        str,
+        option(
+            help="How to print: text, csv or jsonl.",
+            choices=("text", "csv", "jsonl"),
+            group=OUTPUT,
+        ),
+    ] = "text",
+    output: Annotated[
+        Path | None,
+        file_option(
+            "--output", "-o", help="Page of the images to write.", endings=[".html", ".htm"]
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """List labels that are probably wrong, the most doubted first, to be looked at.
+
+    Each image is judged by models that were trained without it. An image is suspect where they are
+    as sure of the other class as they are of images of that class on average; those that they have
+    wrong, but less surely, come after these. Where a source has parts its training part is used.
+
+    Example: catclf data suspects photos --features network -o suspects.html
+    """
+    from catclf.datasets import open_dataset
+    from catclf.evaluation.suspects import suspects as find
+    from catclf.terminal.progress import phases
+    from catclf.training import prepare_job
+    from catclf.training.choice import encoder_for_training
+
+    if output is not None:
+        require_output(output, [source])
+    given = {name: value for name, value in settings.items() if value is not None}
+    wanted = settled(reading, source, Settings(**{"features": AUTO, "l2": AUTO} | given))
+    encoder = encoder_for_training(wanted, workers)
+    with reading_with_progress(
+        reading, [source], quiet, features=wanted.features, workers=workers, encoder=encoder
+    ) as how:
+        opened = open_dataset(source, "train", how)
+    for note in opened.notes:
+        warn(note)
+    opened.require_both_classes()
+    job = prepare_job(opened, wanted, workers=workers, phase=phases(quiet))
+    for note in job.notes + job.resolved.notes:
+        warn(note)
+    found, looked_at = list["Suspect"](), 0
+    if job.resolved.scored is not None:
+        rows, Z = job.resolved.scored
+        found = find(Z, opened.Y[:, rows], opened.classes, opened.names, rows)
+        looked_at = len(rows)
+    put(_listed(found, looked_at, printable(opened.source), format))
+    if output is not None:
+        from catclf.report import suspects_page
+
+        with replacing(output) as file:
+            file.write(suspects_page(opened, found, looked_at).encode("utf-8"))
+
+
+def _listed(found: list[Suspect], looked_at: int, source: str, format: str) -> str:
+    """Suspects as tables, as JSON lines, or as lines quoted as RFC 4180 says."""
+    if format == "jsonl":
+        return "".join(json_line(each.to_dict()) for each in found)
+    if format == "csv":
+        text = io.StringIO()
+        names = ("index", "name", "label", "other", "probability", "sure")
+        rows = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(each.to_dict() for each in found)
+        return text.getvalue()
+    sure = sum(each.sure for each in found)
+    head = f"{source}: {counted(sure, 'suspect label')} among {counted(looked_at, 'image')}"
+    if not looked_at:
+        head = f"{source}: too few images to judge labels by models of others"
+    tables = []
+    for title, is_sure in (("suspect", True), ("less sure", False)):
+        cells = [
+            (f"{100 * s.probability:.2f} %", s.label, s.other, s.display_name)
+            for s in found
+            if s.sure == is_sure
+        ]
+        heads = ("P(other)", "label", "other", "image")
+        tables.append([title, *aligned([heads, *cells], "><<<")] if cells else [])
+    return blocks([head], *tables)
+
+
+for command in (pack, info, verify, split, suspects):
+    add_command(data, command)
