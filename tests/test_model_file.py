@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import random
-import signal
 import stat
 import sys
 import tracemalloc
@@ -69,29 +68,13 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-@contextmanager
-def alarm(seconds: int = 180) -> Iterator[None]:
-    """An error in place of waiting for ever."""
-
-    def stop(*_: Any) -> None:
-        raise TimeoutError("this hangs")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def refused(path: Path, why: str = ": ") -> None:
     """Loading raises one ModelError of one short line that names the file, and nothing else.
 
     No warning, and no descriptor left open.
     """
     descriptors = len(list(Path("/dev/fd").iterdir()))
-    with warnings.catch_warnings(record=True) as warned, alarm():
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         with pytest.raises(ModelError, match=why) as caught:
             load(path)
@@ -116,11 +99,14 @@ def memory(limit: int) -> Iterator[None]:
 
 
 def outcome(path: Path) -> Model | str:
-    """The model, or the text of its refusal."""
+    """The model, or the text of its refusal, which is one line that begins with the file."""
     try:
         return load(path)
     except ModelError as error:
-        return str(error)
+        text = str(error)
+    assert text.startswith(f"{path}: ")
+    assert text.isprintable()
+    return text
 
 
 def members(path: Path) -> Members:
@@ -241,12 +227,6 @@ def test_equal_models_are_equal_files_whenever_and_wherever_they_are_saved(
     assert (tmp_path / "copy").read_bytes() == path.read_bytes()
 
 
-def test_models_that_differ_in_one_bit_are_different_files(tmp_path: Path, path: Path) -> None:
-    model = make_model()
-    save(replace(model, b=float(np.nextafter(model.b, 1))), tmp_path / "other")
-    assert (tmp_path / "other").read_bytes() != path.read_bytes()
-
-
 def test_the_layout_of_weights_in_memory_is_not_kept(tmp_path: Path, path: Path) -> None:
     model = make_model()
     spread = np.zeros((24, 2))
@@ -282,54 +262,47 @@ def test_numpy_alone_can_read_a_model_without_pickles(path: Path) -> None:
     assert meta["training"]["test"] == {"tp": 5, "fp": 6, "tn": 7, "fn": 8}
 
 
-def test_the_name_is_taken_as_given_without_an_added_ending(tmp_path: Path) -> None:
-    save(make_model(), tmp_path / "model")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
-
-
-def test_saving_where_nothing_can_be_saved_is_an_output_error(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"model\.npz: cannot be written"):
-        save(make_model(), tmp_path / "missing" / "model.npz")
-
-
-def test_saving_over_a_folder_or_a_pipe_is_an_output_error_and_leaves_it(tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_an_output_error_and_stays(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OutputError, match="folder: "):
-        save(make_model(), tmp_path / "folder")
-    with pytest.raises(OutputError, match="pipe: "):
-        save(make_model(), tmp_path / "pipe")
+    for place in ("missing/model.npz", "folder", "pipe"):
+        with pytest.raises(OutputError, match=f"{place}: "):
+            save(make_model(), tmp_path / place)
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
 # What it refuses: files that are no models
 
 
-def test_a_missing_file_is_refused_with_advice(tmp_path: Path) -> None:
-    refused(
-        tmp_path / "model.npz",
-        r"no such file or directory: train one first \(catclf train\), or name",
-    )
-
-
-def test_a_path_under_a_file_is_refused(path: Path) -> None:
-    refused(path / "model.npz", "not a directory")
-
-
-@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "link to a pipe"])
-def test_what_is_not_a_regular_file_is_refused_without_waiting(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "model.npz"
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("none", r"no such file or directory: train one first \(catclf train\), or name"),
+        ("below a file", "not a directory"),
+        ("folder", "is not a regular file|is a folder"),
+        ("pipe", "is not a regular file"),
+        ("device", "is not a regular file"),
+        ("link to a pipe", "is not a regular file"),
+    ],
+)
+def test_what_is_not_a_regular_file_is_refused_without_waiting(
+    tmp_path: Path, kind: str, why: str
+) -> None:
+    path, other = tmp_path / "model.npz", tmp_path / "other"
     match kind:
+        case "below a file":
+            other.write_bytes(b"")
+            path = other / "model.npz"
         case "folder":
             path.mkdir()
         case "pipe":
             os.mkfifo(path)
         case "device":
             path.symlink_to("/dev/zero")
-        case _:
-            os.mkfifo(tmp_path / "pipe")
-            path.symlink_to("pipe")
-    refused(path, "is not a regular file|is a folder")
+        case "link to a pipe":
+            os.mkfifo(other)
+            path.symlink_to("other")
+    refused(path, why)
 
 
 class Evil:
@@ -391,12 +364,9 @@ def test_a_flipped_byte_is_refused_or_changes_nothing(path: Path) -> None:
         damaged[position] ^= rng.choice([0x01, 0x20, 0x80, 0xFF])
         path.write_bytes(damaged)
         found = outcome(path)
-        if isinstance(found, str):
-            assert found.startswith(f"{path}: ")
-            assert found.isprintable()
-        else:
+        if isinstance(found, Model):
             assert same(found, original), position
-            loaded += 1
+        loaded += isinstance(found, Model)
     assert loaded < 300
 
 
@@ -417,12 +387,26 @@ def test_a_file_larger_than_any_model_is_refused_unread(path: Path) -> None:
 # What it refuses: members
 
 
+MEMBERS = ["w", "b", "costs", "cost_steps", "meta"]
+
+
 @pytest.mark.parametrize(
-    "extra", ["x.npy", "README", "w", "sub/w.npy", "../w.npy", "/w.npy", "W.npy", "folder/"]
+    ("name", "as_name"),
+    [
+        *((None, extra) for extra in ("x.npy", "README", "w", "sub/w.npy", "../w.npy", "folder/")),
+        *(("w.npy", other) for other in ("../w.npy", "/w.npy", "./w.npy", "w.NPY", "W.npy", "w")),
+        *((f"{name}.npy", None) for name in MEMBERS),
+    ],
 )
-def test_a_member_too_many_is_refused(path: Path, extra: str) -> None:
-    put(path, extra, npy(np.zeros((12, 1))))
-    refused(path, "must hold exactly w, b, costs, cost_steps, meta")
+def test_members_added_renamed_or_missing_are_refused(
+    path: Path, name: str | None, as_name: str | None
+) -> None:
+    content = members(path)
+    moved = content.pop(name) if name else npy(np.zeros((12, 1)))
+    pack(path, content | ({as_name: moved} if as_name else {}))
+    gone = name == "meta.npy"
+    refused(path, "no member meta" if gone else "must hold exactly w, b, costs, cost_steps, meta")
+    assert not (path.parent.parent / "w.npy").exists()
 
 
 def test_digests_of_training_images_come_back(tmp_path: Path) -> None:
@@ -451,23 +435,6 @@ def test_digests_of_training_images_come_back(tmp_path: Path) -> None:
 def test_digests_that_are_none_are_refused(path: Path, digests: Any) -> None:
     put(path, "digests.npy", npy(digests))
     refused(path, "digests")
-
-
-@pytest.mark.parametrize("name", ["../w.npy", "/w.npy", "./w.npy", "w.NPY", "w"])
-def test_a_member_under_another_path_is_refused(path: Path, name: str) -> None:
-    content = members(path)
-    content[name] = content.pop("w.npy")
-    pack(path, content)
-    refused(path, "must hold exactly w, b, costs, cost_steps, meta")
-    assert not (path.parent.parent / "w.npy").exists()
-
-
-@pytest.mark.parametrize("name", ["w", "b", "costs", "cost_steps", "meta"])
-def test_a_missing_member_is_refused(path: Path, name: str) -> None:
-    content = members(path)
-    del content[f"{name}.npy"]
-    pack(path, content)
-    refused(path, "it has no member meta" if name == "meta" else "must hold exactly")
 
 
 def test_a_repeated_member_is_refused(path: Path) -> None:
@@ -525,68 +492,54 @@ W = make_model().w
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "array"),
     [
-        ("w", npy(W.astype(np.float32))),
-        ("w", npy(W.astype(">f8"))),
-        ("w", npy(W.astype(np.complex128))),
-        ("w", npy(W.astype(np.int64))),
-        ("w", npy(W[:11])),
-        ("w", npy(W.T)),
-        ("w", npy(W[:, 0])),
-        ("w", npy(W.reshape(12, 1, 1))),
-        ("w", npy(np.zeros((0, 1)))),
-        ("w", npy(np.zeros(12, dtype=[("x", "<f8")]))),
-        ("b", npy(np.zeros(1))),
-        ("b", npy(np.float32(0))),
-        ("b", npy(np.array("0.5"))),
-        ("costs", npy(np.zeros((3, 1)))),
-        ("costs", npy(np.zeros(()))),
-        ("costs", npy(np.zeros(3, dtype=np.float32))),
-        ("costs", npy(np.zeros(2))),
-        ("costs", npy(np.zeros(1_000_001))),
-        ("cost_steps", npy(np.zeros(3))),
-        ("cost_steps", npy(np.zeros(3, dtype=np.int32))),
-        ("cost_steps", npy(np.zeros(4, dtype=np.int64))),
-        ("meta", npy(np.array(b"{}"))),
-        ("meta", npy(np.array(["{}"]))),
-        ("meta", npy(np.zeros(3))),
+        *(("w", W.astype(dtype)) for dtype in ("<f4", ">f8", "<c16", "<i8")),
+        *(("w", array) for array in (W[:11], W.T, W[:, 0], W.reshape(12, 1, 1), W[:0])),
+        ("w", np.zeros(12, dtype=[("x", "<f8")])),
+        *(("b", array) for array in (np.zeros(1), np.float32(0), np.array("0.5"))),
+        *(("costs", np.zeros(shape)) for shape in ((3, 1), (), 2, 1_000_001)),
+        ("costs", np.zeros(3, np.float32)),
+        *(("cost_steps", np.zeros(3, dtype)) for dtype in ("<f8", "<i4")),
+        ("cost_steps", np.zeros(4, "<i8")),
+        *(("meta", array) for array in (np.array(b"{}"), np.array(["{}"]), np.zeros(3))),
     ],
 )
-def test_an_array_of_another_type_or_shape_is_refused(
-    path: Path, name: str, content: bytes
-) -> None:
-    put(path, f"{name}.npy", content)
+def test_an_array_of_another_type_or_shape_is_refused(path: Path, name: str, array: Any) -> None:
+    put(path, f"{name}.npy", npy(array))
     refused(path, rf": has {'cost_steps' if name == 'costs' else name} of |: has {name} of ")
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        pytest.param(raw_npy(HEADER.format("<f8", True, (12, 1)), W.tobytes()), id="fortran"),
-        pytest.param(raw_npy(HEADER.format("<f8", False, (10**12, 1)), W.tobytes()), id="huge"),
-        pytest.param(raw_npy(HEADER.format("<f8", False, (2**62, 4)), W.tobytes()), id="overflow"),
-        pytest.param(raw_npy(HEADER.format("<f8", False, (-12, 1)), W.tobytes()), id="negative"),
-        pytest.param(raw_npy(HEADER.format("<f8", False, "(12L, 1L)"), W.tobytes()), id="python 2"),
-        pytest.param(raw_npy(HEADER.format("<f8", False, "(12.0, 1)"), W.tobytes()), id="float"),
-        pytest.param(raw_npy(HEADER.format("a8", False, (12, 1)), W.tobytes()), id="old type"),
-        pytest.param(raw_npy(HEADER.format("<f9", False, (12, 1)), W.tobytes()), id="no type"),
-        pytest.param(raw_npy("{" * 9000, W.tobytes()), id="nested header"),
-        pytest.param(raw_npy(" " * 60_000 + "{}", W.tobytes()), id="long header"),
-        pytest.param(raw_npy(r"'\d'", W.tobytes()), id="odd escape"),
-        pytest.param(raw_npy("__import__('os')", W.tobytes()), id="code"),
-        pytest.param(
-            raw_npy(HEADER.format("<f8", False, (12, 1)), W.tobytes(), b"\x02\x00"), id="format 2"
-        ),
-        pytest.param(npy(W)[:-1], id="a byte missing"),
-        pytest.param(npy(W) + b"\0", id="a byte too many"),
-        pytest.param(npy(W)[:40], id="half a header"),
-        pytest.param(b"", id="empty"),
-        pytest.param(b"\x93NUMPX" + npy(W)[6:], id="another magic"),
-    ],
-)
-def test_a_wrong_array_header_is_refused_without_much_memory(path: Path, content: bytes) -> None:
-    put(path, "w.npy", content)
+def w_of(dtype: str, shape: Any, fortran: bool = False, version: bytes = b"\x01\x00") -> bytes:
+    """The weights behind a header that says something else."""
+    return raw_npy(HEADER.format(dtype, fortran, shape), W.tobytes(), version)
+
+
+HEADERS = {
+    "fortran": w_of("<f8", (12, 1), fortran=True),
+    "huge": w_of("<f8", (10**12, 1)),
+    "overflow": w_of("<f8", (2**62, 4)),
+    "negative": w_of("<f8", (-12, 1)),
+    "python 2": w_of("<f8", "(12L, 1L)"),
+    "float": w_of("<f8", "(12.0, 1)"),
+    "old type": w_of("a8", (12, 1)),
+    "no type": w_of("<f9", (12, 1)),
+    "format 2": w_of("<f8", (12, 1), version=b"\x02\x00"),
+    "nested header": raw_npy("{" * 9000, W.tobytes()),
+    "long header": raw_npy(" " * 60_000 + "{}", W.tobytes()),
+    "odd escape": raw_npy(r"'\d'", W.tobytes()),
+    "code": raw_npy("__import__('os')", W.tobytes()),
+    "a byte missing": npy(W)[:-1],
+    "a byte too many": npy(W) + b"\0",
+    "half a header": npy(W)[:40],
+    "empty": b"",
+    "another magic": b"\x93NUMPX" + npy(W)[6:],
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_a_wrong_array_header_is_refused_without_much_memory(path: Path, kind: str) -> None:
+    put(path, "w.npy", HEADERS[kind])
     with memory(10_000_000):
         refused(path)
 
@@ -630,13 +583,8 @@ def edited(meta: Any, place: str, value: Any) -> None:
 def test_a_newer_model_is_refused_with_the_advice_to_upgrade(path: Path, version: int) -> None:
     meta = get_meta(path) | {"version": version, "features": "of the future"}
     put_meta(path, json.dumps(meta))
-    refused(path, "was made by a newer catclf: upgrade")
-
-
-def test_a_newer_model_with_other_members_is_still_named_newer(path: Path) -> None:
-    put_meta(path, json.dumps(get_meta(path) | {"version": VERSION + 1}))
     put(path, "extra.npy", npy(np.zeros(3)))
-    refused(path, "was made by a newer catclf")
+    refused(path, "was made by a newer catclf: upgrade")
 
 
 NAN, INFINITY, HUGE = float("nan"), float("inf"), 10**4000
@@ -676,12 +624,17 @@ WRONG: dict[str, list[Any]] = {
     "training.catclf": [1],
 }
 # What is refused before its place is looked at.
-WRONG_NUMBERS: dict[str, list[Any]] = {
-    "threshold": [NAN],
-    "z_threshold": [INFINITY],
-    "preprocess.size": [INFINITY],
-    "training.settings": [{"learning_rate": NAN}, {"l2": [[INFINITY]]}],
-}
+WRONG_FIRST: list[tuple[str, Any, str]] = [
+    ("threshold", NAN, "not finite"),
+    ("z_threshold", INFINITY, "not finite"),
+    ("preprocess.size", INFINITY, "not finite"),
+    ("training.settings", {"learning_rate": NAN}, "not finite"),
+    ("training.settings", {"l2": [[INFINITY]]}, "not finite"),
+    ("format", "other", "is not a catclf model"),
+    ("format", MISSING, "is not a catclf model"),
+    ("version", 3, "was made by an older catclf: train it again"),
+    ("preprocess.size", 3, "has w of"),
+]
 
 
 @pytest.mark.parametrize("place", WRONG)
@@ -699,27 +652,12 @@ def test_meta_that_makes_no_sense_is_refused(path: Path, place: str) -> None:
         sys.set_int_max_str_digits(4300)
 
 
-@pytest.mark.parametrize("place", WRONG_NUMBERS)
-def test_numbers_that_json_does_not_have_are_refused(path: Path, place: str) -> None:
-    sound = get_meta(path)
-    for value in WRONG_NUMBERS[place]:
-        meta = json.loads(json.dumps(sound))
-        edited(meta, place, value)
-        put_meta(path, json.dumps(meta))
-        refused(path, "has numbers in its meta that are not finite")
-
-
-def test_a_format_and_a_size_of_another_model_are_refused(path: Path) -> None:
-    for place, value, why in (
-        ("format", "other", "is not a catclf model"),
-        ("format", MISSING, "is not a catclf model"),
-        ("preprocess.size", 3, "has w of"),
-    ):
-        meta = get_meta(path)
-        edited(meta, place, value)
-        put_meta(path, json.dumps(meta))
-        refused(path, why)
-        save(make_model(), path)
+@pytest.mark.parametrize(("place", "value", "why"), WRONG_FIRST)
+def test_meta_of_another_model_is_refused(path: Path, place: str, value: Any, why: str) -> None:
+    meta = get_meta(path)
+    edited(meta, place, value)
+    put_meta(path, json.dumps(meta))
+    refused(path, why)
 
 
 @pytest.mark.parametrize(
@@ -848,12 +786,6 @@ def test_a_model_that_could_not_be_read_is_not_written(
     with pytest.raises(ModelError, match=message):
         save(replace(make_model(), **change), path)
     assert path.read_bytes() == before
-
-
-def test_a_list_that_is_too_long_is_refused_with_the_length_that_is_not(path: Path) -> None:
-    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (1000001,), }"
-    put(path, "costs.npy", raw_npy(header, bytes(8 * 1_000_001)))
-    refused(path, r"has costs of <f8 \(1000001,\), not <f8 of up to \(1000000,\)")
 
 
 @pytest.mark.parametrize("z", [39.5, -745.25, 0.1])

