@@ -10,11 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from skimage.feature import hog
-from tests_read import no_arrays
 
-from catclf.errors import ModelError, SettingsError, ShapeError
-from catclf.features import learn, restore
-from catclf.features.base import Features
+from catclf.errors import SettingsError, ShapeError
 from catclf.features.hog import COLOURS, HogFeatures, oriented_gradients
 
 
@@ -83,23 +80,6 @@ def test_an_image_of_one_colour_has_no_gradients() -> None:
     row = HogFeatures(64).transform(flat)[0]
     assert not row[:1764].any()
     np.testing.assert_allclose(row[1764:].reshape(-1, 3), np.tile([1.0, 0.0, 0.2], (64, 1)))
-
-
-def test_restored_from_its_settings() -> None:
-    for flip in (True, False):
-        features: Features = learn("hog", scenes(1, 32), flip=flip)
-        again = restore(features.settings, 32, no_arrays)
-        np.testing.assert_array_equal(
-            features.transform(scenes(3, 32)), again.transform(scenes(3, 32))
-        )
-        assert again.n == features.n == 1956
-
-
-@pytest.mark.parametrize("change", [{"bins": 10}, {"flip": 1}, {"flip": None}, {"more": 0}])
-def test_other_settings_are_refused(change: dict[str, object]) -> None:
-    settings = HogFeatures(32).settings | change
-    with pytest.raises(ModelError):
-        restore(settings, 32, no_arrays)
 
 
 def test_small_images_and_other_shapes_are_refused() -> None:

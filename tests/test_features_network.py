@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,10 @@ from conftest import fill
 from networks import random_tensors, random_weights
 from numpy.typing import NDArray
 from PIL import Image
-from tests_read import reader
 
 from catclf.datasets import Dataset, ReadOptions, open_dataset
 from catclf.datasets.listing import DecodedImages
-from catclf.errors import DataError, ModelError, ShapeError
-from catclf.features import restore
+from catclf.errors import DataError, ShapeError
 from catclf.features.network import embedding, forward
 from catclf.features.network.architecture import (
     BIAS_LIMIT,
@@ -106,32 +103,6 @@ def test_the_order_of_a_tensors_memory_does_not_matter() -> None:
     again = quantize(turned)
     np.testing.assert_array_equal(again.values, random_weights().values)
     np.testing.assert_array_equal(again.scales, random_weights().scales)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("values", -128),
-        ("scales", 0.0),
-        ("scales", -1.0),
-        ("scales", SCALE_LIMIT * 1.01),
-        ("scales", np.nan),
-        ("scales", np.inf),
-        ("biases", -BIAS_LIMIT * 1.01),
-        ("biases", np.nan),
-    ],
-)
-def test_numbers_out_of_bounds_are_refused(name: str, value: float) -> None:
-    array = getattr(random_weights(), name).copy()
-    array[-1] = value
-    with pytest.raises(ModelError, match="out of bounds"):
-        replace(random_weights(), **{name: array})
-
-
-@pytest.mark.parametrize("name", ["values", "scales", "biases"])
-def test_arrays_of_other_lengths_are_refused(name: str) -> None:
-    with pytest.raises(ModelError, match="other shapes"):
-        replace(random_weights(), **{name: getattr(random_weights(), name)[1:]})
 
 
 # Resizing
@@ -327,19 +298,6 @@ def test_the_bits_are_the_same_for_any_number_of_workers_and_any_batch() -> None
 def test_images_of_another_size_are_refused() -> None:
     with pytest.raises(ShapeError):
         NetworkFeatures(128, random_weights()).transform(drawn(1, 129))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        *({"side": side} for side in (256, 128.0, 10**9)),
-        *({"flip": 0}, {"network": "resnet"}, {"licence": "none"}, {"weights": ""}, {"more": 1}),
-    ],
-)
-def test_settings_that_are_never_made_are_refused(change: dict[str, Any]) -> None:
-    features = NetworkFeatures(SIZE, random_weights())
-    with pytest.raises(ModelError, match="network settings"):
-        restore(features.settings | change, SIZE, reader(features.arrays()))
 
 
 def test_names_and_groups() -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests_read import reader
 
-from catclf.errors import ModelError, SettingsError, ShapeError
+from catclf.errors import SettingsError, ShapeError
 from catclf.features import learn, patch_learning, restore
 from catclf.features.base import Phase, silent
 from catclf.features.patch_layers import First, FirstLayer, Recipe, all_windows, normalized
@@ -151,54 +150,6 @@ def test_groups_and_names_belong_to_regions() -> None:
     assert features.name_of(2 * each + 6 + 5) == "atom 5-(1,0)"
     both = learn_patches(images_of(3), Recipe(**(vars(SMALL) | {"flip": False})), 0)
     assert len({both.name_of(number) for number in range(both.n)}) == both.n
-
-
-def test_what_was_learned_is_given_back() -> None:
-    images = images_of(4)
-    features = learn_patches(images, SMALL, 0)
-    again = restore(features.settings, 24, reader(features.arrays()))
-    assert again.settings == features.settings
-    assert again.transform(images).tobytes() == features.transform(images).tobytes()
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"energy": 0.0},
-        {"energy": float("inf")},
-        {"energy": 1},
-        {"first_even": 7},
-        {"first_even": -1},
-        {"second_even": 11},
-        {"second_even": 2.0},
-        {"second_even": True},
-        {"grid": "2"},
-        {"patch": None},
-        {"flip": 0},
-        {"more": 1},
-        {"places": 60},
-    ],
-)
-def test_settings_that_learning_does_not_make_are_refused(change: dict[str, Any]) -> None:
-    features = learn_patches(images_of(3), SMALL, 0)
-    with pytest.raises(ModelError):
-        restore(features.settings | change, 24, reader(features.arrays()))
-
-
-def test_a_missing_setting_is_refused() -> None:
-    features = learn_patches(images_of(3), SMALL, 0)
-    settings = {k: v for k, v in features.settings.items() if k != "window"}
-    with pytest.raises(ModelError, match="does not know"):
-        restore(settings, 24, reader(features.arrays()))
-
-
-@pytest.mark.parametrize("name", ["directions", "direction_means", "atoms"])
-def test_numbers_whose_sixth_powers_overflow_are_refused(name: str) -> None:
-    features = learn_patches(images_of(3), SMALL, 0)
-    arrays = features.arrays()
-    arrays[name] = np.full_like(arrays[name], 1e20)
-    with pytest.raises(ModelError, match="too large"):
-        restore(features.settings, 24, reader(arrays))
 
 
 def test_pixels_are_divided_by_255() -> None:

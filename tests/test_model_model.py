@@ -166,13 +166,15 @@ def make_data(preprocess: Preprocess | None = None) -> Dataset:
 
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_a_model_made_from_a_fit_remembers_where_it_came_from(interrupted: bool) -> None:
-    fit, data = make_fit(interrupted), make_data()
+    preprocess = Preprocess(1, "crop", "box", (1, 2, 3))
+    fit, data = make_fit(interrupted), make_data(preprocess)
     test = Dataset(greys(255, 0, 0), np.array([[1.0, 0.0, 0.0]]), ("dog", "cat"), "b.h5")
     model = build_model(fit, data, test)
     assert (model.w is fit.w, model.b, model.threshold) == (True, -1.5, 0.5)
     assert (model.costs, model.cost_steps) == ((0.7, 0.6), (0, 30))
     assert model.classes == ("dog", "cat")
-    assert model.preprocess == Preprocess(size=1)
+    assert model.preprocess == preprocess
+    assert build_model(fit, data).training.test is None
     assert model.training == Training(
         source="a.h5",
         fingerprint=data.fingerprint,
@@ -197,15 +199,6 @@ def test_a_model_made_from_a_fit_remembers_where_it_came_from(interrupted: bool)
         test=Counts(tp=1, tn=2),
         catclf=__version__,
     )
-
-
-def test_a_model_without_test_data_has_no_test_counts() -> None:
-    assert build_model(make_fit(), make_data()).training.test is None
-
-
-def test_a_model_keeps_the_preprocessing_of_its_data() -> None:
-    preprocess = Preprocess(1, "crop", "box", (1, 2, 3))
-    assert build_model(make_fit(), make_data(preprocess)).preprocess == preprocess
 
 
 def test_a_fit_that_is_not_of_the_data_s_size_is_refused() -> None:
