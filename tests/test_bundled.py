@@ -40,14 +40,9 @@ def test_the_examples_are_images_of_the_test_set(name: str, index: int) -> None:
         assert file["test_set_y"][index] == (name != "fox")
 
 
-def test_verify_finds_nothing_wrong(run: Run) -> None:
-    result = run("data", "verify", DATA / "train.h5", DATA / "test.h5")
-    assert result.code == 0, result.stdout
-
-
-def test_the_pixel_model_learns_what_the_card_says(run: Run) -> None:
-    result = run("train")
-    train, test = re.findall(r"accuracy +([\d.]+) %", result.stdout)
+def test_the_pixel_model_learns_what_the_card_says_and_verify_finds_nothing(run: Run) -> None:
+    assert run("data", "verify", DATA / "train.h5", DATA / "test.h5").code == 0
+    train, test = re.findall(r"accuracy +([\d.]+) %", run("train").stdout)
     assert 90 <= float(train) <= 100
     assert 75 <= float(test) <= 90
 

@@ -19,24 +19,12 @@ def test_the_version_is_printed(run: Run) -> None:
 
 @pytest.mark.parametrize("args", [["--help"], ["train", "-h"], ["predict", "--help"]])
 def test_asking_for_help_succeeds(run: Run, args: list[str]) -> None:
-    result = run(*args)
-    assert result.code == 0
-    assert "Usage" in result.stdout
-    assert result.stderr == ""
+    assert "Usage" in run(*args).done()
 
 
 def test_the_module_is_the_command() -> None:
     done = subprocess.run([sys.executable, "-m", "catclf", "--version"], capture_output=True)
     assert done.stdout == f"catclf {catclf.__version__}\n".encode()
-
-
-@pytest.mark.parametrize("args", [["nonsense"], ["train", "--nonsense"], ["help", "a", "b"]])
-def test_mistakes_are_one_line_that_names_the_help(run: Run, args: list[str]) -> None:
-    result = run(*args)
-    assert (result.code, result.stdout) == (2, "")
-    assert result.stderr.count("\n") == 1
-    assert result.stderr.startswith("catclf: ")
-    assert "--help" in result.stderr
 
 
 def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
@@ -70,16 +58,10 @@ def test_an_unexpected_error_is_still_one_line(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     "env",
     [
-        {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"},
-        {"TERM": "dumb"},
-        {"TERM": ""},
-        {"HOME": "/nonexistent"},
-        {"COLUMNS": "20"},
-        {"COLUMNS": "abc"},
+        {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "TERM": "dumb", "COLUMNS": "20"},
+        {"HOME": "/nonexistent", "TMPDIR": "/nonexistent", "TERM": "", "COLUMNS": "abc"},
+        {"FORCE_COLOR": "1", "PYTHONOPTIMIZE": "2"},
         {"NO_COLOR": "1"},
-        {"FORCE_COLOR": "1"},
-        {"PYTHONOPTIMIZE": "2"},
-        {"TMPDIR": "/nonexistent"},
     ],
     ids=lambda env: "-".join(env),
 )

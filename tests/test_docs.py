@@ -14,6 +14,7 @@ from conftest import Run
 
 import catclf
 from catclf.cli.signals import ExitCode
+from catclf.maths.metrics import Counts
 from catclf.settings import FEATURES
 from scripts.lib import readme
 
@@ -67,6 +68,13 @@ def test_the_commands_print_what_is_shown(
     real = readme.needs_datasets(text)
     readme.prepare(tmp_path, request.getfixturevalue("datasets") if real else None)
     readme.require_true(text, tmp_path)
+    if page.stem == "features":
+        # What cross-validation promised on the course's training images, the test images keep.
+        training = catclf.load(tmp_path / "model.npz").training
+        assert training.test is not None
+        assert training.test.accuracy >= 0.9
+        assert Counts(**training.settings["chosen"]["counts"]).accuracy >= 0.9
+        assert (tmp_path / "model.npz").stat().st_size < 4_300_000
 
 
 @TOPICS

@@ -128,8 +128,8 @@ def require_equal(
 
 
 @NEEDS_BROWSER
-def test_scores_of_two_hundred_images(browser: Browser, tmp_path: Path) -> None:
-    paths = draw_files(tmp_path, 200)
+def test_scores_of_many_images(browser: Browser, tmp_path: Path) -> None:
+    paths = draw_files(tmp_path, 60)
     assert require_equal(browser, pixel_model(Preprocess(64)), paths, tmp_path)[0] < 1e-9
 
 
@@ -141,7 +141,7 @@ def test_scores_of_other_fits(browser: Browser, tmp_path: Path, fit: str) -> Non
 
 
 @NEEDS_BROWSER
-@pytest.mark.parametrize(("size", "flip"), [(64, False), (131, True), (350, False)])
+@pytest.mark.parametrize(("size", "flip"), [(131, True), (350, False)])
 def test_scores_of_the_network(
     browser: Browser, tmp_path: Path, tell: Tell, size: int, flip: bool
 ) -> None:

@@ -139,14 +139,14 @@ def test_a_watched_folder_gives_up_its_cats_as_they_arrive(model: Path, tmp_path
 
 
 def test_jobs_of_an_array_score_each_shard_once(photos: Path, tmp_path: Path) -> None:
-    script = recipe("SLURM").replace("{000..119}", "{0..11}")
+    script = recipe("SLURM").replace("{000..119}", "{0..3}").replace("/10", "/3")
     (tmp_path / "shards").mkdir()
-    for number in range(12):
+    for number in range(4):
         shutil.make_archive(str(tmp_path / "shards" / str(number)), "tar", photos, "more")
-    for task in range(1, 11):
+    for task in range(1, 4):
         done = sh(f"SLURM_ARRAY_TASK_ID={task}\n{script}", tmp_path)
         assert done.returncode == 3  # each holds the broken image
-    for number in range(12):
+    for number in range(4):
         lines = (tmp_path / "scores" / f"{number}.tar.tsv").read_text().splitlines()
         assert len(lines) == 4
         assert all(line.startswith(f"shards/{number}.tar:more/") for line in lines)
