@@ -67,7 +67,7 @@ class Settings:
         shown="0.005, features 1.9",
         alias="lr",
     )
-    iterations: int = setting(2000, "Steps; the limit of lbfgs.", low=0)
+    iterations: int = setting(2000, "Number of steps; of lbfgs the most.", low=0)
     l2: Open = setting(
         None,
         "Penalty λ, or auto.",
@@ -76,11 +76,11 @@ class Settings:
         shown="0, features auto",
     )
     print_every: int = setting(100, "Steps between printed costs.", OUTPUT, low=1)
-    seed: int = setting(0, "For random choices.", low=0)
+    seed: int = setting(0, "Seed of random choices.", low=0)
     method: str = setting(
         "auto",
-        "How sums are computed: auto, gram (few images), stream, or fused (needs Numba). Same "
-        "result, other time.",
+        "How sums are computed: auto, gram (few images), stream, or fused (needs Numba). The "
+        "result is the same, the time is not.",
         choices=METHODS,
         hidden=True,
     )
@@ -88,19 +88,19 @@ class Settings:
         None,
         "gd (gradient descent), or lbfgs, to the optimum.",
         choices=SOLVERS,
-        shown="what suits",
+        shown="by features",
     )
-    batch_size: int = setting(0, "Images of a step.", low=0, shown="all")
+    batch_size: int = setting(0, "Images in each step.", low=0, shown="all")
     validation: float = setting(0.0, "Fraction of each class to hold out.", low=0.0, under=1.0)
     patience: int = setting(
         10,
-        "Printed costs without a better one on the validation images until training ends.",
+        "Training ends after this many printed costs without a lower one on the validation images.",
         low=1,
         hidden=True,
     )
     class_weight: str = setting(
         "none",
-        "none, or balanced: classes weigh the same.",
+        "none, or balanced: both classes weigh the same.",
         choices=CLASS_WEIGHTS,
         kept="changed",
     )

@@ -270,7 +270,7 @@ FitOption = Annotated[
     str | None,
     option(
         "--fit",
-        help="Files become square by squash, crop or pad.",
+        help="How files become square: squash, crop or pad.",
         choices=("squash", "crop", "pad"),
         shown="squash",
         group=DATA,
@@ -366,7 +366,7 @@ Reading = Annotated[Options, reading_options("size", "fit", "positive", "skip_ba
 Workers = Annotated[
     int | None,
     option(
-        help="Threads; any number gives the same.",
+        help="Threads; the result is always the same.",
         low=1,
         high=1024,
         metavar="N",

@@ -58,7 +58,7 @@ def train(
     test: Annotated[
         Path | None,
         option(
-            help="The same, to evaluate the model.",
+            help="Data to test the model on.",
             metavar="DATA",
             shown="the test part",
             group=DATA,
@@ -67,7 +67,7 @@ def train(
     validation: Annotated[
         str | None,
         option(
-            help="Fraction to hold out, or data: select the weights.",
+            help="Fraction to hold out, or data, to select the weights by.",
             metavar="DATA",
             group=DATA,
         ),
@@ -127,7 +127,7 @@ def train(
     checkpoint_every: Annotated[
         int,
         option(
-            help="Steps after which what is needed to go on is kept beside --output.",
+            help="Steps between checkpoints, which are kept beside --output.",
             low=0,
             shown="never",
             group=OUTPUT,

@@ -158,6 +158,7 @@ def _placed(parameters: list[Any], line: Line) -> tuple[list[Given], list[str]]:
         taken = any(each.parameter is options["--model"] for each in given)
         if models and (not taken or options["--model"].multiple):
             rest = [name for name in rest if name not in models]
+            _require_inputs(parameters, rest, models[0], given)
             given += [Given(options["--model"], "--model", name) for name in models]
         several = _takes_several(options["--model"]) and not models and not taken
         if several and (name := os.environ.get(MODEL_VARIABLE)):  # Click would divide it at spaces
@@ -175,6 +176,17 @@ def _placed(parameters: list[Any], line: Line) -> tuple[list[Given], list[str]]:
         _require_one([*rest, *named])
         named = named if rest or named else [os.environ.get(MODEL_VARIABLE) or MODEL]
     return given, [*rest, *named]
+
+
+def _require_inputs(parameters: list[Any], rest: list[str], model: str, given: list[Given]) -> None:
+    """Refuse a model in the place of the only input, where --model names something else."""
+    named = [each.value for each in given if each.name in ("--model", "-m")]
+    if named and not rest and any(each.name == INPUTS and each.required for each in parameters):
+        other = printable(named[0] or "")
+        raise SettingsError(
+            f"{printable(model)}: is a model and no image: if it was exchanged with {other}, give "
+            f"-m {printable(model)} {other}"
+        )
 
 
 def _argument_for(parameters: list[Any], option: str) -> Any:

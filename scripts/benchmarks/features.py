@@ -164,7 +164,7 @@ def features(
         cells += [*repeated(animals, kind, rounds, encodings), f"{seconds:.1f} s"]
         speed = milliseconds(kind, model, trained if kind == "network" else animals)
         rows.append([*cells, f"{speed:.2f} ms", f"{stored / 1000:.0f} kB"])
-    head = ["features", "course test", "AUC", f"{distinct.m} distinct, {FOLDS} folds", "AUC"]
+    head = ["features", "course test", "AUC", f"{distinct.m} of the course, {FOLDS} folds", "AUC"]
     head += [f"{animals.m} cats and dogs, {FOLDS} folds", "AUC", "training", "an image", "model"]
     return table(head, rows) + curve
 
