@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from catclf import machine
-from catclf.cli import pager
+from catclf.cli import stdout
 from catclf.cli.signals import ExitCode, Stopped, raise_on_signals
 from catclf.cli.stdout import abandon_stdout, put, settle_stderr, warn
 from catclf.cli.usage import Group, add_command, put_help, require_command
@@ -93,7 +93,7 @@ app = typer.Typer(
 
 def _without_pager(value: bool) -> None:
     if value:
-        pager.allowed = False
+        stdout.pager_allowed = False
 
 
 @app.callback()

@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from catclf.cli.options import DEFAULT
-from catclf.cli.words import CONFIG, OTHER_OPTIONS, close_match
+from catclf.cli.usage import CONFIG, OTHER_OPTIONS, meant
 from catclf.errors import InputError, SettingsError
 from catclf.storage.location import locate
 from catclf.text import printable, reason, url_of
@@ -33,10 +33,10 @@ def read_config(path: Path) -> dict[str, Any]:
         return tomllib.loads(locate(path).read(FILE_LIMIT).decode("utf-8"))
     except OSError as error:
         large = error.errno == errno.EFBIG
-        why = (
-            "is too large to be a list of options" if large else f"cannot be read: {reason(error)}"
-        )
-        raise InputError(f"{shown}: {why}") from error
+        why = f"cannot be read: {reason(error)}"
+        raise InputError(
+            f"{shown}: {'is too large to be a list of options' if large else why}"
+        ) from error
     except (ValueError, RecursionError) as error:
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"{shown}: is not a TOML file: {printable(why)}") from error
@@ -104,10 +104,12 @@ def _unknown(name: str, value: Any, options: dict[str, Any]) -> str:
     if isinstance(value, dict):
         return f"[{printable(name)}]: options stand in no section: leave this line out"
     others = {each.strip("-"): long for long, one in options.items() for each in one.opts}
-    typed = name.replace("_", "-")
-    other = OTHER_OPTIONS.get(typed, "").strip("-")
-    meant = others.get(typed) or others.get(other) or close_match(typed, list(options))
-    hint = f"did you mean {meant}?" if meant else "names are those of options, without dashes"
+    other = meant(name, [f"--{each}" for each in others], OTHER_OPTIONS)
+    hint = (
+        f"did you mean {others[other.strip('-')]}?"
+        if other
+        else "names are those of options, without dashes"
+    )
     return f"there is no option {printable(name)}: {hint}"
 
 

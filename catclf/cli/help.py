@@ -10,9 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from catclf.cli.completion import hint
-from catclf.cli.pager import paged
-from catclf.cli.stdout import put
-from catclf.cli.words import close_match
+from catclf.cli.stdout import paged, put
+from catclf.cli.usage import meant
 from catclf.errors import InputError
 from catclf.terminal.stream import is_terminal
 from catclf.text import printable
@@ -54,6 +53,8 @@ def help(
         _show_page(pages[topic])
     elif topic == SETTINGS:
         _show_page(_settings_page(_command(ctx, "train", [])))
+    elif topic.lower().replace("-", " ") in _measures(pages["measures"]):
+        _show_page(pages["measures"])
     else:
         _command(ctx, topic, [*pages, SETTINGS]).make_context(topic, ["--help"], parent=ctx.parent)
 
@@ -74,6 +75,13 @@ def read_pages() -> dict[str, str]:
 def summary(page: str) -> str:
     """What a page is about: the line below its title."""
     return page.split("\n", 3)[2]
+
+
+def _measures(page: str) -> set[str]:
+    """What the page on measures explains: words and phrases at the start of rows, and in bold."""
+    found = re.findall(r"^\| ([^|]+) \||\*\*([^*]+)\*\*", page, re.MULTILINE)
+    phrases = [" ".join(each).strip().lower() for each in found]
+    return {*phrases, *(word for phrase in phrases for word in phrase.split() if len(word) > 2)}
 
 
 def _list_topics(pages: dict[str, str]) -> str:
@@ -118,6 +126,6 @@ def _command(ctx: typer.Context, name: str, topics: list[str]) -> Any:
     names = program.list_commands(ctx.parent)
     if name in names:
         return program.get_command(ctx.parent, name)
-    close = close_match(name, [*topics, *names])
-    meant = f"did you mean {close}? " if close else ""
-    raise InputError(f"there is no topic {printable(name)}: {meant}'catclf help' lists the topics")
+    other = meant(name, [*topics, *names])
+    hint = f"did you mean {other}? " if other else ""
+    raise InputError(f"there is no topic {printable(name)}: {hint}'catclf help' lists the topics")

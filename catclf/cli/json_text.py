@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from catclf.text import printable
 
@@ -24,25 +23,27 @@ def unicode_fields(fields: Mapping[str, object]) -> dict[str, object]:
     """These fields with every text in Unicode, at any depth."""
     converted: dict[str, object] = {}
     for name, value in fields.items():
-        key = name if is_unicode(name) else printable(name)
-        if isinstance(value, str):
-            converted |= text_fields(key, value)
-            continue
+        key = name if _is_unicode(name) else printable(name)
         converted[key] = _unicode(value)
-        texts = _texts(value)
-        if not all(map(is_unicode, texts)):
-            converted[f"{key}_base64"] = [_base64(text) for text in texts]
+        values = value if isinstance(value, list | tuple) else [value]
+        texts = [each for each in values if isinstance(each, str)]
+        if len(texts) == len(values) and not all(map(_is_unicode, texts)):
+            encoded = [_base64(text) for text in texts]
+            converted[f"{key}_base64"] = encoded if values is value else encoded[0]
     return converted
 
 
-def text_fields(key: str, text: str) -> dict[str, object]:
-    """A text that may have come from a name, with its bytes where they are not UTF-8."""
-    if is_unicode(text):
-        return {key: text}
-    return {key: _readable(text), f"{key}_base64": _base64(text)}
+def _unicode(value: object) -> object:
+    if isinstance(value, str):
+        return value if _is_unicode(value) else _bytes(value).decode("utf-8", "replace")
+    if isinstance(value, Mapping):
+        return unicode_fields(value)
+    if isinstance(value, list | tuple):
+        return [_unicode(each) for each in value]
+    return value
 
 
-def is_unicode(text: str) -> bool:
+def _is_unicode(text: str) -> bool:
     """True if every byte of the name that this text was made from is decoded."""
     if text.isascii():
         return True
@@ -51,27 +52,6 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _unicode(value: Any) -> object:
-    if isinstance(value, str):
-        return value if is_unicode(value) else _readable(value)
-    if isinstance(value, Mapping):
-        return unicode_fields(value)
-    if isinstance(value, list | tuple):
-        return [_unicode(each) for each in value]
-    return value
-
-
-def _texts(value: object) -> list[str]:
-    """The texts in a list of nothing else."""
-    values = value if isinstance(value, list | tuple) else []
-    texts = [each for each in values if isinstance(each, str)]
-    return texts if len(texts) == len(values) else []
-
-
-def _readable(text: str) -> str:
-    return _bytes(text).decode("utf-8", "replace")
 
 
 def _base64(text: str) -> str:

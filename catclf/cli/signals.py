@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import IntEnum
 from types import FrameType
 from typing import Any, NoReturn
@@ -70,14 +68,17 @@ def _swallowed(unraisable: Any) -> None:
 class Signals:
     """A block in which SIGINT, SIGTERM and SIGHUP raise Stopped, but only where ``pause`` allows.
 
-    An exception at any other place could cut a line, leave a file behind or a lock taken. A second
-    signal ends the process at once; an ignored one, as under nohup, stays ignored. ``pause`` is a
-    block that only waits; entering it raises Stopped for a signal that came before.
+    An exception at any other place could cut a line, leave a file behind or a lock taken.
+    ``second`` is what handles a second signal: by default it ends the process at once. An ignored
+    one, as under nohup, stays ignored. ``pause`` is a block that only waits; entering it raises
+    Stopped for a signal that came before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, second: Any = signal.SIG_DFL) -> None:
         self.number: int | None = None
         self.paused = False
+        self.pause = Pause(self)
+        self._second = second
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -94,14 +95,14 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    @property
-    def pause(self) -> Pause:
-        return Pause(self)
+    def requested(self) -> bool:
+        """Whether a signal has asked for the end."""
+        return self.number is not None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.number = number
         for each in self._before:
-            signal.signal(each, signal.SIG_DFL)
+            signal.signal(each, self._second)
         if self.paused:
             raise Stopped(number)
 
@@ -124,39 +125,7 @@ class Pause:
 _block: Signals | None = None
 
 
-class Stop:
-    """The signal that has asked for the end, or None."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-    def requested(self) -> bool:
-        return self.signal is not None
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[Stop]:
-    """A block in which the first signal only sets a flag; a second one raises KeyboardInterrupt.
-
-    A signal that is ignored, as under nohup, stays so.
-    """
-    stop = Stop()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if stop.signal is not None:
-            raise KeyboardInterrupt
-        stop.signal = number
-
-    active = [n for n in SIGNALS if signal.getsignal(n) not in (signal.SIG_IGN, None)]
-    previous = {number: signal.signal(number, note) for number in active}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def exit_if_stopped(stop: Stop) -> None:
+def exit_if_stopped(signals: Signals) -> None:
     """Exit as the signal demands, if there was one."""
-    if stop.signal is not None:
-        raise typer.Exit(128 + stop.signal)
+    if signals.number is not None:
+        raise typer.Exit(128 + signals.number)

@@ -1,4 +1,4 @@
-"""stdout for results, stderr for everything else, where settings are shown as options."""
+"""stdout for results, a pager for long texts, stderr for the rest, with settings as options."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from io import StringIO
 from pathlib import Path
 
 from catclf.errors import OutputError
+from catclf.terminal.stream import is_terminal
 from catclf.text import BACKTICK
 
 Write = Callable[[bytes], object]
 
+pager_allowed = True  # --no-pager makes it False
+LESS = "less -FRX"  # ends by itself where all is seen, keeps colours and what was shown
 _SETTING = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`\s]*))?`")
 
 
@@ -23,20 +27,32 @@ def put(text: str) -> None:
     Raises BrokenPipeError when the reader has gone, which ends a run quietly, and OutputError when
     they cannot be written for another reason, such as a full disk: that must not be exit 0.
     """
-    if sys.stdout is None:  # a shell may start us with it closed
-        raise OutputError("standard output is closed: there is nowhere to write the results")
-    with _delivering():
-        sys.stdout.write(text)
-        sys.stdout.flush()
+    _deliver(lambda: sys.stdout.write(text))
 
 
 def put_bytes(content: bytes) -> None:
     """Write bytes to stdout as they are; raises as ``put`` does."""
-    if sys.stdout is None:
-        put("")
-    with _delivering():
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+    _deliver(lambda: sys.stdout.buffer.write(content))
+
+
+def _deliver(write: Callable[[], object]) -> None:
+    if sys.stdout is None:  # a shell may start us with it closed
+        raise OutputError("standard output is closed: there is nowhere to write the results")
+    with delivering():
+        write()
+        sys.stdout.flush()
+
+
+@contextmanager
+def delivering() -> Iterator[None]:
+    """A block that writes to stdout. Raises BrokenPipeError, and OutputError for other failures."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        abandon_stdout()
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
 
 
 def warn(message: str) -> None:
@@ -105,12 +121,41 @@ def results(output: Path | None, taken: Sequence[Path], *, kept: bool = True) ->
         yield file.write
 
 
+class _Text(StringIO):
+    """Collects what is printed, as a terminal would get it."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
 @contextmanager
-def _delivering() -> Iterator[None]:
+def paged() -> Iterator[None]:
+    """A block whose printed text a pager, PAGER or less, shows if it is longer than the terminal.
+
+    The text is printed as it is where stdin or stdout is no terminal, or PAGER is empty or cat.
+    """
+    pager, out = os.environ.get("PAGER", LESS), sys.stdout
+    terminals = is_terminal(sys.stdout) and is_terminal(sys.stdin)
+    if not (pager_allowed and terminals and pager.strip() not in ("", "cat")):
+        yield
+        return
+    sys.stdout = text = _Text()
     try:
         yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        abandon_stdout()
-        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+    finally:
+        sys.stdout = out
+        _show(text.getvalue(), pager)
+
+
+def _show(text: str, pager: str) -> None:
+    import shlex
+    import shutil
+    import subprocess
+
+    if text.count("\n") >= shutil.get_terminal_size().lines:
+        with suppress(OSError, ValueError):  # there is no such pager
+            subprocess.run(shlex.split(pager), input=text.encode(), check=False)
+            return
+    sys.stdout.write(text)

@@ -2,6 +2,7 @@
 
 # Without "from __future__ import annotations": Typer would take 2 ms to compile them from strings.
 import json
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -33,7 +34,7 @@ from catclf.cli.options import (
     settings_options,
 )
 from catclf.cli.output_paths import require_outputs
-from catclf.cli.signals import Stop, exit_if_stopped, stop_on_signals
+from catclf.cli.signals import Signals, exit_if_stopped
 from catclf.cli.stdout import put, warn
 from catclf.errors import CheckpointError, OutputError, SettingsError
 from catclf.settings import Settings
@@ -227,7 +228,7 @@ def _solved(
     shown: tuple[bool, bool],
     config: Mapping[str, Any],
     **more: Any,
-) -> "tuple[Trained, Stop]":
+) -> "tuple[Trained, Signals]":
     """Train with the cost in sight, and save the model, which remembers ``config``.
 
     From the first step on a signal ends training with the weights of then. The solver says which
@@ -240,7 +241,7 @@ def _solved(
     quiet, listed = shown
     total, every = job.resolved.settings.expected_steps
     loaded()
-    with stop_on_signals() as stop:
+    with Signals(signal.default_int_handler) as stop:  # a second one raises KeyboardInterrupt
         with (
             training_display(total, every, quiet, listed) as show,
             step_log(log, every) if log else nullcontext() as record,

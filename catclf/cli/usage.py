@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import cleandoc
 from pathlib import Path
@@ -16,16 +16,55 @@ from typer.core import TyperCommand, TyperGroup
 
 from catclf.cli.completion import MODEL, MODEL_VARIABLE
 from catclf.cli.options import expanded
-from catclf.cli.pager import paged
 from catclf.cli.signals import ExitCode
-from catclf.cli.stdout import abandon_stdout, as_options, put
-from catclf.cli.words import CONFIG, OTHER_COMMANDS, OTHER_OPTIONS, close_match
-from catclf.errors import OutputError, SettingsError
+from catclf.cli.stdout import abandon_stdout, as_options, delivering, paged, put
+from catclf.errors import SettingsError
 from catclf.text import printable
 
+CONFIG = "catclf.config"  # under this name a context keeps what a file of options says
 # Names of arguments that stand for an option, in commands that do not have it.
 ARGUMENTS = {"--data": ("data", "image", "paths", "source", "sources"), "--model": ("model",)}
 INPUTS = "paths"  # the argument that holds any number of inputs, each with a record of its own
+# What other programs call it.
+OTHER_OPTIONS = {
+    "--iterations": "epochs max-iter num-iterations steps",
+    "--learning-rate": "alpha eta rate step-size",
+    "--l2": "lambda penalty regularization weight-decay",
+    "--data": "dataset input source train training-data",
+    "--validation": "val holdout validation-split",
+    "--workers": "jobs n-jobs threads num-workers",
+    "--output": "out save save-to",
+    "--threshold": "cutoff decision-threshold",
+    "--size": "image-size resize",
+    "--class-weight": "balanced balance",
+    "--skip-bad": "ignore-errors skip-errors",
+    "--only": "sort move unsure uncertain",
+}
+OTHER_COMMANDS = {
+    "train": "fit learn run",
+    "predict": "classify score infer label",
+    "evaluate": "test eval validate accuracy",
+    "compare": "cv tune cross-validate search",
+    "inspect": "show model",
+    "data": "pack info verify split",
+    "explain": "why",
+    "export": "convert onnx",
+    "help": "docs man manual",
+}
+
+
+def meant(word: str, known: Sequence[str], others: Mapping[str, str] | None = None) -> str | None:
+    """The word that is meant: what ``others`` call it, or one that is much like it or begins so."""
+    plain = {name.strip("-"): name for name in known}
+    typed = word.strip("-").replace("_", "-")
+    for name, words in (others or {}).items():
+        if typed in words.split() and name in known:
+            return name
+    from difflib import get_close_matches
+
+    close = get_close_matches(typed, plain, n=1, cutoff=0.75)
+    begins = [name for name in plain if len(typed) > 1 and name.startswith(typed)]
+    return plain[(close or begins)[0]] if close or begins else None
 
 
 class Given(NamedTuple):
@@ -34,14 +73,6 @@ class Given(NamedTuple):
     parameter: Any
     name: str
     value: str | None
-
-
-class Line(NamedTuple):
-    """A command line: options, the other arguments, and an option that is unknown."""
-
-    given: list[Given]
-    rest: list[str]
-    unknown: str | None = None
 
 
 class File(NamedTuple):
@@ -71,9 +102,10 @@ class Command(TyperCommand):
         if ctx.resilient_parsing:  # a command line to be completed may hold anything
             return super().parse_args(ctx, args)
         line = _scan(self.params, args)
-        if any(each.name in ("--help", "-h") for each in line.given):
+        if line is None:
             return super().parse_args(ctx, args)
-        given, rest = _placed(self.params, _require_sound(self.params, line, args))
+        _require_sound(self.params, *line)
+        given, rest = _placed(self.params, *line)
         config = next((each.value for each in given if each.name == "--config"), None)
         more: list[str] = []
         if config is not None:
@@ -112,15 +144,12 @@ def _blaming(ctx: Any, args: Sequence[str] = ()) -> Iterator[None]:
         raise
 
 
-def _require_sound(parameters: list[Any], line: Line, args: Sequence[str]) -> Line:
-    """The command line itself. Raises SettingsError for one that is a mistake.
+def _require_sound(parameters: list[Any], given: list[Given], rest: list[str]) -> None:
+    """Raise SettingsError for an option that has an empty value or is given twice.
 
-    That is an option that is not there, has no value or an empty one, or is given twice; and an
-    empty argument, which as a path would be this folder: it comes from a variable that is not set.
+    Also for an empty argument, which as a path would be this folder: it comes from a variable that
+    is not set.
     """
-    given, rest, unknown = line
-    if unknown is not None:
-        raise SettingsError(_unknown(unknown, parameters, args))
     for number, each in enumerate(given):
         if each.value == "":
             raise SettingsError(f"{each.name}: is empty: leave it out, or give a value")
@@ -133,20 +162,20 @@ def _require_sound(parameters: list[Any], line: Line, args: Sequence[str]) -> Li
     recorded = any(rest) and any(each.name == INPUTS for each in parameters)
     if "" in rest and not recorded:
         raise SettingsError("an argument is empty: leave it out, or give a value")
-    return line
 
 
 def _takes_several(parameter: Any) -> bool:
     return getattr(parameter, "multiple", False) or parameter.nargs != 1
 
 
-def _placed(parameters: list[Any], line: Line) -> tuple[list[Given], list[str]]:
+def _placed(
+    parameters: list[Any], given: list[Given], rest: list[str]
+) -> tuple[list[Given], list[str]]:
     """Options and arguments with data and model where the command takes them.
 
     Data may be an argument or the value of --data, and a model an argument or that of --model, in
     every command. Raises SettingsError for data that are named in both ways.
     """
-    given, rest, _ = line
     options = {name: each for each in parameters for name in each.opts}
     argument = _argument_for(parameters, "--data")
     named = [each.value or "" for each in given if each.parameter is argument]
@@ -201,9 +230,12 @@ def _require_one(names: list[str]) -> None:
         raise SettingsError(f"{' and '.join(map(printable, names))}: give one of them")
 
 
-def _scan(parameters: list[Any], args: Sequence[str]) -> Line:
-    """A command line in parts."""
-    options = {"--help": None, "-h": None} | {
+def _scan(parameters: list[Any], args: Sequence[str]) -> tuple[list[Given], list[str]] | None:
+    """Options and other arguments of a command line; None where it asks for help.
+
+    Raises SettingsError for an option that is not there or has no value.
+    """
+    options = {
         name: each
         for each in parameters
         for name in (*each.opts, *each.secondary_opts)
@@ -218,17 +250,19 @@ def _scan(parameters: list[Any], args: Sequence[str]) -> Line:
     while left:
         arg = left.popleft()
         if arg == "--":
-            return Line(given, [*rest, *left])
+            return given, [*rest, *left]
         if not arg.startswith("-") or arg == "-":
             rest.append(arg)
             continue
         name, equals, value = arg.partition("=")
         if not arg.startswith("--") and name not in options:
             name, value, equals = arg[:2], arg[2:], arg[2:]
+        if name in ("--help", "-h"):
+            return None
         if name not in options:
-            return Line(given, rest, name if arg.startswith("--") else arg)
+            raise SettingsError(_unknown(name if arg.startswith("--") else arg, parameters, args))
         parameter = options[name]
-        if parameter is None or getattr(parameter, "is_flag", False):
+        if getattr(parameter, "is_flag", False):
             if equals and arg.startswith("--"):
                 raise SettingsError(f"{name}: takes no value")
             given.append(Given(parameter, name, None))
@@ -238,16 +272,14 @@ def _scan(parameters: list[Any], args: Sequence[str]) -> Line:
             given.append(Given(parameter, name, value if equals else left.popleft()))
         else:
             raise SettingsError(f"{name}: needs a value")
-    return Line(given, rest)
+    return given, rest
 
 
 def _unknown(option: str, parameters: list[Any], args: Sequence[str]) -> str:
     """The message for an option that the command does not have."""
     known = [name for each in parameters for name in each.opts if name.startswith("--")]
-    other = OTHER_OPTIONS.get(option.strip("-"))
-    meant = other if other in known else close_match(option, known)
-    hint = f": did you mean {meant}?" if meant else ""
-    hint = _file_hint(args) or hint or ": see --help"
+    other = meant(option, known, OTHER_OPTIONS)
+    hint = _file_hint(args) or (f": did you mean {other}?" if other else ": see --help")
     return f"there is no option {printable(option)}{hint}"
 
 
@@ -264,9 +296,8 @@ def _file_hint(args: Sequence[str]) -> str:
 def require_command(name: str, commands: Sequence[str]) -> None:
     """Raise SettingsError for a name that is no command."""
     if name not in commands and not name.startswith("-"):
-        other = OTHER_COMMANDS.get(name)
-        meant = other if other in commands else close_match(name, commands)
-        hint = f"did you mean {meant}?" if meant else "'catclf --help' lists them"
+        other = meant(name, commands, OTHER_COMMANDS)
+        hint = f"did you mean {other}?" if other else "'catclf --help' lists them"
         raise SettingsError(f"there is no command {printable(name)}: {hint}")
 
 
@@ -277,20 +308,18 @@ def printing_help() -> Iterator[None]:
     Long help on a terminal goes through a pager.
     """
     try:
-        try:
-            with paged():
-                yield
-        finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()  # here, and not when Python ends, which has a code of its own
+        with delivering():
+            try:
+                with paged():
+                    yield
+            finally:
+                if sys.stdout is not None:
+                    sys.stdout.flush()  # here, and not when Python ends, which has its own code
     except (BrokenPipeError, SystemExit) as error:
         if isinstance(error, SystemExit) and not error.code:
             raise  # completion was shown or installed
         abandon_stdout()  # rich makes a broken pipe a SystemExit with a code
         raise typer.Exit(ExitCode.CLOSED_PIPE) from None
-    except OSError as error:
-        abandon_stdout()
-        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
 
 
 def put_help(ctx: typer.Context) -> None:
