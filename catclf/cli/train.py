@@ -27,7 +27,7 @@ from catclf.cli.options import (
     Quiet,
     Reading,
     Workers,
-    ends_in,
+    file_option,
     on_disk,
     option,
     setting,
@@ -44,8 +44,9 @@ if TYPE_CHECKING:
     from catclf.cli.open_data import Opened
     from catclf.cluster import Address
     from catclf.maths.metrics import Counts
+    from catclf.model import Model
     from catclf.training.checkpoint import Checkpoints
-    from catclf.training.pipeline import Job, Trained
+    from catclf.training.pipeline import Trained
     from catclf.training.run import Cluster
     from catclf.training.solvers import OnStep
 
@@ -59,10 +60,7 @@ def train(
     test: Annotated[
         Path | None,
         option(
-            help="Data to test the model on.",
-            metavar="DATA",
-            shown="the test part",
-            group=DATA,
+            help="Data to test the model on.", metavar="DATA", shown="the test part", group=DATA
         ),
     ] = None,
     validation: Annotated[
@@ -96,34 +94,17 @@ def train(
     insecure: Insecure = False,
     output: Annotated[
         Path,
-        option(
-            "--output",
-            "-o",
-            help="Model to write.",
-            metavar="FILE",
-            check=ends_in(".npz"),
-            shown="model.npz",
-            group=OUTPUT,
-        ),
+        file_option("--output", "-o", help="Model to write.", endings=[".npz"], shown="model.npz"),
     ] = Path("model.npz"),
     print_every: Annotated[int | None, setting("print_every")] = None,
     log: Annotated[
         Path | None,
         option(
-            help="Write the cost as JSON lines here.",
-            metavar="FILE",
-            check=on_disk,
-            group=OUTPUT,
+            help="Write the cost as JSON lines here.", metavar="FILE", check=on_disk, group=OUTPUT
         ),
     ] = None,
     plot: Annotated[
-        Path | None,
-        option(
-            help="Draw the cost as SVG here.",
-            metavar="FILE",
-            check=ends_in(".svg"),
-            group=OUTPUT,
-        ),
+        Path | None, file_option(help="Draw the cost as SVG here.", endings=[".svg"])
     ] = None,
     checkpoint_every: Annotated[
         int,
@@ -140,10 +121,7 @@ def train(
         option("--resume", help="Go on from the checkpoint of a stopped run.", group=OUTPUT),
     ] = False,
     quiet: Quiet = False,
-    config: Annotated[
-        Path | None,
-        option(help="Read options from this TOML file.", metavar="FILE", group=OUTPUT),
-    ] = None,
+    config: Annotated[Path | None, file_option(help="Read options from this TOML file.")] = None,
     print_config: Annotated[
         bool,
         option(
@@ -186,10 +164,7 @@ def train(
     with reading_with_progress(reading, sources, quiet, features=wanted.features, **how) as options:
         opened = open_for_training(images, test, judged_by, options, held_out=held_out)
     with _cluster_at(address, workers) as machines:
-        job = _prepared(opened, wanted, workers, quiet, machines)
-        shown = quiet, print_every is not None
-        more = {"test": opened.tested, "checkpoints": checkpoints, "cluster": machines}
-        trained, stop = _solved(job, output, log, shown, recorded(ctx), **more)
+        trained, stop = _solved(ctx, opened, wanted, checkpoints, machines)
     if plot is not None:
         from catclf.report.charts import save_cost_curve
 
@@ -200,18 +175,24 @@ def train(
     exit_if_stopped(stop)
 
 
-def _prepared(
+def _solved(
+    ctx: typer.Context,
     opened: "Opened",
     settings: Settings,
-    workers: int | None,
-    quiet: bool,
+    checkpoints: "Checkpoints | None",
     cluster: "Cluster | None",
-) -> "Job":
-    """Features learned, and what the settings leave open selected."""
-    from catclf.terminal.progress import phases
+) -> "tuple[Trained, Signals]":
+    """Select what the settings leave open, train with the cost in sight, and save.
+
+    From the first step on a signal ends training with the weights of then. The solver says which
+    steps are printed and which go to the log. The model remembers the file of options.
+    """
+    from catclf.model.file import save
+    from catclf.terminal.progress import phases, training_display
     from catclf.training import prepare_job
 
-    return prepare_job(
+    quiet, workers, log = (ctx.params[name] for name in ("quiet", "workers", "log"))
+    job = prepare_job(
         opened.trained,
         settings,
         validation=opened.validation,
@@ -219,27 +200,8 @@ def _prepared(
         phase=phases(quiet),
         cluster=cluster,
     )
-
-
-def _solved(
-    job: "Job",
-    output: Path,
-    log: Path | None,
-    shown: tuple[bool, bool],
-    config: Mapping[str, Any],
-    **more: Any,
-) -> "tuple[Trained, Signals]":
-    """Train with the cost in sight, and save the model, which remembers ``config``.
-
-    From the first step on a signal ends training with the weights of then. The solver says which
-    steps are printed and which go to ``log``; ``shown`` says whether nothing is, and whether they
-    are listed on a terminal, too.
-    """
-    from catclf.model.file import save
-    from catclf.terminal.progress import phases, training_display
-
-    quiet, listed = shown
     total, every = job.resolved.settings.expected_steps
+    listed = ctx.params["print_every"] is not None
     loaded()
     with Signals(signal.default_int_handler) as stop:  # a second one raises KeyboardInterrupt
         with (
@@ -253,28 +215,33 @@ def _solved(
                     record(step, cost)
 
             trained = job.run(
+                test=opened.tested,
                 on_step=on_step,
                 should_stop=stop.requested,
+                checkpoints=checkpoints,
+                cluster=cluster,
                 out_of_fold=True,
                 phase=phases(quiet),
-                **more,
             )
         if trained.fit.interrupted and trained.fit.steps == 0:
             warn("interrupted before the first step: nothing was saved")
             exit_if_stopped(stop)
-        if config:
-            training = trained.model.training
-            settings = training.settings | {"config": dict(config)}
-            model = trained.model.with_training(replace(training, settings=settings))
-            trained = replace(trained, model=model)
-        save(trained.model, output)
-    checkpoints = more["checkpoints"]
+        trained = replace(trained, model=_remembering(trained.model, recorded(ctx)))
+        save(trained.model, ctx.params["output"])
     if checkpoints is not None and not trained.fit.interrupted:
         try:
             checkpoints.remove()
         except CheckpointError as error:  # the model is saved all the same
             warn(str(error))
     return trained, stop
+
+
+def _remembering(model: "Model", config: Mapping[str, Any]) -> "Model":
+    """The model with the options of a file beside the settings."""
+    if not config:
+        return model
+    settings = model.training.settings | {"config": dict(config)}
+    return model.with_training(replace(model.training, settings=settings))
 
 
 def fraction_or_path(text: str | None, patience: int | None) -> tuple[float, Path | None]:
