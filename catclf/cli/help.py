@@ -47,16 +47,25 @@ def help(
     Example: catclf help pipelines
     """
     pages = read_pages()
+    program: Any = ctx.parent and ctx.parent.command
+    commands = program.list_commands(ctx.parent)
     if topic is None:
         put(_list_topics(pages))
     elif topic in pages:
         _show_page(pages[topic])
     elif topic == SETTINGS:
-        _show_page(_settings_page(_command(ctx, "train", [])))
+        _show_page(_settings_page(program.get_command(ctx.parent, "train")))
+    elif topic in commands:
+        command = program.get_command(ctx.parent, topic)
+        command.make_context(topic, ["--help"], parent=ctx.parent)
     elif topic.lower().replace("-", " ") in _measures(pages["measures"]):
         _show_page(pages["measures"])
     else:
-        _command(ctx, topic, [*pages, SETTINGS]).make_context(topic, ["--help"], parent=ctx.parent)
+        other = meant(topic, [*pages, SETTINGS, *commands])
+        hint = f"did you mean {other}? " if other else ""
+        raise InputError(
+            f"there is no topic {printable(topic)}: {hint}'catclf help' lists the topics"
+        )
 
 
 def read_pages() -> dict[str, str]:
@@ -118,14 +127,3 @@ def _settings_page(command: Any) -> str:
     for group, lines in groups.items():
         parts += [f"## {group}", "\n".join(lines)]
     return "\n\n".join(parts) + "\n"
-
-
-def _command(ctx: typer.Context, name: str, topics: list[str]) -> Any:
-    """The command of this name. Raises InputError."""
-    program: Any = ctx.parent and ctx.parent.command
-    names = program.list_commands(ctx.parent)
-    if name in names:
-        return program.get_command(ctx.parent, name)
-    other = meant(name, [*topics, *names])
-    hint = f"did you mean {other}? " if other else ""
-    raise InputError(f"there is no topic {printable(name)}: {hint}'catclf help' lists the topics")
