@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from catclf.cli.options import DEFAULT
-from catclf.cli.usage import CONFIG, OTHER_OPTIONS, meant
+from catclf.cli.words import CONFIG, OTHER_OPTIONS, meant
 from catclf.errors import InputError, SettingsError
 from catclf.storage.location import locate
 from catclf.text import printable, reason, url_of

@@ -11,7 +11,7 @@ import typer
 
 from catclf.cli.completion import hint
 from catclf.cli.stdout import paged, put
-from catclf.cli.usage import meant
+from catclf.cli.words import meant
 from catclf.errors import InputError
 from catclf.terminal.stream import is_terminal
 from catclf.text import printable

@@ -165,6 +165,8 @@ def train(
         opened = open_for_training(images, test, judged_by, options, held_out=held_out)
     with _cluster_at(address, workers) as machines:
         trained, stop = _solved(ctx, opened, wanted, checkpoints, machines)
+    if checkpoints is not None and not trained.fit.interrupted:
+        _remove(checkpoints)
     if plot is not None:
         from catclf.report.charts import save_cost_curve
 
@@ -192,6 +194,7 @@ def _solved(
     from catclf.training import prepare_job
 
     quiet, workers, log = (ctx.params[name] for name in ("quiet", "workers", "log"))
+    listed = ctx.params["print_every"] is not None
     job = prepare_job(
         opened.trained,
         settings,
@@ -201,22 +204,15 @@ def _solved(
         cluster=cluster,
     )
     total, every = job.resolved.settings.expected_steps
-    listed = ctx.params["print_every"] is not None
     loaded()
     with Signals(signal.default_int_handler) as stop:  # a second one raises KeyboardInterrupt
         with (
             training_display(total, every, quiet, listed) as show,
             step_log(log, every) if log else nullcontext() as record,
         ):
-
-            def on_step(step: int, cost: float) -> None:
-                show(step, cost)
-                if record is not None:
-                    record(step, cost)
-
             trained = job.run(
                 test=opened.tested,
-                on_step=on_step,
+                on_step=_both(show, record),
                 should_stop=stop.requested,
                 checkpoints=checkpoints,
                 cluster=cluster,
@@ -228,12 +224,26 @@ def _solved(
             exit_if_stopped(stop)
         trained = replace(trained, model=_remembering(trained.model, recorded(ctx)))
         save(trained.model, ctx.params["output"])
-    if checkpoints is not None and not trained.fit.interrupted:
-        try:
-            checkpoints.remove()
-        except CheckpointError as error:  # the model is saved all the same
-            warn(str(error))
     return trained, stop
+
+
+def _both(show: "OnStep", record: "OnStep | None") -> "OnStep":
+    """One callback for two."""
+
+    def on_step(step: int, cost: float) -> None:
+        show(step, cost)
+        if record is not None:
+            record(step, cost)
+
+    return on_step
+
+
+def _remove(checkpoints: "Checkpoints") -> None:
+    """Remove the state of a run that ended well; if that fails, its model is saved all the same."""
+    try:
+        checkpoints.remove()
+    except CheckpointError as error:
+        warn(str(error))
 
 
 def _remembering(model: "Model", config: Mapping[str, Any]) -> "Model":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import cleandoc
 from pathlib import Path
@@ -18,53 +18,13 @@ from catclf.cli.completion import MODEL, MODEL_VARIABLE
 from catclf.cli.options import expanded
 from catclf.cli.signals import ExitCode
 from catclf.cli.stdout import abandon_stdout, as_options, delivering, paged, put
+from catclf.cli.words import CONFIG, OTHER_COMMANDS, OTHER_OPTIONS, meant
 from catclf.errors import SettingsError
 from catclf.text import printable
 
-CONFIG = "catclf.config"  # under this name a context keeps what a file of options says
 # Names of arguments that stand for an option, in commands that do not have it.
 ARGUMENTS = {"--data": ("data", "image", "paths", "source", "sources"), "--model": ("model",)}
 INPUTS = "paths"  # the argument that holds any number of inputs, each with a record of its own
-# What other programs call it.
-OTHER_OPTIONS = {
-    "--iterations": "epochs max-iter num-iterations steps",
-    "--learning-rate": "alpha eta rate step-size",
-    "--l2": "lambda penalty regularization weight-decay",
-    "--data": "dataset input source train training-data",
-    "--validation": "val holdout validation-split",
-    "--workers": "jobs n-jobs threads num-workers",
-    "--output": "out save save-to",
-    "--threshold": "cutoff decision-threshold",
-    "--size": "image-size resize",
-    "--class-weight": "balanced balance",
-    "--skip-bad": "ignore-errors skip-errors",
-    "--only": "sort move unsure uncertain",
-}
-OTHER_COMMANDS = {
-    "train": "fit learn run",
-    "predict": "classify score infer label",
-    "evaluate": "test eval validate accuracy",
-    "compare": "cv tune cross-validate search",
-    "inspect": "show model",
-    "data": "pack info verify split",
-    "explain": "why",
-    "export": "convert onnx",
-    "help": "docs man manual",
-}
-
-
-def meant(word: str, known: Sequence[str], others: Mapping[str, str] | None = None) -> str | None:
-    """The word that is meant: what ``others`` call it, or one that is much like it or begins so."""
-    plain = {name.strip("-"): name for name in known}
-    typed = word.strip("-").replace("_", "-")
-    for name, words in (others or {}).items():
-        if typed in words.split() and name in known:
-            return name
-    from difflib import get_close_matches
-
-    close = get_close_matches(typed, plain, n=1, cutoff=0.75)
-    begins = [name for name in plain if len(typed) > 1 and name.startswith(typed)]
-    return plain[(close or begins)[0]] if close or begins else None
 
 
 class Given(NamedTuple):
