@@ -251,102 +251,78 @@ PositiveName = Annotated[
         group=DATA,
     ),
 ]
-Positive = Annotated[
-    str | None,
-    option(help="The class to find.", metavar="CLASS", shown="cat", group=DATA),
-]
-Size = Annotated[
-    int | None,
-    option(
-        help="Height and width of the images.",
-        low=1,
-        high=1024,
-        metavar="PIXELS",
-        shown="by features",
-        group=DATA,
-    ),
-]
-FitOption = Annotated[
-    str | None,
-    option(
-        "--fit",
-        help="How files become square: squash, crop or pad.",
-        choices=("squash", "crop", "pad"),
-        shown="squash",
-        group=DATA,
-    ),
-]
-SkipBad = Annotated[bool, option("--skip-bad", help="Leave unreadable images out.", group=DATA)]
-LabelFrom = Annotated[
-    str | None,
-    option(
-        help="Where labels of files in folders are: folder, or name (cat.0.jpg is of cat).",
-        choices=("folder", "name"),
-        shown="folder",
-        group=DATA,
-        hidden=True,
-    ),
-]
-Classes = Annotated[
-    str | None,
-    option(
-        help="Names of labels 0 and 1 where the data do not name them.",
-        metavar="NAME,NAME",
-        shown="non-cat,cat",
-        group=DATA,
-        hidden=True,
-    ),
-]
-Columns = Annotated[
-    str | None,
-    option(
-        help="Columns of a table, by name or number.",
-        metavar="PATH,LABEL",
-        shown="path and label, or the like",
-        complete=complete_columns,
-        group=DATA,
-        hidden=True,
-    ),
-]
-Keys = Annotated[
-    str | None,
-    option(
-        help="Keys in an HDF5 file or .npz; of samples in a tar, endings or a key of .json: "
-        "jpg,label.",
-        metavar="IMAGES,LABELS",
-        shown="x and y, or the like",
-        group=DATA,
-        hidden=True,
-    ),
-]
 MAX_PIXELS_HELP = "Refuse larger images before decoding them."
 TRUNCATED_HELP = "Read what is there of image files that are cut short."
-MaxPixels = Annotated[
-    int | None,
-    option(help=MAX_PIXELS_HELP, low=1, shown="250 million", group=DATA, hidden=True),
-]
-Truncated = Annotated[bool, option("--truncated", help=TRUNCATED_HELP, group=DATA, hidden=True)]
-Outside = Annotated[
-    bool,
-    option("--outside", help="Read files outside a table's folder.", group=DATA, hidden=True),
-]
-RemoteRows = Annotated[
-    bool,
-    option("--allow-remote-rows", help="Fetch the URLs in a table.", group=DATA, hidden=True),
-]
+_rare = partial(option, group=DATA, hidden=True)
 READING = {
-    "size": Size,
-    "fit": FitOption,
-    "positive": Positive,
-    "skip_bad": SkipBad,
-    "label_from": LabelFrom,
-    "classes": Classes,
-    "columns": Columns,
-    "keys": Keys,
-    "max_pixels": MaxPixels,
-    "truncated": Truncated,
-    "outside": Outside,
-    "allow_remote_rows": RemoteRows,
+    "size": Annotated[
+        int | None,
+        option(
+            help="Height and width of the images.",
+            low=1,
+            high=1024,
+            metavar="PIXELS",
+            shown="by features",
+            group=DATA,
+        ),
+    ],
+    "fit": Annotated[
+        str | None,
+        option(
+            help="How files become square: squash, crop or pad.",
+            choices=("squash", "crop", "pad"),
+            shown="squash",
+            group=DATA,
+        ),
+    ],
+    "positive": Annotated[
+        str | None, option(help="The class to find.", metavar="CLASS", shown="cat", group=DATA)
+    ],
+    "skip_bad": Annotated[
+        bool, option("--skip-bad", help="Leave unreadable images out.", group=DATA)
+    ],
+}
+RARELY_READING = {
+    "label_from": Annotated[
+        str | None,
+        _rare(
+            help="Where labels of files in folders are: folder, or name (cat.0.jpg is of cat).",
+            choices=("folder", "name"),
+            shown="folder",
+        ),
+    ],
+    "classes": Annotated[
+        str | None,
+        _rare(
+            help="Names of labels 0 and 1 where the data do not name them.",
+            metavar="NAME,NAME",
+            shown="non-cat,cat",
+        ),
+    ],
+    "columns": Annotated[
+        str | None,
+        _rare(
+            help="Columns of a table, by name or number.",
+            metavar="PATH,LABEL",
+            shown="path and label, or the like",
+            complete=complete_columns,
+        ),
+    ],
+    "keys": Annotated[
+        str | None,
+        _rare(
+            help="Keys in an HDF5 file or .npz; of samples in a tar, endings or a key of .json: "
+            "jpg,label.",
+            metavar="IMAGES,LABELS",
+            shown="x and y, or the like",
+        ),
+    ],
+    "max_pixels": Annotated[int | None, _rare(help=MAX_PIXELS_HELP, low=1, shown="250 million")],
+    "truncated": Annotated[bool, _rare("--truncated", help=TRUNCATED_HELP)],
+    "outside": Annotated[bool, _rare("--outside", help="Read files outside a table's folder.")],
+    "allow_remote_rows": Annotated[
+        bool, _rare("--allow-remote-rows", help="Fetch the URLs in a table.")
+    ],
 }
 
 
@@ -355,12 +331,11 @@ def reading_options(*names: str, **others: Any) -> dict[str, Any]:
 
     Those are the ones that ``names`` names, ``others`` by their names, and all hidden ones.
     """
-    hidden = list(READING)[4:]
-    return {name: READING[name] for name in names} | others | {n: READING[n] for n in hidden}
+    return {name: READING[name] for name in names} | others | RARELY_READING
 
 
 Labelled = Annotated[
-    Options, reading_options(split=SplitOption, positive=PositiveName, skip_bad=SkipBad)
+    Options, reading_options(split=SplitOption, positive=PositiveName, skip_bad=READING["skip_bad"])
 ]
 Reading = Annotated[Options, reading_options("size", "fit", "positive", "skip_bad")]
 Workers = Annotated[
