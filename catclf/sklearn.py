@@ -46,7 +46,7 @@ from catclf.samples import Images, Labelled
 from catclf.settings import FEATURE_RATE, Open, Settings
 from catclf.splits import split
 from catclf.text import printable
-from catclf.training import Fit, build_model, prepare_job, solve
+from catclf.training import Fit, prepare_job, solve
 from catclf.training.automatic import resolve
 from catclf.training.solvers import StopReason
 
@@ -238,21 +238,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         options = ReadOptions(size=self.size, fit=self.image_fit, workers=self.workers)
         data = to_dataset(held.read(X, Y[0].astype(np.int64), options).split())
         data, weights = _without_zeros(replace(data, classes=(first, second)), weights)
-        settings = self._settings()
-        if weights is not None and settings.validation:
-            raise SettingsError("`validation` is not for images with weights: hold some out first")
-        job = prepare_job(data, settings, workers=self.workers)
-        if weights is None:
-            trained = job.run()
-            fit, model = trained.fit, trained.model
-        else:
-            v, final = _scaled(weights, job.resolved.settings)
-            fit = solve(job.trained, final, weights=v, K=job.resolved.K, workers=self.workers)
-            model = build_model(
-                fit, data, trained=job.trained, encoder=job.encoder, resolved=job.resolved
-            )
+        v, settings = _scaled(weights, self._settings())
+        trained = prepare_job(data, settings, weights=v, workers=self.workers).run()
+        model = trained.model
         self._fitted(model.w, model.b, model.boundary, model.training.steps, model)
-        return fit
+        return trained.fit
 
     def _fit_rows(self, X: Floats, Y: Floats, weights: Floats | None) -> Fit:
         settings = self._settings()
@@ -279,9 +269,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             return Encoded(scaled, Y[:, rows], "rows", "")
 
         data, held_out = standardized(kept), None if out is None else standardized(out)
-        chosen = resolve(settings, data, groups=groups[kept], workers=self.workers)
-        v, final = _scaled(None if weights is None else weights[kept], chosen.settings)
-        fit = solve(data, final, validation=held_out, weights=v, workers=self.workers)
+        v, settings = _scaled(None if weights is None else weights[kept], settings)
+        chosen = resolve(settings, data, groups=groups[kept], weights=v, workers=self.workers)
+        fit = solve(data, chosen.settings, validation=held_out, weights=v, workers=self.workers)
         w = fit.w * factor[:, None]
         b, z = fit.b - float(mean @ w[:, 0]) - chosen.shift, chosen.z_threshold
         self._fitted(w, b, logit(chosen.threshold) if z is None else z, fit.steps)
@@ -380,11 +370,11 @@ def _standard(X: Floats, v: Floats | None) -> tuple[Floats, Floats]:
 
 
 def _scaled(v: Floats | None, settings: Settings) -> tuple[Floats | None, Settings]:
-    """Weights (1, m) of mean 1 and the penalty as much smaller or larger: the optimum stays."""
+    """Weights (1, m) of mean 1, and a penalty that is given as much larger: the optimum stays."""
     if v is None:
         return None, settings
-    scale = len(v) / float(v.sum())
-    return scale * v[None], replace(settings, l2=scale * settings.l2)
+    scale, l2 = len(v) / float(v.sum()), settings.fixed_l2
+    return scale * v[None], settings if l2 is None else replace(settings, l2=scale * l2)
 
 
 class DataValueError(DataError, ValueError):

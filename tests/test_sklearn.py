@@ -135,6 +135,30 @@ def test_a_weight_is_a_number_of_copies(solver: str, kind: str) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-2, atol=3e-3)
 
 
+@pytest.mark.parametrize("kind", ["rows", "images"])
+def test_weights_enter_the_choice_of_the_penalty(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    y, noise = np.arange(80) % 2, np.arange(80) >= 40  # whose labels tell nothing
+    X: Any = rng.normal(size=(80, 3)) + 3.0 * (y * ~noise)[:, None]
+    if kind == "images":
+        X = np.clip(100 + 25 * rng.normal(size=(80, 2, 2, 3)) + 20 * X[:, :1, None, None], 0, 255)
+        X = X.astype(np.uint8)
+
+    def fit(weights: Any) -> ImageClassifier:
+        return ImageClassifier(l2="auto", solver="lbfgs").fit(X, y, sample_weight=weights)
+
+    plain, same, without = fit(None), fit(np.full(80, 2.0)), fit(np.where(noise, 1e-6, 1.0))
+    np.testing.assert_allclose(same.coef_, plain.coef_, rtol=1e-6, atol=1e-12)
+    assert np.abs(without.coef_).max() > 2 * np.abs(plain.coef_).max()
+
+
+def test_images_with_weights_may_be_held_out(images: Any) -> None:
+    weights = np.random.default_rng(0).random(40)
+    found = ImageClassifier(validation=0.25, iterations=50).fit(*images, weights)
+    assert found.model_.training.images == 30
+    assert found.model_.training.validation["counts"]
+
+
 def test_weights_of_classes_are_weights_of_their_images(images: Any) -> None:
     X, y = images
     names = np.where(y, "cat", "dog")

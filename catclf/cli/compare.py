@@ -136,7 +136,7 @@ def compare(
     Example: catclf compare train.h5 --lr 0.01,0.005,0.001 --l2 0,1 --repeats 3
     """
     from catclf.evaluation import compare as core
-    from catclf.evaluation.public import plan_of, prepare_of
+    from catclf.evaluation.public import plan_of
     from catclf.terminal.progress import live_text, phases
 
     given = {name: ",".join(each or []) for name, each in lists.items()}
@@ -149,23 +149,17 @@ def compare(
     )
     with reading_with_progress(reading, data or [], quiet, features=kinds) as how:
         pooled, dropped = _pooled(data, how, distinct, quiet)
-    grouping, measure = pooled.grouping(folds), by.replace("-", "_")
-    for note in grouping.notes:
+    measure = by.replace("-", "_")
+    for note in pooled.grouping(folds).notes:
         warn(note)
-    prepare, groups, source = (
-        prepare_of(pooled, plan, phases(quiet)),
-        grouping.groups,
-        pooled.source,
-    )
     if given["sizes"]:
         sizes = _numbers("--sizes", given["sizes"], int)
-        curve = core.learning_curve(pooled, plan, sizes, source, prepare, groups)
+        curve = core.learning_curve(pooled, plan, sizes, phases(quiet))
         content, text = curve.to_dict(measure), format_curve(curve, measure, stdout_styling())
     else:
         with live_text(quiet) as show:
             comparison = core.compare(
-                *(pooled, plan, source, pooled.classes, dropped),
-                *(lambda progress: show(_live(progress)), prepare, groups),
+                pooled, plan, dropped, lambda progress: show(_live(progress)), phases(quiet)
             )
         comparison.require_sound()
         content = core.to_dict(comparison, measure)
@@ -240,7 +234,7 @@ def format_text(comparison: Comparison, measure: str, style: Styling) -> str:
 
 def _table(comparison: Comparison, measure: str, style: Styling) -> list[str]:
     """A row for each candidate, the best one in bold; columns that tell candidates apart."""
-    from catclf.evaluation.compare import COLUMNS
+    from catclf.evaluation.compare import NAMES
 
     candidates = comparison.plan.candidates
     told: list[tuple[str, Callable[[Candidate], str]]] = [
@@ -259,9 +253,9 @@ def _table(comparison: Comparison, measure: str, style: Styling) -> list[str]:
     for result in comparison.results:
         cells = [cell(result.candidate) for _, cell in shown]
         if result.diverged is None:
-            cells += [_cell(result, name, style) for name in COLUMNS]
+            cells += [_cell(result, name, style) for name in NAMES]
         rows.append(list(map(style.bold, cells)) if result is best else cells)
-    lines = style.table(heads, rows, "<" * (len(shown) - 1) + ">" + ">" * len(COLUMNS))
+    lines = style.table(heads, rows, "<" * (len(shown) - 1) + ">" + ">" * len(NAMES))
     for i, result in enumerate(comparison.results, 1):
         if result.diverged is not None:
             lines[i] += f"  diverged at step {result.diverged}"
@@ -291,19 +285,19 @@ def _advice(comparison: Comparison, measure: str, style: Styling) -> list[str]:
 
 def format_curve(curve: LearningCurve, measure: str, style: Styling) -> str:
     """A row for each size, with a 95 % interval of its mean, and what the last step brought."""
-    from catclf.evaluation.compare import COLUMNS, NAMES, interval_of_differences
+    from catclf.evaluation.compare import NAMES
 
     plan, percent = curve.plan, measure in PERCENT
     (candidate,) = plan.candidates
     head = f"{printable(curve.source)}: {candidate or 'pixels'}, {plan.folds} folds"
-    rows = [("images", *(NAMES[name] for name in COLUMNS), f"95 % of {NAMES[measure]}")]
+    rows = [("images", *NAMES.values(), f"95 % of {NAMES[measure]}")]
     for i, size in enumerate(curve.sizes):
-        ends = interval_of_differences(curve.scores[measure][i], plan.folds)
+        ends = curve.interval(measure, curve.scores[measure][i])
         low, high = (min(max(end, 0.0), 1.0 if measure != "log_loss" else end) for end in ends)
         interval = f"{low:.3f} to {high:.3f}"
         if percent:
             interval = f"{100 * low:.1f} to {100 * high:.1f} %"
-        means = {name: float(curve.scores[name][i].mean()) for name in COLUMNS}
+        means = {name: float(curve.scores[name][i].mean()) for name in NAMES}
         cells = (
             f"{100 * mean:.1f} %" if name in PERCENT else f"{mean:.3f}"
             for name, mean in means.items()

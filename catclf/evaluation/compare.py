@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,31 +24,32 @@ from catclf.machine import cores, require_memory
 from catclf.maths import Floats, metrics
 from catclf.maths.metrics import Counts, student_quantile
 from catclf.maths.threads import Team, blas_threads
-from catclf.samples import Indices, Labelled
-from catclf.settings import AUTO, CLASS_WEIGHTS, FEATURES
+from catclf.samples import Indices, Labelled, Subset
+from catclf.settings import AUTO, Settings, require_sound
 from catclf.splits import possible_folds, stratified_folds
 from catclf.text import printable
 from catclf.training.automatic import score_shift
 from catclf.training.crossval import Descents, FoldGram, Path, select
+from catclf.training.kernels import Weights
 from catclf.training.objective import GRAM_LIMIT, all_rows, class_weights, gram
+
+if TYPE_CHECKING:
+    from catclf.features.base import Phase
 
 POINTS = 50  # of the curves
 CONFIDENCE = 0.95
 _LARGEST = 10**9  # the largest number that a file may hold
 FORMAT = "catclf-comparison"
 MEASURES = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss")
-COLUMNS = ("balanced_accuracy", "accuracy", "roc_auc", "log_loss")  # as shown
-NAMES = {
-    "accuracy": "accuracy",
+NAMES = {  # as shown
     "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
     "roc_auc": "ROC AUC",
     "log_loss": "log loss",
 }
 
 Masks = NDArray[np.bool_]  # (divisions, m)
 Penalty = float | str  # λ, or AUTO
-# Rows of features of all images for each division, from what it holds out; None: the images.
-Prepare = Callable[[str, Masks], Iterable[Labelled]]
 OnProgress = Callable[["Progress"], None]
 
 
@@ -77,22 +78,13 @@ class Candidate:
 
     def require_sound(self) -> None:
         """Raise SettingsError for what cannot be trained."""
-        rate, l2 = self.learning_rate, self.l2
-        for name, value, known in (
-            ("features", self.features, FEATURES),
-            ("class-weight", self.class_weight, CLASS_WEIGHTS),
-        ):
-            if value not in known:
-                raise SettingsError(f"{name} {value!r}: use one of {', '.join(known)}")
-        if isinstance(l2, str):
-            sound = l2 == AUTO and rate is None
-        else:
-            sound = math.isfinite(l2) and l2 >= 0 and (rate is not None or l2 > 0)
-        if not sound or not (rate is None or (math.isfinite(rate) and rate > 0)):
-            shown = "no rate" if rate is None else f"rate {rate:g}"
+        for name, value in vars(self).items():
+            require_sound(name, value, Settings.__dataclass_fields__[name].metadata)
+        optimal = self.l2 == AUTO or (self.learning_rate is None and float(self.l2) > 0)
+        if self.features == AUTO or optimal != (self.learning_rate is None):
             raise SettingsError(
-                f"{shown} with l2 {self.penalty}: rates are > 0, penalties are >= 0, and without a "
-                "rate they are > 0 or auto"
+                f"`l2={self.penalty}` and `features={self.features}`: kinds of features are named; "
+                "with a rate λ is a number, and without one above 0 or auto"
             )
 
     def settings(self) -> dict[str, str | float]:
@@ -138,6 +130,12 @@ class Plan:
                 raise SettingsError(f"{name} {value} is too small: {minimum} or more is needed")
 
     @property
+    def steps(self) -> tuple[int, ...]:
+        """The steps of the curves."""
+        every = max(1, self.iterations // POINTS)
+        return (*range(0, self.iterations, every), self.iterations)
+
+    @property
     def descends(self) -> bool:
         """Whether any candidate has curves."""
         return any(candidate.learning_rate is not None for candidate in self.candidates)
@@ -172,11 +170,11 @@ class Result:
 
     def mean(self, measure: str) -> float:
         """The mean over folds; NaN for a diverged candidate."""
-        return math.nan if self.diverged is not None else float(self.scores[measure].mean())
+        return float(self.scores[measure].mean())
 
     def std(self, measure: str) -> float:
         """The standard deviation between folds; NaN for a diverged candidate."""
-        return math.nan if self.diverged is not None else float(self.scores[measure].std(ddof=1))
+        return float(self.scores[measure].std(ddof=1))
 
 
 @dataclass(frozen=True)
@@ -211,34 +209,45 @@ class Comparison:
     def as_good(self, measure: str) -> list[Result]:
         """The candidates that these folds cannot tell from the best.
 
-        By Student's t of the differences on the same folds, at 5 % divided by the number of the
-        others (Bonferroni); see ``interval_of_differences``.
+        By Student's t of the differences on the same folds, at 5 % divided by the number of all
+        pairs (Bonferroni), for which one is the best is only known afterwards; see ``interval_of``.
         """
         best = self.best(measure)
         others = [r for r in self.results if r is not best and r.diverged is None]
-        if best is None or not others:
+        if best is None:
             return []
-        chance = 1 - (1 - CONFIDENCE) / len(others)
+        chance = 1 - (1 - CONFIDENCE) / math.comb(len(others) + 1, 2) if others else CONFIDENCE
 
         def alike(result: Result) -> bool:
             differences = result.scores[measure] - best.scores[measure]
-            low, high = interval_of_differences(differences, self.plan.folds, chance)
+            finest = finest_of(measure, self.images, self.positives, self.plan.folds)
+            low, high = interval_of(differences, self.plan.folds, finest, chance)
             return low <= 0 <= high
 
         return [result for result in others if alike(result)]
 
 
-def interval_of_differences(
-    values: Floats, folds: int, chance: float = CONFIDENCE
+def finest_of(measure: str, images: int, positives: int, folds: int) -> float:
+    """By how much one image of a fold can change a measure there."""
+    balanced = measure in ("balanced_accuracy", "roc_auc")
+    return folds / (2 * min(positives, images - positives) if balanced else images)
+
+
+def interval_of(
+    values: Floats, folds: int, finest: float, chance: float = CONFIDENCE
 ) -> tuple[float, float]:
     """An interval of the mean of values (k,), one for each held-out fold.
 
-    With Student's t of k - 1 degrees and the variance corrected for training sets that overlap:
-    (1/k + held out / trained) s² (Nadeau and Bengio, Machine Learning 52, 2003).
+    With Student's t and the variance corrected for training sets that overlap:
+    (1/k + held out / trained) s² (Nadeau and Bengio, Machine Learning 52, 2003). The degrees are
+    those of one division, for repeats share the images. s² is never below the variance of rounding
+    to ``finest``: else two folds that differ by the same count of images are sure of it.
+    Equal candidates are told apart in at most 6 % of comparisons (simulated in its tests).
     """
     k, mean = len(values), float(values.mean())
-    error = math.sqrt((1 / k + 1 / (folds - 1)) * float(values.var(ddof=1)))
-    half = student_quantile(chance, k - 1) * error
+    variance = max(float(values.var(ddof=1)), finest**2 / 12)
+    error = math.sqrt((1 / k + 1 / (folds - 1)) * variance)
+    half = student_quantile(chance, folds - 1) * error
     return mean - half, mean + half
 
 
@@ -247,18 +256,25 @@ class LearningCurve:
     """One candidate on nested subsets of the training images of each fold.
 
     ``scores`` maps each of MEASURES to (sizes, folds * repeats) values, on the same held-out images
-    for every size.
+    for every size, which are ``images`` in all.
     """
 
     plan: Plan
     source: str
+    images: int
+    positives: int
     sizes: tuple[int, ...]
     scores: dict[str, Floats]
+
+    def interval(self, measure: str, values: Floats) -> tuple[float, float]:
+        """A 95 % interval of the mean of values (folds * repeats,) of a measure."""
+        finest = finest_of(measure, self.images, self.positives, self.plan.folds)
+        return interval_of(values, self.plan.folds, finest)
 
     def gain(self, measure: str) -> tuple[float, tuple[float, float]]:
         """What the largest size is better than the one before it, with a 95 % interval."""
         differences = self.scores[measure][-1] - self.scores[measure][-2]
-        return float(differences.mean()), interval_of_differences(differences, self.plan.folds)
+        return float(differences.mean()), self.interval(measure, differences)
 
     def to_dict(self, measure: str) -> dict[str, Any]:
         """Plain values for JSON, None where undefined."""
@@ -290,6 +306,11 @@ def pool(parts: Sequence[Dataset]) -> Dataset:
     Cross-validation holds all pixels in memory, so the number of images is checked first. Raises
     DataError if classes or sizes differ, or for too many images.
     """
+
+    def kind(data: Dataset) -> str:
+        names = " and ".join(printable(name) for name in data.classes)
+        return f"{names} of {data.size}x{data.size}"
+
     first, m = parts[0], sum(part.m for part in parts)
     if m > GRAM_LIMIT:
         raise DataError(
@@ -300,28 +321,21 @@ def pool(parts: Sequence[Dataset]) -> Dataset:
         if part.classes != first.classes or part.size != first.size:
             raise DataError(
                 f"{printable(part.source)}: its images are not like those of "
-                f"{printable(first.source)}: {_kind(part)}, not {_kind(first)}"
+                f"{printable(first.source)}: {kind(part)}, not {kind(first)}"
             )
+    groups, before = [], 0
+    for part in parts:  # those of two parts are never the same
+        own = np.full(part.m, -1) if part.groups is None else part.groups
+        groups.append(np.where(own < 0, -1, own + before))
+        before += int(own.max(initial=-1)) + 1
     return replace(
         first,
         images=np.concatenate([part.images[:] for part in parts]),
         Y=np.concatenate([part.Y for part in parts], axis=1),
         source=" + ".join(part.source for part in parts),
         names=None,
-        groups=_pooled_groups(parts),
+        groups=np.concatenate(groups) if before else None,
     )
-
-
-def _pooled_groups(parts: Sequence[Dataset]) -> Indices | None:
-    """The groups of all parts, numbered anew: those of two parts are never the same."""
-    if all(part.groups is None for part in parts):
-        return None
-    found, before = [], 0
-    for part in parts:
-        groups = np.full(part.m, -1) if part.groups is None else part.groups
-        found.append(np.where(groups < 0, -1, groups + before))
-        before += int(groups.max(initial=-1)) + 1
-    return np.concatenate(found)
 
 
 def rows_of(data: Dataset, rows: Indices) -> Dataset:
@@ -338,8 +352,9 @@ def distinct(data: Dataset) -> Dataset:
     return rows_of(data, np.sort(first))
 
 
-def _held_out(data: Labelled, plan: Plan, groups: Indices | None) -> tuple[Plan, Masks]:
+def _held_out(data: Dataset, plan: Plan) -> tuple[Plan, Masks]:
     """What each division holds out (folds * repeats, m), and the plan with the folds there are."""
+    groups = data.grouping(plan.folds).groups
     folds = possible_folds(data.Y, plan.folds, groups)
     fewest = int(min(data.Y.sum(), (1 - data.Y).sum()))
     if fewest < plan.folds:
@@ -355,37 +370,27 @@ def _held_out(data: Labelled, plan: Plan, groups: Indices | None) -> tuple[Plan,
 
 
 def compare(
-    data: Labelled,
+    data: Dataset,
     plan: Plan,
-    source: str = "",
-    classes: tuple[str, str] = ("non-cat", "cat"),
     dropped: int = 0,
     on_progress: OnProgress | None = None,
-    prepare: Prepare | None = None,
-    groups: Indices | None = None,
+    phase: Phase | None = None,
 ) -> Comparison:
-    """Cross-validate all candidates of a plan; images of one of ``groups`` (m,) stay together.
+    """Cross-validate all candidates of a plan; images that are equal or similar stay together.
 
-    ``prepare`` makes the rows of features for each division without the images that it holds out,
-    so that no feature is learned from an image that it is evaluated on. ``on_progress`` is called
-    with the curves' next point, POINTS times or so. ``source``, ``classes`` and ``dropped`` are
-    only passed on. Raises DataError if a class has too few images.
+    The features of a division are learned without the images that it holds out. ``on_progress`` is
+    called with the curves' next point, POINTS times or so; ``dropped`` is only passed on. Raises
+    DataError if a class has too few images.
     """
-    plan, held = _held_out(data, plan, groups)
-    runs = _run(data, plan, ~held, held, groups, prepare, on_progress)
-    steps = _steps(plan) if plan.descends else ()
-    positives = int(data.Y.sum())
-    m = data.Y.shape[1]
-    return Comparison(plan, source, classes, m, positives, dropped, tuple(steps), tuple(runs))
+    plan, held = _held_out(data, plan)
+    results = _Runs(data, plan, ~held, held, on_progress, phase).results()
+    steps = plan.steps if plan.descends else ()
+    known = data.source, data.classes, data.m, int(data.Y.sum()), dropped
+    return Comparison(plan, *known, steps, tuple(results))
 
 
 def learning_curve(
-    data: Labelled,
-    plan: Plan,
-    sizes: Sequence[int],
-    source: str = "",
-    prepare: Prepare | None = None,
-    groups: Indices | None = None,
+    data: Dataset, plan: Plan, sizes: Sequence[int], phase: Phase | None = None
 ) -> LearningCurve:
     """Train the one candidate of a plan on ever more images of each division's training part.
 
@@ -394,23 +399,25 @@ def learning_curve(
     """
     if len(plan.candidates) != 1 or len(sizes) < 2 or list(sizes) != sorted(set(sizes)):
         raise SettingsError("`sizes` are two or more growing numbers, for one candidate alone")
-    plan, held = _held_out(data, plan, groups)
+    plan, held = _held_out(data, plan)
     most = int((~held).sum(axis=1).min())
     if not 2 <= sizes[0] <= sizes[-1] <= most:
         raise DataError(
             f"sizes {sizes[0]} to {sizes[-1]}: each fold has 2 to {most} images to train on"
         )
-    orders = [_nested(data.Y, ~out, plan.seed + number) for number, out in enumerate(held)]
     train = np.zeros((len(sizes), *held.shape), dtype=bool)
-    for i, size in enumerate(sizes):
-        for j, order in enumerate(orders):
+    for j, out in enumerate(held):
+        order = _nested(data.Y, ~out, plan.seed + j)
+        for i, size in enumerate(sizes):
             train[i, j, order[:size]] = True
     tested = np.tile(held, (len(sizes), 1))
-    (result,) = _run(data, plan, train.reshape(tested.shape), tested, groups, prepare, None)
+    (result,) = _Runs(data, plan, train.reshape(tested.shape), tested, None, phase).results()
     if result.diverged is not None:
-        raise DivergedError(f"{printable(source)}: the run diverged: try a smaller learning rate")
+        raise DivergedError(
+            f"{printable(data.source)}: the run diverged: try a smaller learning rate"
+        )
     scores = {name: values.reshape(len(sizes), -1) for name, values in result.scores.items()}
-    return LearningCurve(plan, source, tuple(sizes), scores)
+    return LearningCurve(plan, data.source, data.m, int(data.Y.sum()), tuple(sizes), scores)
 
 
 def _nested(Y: Floats, kept: NDArray[np.bool_], seed: int) -> Indices:
@@ -425,155 +432,118 @@ def _nested(Y: Floats, kept: NDArray[np.bool_], seed: int) -> Indices:
 # Training
 
 
-def _run(
-    data: Labelled,
-    plan: Plan,
-    train: Masks,
-    tested: Masks,
-    groups: Indices | None,
-    prepare: Prepare | None,
-    on_progress: OnProgress | None,
-) -> list[Result]:
+@dataclass(frozen=True)
+class _Runs:
     """Each candidate on each division: trained on ``train`` (d, m), measured on ``tested``."""
-    results: dict[Candidate, Result] = {}
-    with blas_threads(1):
-        for kind in dict.fromkeys(candidate.features for candidate in plan.candidates):
-            rows = [data] if kind == "pixels" or prepare is None else prepare(kind, ~train)
-            K = _grams(rows, len(train))
-            here = [c for c in plan.candidates if c.features == kind]
-            for weight in dict.fromkeys(c.class_weight for c in here):
-                some = [c for c in here if c.class_weight == weight]
-                rates = [c for c in some if c.learning_rate is not None]
-                if rates:
-                    found = _descended(K, data.Y, plan, rates, train, tested, on_progress)
-                    results |= zip(rates, found, strict=True)
-                for c in some:
-                    if c.learning_rate is None:
-                        results[c] = _optimal(K, data.Y, c, plan, train, tested, groups)
-    return [results[candidate] for candidate in plan.candidates]
 
+    data: Dataset
+    plan: Plan
+    train: Masks
+    tested: Masks
+    on_progress: OnProgress | None
+    phase: Phase | None
 
-def _grams(sources: Iterable[Labelled], divisions: int) -> list[Floats]:
-    """K (m, m) of each source."""
-    team, matrices = Team(cores()), list[Floats]()
-    for data in sources:
-        if not matrices:
-            m = len(data.images)
-            count = 1 if isinstance(sources, list) else divisions
-            require_memory(8 * m * m * count, "the Gram matrices of all folds")
-        matrices.append(gram(all_rows(data.images), team))
-    return matrices
+    def results(self) -> list[Result]:
+        """Those of the candidates, in their order."""
+        results: dict[Candidate, Result] = {}
+        candidates = self.plan.candidates
+        with blas_threads(1):
+            for kind in dict.fromkeys(c.features for c in candidates):
+                K = self._grams(kind)
+                here = [c for c in candidates if c.features == kind]
+                for weight in dict.fromkeys(c.class_weight for c in here):
+                    v = class_weights(self.data.Y, weight)
+                    some = [c for c in here if c.class_weight == weight]
+                    if rates := [c for c in some if c.learning_rate is not None]:
+                        results |= zip(rates, self._descended(K, v, rates), strict=True)
+                    for c in some:
+                        if c.learning_rate is None:
+                            results[c] = self._optimal(K, v, c)
+        return [results[candidate] for candidate in candidates]
 
+    def _grams(self, kind: str) -> list[Floats]:
+        """K (m, m) of the pixels, or of each division's rows of features."""
+        from catclf.features.rows import prepare_folds
 
-def _steps(plan: Plan) -> list[int]:
-    every = max(1, plan.iterations // POINTS)
-    return [k for k in range(plan.iterations + 1) if k % every == 0 or k == plan.iterations]
-
-
-def _descended(
-    K: list[Floats],
-    Y: Floats,
-    plan: Plan,
-    candidates: Sequence[Candidate],
-    train: Masks,
-    tested: Masks,
-    on_progress: OnProgress | None,
-) -> list[Result]:
-    """By descent, all side by side: column d * candidates + c is candidate c in division d."""
-    count, steps = len(candidates), set(_steps(plan))
-    mask = np.repeat(train, count, axis=0).T.astype(np.float64)  # (m, columns)
-    out = np.repeat(tested, count, axis=0).T.astype(np.float64)
-    rates = np.tile([c.learning_rate for c in candidates], len(train)).reshape(1, -1)
-    l2 = np.tile([float(c.l2) for c in candidates], len(train)).reshape(1, -1)
-    v = class_weights(Y, candidates[0].class_weight)
-    descents = Descents(K, Y, mask, l2, v)
-    curves: list[tuple[Floats, Floats]] = []
-
-    def over_folds(values: Floats) -> Floats:
-        values = np.where(descents.diverged >= 0, np.nan, values)
-        return np.asarray(values.reshape(-1, count).mean(axis=0))
-
-    Z = np.zeros(mask.shape)
-    for step, found in enumerate(descents.run(lambda _: rates, plan.iterations)):
-        Z, losses, costs = found.Z, found.losses, found.costs
-        if step in steps:
-            held_out = np.einsum("ij,ij->j", losses, out) / out.sum(axis=0)
-            curves.append((over_folds(costs[0]), over_folds(held_out)))
-            if on_progress:
-                on_progress(Progress(candidates, step, plan.iterations, *curves[-1]))
-    results = []
-    for c, candidate in enumerate(candidates):
-        lost = descents.diverged[c::count]
-        results.append(
-            Result(
-                candidate,
-                _measured(Z[:, c::count].T, Y, tested, candidate.class_weight),
-                trained=tuple(float(trained[c]) for trained, _ in curves),
-                held_out=tuple(float(held_out[c]) for _, held_out in curves),
-                diverged=int(lost[lost >= 0].min()) if (lost >= 0).any() else None,
+        data, flip = self.data, Settings(features=kind).mirrors
+        sources: Iterable[Labelled] = [data]
+        if kind != "pixels":
+            sources = prepare_folds(
+                data, kind, ~self.train, flip=flip, seed=self.plan.seed, phase=self.phase
             )
+        count = 1 if kind == "pixels" else len(self.train)
+        require_memory(8 * data.m**2 * count, "the Gram matrices of all folds")
+        return [gram(all_rows(each.images), Team(cores())) for each in sources]
+
+    def _descended(
+        self, K: list[Floats], v: Weights, candidates: Sequence[Candidate]
+    ) -> list[Result]:
+        """By descent, all side by side: column d * candidates + c is candidate c in division d."""
+        count, steps, d = len(candidates), set(self.plan.steps), len(self.train)
+        mask, out = (
+            np.repeat(masks, count, axis=0).T.astype(np.float64)  # (m, columns)
+            for masks in (self.train, self.tested)
         )
-    return results
+        rates = np.tile([c.learning_rate for c in candidates], d).reshape(1, -1)
+        l2 = np.tile([float(c.l2) for c in candidates], d).reshape(1, -1)
+        descents = Descents(K, self.data.Y, mask, l2, v)
+        curves: list[tuple[Floats, Floats]] = []
 
+        def over_folds(values: Floats) -> Floats:
+            values = np.where(descents.diverged >= 0, np.nan, values)
+            return np.asarray(values.reshape(-1, count).mean(axis=0))
 
-class _Labels(NamedTuple):
-    """What ``select`` needs beside K."""
+        Z = np.zeros(mask.shape)
+        for step, found in enumerate(descents.run(lambda _: rates, self.plan.iterations)):
+            Z = found.Z
+            if step in steps:
+                held_out = np.einsum("ij,ij->j", found.losses, out) / out.sum(axis=0)
+                curves.append((over_folds(found.costs[0]), over_folds(held_out)))
+                if self.on_progress:
+                    total = self.plan.iterations
+                    self.on_progress(Progress(candidates, step, total, *curves[-1]))
+        trained, held = (np.array(each).T.tolist() for each in zip(*curves, strict=True))
+        results = []
+        for c, candidate in enumerate(candidates):
+            lost = descents.diverged[c::count]
+            diverged = int(lost[lost >= 0].min()) if (lost >= 0).any() else None
+            scores = self._measured(Z[:, c::count].T, v)
+            if diverged is not None:
+                scores = {name: np.full_like(values, np.nan) for name, values in scores.items()}
+            results.append(Result(candidate, scores, tuple(trained[c]), tuple(held[c]), diverged))
+        return results
 
-    images: Any
-    Y: Floats
-
-
-def _optimal(
-    K: list[Floats],
-    Y: Floats,
-    candidate: Candidate,
-    plan: Plan,
-    train: Masks,
-    tested: Masks,
-    groups: Indices | None,
-) -> Result:
-    """At the optimum, with a penalty that is given or selected on each training part alone."""
-    Z, penalties = np.zeros(train.shape), []
-    for d, kept in enumerate(train):
-        used = np.flatnonzero(kept | tested[d])
-        k = K[d if len(K) > 1 else 0]
-        v = class_weights(Y, candidate.class_weight)
+    def _optimal(self, K: list[Floats], v: Weights, candidate: Candidate) -> Result:
+        """At the optimum, with a penalty that is given or selected on each training part alone."""
+        Z, penalties, Y = np.zeros(self.train.shape), [], self.data.Y
+        groups = self.data.grouping(self.plan.folds).groups
         v = np.ones_like(Y) if v is None else v
-        l2 = candidate.l2
-        if isinstance(l2, str):
-            rows = np.flatnonzero(kept)
-            some = None if groups is None else groups[rows]
-            labels = _Labels(None, Y[:, rows])
-            inner = k[np.ix_(rows, rows)]
-            l2 = select(labels, v[:, rows], plan.seed, K=inner, groups=some).l2
-            penalties.append(l2)
-        fold_of = np.where(kept[used], 0, 1)  # the model of fold 1 is trained on fold 0
-        objective = FoldGram(k[np.ix_(used, used)], Y[:, used], fold_of, v[:, used])
-        Z[d, used] = Path(objective, fold_of).scores(float(l2))[0]
-    scores = _measured(Z, Y, tested, candidate.class_weight)
-    return Result(candidate, scores, penalties=tuple(penalties))
+        for d, kept in enumerate(self.train):
+            used, k = np.flatnonzero(kept | self.tested[d]), K[d if len(K) > 1 else 0]
+            l2 = candidate.l2
+            if isinstance(l2, str):
+                rows = np.flatnonzero(kept)
+                data, inner = Subset(self.data, rows), k[np.ix_(rows, rows)]
+                l2 = select(data, v[:, rows], self.plan.seed, K=inner, groups=groups[rows]).l2
+                penalties.append(l2)
+            fold_of = np.where(kept[used], 0, 1)  # the model of fold 1 is trained on fold 0
+            objective = FoldGram(k[np.ix_(used, used)], Y[:, used], fold_of, v[:, used])
+            Z[d, used] = Path(objective, fold_of).scores(l2)[0]
+        return Result(candidate, self._measured(Z, v), penalties=tuple(penalties))
 
+    def _measured(self, Z: Floats, v: Weights) -> dict[str, Floats]:
+        """MEASURES of scores Z (d, m) on the images that each division tests.
 
-def _measured(Z: Floats, Y: Floats, tested: Masks, class_weight: str) -> dict[str, Floats]:
-    """MEASURES of scores Z (d, m) on the images that each division tests.
-
-    Probabilities are those of the data: what weights of classes add to each score is taken off.
-    """
-    shift = score_shift(Y, class_weight)
-    found: dict[str, list[float]] = {name: [] for name in MEASURES}
-    for z, out in zip(Z, tested, strict=True):
-        scores, labels = z[None, out], Y[:, out]
-        counts = Counts.of(scores > 0, labels > 0.5)
-        found["accuracy"].append(counts.accuracy)
-        found["balanced_accuracy"].append(counts.balanced_accuracy)
-        found["roc_auc"].append(metrics.roc(scores, labels).auc)
-        found["log_loss"].append(metrics.log_loss(scores - shift, labels))
-    return {name: np.array(values) for name, values in found.items()}
-
-
-def _kind(data: Dataset) -> str:
-    names = " and ".join(printable(name) for name in data.classes)
-    return f"{names} of {data.size}x{data.size}"
+        Probabilities are those of the data: what weights of classes add to scores is taken off.
+        """
+        Y, found = self.data.Y, []
+        for z, out in zip(Z, self.tested, strict=True):
+            scores, labels = z[None, out], Y[:, out]
+            counts = Counts.of(scores > 0, labels > 0.5)
+            loss = metrics.log_loss(scores - score_shift(Y, v), labels)
+            area = metrics.roc(scores, labels).auc
+            found.append((counts.accuracy, counts.balanced_accuracy, area, loss))
+        return dict(zip(MEASURES, np.array(found).T, strict=True))
 
 
 # JSON
@@ -603,12 +573,6 @@ def to_dict(comparison: Comparison, measure: str) -> dict[str, Any]:
 
 
 def _result_to_dict(result: Result) -> dict[str, Any]:
-    lost = result.diverged is not None
-    measured = {
-        name: _measured_to_dict(np.full_like(values, np.nan) if lost else values)
-        | {"folds": [_number(value) for value in values.tolist()]}
-        for name, values in result.scores.items()
-    }
     candidate = result.candidate
     return {
         "features": candidate.features,
@@ -617,7 +581,7 @@ def _result_to_dict(result: Result) -> dict[str, Any]:
         "class_weight": candidate.class_weight,
         "selected_l2": list(result.penalties),
         "diverged": result.diverged,
-        **measured,
+        **{name: _measured_to_dict(values) for name, values in result.scores.items()},
         "training_cost": [_number(value) for value in result.trained],
         "held_out_log_loss": [_number(value) for value in result.held_out],
     }

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from catclf.datasets import Dataset, ReadOptions, open_dataset, open_for, open_source
-from catclf.evaluation.compare import (
-    Candidate,
-    Masks,
-    Penalty,
-    Plan,
-    Prepare,
-    to_dict,
-)
+from catclf.evaluation.compare import Candidate, Penalty, Plan, to_dict
 from catclf.evaluation.compare import compare as compared
 from catclf.evaluation.compare import distinct as distinct_of
 from catclf.evaluation.evaluate import evaluate as evaluated
@@ -23,10 +16,6 @@ from catclf.evaluation.evaluate import to_dict as evaluation_to_dict
 from catclf.features import class_of
 from catclf.model import Model
 from catclf.settings import AUTO, Settings
-
-if TYPE_CHECKING:
-    from catclf.features.base import Phase
-    from catclf.samples import Labelled
 
 PIXEL_RATES = 0.01, 0.005, 0.001  # that are compared where none are given
 
@@ -83,9 +72,7 @@ def compare(
         size = max(class_of(kind).default_size for kind in kinds)
         data = open_dataset(data, options=ReadOptions(default_size=size))
     kept = distinct_of(data) if distinct else data
-    groups, prepare = kept.grouping(folds).groups, prepare_of(kept, plan)
-    dropped = data.m - kept.m
-    comparison = compared(kept, plan, kept.source, kept.classes, dropped, None, prepare, groups)
+    comparison = compared(kept, plan, data.m - kept.m)
     comparison.require_sound()
     return to_dict(comparison, by)
 
@@ -112,15 +99,3 @@ def plan_of(
                     candidates.append(Candidate(rate, penalty, kind, weight))
     iterations, folds, repeats, seed = numbers
     return Plan(tuple(candidates), iterations, folds, repeats, seed)
-
-
-def prepare_of(data: Dataset, plan: Plan, phase: Phase | None = None) -> Prepare:
-    """The rows of features of a kind for each division."""
-    from catclf.features.base import silent
-    from catclf.features.rows import prepare_folds
-
-    def prepare(kind: str, held: Masks) -> Iterable[Labelled]:
-        flip = Settings(features=kind).mirrors
-        return prepare_folds(data, kind, held, flip=flip, seed=plan.seed, phase=phase or silent)
-
-    return prepare

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from catclf.datasets import Dataset
-from catclf.evaluation.compare import COLUMNS, NAMES, Comparison, Result
+from catclf.evaluation.compare import NAMES, Comparison, Result
 from catclf.evaluation.evaluate import Evaluation, Prediction, measures
 from catclf.evaluation.suspects import Suspect, remembered, suspects
 from catclf.explain import explain
@@ -412,7 +412,7 @@ def _comparison(comparison: Comparison, measure: str) -> str:
         f"<p>{plan.folds}-fold cross-validation{repeats} on "
         f"{counted(comparison.images, 'image')} of {shown(comparison.source)}, {steps}"
         f"no test set was used. {_best_settings(comparison, measure)}</p>",
-        _table(["settings"], [NAMES[name] for name in COLUMNS], rows, "compared settings"),
+        _table(["settings"], [*NAMES.values()], rows, "compared settings"),
         '<p class="hint">Mean ± standard deviation over held-out folds.</p>',
         chart,
     )
@@ -432,9 +432,9 @@ def _best_settings(comparison: Comparison, measure: str) -> str:
 
 
 def _candidate(result: Result, best: bool) -> str:
-    cells = f'<td colspan="{len(COLUMNS)}">diverged at step {result.diverged}</td>'
+    cells = f'<td colspan="{len(NAMES)}">diverged at step {result.diverged}</td>'
     if result.diverged is None:
-        cells = "".join(f'<td class="num">{_mean(result, column)}</td>' for column in COLUMNS)
+        cells = "".join(f'<td class="num">{_mean(result, column)}</td>' for column in NAMES)
     kind = ' class="best"' if best else ""
     name = escape(str(result.candidate))
     return f'<tr{kind}><th scope="row" class="name">{name}</th>{cells}</tr>'

@@ -30,7 +30,8 @@ from catclf.training.crossval import (
     select,
     thresholds_of_others,
 )
-from catclf.training.objective import GRAM_ROWS_LIMIT, all_rows, class_weights, gram
+from catclf.training.kernels import Weights
+from catclf.training.objective import GRAM_ROWS_LIMIT, all_rows, class_weights, gram, weights_of
 
 Phase = Callable[[str], AbstractContextManager[OnProgress]]  # progress of a named phase of work
 
@@ -58,11 +59,15 @@ class Resolved(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """The images that are cross-validated, with their K (k, k), if it is not too large."""
+    """The images that are cross-validated, with their K (k, k), if it is not too large.
+
+    ``v`` (1, k) are the weights of their losses.
+    """
 
     data: Labelled
     rows: Indices
     K: Floats | None
+    v: Weights
 
 
 def resolve(
@@ -70,21 +75,24 @@ def resolve(
     data: Labelled,
     *,
     groups: Indices | None = None,
+    weights: Weights = None,
     workers: int | None = None,
     phase: Phase | None = None,
 ) -> Resolved:
     """Select what ``settings`` leave open, by cross-validation on the training images alone.
 
     ``data`` are the images, or rows of features, that are trained on; those of one of ``groups``
-    (m,) stay in one fold. Raises SettingsError and DataError.
+    (m,) stay in one fold, and ``weights`` (1, m) multiply their losses. Raises SettingsError and
+    DataError.
     """
     l2, threshold = settings.fixed_l2, settings.fixed_threshold
     recorded: dict[str, Any] = {"flip": True} if settings.plain and settings.mirrors else {}
-    shift, notes = score_shift(data.Y, settings.class_weight), tuple[str, ...]()
+    shift = score_shift(data.Y, class_weights(data.Y, settings.class_weight))
+    notes = tuple[str, ...]()
     z_threshold = -shift if settings.threshold is None and shift else None
     counts, K, scored = None, None, None
     if l2 is None or threshold is None:
-        sample = _sample(settings, data, workers)
+        sample = _sample(settings, data, weights, workers)
         K = sample.K if len(sample.rows) == len(data.images) else None
         try:
             found = cross_validate(settings, sample, l2, groups, workers, phase)
@@ -115,9 +123,8 @@ def resolve(
     return Resolved(final, given, z_threshold, recorded, counts, shift, K, notes, scored)
 
 
-def score_shift(Y: Floats, class_weight: str) -> float:
-    """The log of the ratio of the weights of classes, for labels Y (1, m)."""
-    v = class_weights(Y, class_weight)
+def score_shift(Y: Floats, v: Weights) -> float:
+    """The log of the ratio of the weights of classes, for labels and weights (1, m)."""
     if v is None:
         return 0.0
     return math.log(float(v[Y > 0.5][0])) - math.log(float(v[Y < 0.5][0]))
@@ -133,12 +140,11 @@ def cross_validate(
 ) -> Selection:
     """The penalty that cross-validation selects, or ``l2``, with scores out of fold."""
     some = None if groups is None else groups[sample.rows]
-    v = class_weights(sample.data.Y, settings.class_weight)
     silent: Any = nullcontext(None)
     with phase("choosing the penalty") if phase else silent as on_progress:
         return select(
             sample.data,
-            v,
+            sample.v,
             settings.seed,
             l2=l2,
             K=sample.K,
@@ -148,15 +154,16 @@ def cross_validate(
         )
 
 
-def _sample(settings: Settings, data: Labelled, workers: int | None) -> Sample:
+def _sample(settings: Settings, data: Labelled, weights: Weights, workers: int | None) -> Sample:
     """All rows of features, or a sample of the pixels."""
     rows = np.arange(len(data.images))
     if settings.plain:
         rows = stratified_sample(data.Y, IMAGES_LIMIT, settings.seed)
         data = data if len(rows) == len(data.images) else Subset(data, rows)
-    elif len(rows) > GRAM_ROWS_LIMIT:
-        return Sample(data, rows, None)
-    return Sample(data, rows, gram(all_rows(data.images), Team(workers or cores())))
+    v = weights_of(data.Y, settings.class_weight, None if weights is None else weights[:, rows])
+    large = not settings.plain and len(rows) > GRAM_ROWS_LIMIT
+    K = None if large else gram(all_rows(data.images), Team(workers or cores()))
+    return Sample(data, rows, K, v)
 
 
 def _scale(sample: Sample, workers: int | None) -> float:

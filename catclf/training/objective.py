@@ -137,6 +137,12 @@ def class_weights(Y: Floats, kind: str) -> Weights:
     return np.asarray(np.where(Y > 0.5, m / (2.0 * positives), m / (2.0 * (m - positives))))
 
 
+def weights_of(Y: Floats, kind: str, weights: Weights) -> Weights:
+    """The weight of each image by its class and by itself, (1, m)."""
+    v = class_weights(Y, kind)
+    return weights if v is None else v if weights is None else v * weights
+
+
 class StreamObjective:
     """The objective of w itself: each evaluation passes once over the images.
 

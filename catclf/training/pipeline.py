@@ -23,7 +23,8 @@ from catclf.settings import AUTO, Settings
 from catclf.splits import possible_folds, split, stratified_folds
 from catclf.training.automatic import Phase, Resolved, Sample, cross_validate, resolve
 from catclf.training.crossval import FOLDS, descend_out_of_fold
-from catclf.training.objective import GRAM_ROWS_LIMIT, all_rows, class_weights, gram
+from catclf.training.kernels import Weights
+from catclf.training.objective import GRAM_ROWS_LIMIT, all_rows, gram, weights_of
 from catclf.training.run import Cluster, Fit, Validation, solve
 from catclf.training.solvers import TRIAL, OnStep, ShouldStop
 
@@ -104,6 +105,7 @@ class Job:
     groups: Indices | None = None
     notes: tuple[str, ...] = ()
     rows: Indices | None = None  # of ``data`` that are trained on
+    weights: Weights = None  # of their losses, (1, m)
 
     def run(
         self,
@@ -128,6 +130,7 @@ class Job:
             on_step,
             should_stop,
             validation=self.held_out,
+            weights=self.weights,
             K=self.resolved.K,
             adapts_rate=self.settings.plain and self.settings.learning_rate is None,
             workers=self.workers,
@@ -170,13 +173,13 @@ class Job:
         if folds < 2:
             return None, notes
         K = gram(all_rows(data.images), Team(self.workers or cores())) if fit.K is None else fit.K
+        v = weights_of(data.Y, settings.class_weight, self.weights)
         if not descends:
-            sample = Sample(data, np.arange(m), K)
+            sample = Sample(data, np.arange(m), K, v)
             Z = cross_validate(settings, sample, settings.l2, groups, self.workers, phase).Z
         else:
             fold_of = stratified_folds(data.Y, folds, settings.seed, groups=groups)[0]
             rate = replace(settings, learning_rate=fit.rate).rate
-            v = class_weights(data.Y, settings.class_weight)
             silent: Any = nullcontext(lambda step, of: None)
             with phase("predicting out of fold") if phase else silent as on_progress:
                 found = descend_out_of_fold(
@@ -196,14 +199,16 @@ def prepare_job(
     workers: int | None = None,
     phase: Phase | None = None,
     groups: Indices | None = None,
+    weights: Weights = None,
     cluster: Cluster | None = None,
 ) -> Job:
     """Hold validation images out, then learn features and select settings on the others alone.
 
     ``phase`` shows the progress of each part of the work; images of one of ``groups`` (m,; default:
     equal and similar ones, and those of one ``group`` of the data) are on one side of every
-    division; ``cluster`` makes and keeps the rows of features. Raises SettingsError, DataError,
-    OutputError for a cache, and what ``cluster`` raises.
+    division; ``weights`` (1, m) multiply the losses of the images; ``cluster`` makes and keeps the
+    rows of features. Raises SettingsError, DataError, OutputError for a cache, and what ``cluster``
+    raises.
     """
     images: Dataset | Subset = data
     others: Dataset | Subset | None = validation
@@ -216,15 +221,19 @@ def prepare_job(
     if divides:
         images, others = split(data, settings.validation, settings.seed, groups)
         groups = None if groups is None else groups[images.rows]
+        weights = None if weights is None else weights[:, images.rows]
     trained: Labelled = images
     held_out: Labelled | None = others
     encoder = None
     if settings.encodes:
         encoder, trained = _encode(images, settings, workers, phase, cluster)
         held_out = others and encoder.encode(others, phase)
-    resolved = resolve(settings, trained, groups=groups, workers=workers, phase=phase)
+    resolved = resolve(
+        settings, trained, groups=groups, weights=weights, workers=workers, phase=phase
+    )
     rows = np.arange(data.m) if isinstance(images, Dataset) else images.rows
-    return Job(data, trained, held_out, encoder, resolved, workers, settings, groups, notes, rows)
+    made = encoder, resolved, workers, settings, groups, notes, rows, weights
+    return Job(data, trained, held_out, *made)
 
 
 def _grouped(data: Dataset) -> tuple[Indices, tuple[str, ...]]:

@@ -20,12 +20,7 @@ from catclf.settings import Settings
 from catclf.splits import split
 from catclf.training.batches import Batches, BatchObjective
 from catclf.training.kernels import Weights
-from catclf.training.objective import (
-    GramObjective,
-    StreamObjective,
-    build,
-    class_weights,
-)
+from catclf.training.objective import GramObjective, StreamObjective, build, weights_of
 from catclf.training.solvers import (
     LBFGS,
     Descent,
@@ -193,9 +188,7 @@ def solve(
 def _objective(
     data: Labelled, settings: Settings, team: Team, weights: Weights, K: Floats | None
 ) -> StreamObjective | GramObjective:
-    v = class_weights(data.Y, settings.class_weight)
-    if weights is not None:
-        v = weights if v is None else v * weights
+    v = weights_of(data.Y, settings.class_weight, weights)
     evaluations = settings.iterations
     if settings.solver == "lbfgs":
         evaluations = min(LBFGS_EVALUATIONS, evaluations)
