@@ -85,7 +85,7 @@ def evaluated() -> tuple[Model, Evaluation, Dataset]:
 @pytest.fixture(scope="module")
 def compared() -> Comparison:
     plan = Plan((Candidate(0.01), Candidate(0.001, 2.0), Candidate(1e6)), 30, folds=3)
-    return compare.compare(data_set(), plan, "made.h5")
+    return compare.compare(data_set(), plan)
 
 
 def test_the_page_is_whole_and_loads_nothing(
