@@ -18,6 +18,7 @@ from PIL import Image
 
 from catclf.datasets import ReadOptions, open_dataset, open_source
 from catclf.datasets.arrays import role_of
+from catclf.datasets.dataset import SPLITS as EVERY_SPLIT
 from catclf.datasets.folders import find_layout
 from catclf.datasets.names import label_in_name, negated, split_named, split_of_shard
 from catclf.datasets.packed import load, write_folder
@@ -269,7 +270,7 @@ def test_splits_and_groups_of_rows_are_those_of_any_container(tmp_path: Path, ki
     if kind in ("csv", "jsonl"):
         images(tmp_path)
     assert open_source(path).splits == {"train", "validation", "test"}
-    for split, first in (("train", 0), ("validation", 2), ("test", 4)):
+    for split, first in zip(EVERY_SPLIT, (0, 2, 4), strict=True):
         data = opened(path, split)
         assert data.classes == ("dog", "cat")
         assert any(f"2 rows of {split}" in note for note in data.notes)

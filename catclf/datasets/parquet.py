@@ -86,7 +86,7 @@ class ParquetItems(Items):
         return list(dict.fromkeys(map(self._file_of, self.rows.tolist())))
 
     def absolute(self) -> ParquetItems:
-        groups = [(locate(file).absolute, *place) for file, *place in self._groups]
+        groups = [(locate(group[0]).absolute, *group[1:]) for group in self._groups]
         names = []
         for number, name in zip(self.rows.tolist(), self.names, strict=True):
             file = self._file_of(number)
