@@ -95,24 +95,22 @@ class Rows:
         return self[:].astype(dtype or self.dtype, copy=False)
 
 
-class IndexedImages:
+class IndexedImages(Rows):
     """The images at ``rows`` of others, in that order; sliced like them, and read when sliced."""
 
     def __init__(self, images: Images, rows: Indices) -> None:
-        self.whole, self.rows = images, rows
-        self.shape: tuple[int, ...] = (len(rows), *images.shape[1:])
-        self.dtype = images.dtype
-        self.ndim = len(self.shape)
-        self.nbytes = int(np.prod(self.shape)) * self.dtype.itemsize
-
-    def __len__(self) -> int:
-        return len(self.rows)
+        self.whole, self.rows, self.dtype = images, rows, images.dtype
+        self.shape = (len(rows), *images.shape[1:])
 
     def __getitem__(self, rows: slice | Indices, /) -> NDArray[Any]:
         return take(self.whole, self.rows[rows])
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return self[:].astype(dtype or self.dtype, copy=False)
+    def read_into(self, start: int, out: NDArray[Any]) -> None:
+        rows = self.rows[start : start + len(out)]
+        if isinstance(self.whole, Rows) and len(rows) and (np.diff(rows) == 1).all():
+            self.whole.read_into(int(rows[0]), out)
+        else:
+            out[...] = take(self.whole, rows)
 
 
 class Subset:
@@ -140,11 +138,14 @@ def take(images: Images, rows: Indices) -> NDArray[Any]:
     if isinstance(images, np.ndarray):
         result: NDArray[Any] = images[rows]
         return result
-    if (np.diff(rows) < 0).any():
+    steps = np.diff(rows)
+    if len(rows) and (steps == 1).all():
+        return images[int(rows[0]) : int(rows[-1]) + 1]
+    if (steps < 0).any():
         order = np.argsort(rows, kind="stable")
         return take(images, rows[order])[np.argsort(order)]
     taken = np.empty((len(rows), *images.shape[1:]), images.dtype)
-    edges = [0, *(np.flatnonzero(np.diff(rows) > GAP) + 1).tolist(), len(rows)]
+    edges = [0, *(np.flatnonzero(steps > GAP) + 1).tolist(), len(rows)]
     for a, b in pairwise(edges):
         if a < b:
             first = int(rows[a])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -62,6 +63,7 @@ def without_scheduler(args: list[str], cwd: Path, begun: Callable[[], bool]) -> 
 
 def results(engine: Engine) -> dict[str, tuple[str, ...]]:
     """Where the results are that workers keep."""
+    gc.collect()  # a step that was waited for leaves a traceback, which holds what it waited for
     who_has = engine._client.who_has().items()  # those that were let go of are at no place
     return {key: places for key, places in who_has if key.startswith("catclf-") and places}
 

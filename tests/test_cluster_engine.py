@@ -18,13 +18,12 @@ from clusters import free_address, holders, results, without_scheduler
 from conftest import Run, make_images, write_packed
 
 import catclf
-from catclf.cluster import Address, engine, work
+from catclf.cluster import Address, engine
 from catclf.cluster.engine import Engine, connected
-from catclf.cluster.problem import Cluster
+from catclf.cluster.executor import Cluster, Partition, Summed, probe
 from catclf.datasets import Dataset, ReadOptions, open_dataset
 from catclf.errors import ClusterError, DataError, SettingsError
-from catclf.maths import Floats
-from catclf.maths.reduction import TreeSum, part_length
+from catclf.maths.reduction import part_length
 from catclf.training import Settings
 from catclf.training.kernels import Sums
 from catclf.training.objective import StreamObjective
@@ -60,7 +59,7 @@ def model_bytes(
     return path.read_bytes()
 
 
-OBJECTIVE = work.Objective(part_length(M, 128), False, (1.0, 1.0))
+OBJECTIVE = Summed(part_length(M, 128), False, (1.0, 1.0))
 GD = Settings(method="stream", iterations=12, class_weight="balanced")
 LBFGS = Settings(method="stream", solver="lbfgs", l2=1.0, iterations=8)
 
@@ -146,7 +145,7 @@ def test_workers_that_differ_are_refused(two: Engine, folder: Path) -> None:
     kept = Cluster(two, 1).partitions(open_dataset(folder))
     kept._probe = "catclf 0, products of another kind"
     with pytest.raises(ClusterError, match="workers differ"):
-        kept.pieces(work.totals, OBJECTIVE)
+        kept.pieces("totals", OBJECTIVE)
 
 
 def test_data_that_workers_cannot_open_are_refused(two: Engine, tmp_path: Path) -> None:
@@ -158,27 +157,22 @@ def test_data_that_workers_cannot_open_are_refused(two: Engine, tmp_path: Path) 
 
 def test_tasks_are_few_and_send_few_sums(two: Engine, folder: Path) -> None:
     kept = Cluster(two, 1).partitions(open_dataset(folder))
-    pieces = kept.pieces(work.totals, OBJECTIVE)
-    assert len(kept._futures) == 2
-    assert len(pieces) <= 6
-    tree: TreeSum[Floats] = TreeSum(lambda a, b: a + b)
-    for piece in pieces:
-        tree.take(piece.value, piece.level)
+    assert len(kept.pieces("totals", OBJECTIVE)) <= 6
     exact = open_dataset(folder).X.sum(axis=1, dtype=np.float64)
-    assert np.array_equal(tree.total()[:, 0], exact)
+    assert np.array_equal(kept.total("totals", OBJECTIVE)[:, 0], exact)
 
 
 def test_tasks_compute_the_same_twice(folder: Path) -> None:
     """What a worker does is run here: a task that is lost and done again changes nothing."""
     data = open_dataset(folder)
     source = Cluster(None, 1)._source(data)  # type: ignore[arg-type]
-    partition, point = work.hold(source, 3 * 512, 9 * 512), StreamObjective(data).start()
-    first, again = (work.sums(partition, OBJECTIVE, point).pieces for _ in range(2))
-    assert [piece.level for piece in first] == [0, 2, 0]
-    assert all(isinstance(piece.value, Sums) for piece in first)
-    for a, b in zip(first, again, strict=True):
-        assert a.value.dw.tobytes() == b.value.dw.tobytes()
-    assert work.probe() == work.probe()
+    partition, point = Partition(source, 3 * 512, 9 * 512), StreamObjective(data).start()
+    first, again = (partition.sums(OBJECTIVE, point) for _ in range(2))
+    assert [level for level, _ in first] == [0, 2, 0]
+    assert all(isinstance(sums, Sums) for _, sums in first)
+    for (_, a), (_, b) in zip(first, again, strict=True):
+        assert a.dw.tobytes() == b.dw.tobytes()
+    assert probe() == probe()
 
 
 def test_each_task_ends_with_its_result_or_its_failure(two: Engine) -> None:

@@ -18,8 +18,7 @@ from networks import random_weights
 import catclf
 from catclf.cluster import Address
 from catclf.cluster.engine import Engine, connected
-from catclf.cluster.problem import Cluster
-from catclf.cluster.rows import Learned
+from catclf.cluster.executor import Cluster, Learned
 from catclf.datasets import Dataset, open_dataset
 from catclf.errors import DataError, SettingsError
 from catclf.features import learn, patch_layers, patch_learning
@@ -102,12 +101,13 @@ def test_three_workers_give_the_bytes_of_one_thread(
     assert model_bytes(data, "hog", path, Cluster(three, 2)) == expected
 
 
-def test_a_dictionary_is_learned_from_the_same_images(
-    three: Engine, folder: Path, tmp_path: Path
+@pytest.mark.parametrize(("kind", "flip"), [("patches", None), ("pixels", False), ("pixels", True)])
+def test_dictionaries_and_mirrored_pixels_are_those_of_one_machine(
+    three: Engine, folder: Path, tmp_path: Path, kind: str, flip: bool | None
 ) -> None:
     data, path = open_dataset(folder), tmp_path / "model.npz"
-    expected = model_bytes(data, "patches", path)
-    assert model_bytes(data, "patches", path, Cluster(three, 1)) == expected
+    expected = model_bytes(data, kind, path, flip=flip)
+    assert model_bytes(data, kind, path, Cluster(three, 1), flip=flip) == expected
 
 
 def test_a_network_on_workers_gives_the_bytes_of_one_machine(
@@ -120,21 +120,6 @@ def test_a_network_on_workers_gives_the_bytes_of_one_machine(
     assert catclf.load(tmp_path / "model.npz").similarity is not None
     there = model_bytes(data, "network", tmp_path / "model.npz", Cluster(three, 1), flip=False)
     assert there == expected
-
-
-def test_pixels_are_rows_as_well_when_mirrored(three: Engine, folder: Path, tmp_path: Path) -> None:
-    data, path = open_dataset(folder), tmp_path / "model.npz"
-    for flip in (False, True):
-        expected = model_bytes(data, "pixels", path, flip=flip)
-        assert model_bytes(data, "pixels", path, Cluster(three, 1), flip=flip) == expected
-
-
-def test_one_worker_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    data, path = open_dataset(folder), tmp_path / "model.npz"
-    expected = {kind: model_bytes(data, kind, path) for kind in ("hog", "pixels")}
-    with connected(Address(processes=1)) as made:
-        for kind, content in expected.items():
-            assert model_bytes(data, kind, path, Cluster(made, 1)) == content
 
 
 def test_rows_of_a_worker_that_is_killed_are_made_again(
@@ -164,7 +149,7 @@ def test_features_that_are_no_numbers_are_refused(
     data = open_dataset(folder)
     broken = learn("patches", data.images)
     broken.arrays()["offsets"][...] = np.nan
-    monkeypatch.setattr("catclf.cluster.problem.learn", lambda *args, **options: broken)
+    monkeypatch.setattr("catclf.cluster.executor.learn", lambda *args, **options: broken)
     with pytest.raises(DataError, match="not finite"):
         Cluster(three, 1).prepare(data, "patches")
 
@@ -176,6 +161,6 @@ def test_features_are_the_same_where_they_were_sent(kind: str) -> None:
     images = make_images(40, 32)[0]
     features = learn(kind, images, 3)
     sent = pickle.loads(pickle.dumps(Learned.of(features, 32)))
-    assert sent.features() is sent.features()
-    again = sent.features().transform(images[:2])
+    assert sent.features is sent.features
+    again = sent.features.transform(images[:2])
     assert again.tobytes() == features.transform(images[:2]).tobytes()

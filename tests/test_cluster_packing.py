@@ -20,8 +20,7 @@ from typer.testing import CliRunner, Result
 from catclf.cli.app import app
 from catclf.cluster import Address, packing
 from catclf.cluster.engine import Engine, connected
-from catclf.cluster.packing import Packers
-from catclf.cluster.sent import Sent, Whole, listing_digest
+from catclf.cluster.packing import Files, Packers, Stored, listing_digest
 from catclf.datasets import ReadOptions, open_source
 from catclf.datasets.dataset import MANIFEST
 from catclf.datasets.packed import Job, Made, load, write_folder
@@ -140,7 +139,7 @@ def test_a_source_that_changed_is_packed_anew(two: Engine, photos: Path, tmp_pat
     assert [each.images for each in load(output).splits["train"].shards] == [7, 6, 7, 8, 8]
 
 
-def killing(sent: Sent, job: Job) -> Made:
+def killing(sent: Files | Stored, job: Job) -> Made:
     """As ``made``, but the first worker dies when its shard is there, and nobody knows."""
     mark = job.output.parent / "mark"
     first = not mark.exists()
@@ -171,7 +170,7 @@ def test_what_cannot_be_read_ends_after_the_other_shards(
     shards = load(tmp_path / "packed").splits["train"].shards
     assert [each.first for each in shards] == [24, 32]
     assert not load(tmp_path / "packed").complete
-    sent = Whole(str(photos), "train", SKIPS, "0" * 64, ())
+    sent = Stored(str(photos), "train", SKIPS, "0" * 64, ())
     with pytest.raises(DataError, match="a worker sees other images there"):
         sent.opened()
     assert listing_digest(open_source(photos, SKIPS).split("train")) != "0" * 64

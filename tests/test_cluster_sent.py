@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from archive_files import image_bytes, stored, tar
 
-from catclf.cluster.sent import Files, Sender, Stored
+from catclf.cluster.packing import Files, Stored, sender
 from catclf.datasets import ReadOptions, open_source
 from catclf.errors import DataError, ImageError
 
@@ -64,7 +64,7 @@ def test_rows_are_read_in_another_folder_under_their_names(
     source = open_source(path, READING).split("train")
     pixels = np.concatenate([block for _, block in source.blocks()])
     names = source.names()
-    sent = Sender(source, path, "train").rows(3, 8)
+    sent = sender(source, path, "train")(3, 8)
     assert isinstance(sent, Files)
     monkeypatch.chdir(tmp_path / "elsewhere")
     rows = pickle.loads(pickle.dumps(sent)).opened()
@@ -79,7 +79,7 @@ def test_rows_are_read_in_another_folder_under_their_names(
 def test_a_worker_that_sees_other_files_says_so(name: str) -> None:
     path = Path(name)
     WRITERS[name](path, two_classes())
-    sent = Sender(open_source(path, READING).split("train"), path, "train").rows(0, 12)
+    sent = sender(open_source(path, READING).split("train"), path, "train")(0, 12)
     WRITERS[name](path, {each: content + b"\0" for each, content in two_classes().items()})
     with pytest.raises(DataError, match=f"{name}.*: a worker sees other images there than this"):
         sent.opened()
@@ -89,8 +89,8 @@ def test_failures_of_members_are_sent_with_them() -> None:
     content = bytearray(stored(Path("a.zip"), two_classes()).read_bytes())
     content[content.rindex(b"PK\1\2") + 8] |= 1  # encrypted
     Path("a.zip").write_bytes(content)
-    sent = Sender(open_source(Path("a.zip"), READING).split("train"), Path("a.zip"), "train")
-    rows = sent.rows(6, 12).opened()
+    path = Path("a.zip")
+    rows = sender(open_source(path, READING).split("train"), path, "train")(6, 12).opened()
     assert sum(len(block) for _, block in rows.blocks()) == 5
     assert "encrypted" in rows.skipped[0][1]
     error = pickle.loads(pickle.dumps(ImageError("empty", "is empty")))
@@ -103,7 +103,7 @@ def test_stored_pixels_are_opened_by_the_worker(
     x = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
     np.savez("a.npz", x=x, y=[0, 1] * 3)
     source = open_source(Path("a.npz"), ReadOptions()).split("train")
-    sent = Sender(source, Path("a.npz"), "train").rows(2, 4)
+    sent = sender(source, Path("a.npz"), "train")(2, 4)
     assert isinstance(sent, Stored)
     monkeypatch.chdir(tmp_path / "elsewhere")
     opened = sent.opened()

@@ -321,7 +321,7 @@ def _cluster_at(address: "Address | None", workers: int | None) -> "Iterator[Clu
     if address is None:
         yield None
         return
-    from catclf.cluster.problem import Cluster as Machines
+    from catclf.cluster.executor import Cluster as Machines
 
     with engine_at(address, resumes=True) as engine:
         yield Machines(engine, threads_of(address, workers))

@@ -72,12 +72,12 @@ class Engine:
         Raises what a task raises, and ClusterError: when there is no worker for ``WAIT`` seconds,
         when a task has killed ``DEATHS`` workers, and when the scheduler is gone.
         """
+        futures = self.keep(function, tasks, shown)
         with self._explained():
-            futures = self._done(function, tasks, shown)
             results: list[Result] = self._client.gather(futures)
-            for future in futures:
-                del self._shown[future.key]
-            return results
+        for future in futures:
+            del self._shown[future.key]
+        return results
 
     def keep(
         self,
@@ -93,14 +93,24 @@ class Engine:
         so that Dask does not give all tasks that need a result to the worker that has it. Raises
         as ``run`` does.
         """
+        import distributed  # noqa: TID251
+
+        wait: Any = distributed.wait
         with self._explained():
-            futures = self._done(function, tasks, shown)
+            futures, alone, waiting = self._submitted(function, tasks, shown), 0.0, True
+            while waiting:
+                try:
+                    with self._client.as_current():
+                        wait(futures, timeout=POLL)
+                    waiting = False
+                except TimeoutError:
+                    alone = self._alone_since(alone)
             for future in futures:
                 if future.status != "finished":
                     future.result()
             if everywhere:
                 self._client.replicate(futures)
-            return futures
+        return futures
 
     def each(
         self, function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], shown: list[str]
@@ -134,14 +144,14 @@ class Engine:
             for future in futures:
                 future.add_done_callback(done.put)
             del futures[:]  # the results of those that are done are not kept
-        watch = _Watch(self)
+        alone = 0.0
         while numbers:
-            with self._explained():
-                try:
-                    future = done.get(timeout=POLL)
-                except Empty:
-                    watch.look()
-                    continue
+            try:
+                future = done.get(timeout=POLL)
+            except Empty:
+                with self._explained():
+                    alone = self._alone_since(alone)
+                continue
             try:
                 with self._explained():
                     result: Result | CatclfError = future.result()
@@ -174,23 +184,19 @@ class Engine:
         )
         return futures
 
-    def _done(
-        self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], shown: list[str]
-    ) -> list[Any]:
-        """The futures of tasks that have ended."""
-        import distributed  # noqa: TID251
+    def _alone_since(self, alone: float) -> float:
+        """Since when there is no worker; 0 where there is one.
 
-        wait: Any = distributed.wait
-        futures = self._submitted(function, tasks, shown)
-        watch = _Watch(self)
-        while True:
-            try:
-                with self._client.as_current():
-                    wait(futures, timeout=POLL)
-            except TimeoutError:
-                watch.look()
-            else:
-                return futures
+        Raises ClusterError when the scheduler is gone, or no worker came for WAIT seconds.
+        """
+        if not self.is_running:
+            raise self.gone()
+        if self.workers:
+            return 0.0
+        alone = alone or monotonic()
+        if monotonic() - alone > WAIT:
+            raise _no_worker(self.address, self.again)
+        return alone
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -228,24 +234,6 @@ class Engine:
 
 class _KilledError(ClusterError):
     """A task whose workers died."""
-
-
-class _Watch:
-    """Watchdog: raises when the scheduler is gone, or no worker came for WAIT seconds."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine, self._alone = engine, 0.0
-
-    def look(self) -> None:
-        """Raise ClusterError when there is nothing to wait for any more."""
-        if not self._engine.is_running:
-            raise self._engine.gone()
-        if self._engine.workers:
-            self._alone = 0.0
-            return
-        self._alone = self._alone or monotonic()
-        if monotonic() - self._alone > WAIT:
-            raise _no_worker(self._engine.address, self._engine.again)
 
 
 def _sent_call(places: list[int]) -> Callable[..., Any]:

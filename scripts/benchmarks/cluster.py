@@ -27,7 +27,7 @@ def cluster(scratch: Path, repeats: int, quick: bool) -> str:
     single, packed = _written(scratch, m)
     from catclf.cluster import Address
     from catclf.cluster.engine import connected
-    from catclf.cluster.problem import Cluster, DistributedObjective
+    from catclf.cluster.executor import Cluster, DistributedObjective
     from catclf.datasets import ReadOptions, open_dataset
     from catclf.maths.threads import blas_threads
     from catclf.training.objective import Point, StreamObjective
@@ -99,11 +99,9 @@ def _least(
 
 def _moved(problem: Any, point: Any) -> tuple[int, int]:
     """Bytes of a step to the workers and back, as they are pickled."""
-    from catclf.cluster import work
-
-    kept, objective = problem._partitions, problem._summed
+    kept, objective = problem.partitions, problem.how
     sent = len(kept._futures) * len(pickle.dumps((objective, point, "products"), protocol=5))
-    pieces = kept.pieces(work.sums, objective, point)
+    pieces = kept.pieces("sums", objective, point)
     return sent, sum(len(pickle.dumps(piece, protocol=5)) for piece in pieces)
 
 
@@ -112,7 +110,7 @@ def _workers_of(engine: Any, problem: Any) -> tuple[list[int], list[float]]:
 
     Pages of files that are read, as those of shards are, are not in it.
     """
-    kept = problem._partitions
+    kept = problem.partitions
     found = engine.run(_process, [(future,) for future in kept._futures], kept._shown)
     return [pid for pid, _ in found], [peak for _, peak in found]
 
