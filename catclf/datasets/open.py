@@ -95,8 +95,7 @@ def _of_path(path: Path, options: ReadOptions) -> Source:
         from catclf.datasets import packed
 
         return packed.read(path, options)
-    place = _on_disk(path) if is_remote(path) else str(path)
-    mode = _mode_of(place, shown)
+    place, mode = _placed(path)
     if stat.S_ISDIR(mode):
         return _of_folder(path, options)
     if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
@@ -139,12 +138,12 @@ def _require_kind(place: str, name: str, shown: str) -> None:
         raise DataError(f"{shown}: is no data set{kind}")
 
 
-def _on_disk(path: Path) -> str:
-    """Where a file is on disk, or the copy of a remote one. Raises DataError.
+def _placed(path: Path) -> tuple[str, int]:
+    """The name on disk of a path, or of the copy of a remote file, and its mode.
 
-    What would need many copies is read from disk alone.
+    What would need many copies is read from disk alone. Raises DataError.
     """
-    shown = printable(path)
+    shown, place = printable(path), str(path)
     try:
         if is_remote(path):
             if not locate(path).is_file() and locate(path).exists():
@@ -155,14 +154,8 @@ def _on_disk(path: Path) -> str:
             if without_query(path).lower().endswith(TABLE_ENDINGS):
                 raise DataError(f"{shown}: tables are read from disk alone: copy it and its images")
             locate(path).renew()
-        return locate(path).local()
-    except OSError as error:
-        raise DataError(f"{shown}: {_why(error)}") from error
-
-
-def _mode_of(place: str, shown: str) -> int:
-    try:
-        return os.stat(place).st_mode  # noqa: PTH116
+            place = locate(path).local()
+        return place, os.stat(place).st_mode  # noqa: PTH116
     except (OSError, ValueError) as error:
         raise DataError(f"{shown}: {_why(error)}") from error
 
@@ -242,7 +235,7 @@ def _read_shards(path: Path, files: Sequence[Path], options: ReadOptions) -> Sou
     from catclf.storage.parquet import is_parquet
 
     for file in files if len(files) > 1 else ():
-        _mode_of(_on_disk(file) if is_remote(file) else str(file), printable(file))
+        _placed(file)
     if all(is_archive(without_query(file)) for file in files):
         from catclf.datasets import folders
 
@@ -312,32 +305,20 @@ def open_like(train: Dataset, source: Source, split: Split) -> Dataset:
 
     Raises DataError, also when its classes are others.
     """
-    listing = source.split(split, _like(train, source.options))
+    (negative, positive), options = train.classes, source.options
+    wanted, size, fit = options.positive or positive, train.size, train.preprocess.fit
+    listing = source.split(split, replace(options, positive=wanted, size=size, fit=fit))
     data = to_dataset(listing)
-    if not _fits(data.classes, train.classes, listing.classes):
+    fits = same_classes(data.classes, train.classes)
+    if listing.classes and negative == f"non-{positive}":  # which may be some of many
+        fits = fits or same_classes(data.classes[1:], [positive])
+    if not fits:
         raise DataError(
             f"{listing.shown}: the classes of the {split} split are "
             f"{printable(' and '.join(data.classes))}, those of {printable(train.source)} "
             f"{printable(' and '.join(train.classes))}: give both the same classes"
         )
     return replace(data, classes=train.classes)
-
-
-def _like(train: Dataset, options: ReadOptions) -> ReadOptions:
-    return replace(
-        options,
-        positive=options.positive or train.classes[1],
-        size=train.size,
-        fit=train.preprocess.fit,
-    )
-
-
-def _fits(classes: tuple[str, str], trained: tuple[str, str], held: tuple[str, ...]) -> bool:
-    """Whether a split's classes are those of training: its negatives may be some of many."""
-    if same_classes(classes, trained):
-        return True
-    rest = trained[0] == f"non-{trained[1]}"
-    return bool(held) and rest and same_classes(classes[1:], trained[1:])
 
 
 def open_for(
@@ -352,13 +333,9 @@ def open_for(
     something else there, and the model's otherwise; their size and fit are not used. A note tells
     of negatives that have another name than in training. Raises DataError.
     """
-    negative, positive = classes
-    options = replace(
-        source.options,
-        positive=source.options.positive or positive,
-        size=preprocess.size,
-        fit=preprocess.fit,
-    )
+    negative, wanted = classes[0], source.options.positive or classes[1]
+    size, fit = preprocess.size, preprocess.fit
+    options = replace(source.options, positive=wanted, size=size, fit=fit)
     listing = source.split(split, options)
     if listing.items is not None:
         listing.preprocess = preprocess
