@@ -10,7 +10,6 @@ import numpy as np
 from catclf.maths.threads import Team
 from catclf.samples import Images, Indices, Labelled, in_memory, read_rows, take
 from catclf.training.kernels import Values
-from catclf.training.objective import Point, StreamObjective
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -115,14 +114,3 @@ def _chunk(images: Images) -> int:
     """How many neighbours to read at once: a whole chunk of a file that is stored in chunks."""
     stored = int(getattr(images, "chunk_rows", 0))
     return stored if 1 < stored < min(WINDOW, len(images)) else CHUNK
-
-
-class BatchObjective:
-    """A streamed objective that is seen through one batch at each update."""
-
-    def __init__(self, objective: StreamObjective, batches: Batches) -> None:
-        self._objective, self._batches = objective, batches
-
-    def evaluate(self, point: Point, update: int) -> tuple[float, Point]:
-        """The cost and the gradient at the point, of the update's batch."""
-        return self._objective.evaluate_some(point, *self._batches.batch(update))

@@ -10,7 +10,7 @@ columns by gradient descent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,10 +66,11 @@ class Selection(NamedTuple):
         """Lines on a penalty at the end of those tried, and on features that tell nothing."""
         if len(self.tried) < 2:
             return ()
+        strongest = self.losses[int(np.argmax(self.tried))]
         if min(self.losses) >= self.constant:
             return (
                 "no penalty beats a model that answers the same for every image (log loss "
-                f"{self.constant:.4f}; with the strongest tried {self.losses[self._strongest]:.4f})"
+                f"{self.constant:.4f}; with the strongest tried {strongest:.4f})"
                 ": these features do not tell the classes apart",
             )
         least = self.tried[int(np.argmin(self.losses))]
@@ -82,10 +83,6 @@ class Selection(NamedTuple):
             )
         return ()
 
-    @property
-    def _strongest(self) -> int:
-        return int(np.argmax(self.tried))
-
 
 class Pass(NamedTuple):
     """Of k columns: mean losses (k,), their gradients (N, k), and scores Z (k, m)."""
@@ -95,28 +92,12 @@ class Pass(NamedTuple):
     Z: Floats
 
 
-class FoldObjective(Protocol):
-    """The loss of one model for each fold, on the rows of all other folds."""
-
-    m: int
-    length: int  # of a vector, whose last number is the bias
-    trained: Floats  # rows that each model is trained on
-    tolerance: float
-
-    def variance(self) -> float:
-        """The mean squared distance of the rows from their mean."""
-
-    def evaluate(self, columns: Columns, vectors: Floats) -> Pass:
-        """For the models of some folds, ``vectors`` (length, k)."""
-
-    def dot(self, x: Vector, y: Vector) -> float: ...
-
-
 class FoldRows:
-    """Over rows: a vector is (w, b).
+    """The loss of one model for each fold, on the rows of all others: a vector is (w, b).
 
-    ``fold_of`` (m,) holds the fold of each row, ``v`` (1, m) the weight of its loss. Products are
-    made in float32, and added over blocks in float64, in the canonical tree of parts.
+    ``fold_of`` (m,) holds the fold of each row, ``v`` (1, m) the weight of its loss, ``trained``
+    how many rows each model has. Products are made in float32, and added over blocks in float64, in
+    the canonical tree of parts.
     """
 
     tolerance = TOLERANCE
@@ -129,6 +110,7 @@ class FoldRows:
         self.trained = _trained(fold_of)
 
     def variance(self) -> float:
+        """The mean squared distance of the rows from their mean."""
         total, squares = np.zeros(self.n), 0.0
         for rows in cut(slice(self.m), PART):
             block = read_rows(self._rows, rows).astype(np.float32, copy=False)
@@ -137,6 +119,7 @@ class FoldRows:
         return float(squares / self.m - np.square(total / self.m).sum()) / self._scale**2
 
     def evaluate(self, columns: Columns, vectors: Floats) -> Pass:
+        """For the models of some folds, ``vectors`` (length, k)."""
         scaled = (vectors[:-1] / self._scale).astype(np.float32)
         parts, Z = list(cut(slice(self.m), PART)), np.empty((len(columns), self.m))
 
@@ -193,6 +176,9 @@ class FoldGram:
 
     def dot(self, x: Vector, y: Vector) -> float:
         return float(x[: self.m] @ y[self.m : -1]) + float(x[-1] * y[-1])
+
+
+FoldObjective = FoldRows | FoldGram
 
 
 def _trained(fold_of: Indices) -> Floats:

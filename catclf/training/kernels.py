@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,16 +46,6 @@ class Sums:
         return self
 
 
-class Kernel(Protocol):
-    """Passes over blocks: rows (k, n), w (n, 1) for them, Y (1, k), v. One thread's own."""
-
-    def loss(self, rows: Values, w: Real, b: float, Y: Floats, v: Weights) -> float:
-        """The sum of the losses alone."""
-
-    def sums(self, rows: Values, w: Real, b: float, Y: Floats, v: Weights) -> Sums:
-        """All sums; their array is used again for the next block."""
-
-
 def weighted_losses(Z: Floats, Y: Floats, v: Weights) -> tuple[Floats, Floats]:
     """The losses of images and their errors dZ, (1, m), times the weights of the images."""
     losses, dZ = losses_and_errors(Z, Y)
@@ -83,10 +73,12 @@ class Converted:
         self._buffer, self._product = np.empty((k, n), dtype), np.empty((n, 1), dtype)
 
     def loss(self, rows: Values, w: Real, b: float, Y: Floats, v: Weights) -> float:
+        """The sum of the losses of rows (k, n) alone, for w (n, 1), Y (1, k) and weights v."""
         losses, _ = weighted_losses(_times(self._load(rows), w) + b, Y, v)
         return float(losses.sum())
 
     def sums(self, rows: Values, w: Real, b: float, Y: Floats, v: Weights) -> Sums:
+        """All sums; their array is used again for the next block."""
         P = self._load(rows)
         Z = _times(P, w) + b
         losses, dZ = weighted_losses(Z, Y, v)

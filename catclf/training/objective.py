@@ -15,7 +15,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,6 @@ from catclf.training.kernels import (
     FUSED_BLOCK,
     Converted,
     Fused,
-    Kernel,
     Real,
     Sums,
     Values,
@@ -77,53 +76,6 @@ class Exact(NamedTuple):
     square: float
     db: float
     bend: float
-
-
-class Vectors(Protocol):
-    """An objective as a function of one vector with an inner product, for L-BFGS."""
-
-    def __call__(self, x: Vector) -> tuple[float, Vector]:
-        """The cost and the gradient."""
-
-    def vector(self, point: Point) -> Vector: ...
-
-    def point(self, x: Vector) -> Point: ...
-
-    def dot(self, x: Vector, y: Vector) -> float: ...
-
-
-class Objective(Protocol):
-    """What solvers know of an objective."""
-
-    m: int  # images
-    n: int  # features
-    l2: float
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether all products are float64."""
-
-    @property
-    def solves_small(self) -> bool:
-        """Whether ``newton_target`` may be asked for."""
-
-    def start(self) -> Point:
-        """The point w = 0, b = 0, whose cost is ln 2 whatever the images."""
-
-    def evaluate(self, point: Point) -> tuple[float, Point]:
-        """The cost at the point, and the gradient in the same coordinates."""
-
-    def exact(self, point: Point) -> Exact:
-        """What certificates are made of, in float64."""
-
-    def vectors(self, *, exact: bool = False) -> Vectors:
-        """The objective for L-BFGS, in float64 if ``exact``."""
-
-    def newton_target(self, point: Point) -> Point:
-        """Where a full step of Newton's method leads from a point, in float64."""
-
-    def weights(self, point: Point) -> Floats:
-        """w (n, 1) of a point."""
 
 
 def class_weights(Y: Floats, kind: str) -> Weights:
@@ -181,16 +133,19 @@ class StreamObjective:
         self._part, self._scale = part, scale_of(data.images)
         self._local, self._K = threading.local(), np.empty((0, 0))
 
-    is_exact, is_local = False, True
+    is_exact, is_local = False, True  # whether all products are float64; whether the rows are here
 
     @property
     def solves_small(self) -> bool:
+        """Whether ``newton_target`` may be asked for."""
         return min(self.m, self.n) <= SMALL
 
     def start(self) -> Point:
+        """The point w = 0, b = 0, whose cost is ln 2 whatever the images."""
         return Point(np.zeros((self.n, 1)), 0.0)
 
     def evaluate(self, point: Point) -> tuple[float, Point]:
+        """The cost at the point, and the gradient in the same coordinates."""
         return self._objective(point, self.sums(point), self.m)
 
     def evaluate_some(self, point: Point, images: Values, rows: Indices) -> tuple[float, Point]:
@@ -202,11 +157,8 @@ class StreamObjective:
         sums = self._sums(images, self.Y[:, rows], v, point, "products")
         return self._objective(point, sums, len(images))
 
-    def evaluate_exact(self, point: Point) -> tuple[float, Point]:
-        """As ``evaluate``, in float64."""
-        return self._objective(point, self.sums(point, "exact"), self.m)
-
     def exact(self, point: Point) -> Exact:
+        """What certificates are made of, in float64."""
         sums = self.sums(point, "exact")
         cost, gradient = self._objective(point, sums, self.m)
         square = float(np.square(gradient.coordinates).sum())
@@ -235,14 +187,17 @@ class StreamObjective:
 
         return self._reduced(self.images, of_part, lambda a, b: np.add(a, b, out=a), rows)
 
-    def centre(self) -> Floats:
-        """The mean of the images' features, (n, 1)."""
-        return self.total() / (self._scale * self.m)
+    def vectors(self, *, exact: bool = False) -> Centred:
+        """The objective for L-BFGS, in float64 if ``exact``."""
 
-    def vectors(self, *, exact: bool = False) -> Vectors:
-        return Centred(self.evaluate_exact if exact else self.evaluate, self.centre())
+        def evaluate(point: Point) -> tuple[float, Point]:
+            return self._objective(point, self.sums(point, "exact"), self.m)
+
+        mean = self.total() / (self._scale * self.m)
+        return Centred(evaluate if exact else self.evaluate, mean)
 
     def newton_target(self, point: Point) -> Point:
+        """Where a full step of Newton's method leads from a point, in float64."""
         z = np.empty((self.m, 1))
         for rows, P in self._doubles():
             z[rows] = P @ point.coordinates + point.b
@@ -279,6 +234,7 @@ class StreamObjective:
             yield rows, read_rows(self.images, rows).astype(np.float64) / self._scale
 
     def weights(self, point: Point) -> Floats:
+        """w (n, 1) of a point."""
         return point.coordinates
 
     def _objective(self, point: Point, sums: Sums, count: int) -> tuple[float, Point]:
@@ -329,29 +285,28 @@ class StreamObjective:
         length = self._part or part_length(m, self._block)
         first, last = (rows.start, rows.stop) if rows else (0, m)
 
+        def buffer() -> Values:
+            return np.empty((min(self._block, self.m), self.n), self.images.dtype)
+
         def of_number(number: int) -> Total:
             start = first + number * length
-            raw = None if here else self._kept("raw", self._raw)
+            raw = None if here else self._kept("raw", buffer)
             part = slice(start, min(start + length, last))
             return of_part(part, lambda some: read_rows(images, some, raw))
 
         return self.team.reduced(of_number, -(-(last - first) // length), add)
 
-    def _kernel(self, what: str) -> Kernel:
+    def _kernel(self, what: str) -> Converted | Fused:
         """This thread's own."""
         exact, k = what == "exact", min(self._block, self.m)
 
-        def make() -> Kernel:
+        def make() -> Converted | Fused:
             if self.fused and not exact:
                 return Fused(self.n)
             return Converted(k, self.n, np.float64 if exact else np.float32)
 
-        kernel: Kernel = self._kept("exact" if exact else "kernel", make)
+        kernel: Converted | Fused = self._kept("exact" if exact else "kernel", make)
         return kernel
-
-    def _raw(self) -> Values:
-        """This thread's own buffer for a block of images that are read from disk."""
-        return np.empty((min(self._block, self.m), self.n), self.images.dtype)
 
     def _kept(self, name: str, make: Callable[[], Any]) -> Any:
         if not hasattr(self._local, name):
@@ -412,7 +367,7 @@ class GramObjective:
         square = max(float(np.vdot(da, self.product(da))), 0.0)
         return Exact(cost, square, gradient.b, _sum(bends(Z, self.v)) / self.m)
 
-    def vectors(self, *, exact: bool = False) -> Vectors:
+    def vectors(self, *, exact: bool = False) -> Span:
         return Span(self)
 
     def newton_target(self, point: Point) -> Point:
@@ -437,6 +392,9 @@ class GramObjective:
         return np.concatenate(
             list(self.team.in_order(lambda rows: np.asarray(self.K[rows] @ a), slabs))
         )
+
+
+Objective = StreamObjective | GramObjective
 
 
 class Centred:

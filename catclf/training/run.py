@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -18,9 +18,15 @@ from catclf.maths.threads import Team, blas_threads
 from catclf.samples import Labelled, cut, read_rows, scale_of
 from catclf.settings import Settings
 from catclf.splits import split
-from catclf.training.batches import Batches, BatchObjective
+from catclf.training.batches import Batches
 from catclf.training.kernels import Weights
-from catclf.training.objective import GramObjective, StreamObjective, build, weights_of
+from catclf.training.objective import (
+    GramObjective,
+    Objective,
+    StreamObjective,
+    build,
+    weights_of,
+)
 from catclf.training.solvers import (
     LBFGS,
     Descent,
@@ -160,7 +166,10 @@ def solve(
                 "`batch_size` nor a fraction as `validation`"
             )
         objective = cluster.distributed(objective, trained)
-    settings = replace(settings, method=_method(objective))  # "auto" may depend on free memory
+    method = "gram"  # "auto" may depend on free memory
+    if isinstance(objective, StreamObjective):
+        method = "fused" if objective.fused else "stream"
+    settings = replace(settings, method=method)
     with blas_threads(1):
         state, stopping = State(objective.start()), None
         if held_out is not None:
@@ -175,10 +184,9 @@ def solve(
         if settings.solver == "lbfgs":
             reason = LBFGS(*shared).run(state, on_step, should_stop)
         else:
-            batches, safe = None, _safe_rate(objective) if adapts_rate else None
-            if settings.batch_size and isinstance(objective, StreamObjective):
-                some = Batches(trained, settings.batch_size, settings.seed)
-                batches, safe = BatchObjective(objective, some), None
+            batches, safe = None, partial(_safe_rate, objective) if adapts_rate else None
+            if settings.batch_size:
+                batches, safe = Batches(trained, settings.batch_size, settings.seed), None
             reason = Descent(*shared, batches, safe).run(state, on_step, should_stop)
         if stopping is not None:
             stopping.last_look(state)
@@ -187,7 +195,7 @@ def solve(
 
 def _objective(
     data: Labelled, settings: Settings, team: Team, weights: Weights, K: Floats | None
-) -> StreamObjective | GramObjective:
+) -> Objective:
     v = weights_of(data.Y, settings.class_weight, weights)
     evaluations = settings.iterations
     if settings.solver == "lbfgs":
@@ -206,36 +214,27 @@ def class_weights_like(Y: Floats, v: Weights, others: Floats) -> Weights:
     return np.where(others > 0.5, means[1], means[0])
 
 
-def _safe_rate(objective: StreamObjective | GramObjective) -> Callable[[], float]:
+def _safe_rate(objective: Objective) -> float:
     """1 / L, at which every step of descent lowers the cost; 0 where the images are elsewhere.
 
     L = (1/4m) Σ v (‖x‖² + 1) + λ/m bounds the largest eigenvalue of the Hessian by its trace.
     """
 
-    def rate() -> float:
-        m, v = objective.m, objective.v
-        if not objective.is_local:
-            return 0.0
-        if isinstance(objective, GramObjective):
-            squares = np.diagonal(objective.K)[None]
-        else:
-            squares = squared_lengths(objective)
-        total = float(((squares + 1.0) * (1.0 if v is None else v)).sum())
-        return 1.0 / (total / (4.0 * m) + objective.l2 / m)
-
-    return rate
-
-
-def squared_lengths(objective: StreamObjective) -> Floats:
-    """‖x‖² of each image's features, (1, m)."""
-    squares = np.empty((1, objective.m))
-    for rows in cut(slice(objective.m), 128):
-        P = read_rows(objective.images, rows).astype(np.float64)
-        squares[0, rows] = np.einsum("ij,ij->i", P, P)
-    return squares / scale_of(objective.images) ** 2
+    if not objective.is_local:
+        return 0.0
+    m, v, squares = objective.m, objective.v, np.empty((1, objective.m))
+    if isinstance(objective, GramObjective):
+        squares[0] = np.diagonal(objective.K)
+    else:
+        for rows in cut(slice(m), 128):
+            P = read_rows(objective.images, rows).astype(np.float64)
+            squares[0, rows] = np.einsum("ij,ij->i", P, P)
+        squares /= scale_of(objective.images) ** 2
+    total = float(((squares + 1.0) * (1.0 if v is None else v)).sum())
+    return 1.0 / (total / (4.0 * m) + objective.l2 / m)
 
 
-def _separates(objective: StreamObjective | GramObjective, w: Floats, b: float) -> bool:
+def _separates(objective: Objective, w: Floats, b: float) -> bool:
     """Whether z has the sign of the label for every image."""
     for rows in cut(slice(objective.m), 128):
         z = read_rows(objective.images, rows) @ (w / scale_of(objective.images)) + b
@@ -250,12 +249,6 @@ def _as_before(settings: Settings, checkpoints: Checkpoints) -> Settings:
         with suppress(SettingsError):  # the checkpoint of another run, which ``begin`` refuses
             return replace(settings, method=method)
     return settings
-
-
-def _method(objective: StreamObjective | GramObjective) -> str:
-    if isinstance(objective, GramObjective):
-        return "gram"
-    return "fused" if objective.fused else "stream"
 
 
 def _identity(data: Labelled, validation: Labelled | None, settings: Settings) -> dict[str, Any]:
@@ -273,7 +266,7 @@ def _identity(data: Labelled, validation: Labelled | None, settings: Settings) -
 
 
 def _fit(
-    objective: StreamObjective | GramObjective,
+    objective: Objective,
     settings: Settings,
     state: State,
     trained: Labelled,
@@ -303,6 +296,6 @@ def _fit(
         within=distance(objective, point),
         raised=raised,
         rate=rate,
-        safe_rate=_safe_rate(objective)() if raised else 0.0,
+        safe_rate=_safe_rate(objective) if raised else 0.0,
         K=objective.K if isinstance(objective, GramObjective) else None,
     )

@@ -17,8 +17,8 @@ import numpy as np
 from catclf.errors import DivergedError
 from catclf.maths import Floats
 from catclf.settings import Settings
-from catclf.training.batches import BatchObjective
-from catclf.training.objective import Objective, Point, StreamObjective, Vector, Vectors
+from catclf.training.batches import Batches
+from catclf.training.objective import Centred, Objective, Point, Span, StreamObjective, Vector
 from catclf.training.quasi_newton import Iterate, Memory, converged, evaluated, iterate
 
 # At 1000 times the cost at zero weights, ln 2, the mean |z| of the wrong predictions passes 693 and
@@ -206,7 +206,7 @@ class Descent(Solver):
     steps the cost is no lower than at the start is given up for that one, from the start.
     """
 
-    batches: BatchObjective | None = None
+    batches: Batches | None = None
     safe_rate: Callable[[], float] | None = None
 
     def run(
@@ -217,7 +217,9 @@ class Descent(Solver):
         began = state.step
         with np.errstate(over="ignore", invalid="ignore"):  # divergence shows in the cost
             while True:
-                self._save_if_due(state, began)
+                due = self.save_every and state.step > began and state.step % self.save_every == 0
+                if due and self.save:
+                    self.save(state)
                 cost, gradient = self._evaluate(state)
                 if self.safe_rate and self._failed(state, cost):
                     fresh = State(self.objective.start(), rate=self.safe_rate())
@@ -238,9 +240,10 @@ class Descent(Solver):
                     state.keep(cost, last=last or enough)
                 if on_step:
                     on_step(state.step, cost)
+                if stopped:
+                    return StopReason.INTERRUPTED
                 if last or enough:
-                    early = enough and state.step < total
-                    return _reason(stopped, early)
+                    return StopReason.STEPS if state.step >= total else StopReason.PATIENCE
                 state.point = state.point.moved(gradient, -self._rate(state))
                 state.step += 1
 
@@ -256,9 +259,9 @@ class Descent(Solver):
         return not cost <= (state.costs[0] if state.step == TRIAL else DIVERGED_COST)
 
     def _evaluate(self, state: State) -> tuple[float, Point]:
-        if self.batches is None:
+        if self.batches is None or not isinstance(self.objective, StreamObjective):
             return self.objective.evaluate(state.point)
-        return self.batches.evaluate(state.point, state.step)
+        return self.objective.evaluate_some(state.point, *self.batches.batch(state.step))
 
     def _reported(self, state: State, cost: float, last: bool) -> float:
         """The cost to report at a step, from that of its batch."""
@@ -274,11 +277,6 @@ class Descent(Solver):
         if state.step % self.settings.print_every == 0:
             state.batch_costs, state.batches = 0.0, 0
         return mean
-
-    def _save_if_due(self, state: State, began: int) -> None:
-        due = self.save_every and state.step > began and state.step % self.save_every == 0
-        if due and self.save:
-            self.save(state)
 
 
 @dataclass
@@ -376,7 +374,7 @@ class LBFGS(Solver):
                 return StopReason.PATIENCE
         return StopReason.ROUNDING
 
-    def _begun(self, state: State, function: Vectors) -> tuple[Iterate, Memory]:
+    def _begun(self, state: State, function: Centred | Span) -> tuple[Iterate, Memory]:
         """The vector and the pairs that a state goes on from."""
         memory = Memory(dot=function.dot)
         x: Vector = function.vector(state.point)
@@ -400,9 +398,3 @@ class LBFGS(Solver):
         if self.save is not None:
             state.vectors = np.stack([here.x, *memory.steps, *memory.changes])
             self.save(deepcopy(state))
-
-
-def _reason(stopped: bool, early: bool) -> StopReason:
-    if stopped:
-        return StopReason.INTERRUPTED
-    return StopReason.PATIENCE if early else StopReason.STEPS
