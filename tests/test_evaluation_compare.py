@@ -179,7 +179,8 @@ def false_differences(
 
     Each candidate is least squares on 8 numbers of its own an image, as telling as the others'.
     """
-    rng, Y = np.random.default_rng([folds, repeats, count]), (np.arange(m) % 2.0)[None]
+    rng = np.random.default_rng([folds, repeats, count])
+    Y = (np.arange(m) % 2).astype(np.float64)[None]
     plan = Plan(tuple(Candidate(1.0 + i) for i in range(count)), folds=folds, repeats=repeats)
     told = dict.fromkeys(("accuracy", "roc_auc"), 0.0)
     for _ in range(samples):

@@ -154,7 +154,8 @@ def test_weights_enter_the_choice_of_the_penalty(kind: str) -> None:
 
 def test_images_with_weights_may_be_held_out(images: Any) -> None:
     weights = np.random.default_rng(0).random(40)
-    found = ImageClassifier(validation=0.25, iterations=50).fit(*images, weights)
+    X, y = images
+    found = ImageClassifier(validation=0.25, iterations=50).fit(X, y, weights)
     assert found.model_.training.images == 30
     assert found.model_.training.validation["counts"]
 

@@ -100,10 +100,8 @@ def test_workers_and_place_change_no_bit(m: int) -> None:
         for workers in (1, 2, 3):
             problem = StreamObjective(source, 2.0, workers, fused=True)
             J, gradient = problem.evaluate(point)
-            found.add((J, gradient.b, gradient.coordinates.tobytes(), problem.centre().tobytes()))
+            found.add((J, gradient.b, gradient.coordinates.tobytes()))
     assert len(found) == 1
-    mean = data.images.reshape(m, -1).mean(axis=0).reshape(-1, 1) / 255
-    np.testing.assert_allclose(problem.centre(), mean, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
