@@ -591,10 +591,14 @@ def test_a_newer_model_is_refused_with_the_advice_to_upgrade(path: Path, version
     refused(path, "was made by a newer catclf: upgrade")
 
 
+def test_a_key_that_a_later_version_adds_to_the_format_is_left_alone(path: Path) -> None:
+    put_meta(path, json.dumps(get_meta(path) | {"colour": "sRGB"}))
+    assert load(path).classes == ("non-cat", "cat")
+
+
 NAN, INFINITY, HUGE = float("nan"), float("inf"), 10**4000
 # By place in meta: what is wrong there.
 WRONG: dict[str, list[Any]] = {
-    "unknown": [1],
     "version": [MISSING, "1", True, 1.0, 4.0, 0, None],
     "classes": [MISSING, ["cat", "cat"], ["", "cat"], ["non-cat", ""], ["cat"], ["a", "b", "c"]],
     "classes ": [[0, 1], "ab", {"a": 1, "b": 2}, [["a"], ["b"]]],

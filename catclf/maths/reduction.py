@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import Generic, NamedTuple, TypeVar
 
 RULE = "binary tree"  # as a model remembers it
-OLDER_RULE = "in order"  # of models that do not say
 SUMMED = ("stream", "fused")  # methods that sum over parts
 PART = 512  # images at most: a worker's unit of work, 6 MB of pixels
 PARTS = 16  # or more, where that many images are there

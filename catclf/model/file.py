@@ -315,8 +315,9 @@ def _read_meta(text: str) -> dict[str, Any]:
         raise ModelError("has numbers in its meta that are not finite") from error
     if isinstance(facts := meta.get("training"), dict):  # those of earlier versions are fewer
         meta["training"] = {"ended": {}, "suspects": {}} | facts
-    kept = {name: test for name, test in _SOMETIMES.items() if name in meta}
-    wrong = _wrong(meta, _META | kept)
+    shape = _META | {name: test for name, test in _SOMETIMES.items() if name in meta}
+    # What a later version adds to this format is left alone.
+    wrong = _wrong({name: value for name, value in meta.items() if name in shape}, shape)
     if not wrong and meta["positive"] != meta["classes"][1]:
         wrong = "meta.positive"
     if not wrong and meta["training"]["positives"] > meta["training"]["images"]:
