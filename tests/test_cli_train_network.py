@@ -51,7 +51,7 @@ def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_training_gives_the_same_bytes_for_any_number_of_workers(
     run: Run, photos: Path, trained: Path, tmp_path: Path
 ) -> None:
-    run(*TRAIN, "--data", photos, "--workers", "3", "-o", "again.npz", "-q").done()
+    assert run(*TRAIN, "--data", photos, "--workers", "3", "-o", "again.npz", "-q").code == 0
     assert (tmp_path / "again.npz").read_bytes() == trained.read_bytes()
 
 
@@ -59,7 +59,7 @@ def test_a_cache_and_packed_images_change_nothing(
     run: Run, photos: Path, trained: Path, tmp_path: Path
 ) -> None:
     for _ in range(2):  # made, then used
-        run(*TRAIN, "--data", photos, "--cache", "rows", "-o", "cached.npz", "-q").done()
+        assert run(*TRAIN, "--data", photos, "--cache", "rows", "-o", "cached.npz", "-q").code == 0
         assert (tmp_path / "cached.npz").read_bytes() == trained.read_bytes()
     assert run("data", "pack", photos, "--size", "128", "-o", "p.h5", "-q").code == 0
     assert run(*TRAIN, "--data", "p.h5", "-o", "packed.npz", "-q").code == 0

@@ -206,4 +206,4 @@ def test_the_command_is_that_of_one_machine(
     assert "in 5 shards, 5 of them kept" in again.stdout
     refused = pack("two.h5", "--cluster=local:2")
     assert refused.exit_code == 2
-    assert "--cluster writes shards: give a folder as --output" in refused.stderr
+    assert "--cluster writes shards: give a folder" in refused.stderr

@@ -70,8 +70,8 @@ def model_of(features: Features | None, size: int, images: Any) -> catclf.Model:
 def require_equal(model: catclf.Model, images: Any, tolerance: float) -> None:
     found = run_graph(to_onnx(model), images)
     Z, A = model.scores(images)[0], model.probabilities(images)[0]
-    assert A.max() > 0.8
-    assert A.min() < 0.2
+    assert A.max() > 0.6
+    assert A.min() < 0.4
     np.testing.assert_allclose(found["probability"], A, rtol=0, atol=tolerance)
     np.testing.assert_allclose(found["z"], Z, rtol=0, atol=20 * tolerance)
     sure = np.abs(A - model.threshold) > tolerance
