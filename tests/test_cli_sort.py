@@ -35,7 +35,7 @@ EXPECTED = {"cat/a.png", "cat/more/b.JPG", "non-cat/more/a.png", "non-cat/x.bmp"
 @pytest.mark.parametrize("how", ["copied", "moved", "linked"])
 def test_each_image_lies_in_the_folder_of_its_class(run: Run, photos: Path, how: str) -> None:
     before, out = content(photos), photos.parent / "out"
-    options = {"moved": ["--move"], "linked": ["--link"], "copied": []}[how]
+    options = {"moved": ["--move"], "linked": ["--link"], "copied": ["--copy"]}[how]
     result = run("sort", "photos", "-o", "out", *options)
     assert result.code == 3
     assert result.stdout == f"out/non-cat: 2 images {how}\nout/cat: 2 images {how}\n"
@@ -81,6 +81,7 @@ def test_unsure_images_have_a_folder_and_what_is_sorted_is_not_sorted_again(
     ("args", "why"),
     [
         (("-o", "out", "--move", "--link"), "exclude each other"),
+        (("-o", "out", "--move", "--copy"), "exclude each other"),
         (("-o", "out", "--unsure", "0.8,0.2"), "--unsure 0.8,0.2: give two probabilities"),
         (("-o", "s3://bucket/x"), "sorted on disk"),
         (("-o", "model.npz"), "model.npz/cat/a.png: cannot be written"),

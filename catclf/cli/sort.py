@@ -43,12 +43,11 @@ def sort(
         option("--output", "-o", help="The folder of the folders.", metavar="FOLDER", group=OUTPUT),
     ],
     model: ModelPath = Path("model.npz"),
-    move: Annotated[
-        bool, option("--move", help="Move the images, in the place of copying them.", group=OUTPUT)
+    copy: Annotated[
+        bool, option("--copy", help="Copy the images. This is the default.", group=OUTPUT)
     ] = False,
-    link: Annotated[
-        bool, option("--link", help="Link to the images, in the place of copying.", group=OUTPUT)
-    ] = False,
+    move: Annotated[bool, option("--move", help="Move the images.", group=OUTPUT)] = False,
+    link: Annotated[bool, option("--link", help="Link to the images.", group=OUTPUT)] = False,
     unsure: Annotated[
         str | None,
         option(
@@ -69,8 +68,8 @@ def sort(
 
     Example: catclf sort photos -o sorted --unsure 0.2,0.8
     """
-    if move and link:
-        raise SettingsError("--move and --link exclude each other: give one of them")
+    if copy + move + link > 1:
+        raise SettingsError("--copy, --move and --link exclude each other: give one of them")
     between = pair_of("unsure", unsure)
     for path in (*sources, str(output)):
         if is_remote(path):
