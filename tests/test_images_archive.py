@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import gc
 import gzip
 import lzma
 import os
@@ -246,6 +247,7 @@ def test_what_becomes_far_larger_is_not_unpacked(
     assert isinstance(found, tuple)
     assert "is too large" in str(found[1])
     del found
+    gc.collect()  # Python 3.13 keeps the failure, and what it holds, until then
     assert list(temporary.iterdir()) == []
 
 
@@ -330,4 +332,5 @@ def test_headers_without_end_are_one_failure(tmp_path: Path, kind: bytes) -> Non
     (tmp_path / "a.tar").write_bytes(header * 3000)
     [found], _ = listed(tmp_path / "a.tar")
     assert isinstance(found, tuple)
-    assert "header after header" in str(found[1])
+    said = "header after header", "invalid header"  # the second is Python 3.13's
+    assert any(each in str(found[1]) for each in said)
