@@ -163,8 +163,11 @@ class Dataset:
         return kept_digests(exact if rows is None else exact[rows])
 
     def grouping(self, folds: int = 5) -> Grouping:
-        """Which images must stay on one side where the data are divided; see ``digests``."""
-        return grouping(self.digests(near=True), self.Y[0], folds, self.groups)
+        """Which images stay on one side of a division, found once; see ``digests``."""
+        known: dict[int, Grouping] = self.__dict__.setdefault("_groupings", {})
+        if folds not in known:
+            known[folds] = grouping(self.digests(near=True), self.Y[0], folds, self.groups)
+        return known[folds]
 
     @cached_property
     def fingerprint(self) -> str:

@@ -352,8 +352,11 @@ def distinct(data: Dataset) -> Dataset:
     return rows_of(data, np.sort(first))
 
 
-def _held_out(data: Dataset, plan: Plan) -> tuple[Plan, Masks]:
-    """What each division holds out (folds * repeats, m), and the plan with the folds there are."""
+def _held_out(data: Dataset, plan: Plan) -> tuple[Plan, Masks, Indices]:
+    """The plan with the folds there are, what each division holds out, and what stays together.
+
+    Those held out are (folds * repeats, m), groups (m,).
+    """
     groups = data.grouping(plan.folds).groups
     folds = possible_folds(data.Y, plan.folds, groups)
     fewest = int(min(data.Y.sum(), (1 - data.Y).sum()))
@@ -366,7 +369,7 @@ def _held_out(data: Dataset, plan: Plan) -> tuple[Plan, Masks]:
         raise DataError("comparing needs two groups of images of each class: use more images")
     fold_of = stratified_folds(data.Y, folds, plan.seed, plan.repeats, groups=groups, level=True)
     held = np.concatenate([fold == np.arange(folds)[:, None] for fold in fold_of])
-    return replace(plan, folds=folds), held
+    return replace(plan, folds=folds), held, groups
 
 
 def compare(
@@ -382,8 +385,8 @@ def compare(
     called with the curves' next point, POINTS times or so; ``dropped`` is only passed on. Raises
     DataError if a class has too few images.
     """
-    plan, held = _held_out(data, plan)
-    results = _Runs(data, plan, ~held, held, on_progress, phase).results()
+    plan, held, groups = _held_out(data, plan)
+    results = _Runs(data, plan, groups, ~held, held, on_progress, phase).results()
     steps = plan.steps if plan.descends else ()
     known = data.source, data.classes, data.m, int(data.Y.sum()), dropped
     return Comparison(plan, *known, steps, tuple(results))
@@ -399,7 +402,7 @@ def learning_curve(
     """
     if len(plan.candidates) != 1 or len(sizes) < 2 or list(sizes) != sorted(set(sizes)):
         raise SettingsError("`sizes` are two or more growing numbers, for one candidate alone")
-    plan, held = _held_out(data, plan)
+    plan, held, groups = _held_out(data, plan)
     most = int((~held).sum(axis=1).min())
     if not 2 <= sizes[0] <= sizes[-1] <= most:
         raise DataError(
@@ -411,7 +414,8 @@ def learning_curve(
         for i, size in enumerate(sizes):
             train[i, j, order[:size]] = True
     tested = np.tile(held, (len(sizes), 1))
-    (result,) = _Runs(data, plan, train.reshape(tested.shape), tested, None, phase).results()
+    runs = _Runs(data, plan, groups, train.reshape(tested.shape), tested, None, phase)
+    (result,) = runs.results()
     if result.diverged is not None:
         raise DivergedError(
             f"{printable(data.source)}: the run diverged: try a smaller learning rate"
@@ -438,6 +442,7 @@ class _Runs:
 
     data: Dataset
     plan: Plan
+    groups: Indices
     train: Masks
     tested: Masks
     on_progress: OnProgress | None
@@ -516,7 +521,6 @@ class _Runs:
     def _optimal(self, K: list[Floats], v: Weights, candidate: Candidate) -> Result:
         """At the optimum, with a penalty that is given or selected on each training part alone."""
         Z, penalties, Y = np.zeros(self.train.shape), [], self.data.Y
-        groups = self.data.grouping(self.plan.folds).groups
         v = np.ones_like(Y) if v is None else v
         for d, kept in enumerate(self.train):
             used, k = np.flatnonzero(kept | self.tested[d]), K[d if len(K) > 1 else 0]
@@ -524,7 +528,7 @@ class _Runs:
             if isinstance(l2, str):
                 rows = np.flatnonzero(kept)
                 data, inner = Subset(self.data, rows), k[np.ix_(rows, rows)]
-                l2 = select(data, v[:, rows], self.plan.seed, K=inner, groups=groups[rows]).l2
+                l2 = select(data, v[:, rows], self.plan.seed, K=inner, groups=self.groups[rows]).l2
                 penalties.append(l2)
             fold_of = np.where(kept[used], 0, 1)  # the model of fold 1 is trained on fold 0
             objective = FoldGram(k[np.ix_(used, used)], Y[:, used], fold_of, v[:, used])
