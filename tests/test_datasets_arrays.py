@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from conftest import opened
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -42,10 +43,6 @@ def stored(path: Path, **arrays: Any) -> Path:
         for key, value in arrays.items():
             file[key.replace("__", "/")] = value
     return path
-
-
-def opened(path: Path, **reading: Any) -> Dataset:
-    return open_dataset(path, options=ReadOptions(**reading))
 
 
 def held(path: Path, x: Any, y: Any) -> Dataset:

@@ -27,6 +27,11 @@ _UNSAFE = re.compile(r"([^\w@%+=:,./~-])")  # what bash takes for more than a le
 Complete = Callable[[typer.Context, str], list[str]]
 
 
+def usual_model() -> str:
+    """The model that is meant where none is named."""
+    return os.environ.get(MODEL_VARIABLE) or MODEL
+
+
 def hint(values: Callable[[typer.Context, str], Iterable[str]]) -> Complete:
     """Completions that begin with what is typed, as the shell takes them; none after a failure."""
 
@@ -96,7 +101,7 @@ def complete_class(ctx: typer.Context, incomplete: str) -> Iterator[str]:
 
     from catclf.storage.npz import read_text
 
-    given = ctx.params.get("model") or os.environ.get(MODEL_VARIABLE) or MODEL
+    given = ctx.params.get("model") or usual_model()
     given = given[0] if isinstance(given, list | tuple) else given
     path = Path(given).expanduser()
     classes = json.loads(read_text(path, "meta", MODEL_BYTES, META_CHARACTERS))["classes"]

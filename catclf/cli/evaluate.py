@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catclf.cli.completion import complete_model
+from catclf.cli.completion import complete_model, usual_model
 from catclf.cli.json_text import json_line
 from catclf.cli.open_data import open_labelled
 from catclf.cli.options import (
@@ -72,7 +71,7 @@ def evaluate(
     from catclf.evaluation import evaluate
     from catclf.model.file import load, naming
 
-    models = model or [Path(os.environ.get("CATCLF_MODEL") or "model.npz")]
+    models = model or [Path(usual_model())]
     if len(models) > 2:
         raise SettingsError(f"{len(models)} models: evaluate takes one, or two to compare them")
     results = []

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from catclf.cli.completion import MODEL, MODEL_VARIABLE
+from catclf.cli.completion import usual_model
 from catclf.cli.options import expanded
 from catclf.cli.signals import ExitCode
 from catclf.cli.stdout import abandon_stdout, as_options, delivering, paged, put
@@ -149,9 +149,6 @@ def _placed(
             rest = [name for name in rest if name not in models]
             _require_inputs(parameters, rest, models[0], given)
             given += [Given(options["--model"], "--model", name) for name in models]
-        several = _takes_several(options["--model"]) and not models and not taken
-        if several and (name := os.environ.get(MODEL_VARIABLE)):  # Click would divide it at spaces
-            given.append(Given(options["--model"], "--model", name))
     if "--data" in options and rest and argument is None:
         before = [each.value or "" for each in given if each.parameter is options["--data"]]
         _require_one([*before, *rest])
@@ -163,7 +160,7 @@ def _placed(
         named += [each.value or "" for each in given if each.parameter is model]
         given = [each for each in given if each.parameter is not model]
         _require_one([*rest, *named])
-        named = named if rest or named else [os.environ.get(MODEL_VARIABLE) or MODEL]
+        named = named if rest or named else [usual_model()]
     return given, [*rest, *named]
 
 

@@ -27,8 +27,7 @@ from catclf.images.formats import ENDINGS, HEIF_ENDINGS, NOT_SNIFFED, heif_is_th
 from catclf.images.member import TAR, ZIP_KINDS, Content, Entry, Member, Unreadable, entry_at
 from catclf.images.preprocess import Limits
 from catclf.images.walk import Failed, LeftOut, is_hidden
-from catclf.storage.local import PACKED_ENDINGS as PACKED_ENDINGS
-from catclf.storage.local import UNPACK, kind_of_file
+from catclf.storage.local import PACKED_ENDINGS, UNPACK, kind_of_file
 from catclf.storage.location import is_packed, locate, unpacked
 from catclf.storage.parquet import ParquetFile
 from catclf.text import counted, printable, reason, without_query

@@ -22,8 +22,7 @@ from typing import Any, BinaryIO
 from weakref import finalize
 
 from catclf.errors import CatclfError, SettingsError
-from catclf.storage.local import PACKED_ENDINGS as PACKED_ENDINGS
-from catclf.storage.local import open_regular
+from catclf.storage.local import PACKED_ENDINGS, open_regular
 from catclf.text import has_scheme, pip_install, printable, to_install, url_of, without_query
 
 AnyPath = str | os.PathLike[str]

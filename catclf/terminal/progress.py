@@ -53,12 +53,16 @@ def training_display(total: int, every: int, quiet: bool, listed: bool = False) 
         with LiveDisplay(stream, total) as live:
             yield live.update
     else:
-        with every_so_many(every, lambda *last: _put(stream, "step {}  cost {:.6f}", *last)) as put:
+
+        def write(step: int, cost: float) -> None:
+            _put(stream, f"step {step}  cost {cost:.6f}")
+
+        with every_so_many(every, write) as put:
             yield put
 
 
-def _put(stream: TextIO, line: str, *values: object) -> None:
-    stream.write(line.format(*values) + "\n")
+def _put(stream: TextIO, line: str) -> None:
+    stream.write(line + "\n")
     stream.flush()
 
 
@@ -205,8 +209,7 @@ def _now_and_then(stream: TextIO) -> Callable[[str], None]:
     def write(line: str) -> None:
         nonlocal due
         if perf_counter() >= due:
-            stream.write(line + "\n")
-            stream.flush()
+            _put(stream, line)
             due = perf_counter() + LINES_APART
 
     return write

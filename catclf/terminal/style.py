@@ -56,7 +56,6 @@ class Styling:
 def stdout_styling() -> Styling:
     """Colour on a terminal that has it; other signs than ASCII where they can be written."""
     from catclf.terminal.stream import use_colour
-    from catclf.terminal.style import Styling
 
     encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
     return Styling(use_colour(sys.stdout), ascii_only=not encoding.startswith("utf"))

@@ -17,7 +17,7 @@ import typer
 
 from catclf.cli import loaded
 from catclf.cli.cluster import address_of, engine_at, threads_of
-from catclf.cli.completion import complete_class, complete_model
+from catclf.cli.completion import complete_class, complete_model, usual_model
 from catclf.cli.options import (
     MAX_PIXELS_HELP,
     MODEL_HELP,
@@ -185,7 +185,7 @@ def predict(
     Example: find . -name '*.jpg' -print0 | catclf predict -0 - --only cat --print0
     """
     scoring = Scoring(
-        models=tuple(model or [Path(os.environ.get("CATCLF_MODEL") or "model.npz")]),
+        models=tuple(model or [Path(usual_model())]),
         limits=Limits(max_pixels, max_bytes, truncated),
         null=null,
         recursive=recursive,
