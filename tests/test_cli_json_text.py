@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from catclf.cli.json_text import json_line
+from catclf.cli.shell import json_line
 
 NAMES = (b"caf\xe8", b"caf\xe9")  # two classes that look the same when decoded
 SHOWN = "caf\ufffd"

@@ -19,7 +19,7 @@ from catclf.cli.predict import command as cluster
 from catclf.cli.predict import predict
 from catclf.cli.predict.command import Scoring
 from catclf.cli.predict.outputs import Shard, Tally, pending
-from catclf.cli.signals import Signals
+from catclf.cli.shell import Signals
 from catclf.cluster import Address
 from catclf.cluster.engine import AGAIN, Engine, connected
 from catclf.errors import ClusterError, ModelError, SettingsError

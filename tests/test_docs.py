@@ -13,7 +13,7 @@ import pytest
 from conftest import Run
 
 import catclf
-from catclf.cli.signals import ExitCode
+from catclf.cli.shell import ExitCode
 from catclf.maths.metrics import Counts
 from catclf.settings import FEATURES
 from scripts.lib import readme

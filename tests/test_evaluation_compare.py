@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 
 import catclf
 from catclf.cli.compare import format_text
-from catclf.cli.stdout import options_of
+from catclf.cli.shell import options_of
 from catclf.datasets import Dataset
 from catclf.errors import DataError, DivergedError, SettingsError
 from catclf.evaluation import compare

@@ -10,7 +10,7 @@ from pathlib import Path
 from conftest import ROOT
 
 import catclf
-from catclf.cli.signals import ExitCode
+from catclf.cli.shell import ExitCode
 from catclf.settings import FEATURES
 from scripts.lib import readme
 

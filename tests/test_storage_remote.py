@@ -16,7 +16,7 @@ from conftest import ROOT, Run, write_packed
 import catclf
 from catclf.cli.predict.command import Scoring
 from catclf.cli.predict.outputs import Tally, named, pending
-from catclf.cli.signals import Signals
+from catclf.cli.shell import Signals
 from catclf.datasets import open_dataset, stores_pixels
 from catclf.errors import DataError, OutputError, SettingsError
 from catclf.images.inputs import read_inputs

@@ -9,9 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from catclf import machine
-from catclf.cli import stdout
-from catclf.cli.signals import ExitCode, Stopped, raise_on_signals
-from catclf.cli.stdout import abandon_stdout, put, settle_stderr, warn
+from catclf.cli import shell
 from catclf.cli.usage import Group, add_command, put_help, require_command
 from catclf.errors import CatclfError
 from catclf.version import __version__
@@ -58,24 +56,26 @@ class Program(Group):
         try:
             code = super().main(*args, **extra)
         except KeyboardInterrupt:
-            code = ExitCode.INTERRUPTED
+            code = shell.ExitCode.INTERRUPTED
         except Exception as error:
             if _debug:
                 raise
             _report(error)
-            code = ExitCode.FAILED
-        settle_stderr()
+            code = shell.ExitCode.FAILED
+        shell.settle_stderr()
         sys.exit(int(code or 0))
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # before Typer makes it an exit code of its own
-            abandon_stdout()
-            raise typer.Exit(ExitCode.CLOSED_PIPE) from None
-        except (KeyboardInterrupt, Stopped) as stopped:
-            warn("; ".join(["interrupted", *getattr(stopped, "__notes__", [])]))
-            code = stopped.code if isinstance(stopped, Stopped) else ExitCode.INTERRUPTED
+            shell.abandon_stdout()
+            raise typer.Exit(shell.ExitCode.CLOSED_PIPE) from None
+        except (KeyboardInterrupt, shell.Stopped) as stopped:
+            shell.warn("; ".join(["interrupted", *getattr(stopped, "__notes__", [])]))
+            code = (
+                stopped.code if isinstance(stopped, shell.Stopped) else shell.ExitCode.INTERRUPTED
+            )
             raise typer.Exit(code) from None
 
 
@@ -93,7 +93,7 @@ app = typer.Typer(
 
 def _without_pager(value: bool) -> None:
     if value:
-        stdout.pager_allowed = False
+        shell.pager_allowed = False
 
 
 @app.callback()
@@ -115,7 +115,7 @@ def program(
     global _debug
     _debug = debug
     if version:
-        put(f"catclf {__version__}\n")
+        shell.put(f"catclf {__version__}\n")
     elif ctx.invoked_subcommand is None:
         put_help(ctx)
 
@@ -127,7 +127,7 @@ def main() -> None:
             # A name that the locale cannot show must not end a run.
             stream.reconfigure(errors="backslashreplace")
     machine.is_command = True
-    raise_on_signals()
+    shell.raise_on_signals()
     app(prog_name="catclf")
 
 
@@ -159,4 +159,4 @@ def _report(error: Exception) -> None:
     else:
         kind = type(error).__name__
         line = f"unexpected {kind}: {error}: please report it; 'catclf --debug …' shows where"
-    warn(line)
+    shell.warn(line)

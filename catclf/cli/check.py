@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from catclf.cli.json_text import json_line
 from catclf.cli.open_data import reading_with_progress
 from catclf.cli.options import Data, JsonOrText, Reading, option
-from catclf.cli.signals import ExitCode
-from catclf.cli.stdout import put
+from catclf.cli.shell import ExitCode, json_line, put
 from catclf.terminal.style import stdout_styling
 from catclf.text import aligned, blocks, counted, printable
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from catclf.cli.json_text import json_line
 from catclf.cli.open_data import reading_with_progress
 from catclf.cli.options import (
     DATA,
@@ -22,7 +21,7 @@ from catclf.cli.options import (
     option,
     setting,
 )
-from catclf.cli.stdout import options_of, put, warn
+from catclf.cli.shell import json_line, options_of, put, warn
 from catclf.errors import SettingsError
 from catclf.settings import AUTO, Settings
 from catclf.terminal.style import stdout_styling

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catclf.cli.cluster import address_of, engine_at, threads_of
-from catclf.cli.json_text import json_line
 from catclf.cli.open_data import reading_with_progress, settled, splits_of, warn_of_left_out
 from catclf.cli.options import (
     OUTPUT,
@@ -32,9 +31,7 @@ from catclf.cli.options import (
     reading_options,
     settings_options,
 )
-from catclf.cli.output_paths import require_output, require_own
-from catclf.cli.signals import ExitCode
-from catclf.cli.stdout import as_options, put, warn
+from catclf.cli.shell import ExitCode, as_options, json_line, put, require_output, require_own, warn
 from catclf.cli.usage import Group, add_command, put_help
 from catclf.errors import DataError, SettingsError
 from catclf.settings import AUTO, Settings

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from catclf.cli.completion import complete_model, usual_model
-from catclf.cli.json_text import json_line
 from catclf.cli.open_data import open_labelled
 from catclf.cli.options import (
     MODEL_HELP,
@@ -19,7 +18,7 @@ from catclf.cli.options import (
     Threshold,
     option,
 )
-from catclf.cli.stdout import put, warn
+from catclf.cli.shell import json_line, put, warn
 from catclf.errors import SettingsError
 from catclf.terminal.style import stdout_styling
 from catclf.text import aligned, blocks, counted, printable

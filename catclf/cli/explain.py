@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catclf.cli.completion import complete_class
-from catclf.cli.json_text import json_line
 from catclf.cli.open_data import open_labelled
 from catclf.cli.options import (
     DATA,
@@ -23,8 +22,7 @@ from catclf.cli.options import (
     option,
     reading_options,
 )
-from catclf.cli.output_paths import require_output
-from catclf.cli.stdout import put
+from catclf.cli.shell import json_line, put, require_output
 from catclf.errors import DataError, ImageError, SettingsError
 from catclf.images.preprocess import Limits
 from catclf.storage.files import replacing

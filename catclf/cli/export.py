@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from catclf.cli.options import OUTPUT, ModelArgument, Quiet, file_option, option
-from catclf.cli.output_paths import require_output
-from catclf.cli.stdout import put
+from catclf.cli.shell import put, require_output
 from catclf.errors import SettingsError
 from catclf.storage.files import replacing
 from catclf.text import counted, printable

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from catclf.cli.completion import hint
-from catclf.cli.stdout import paged, put
+from catclf.cli.shell import paged, put
 from catclf.cli.words import meant
 from catclf.errors import InputError
 from catclf.terminal.stream import is_terminal

@@ -7,9 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from catclf.cli.json_text import json_line
 from catclf.cli.options import JsonOrText, ModelArgument, file_option
-from catclf.cli.stdout import put
+from catclf.cli.shell import json_line, put
 from catclf.storage.files import replacing, require_writable
 from catclf.storage.location import locate
 from catclf.terminal.style import stdout_styling

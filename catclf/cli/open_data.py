@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from catclf.cli.options import Options, pair
-from catclf.cli.stdout import warn
+from catclf.cli.shell import warn
 from catclf.errors import DataError
 from catclf.settings import AUTO, Settings
 from catclf.text import printable

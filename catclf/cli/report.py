@@ -16,8 +16,7 @@ from catclf.cli.options import (
     file_option,
     option,
 )
-from catclf.cli.output_paths import require_output
-from catclf.cli.stdout import put, warn
+from catclf.cli.shell import put, require_output, warn
 from catclf.errors import DataError, SettingsError
 from catclf.storage.files import replacing
 from catclf.storage.location import locate

@@ -18,8 +18,7 @@ import typer
 from catclf.cli import loaded
 from catclf.cli.options import OUTPUT, ModelPath, Quiet, Threshold, option
 from catclf.cli.predict.outputs import explained, pair_of, unsure_of
-from catclf.cli.signals import ExitCode, Signals, Stopped
-from catclf.cli.stdout import put, warn
+from catclf.cli.shell import ExitCode, Signals, put, warn
 from catclf.errors import ImageError, OutputError, SettingsError
 from catclf.storage.local import UNPACK
 from catclf.storage.location import discard, free_name, is_remote
@@ -76,25 +75,22 @@ def sort(
             raise SettingsError(f"{printable(path)}: images are sorted on disk: copy them there")
     put_there = _move if move else partial(_copy, make=_link) if link else _copy
     done, there, failed = Counter[str](), 0, 0
-    try:
-        with Signals() as signals:
-            trained = _loaded(model)
-            sure = unsure_of(trained, threshold, between) if between else None
-            with closing(_records(sources, output, model, trained, threshold, signals)) as found:
-                for root, record in found:
-                    if record.error is not None:
-                        warn(f"{printable(record.path, 200)}: {explained(record)}")
-                        failed += 1
-                        continue
-                    label = UNSURE_FOLDER if sure and sure(record) else record.label
-                    image, folder = Path(record.path), output / _folder_name(label)
-                    # The name of an image below its source, or its own where that is the source.
-                    name = os.path.relpath(image, root) if record.path != root else image.name
-                    new = _place(image, folder / name, put_there)
-                    done[label] += new
-                    there += not new
-    except Stopped as stopped:
-        raise typer.Exit(stopped.code) from None
+    with Signals() as signals:
+        trained = _loaded(model)
+        sure = unsure_of(trained, threshold, between) if between else None
+        with closing(_records(sources, output, model, trained, threshold, signals)) as found:
+            for root, record in found:
+                if record.error is not None:
+                    warn(f"{printable(record.path, 200)}: {explained(record)}")
+                    failed += 1
+                    continue
+                label = UNSURE_FOLDER if sure and sure(record) else record.label
+                image, folder = Path(record.path), output / _folder_name(label)
+                # The name of an image below its source, or its own where that is the source.
+                name = os.path.relpath(image, root) if record.path != root else image.name
+                new = _place(image, folder / name, put_there)
+                done[label] += new
+                there += not new
     if not quiet:
         how = "moved" if move else "linked" if link else "copied"
         for label in (*trained.classes, *([UNSURE_FOLDER] if between else [])):

@@ -33,9 +33,7 @@ from catclf.cli.options import (
     setting,
     settings_options,
 )
-from catclf.cli.output_paths import require_outputs
-from catclf.cli.signals import Signals, exit_if_stopped
-from catclf.cli.stdout import put, warn
+from catclf.cli.shell import Signals, exit_if_stopped, put, require_outputs, warn
 from catclf.errors import CheckpointError, OutputError, SettingsError
 from catclf.settings import Settings
 from catclf.text import counted, printable, reason

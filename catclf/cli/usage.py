@@ -16,8 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from catclf.cli.completion import usual_model
 from catclf.cli.options import expanded
-from catclf.cli.signals import ExitCode
-from catclf.cli.stdout import abandon_stdout, as_options, delivering, paged, put
+from catclf.cli.shell import ExitCode, abandon_stdout, as_options, delivering, paged, put
 from catclf.cli.words import CONFIG, OTHER_COMMANDS, OTHER_OPTIONS, meant
 from catclf.errors import SettingsError
 from catclf.text import printable

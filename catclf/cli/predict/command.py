@@ -41,8 +41,7 @@ from catclf.cli.predict.outputs import (
     Shard,
     Tally,
 )
-from catclf.cli.signals import ExitCode, Signals, Stopped
-from catclf.cli.stdout import warn
+from catclf.cli.shell import ExitCode, Signals, warn
 from catclf.errors import CatclfError, ImageError, InputError, ModelError, SettingsError
 from catclf.images.preprocess import Limits
 from catclf.images.walk import LeftOut
@@ -202,18 +201,15 @@ def predict(
     )
     _require_consistent(scoring, output, part, cluster)
     address, tally = address_of(cluster, insecure), Tally()
-    try:
-        with Signals() as signals:
-            given = outputs.named(paths)
-            shards: list[Shard] = [(given, output)]
-            if output_dir is not None:
-                shards = outputs.pending(given, output_dir, scoring.ending, part, quiet)
-            if address is None:
-                models = scoring.run(shards, tally, signals.pause)
-            else:
-                models = run_by_workers(scoring, shards, tally, signals, address)
-    except Stopped as stopped:
-        raise typer.Exit(stopped.code) from None
+    with Signals() as signals:
+        given = outputs.named(paths)
+        shards: list[Shard] = [(given, output)]
+        if output_dir is not None:
+            shards = outputs.pending(given, output_dir, scoring.ending, part, quiet)
+        if address is None:
+            models = scoring.run(shards, tally, signals.pause)
+        else:
+            models = run_by_workers(scoring, shards, tally, signals, address)
     _conclude(scoring, tally, models)
 
 

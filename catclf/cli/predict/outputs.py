@@ -22,9 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from catclf.cli.json_text import json_line, unicode_fields
-from catclf.cli.output_paths import require_own
-from catclf.cli.stdout import as_options, results, warn
+from catclf.cli.shell import as_options, json_line, results, unicode_fields, warn
 from catclf.errors import InputError, OutputError, SettingsError
 from catclf.images.walk import LeftOut
 from catclf.storage.location import expanded, is_pattern, is_remote, locate
@@ -371,8 +369,6 @@ class Outputs:
         self._write = self._stack.enter_context(
             results(output, [self.model, *files], kept=self.kept)
         )
-        if output is not None:
-            require_own(output, records=True)
 
 
 # Outputs in a folder
