@@ -71,8 +71,8 @@ _HOMES = {
     "Model": "model.Model",
     "ReadOptions": "datasets.ReadOptions",
     "Settings": "settings.Settings",
-    "compare": "evaluation.public.compare",
-    "evaluate": "evaluation.public.evaluate",
+    "compare": "evaluation.compare.compare",
+    "evaluate": "evaluation.evaluate.evaluate",
     "load": "model.file.load",
     "open_dataset": "datasets.open_dataset",
     "predict": "model.predict.predict",
@@ -86,8 +86,8 @@ if TYPE_CHECKING:
     from catclf.datasets import ReadOptions as ReadOptions
     from catclf.datasets import open_dataset as open_dataset
     from catclf.errors import CatclfError as CatclfError
-    from catclf.evaluation.public import compare as compare
-    from catclf.evaluation.public import evaluate as evaluate
+    from catclf.evaluation.compare import compare as compare
+    from catclf.evaluation.evaluate import evaluate as evaluate
     from catclf.images import decode
     from catclf.model import Model as Model
     from catclf.model.file import load as load

@@ -33,8 +33,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = catclf.train(data, catclf.Settings(0.01, 500))
     rates = (0.01, 0.0099, 0.001, 0.0001)
     plan = Plan(tuple(Candidate(rate) for rate in rates), 100, folds=3)
-    compared = compare.compare(data, plan)
-    found = evaluate.evaluate(model, replace(data, source="other images.h5"))
+    compared = compare.cross_validate(data, plan)
+    found = evaluate.Evaluation.of(model, replace(data, source="other images.h5"))
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(page(model, "model.npz", (found, data), (compared, "roc_auc")))
     return path

@@ -45,10 +45,10 @@ def test_side_by_side_is_what_training_alone_gives() -> None:
     data = make()
     candidates = (Candidate(0.02), Candidate(0.005, 3.0), Candidate(0.02, 1.0))
     plan = Plan(candidates, iterations=120, folds=3, repeats=2, seed=4)
-    found = compare.compare(data, plan)
+    found = compare.cross_validate(data, plan)
     folds = stratified_folds(data.Y, 3, 4, 2, level=True)
     for candidate, result in zip(candidates, found.results, strict=True):
-        expected: dict[str, list[float]] = {name: [] for name in compare.MEASURES}
+        expected: dict[str, list[float]] = {name: [] for name in compare.NAMES}
         costs = []
         for repeat in folds:
             for fold in range(3):
@@ -81,7 +81,7 @@ def test_features_are_learned_and_standardised_without_the_fold_held_out(kind: s
     data = Dataset(images, Y, ("non-cat", "cat"), "made", Preprocess(20))
     descends, optimal = Candidate(1.9, 0.1, kind), Candidate(None, 0.1, kind)
     plan = Plan((descends, optimal), iterations=60, folds=3, seed=4)
-    result, best = compare.compare(data, plan).results
+    result, best = compare.cross_validate(data, plan).results
     losses, optima, costs = [], [], []
     for fold in range(3):
         held = stratified_folds(Y, 3, 4, 1, level=True)[0] == fold
@@ -105,23 +105,22 @@ def test_features_are_learned_and_standardised_without_the_fold_held_out(kind: s
 def test_curves_begin_at_ln_2_and_end_at_the_last_step() -> None:
     points: list[compare.Progress] = []
     plan = Plan((Candidate(0.01),), iterations=130, folds=2)
-    found = compare.compare(make(), plan, on_progress=points.append)
-    assert found.steps[0] == 0
-    assert found.steps[-1] == 130
+    found = compare.cross_validate(make(), plan, on_progress=points.append)
+    assert (found.plan.steps[0], found.plan.steps[-1]) == (0, 130)
     result = found.results[0]
-    assert len(result.trained) == len(result.held_out) == len(found.steps) == len(points)
+    assert len(result.trained) == len(result.held_out) == len(found.plan.steps) == len(points)
     assert result.trained[0] == pytest.approx(math.log(2), rel=1e-12)
     assert result.held_out[0] == pytest.approx(math.log(2), rel=1e-12)
     assert result.trained[-1] < result.trained[0]
 
 
 def test_a_candidate_that_diverges_is_left_out_and_disturbs_none() -> None:
-    alone = compare.compare(make(), Plan((Candidate(0.01),), 50))
-    both = compare.compare(make(), Plan((Candidate(1e6), Candidate(0.01)), 50))
+    alone = compare.cross_validate(make(), Plan((Candidate(0.01),), 50))
+    both = compare.cross_validate(make(), Plan((Candidate(1e6), Candidate(0.01)), 50))
     lost, kept = both.results
     assert lost.diverged == 1
     assert math.isnan(lost.mean("accuracy"))
-    for name in compare.MEASURES:
+    for name in compare.NAMES:
         np.testing.assert_allclose(kept.scores[name], alone.results[0].scores[name], rtol=1e-10)
     assert both.best("accuracy") is kept
     facts = json.loads(json.dumps(compare.to_dict(both, "accuracy"), allow_nan=False))
@@ -131,7 +130,7 @@ def test_a_candidate_that_diverges_is_left_out_and_disturbs_none() -> None:
     assert "diverged at step 1" in format_text(both, "accuracy", Styling())
     assert facts["candidates"][1]["accuracy"]["std"] == kept.std("accuracy")
     assert compare.from_json(json.dumps(facts).encode())[0].results[1].candidate == Candidate(0.01)
-    hopeless = compare.compare(make(), Plan((Candidate(1e6),), 50))
+    hopeless = compare.cross_validate(make(), Plan((Candidate(1e6),), 50))
     with pytest.raises(DivergedError, match="try smaller learning rates, as `learning_rate"):
         hopeless.require_sound()
     both.require_sound()
@@ -139,11 +138,11 @@ def test_a_candidate_that_diverges_is_left_out_and_disturbs_none() -> None:
 
 def outcome(*scores: list[float]) -> Comparison:
     results = tuple(
-        Result(Candidate(0.1 / (i + 1)), dict.fromkeys(compare.MEASURES, np.array(s)), (), ())
+        Result(Candidate(0.1 / (i + 1)), dict.fromkeys(compare.NAMES, np.array(s)), (), ())
         for i, s in enumerate(scores)
     )
     plan = Plan(tuple(r.candidate for r in results), folds=len(scores[0]))
-    return Comparison(plan, "x", ("a", "b"), 10_000, 5_000, 0, (), results)
+    return Comparison(plan, "x", 10_000, 5_000, ("a", "b"), 0, results)
 
 
 def test_the_best_is_the_highest_or_for_losses_the_lowest() -> None:
@@ -196,7 +195,7 @@ def false_differences(
                 z, y = np.asarray(X[held] @ w, np.float64)[None], Y[:, held]
                 found.append((((z > 0) == (y > 0.5)).mean(), metrics.roc(z, y).auc))
             results.append(Result(candidate, dict(zip(told, np.array(found).T, strict=True))))
-        comparison = Comparison(plan, "", ("0", "1"), m, m // 2, 0, (), tuple(results))
+        comparison = Comparison(plan, "", m, m // 2, ("0", "1"), 0, tuple(results))
         for name in told:
             told[name] += (len(comparison.as_good(name)) < count - 1) / samples
     return told
@@ -239,7 +238,7 @@ def test_a_selected_penalty_is_that_of_the_training_folds() -> None:
     plan = Plan(
         (Candidate(None, "auto"), Candidate(None, "auto", class_weight="balanced")), folds=3
     )
-    found, weighted = compare.compare(data, plan).results
+    found, weighted = compare.cross_validate(data, plan).results
     fold_of = stratified_folds(data.Y, 3, 0, level=True)[0]
     for fold in range(3):
         rest = compare.rows_of(data, np.flatnonzero(fold_of != fold))
@@ -254,15 +253,15 @@ def test_copies_of_an_image_are_on_one_side() -> None:
     Y = np.repeat(rng.permutation(np.arange(30) % 2), 3).astype(float)[None]
     data = Dataset(images, Y, ("non-cat", "cat"), "made", Preprocess(16))
     plan = Plan((Candidate(None, 0.1),), folds=5, repeats=4)
-    assert compare.compare(data, plan).results[0].mean("accuracy") < 0.65  # above 0.8 else
+    assert compare.cross_validate(data, plan).results[0].mean("accuracy") < 0.65  # above 0.8 else
 
 
 def test_a_learning_curve_trains_on_nested_subsets_and_tests_on_the_same_images() -> None:
     data = make(60)
     plan = Plan((Candidate(0.01, 1.0),), iterations=60, folds=3)
     curve = compare.learning_curve(data, plan, (10, 20, 40))
-    whole = compare.compare(data, plan).results[0]
-    for name in compare.MEASURES:
+    whole = compare.cross_validate(data, plan).results[0]
+    for name in compare.NAMES:
         assert curve.scores[name].shape == (3, 3)
         np.testing.assert_allclose(curve.scores[name][-1], whole.scores[name], rtol=1e-9)
     gain, (low, high) = curve.gain("accuracy")
@@ -280,7 +279,7 @@ def test_repeated_images_are_left_out() -> None:
     data = make(10)
     twice = compare.pool([data, data])
     assert (twice.m, twice.source) == (20, "made + made")
-    kept = compare.distinct(twice)
+    kept = compare.without_repeats(twice)
     np.testing.assert_array_equal(kept.images, data.images)
     np.testing.assert_array_equal(kept.Y, data.Y)
 
@@ -403,7 +402,7 @@ def test_nothing_to_take_is_exit_2(run: Run, small: Path, format: str) -> None:
         (("none.h5",), f"none.h5: {wording.NO_SOURCE}"),
         (("x.h5", "--lr", "fast"), "--learning-rate fast: give numbers with commas"),
         (("x.h5", "--lr", "0"), "--learning-rate 0 is not a number above 0"),
-        (("x.h5", "--folds", "1"), "folds 1 is too small"),
+        (("x.h5", "--folds", "1"), "--folds 1 is not a number of at least 2"),
         (("x.h5", "--folds", "30"), "cross-validation needs 30 images of each class"),
         (("x.h5", "--by", "luck"), "--by"),
     ],

@@ -44,7 +44,7 @@ def test_every_number_on_the_course_data_is_scikit_learns(course: tuple[Path, Pa
     data = catclf.open_dataset(course[0])
     model = catclf.train(data)
     test = open_for(model.classes, model.preprocess, open_source(course[1]), "test")
-    facts = evaluate.to_dict(evaluate.evaluate(model, test))
+    facts = evaluate.to_dict(evaluate.Evaluation.of(model, test))
     X = np.asarray(test.images).reshape(50, -1) / 255
     Z = X @ model.w[:, 0] + model.b
     A, truth = 1 / (1 + np.exp(-Z)), test.Y[0]
@@ -76,13 +76,13 @@ def test_every_number_on_the_course_data_is_scikit_learns(course: tuple[Path, Pa
 def test_mistakes_come_most_confident_first_and_by_name() -> None:
     found = of([-1.0, 3.0, 2.0, -5.0], [1, 0, 1, 1], names=("a", "b\n", "c", "d"))
     wrong = found.predictions(False, 2)
-    assert [(a.index, a.shown, a.label, a.predicted) for a in wrong] == [
+    assert [(a.index, a.display_name, a.label, a.predicted) for a in wrong] == [
         (3, "d", "cat", "non-cat"),
         (1, "b\\n", "non-cat", "cat"),
     ]
     assert [a.index for a in found.predictions(False, 9)] == [3, 1, 0]
     assert [a.index for a in found.predictions(True, 9)] == [2]
-    assert of([1.0], [0]).predictions(False, 1)[0].shown == "image 0"
+    assert of([1.0], [0]).predictions(False, 1)[0].display_name == "image 0"
 
 
 def test_confidence_is_measured_from_the_threshold() -> None:
@@ -237,7 +237,7 @@ def test_the_class_balance_of_training_is_taken_from_the_model(tmp_path: Path) -
     path = write_hdf5(tmp_path / "x.h5", images=x, labels=y)
     training = Training(images=100, positives=5)
     model = Model(np.zeros((192, 1)), 0.0, Preprocess(8), training=training)
-    found = evaluate.evaluate(
+    found = evaluate.Evaluation.of(
         model, open_for(model.classes, model.preprocess, open_source(path), "test")
     )
     assert evaluate.to_dict(found)["training_fraction"] == 0.05
@@ -249,7 +249,7 @@ def test_images_seen_in_training_are_noted(tmp_path: Path) -> None:
     path = write_hdf5(tmp_path / "x.h5", images=x, labels=y)
     data = catclf.open_dataset(path)
     model = catclf.train(data, catclf.Settings(iterations=1))
-    found = evaluate.evaluate(
+    found = evaluate.Evaluation.of(
         model, open_for(model.classes, model.preprocess, open_source(path), "test")
     )
     assert evaluate.to_dict(found)["trained_on"] == 20
@@ -261,7 +261,7 @@ def test_images_seen_in_training_are_noted(tmp_path: Path) -> None:
     path = write_hdf5(tmp_path / "y.h5", images=some, labels=np.resize(y, 14))
     catclf.save(model, tmp_path / "m.npz")
     model = catclf.load(tmp_path / "m.npz")
-    found = evaluate.evaluate(
+    found = evaluate.Evaluation.of(
         model, open_for(model.classes, model.preprocess, open_source(path), "test")
     )
     assert evaluate.to_dict(found)["trained_on"] == 4
@@ -273,6 +273,6 @@ def test_weights_beyond_all_sense_are_refused() -> None:
     Y = labels.astype(float).reshape(1, -1)
     data = Dataset(images, Y, ("non-cat", "cat"), "x", Preprocess(8))
     with pytest.raises(ModelError, match=wording.NOT_FINITE):
-        evaluate.evaluate(model, data)
+        evaluate.Evaluation.of(model, data)
     with pytest.raises(ModelError, match=wording.NOT_FINITE):
         explain(model, images[0])

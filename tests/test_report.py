@@ -79,13 +79,13 @@ def data_set(m: int = 24, names: tuple[str, ...] | None = None) -> Dataset:
 def evaluated() -> tuple[Model, Evaluation, Dataset]:
     data = data_set()
     model = catclf.train(data, catclf.Settings(0.01, 300), test=data)
-    return model, evaluate.evaluate(model, data), data
+    return model, evaluate.Evaluation.of(model, data), data
 
 
 @pytest.fixture(scope="module")
 def compared() -> Comparison:
     plan = Plan((Candidate(0.01), Candidate(0.001, 2.0), Candidate(1e6)), 30, folds=3)
-    return compare.compare(data_set(), plan)
+    return compare.cross_validate(data_set(), plan)
 
 
 def test_the_page_is_whole_and_loads_nothing(
@@ -134,7 +134,7 @@ def test_the_numbers_of_the_page_are_those_of_the_evaluation(
     assert f"{counts.correct} of {counts.total} images {wording.CORRECT}" in words
     assert f"{model.costs[-1]:.4f}" in words
     for each in found.predictions(False, 6):
-        assert each.shown in words
+        assert each.display_name in words
 
 
 def test_equal_models_give_equal_pages(
@@ -142,7 +142,7 @@ def test_equal_models_give_equal_pages(
 ) -> None:
     model, found, data = evaluated
     first = page(model, "model.npz", (found, data), (compared, "accuracy"))
-    again = evaluate.evaluate(model, data_set())
+    again = evaluate.Evaluation.of(model, data_set())
     assert page(model, "model.npz", (again, data_set()), (compared, "accuracy")) == first
 
 
@@ -152,13 +152,13 @@ def test_names_cannot_become_markup(evaluated: tuple[Model, Evaluation, Dataset]
     data = replace(data_set(names=names), source=NASTY)
     training = replace(model.training, source=NASTY, settings={NASTY: NASTY}, catclf=NASTY)
     model = replace(model, classes=("non" + NASTY, NASTY), training=training)
-    found = evaluate.evaluate(model, data)
+    found = evaluate.Evaluation.of(model, data)
     text = page(model, NASTY, (found, data))
     read = Page(text)
     assert read.open == []
     assert read.all("script") == []
     assert "\x1b" not in text
-    shown = found.predictions(False, 1)[0].shown
+    shown = found.predictions(False, 1)[0].display_name
     assert shown.startswith('<script>alert("x")</script>&amp;\\n\\x1b[31m')
     assert shown in read.words
 
@@ -276,7 +276,7 @@ def test_without_data_there_are_no_results(evaluated: tuple[Model, Evaluation, D
 def test_one_class_alone_has_no_roc_curve(evaluated: tuple[Model, Evaluation, Dataset]) -> None:
     model, _, data = evaluated
     ones = replace(data, Y=np.ones((1, data.m)))
-    found = evaluate.evaluate(model, ones)
+    found = evaluate.Evaluation.of(model, ones)
     read = Page(page(model, "model.npz", (found, ones)))
     assert "ROC curve" not in read.words
     assert "every image is cat" in read.words

@@ -14,7 +14,7 @@ from conftest import Run, make_images
 from PIL import Image
 
 import catclf
-from catclf.evaluation.suspects import remembered, suspects
+from catclf.evaluation.evaluate import remembered, suspects
 
 WRONG = [3, 10, 17, 41, 52]
 

@@ -135,7 +135,7 @@ def compare(
     Example: catclf compare train.h5 --lr 0.01,0.005,0.001 --l2 0,1 --repeats 3
     """
     from catclf.evaluation import compare as core
-    from catclf.evaluation.public import plan_of
+    from catclf.evaluation.compare import plan_of
     from catclf.terminal.progress import live_text, phases
 
     given = {name: ",".join(each or []) for name, each in lists.items()}
@@ -157,7 +157,7 @@ def compare(
         content, text = curve.to_dict(measure), format_curve(curve, measure, stdout_styling())
     else:
         with live_text(quiet) as show:
-            comparison = core.compare(
+            comparison = core.cross_validate(
                 pooled, plan, dropped, lambda progress: show(_live(progress)), phases(quiet)
             )
         comparison.require_sound()
@@ -193,7 +193,7 @@ def _pooled(
         for note in part.notes:
             warn(note)
     pooled = core.pool(parts)
-    alone = core.distinct(pooled) if distinct else pooled
+    alone = core.without_repeats(pooled) if distinct else pooled
     dropped = pooled.m - alone.m
     if dropped and not quiet:
         which = "which repeats another" if dropped == 1 else "which repeat others"

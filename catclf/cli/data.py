@@ -7,6 +7,7 @@ import io
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from catclf.cluster import Address
     from catclf.datasets import Listing, Split
     from catclf.datasets.packed import Workers as Packing
-    from catclf.evaluation.suspects import Suspect
+    from catclf.evaluation.evaluate import Suspect
     from catclf.maths import Pixels
 
 SHEET = 96  # images on a contact sheet: 12 by 8
@@ -384,7 +385,7 @@ def suspects(
     Example: catclf data suspects photos --features network -o suspects.html
     """
     from catclf.datasets import open_dataset
-    from catclf.evaluation.suspects import suspects as find
+    from catclf.evaluation.evaluate import suspects as find
     from catclf.terminal.progress import phases
     from catclf.training import prepare_job
     from catclf.training.choice import encoder_for_training
@@ -420,13 +421,13 @@ def suspects(
 def _listed(found: list[Suspect], looked_at: int, source: str, format: str) -> str:
     """Suspects as tables, as JSON lines, or as lines quoted as RFC 4180 says."""
     if format == "jsonl":
-        return "".join(json_line(each.to_dict()) for each in found)
+        return "".join(json_line(asdict(each)) for each in found)
     if format == "csv":
         text = io.StringIO()
         names = ("index", "name", "label", "other", "probability", "sure")
         rows = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
         rows.writeheader()
-        rows.writerows(each.to_dict() for each in found)
+        rows.writerows(asdict(each) for each in found)
         return text.getvalue()
     sure = sum(each.sure for each in found)
     head = f"{source}: {counted(sure, 'suspect label')} among {counted(looked_at, 'image')}"

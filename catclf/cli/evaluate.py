@@ -78,7 +78,7 @@ def evaluate(
         trained = load(path)
         labelled = open_labelled(reading, trained, data)
         with naming(path):
-            results.append(evaluate.evaluate(trained, labelled, threshold))
+            results.append(evaluate.Evaluation.of(trained, labelled, threshold))
     for warning in dict.fromkeys(line for result in results for line in result.warnings()):
         warn(warning)
     pair = evaluate.Pair(*results) if len(results) > 1 else None
@@ -145,7 +145,7 @@ def format_text(result: Evaluation, mistakes: int, style: Styling) -> str:
     ]
     heads = ("", f"predicted {negative}", f"predicted {positive}")
     wrong = [
-        (f"{100 * w.probability:.2f} %", printable(w.label), printable(w.predicted), w.shown)
+        (f"{100 * w.probability:.2f} %", printable(w.label), printable(w.predicted), w.display_name)
         for w in result.predictions(False, mistakes)
     ]
     listed = style.table((f"P({positive})", "actual", "predicted", "image"), wrong, "><<<")

@@ -87,7 +87,7 @@ def report(
     evaluated = None
     if data is not None:
         labelled = open_labelled(reading, trained, data, quiet=quiet)
-        evaluated = evaluate.evaluate(trained, labelled, threshold), labelled
+        evaluated = evaluate.Evaluation.of(trained, labelled, threshold), labelled
         for warning in evaluated[0].warnings():
             warn(warning)
     content = page(trained, model.name, evaluated, compared, gallery).encode("utf-8")

@@ -11,17 +11,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.datasets import Dataset
+from catclf.datasets import Dataset, ReadOptions, open_dataset
 from catclf.datasets.digests import digests_of
 from catclf.errors import DataError, DivergedError, SettingsError
+from catclf.features import class_of
 from catclf.machine import cores, require_memory
-from catclf.maths import Floats, metrics
+from catclf.maths import Floats, losses_and_errors, metrics
 from catclf.maths.metrics import Counts, student_quantile
 from catclf.maths.threads import Team, blas_threads
 from catclf.samples import Indices, Labelled, Subset
@@ -31,26 +32,27 @@ from catclf.text import printable
 from catclf.training.automatic import score_shift
 from catclf.training.crossval import Descents, FoldGram, Path, select
 from catclf.training.kernels import Weights
-from catclf.training.objective import GRAM_LIMIT, all_rows, class_weights, gram
+from catclf.training.objective import all_rows, class_weights, gram
 
 if TYPE_CHECKING:
     from catclf.features.base import Phase
 
 POINTS = 50  # of the curves
 CONFIDENCE = 0.95
-_LARGEST = 10**9  # the largest number that a file may hold
+PIXEL_RATES = 0.01, 0.005, 0.001  # that are compared where none are given
 FORMAT = "catclf-comparison"
-MEASURES = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss")
-NAMES = {  # as shown
+NAMES = {  # of measures, as shown
     "balanced_accuracy": "balanced accuracy",
     "accuracy": "accuracy",
     "roc_auc": "ROC AUC",
     "log_loss": "log loss",
 }
+BALANCED = ("balanced_accuracy", "roc_auc")  # measures in which both classes weigh the same
+_LEAST = {"iterations": 1, "folds": 2, "repeats": 1, "seed": 0}  # of a plan's numbers
+_LARGEST = 10**9  # the largest number that a file may hold
 
 Masks = NDArray[np.bool_]  # (divisions, m)
 Penalty = float | str  # λ, or AUTO
-OnProgress = Callable[["Progress"], None]
 
 
 @dataclass(frozen=True)
@@ -89,18 +91,17 @@ class Candidate:
 
     def settings(self) -> dict[str, str | float]:
         """The settings of ``catclf.train`` that train as this candidate did, without defaults."""
-        found: dict[str, str | float] = {}
-        if self.features != "pixels":
+        plain, rate, found = self.features == "pixels", self.learning_rate, dict[str, str | float]()
+        if not plain:
             found["features"] = self.features
         if self.class_weight != "none":
             found["class_weight"] = self.class_weight
-        if self.learning_rate is not None:
-            if self.features != "pixels":  # where L-BFGS trains unless told otherwise
-                found["solver"] = "gd"
-            found["learning_rate"] = self.learning_rate
-        elif self.features == "pixels" and self.l2 != AUTO:
+        if rate is not None:
+            # Features but pixels are trained by L-BFGS unless told otherwise.
+            found |= {"learning_rate": rate} if plain else {"solver": "gd", "learning_rate": rate}
+        elif plain and self.l2 != AUTO:
             found["solver"] = "lbfgs"
-        if self.l2 if self.features == "pixels" else self.l2 != AUTO:
+        if self.l2 != (0.0 if plain else AUTO):
             found["l2"] = self.l2
         return found
 
@@ -120,25 +121,19 @@ class Plan:
             raise SettingsError("the settings to compare must be given, and differ")
         for candidate in self.candidates:
             candidate.require_sound()
-        for name, value, minimum in (
-            ("iterations", self.iterations, 1),
-            ("folds", self.folds, 2),
-            ("repeats", self.repeats, 1),
-            ("seed", self.seed, 0),
-        ):
-            if value < minimum:
-                raise SettingsError(f"{name} {value} is too small: {minimum} or more is needed")
-
-    @property
-    def steps(self) -> tuple[int, ...]:
-        """The steps of the curves."""
-        every = max(1, self.iterations // POINTS)
-        return (*range(0, self.iterations, every), self.iterations)
+        for name, low in _LEAST.items():
+            require_sound(name, getattr(self, name), {"low": low})
 
     @property
     def descends(self) -> bool:
         """Whether any candidate has curves."""
         return any(candidate.learning_rate is not None for candidate in self.candidates)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The steps of the curves; none where no candidate descends."""
+        every = max(1, self.iterations // POINTS)
+        return (*range(0, self.iterations, every), self.iterations) if self.descends else ()
 
 
 class Progress(NamedTuple):
@@ -155,10 +150,10 @@ class Progress(NamedTuple):
 class Result:
     """One candidate: its measures on each held-out fold, and its curves.
 
-    ``scores`` maps each of MEASURES to (folds * repeats,) values; ``trained`` and ``held_out`` are
-    the cost on training folds and the log loss on held-out folds at the comparison's ``steps``, in
-    nats per image, empty for a candidate that does not descend; ``diverged`` is the step at which
-    the cost of a run left the finite, or None. ``penalties`` are those that were selected.
+    ``scores`` maps each measure to (folds * repeats,) values; ``trained`` and ``held_out`` are the
+    cost on training folds and the log loss on held-out folds at the plan's ``steps``, in nats per
+    image, empty for a candidate that does not descend; ``diverged`` is the step at which the cost
+    of a run left the finite, or None. ``penalties`` are those that were selected.
     """
 
     candidate: Candidate
@@ -178,16 +173,41 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """All candidates on the same folds; ``steps`` are those of the curves."""
+class Study:
+    """What a plan was done on: images of a source, ``positives`` of them of class 1."""
 
     plan: Plan
     source: str
-    classes: tuple[str, str]
     images: int
     positives: int
-    dropped: int  # images left out because they repeat others
-    steps: tuple[int, ...]
+
+    def interval(
+        self, measure: str, values: Floats, chance: float = CONFIDENCE
+    ) -> tuple[float, float]:
+        """An interval of the mean of a measure's values (k,), one for each held-out fold.
+
+        With Student's t and the variance corrected for training sets that overlap:
+        (1/k + held out / trained) s² (Nadeau and Bengio, Machine Learning 52, 2003). The degrees
+        are those of one division, for repeats share the images. s² is never below the variance of
+        rounding to what one image of a fold changes: else two folds that differ by the same count
+        of images are sure of it. Equal candidates are told apart in at most 6 % of comparisons
+        (simulated in its tests).
+        """
+        k, folds, mean = len(values), self.plan.folds, float(values.mean())
+        fewer = min(self.positives, self.images - self.positives)
+        finest = folds / (2 * fewer if measure in BALANCED else self.images)
+        variance = max(float(values.var(ddof=1)), finest**2 / 12)
+        error = math.sqrt((1 / k + 1 / (folds - 1)) * variance)
+        half = student_quantile(chance, folds - 1) * error
+        return mean - half, mean + half
+
+
+@dataclass(frozen=True)
+class Comparison(Study):
+    """All candidates on the same folds; ``dropped`` images were left out: they repeat others."""
+
+    classes: tuple[str, str]
+    dropped: int
     results: tuple[Result, ...]
 
     def best(self, measure: str) -> Result | None:
@@ -209,67 +229,31 @@ class Comparison:
     def as_good(self, measure: str) -> list[Result]:
         """The candidates that these folds cannot tell from the best.
 
-        By Student's t of the differences on the same folds, at 5 % divided by the number of all
-        pairs (Bonferroni), for which one is the best is only known afterwards; see ``interval_of``.
+        By the interval of the differences on the same folds, at 5 % divided by the number of all
+        pairs (Bonferroni), for which one is the best is only known afterwards.
         """
-        best = self.best(measure)
+        best, found = self.best(measure), []
         others = [r for r in self.results if r is not best and r.diverged is None]
-        if best is None:
-            return []
-        chance = 1 - (1 - CONFIDENCE) / math.comb(len(others) + 1, 2) if others else CONFIDENCE
-
-        def alike(result: Result) -> bool:
+        for result in others:
+            assert best is not None
+            chance = 1 - (1 - CONFIDENCE) / math.comb(len(others) + 1, 2)
             differences = result.scores[measure] - best.scores[measure]
-            finest = finest_of(measure, self.images, self.positives, self.plan.folds)
-            low, high = interval_of(differences, self.plan.folds, finest, chance)
-            return low <= 0 <= high
-
-        return [result for result in others if alike(result)]
-
-
-def finest_of(measure: str, images: int, positives: int, folds: int) -> float:
-    """By how much one image of a fold can change a measure there."""
-    balanced = measure in ("balanced_accuracy", "roc_auc")
-    return folds / (2 * min(positives, images - positives) if balanced else images)
-
-
-def interval_of(
-    values: Floats, folds: int, finest: float, chance: float = CONFIDENCE
-) -> tuple[float, float]:
-    """An interval of the mean of values (k,), one for each held-out fold.
-
-    With Student's t and the variance corrected for training sets that overlap:
-    (1/k + held out / trained) s² (Nadeau and Bengio, Machine Learning 52, 2003). The degrees are
-    those of one division, for repeats share the images. s² is never below the variance of rounding
-    to ``finest``: else two folds that differ by the same count of images are sure of it.
-    Equal candidates are told apart in at most 6 % of comparisons (simulated in its tests).
-    """
-    k, mean = len(values), float(values.mean())
-    variance = max(float(values.var(ddof=1)), finest**2 / 12)
-    error = math.sqrt((1 / k + 1 / (folds - 1)) * variance)
-    half = student_quantile(chance, folds - 1) * error
-    return mean - half, mean + half
+            low, high = self.interval(measure, differences, chance)
+            if low <= 0 <= high:
+                found.append(result)
+        return found
 
 
 @dataclass(frozen=True)
-class LearningCurve:
+class LearningCurve(Study):
     """One candidate on nested subsets of the training images of each fold.
 
-    ``scores`` maps each of MEASURES to (sizes, folds * repeats) values, on the same held-out images
-    for every size, which are ``images`` in all.
+    ``scores`` maps each measure to (sizes, folds * repeats) values, on the same held-out images for
+    every size.
     """
 
-    plan: Plan
-    source: str
-    images: int
-    positives: int
     sizes: tuple[int, ...]
     scores: dict[str, Floats]
-
-    def interval(self, measure: str, values: Floats) -> tuple[float, float]:
-        """A 95 % interval of the mean of values (folds * repeats,) of a measure."""
-        finest = finest_of(measure, self.images, self.positives, self.plan.folds)
-        return interval_of(values, self.plan.folds, finest)
 
     def gain(self, measure: str) -> tuple[float, tuple[float, float]]:
         """What the largest size is better than the one before it, with a 95 % interval."""
@@ -279,21 +263,19 @@ class LearningCurve:
     def to_dict(self, measure: str) -> dict[str, Any]:
         """Plain values for JSON, None where undefined."""
         gain, interval = self.gain(measure)
+        sizes = []
+        for i, size in enumerate(self.sizes):
+            scores = {name: values[i] for name, values in self.scores.items()}
+            sizes.append({"images": size} | _measured_to_dict(scores))
         return {
             "format": "catclf-learning-curve",
             "source": self.source,
             "by": measure,
             "settings": self.plan.candidates[0].settings(),
-            "folds": self.plan.folds,
-            "repeats": self.plan.repeats,
-            "seed": self.plan.seed,
-            "sizes": [
-                {"images": size}
-                | {name: _measured_to_dict(self.scores[name][i]) for name in MEASURES}
-                for i, size in enumerate(self.sizes)
-            ],
+            **{name: getattr(self.plan, name) for name in ("folds", "repeats", "seed")},
+            "sizes": sizes,
             "gain": _number(gain),
-            "gain_interval": [_number(end) for end in interval],
+            "gain_interval": list(map(_number, interval)),
         }
 
 
@@ -303,30 +285,20 @@ class LearningCurve:
 def pool(parts: Sequence[Dataset]) -> Dataset:
     """Several data sets as one.
 
-    Cross-validation holds all pixels in memory, so the number of images is checked first. Raises
-    DataError if classes or sizes differ, or for too many images.
+    Raises DataError if classes or sizes differ, or if all pixels and their Gram matrix do not fit
+    into memory.
     """
-
-    def kind(data: Dataset) -> str:
-        names = " and ".join(printable(name) for name in data.classes)
-        return f"{names} of {data.size}x{data.size}"
-
     first, m = parts[0], sum(part.m for part in parts)
-    if m > GRAM_LIMIT:
-        raise DataError(
-            f"{m} images are too many to compare on: up to {GRAM_LIMIT} fit: take a part, as "
-            "catclf data split makes"
-        )
-    for part in parts[1:]:
-        if part.classes != first.classes or part.size != first.size:
-            raise DataError(
-                f"{printable(part.source)}: its images are not like those of "
-                f"{printable(first.source)}: {kind(part)}, not {kind(first)}"
-            )
+    require_memory(m * (8 * m + math.prod(first.images.shape[1:])), f"comparing on {m} images")
     groups, before = [], 0
-    for part in parts:  # those of two parts are never the same
+    for part in parts:
+        if (part.classes, part.size) != (first.classes, first.size):
+            raise DataError(
+                f"{printable(part.source)}: its images are {printable(' and '.join(part.classes))} "
+                f"of {part.size} pixels a side, not like those of {printable(first.source)}"
+            )
         own = np.full(part.m, -1) if part.groups is None else part.groups
-        groups.append(np.where(own < 0, -1, own + before))
+        groups.append(np.where(own < 0, -1, own + before))  # those of two parts are never the same
         before += int(own.max(initial=-1)) + 1
     return replace(
         first,
@@ -340,43 +312,38 @@ def pool(parts: Sequence[Dataset]) -> Dataset:
 
 def rows_of(data: Dataset, rows: Indices) -> Dataset:
     """Only these rows of a data set in memory."""
-    if len(rows) == data.m:
-        return data
     groups = None if data.groups is None else data.groups[rows]
     return replace(data, images=data.images[rows], Y=data.Y[:, rows], names=None, groups=groups)
 
 
-def distinct(data: Dataset) -> Dataset:
+def without_repeats(data: Dataset) -> Dataset:
     """The images that do not repeat an earlier one, pixel by pixel."""
     first = np.unique(digests_of(data.images).exact, return_index=True)[1]
-    return rows_of(data, np.sort(first))
+    return data if len(first) == data.m else rows_of(data, np.sort(first))
 
 
 def _held_out(data: Dataset, plan: Plan) -> tuple[Plan, Masks, Indices]:
     """The plan with the folds there are, what each division holds out, and what stays together.
 
-    Those held out are (folds * repeats, m), groups (m,).
+    Those held out are (folds * repeats, m), groups (m,). Raises DataError for fewer images of a
+    class than folds; there are fewer folds where there are fewer groups.
     """
-    groups = data.grouping(plan.folds).groups
-    folds = possible_folds(data.Y, plan.folds, groups)
-    fewest = int(min(data.Y.sum(), (1 - data.Y).sum()))
-    if fewest < plan.folds:
-        raise DataError(
-            f"cross-validation needs {plan.folds} images of each class, one has {fewest}: "
-            "try `folds=2` or more images"
-        )
-    if folds < 2:
-        raise DataError("comparing needs two groups of images of each class: use more images")
-    fold_of = stratified_folds(data.Y, folds, plan.seed, plan.repeats, groups=groups, level=True)
+    groups, advice = data.grouping(plan.folds).groups, "try `folds=2` or more images"
+    few = possible_folds(data.Y, plan.folds) < plan.folds
+    folds = plan.folds if few else max(possible_folds(data.Y, plan.folds, groups), 2)
+    alike, seed, repeats = None if few else groups, plan.seed, plan.repeats
+    fold_of = stratified_folds(
+        data.Y, folds, seed, repeats, groups=alike, level=True, advice=advice
+    )
     held = np.concatenate([fold == np.arange(folds)[:, None] for fold in fold_of])
     return replace(plan, folds=folds), held, groups
 
 
-def compare(
+def cross_validate(
     data: Dataset,
     plan: Plan,
     dropped: int = 0,
-    on_progress: OnProgress | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
     phase: Phase | None = None,
 ) -> Comparison:
     """Cross-validate all candidates of a plan; images that are equal or similar stay together.
@@ -386,10 +353,9 @@ def compare(
     DataError if a class has too few images.
     """
     plan, held, groups = _held_out(data, plan)
-    results = _Runs(data, plan, groups, ~held, held, on_progress, phase).results()
-    steps = plan.steps if plan.descends else ()
-    known = data.source, data.classes, data.m, int(data.Y.sum()), dropped
-    return Comparison(plan, *known, steps, tuple(results))
+    results = tuple(_Runs(data, plan, groups, ~held, held, on_progress, phase).results())
+    study = plan, data.source, data.m, int(data.Y.sum())
+    return Comparison(*study, data.classes, dropped, results)
 
 
 def learning_curve(
@@ -445,7 +411,7 @@ class _Runs:
     groups: Indices
     train: Masks
     tested: Masks
-    on_progress: OnProgress | None
+    on_progress: Callable[[Progress], None] | None
     phase: Phase | None
 
     def results(self) -> list[Result]:
@@ -455,36 +421,32 @@ class _Runs:
         with blas_threads(1):
             for kind in dict.fromkeys(c.features for c in candidates):
                 K = self._grams(kind)
-                here = [c for c in candidates if c.features == kind]
-                for weight in dict.fromkeys(c.class_weight for c in here):
+                for weight in dict.fromkeys(c.class_weight for c in candidates):
                     v = class_weights(self.data.Y, weight)
-                    some = [c for c in here if c.class_weight == weight]
+                    some = [c for c in candidates if (c.features, c.class_weight) == (kind, weight)]
                     if rates := [c for c in some if c.learning_rate is not None]:
                         results |= zip(rates, self._descended(K, v, rates), strict=True)
-                    for c in some:
-                        if c.learning_rate is None:
-                            results[c] = self._optimal(K, v, c)
+                    optimal = [c for c in some if c.learning_rate is None]
+                    results |= {c: self._optimal(K, v, c) for c in optimal}
         return [results[candidate] for candidate in candidates]
 
     def _grams(self, kind: str) -> list[Floats]:
         """K (m, m) of the pixels, or of each division's rows of features."""
         from catclf.features.rows import prepare_folds
 
-        data, flip = self.data, Settings(features=kind).mirrors
-        sources: Iterable[Labelled] = [data]
+        data, count = self.data, 1
+        folds: Iterable[Labelled] = [data]
         if kind != "pixels":
-            sources = prepare_folds(
-                data, kind, ~self.train, flip=flip, seed=self.plan.seed, phase=self.phase
-            )
-        count = 1 if kind == "pixels" else len(self.train)
+            flip, seed, count = Settings(features=kind).mirrors, self.plan.seed, len(self.train)
+            folds = prepare_folds(data, kind, ~self.train, flip=flip, seed=seed, phase=self.phase)
         require_memory(8 * data.m**2 * count, "the Gram matrices of all folds")
-        return [gram(all_rows(each.images), Team(cores())) for each in sources]
+        return [gram(all_rows(each.images), Team(cores())) for each in folds]
 
     def _descended(
         self, K: list[Floats], v: Weights, candidates: Sequence[Candidate]
     ) -> list[Result]:
         """By descent, all side by side: column d * candidates + c is candidate c in division d."""
-        count, steps, d = len(candidates), set(self.plan.steps), len(self.train)
+        count, total, d = len(candidates), self.plan.iterations, len(self.train)
         mask, out = (
             np.repeat(masks, count, axis=0).T.astype(np.float64)  # (m, columns)
             for masks in (self.train, self.tested)
@@ -498,23 +460,23 @@ class _Runs:
             values = np.where(descents.diverged >= 0, np.nan, values)
             return np.asarray(values.reshape(-1, count).mean(axis=0))
 
-        Z = np.zeros(mask.shape)
-        for step, found in enumerate(descents.run(lambda _: rates, self.plan.iterations)):
+        Z, steps = np.zeros(mask.shape), set(self.plan.steps)
+        for step, found in enumerate(descents.run(lambda _: rates, total)):
             Z = found.Z
             if step in steps:
                 held_out = np.einsum("ij,ij->j", found.losses, out) / out.sum(axis=0)
                 curves.append((over_folds(found.costs[0]), over_folds(held_out)))
                 if self.on_progress:
-                    total = self.plan.iterations
                     self.on_progress(Progress(candidates, step, total, *curves[-1]))
         trained, held = (np.array(each).T.tolist() for each in zip(*curves, strict=True))
         results = []
         for c, candidate in enumerate(candidates):
             lost = descents.diverged[c::count]
-            diverged = int(lost[lost >= 0].min()) if (lost >= 0).any() else None
+            lost = lost[lost >= 0]
             scores = self._measured(Z[:, c::count].T, v)
-            if diverged is not None:
+            if len(lost):
                 scores = {name: np.full_like(values, np.nan) for name, values in scores.items()}
+            diverged = int(lost.min()) if len(lost) else None
             results.append(Result(candidate, scores, tuple(trained[c]), tuple(held[c]), diverged))
         return results
 
@@ -536,7 +498,7 @@ class _Runs:
         return Result(candidate, self._measured(Z, v), penalties=tuple(penalties))
 
     def _measured(self, Z: Floats, v: Weights) -> dict[str, Floats]:
-        """MEASURES of scores Z (d, m) on the images that each division tests.
+        """The measures of scores Z (d, m) on the images that each division tests.
 
         Probabilities are those of the data: what weights of classes add to scores is taken off.
         """
@@ -544,10 +506,10 @@ class _Runs:
         for z, out in zip(Z, self.tested, strict=True):
             scores, labels = z[None, out], Y[:, out]
             counts = Counts.of(scores > 0, labels > 0.5)
-            loss = metrics.log_loss(scores - score_shift(Y, v), labels)
+            loss = losses_and_errors(scores - score_shift(Y, v), labels)[0].mean()
             area = metrics.roc(scores, labels).auc
-            found.append((counts.accuracy, counts.balanced_accuracy, area, loss))
-        return dict(zip(MEASURES, np.array(found).T, strict=True))
+            found.append((counts.balanced_accuracy, counts.accuracy, area, loss))
+        return dict(zip(NAMES, np.array(found).T, strict=True))
 
 
 # JSON
@@ -555,8 +517,7 @@ class _Runs:
 
 def to_dict(comparison: Comparison, measure: str) -> dict[str, Any]:
     """A comparison as plain values for JSON, None where undefined; ``measure`` decides."""
-    best = comparison.best(measure)
-    plan = comparison.plan
+    best, plan, results = comparison.best(measure), comparison.plan, comparison.results
     return {
         "format": FORMAT,
         "source": comparison.source,
@@ -564,38 +525,33 @@ def to_dict(comparison: Comparison, measure: str) -> dict[str, Any]:
         "images": comparison.images,
         "positives": comparison.positives,
         "dropped": comparison.dropped,
-        "iterations": plan.iterations,
-        "folds": plan.folds,
-        "repeats": plan.repeats,
-        "seed": plan.seed,
+        **{name: getattr(plan, name) for name in _LEAST},
         "by": measure,
-        "take": comparison.results.index(best) if best else None,
-        "as_good": [comparison.results.index(result) for result in comparison.as_good(measure)],
-        "steps": list(comparison.steps),
-        "candidates": [_result_to_dict(result) for result in comparison.results],
+        "take": results.index(best) if best else None,
+        "as_good": [results.index(result) for result in comparison.as_good(measure)],
+        "steps": list(plan.steps),
+        "candidates": [
+            {
+                **asdict(result.candidate),
+                "selected_l2": list(result.penalties),
+                "diverged": result.diverged,
+                **_measured_to_dict(result.scores),
+                "training_cost": list(map(_number, result.trained)),
+                "held_out_log_loss": list(map(_number, result.held_out)),
+            }
+            for result in results
+        ],
     }
 
 
-def _result_to_dict(result: Result) -> dict[str, Any]:
-    candidate = result.candidate
+def _measured_to_dict(scores: dict[str, Floats]) -> dict[str, Any]:
     return {
-        "features": candidate.features,
-        "learning_rate": candidate.learning_rate,
-        "l2": candidate.l2,
-        "class_weight": candidate.class_weight,
-        "selected_l2": list(result.penalties),
-        "diverged": result.diverged,
-        **{name: _measured_to_dict(values) for name, values in result.scores.items()},
-        "training_cost": [_number(value) for value in result.trained],
-        "held_out_log_loss": [_number(value) for value in result.held_out],
-    }
-
-
-def _measured_to_dict(values: Floats) -> dict[str, Any]:
-    return {
-        "mean": _number(float(values.mean())),
-        "std": _number(float(values.std(ddof=1))),
-        "folds": [_number(value) for value in values.tolist()],
+        name: {
+            "mean": _number(float(values.mean())),
+            "std": _number(float(values.std(ddof=1))),
+            "folds": list(map(_number, values.tolist())),
+        }
+        for name, values in scores.items()
     }
 
 
@@ -610,61 +566,43 @@ def from_json(content: bytes) -> tuple[Comparison, str]:
     """
     try:
         values = json.loads(content)
-        if values["format"] != FORMAT or values["by"] not in MEASURES:
+        if values["format"] != FORMAT or values["by"] not in NAMES:
             raise ValueError
         return _comparison(values), str(values["by"])
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-        SettingsError,
-    ) as error:
+    except Exception as error:  # values of any type may be anywhere
         raise DataError("is not the JSON that catclf compare prints") from error
 
 
 def _comparison(values: dict[str, Any]) -> Comparison:
-    """Raises ValueError, TypeError, KeyError, OverflowError or SettingsError for odd values."""
     results = tuple(_result(entry) for entry in values["candidates"])
-    plan = Plan(
-        tuple(result.candidate for result in results),
-        **{name: int(values[name]) for name in ("iterations", "folds", "repeats", "seed")},
-    )
+    candidates = tuple(result.candidate for result in results)
+    plan = Plan(candidates, **{name: values[name] for name in _LEAST})
+    for result in results:
+        points = 0 if result.candidate.learning_rate is None else len(plan.steps)
+        lengths = {len(scores) for scores in result.scores.values()}
+        if lengths != {plan.folds * plan.repeats}:
+            raise ValueError
+        if not len(result.trained) == len(result.held_out) == points:
+            raise ValueError
     negative, positive = map(str, values["classes"])
     m, positives, dropped = (int(values[name]) for name in ("images", "positives", "dropped"))
-    steps = tuple(map(int, values["steps"]))
-    for result in results:
-        lengths = {len(scores) for scores in result.scores.values()}
-        curves = {len(result.trained), len(result.held_out)}
-        points = 0 if result.candidate.learning_rate is None else len(steps)
-        if lengths != {plan.folds * plan.repeats} or curves != {points}:
-            raise ValueError
-    sound = 0 <= positives <= m and 0 < m <= _LARGEST and plan.iterations <= _LARGEST
-    if not sound or bool(steps) != plan.descends:
+    sound = 0 < positives < m <= _LARGEST and plan.iterations <= _LARGEST
+    if not sound or values["steps"] != list(plan.steps):
         raise ValueError
-    if steps and (min(steps) < 0 or max(steps) > plan.iterations):
-        raise ValueError
-    source = str(values["source"])
-    return Comparison(plan, source, (negative, positive), m, positives, dropped, steps, results)
+    study = plan, str(values["source"]), m, positives
+    return Comparison(*study, (negative, positive), dropped, results)
 
 
 def _result(entry: dict[str, Any]) -> Result:
-    rate, l2 = entry["learning_rate"], entry["l2"]
-    candidate = Candidate(
-        None if rate is None else float(rate),
-        AUTO if l2 == AUTO else float(l2),
-        str(entry["features"]),
-        str(entry["class_weight"]),
-    )
+    lists = (entry[key] for key in ("training_cost", "held_out_log_loss", "selected_l2"))
+    trained, held_out, penalties = (tuple(_floats(values).tolist()) for values in lists)
     return Result(
-        candidate,
-        {name: _floats(entry[name]["folds"]) for name in MEASURES},
-        trained=tuple(_floats(entry["training_cost"]).tolist()),
-        held_out=tuple(_floats(entry["held_out_log_loss"]).tolist()),
-        diverged=None if entry["diverged"] is None else int(entry["diverged"]),
-        penalties=tuple(_floats(entry["selected_l2"]).tolist()),
+        Candidate(**{name: entry[name] for name in Candidate.__dataclass_fields__}),
+        {name: _floats(entry[name]["folds"]) for name in NAMES},
+        trained,
+        held_out,
+        None if entry["diverged"] is None else int(entry["diverged"]),
+        penalties,
     )
 
 
@@ -673,3 +611,58 @@ def _floats(values: list[float | None]) -> Floats:
     if (np.abs(array) > _LARGEST).any():
         raise ValueError
     return array
+
+
+def plan_of(
+    kinds: Sequence[str],
+    rates: Sequence[float],
+    l2: Sequence[Penalty],
+    weights: Sequence[str],
+    numbers: tuple[int, int, int, int],
+) -> Plan:
+    """Each combination, and iterations, folds, repeats and seed.
+
+    Without rates pixels descend at PIXEL_RATES, unless the penalty is "auto", and other features
+    are taken to the optimum, with the penalty "auto" where none is given.
+    """
+    candidates: list[Candidate] = []
+    for kind in kinds:
+        plain = kind == "pixels"
+        for weight in weights:
+            for penalty in l2 or ([0.0] if plain else [AUTO]):
+                alphas: Sequence[float | None] = rates or (PIXEL_RATES if plain else [None])
+                for rate in [None] if penalty == AUTO else alphas:
+                    candidates.append(Candidate(rate, penalty, kind, weight))
+    return Plan(tuple(candidates), *numbers)
+
+
+def compare(
+    data: Any,
+    *,
+    features: str | Sequence[str] = "pixels",
+    learning_rate: Sequence[float] = (),
+    l2: Sequence[Penalty] = (),
+    class_weight: str | Sequence[str] = "none",
+    iterations: int = Settings.iterations,
+    folds: int = 5,
+    repeats: int = 1,
+    seed: int = 0,
+    by: str = "balanced_accuracy",
+    distinct: bool = True,
+) -> dict[str, Any]:
+    """Settings on the same folds: what ``catclf compare`` prints as JSON.
+
+    ``data`` is a data set or what ``open_dataset`` opens; ``features`` and ``class_weight`` are one
+    or several; ``l2`` may hold "auto"; ``by`` is the measure that decides: balanced_accuracy,
+    accuracy, roc_auc or log_loss. Raises DataError and SettingsError.
+    """
+    kinds = [features] if isinstance(features, str) else features
+    weights = [class_weight] if isinstance(class_weight, str) else class_weight
+    plan = plan_of(kinds, learning_rate, l2, weights, (iterations, folds, repeats, seed))
+    if not isinstance(data, Dataset):
+        size = max(class_of(kind).default_size for kind in kinds)
+        data = open_dataset(data, options=ReadOptions(default_size=size))
+    kept = without_repeats(data) if distinct else data
+    comparison = cross_validate(kept, plan, data.m - kept.m)
+    comparison.require_sound()
+    return to_dict(comparison, by)

@@ -21,12 +21,14 @@ from catclf.maths.logistic import Floats
 
 SHARE_DIFFERENCE = 0.05  # of a class, between two splits, and …
 SHARE_DEVIATIONS = 3.0  # … this many standard errors
+Masks = NDArray[np.bool_]
+
+NORMAL_99 = 2.3263478740408408  # the normal distribution's 99 % quantile
 NORMAL_975 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 NONE = (math.nan, math.nan)  # the interval of what has none
 BOOTSTRAP_LEAST = 10  # images (groups) of each class, for intervals by resampling
 REDRAWN = 1000  # samples of a bootstrap, of up to 10,000 images; of more 200
 MARGIN = 0.15  # of the way to 1 by which a suspect's probability lies beyond the usual one
-EXACT_LIMIT = 100  # images up to which the rank test is exact
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,9 @@ class Counts:
     fn: int = 0
 
     @classmethod
-    def of(cls, predicted: NDArray[np.bool_], actual: NDArray[np.bool_]) -> Counts:
+    def of(cls, predicted: Masks, actual: Masks) -> Counts:
         """Count two boolean arrays of one shape; True is the positive class."""
-        if predicted.shape != actual.shape:
-            raise ShapeError(f"shapes {predicted.shape} and {actual.shape} differ")
-        return cls(
-            tp=int(np.sum(predicted & actual)),
-            fp=int(np.sum(predicted & ~actual)),
-            tn=int(np.sum(~predicted & ~actual)),
-            fn=int(np.sum(~predicted & actual)),
-        )
+        return cls(*(int(cell.sum()) for cell in _cells(predicted, actual)))
 
     @property
     def positives(self) -> int:
@@ -107,6 +102,13 @@ class Counts:
         return _ratio(max(self.positives, self.negatives), self.total)
 
 
+def _cells(predicted: Masks, actual: Masks) -> tuple[Masks, Masks, Masks, Masks]:
+    """Where predictions are true and false positives, true and false negatives."""
+    if predicted.shape != actual.shape:
+        raise ShapeError(f"shapes {predicted.shape} and {actual.shape} differ")
+    return predicted & actual, predicted & ~actual, ~predicted & ~actual, ~predicted & actual
+
+
 def wilson(successes: float, total: float) -> tuple[float, float]:
     """The 95 % Wilson score interval of a fraction, within 0 … 1; (NaN, NaN) of nothing.
 
@@ -125,37 +127,22 @@ def wilson(successes: float, total: float) -> tuple[float, float]:
     return low, high
 
 
-@dataclass(frozen=True)
-class Weighted:
-    """A confusion matrix of sums of weights, for intervals that count groups."""
+def ratio_intervals(predicted: Masks, actual: Masks, v: Floats) -> dict[str, tuple[float, float]]:
+    """95 % intervals of accuracy, balanced accuracy, precision, recall and F1, by key.
 
-    tp: float
-    fp: float
-    tn: float
-    fn: float
-
-    @classmethod
-    def of(cls, predicted: NDArray[np.bool_], actual: NDArray[np.bool_], v: Floats) -> Weighted:
-        """From boolean arrays and weights (m,)."""
-        cells = (predicted & actual, predicted & ~actual, ~predicted & ~actual, ~predicted & actual)
-        return cls(*(round(float(v[cell].sum()), 9) for cell in cells))
-
-    def intervals(self) -> dict[str, tuple[float, float]]:
-        """95 % intervals of accuracy, balanced accuracy, precision, recall and F1, by key.
-
-        Balanced accuracy combines two Wilson intervals by the method of variance estimates recovery
-        (MOVER; Zou and Donner, Statistics in Medicine 27, 2008). F1 = 2q / (1 + q) with
-        q = TP / (TP + FP + FN), a fraction.
-        """
-        tp, fp, tn, fn = self.tp, self.fp, self.tn, self.fn
-        low, high = wilson(tp, tp + fp + fn)
-        return {
-            "accuracy": wilson(tp + tn, tp + fp + tn + fn),
-            "balanced_accuracy": _mean_of_two((tp, tp + fn), (tn, tn + fp)),
-            "precision": wilson(tp, tp + fp),
-            "recall": wilson(tp, tp + fn),
-            "f1": (2 * low / (1 + low), 2 * high / (1 + high)),
-        }
+    Of boolean arrays and weights (m,), so that groups are counted. Balanced accuracy combines two
+    Wilson intervals by the method of variance estimates recovery (MOVER; Zou and Donner, Statistics
+    in Medicine 27, 2008). F1 = 2q / (1 + q) with q = TP / (TP + FP + FN), a fraction.
+    """
+    tp, fp, tn, fn = (round(float(v[cell].sum()), 9) for cell in _cells(predicted, actual))
+    low, high = wilson(tp, tp + fp + fn)
+    return {
+        "accuracy": wilson(tp + tn, tp + fp + tn + fn),
+        "balanced_accuracy": _mean_of_two((tp, tp + fn), (tn, tn + fp)),
+        "precision": wilson(tp, tp + fp),
+        "recall": wilson(tp, tp + fn),
+        "f1": (2 * low / (1 + low), 2 * high / (1 + high)),
+    }
 
 
 def _mean_of_two(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
@@ -235,13 +222,16 @@ def roc(Z: Floats, Y: Floats) -> Roc:
     return Roc(np.append(0, seen - true), np.append(0, true))
 
 
-def auc_interval(Z: Floats, Y: Floats, v: Floats | None = None) -> tuple[float, float]:
-    """A 95 % interval of the area θ under the ROC curve, within 0 … 1; NaN unless both classes are.
+def auc_interval(
+    Z: Floats, Y: Floats, v: Floats | None = None, deviations: float = NORMAL_975
+) -> tuple[float, float]:
+    """An interval of the area θ under the ROC curve, within 0 … 1; NaN unless both classes are.
 
-    The areas that differ from the observed one by at most 1.96 standard errors of their own, with
-    m and n images (or groups) of the classes and s = (m + n) / 2 - 1,
-    V(θ) = θ(1-θ) [1 + s(1-θ)/(2-θ) + sθ/(1+θ)] / (mn): Newcombe, Statistics in Medicine 25, 2006,
-    method 5. It has a width for areas of 0 and 1, too. ``v`` (m,) are weights.
+    The areas that differ from the observed one by at most ``deviations`` (default: of 95 %)
+    standard errors of their own, with m and n images (or groups) of the classes and
+    s = (m + n) / 2 - 1, V(θ) = θ(1-θ) [1 + s(1-θ)/(2-θ) + sθ/(1+θ)] / (mn): Newcombe, Statistics in
+    Medicine 25, 2006, method 5. It has a width for areas of 0 and 1, too, and V(1/2) is the
+    variance of the rank test by Mann and Whitney. ``v`` (m,) are weights.
     """
     _require_rows(Z, Y)
     v = np.ones(Z.shape[1]) if v is None else v
@@ -255,7 +245,7 @@ def auc_interval(Z: Floats, Y: Floats, v: Floats | None = None) -> tuple[float, 
 
     def far(t: float) -> bool:
         variance = t * (1 - t) * (1 + s * (1 - t) / (2 - t) + s * t / (1 + t)) / (m * n)
-        return abs(t - area) > NORMAL_975 * sqrt(variance)
+        return abs(t - area) > deviations * sqrt(variance)
 
     return _edge(far, area, 0.0), _edge(far, area, 1.0)
 
@@ -268,38 +258,6 @@ def _edge(far: Callable[[float], bool], inside: float, outside: float) -> float:
         middle = (inside + outside) / 2
         inside, outside = (inside, middle) if far(middle) else (middle, outside)
     return outside
-
-
-def rank_test(Z: Floats, Y: Floats) -> float:
-    """The chance of so small an area under the ROC curve by luck: one-sided Mann-Whitney p.
-
-    Exact, ties included, for up to EXACT_LIMIT images: the number of ways to draw the positives'
-    sum of doubled mid-ranks, counted value by value. Of more images by the normal distribution,
-    with the variance corrected for ties. NaN unless both classes are there.
-    """
-    _require_rows(Z, Y)
-    positive = Y[0] > 0.5
-    k, m = int(positive.sum()), Z.shape[1]
-    if k in (0, m):
-        return math.nan
-    _, place, sizes = np.unique(Z[0], return_inverse=True, return_counts=True)
-    ranks = (2 * np.cumsum(sizes) - sizes + 1)[place]  # twice the mid-ranks: whole numbers
-    observed = int(ranks[positive].sum())
-    if m > EXACT_LIMIT:
-        variance = k * (m - k) / 3 * (m + 1 - float((sizes**3 - sizes).sum()) / (m * (m - 1)))
-        z = (observed - k * (m + 1) + 1) / sqrt(max(variance, 1e-300))
-        return 0.5 * math.erfc(-z / sqrt(2))
-    ways = np.zeros((k + 1, observed + 1))  # of j images with a sum of ranks
-    ways[0, 0] = 1.0
-    for rank in ranks.tolist():
-        if rank <= observed:
-            ways[1:, rank:] += ways[:-1, : observed + 1 - rank].copy()
-    return float(ways[k].sum()) / math.comb(m, k)
-
-
-def image_losses(Z: Floats, Y: Floats) -> Floats:
-    """-(y log a + (1-y) log(1-a)) of each image, (m,), from z: finite for every z."""
-    return np.asarray(np.logaddexp(0.0, Z[0]) - Y[0] * Z[0])
 
 
 def mean_interval(
@@ -362,17 +320,6 @@ def _redrawn(k: int, seed: int) -> Iterator[Floats]:
         yield np.bincount(rng.integers(0, k, k), minlength=k).astype(np.float64)
 
 
-def log_loss(Z: Floats, Y: Floats) -> float:
-    """-mean(y log a + (1-y) log(1-a)) of a = σ(z), from z: finite for every z."""
-    return logistic.cost(Z, Y)
-
-
-def brier(A: Floats, Y: Floats) -> float:
-    """mean((a - y)²) of probabilities A (1, m) (Brier, Monthly Weather Review 78, 1950)."""
-    _require_rows(A, Y)
-    return float(np.square(A - Y).mean())
-
-
 @dataclass(frozen=True)
 class Bin:
     """The images of similar probability: their number, mean probability and positives."""
@@ -403,13 +350,10 @@ def calibration(A: Floats, Y: Floats, bins: int = 10) -> list[Bin]:
     edges = np.arange(bins + 1) / bins
     place = np.clip(np.searchsorted(edges, A[0], side="left") - 1, 0, bins - 1)
     result = []
-    for i in range(bins):
-        inside = place == i
-        total = int(inside.sum())
-        if total:
-            positives = int(Y[0, inside].sum())
-            mean = float(A[0, inside].mean())
-            result.append(Bin(float(edges[i]), float(edges[i + 1]), total, positives, mean))
+    for i in np.unique(place).tolist():
+        a, y = A[0, place == i], Y[0, place == i]
+        ends = float(edges[i]), float(edges[i + 1])
+        result.append(Bin(*ends, len(a), int(y.sum()), float(a.mean())))
     return result
 
 
@@ -431,9 +375,8 @@ def calibration_line(Z: Floats, Y: Floats) -> tuple[float, float]:
     _require_rows(Z, Y)
     z, y = Z[0], Y[0]
     positive, negative = z[y > 0.5], z[y <= 0.5]
-    if not (len(positive) and len(negative)):
-        return NONE
-    if negative.max() <= positive.min() or positive.max() <= negative.min():
+    mixed = len(positive) and len(negative) and positive.min() < negative.max()
+    if not (mixed and negative.min() < positive.max()):
         return NONE
     scale = float(np.abs(z).max())
     X, at = np.stack([np.ones_like(z), z / scale]), np.zeros(2)
@@ -454,7 +397,7 @@ def calibration_line(Z: Floats, Y: Floats) -> tuple[float, float]:
 
 def doubted(
     Z: Floats, Y: Floats, least: int = BOOTSTRAP_LEAST
-) -> tuple[NDArray[np.intp], Floats, NDArray[np.bool_]]:
+) -> tuple[NDArray[np.intp], Floats, Masks]:
     """Images whose labels are doubted by scores Z (1, m) of models that were trained without them.
 
     Their numbers (k,), the most doubted first, the probability of the other class, and whether the
@@ -477,7 +420,7 @@ def doubted(
     return rows, other[rows], sure[rows]
 
 
-def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+def mcnemar(first: Masks, second: Masks) -> float:
     """The exact p that two models are right (m,) equally often; 1 where they never differ.
 
     Of the images that one of them alone has right, half are expected for each (McNemar,

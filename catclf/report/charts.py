@@ -300,6 +300,7 @@ def calibration_chart(result: Evaluation) -> Chart:
 def comparison_chart(comparison: Comparison) -> Chart:
     """Held-out log loss of each candidate against steps, and the training cost as a thin line."""
     sound = [r for r in comparison.results if r.diverged is None and r.held_out]
+    steps = comparison.plan.steps
     values = [v for r in sound for v in (*r.trained, *r.held_out) if math.isfinite(v)]
     top = round_up(min(max(values, default=1.0), 3.0) * 1.02)
     chart = Chart(
@@ -309,7 +310,7 @@ def comparison_chart(comparison: Comparison) -> Chart:
             f"{r.candidate}: held-out {r.held_out[-1]:.4f}, training {r.trained[-1]:.4f}"
             for r in sound
         ),
-        Axis(0, max(comparison.steps[-1], 1), "steps of gradient descent", _thousands, ticks_max=4),
+        Axis(0, max(steps[-1], 1), "steps of gradient descent", _thousands, ticks_max=4),
         Axis(0, top, "log loss (nats per image)"),
         right=92,
         height=280,
@@ -318,10 +319,10 @@ def comparison_chart(comparison: Comparison) -> Chart:
     places = move_apart(ends, 14)
     for i, (result, end, place) in enumerate(zip(sound, ends, places, strict=True)):
         css = f"s{i % SERIES}"
-        chart.line(list(zip(comparison.steps, result.trained, strict=True)), f"thin {css}")
-        chart.line(list(zip(comparison.steps, result.held_out, strict=True)), f"line {css}")
+        chart.line(list(zip(steps, result.trained, strict=True)), f"thin {css}")
+        chart.line(list(zip(steps, result.held_out, strict=True)), f"line {css}")
         y = min(result.held_out[-1], top)
-        chart.dot(comparison.steps[-1], y, f"f{i % SERIES}", 3.5)
+        chart.dot(steps[-1], y, f"f{i % SERIES}", 3.5)
         chart.note(chart.x.high, y, str(result.candidate), "start", (8, 4 + place - end))
     return chart
 

@@ -14,8 +14,14 @@ import numpy as np
 
 from catclf.datasets import Dataset
 from catclf.evaluation.compare import NAMES, Comparison, Result
-from catclf.evaluation.evaluate import Evaluation, Prediction, measures
-from catclf.evaluation.suspects import Suspect, remembered, suspects
+from catclf.evaluation.evaluate import (
+    Evaluation,
+    Prediction,
+    Suspect,
+    measures,
+    remembered,
+    suspects,
+)
 from catclf.explain import explain
 from catclf.explain.explanation import CHANNELS
 from catclf.explain.pictures import filters_image
@@ -389,11 +395,11 @@ def _predicted(model: Model, data: Dataset, each: Prediction) -> str:
     values = explain(model, pixels).per_pixel
     evidence = colours(values, full_colour(values), alpha=True)
     return (
-        f'<figure><div class="duo">{_image(pixels, f"{each.shown}: {each.label}")}'
-        f"{_image(evidence, f'evidence of {each.shown}', 'map')}"
-        f"</div><figcaption><b>{escape(each.shown)}</b><br>actual {shown(each.label)}, predicted "
-        f"{shown(each.predicted)} · P({shown(model.classes[1])}) {100 * each.probability:.2f}"
-        "&nbsp;%</figcaption></figure>"
+        f'<figure><div class="duo">{_image(pixels, f"{each.display_name}: {each.label}")}'
+        f"{_image(evidence, f'evidence of {each.display_name}', 'map')}"
+        f"</div><figcaption><b>{escape(each.display_name)}</b><br>"
+        f"actual {shown(each.label)}, predicted {shown(each.predicted)} · "
+        f"P({shown(model.classes[1])}) {100 * each.probability:.2f}&nbsp;%</figcaption></figure>"
     )
 
 

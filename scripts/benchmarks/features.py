@@ -132,7 +132,7 @@ def features(
     files = [course / "train_catvnoncat.h5", course / "test_catvnoncat.h5"]
     trained, tested = open_dataset(files[0]), open_dataset(files[1], "test")
     pooled = compare.pool([trained, tested])
-    distinct = compare.distinct(pooled)
+    distinct = compare.without_repeats(pooled)
     rows, curve = [], ""
     for kind in kinds:
         animals = of_folder(pets, kind)

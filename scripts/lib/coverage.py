@@ -16,7 +16,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.maths import metrics, sigmoid
+from catclf.maths import cost, losses_and_errors, metrics, sigmoid
 
 SIZES = ((10, 10), (33, 17), (17, 33), (5, 50), (50, 5), (50, 50), (500, 500))
 AREAS = (0.6, 0.9, 0.97)
@@ -36,8 +36,8 @@ def values(Z: Floats, Y: Floats) -> dict[str, float]:
     """The measures of many images, which are taken for true."""
     found = {
         "average precision": metrics.roc(Z, Y).average_precision,
-        "log loss": metrics.log_loss(Z, Y),
-        "Brier score": metrics.brier(sigmoid(Z), Y),
+        "log loss": cost(Z, Y),
+        "Brier score": float(np.square(sigmoid(Z) - Y).mean()),
     }
     recall, specificity = (Z[Y == 1] > 0).mean(), (Z[Y == 0] <= 0).mean()
     return found | {"balanced accuracy": float(recall + specificity) / 2}
@@ -47,14 +47,14 @@ def intervals(Z: Floats, Y: Floats, drawn: bool) -> dict[str, Interval]:
     """The intervals of one sample: of classes of given sizes, or of ``drawn`` ones."""
     groups = np.arange(Z.shape[1])
     if not drawn:
-        cells = metrics.Weighted.of(Z[0] > 0, Y[0] > 0.5, np.ones(Z.shape[1])).intervals()
+        cells = metrics.ratio_intervals(Z[0] > 0, Y[0] > 0.5, np.ones(Z.shape[1]))
         return {
             "ROC AUC": metrics.auc_interval(Z, Y),
             "balanced accuracy": cells["balanced_accuracy"],
         }
     return {
         "average precision": metrics.precision_interval(Z, Y, groups),
-        "log loss": metrics.mean_interval(metrics.image_losses(Z, Y), groups),
+        "log loss": metrics.mean_interval(losses_and_errors(Z, Y)[0][0], groups),
         "Brier score": metrics.mean_interval(np.square(sigmoid(Z) - Y)[0], groups, largest=1.0),
     }
 
