@@ -244,10 +244,10 @@ CLASSES = [b"non-cat", b"cat"]  # without these names a note says what label 1 i
 
 
 def write_hdf5(path: Path, **arrays: NDArray[np.generic] | list[bytes]) -> Path:
-    """An HDF5 file with these arrays under these keys."""
+    """An HDF5 file with these arrays under these keys; names are of fixed length."""
     with h5py.File(path, "w") as file:
         for key, array in arrays.items():
-            file[key] = array
+            file[key] = np.asarray(array)
     return path
 
 
