@@ -5,12 +5,33 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def npy(array: Any) -> bytes:
+    """An array as NumPy's own file; objects are pickled."""
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def zipped(members: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 @dataclass
@@ -22,11 +43,7 @@ class Opened:
 
     def write(self, path: Path) -> Path:
         arrays = self.arrays | {"meta": np.array(json.dumps(self.meta))}
-        with zipfile.ZipFile(path, "w") as made:
-            for name, array in arrays.items():
-                content = io.BytesIO()
-                np.lib.format.write_array(content, array, (1, 0), allow_pickle=False)
-                made.writestr(f"{name}.npy", content.getvalue())
+        path.write_bytes(zipped({f"{name}.npy": npy(array) for name, array in arrays.items()}))
         return path
 
 

@@ -1,8 +1,7 @@
-"""The model file: what it keeps, what it refuses, and what a crash leaves of it."""
+"""The model file: what it keeps, what it refuses, and what is never written."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pickle
@@ -21,10 +20,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import fill
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from numpy.typing import NDArray
+from model_files import members, npy, opened, zipped
 
 from catclf.errors import ModelError, OutputError
 from catclf.images.preprocess import Preprocess
@@ -32,39 +32,56 @@ from catclf.maths.metrics import Counts
 from catclf.model import Model, Training
 from catclf.model.file import CURVE, VERSION, load, save, thinned
 
-Members = dict[str, bytes]
+W = np.random.default_rng(0).normal(size=(12, 1))
+TRAINING = Training(
+    source="a.h5",
+    fingerprint="f" * 64,
+    images=7,
+    positives=3,
+    steps=150,
+    interrupted=True,
+    settings={"learning_rate": 0.005, "method": "auto"},
+    train=Counts(1, 2, 3, 4),
+    test=Counts(5, 6, 7, 8),
+    catclf="0.0.1",
+)
+MODEL = Model(
+    w=W,
+    b=-0.1,
+    preprocess=Preprocess(2, "crop", "lanczos", (1, 2, 3)),
+    threshold=0.25,
+    costs=(0.7, 0.6, 0.5),
+    cost_steps=(0, 100, 150),
+    training=TRAINING,
+)
+NAN, INFINITY, HUGE = float("nan"), float("inf"), 10**4000
 
 
-def make_model(size: int = 2, seed: int = 0) -> Model:
-    rng = np.random.default_rng(seed)
-    return Model(
-        w=rng.normal(size=(size * size * 3, 1)),
-        b=-0.1,
-        preprocess=Preprocess(size, "crop", "lanczos", (1, 2, 3)),
-        classes=("non-cat", "cat"),
-        threshold=0.25,
-        costs=(0.7, 0.6, 0.5),
-        cost_steps=(0, 100, 150),
-        training=Training(
-            source="a.h5",
-            fingerprint="f" * 64,
-            images=7,
-            positives=3,
-            steps=150,
-            interrupted=True,
-            settings={"learning_rate": 0.005, "method": "auto"},
-            train=Counts(1, 2, 3, 4),
-            test=Counts(5, 6, 7, 8),
-            catclf="0.0.1",
-        ),
-    )
+def sized(size: int) -> Model:
+    w = np.random.default_rng(size).normal(size=(size * size * 3, 1))
+    return replace(MODEL, w=w, preprocess=Preprocess(size))
+
+
+def with_curves(count: int, validated: int) -> Model:
+    """A model with so many costs, and so many of held-out images."""
+    validation = {
+        "source": "",
+        "best_step": 1,
+        "best_cost": 0.1,
+        "costs": [1.0 / 3.0 / (step + 1) for step in range(validated)],
+        "cost_steps": list(range(validated)),
+        "counts": {"tp": 1, "fp": 2, "tn": 3, "fn": 4},
+    }
+    costs = tuple(0.7 / (step + 1) for step in range(count))
+    training = replace(TRAINING, validation=validation)
+    return replace(MODEL, costs=costs, cost_steps=tuple(range(count)), training=training)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A saved model."""
     path = tmp_path / "model.npz"
-    save(make_model(), path)
+    save(MODEL, path)
     return path
 
 
@@ -98,123 +115,96 @@ def memory(limit: int) -> Iterator[None]:
         tracemalloc.stop()
 
 
-def outcome(path: Path) -> Model | str:
-    """The model, or the text of its refusal, which is one line that begins with the file."""
-    try:
-        return load(path)
-    except ModelError as error:
-        text = str(error)
-    assert text.startswith(f"{path}: ")
-    assert text.isprintable()
-    return text
-
-
-def members(path: Path) -> Members:
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def pack(path: Path, members: Members) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-
-
-def npy(array: Any) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array)
-    return stream.getvalue()
-
-
-def raw_npy(header: str, data: bytes, version: bytes = b"\x01\x00") -> bytes:
-    """An array file with any header at all."""
-    size = len(header).to_bytes(2 if version == b"\x01\x00" else 4, "little")
-    return b"\x93NUMPY" + version + size + header.encode("latin-1") + data
-
-
 def put(path: Path, name: str, content: bytes) -> None:
-    """The model file with one member replaced or added."""
-    pack(path, members(path) | {name: content})
+    """The model file with one array replaced or added."""
+    path.write_bytes(zipped(members(path) | {f"{name}.npy": content}))
 
 
-def put_meta(path: Path, text: str) -> None:
-    put(path, "meta.npy", npy(np.array(text)))
+def put_meta(path: Path, meta: Any) -> None:
+    put(path, "meta", npy(np.array(json.dumps(meta))))
 
 
-def get_meta(path: Path) -> Any:
-    return json.loads(str(np.load(path)["meta"]))
+def edit(path: Path, place: str, value: Any) -> None:
+    """Change one place in meta, such as ``preprocess.size``, or take it out."""
+    meta = opened(path).meta
+    *way, last = place.split(".")
+    inner = meta
+    for key in way:
+        inner = inner[key]
+    inner[last] = value
+    if value is MISSING:
+        del inner[last]
+    put_meta(path, meta)
 
 
-def same(found: Model, expected: Model) -> bool:
+def require_same(found: Model, expected: Model) -> None:
     """Equal bit for bit."""
-    others = {each.name for each in fields(Model)} - {"w", "b", "digests"}
-    return (
-        found.w.dtype == np.float64
-        and found.w.shape == expected.w.shape
-        and found.w.tobytes() == expected.w.tobytes()
-        and np.float64(found.b).tobytes() == np.float64(expected.b).tobytes()
-        and np.array_equal(found.digests, expected.digests)
-        and all(getattr(found, name) == getattr(expected, name) for name in others)
-    )
+    assert found.w.dtype == np.float64
+    assert found.w.shape == expected.w.shape
+    assert found.w.tobytes() == expected.w.tobytes()
+    assert np.float64(found.b).tobytes() == np.float64(expected.b).tobytes()
+    np.testing.assert_array_equal(found.digests, expected.digests, strict=True)
+    for name in {each.name for each in fields(Model)} - {"w", "b", "digests"}:
+        assert getattr(found, name) == getattr(expected, name)
 
 
 # What it keeps
 
 
-@pytest.mark.parametrize("size", [1, 2, 64])
-def test_a_model_comes_back_as_it_was(tmp_path: Path, size: int) -> None:
+@pytest.mark.parametrize(
+    "model",
+    [sized(1), sized(64), *(with_curves(3, count) for count in (1, 10_000, 10_001, 50_000))],
+    ids=["1x1", "64x64", "1", "10000", "10001", "50000"],
+)
+def test_a_model_comes_back_as_it_was(tmp_path: Path, model: Model) -> None:
     path = tmp_path / "model.npz"
-    save(make_model(size), path)
-    assert same(load(path), make_model(size))
-    assert same(load(str(path)), make_model(size))
+    save(model, path)
+    require_same(load(path), model)
+    require_same(load(str(path)), model)
 
 
 def test_an_unedited_copy_of_the_members_is_still_a_model(path: Path) -> None:
     """The tests below change one thing; this shows that it is that thing which is refused."""
-    pack(path, members(path))
-    put_meta(path, json.dumps(get_meta(path)))
-    model = make_model()
-    put(path, "w.npy", npy(model.w))
-    put(path, "b.npy", npy(np.array(model.b)))
-    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (3,), }"
-    put(path, "costs.npy", raw_npy(header, np.array(model.costs).tobytes()))
-    assert same(load(path), model)
+    opened(path).write(path)
+    header = HEADER.format("<f8", False, (3,))
+    put(path, "costs", raw_npy(header, np.array(MODEL.costs).tobytes()))
+    put_meta(path, opened(path).meta | {"colour": "a key that a later version adds"})
+    require_same(load(path), MODEL)
 
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 words = st.text(st.characters(), min_size=1)
 
 
+def with_lists(costs: list[float], digests: set[int], **values: Any) -> Model:
+    values["cost_steps"] = tuple(range(len(costs)))
+    values["digests"] = np.array(sorted(digests), np.uint64)
+    return replace(MODEL, costs=tuple(costs), **values)
+
+
 @settings(deadline=None, derandomize=True, max_examples=100)
 @given(
-    w=arrays(np.float64, (12, 1), elements=numbers),
-    b=numbers,
-    classes=st.tuples(words, words).filter(lambda pair: pair[0] != pair[1]),
-    threshold=st.floats(0, 1),
-    costs=st.lists(numbers, max_size=5),
+    st.builds(
+        with_lists,
+        st.lists(numbers, max_size=5),
+        st.sets(st.integers(0, 2**64 - 1), max_size=7),
+        w=arrays(np.float64, (12, 1), elements=numbers),
+        b=numbers,
+        classes=st.tuples(words, words).filter(lambda pair: pair[0] != pair[1]),
+        threshold=st.floats(0, 1),
+        z_threshold=st.none() | numbers,
+    )
 )
-@example(np.full((12, 1), -0.0), -0.0, ("\udcff", '"\\\n\0'), 0.0, [])
-@example(np.full((12, 1), 5e-324), 1.7976931348623157e308, ("猫", "😀"), 1.0, [0.1])
+@example(with_lists([], {0, 3, 2**64 - 1}, w=np.full((12, 1), -0.0), b=-0.0, threshold=0.0))
+@example(with_lists([0.1], {5}, w=np.full((12, 1), 5e-324), b=sys.float_info.max, threshold=1.0))
+@example(replace(MODEL, classes=("\udcff", '"\\\n\0'), z_threshold=39.5))
+@example(replace(MODEL, classes=("猫", "😀")))
 def test_any_sound_model_comes_back_bit_for_bit(
-    tmp_path_factory: pytest.TempPathFactory,
-    w: NDArray[np.float64],
-    b: float,
-    classes: tuple[str, str],
-    threshold: float,
-    costs: list[float],
+    tmp_path_factory: pytest.TempPathFactory, model: Model
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.npz"
-    model = replace(
-        make_model(),
-        w=w,
-        b=b,
-        classes=classes,
-        threshold=threshold,
-        costs=tuple(costs),
-        cost_steps=tuple(range(len(costs))),
-    )
     save(model, path)
-    assert same(load(path), model)
+    require_same(load(path), model)
 
 
 def test_equal_models_are_equal_files_whenever_and_wherever_they_are_saved(
@@ -222,33 +212,24 @@ def test_equal_models_are_equal_files_whenever_and_wherever_they_are_saved(
 ) -> None:
     monkeypatch.setattr("time.time", lambda: 4e9)
     monkeypatch.setattr("time.localtime", lambda *_: (2150, 1, 1, 0, 0, 0, 0, 0, 0))
-    save(make_model(), tmp_path / "later")
-    save(load(path), tmp_path / "copy")
-    assert (tmp_path / "later").read_bytes() == path.read_bytes()
-    assert (tmp_path / "copy").read_bytes() == path.read_bytes()
-
-
-def test_the_layout_of_weights_in_memory_is_not_kept(tmp_path: Path, path: Path) -> None:
-    model = make_model()
-    spread = np.zeros((24, 2))
-    spread[::2, :1] = model.w
-    save(replace(model, w=spread[::2, :1]), tmp_path / "strided")
-    save(replace(model, w=model.w.astype(">f8").astype(">f8")), tmp_path / "swapped")
-    assert (tmp_path / "strided").read_bytes() == path.read_bytes()
-    assert (tmp_path / "swapped").read_bytes() == path.read_bytes()
+    strided = np.zeros((24, 2))[::2, :1]
+    strided[:] = W
+    for w in (W, load(path).w, strided, W.astype(">f8")):
+        save(replace(MODEL, w=w), tmp_path / "later")
+        assert (tmp_path / "later").read_bytes() == path.read_bytes()
 
 
 def test_numpy_alone_can_read_a_model_without_pickles(path: Path) -> None:
     with np.load(path, allow_pickle=False) as archive:
         found = {name: archive[name] for name in archive.files}
     meta = json.loads(str(found.pop("meta")))
-    np.testing.assert_array_equal(found["w"], make_model().w, strict=True)
-    assert {name: array.tolist() for name, array in found.items() if name != "w"} == {
+    np.testing.assert_array_equal(found.pop("w"), W, strict=True)
+    assert {name: array.tolist() for name, array in found.items()} == {
         "b": -0.1,
         "costs": [0.7, 0.6, 0.5],
         "cost_steps": [0, 100, 150],
     }
-    training = meta.pop("training")
+    assert meta.pop("training")["test"] == {"tp": 5, "fp": 6, "tn": 7, "fn": 8}
     assert meta == {
         "format": "catclf-model",
         "version": VERSION,
@@ -264,50 +245,48 @@ def test_numpy_alone_can_read_a_model_without_pickles(path: Path) -> None:
             "scale": 255.0,
         },
     }
-    assert training["test"] == {"tp": 5, "fp": 6, "tn": 7, "fn": 8}
 
 
-def test_what_cannot_be_written_is_an_output_error_and_stays(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    os.mkfifo(tmp_path / "pipe")
-    for place in ("missing/model.npz", "folder", "pipe"):
-        with pytest.raises(OutputError, match=f"{place}: "):
-            save(make_model(), tmp_path / place)
-    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+@pytest.mark.parametrize("z", [39.5, -745.25, 0.1])
+def test_a_threshold_kept_as_a_score_marks_the_model(tmp_path: Path, path: Path, z: float) -> None:
+    save(replace(MODEL, z_threshold=z), tmp_path / "z.npz")
+    found = load(tmp_path / "z.npz")
+    assert found.boundary == z
+    assert found.fingerprint == replace(MODEL, z_threshold=z).fingerprint != MODEL.fingerprint
+    # Nothing else differs, and nothing is there without it.
+    assert opened(tmp_path / "z.npz").meta == opened(path).meta | {"z_threshold": z}
 
 
 # What it refuses: files that are no models
 
 
-@pytest.mark.parametrize(
-    ("kind", "why"),
-    [
-        ("none", r"no such file or directory: train one first \(catclf train\), or name"),
-        ("below a file", "not a directory"),
-        ("folder", "is not a regular file|is a folder"),
-        ("pipe", "is not a regular file"),
-        ("device", "is not a regular file"),
-        ("link to a pipe", "is not a regular file"),
-    ],
-)
-def test_what_is_not_a_regular_file_is_refused_without_waiting(
-    tmp_path: Path, kind: str, why: str
-) -> None:
-    path, other = tmp_path / "model.npz", tmp_path / "other"
-    match kind:
-        case "below a file":
-            other.write_bytes(b"")
-            path = other / "model.npz"
-        case "folder":
-            path.mkdir()
-        case "pipe":
-            os.mkfifo(path)
-        case "device":
-            path.symlink_to("/dev/zero")
-        case "link to a pipe":
-            os.mkfifo(other)
-            path.symlink_to("other")
-    refused(path, why)
+def test_what_is_not_a_regular_file_is_neither_read_nor_replaced(tmp_path: Path) -> None:
+    """Nor does anybody wait for a pipe."""
+    fill(tmp_path, {"file": "", "folder/file": ""})
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    (tmp_path / "link").symlink_to("pipe")
+    reasons = {
+        "none": r"no such file or directory: train one first \(catclf train\), or name",
+        "file/below": "not a directory",
+        "folder": "is not a regular file|is a folder",
+        **dict.fromkeys(("pipe", "device", "link"), "is not a regular file"),
+    }
+    for name, why in reasons.items():
+        refused(tmp_path / name, why)
+    for name in ("missing/model.npz", "folder", "pipe"):
+        with pytest.raises(OutputError, match=f"{name}: "):
+            save(MODEL, tmp_path / name)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+HEADER = "{{'descr': '{}', 'fortran_order': {}, 'shape': {}, }}"
+
+
+def raw_npy(header: str, data: bytes, version: bytes = b"\x01\x00") -> bytes:
+    """An array file with any header at all."""
+    size = len(header).to_bytes(2 if version == b"\x01\x00" else 4, "little")
+    return b"\x93NUMPY" + version + size + header.encode("latin-1") + data
 
 
 class Evil:
@@ -317,41 +296,39 @@ class Evil:
         return (exec, ("import builtins; builtins.catclf_was_here = True",))
 
 
-def foreign() -> dict[str, bytes]:
-    plain, compressed, other_zip = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    np.savez(plain, w=np.zeros((12, 1)), b=np.zeros(()))
-    np.savez_compressed(compressed, w=np.zeros((12, 1)), b=np.zeros(()))
-    with zipfile.ZipFile(other_zip, "w") as archive:
-        archive.writestr("word/document.xml", "<x/>")
-    return {
-        "empty": b"",
-        "one byte": b"P",
-        "zeros": bytes(10_000),
-        "random": random.Random(0).randbytes(10_000),
-        "random that begins as a zip": b"PK\x03\x04" + random.Random(1).randbytes(10_000),
-        "text": b"w = 1, 2, 3\n" * 100,
-        "npy": npy(np.zeros((12, 1))),
-        "pickle": pickle.dumps(Evil()),
-        "pickle in an npy": raw_npy(
-            "{'descr': '|O', 'fortran_order': False, 'shape': (), }", pickle.dumps(Evil())
-        ),
-        "npz": plain.getvalue(),
-        "compressed npz": compressed.getvalue(),
-        "zip": other_zip.getvalue(),
-        "empty zip": b"PK\x05\x06" + bytes(18),
-    }
+NPZ = {"w.npy": npy(np.zeros((12, 1))), "b.npy": npy(np.zeros(()))}
+FOREIGN = {
+    "empty": b"",
+    "one byte": b"P",
+    "zeros": bytes(10_000),
+    "random": random.Random(0).randbytes(10_000),
+    "random that begins as a zip": b"PK\x03\x04" + random.Random(1).randbytes(10_000),
+    "text": b"w = 1, 2, 3\n" * 100,
+    "npy": NPZ["w.npy"],
+    "pickle": pickle.dumps(Evil()),
+    "pickle in an npy": raw_npy(HEADER.format("|O", False, ()), pickle.dumps(Evil())),
+    "npz": zipped(NPZ),
+    "compressed npz": zipped(NPZ, zipfile.ZIP_DEFLATED),
+    "zip": zipped({"word/document.xml": b"<x/>"}),
+    "empty zip": zipped({}),
+}
 
 
-@pytest.mark.parametrize("kind", foreign())
+@pytest.mark.parametrize("kind", FOREIGN)
 def test_a_foreign_file_is_refused(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "model.npz"
-    path.write_bytes(foreign()[kind])
+    path.write_bytes(FOREIGN[kind])
     refused(path, "is not a catclf model")
+    require_no_pickle_loaded()
+
+
+def require_no_pickle_loaded() -> None:
+    assert "catclf_was_here" not in vars(sys.modules["builtins"])
 
 
 def test_a_truncated_model_is_refused_wherever_it_was_cut(tmp_path: Path) -> None:
     path = tmp_path / "model.npz"
-    save(make_model(size=64), path)
+    save(sized(64), path)
     whole = path.read_bytes()
     assert len(whole) > 64 * 64 * 3 * 8
     for length in [*range(0, len(whole), 997), len(whole) - 1]:
@@ -361,23 +338,26 @@ def test_a_truncated_model_is_refused_wherever_it_was_cut(tmp_path: Path) -> Non
 
 def test_a_flipped_byte_is_refused_or_changes_nothing(path: Path) -> None:
     """Checksums cover all that matters; the rest is dates and attributes of the zip format."""
-    whole, original = path.read_bytes(), make_model()
+    whole = path.read_bytes()
     rng = random.Random(0)
     loaded = 0
     for position in rng.sample(range(len(whole)), 600):
         damaged = bytearray(whole)
         damaged[position] ^= rng.choice([0x01, 0x20, 0x80, 0xFF])
         path.write_bytes(damaged)
-        found = outcome(path)
-        if isinstance(found, Model):
-            assert same(found, original), position
-        loaded += isinstance(found, Model)
+        try:
+            found = load(path)
+        except ModelError:
+            refused(path)
+        else:
+            require_same(found, MODEL)
+            loaded += 1
     assert loaded < 300
 
 
 def test_a_damaged_weight_is_named_as_damage(path: Path) -> None:
     whole = bytearray(path.read_bytes())
-    whole[whole.index(make_model().w.tobytes())] ^= 1
+    whole[whole.index(W.tobytes())] ^= 1
     path.write_bytes(whole)
     refused(path, "is damaged: its checksum is wrong")
 
@@ -407,39 +387,11 @@ def test_members_added_renamed_or_missing_are_refused(
     path: Path, name: str | None, as_name: str | None
 ) -> None:
     content = members(path)
-    moved = content.pop(name) if name else npy(np.zeros((12, 1)))
-    pack(path, content | ({as_name: moved} if as_name else {}))
+    moved = content.pop(name) if name else npy(W)
+    path.write_bytes(zipped(content | ({as_name: moved} if as_name else {})))
     gone = name == "meta.npy"
     refused(path, "no member meta" if gone else "must hold exactly w, b, costs, cost_steps, meta")
     assert not (path.parent.parent / "w.npy").exists()
-
-
-def test_digests_of_training_images_come_back(tmp_path: Path) -> None:
-    kept = np.array([0, 3, 2**64 - 1], np.uint64)
-    save(replace(make_model(), digests=kept), tmp_path / "model.npz")
-    found = load(tmp_path / "model.npz").digests
-    assert found.dtype == np.uint64
-    assert found.tolist() == kept.tolist()
-    for odd in ([3, 0], [3, 3]):
-        with pytest.raises(ModelError, match="do not go up"):
-            save(replace(make_model(), digests=np.array(odd, np.uint64)), tmp_path / "x.npz")
-
-
-@pytest.mark.parametrize(
-    "digests",
-    [
-        np.array([3, 1], "<u8"),
-        np.array([1, 1], "<u8"),
-        np.arange(65_537, dtype="<u8"),
-        np.arange(3, dtype="<i8"),
-        np.arange(3.0),
-        np.zeros((2, 2), "<u8"),
-        np.array(5, "<u8"),
-    ],
-)
-def test_digests_that_are_none_are_refused(path: Path, digests: Any) -> None:
-    put(path, "digests.npy", npy(digests))
-    refused(path, "digests")
 
 
 def test_a_repeated_member_is_refused(path: Path) -> None:
@@ -448,13 +400,21 @@ def test_a_repeated_member_is_refused(path: Path) -> None:
     refused(path, "members are repeated")
 
 
-def test_an_encrypted_member_is_refused(path: Path) -> None:
-    content = members(path)
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in content.items():
-            archive.writestr(name, data)
-        archive.getinfo("w.npy").flag_bits |= 1
-    refused(path)
+@pytest.mark.parametrize(
+    ("attribute", "value", "why"),
+    [
+        ("flag_bits", 1, "encrypted"),
+        ("external_attr", 0o120777 << 16, "links"),
+        *(("file_size", size, "too large") for size in (10**8, 2**32 - 2, 10**15)),
+    ],
+)
+def test_an_odd_entry_in_the_directory_is_refused(
+    path: Path, attribute: str, value: int, why: str
+) -> None:
+    with zipfile.ZipFile(path, "a") as archive:
+        setattr(archive.getinfo("costs.npy"), attribute, value)
+        archive.comment = b"so that the directory is written again"
+    refused(path, why)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -465,54 +425,62 @@ def test_a_zip_bomb_is_refused_before_it_expands(
 ) -> None:
     """A modest one declares the size of a sound member, and the checksum of its beginning."""
     content = members(path)
-    sound = content[name]
-    with zipfile.ZipFile(path, "w") as archive:
-        for member, data in content.items():
-            if member != name:
-                archive.writestr(member, data)
-        archive.writestr(name, sound + bytes(80_000_000), method)
+    sound = content.pop(name)
+    path.write_bytes(zipped(content))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, sound + bytes(20_000_000), method)
         if declared == "modest":
             info = archive.getinfo(name)
             info.file_size, info.CRC = len(sound), zlib.crc32(sound)
     assert path.stat().st_size < 200_000
-    with memory(10_000_000):
-        found = outcome(path)
-    assert declared == "modest" or isinstance(found, str)
-
-
-@pytest.mark.parametrize("size", [10**8, 2**32 - 2, 10**15])
-def test_a_member_that_declares_more_than_any_model_is_refused(path: Path, size: int) -> None:
-    content = members(path)
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in content.items():
-            archive.writestr(name, data)
-        archive.getinfo("costs.npy").file_size = size
-    refused(path, "too large")
+    with memory(5_000_000):
+        refused(path, "has members that are (compressed|encrypted, or otherwise unusual)")
 
 
 # What it refuses: arrays
 
-HEADER = "{{'descr': '{}', 'fortran_order': {}, 'shape': {}, }}"
-W = make_model().w
+
+def ending_in(array: Any, value: float) -> Any:
+    """A copy of an array whose last number is this."""
+    changed = np.array(array, np.float64)
+    changed.reshape(-1)[-1] = value
+    return changed
 
 
 @pytest.mark.parametrize(
-    ("name", "array"),
+    ("name", "array", "why"),
     [
-        *(("w", W.astype(dtype)) for dtype in ("<f4", ">f8", "<c16", "<i8")),
-        *(("w", array) for array in (W[:11], W.T, W[:, 0], W.reshape(12, 1, 1), W[:0])),
-        ("w", np.zeros(12, dtype=[("x", "<f8")])),
-        *(("b", array) for array in (np.zeros(1), np.float32(0), np.array("0.5"))),
-        *(("costs", np.zeros(shape)) for shape in ((3, 1), (), 2, 1_000_001)),
-        ("costs", np.zeros(3, np.float32)),
-        *(("cost_steps", np.zeros(3, dtype)) for dtype in ("<f8", "<i4")),
-        ("cost_steps", np.zeros(4, "<i8")),
-        *(("meta", array) for array in (np.array(b"{}"), np.array(["{}"]), np.zeros(3))),
+        *(("w", W.astype(dtype), "has w of") for dtype in ("<f4", ">f8", "<c16", "<i8")),
+        *(("w", w, "has w of") for w in (W[:11], W.T, W[:, 0], W.reshape(12, 1, 1), W[:0])),
+        ("w", np.zeros(12, dtype=[("x", "<f8")]), "has w of"),
+        *(("b", b, "has b of") for b in (np.zeros(1), np.float32(0), np.array("0.5"))),
+        *(("costs", np.zeros(shape), "has costs of") for shape in ((3, 1), (), 1_000_001)),
+        ("costs", np.zeros(3, np.float32), "has costs of"),
+        ("costs", np.zeros(2), "has cost_steps of"),
+        *(("cost_steps", np.zeros(3, dtype), "has cost_steps of") for dtype in ("<f8", "<i4")),
+        ("cost_steps", np.zeros(4, "<i8"), "has cost_steps of"),
+        *(("meta", m, "has meta of") for m in (np.array(b"{}"), np.array(["{}"]), np.zeros(3))),
+        ("meta", np.array("{}" + " " * 1024 * 1024 + "."), "has meta of"),
+        *(("digests", np.array(d, "<u8"), "has digests that") for d in ([3, 1], [1, 1])),
+        *(("digests", np.zeros(s, "<u8"), "has digests of") for s in (65_537, (2, 2), ())),
+        *(("digests", np.arange(3, dtype=d), "has digests of") for d in ("<i8", "<f8")),
+        *(
+            (name, ending_in(array, value), f"values in {name} that are not finite")
+            for name, array in {"w": W, "b": 0.0, "costs": MODEL.costs}.items()
+            for value in (NAN, INFINITY, -INFINITY)
+        ),
+        ("w", np.full((12, 1), Evil()), "has pickled objects in w: they are never loaded"),
+        ("b", np.array(Evil(), object), "has pickled objects in b: they are never loaded"),
+        ("meta", np.array(Evil(), object), "has pickled objects in meta: they are never loaded"),
     ],
+    ids=lambda value: value[:40] if isinstance(value, str) else None,
 )
-def test_an_array_of_another_type_or_shape_is_refused(path: Path, name: str, array: Any) -> None:
-    put(path, f"{name}.npy", npy(array))
-    refused(path, rf": has {'cost_steps' if name == 'costs' else name} of |: has {name} of ")
+def test_an_array_of_another_type_shape_or_value_is_refused(
+    path: Path, name: str, array: Any, why: str
+) -> None:
+    put(path, name, npy(array))
+    refused(path, f": has {why.removeprefix('has ')}")
+    require_no_pickle_loaded()
 
 
 def w_of(dtype: str, shape: Any, fortran: bool = False, version: bytes = b"\x01\x00") -> bytes:
@@ -542,62 +510,17 @@ HEADERS = {
 }
 
 
-@pytest.mark.parametrize("kind", HEADERS)
-def test_a_wrong_array_header_is_refused_without_much_memory(path: Path, kind: str) -> None:
-    put(path, "w.npy", HEADERS[kind])
-    with memory(10_000_000):
-        refused(path)
-
-
-@pytest.mark.parametrize("name", ["w", "b", "meta"])
-def test_pickled_objects_are_refused_and_never_run(path: Path, name: str) -> None:
-    array = np.array(Evil(), dtype=object) if name != "w" else np.full((12, 1), Evil())
-    put(path, f"{name}.npy", npy(array))
-    refused(path, f"has pickled objects in {name}: they are never loaded")
-    assert not hasattr(__builtins__, "catclf_was_here")
-    assert "catclf_was_here" not in vars(sys.modules["builtins"])
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", ["w", "b", "costs"])
-def test_values_that_are_not_finite_are_refused(path: Path, name: str, value: float) -> None:
-    array = np.load(path)[name]
-    array.reshape(-1)[-1] = value
-    put(path, f"{name}.npy", npy(array))
-    refused(path, f"values in {name} that are not finite")
-
-
 # What it refuses: meta
 
 
-MISSING = object()
-
-
-def edited(meta: Any, place: str, value: Any) -> None:
-    """Change one place in meta, such as ``preprocess.size``, or take it out."""
-    *way, last = place.split(".")
-    for key in way:
-        meta = meta[key]
-    if value is MISSING:
-        del meta[last]
-    else:
-        meta[last] = value
-
-
-@pytest.mark.parametrize("version", [VERSION + 1, 10**9, 10**4000], ids=["5", "10**9", "10**4000"])
+@pytest.mark.parametrize("version", [VERSION + 1, 10**9, HUGE], ids=["next", "10**9", "10**4000"])
 def test_a_newer_model_is_refused_with_the_advice_to_upgrade(path: Path, version: int) -> None:
-    meta = get_meta(path) | {"version": version, "features": "of the future"}
-    put_meta(path, json.dumps(meta))
-    put(path, "extra.npy", npy(np.zeros(3)))
+    put_meta(path, opened(path).meta | {"version": version, "features": "of the future"})
+    put(path, "extra", npy(np.zeros(3)))
     refused(path, "was made by a newer catclf: upgrade")
 
 
-def test_a_key_that_a_later_version_adds_to_the_format_is_left_alone(path: Path) -> None:
-    put_meta(path, json.dumps(get_meta(path) | {"colour": "sRGB"}))
-    assert load(path).classes == ("non-cat", "cat")
-
-
-NAN, INFINITY, HUGE = float("nan"), float("inf"), 10**4000
+MISSING = object()
 # By place in meta: what is wrong there.
 WRONG: dict[str, list[Any]] = {
     "version": [MISSING, "1", True, 1.0, 4.0, 0, None],
@@ -632,107 +555,60 @@ WRONG: dict[str, list[Any]] = {
     "training.ended": [[], {"reason": 1}, {"within": 1}, {"raised": 1.0}, {"other": "x"}],
     "training.catclf": [1],
 }
-# What is refused before its place is looked at.
-WRONG_FIRST: list[tuple[str, Any, str]] = [
-    ("threshold", NAN, "not finite"),
-    ("z_threshold", INFINITY, "not finite"),
-    ("preprocess.size", INFINITY, "not finite"),
-    ("training.settings", {"learning_rate": NAN}, "not finite"),
-    ("training.settings", {"l2": [[INFINITY]]}, "not finite"),
-    ("format", "other", "is not a catclf model"),
-    ("format", MISSING, "is not a catclf model"),
-    ("version", 3, "was made by an older catclf: train it again"),
-    ("preprocess.size", 3, "has w of"),
-]
 
 
 @pytest.mark.parametrize("place", WRONG)
 def test_meta_that_makes_no_sense_is_refused(path: Path, place: str) -> None:
     """The place is named, or the object that is to have it."""
-    sys.set_int_max_str_digits(0)  # to write what a hostile file may hold
-    try:
-        for value in WRONG[place]:
-            meta = get_meta(path)
-            edited(meta, place.strip(), value)
-            put_meta(path, json.dumps(meta))
-            refused(path, rf"its meta\.?{place.rpartition('.')[0]}[\w.]* makes no sense")
-            save(make_model(), path)
-    finally:
-        sys.set_int_max_str_digits(4300)
-
-
-@pytest.mark.parametrize(("place", "value", "why"), WRONG_FIRST)
-def test_meta_of_another_model_is_refused(path: Path, place: str, value: Any, why: str) -> None:
-    meta = get_meta(path)
-    edited(meta, place, value)
-    put_meta(path, json.dumps(meta))
-    refused(path, why)
+    for value in WRONG[place]:
+        edit(path, place.strip(), value)
+        refused(path, rf"its meta\.?{place.rpartition('.')[0]}[\w.]* makes no sense")
+        save(MODEL, path)
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("place", "value", "why"),
     [
-        "",
-        "not JSON",
-        "[]",
-        '["catclf-model"]',
-        "null",
-        "1",
-        '"catclf-model"',
-        "{}",
-        '{"format": "catclf-model"',
-        "[" * 100_000,
-        '{"a":' * 100_000,
-        "9" * 100_000,
-        '{"format": "catclf-model", "version": ' + "9" * 100_000 + "}",
-        "NaN",
-        '{"format": "catclf-model", "version": NaN}',
-        '{"format": "catclf-model", "version": Infinity}',
-        '{"format": "catclf-model", "version": 1e999}',
-        "\ufeff{}",
+        ("threshold", NAN, "not finite"),
+        ("z_threshold", INFINITY, "not finite"),
+        ("preprocess.size", INFINITY, "not finite"),
+        ("training.settings", {"learning_rate": NAN}, "not finite"),
+        ("training.settings", {"l2": [[INFINITY]]}, "not finite"),
+        ("format", "other", "is not a catclf model"),
+        ("format", MISSING, "is not a catclf model"),
+        ("version", 3, "was made by an older catclf: train it again"),
+        ("preprocess.size", 3, "has w of"),
     ],
-    ids=lambda text: text[:50] if len(text) < 100 else f"{text[:45]} and so on",
 )
-def test_meta_that_is_not_a_json_object_of_ours_is_refused(path: Path, text: str) -> None:
-    put_meta(path, text)
-    refused(path)
+def test_meta_of_another_model_is_refused(path: Path, place: str, value: Any, why: str) -> None:
+    edit(path, place, value)
+    refused(path, why)
 
 
-def test_characters_that_do_not_exist_in_meta_are_refused(path: Path) -> None:
-    header = "{'descr': '<U2', 'fortran_order': False, 'shape': (), }"
-    put(path, "meta.npy", raw_npy(header, b"\xff" * 8))
-    refused(path)
+OF_OURS = '{"format": "catclf-model", "version": '
+NO_META = [
+    *("", "not JSON", "[]", '["catclf-model"]', "null", "1", '"catclf-model"', "{}", "\ufeff{}"),
+    *("[" * 100_000, '{"a":' * 100_000, "9" * 100_000, "NaN"),
+    *(OF_OURS.partition(",")[0], OF_OURS + "9" * 100_000 + "}"),
+    *(f"{OF_OURS}{number}}}" for number in ("NaN", "Infinity", "1e999")),
+]
 
 
-def test_meta_longer_than_the_limit_is_refused(path: Path) -> None:
-    put_meta(path, json.dumps(get_meta(path)) + " " * 1024 * 1024 + ".")
-    refused(path, "has meta of ")
+ODD_CONTENT = {
+    **{kind: ("w", content) for kind, content in HEADERS.items()},
+    **{text[:50]: ("meta", npy(np.array(text))) for text in NO_META},
+    "characters that do not exist": ("meta", raw_npy(HEADER.format("<U2", False, ()), b"\xff" * 8)),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_CONTENT)
+def test_odd_content_of_a_member_is_refused_without_much_memory(path: Path, kind: str) -> None:
+    put(path, *ODD_CONTENT[kind])
+    with memory(10_000_000):
+        refused(path)
 
 
 # Limits that saving and loading share
-
-
-def with_curves(count: int, validated: int) -> Model:
-    """A model with so many costs, and so many of held-out images."""
-    model = make_model()
-    validation = {
-        "source": "",
-        "best_step": 1,
-        "best_cost": 0.1,
-        "costs": [1.0 / 3.0 / (step + 1) for step in range(validated)],
-        "cost_steps": list(range(validated)),
-        "counts": {"tp": 1, "fp": 2, "tn": 3, "fn": 4},
-    }
-    costs = tuple(0.7 / (step + 1) for step in range(count))
-    training = replace(model.training, validation=validation)
-    return replace(model, costs=costs, cost_steps=tuple(range(count)), training=training)
-
-
-@pytest.mark.parametrize("validated", [1, 10_000, 10_001, 50_000])
-def test_validation_costs_come_back_however_many(tmp_path: Path, validated: int) -> None:
-    model = with_curves(3, validated)
-    save(model, tmp_path / "m.npz")
-    assert same(load(tmp_path / "m.npz"), model)
 
 
 def test_curves_beyond_the_limit_are_thinned_evenly_and_keep_their_ends(
@@ -768,46 +644,25 @@ def test_thinning_keeps_as_many_points_as_fit_at_even_distances(count: int, limi
         assert kept == list(range(count))
 
 
-def test_a_model_that_no_file_may_hold_is_refused_before_writing(path: Path) -> None:
-    before = path.read_bytes()
-    training = replace(make_model().training, source="x" * 2**20)
-    with pytest.raises(OutputError, match="too large for a file"):
-        save(replace(make_model(), training=training), path)
-    assert path.read_bytes() == before
-
-
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "error", "why"),
     [
-        ({"classes": ("", "cat")}, r"meta\.classes makes no sense"),
-        ({"classes": ("cat", "cat")}, r"meta\.classes makes no sense"),
-        ({"threshold": 2.0}, r"meta\.threshold makes no sense"),
-        ({"z_threshold": float("inf")}, "has numbers in its meta that are not finite"),
-        ({"b": float("nan")}, "has weights that are not finite numbers"),
-        ({"w": np.full((12, 1), np.inf)}, "has weights that are not finite numbers"),
-        ({"preprocess": Preprocess(2, "stretch")}, r"meta\.preprocess\.fit makes"),
+        ({"classes": ("", "cat")}, ModelError, r"meta\.classes makes no sense"),
+        ({"classes": ("cat", "cat")}, ModelError, r"meta\.classes makes no sense"),
+        ({"threshold": 2.0}, ModelError, r"meta\.threshold makes no sense"),
+        ({"z_threshold": INFINITY}, ModelError, "has numbers in its meta that are not finite"),
+        ({"b": NAN}, ModelError, "has weights that are not finite numbers"),
+        ({"w": np.full((12, 1), np.inf)}, ModelError, "has weights that are not finite numbers"),
+        ({"preprocess": Preprocess(2, "stretch")}, ModelError, r"meta\.preprocess\.fit makes"),
+        ({"digests": np.array([3, 0], np.uint64)}, ModelError, "do not go up"),
+        ({"digests": np.array([3, 3], np.uint64)}, ModelError, "do not go up"),
+        ({"training": replace(TRAINING, source="x" * 2**20)}, OutputError, "too large for a file"),
     ],
 )
 def test_a_model_that_could_not_be_read_is_not_written(
-    change: dict[str, Any], message: str, path: Path
+    change: dict[str, Any], error: type[Exception], why: str, path: Path
 ) -> None:
     before = path.read_bytes()
-    with pytest.raises(ModelError, match=message):
-        save(replace(make_model(), **change), path)
+    with pytest.raises(error, match=why):
+        save(replace(MODEL, **change), path)
     assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize("z", [39.5, -745.25, 0.1])
-def test_a_threshold_kept_as_a_score_comes_back_and_marks_the_model(
-    tmp_path: Path, path: Path, z: float
-) -> None:
-    plain = make_model()
-    model = replace(plain, z_threshold=z)
-    save(model, tmp_path / "z.npz")
-    found = load(tmp_path / "z.npz")
-    assert same(found, model)
-    assert found.boundary == z
-    assert found.fingerprint == model.fingerprint != plain.fingerprint
-    meta = get_meta(tmp_path / "z.npz")
-    assert meta.pop("z_threshold") == z
-    assert meta == get_meta(path)  # nothing else differs, and nothing is there without it
