@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import command
 from test_imports import HEAVY
 from typer.testing import CliRunner
 
@@ -19,23 +18,22 @@ from catclf.cli.app import app
 from catclf.images.preprocess import Preprocess
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with models, with what is none, and with a table."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CATCLF_MODEL", raising=False)
     model = catclf.Model(np.zeros((192, 1)), 0.0, Preprocess(8), ("my dog", "höna"))
     catclf.save(model, "birds.npz")
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "empty").mkdir()
-    shutil.copy("birds.npz", "a/b/one.npz")
+    Path("empty").mkdir()
     shutil.copy("birds.npz", ".hidden.npz")
-    (tmp_path / "false.npz").write_bytes(b"PK\3\4 and no archive")
-    os.mkfifo(tmp_path / "pipe.npz")
+    Path("false.npz").write_bytes(b"PK\3\4 and no archive")
+    os.mkfifo(tmp_path / "a.pipe")
     Path("t.csv").write_text('\ufeff"my file";kind;split\nx.png;cat;train\n')
-    Path("sep.csv").write_text("sep=|\nimage,1|y\n")
-    Path("wide.tsv").write_text("file\tlabel\n", encoding="utf-16")
     Path("bytes.csv").write_bytes(bytes(range(256)) * 9)
+    for name in ("huge.npz", "huge.csv"):
+        with Path(name).open("wb") as file:
+            file.truncate(1 << 40)
     return tmp_path
 
 
@@ -54,65 +52,45 @@ def complete(*words: str, shell: str = "fish") -> list[str]:
     return [line.partition("\t")[0] for line in done.stdout.splitlines() if line]
 
 
-@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     ("words", "values"),
     [
-        (("predict", "-m", ""), ["a/", "birds.npz", "empty/", "false.npz"]),
+        (("predict", "-m", ""), ["birds.npz", "false.npz", "huge.npz"]),
         (("predict", "--model", "bi"), ["birds.npz"]),
         (("inspect", "b"), ["birds.npz"]),
-        (("export", "a"), ["a/b/one.npz"]),
         (("export", "./bi"), ["./birds.npz"]),
         (("inspect", ".h"), [".hidden.npz"]),
         (("inspect", "empty"), []),
         (("inspect", "none/"), []),
         (("predict", "-m", "birds.npz", "--only", ""), ["my dog", "höna"]),
         (("predict", "-m", "birds.npz", "--only", "h"), ["höna"]),
-        (("explain", "x.png", "-m", "a/b/one.npz", "--label", "m"), ["my dog"]),
+        (("explain", "x.png", "-m", "./birds.npz", "--label", "m"), ["my dog"]),
         (("train", "--data", "t.csv", "--columns", "kind"), ["kind,my file", "kind,split"]),
         (("evaluate", "t.csv", "--columns", "my"), ["my file,kind", "my file,split"]),
-        (("data", "info", "wide.tsv", "--columns", "l"), ["label,file"]),
         (("help", "ex"), ["exit-codes", "export", "explain"]),
+        # What cannot be read.
+        (("predict", "-m", "a.pipe", "--only", ""), []),
+        (("predict", "-m", "false.npz", "--only", ""), []),
+        (("predict", "-m", "huge.npz", "--only", ""), []),
+        (("predict", "-m", "empty", "--only", ""), []),
+        (("predict", "-m", "", "--only", ""), []),
+        (("predict", "--threshold", "nonsense", "-m", "none", "--only", ""), []),
+        (("train", "--data", "bytes.csv", "--columns", ""), []),
+        (("train", "--data", "huge.csv", "--columns", ""), []),
+        (("train", "--data", "a.pipe", "--columns", ""), []),
+        (("train", "--columns", ""), []),
     ],
 )
 def test_values(words: tuple[str, ...], values: list[str]) -> None:
     assert complete(*words) == values
 
 
-def test_the_model_of_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert complete("predict", "--only", "") == []
     monkeypatch.setenv("CATCLF_MODEL", "birds.npz")
     assert complete("predict", "--only", "") == ["my dog", "höna"]
 
 
-@pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("predict", "-m", "pipe.npz", "--only", ""),
-        ("predict", "-m", "false.npz", "--only", ""),
-        ("predict", "-m", "empty", "--only", ""),
-        ("predict", "-m", "", "--only", ""),
-        ("predict", "--threshold", "nonsense", "-m", "none", "--only", ""),
-        ("train", "--data", "bytes.csv", "--columns", ""),
-        ("train", "--data", "pipe.npz", "--columns", ""),
-        ("train", "--columns", ""),
-        ("data", "info", "sep.csv", "--columns", ""),
-    ],
-)
-def test_what_cannot_be_read_completes_to_nothing(words: tuple[str, ...]) -> None:
-    assert complete(*words) == []
-
-
-def test_a_huge_file_is_not_read(folder: Path) -> None:
-    for name in ("huge.npz", "huge.csv"):
-        with (folder / name).open("wb") as file:
-            file.truncate(1 << 40)
-    assert complete("predict", "-m", "huge.npz", "--only", "") == []
-    assert complete("train", "--data", "huge.csv", "--columns", "") == []
-
-
-@pytest.mark.usefixtures("folder")
 def test_a_model_file_that_is_changed_gives_no_names() -> None:
     content = Path("birds.npz").read_bytes()
     for place in range(0, len(content), 97):
@@ -122,7 +100,7 @@ def test_a_model_file_that_is_changed_gives_no_names() -> None:
     assert complete("predict", "-m", "birds.npz", "--only", "") == []
 
 
-def test_no_numpy_is_loaded(folder: Path) -> None:
+def test_no_numpy_is_loaded_and_bash_gets_names_of_one_word() -> None:
     code = (
         "import sys, atexit\n"
         "atexit.register(lambda: print('|', *sys.modules, file=sys.stderr))\n"
@@ -139,25 +117,7 @@ def test_no_numpy_is_loaded(folder: Path) -> None:
         text=True,
         timeout=180,
     )
-    assert done.stdout.split("\n") == ["my\\ dog", "höna", ""]
+    assert done.stdout == "höna\n"
     before, _, modules = done.stderr.rpartition("|")
     assert before == ""
     assert HEAVY & set(modules.split()) == set()
-
-
-@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
-def test_bash_inserts_names_with_blanks(folder: Path) -> None:
-    (folder / "new models").mkdir()
-    shutil.copy("birds.npz", "new models/it's.npz")
-    script = (
-        f'PATH={Path(command()).parent}:$PATH; eval "$(catclf --show-completion bash)"\n'
-        r'COMP_WORDS=(catclf inspect "new\ mo"); COMP_CWORD=2; _catclf_completion catclf'
-        "\n"
-        r"""printf '%s\n' "${COMPREPLY[@]}" """
-    )
-    env = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
-    done = subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, timeout=180, env=env
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "new\\ models/it\\'s.npz\n"

@@ -88,8 +88,3 @@ def test_help_of_train_is_short_and_breaks_no_word(run: Run) -> None:
     assert len(shown.splitlines()) <= 60
     assert max(map(len, shown.splitlines())) <= 80
     assert "squash, crop or pad" in " ".join(shown.replace("│", " ").split())
-
-
-@pytest.mark.parametrize("word", ["auc", "threshold", "log-loss", "baseline"])
-def test_a_measure_leads_to_the_page_on_measures(run: Run, word: str) -> None:
-    assert run("help", word).done() == run("help", "measures").done()

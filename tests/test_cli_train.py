@@ -319,16 +319,6 @@ def test_streaming_changes_where_the_pixels_are_and_nothing_else(
     assert (tmp_path / "held.npz").read_bytes() == (tmp_path / "chosen.npz").read_bytes()
 
 
-def test_streaming_what_cannot_be_streamed_is_said(run: Run, tmp_path: Path) -> None:
-    images, labels = make_images(20, size=8)
-    names = np.array([b"non-cat", b"cat"])
-    np.savez(tmp_path / "d.npz", x=images, y=labels, list_classes=names)
-    result = run("train", "--data", "d.npz", "--stream", "--iterations", "5", "-q")
-    assert result.code == 0
-    assert result.stderr.startswith("catclf: d.npz: --stream reads HDF5 files alone")
-    assert result.stderr.count("\n") == 1
-
-
 def test_the_end_says_what_to_do_next(run: Run, tmp_path: Path) -> None:
     images, labels = make_images(300, size=8)
     train = ("train", "--data", "d.npz", "--size", "8", "--iterations", "300", "--lr", "0.05")

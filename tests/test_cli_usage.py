@@ -135,13 +135,3 @@ def test_a_split_that_is_not_there_is_not_taken_for_another(
     np.savez(tmp_path / "three.npz", **three)
     for name in SPLITS:
         assert run("evaluate", "three.npz", "--split", name).code == 0
-
-
-def test_a_model_and_an_image_that_are_exchanged_are_told(
-    model: Path, run: Run, tmp_path: Path
-) -> None:
-    paint(tmp_path / "g.png", GREEN, (8, 8))
-    run("predict", "model.npz", "-m", "g.png").refused(
-        "model.npz: is a model and no image: if it was exchanged with g.png, give "
-        "-m model.npz g.png\n"
-    )

@@ -8,7 +8,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -183,10 +182,10 @@ def test_the_command_is_that_of_one_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     @contextmanager
-    def engine_at(address: Address) -> Iterator[Engine]:
+    def connected(address: Address, again: str) -> Iterator[Engine]:
         yield two
 
-    monkeypatch.setattr(import_module("catclf.cli.data"), "engine_at", engine_at)
+    monkeypatch.setattr("catclf.cluster.engine.connected", connected)
     monkeypatch.chdir(tmp_path)
     told = ["--size=8", "--skip-bad", f"--shard-images={SHARD}", "--workers=1"]
 

@@ -92,10 +92,10 @@ def shared(two: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """All runs in this process use the same two workers, whose folder is another one."""
 
     @contextmanager
-    def engine_at(address: Address) -> Iterator[Engine]:
+    def connected(address: Address, again: str) -> Iterator[Engine]:
         yield two
 
-    monkeypatch.setattr(cluster, "engine_at", engine_at)
+    monkeypatch.setattr("catclf.cluster.engine.connected", connected)
 
 
 def test_workers_write_the_bytes_of_one_machine_and_what_is_there_is_kept(

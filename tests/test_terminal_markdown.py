@@ -60,20 +60,6 @@ def test_a_table_that_fits_is_a_table() -> None:
     assert lines[3].split() == ["two", "2", "x", "y"]
 
 
-def test_a_table_that_does_not_fit_is_a_list_for_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "30")
-    lines = [line for line in plain(WIDE).splitlines() if line]
-    assert lines == [
-        "one",
-        "    alpha  1",
-        "    beta   a long cell here",
-        "two",
-        "    alpha  2",
-        "    beta   x",
-        "    gamma  y",
-    ]
-
-
 def test_lines_stay_readable_on_a_wide_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     lines = plain("word " * 100 + "\n").splitlines()

@@ -10,24 +10,15 @@ import typer
 
 from catclf import machine
 from catclf.cli import shell
+from catclf.cli.shell import ExitCode, Stopped
 from catclf.cli.usage import Group, add_command, put_help, require_command
 from catclf.errors import CatclfError
 from catclf.version import __version__
 
 # Each is a function, or a group, in the module of catclf.cli that has its name.
 COMMANDS = (
-    "train",
-    "predict",
-    "sort",
-    "evaluate",
-    "compare",
-    "explain",
-    "check",
-    "report",
-    "inspect",
-    "export",
-    "data",
-    "help",
+    *("train", "predict", "sort", "evaluate", "compare", "explain", "check", "report", "inspect"),
+    *("export", "data", "help"),
 )
 _debug = False
 
@@ -56,12 +47,12 @@ class Program(Group):
         try:
             code = super().main(*args, **extra)
         except KeyboardInterrupt:
-            code = shell.ExitCode.INTERRUPTED
+            code = ExitCode.INTERRUPTED
         except Exception as error:
             if _debug:
                 raise
-            _report(error)
-            code = shell.ExitCode.FAILED
+            shell.warn(_line(error))
+            code = ExitCode.FAILED
         shell.settle_stderr()
         sys.exit(int(code or 0))
 
@@ -70,12 +61,10 @@ class Program(Group):
             return super().invoke(ctx)
         except BrokenPipeError:  # before Typer makes it an exit code of its own
             shell.abandon_stdout()
-            raise typer.Exit(shell.ExitCode.CLOSED_PIPE) from None
-        except (KeyboardInterrupt, shell.Stopped) as stopped:
+            raise typer.Exit(ExitCode.CLOSED_PIPE) from None
+        except (KeyboardInterrupt, Stopped) as stopped:
             shell.warn("; ".join(["interrupted", *getattr(stopped, "__notes__", [])]))
-            code = (
-                stopped.code if isinstance(stopped, shell.Stopped) else shell.ExitCode.INTERRUPTED
-            )
+            code = stopped.code if isinstance(stopped, Stopped) else ExitCode.INTERRUPTED
             raise typer.Exit(code) from None
 
 
@@ -91,29 +80,18 @@ app = typer.Typer(
 )
 
 
-def _without_pager(value: bool) -> None:
-    if value:
-        shell.pager_allowed = False
-
-
 @app.callback()
 def program(
     ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     no_pager: Annotated[
-        bool,
-        typer.Option(
-            "--no-pager",
-            help="Show long texts at once, without PAGER.",
-            is_eager=True,
-            callback=_without_pager,
-        ),
+        bool, typer.Option("--no-pager", help="Show long texts at once, without PAGER.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
 ) -> None:
     """Train logistic regression on images, and score images with it."""
     global _debug
-    _debug = debug
+    _debug, shell.pager_allowed = debug, not no_pager
     if version:
         shell.put(f"catclf {__version__}\n")
     elif ctx.invoked_subcommand is None:
@@ -144,19 +122,17 @@ def _built(name: str) -> Any:
     return built
 
 
-def _report(error: Exception) -> None:
-    """Print one line on stderr: the failure, its place, and a remedy."""
+def _line(error: Exception) -> str:
+    """The line that stderr gets: the failure, its place, and a remedy."""
     if isinstance(error, CatclfError):
-        line = str(error)
-    elif hasattr(error, "format_message"):  # usage, of a class that differs between Typers
+        return str(error)
+    if hasattr(error, "format_message"):  # usage, of a class that differs between Typers
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "catclf"
-        line = f"{error.format_message().rstrip('.')}. See '{command} --help'."
-    elif isinstance(error, OSError) and error.filename is None and error.strerror:
-        line = f"{error.strerror}: the system refused a resource that this needs"
-    elif isinstance(error, MemoryError):
-        line = "not enough memory: try a smaller data set or --size"
-    else:
-        kind = type(error).__name__
-        line = f"unexpected {kind}: {error}: please report it; 'catclf --debug …' shows where"
-    shell.warn(line)
+        return f"{error.format_message().rstrip('.')}. See '{command} --help'."
+    if isinstance(error, OSError) and error.filename is None and error.strerror:
+        return f"{error.strerror}: the system refused a resource that this needs"
+    if isinstance(error, MemoryError):
+        return "not enough memory: try a smaller data set or --size"
+    kind = type(error).__name__
+    return f"unexpected {kind}: {error}: please report it; 'catclf --debug …' shows where"

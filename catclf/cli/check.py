@@ -73,12 +73,9 @@ def _text(worked: list[Example], gradient: GradientCheck, source: str, agrees: b
     from catclf.training import check as proof
 
     style = stdout_styling()
-
-    def mark(good: bool) -> str:
-        return style.verdict(good, "ok" if good else "NO")
-
+    marks = {good: style.verdict(good, "ok" if good else "NO") for good in (True, False)}
     found = [
-        (mark(each.agrees), each.name, "  ".join(f"{value:z.9g}" for value in each.result))
+        (marks[each.agrees], each.name, "  ".join(f"{value:z.9g}" for value in each.result))
         for each in worked
     ]
     fastest = gradient.seconds["vectorized"]
@@ -87,19 +84,17 @@ def _text(worked: list[Example], gradient: GradientCheck, source: str, agrees: b
         for form, seconds in gradient.seconds.items()
     ]
     pairs = [
-        (mark(p.agrees), f"{p.first} = {p.second}", f"{p.difference:.1e}", f"{p.allowed:.0e}")
+        (marks[p.agrees], f"{p.first} = {p.second}", f"{p.difference:.1e}", f"{p.allowed:.0e}")
         for p in gradient.pairs
     ]
-    head = (
-        f"the gradient at a random point: {counted(gradient.images, 'image')} of "
-        f"{printable(source)}, {gradient.features} features, λ = {gradient.l2:g}"
-    )
+    images = f"{counted(gradient.images, 'image')} of {printable(source)}"
+    point = f"{images}, {gradient.features} features, λ = {gradient.l2:g}"
     end = style.verdict(agrees, "all agree" if agrees else "they do not agree")
     return blocks(
         [style.bold("J = 3(a + bc): forward values, then derivatives back from J")],
         graph.table(proof.course_graph()),
         [style.bold("the course's examples"), *aligned(found, "<<<")],
-        [style.bold(head)],
+        [style.bold(f"the gradient at a random point: {point}")],
         style.table(("form", "milliseconds", ""), times, "<>>"),
         style.table(("", "pair", "relative difference", "allowed"), pairs, "<<>>"),
         [f"{end}; vectorized against the loop in this run, times as fast: {gradient.speedup:.0f}"],

@@ -5,18 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
-from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from catclf.cli.cluster import address_of, engine_at, threads_of
-from catclf.cli.open_data import reading_with_progress, settled, splits_of, warn_of_left_out
+from catclf.cli.open_data import reading_to_train, splits_of, warn_of_left_out, warn_of_notes
 from catclf.cli.options import (
     OUTPUT,
     ClusterAddress,
@@ -27,7 +24,10 @@ from catclf.cli.options import (
     Reading,
     SourcePath,
     Workers,
+    address_of,
+    ends_in,
     file_option,
+    given,
     option,
     reading_options,
     settings_options,
@@ -41,9 +41,7 @@ from catclf.storage.location import is_remote
 from catclf.text import aligned, blocks, counted, printable, url_of
 
 if TYPE_CHECKING:
-    from catclf.cluster import Address
     from catclf.datasets import Listing, Split
-    from catclf.datasets.packed import Workers as Packing
     from catclf.evaluation.evaluate import Suspect
     from catclf.maths import Pixels
 
@@ -69,12 +67,12 @@ def pack(
     output: Annotated[
         str,
         option(
-            "--output",
-            "-o",
-            metavar="PATH",
+            *("--output", "-o"),
             help="HDF5 file to write, or a folder for shards of 65,536 images: a name ending in /, "
             "or a URL such as s3://bucket/packed.",
+            metavar="PATH",
             group=OUTPUT,
+            check=ends_in(".h5", ".hdf5"),
         ),
     ],
     reading: SizeFitSkip,
@@ -103,35 +101,36 @@ def pack(
     Example: catclf data pack photos/ -o photos.h5
     """
     from catclf.datasets import hdf5, packed
-    from catclf.datasets.dataset import ENDINGS, HDF5_ENDINGS
+    from catclf.datasets.dataset import HDF5_ENDINGS
 
     path, address = Path(output), address_of(cluster, insecure)
-    remote, ending = is_remote(path), path.suffix.lower()
-    to_folder = output.endswith("/") or path.is_dir() or (remote and ending not in HDF5_ENDINGS)
-    if to_folder and remote and ending in ENDINGS:
-        raise SettingsError(
-            f"{printable(path)}: is the name of a file of another kind: give the URL of a "
-            "folder, or one that ends in .h5"
-        )
+    to_store = is_remote(path) and path.suffix.lower() not in HDF5_ENDINGS
+    to_folder = output.endswith("/") or path.is_dir() or to_store
     if not to_folder:
         if address is not None:
             raise SettingsError("--cluster writes shards: give a folder, a name ending in /")
         hdf5.require_output(path, [source])
         require_own(path)
-    with splits_of(reading, source, quiet, workers=workers) as splits:
-        if to_folder:
+    with splits_of(reading, source, quiet, workers=workers) as splits, ExitStack() as stack:
+        if not to_folder:
+            made = _write_file(path, splits, compress)
+        else:
             packed.require_folder(path, [source])
-            with _packers(address, source, workers) as packers:
-                shards = packed.write_folder(
-                    path, splits, compress, shard_images=shard_images, workers=packers
-                )
+            packers = None
+            if address is not None:
+                from catclf.cluster.engine import AGAIN, connected
+                from catclf.cluster.packing import Packers
+
+                engine = stack.enter_context(connected(address, AGAIN))
+                packers = Packers(engine, source, address.threads(workers)).done
+            shards = packed.write_folder(
+                path, splits, compress, shard_images=shard_images, workers=packers
+            )
             made = {
                 split: f"{counted(len(each.labels), 'image')} in {counted(each.shards, 'shard')}"
                 + (f", {each.kept} of them kept" if each.kept else "")
                 for split, each in shards.items()
             }
-        else:
-            made = _write_file(path, splits, compress)
     for split, what in made.items():
         warn_of_left_out(splits[split])
         if not quiet:
@@ -139,30 +138,16 @@ def pack(
 
 
 def _write_file(path: Path, splits: dict[Split, Listing], compress: str) -> dict[Split, str]:
-    """Write all splits to one file, and say of each how many images it has and how fast it was."""
+    """Write all splits to one file, and say how many images each has and how fast all were."""
     from catclf.datasets.hdf5 import write
 
-    times = [perf_counter()]
-    written = write(path, splits, compress, lambda _: times.append(perf_counter()))
+    began = perf_counter()
+    written = write(path, splits, compress)
+    speed = sum(map(len, written.values())) / max(perf_counter() - began, 1e-9)
     return {
-        split: f"{counted(len(labels), 'image')}, {len(labels) / max(end - start, 1e-9):,.0f} a "
-        "second"
-        for (split, labels), (start, end) in zip(written.items(), pairwise(times), strict=True)
+        split: f"{counted(len(labels), 'image')}, {speed:,.0f} a second"
+        for split, labels in written.items()
     }
-
-
-@contextmanager
-def _packers(
-    address: Address | None, source: Path, workers: int | None
-) -> Iterator[Packing | None]:
-    """The workers that write shards, for a block; without an address nothing is loaded."""
-    if address is None:
-        yield None
-        return
-    from catclf.cluster.packing import Packers
-
-    with engine_at(address) as engine:
-        yield Packers(engine, source, threads_of(address, workers)).done
 
 
 # Info
@@ -188,7 +173,8 @@ def info(
         require_output(image_file, [source])
     with splits_of(reading, source) as splits:
         if image_file is not None:
-            _write_sheet(image_file, splits)
+            with replacing(image_file) as file:
+                file.write(_sheet(splits))
     facts = {split: _facts(listing) for split, listing in splits.items()}
     if format == "json":
         put(json_line({"source": url_of(source), "parts": facts}))
@@ -222,20 +208,12 @@ def _facts(source: Listing) -> dict[str, Any]:
     }
 
 
-def _write_sheet(image_file: Path, splits: dict[Split, Listing]) -> None:
-    """Images of all splits, evenly chosen, each class's in a frame of its own colour."""
+def _sheet(splits: dict[Split, Listing]) -> bytes:
+    """Images of all splits as a PNG, evenly chosen, each class's in a frame of its own colour."""
     import numpy as np
 
     from catclf.images.png import contact_sheet
 
-    shown = next(iter(splits.values())).shown
-    sizes = {split: source.preprocess.size for split, source in splits.items()}
-    if len(set(sizes.values())) > 1:
-        each = ", ".join(f"{split} {size}x{size}" for split, size in sizes.items())
-        raise DataError(
-            f"{shown}: its splits have images of different sizes ({each}): "
-            "a contact sheet needs one size"
-        )
     images: list[Pixels] = []
     labels: list[int] = []
     for source in splits.values():
@@ -246,10 +224,12 @@ def _write_sheet(image_file: Path, splits: dict[Split, Listing]) -> None:
             images += list(block)
             labels += chosen.labels[found].tolist()
         warn_of_left_out(chosen)
-    if not images:
-        raise DataError(f"{shown}: no image can be read for the sheet")
-    with replacing(image_file) as file:
-        file.write(contact_sheet(np.stack(images), labels))
+    if len({image.shape for image in images}) != 1:
+        shown = next(iter(splits.values())).shown
+        raise DataError(
+            f"{shown}: has no image, or images of several sizes: a sheet needs one size"
+        )
+    return contact_sheet(np.stack(images), labels)
 
 
 # Verify
@@ -289,16 +269,10 @@ def verify(
             f"thumbnails within {LEVELS:g} grey levels); labels of duplicates; class balance; "
             "empty, unreadable, small and scrambled images"
         )
-        put(
-            blocks(
-                [
-                    *(as_options(problem.message) for problem in problems),
-                    f"checked {counted(sum(counts.values()), 'image')}: {each}",
-                    *textwrap.wrap(looked_for, 79, subsequent_indent="  "),
-                    f"problems: {len(problems) or 'none'}",
-                ]
-            )
-        )
+        lines = [as_options(problem.message) for problem in problems]
+        lines.append(f"checked {counted(sum(counts.values()), 'image')}: {each}")
+        lines += textwrap.wrap(looked_for, 79, subsequent_indent="  ")
+        put(blocks([*lines, f"problems: {len(problems) or 'none'}"]))
     if problems:
         raise typer.Exit(ExitCode.NO)
 
@@ -338,12 +312,9 @@ def split(
         measured = measure(whole.name, whole)
         warn_of_left_out(whole)
         grouped = duplicate_groups(measured, test)
-        train, held = stratified_split(measured.labels, grouped.groups, test, seed)
-        rows = {"train": measured.rows[train], "test": measured.rows[held]}
-        written = write(
-            output,
-            {"train": whole.select(rows["train"]), "test": whole.select(rows["test"])},
-        )
+        divided = stratified_split(measured.labels, grouped.groups, test, seed)
+        train, held = (measured.rows[part] for part in divided)
+        written = write(output, {"train": whole.select(train), "test": whole.select(held)})
     if not quiet:
         for note in grouped.notes:
             warn(note)
@@ -388,19 +359,14 @@ def suspects(
     from catclf.evaluation.evaluate import suspects as find
     from catclf.terminal.progress import phases
     from catclf.training import prepare_job
-    from catclf.training.choice import encoder_for_training
 
     if output is not None:
         require_output(output, [source])
-    given = {name: value for name, value in settings.items() if value is not None}
-    wanted = settled(reading, source, Settings(**{"features": AUTO, "l2": AUTO} | given))
-    encoder = encoder_for_training(wanted, workers)
-    with reading_with_progress(
-        reading, [source], quiet, features=wanted.features, workers=workers, encoder=encoder
-    ) as how:
+    asked: Options = {"features": AUTO, "l2": AUTO}
+    wanted = Settings(**asked | given(settings))
+    with reading_to_train(reading, wanted, [source], quiet, workers) as (wanted, how):
         opened = open_dataset(source, "train", how)
-    for note in opened.notes:
-        warn(note)
+    warn_of_notes(opened)
     opened.require_both_classes()
     job = prepare_job(opened, wanted, workers=workers, phase=phases(quiet))
     for note in job.notes + job.resolved.notes:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catclf.cli.completion import complete_model, usual_model
 from catclf.cli.open_data import open_labelled
 from catclf.cli.options import (
     MODEL_HELP,
@@ -16,7 +15,9 @@ from catclf.cli.options import (
     JsonOrText,
     Labelled,
     Threshold,
+    complete_model,
     option,
+    usual_model,
 )
 from catclf.cli.shell import json_line, put, warn
 from catclf.errors import SettingsError

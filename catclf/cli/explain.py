@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from catclf.cli.completion import complete_class
 from catclf.cli.open_data import open_labelled
 from catclf.cli.options import (
     DATA,
@@ -18,6 +17,7 @@ from catclf.cli.options import (
     ModelPath,
     Options,
     SplitOption,
+    complete_class,
     ends_in,
     option,
     reading_options,

@@ -9,15 +9,19 @@ from typing import Annotated, Any
 
 import typer
 
-from catclf.cli.completion import hint
+from catclf.cli.options import hint
 from catclf.cli.shell import paged, put
-from catclf.cli.words import meant
+from catclf.cli.usage import meant
 from catclf.errors import InputError
 from catclf.terminal.stream import is_terminal
-from catclf.text import printable
+from catclf.text import aligned, printable
 
 SETTINGS = "settings"  # the topic that is made from the options of train
 SETTINGS_ABOUT = "All options of train, which are also keys of its TOML file and names in Python."
+SETTINGS_INTRO = (
+    "A key of `--config FILE` is the name of an option without its dashes. A field of "
+    "`catclf.Settings`, and a keyword of `catclf.train`, has `_` in the place of `-`."
+)
 _COMMENT = re.compile(r"^<!--.*?-->\n\n?", re.MULTILINE)  # the marks of generated parts
 
 
@@ -50,7 +54,9 @@ def help(
     program: Any = ctx.parent and ctx.parent.command
     commands = program.list_commands(ctx.parent)
     if topic is None:
-        put(_list_topics(pages))
+        abouts = {name: summary(page) for name, page in pages.items()} | {SETTINGS: SETTINGS_ABOUT}
+        lines = aligned(sorted(abouts.items()), "<<")
+        put("\n".join([*lines, "", "catclf help TOPIC shows a page.", ""]))
     elif topic in pages:
         _show_page(pages[topic])
     elif topic == SETTINGS:
@@ -58,46 +64,23 @@ def help(
     elif topic in commands:
         command = program.get_command(ctx.parent, topic)
         command.make_context(topic, ["--help"], parent=ctx.parent)
-    elif topic.lower().replace("-", " ") in _measures(pages["measures"]):
-        _show_page(pages["measures"])
     else:
         other = meant(topic, [*pages, SETTINGS, *commands])
-        hint = f"did you mean {other}? " if other else ""
-        raise InputError(
-            f"there is no topic {printable(topic)}: {hint}'catclf help' lists the topics"
-        )
+        hint = f"did you mean {other}?" if other else "'catclf help' lists the topics"
+        raise InputError(f"there is no topic {printable(topic)}: {hint}")
 
 
 def read_pages() -> dict[str, str]:
     """The text of each page in Markdown, by topic, in alphabetical order."""
     from importlib.resources import files
 
-    folder = files("catclf") / "docs"
-    pages = {
-        page.name.removesuffix(".md"): page.read_text(encoding="utf-8")
-        for page in folder.iterdir()
-        if page.name.endswith(".md")
-    }
-    return dict(sorted(pages.items()))
+    pages = sorted((files("catclf") / "docs").iterdir(), key=lambda page: page.name)
+    return {page.name.removesuffix(".md"): page.read_text(encoding="utf-8") for page in pages}
 
 
 def summary(page: str) -> str:
     """What a page is about: the line below its title."""
     return page.split("\n", 3)[2]
-
-
-def _measures(page: str) -> set[str]:
-    """What the page on measures explains: words and phrases at the start of rows, and in bold."""
-    found = re.findall(r"^\| ([^|]+) \||\*\*([^*]+)\*\*", page, re.MULTILINE)
-    phrases = [" ".join(each).strip().lower() for each in found]
-    return {*phrases, *(word for phrase in phrases for word in phrase.split() if len(word) > 2)}
-
-
-def _list_topics(pages: dict[str, str]) -> str:
-    abouts = {topic: summary(page) for topic, page in pages.items()} | {SETTINGS: SETTINGS_ABOUT}
-    width = max(map(len, abouts))
-    lines = [f"{topic:<{width}}  {about}" for topic, about in sorted(abouts.items())]
-    return "\n".join([*lines, "", "catclf help TOPIC shows a page.", ""])
 
 
 def _show_page(page: str) -> None:
@@ -119,11 +102,7 @@ def _settings_page(command: Any) -> str:
         value = f" {option.metavar}" if option.metavar else ""
         group = getattr(option, "rich_help_panel", None) or "Arguments"
         groups.setdefault(group, []).append(f"- {names}{value}: {option.help}")
-    intro = (
-        "A key of `--config FILE` is the name of an option without its dashes. A field of "
-        "`catclf.Settings`, and a keyword of `catclf.train`, has `_` in the place of `-`."
-    )
-    parts = [f"# {SETTINGS.capitalize()}", SETTINGS_ABOUT, intro]
+    parts = [f"# {SETTINGS.capitalize()}", SETTINGS_ABOUT, SETTINGS_INTRO]
     for group, lines in groups.items():
         parts += [f"## {group}", "\n".join(lines)]
     return "\n\n".join(parts) + "\n"

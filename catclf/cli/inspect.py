@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,7 +56,7 @@ def inspect(
     if format == "json":
         put(json_line(_to_dict(model, trained)))
         return
-    lines = aligned(_rows(model, trained), "<<")
+    lines = aligned(list(_rows(model, trained)), "<<")
     if trained.costs:
         lines += curve(list(trained.costs), 64, 8, ascii_only=stdout_styling().ascii_only)
     put(blocks(lines))
@@ -83,61 +85,50 @@ def _to_dict(path: Path, model: Model) -> dict[str, Any]:
 
 
 def _weights(model: Model) -> dict[str, float]:
-    largest = float(abs(model.w).max())
-    # Scaled, so that the sum of squares of very large weights stays finite.
-    scaled = model.w / largest if largest else model.w
+    norm = math.hypot(*model.w.ravel().tolist())  # finite as long as the norm is
     return {
-        "norm": min(largest * float((scaled * scaled).sum() ** 0.5), sys.float_info.max),
+        "norm": min(norm, sys.float_info.max),
         "least": float(model.w.min()),
         "greatest": float(model.w.max()),
     }
 
 
-def _rows(path: Path, model: Model) -> list[tuple[str, str]]:
+def _rows(path: Path, model: Model) -> Iterator[tuple[str, str]]:
     """The model, its features and its training as names and values."""
     image, weights, training = model.preprocess, _weights(model), model.training
     negative, positive = map(printable, model.classes)
-    features = dict(model.features.settings) if model.features else {}
-    kind = features.pop("kind", None)
-    return [
-        ("model", f"{printable(path)}: {counted(locate(path).size(), 'byte', ',')}"),
-        ("fingerprint", model.fingerprint),
-        ("classes", f"{negative}, {positive} (positive)"),
-        ("threshold", f"{model.threshold!r}"),
-        (
-            "image",
-            f"{image.size}x{image.size} RGB / 255, {image.fit}, {image.resampling}, "
-            f"background {' '.join(map(str, image.background))}",
-        ),
-        (
-            "weights",
-            f"{model.n:,} from {weights['least']:z.4g} to {weights['greatest']:z.4g}, "
-            f"norm {weights['norm']:.4g}",
-        ),
-        *([("features", kind), *_indented(features)] if kind else []),
-        ("bias", f"{model.b!r}"),
-        (
-            "trained on",
-            f"{printable(training.source) or 'unknown'}: {counted(training.images, 'image', ',')}, "
-            f"{training.positives:,} of them {positive}",
-        ),
-        ("data", f"SHA-256 {printable(training.fingerprint) or 'unknown'}"),
-        ("steps", f"{training.steps:,}{', interrupted' if training.interrupted else ''}"),
-        *([("ended", training.ending)] if training.ending else []),
-        *_indented(training.settings),
-        ("train accuracy", _accuracy(training.train)),
-        ("test accuracy", _accuracy(training.test)),
-        ("made by", f"catclf {printable(training.catclf)}"),
-        *([("cost", f"{_cost(model, 0)}, {_cost(model, -1)}")] if model.costs else []),
-    ]
+    yield "model", f"{printable(path)}: {counted(locate(path).size(), 'byte', ',')}"
+    yield "fingerprint", model.fingerprint
+    yield "classes", f"{negative}, {positive} (positive)"
+    yield "threshold", f"{model.threshold!r}"
+    background = " ".join(map(str, image.background))
+    side = f"{image.size}x{image.size} RGB / 255"
+    yield "image", f"{side}, {image.fit}, {image.resampling}, background {background}"
+    span = f"from {weights['least']:z.4g} to {weights['greatest']:z.4g}"
+    yield "weights", f"{model.n:,} {span}, norm {weights['norm']:.4g}"
+    if model.features:
+        settings = dict(model.features.settings)
+        yield "features", settings.pop("kind")
+        yield from _indented(settings)
+    yield "bias", f"{model.b!r}"
+    images = counted(training.images, "image", ",")
+    source = printable(training.source) or "unknown"
+    yield "trained on", f"{source}: {images}, {training.positives:,} of them {positive}"
+    yield "data", f"SHA-256 {printable(training.fingerprint) or 'unknown'}"
+    yield "steps", f"{training.steps:,}{', interrupted' if training.interrupted else ''}"
+    if training.ending:
+        yield "ended", training.ending
+    yield from _indented(training.settings)
+    yield "train accuracy", _accuracy(training.train)
+    yield "test accuracy", _accuracy(training.test)
+    yield "made by", f"catclf {printable(training.catclf)}"
+    if model.costs:
+        ends = (f"{model.costs[i]:z.6f} at step {model.cost_steps[i]}" for i in (0, -1))
+        yield "cost", ", ".join(ends)
 
 
 def _indented(settings: dict[str, Any]) -> list[tuple[str, str]]:
     return [(f"  {name}", value) for name, value in setting_rows(settings)]
-
-
-def _cost(model: Model, place: int) -> str:
-    return f"{model.costs[place]:z.6f} at step {model.cost_steps[place]}"
 
 
 def _accuracy(counts: Counts | None) -> str:

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from catclf.cli.options import Options, pair
+from catclf.cli.options import Options, given
 from catclf.cli.shell import warn
 from catclf.errors import DataError
 from catclf.settings import AUTO, Settings
 from catclf.text import printable
 
 if TYPE_CHECKING:
-    from catclf.datasets import Dataset, Listing, ReadOptions, Source, Split
+    from catclf.datasets import Dataset, Listing, ReadOptions, Split
     from catclf.datasets.dataset import EncoderOf
     from catclf.model import Model
 
@@ -40,9 +40,9 @@ def reading_with_progress(
     from catclf.storage.location import showing
     from catclf.terminal.progress import counting, phases
 
-    given, fit = [path for path in sources if path is not None], options.get("fit")
-    if fit is not None and all(map(stores_pixels, given)):
-        shown = ", ".join(map(printable, given)) or "the bundled data"
+    named, fit = [path for path in sources if path is not None], options.get("fit")
+    if fit is not None and all(map(stores_pixels, named)):
+        shown = ", ".join(map(printable, named)) or "the bundled data"
         warn(f"{shown}: --fit {fit} changes no stored image: it only says how they were made")
     kinds = [features] if isinstance(features, str) else features
     size = max(class_of(kind).default_size for kind in kinds)
@@ -55,31 +55,42 @@ def reading_of(options: Options) -> ReadOptions:
     from catclf.datasets.dataset import SOURCE_PIXELS, ReadOptions
     from catclf.images.preprocess import Limits
 
-    given = options.get
-    return ReadOptions(
-        positive=given("positive"),
-        size=given("size"),
-        fit=given("fit"),
-        skip_bad=given("skip_bad", False),
-        label_from=given("label_from") or "folder",
-        classes=pair("classes", given("classes")) or (),
-        columns=pair("columns", given("columns")),
-        keys=pair("keys", given("keys")),
-        limits=Limits(given("max_pixels") or SOURCE_PIXELS, truncated=given("truncated", False)),
-        outside=given("outside", False),
-        remote_rows=given("allow_remote_rows", False),
-    )
+    fields = given(options)
+    fields.pop("split", None)
+    pixels, truncated = fields.pop("max_pixels", SOURCE_PIXELS), fields.pop("truncated", False)
+    return ReadOptions(**fields, limits=Limits(pixels, truncated=truncated))
 
 
-def settled(options: Options, data: Path, settings: Settings) -> Settings:
-    """Settings whose features are chosen for the data, which is said on stderr."""
-    if settings.features != AUTO:
-        return settings
-    from catclf.training.choice import choose_features
+@contextmanager
+def reading_to_train(
+    options: Options,
+    settings: Settings,
+    sources: Sequence[Path],
+    quiet: bool,
+    workers: int | None,
+    **more: Any,
+) -> Iterator[tuple[Settings, ReadOptions]]:
+    """The settings, and how to read sources as their features need it, as above.
 
-    kind, why = choose_features(data, reading_of(options))
-    warn(f"`features={kind}`: {why}")
-    return replace(settings, features=kind)
+    Features that are open are chosen for the first of the sources, which is said on stderr.
+    """
+    from catclf.training.choice import choose_features, encoder_for_training
+
+    if settings.features == AUTO:
+        kind, why = choose_features(sources[0], reading_of(options))
+        warn(f"`features={kind}`: {why}")
+        settings = replace(settings, features=kind)
+    more |= {"workers": workers, "encoder": encoder_for_training(settings, workers)}
+    with reading_with_progress(
+        options, sources, quiet, features=settings.features, **more
+    ) as reading:
+        yield settings, reading
+
+
+def warn_of_notes(*opened: Dataset | None) -> None:
+    """Say on stderr what the readers decided on their way, each thing once."""
+    for note in dict.fromkeys(note for each in opened if each is not None for note in each.notes):
+        warn(note)
 
 
 class Opened(NamedTuple):
@@ -101,31 +112,29 @@ def open_for_training(
     """What training needs of its sources; doubts go to stderr.
 
     A validation split of ``data`` is used where neither ``validation`` nor a fraction
-    ``held_out`` is given.
+    ``held_out`` is given. Raises DataError, also for a validation set that is one of the others.
     """
     from catclf.datasets import open_like, open_parts, open_source
     from catclf.datasets.checks import doubts
-    from catclf.samples import in_memory
 
-    source = open_source(data, reading)
+    source, judging = open_source(data, reading), None
     trained, tested = open_parts(source, None if test is None else open_source(test, reading))
-    judging = _open_validation(validation, trained, [data, test], reading)
-    if judging is None and not held_out and "validation" in source.splits:
+    if validation is not None and validation in (data, test):
+        raise DataError(
+            f"{printable(validation)}: validation images must be others than those of --data and "
+            "--test: give a part, as --validation 0.2"
+        )
+    if validation is not None:
+        judging = open_like(trained, open_source(validation, reading), "train")
+    elif not held_out and "validation" in source.splits:
         judging = open_like(trained, source, "validation")
         warn(
             f"{printable(data)}: the {judging.m} images of its validation split select the weights "
             "that are kept (`validation` names others)"
         )
-    opened = [each for each in (trained, tested, judging) if each is not None]
-    for note in dict.fromkeys(note for each in opened for note in each.notes):
-        warn(note)
+    warn_of_notes(trained, tested, judging)
     for line in doubts(trained, tested, judging):
         warn(line)
-    if reading.stream and in_memory(trained.images):
-        warn(
-            f"{printable(data)}: --stream reads HDF5 files alone, and this is held in memory: "
-            "make one of it with catclf data pack"
-        )
     trained.require_both_classes()
     return Opened(trained, tested, judging)
 
@@ -170,6 +179,7 @@ def open_labelled(
     """A source as the model sees it, its notes on stderr; without a path the bundled data.
 
     Photographs that a network makes features of are not held; ``encodes`` makes them at once.
+    Raises DataError for a split that a divided source does not have.
     """
     from catclf.datasets import bundled, open_for, open_source
 
@@ -177,11 +187,15 @@ def open_labelled(
     encoder = _encoder_of(model, encodes)
     with reading_with_progress(options, [path], quiet, encoder=encoder) as reading:
         source = open_source(path or bundled()[split != "train"], reading)
-        if path is not None and split is not None:
-            _require_split(source, split)
+        if path is not None and split is not None and split not in source.splits:
+            if source.splits:
+                held = " and ".join(sorted(source.splits))
+                raise DataError(
+                    f"{source.shown}: has no {split} split, but {held}: leave --split out"
+                )
+            warn(f"{source.shown}: is not divided into splits: --split {split} changes nothing")
         data = open_for(model.classes, model.preprocess, source, split or "test")
-    for note in data.notes:
-        warn(note)
+    warn_of_notes(data)
     return data
 
 
@@ -193,35 +207,3 @@ def _encoder_of(model: Model, encodes: bool) -> EncoderOf | None:
     from catclf.features.rows import StreamEncoder
 
     return lambda size: StreamEncoder(features, None) if encodes else None
-
-
-def _require_split(source: Source, split: Split) -> None:
-    """Refuse to take a split for another one, and say so where there are none."""
-    if not source.splits:
-        warn(f"{source.shown}: is not divided into splits: --split {split} changes nothing")
-    elif split not in source.splits:
-        held = " and ".join(sorted(source.splits))
-        raise DataError(f"{source.shown}: has no {split} split, but {held}: leave --split out")
-
-
-def _open_validation(
-    path: Path | None, trained: Dataset, others: Sequence[Path | None], reading: ReadOptions
-) -> Dataset | None:
-    """The images to select the step by, which must be neither trained on nor the test set."""
-    from catclf.datasets import open_like, open_source
-
-    if path is None:
-        return None
-    if any(other is not None and _same(path, other) for other in others):
-        raise DataError(
-            f"{printable(path)}: validation images must be others than those of --data and "
-            "--test: give a part, as --validation 0.2"
-        )
-    return open_like(trained, open_source(path, reading), "train")
-
-
-def _same(path: Path, other: Path) -> bool:
-    try:
-        return path.samefile(other)
-    except OSError:
-        return False

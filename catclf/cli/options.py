@@ -1,20 +1,24 @@
-"""The options of commands: each that several share is an ``Annotated`` type with its help.
+"""The options of commands, and what the shell completes for them.
 
-Bounds and choices are checked here and in ``catclf.settings``, not by Typer, whose words differ
-between its versions.
+An option that several commands share is an ``Annotated`` type with its help. Bounds and choices
+are checked here and in ``catclf.settings``, not by Typer, whose words differ between its versions.
+A completion is a hint: whatever goes wrong, there is none. It is read without NumPy, from the start
+of a file, so that it is there at once.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial, wraps
+from glob import escape, glob
+from itertools import islice, permutations
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from catclf.cli.completion import complete_columns, complete_model
 from catclf.errors import SettingsError
 from catclf.settings import BOUNDS, Settings, require_sound
 from catclf.settings import DATA as DATA
@@ -22,6 +26,9 @@ from catclf.settings import OUTPUT as OUTPUT
 from catclf.settings import TRAINING as TRAINING
 from catclf.storage.location import is_remote
 from catclf.text import printable
+
+if TYPE_CHECKING:
+    from catclf.cluster import Address
 
 DEFAULT = " Default: "  # before the default of an option in its help
 # Endings of outputs, which mean something.
@@ -32,6 +39,13 @@ WRITTEN = {
     *(".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2"),
 }
 FACTS = (*BOUNDS, "choices", "auto")
+MODEL_BYTES, META_CHARACTERS = 64 * 1024 * 1024, 1024 * 1024  # the limits of the model file
+TABLE_START = 65536  # bytes of a table that are looked at
+VALUES_MAX = 200
+SOURCES = ("data", "source", "sources", "test")  # parameters that may be a table
+
+Options = dict[str, Any]  # the values of a group of options, by their names
+Complete = Callable[[typer.Context, str], list[str]]
 
 
 def option(
@@ -56,8 +70,9 @@ def option(
         more.setdefault("metavar", "WORD" if choices else "N")
 
     def checked(param: typer.CallbackParam, value: Any) -> Any:
-        if facts:
-            require_sound(param.opts[0].strip("-").replace("-", "_"), value, facts)
+        if facts.get("auto") and not choices:
+            value = number_or_auto(param.opts[0], value)
+        require_sound(param.opts[0].strip("-").replace("-", "_"), value, facts)
         return value if check is None else check(value)
 
     return typer.Option(
@@ -72,44 +87,33 @@ def option(
 
 
 def setting(name: str, **more: Any) -> Any:
-    """The option of a setting of ``catclf.Settings``: its help, its group and its default.
-
-    ``Settings`` checks the value.
-    """
+    """The option of a setting of ``catclf.Settings``: its help, its group and its default."""
     field = Settings.__dataclass_fields__[name]
-    facts = field.metadata
-    choices = facts.get("choices")
-    number = any(bound in facts for bound in BOUNDS)
-    names = [f"--{each.replace('_', '-')}" for each in (name, facts.get("alias")) if each]
+    facts = {"shown": field.default, **field.metadata, **more}
+    facts.pop("kept")
+    names = [f"--{each.replace('_', '-')}" for each in (name, facts.pop("alias", None)) if each]
     if field.type == "bool | None":
         names[0] += f"/--no-{name}"
-    return option(
-        *names,
-        **{
-            "help": facts["help"],
-            "group": facts["group"],
-            "shown": facts.get("shown", field.default),
-            "metavar": facts.get("metavar", "WORD" if choices else "N" if number else None),
-            "complete": (lambda: list(choices)) if choices else None,
-            "check": partial(number_or_auto, name) if number and facts.get("auto") else None,
-            "hidden": facts.get("hidden", False),
-        }
-        | more,
-    )
+    return option(*names, **facts)
 
 
 def settings_options(*names: str) -> dict[str, Any]:
     """The options of settings, for ``Annotated[Options, …]``; one that is not given is None."""
-    hints = get_type_hints(Settings)
-    facts = {name: Settings.__dataclass_fields__[name].metadata for name in names}
-    kinds = {
-        name: (str if facts[name].get("auto") else float) if hints[name] is Any else hints[name]
-        for name in names
-    }
+    kinds = get_type_hints(Settings)
+    for name, field in Settings.__dataclass_fields__.items():
+        if kinds[name] is Any:
+            kinds[name] = str if field.metadata.get("auto") else float
     return {name: Annotated[kinds[name] | None, setting(name)] for name in names}
 
 
-Options = dict[str, Any]  # the values of a group of options, by their names
+def optional(kind: Any, *names: str, **facts: Any) -> Any:
+    """The type of an option of a group, whose value is None, or False for a flag, if not given."""
+    return Annotated[kind if kind is bool else kind | None, option(*names, **facts)]
+
+
+def given(options: Options) -> Options:
+    """The options of a group that are given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def expanded(command: Callable[..., None]) -> Callable[..., None]:
@@ -143,18 +147,21 @@ def expanded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+# Checks of values. Each raises SettingsError.
+
+
 def on_disk(path: Path | None) -> Path | None:
-    """Refuse a store, for an option whose file grows while it is there. Raises SettingsError."""
+    """Refuse a store, for an option whose file grows while it is there."""
     if path is not None and is_remote(path):
         raise SettingsError(f"{printable(path)}: is written on disk alone: name a file there")
     return path
 
 
-def ends_in(*endings: str) -> Callable[[Path | None], Path | None]:
+def ends_in(*endings: str) -> Callable[[Any], Any]:
     """A check of an output: its name does not end as a file of another kind does."""
 
-    def check(path: Path | None) -> Path | None:
-        if path is not None and path.suffix.lower() in WRITTEN.difference(endings):
+    def check(path: str | Path | None) -> str | Path | None:
+        if path is not None and Path(path).suffix.lower() in WRITTEN.difference(endings):
             raise SettingsError(
                 f"{printable(path)}: another kind of file is written: end it in "
                 f"{' or '.join(endings)}"
@@ -167,38 +174,114 @@ def ends_in(*endings: str) -> Callable[[Path | None], Path | None]:
 def file_option(*names: str, endings: Sequence[str] = (), **more: Any) -> Any:
     """The option of a file to be written, whose name ends so, if ``endings`` are given."""
     check = ends_in(*endings) if endings else None
-    return option(*names, metavar="FILE", group=OUTPUT, check=check, **more)
+    return option(*names, **{"metavar": "FILE", "group": OUTPUT, "check": check} | more)
 
 
 def number_or_auto(name: str, text: str | None) -> float | str | None:
-    """The value of an option that takes a number or "auto". Raises SettingsError."""
+    """The value of an option that takes a number or "auto"."""
     if text is None or text == "auto":
         return text
     try:
         return float(text)
     except ValueError:
-        raise SettingsError(f"--{name} {printable(text)}: is neither a number nor auto") from None
+        raise SettingsError(f"{name} {printable(text)}: is neither a number nor auto") from None
 
 
 def pair(name: str, text: str | None) -> tuple[str, str] | None:
-    """Two names from the text of an option, separated by a comma. Raises SettingsError."""
+    """Two names from the text of an option, separated by a comma."""
     if text is None:
         return None
     names = [each.strip() for each in text.split(",")]
     if len(names) != 2 or not all(names) or names[0] == names[1]:
-        raise SettingsError(
-            f"--{name} {printable(text)}: two different names are needed, as in A,B"
-        )
+        raise SettingsError(f"{name} {printable(text)}: two different names are needed, as in A,B")
     return names[0], names[1]
 
 
+def address_of(text: str | None, insecure: bool) -> Address | None:
+    """The address that --cluster names, before anything is read; None without the option."""
+    if text is None:
+        if insecure:
+            raise SettingsError("--insecure is for --cluster tcp://host:port: give both")
+        return None
+    from catclf.cluster import parse
+
+    return parse(text, insecure=insecure)
+
+
+# What the shell completes
+
+
+def hint(values: Callable[[typer.Context, str], Iterable[str]]) -> Complete:
+    """Completions that begin with what is typed; none after a failure.
+
+    Without names with blanks, which bash would insert as several arguments.
+    """
+
+    @wraps(values)
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        in_bash = os.environ.get("_CATCLF_COMPLETE") == "complete_bash"
+        try:
+            found = (
+                value
+                for value in values(ctx, incomplete)
+                if value.startswith(incomplete)
+                and value.isprintable()
+                and not (in_bash and " " in value)
+            )
+            return list(islice(found, VALUES_MAX))
+        except Exception:  # a file may hold anything at all
+            return []
+
+    return complete
+
+
+@hint
+def complete_model(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """Model files; what else there is the shell completes."""
+    return sorted(glob(f"{escape(incomplete)}*.npz"))  # noqa: PTH207  # keeps what is typed
+
+
+@hint
+def complete_class(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    """The two classes of the model that the command is given."""
+    import json
+
+    from catclf.storage.npz import read_text
+
+    named = ctx.params.get("model") or usual_model()
+    path = Path(named[0] if isinstance(named, list | tuple) else named).expanduser()
+    yield from json.loads(read_text(path, "meta", MODEL_BYTES, META_CHARACTERS))["classes"]
+
+
+@hint
+def complete_columns(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    """Pairs of columns of the first source that is a regular file, by its first line."""
+    import csv
+
+    # Arguments before an option that has no value yet are left in args.
+    values = [*map(ctx.params.get, SOURCES), *ctx.args]
+    listed = (each for value in values for each in (value if isinstance(value, list) else [value]))
+    path = next(Path(each) for each in listed if each is not None and Path(each).is_file())
+    with path.open("rb") as file:
+        first = file.read(TABLE_START).decode("utf-8-sig").splitlines()[0]
+    names = next(csv.reader([first], delimiter=max(",;\t|", key=first.count)))
+    for two in permutations(filter(None, map(str.strip, names)), 2):
+        yield ",".join(two)
+
+
 # Models
+
+
+def usual_model() -> str:
+    """The model that is meant where none is named."""
+    return os.environ.get("CATCLF_MODEL") or "model.npz"
+
+
 MODEL_HELP = "Model file made by train."
 ModelPath = Annotated[
     Path,
     option(
-        "--model",
-        "-m",
+        *("--model", "-m"),
         help=MODEL_HELP,
         metavar="FILE",
         shown="model.npz",
@@ -209,8 +292,10 @@ ModelPath = Annotated[
 ModelArgument = Annotated[
     Path,
     typer.Argument(
+        default_factory=usual_model,
         metavar="[MODEL]",
         help=f"{MODEL_HELP}{DEFAULT}model.npz.",
+        show_default=False,
         autocompletion=complete_model,
     ),
 ]
@@ -221,7 +306,6 @@ Threshold = Annotated[
         group=OUTPUT,
         low=0.0,
         high=1.0,
-        metavar="N",
         shown="the model's, 0.5 unless chosen",
     ),
 ]
@@ -230,99 +314,76 @@ Threshold = Annotated[
 SOURCE_HELP = "HDF5 file, folders of images, zip, tar, table or .npz."
 SourcePath = Annotated[Path, typer.Argument(metavar="SOURCE", help=SOURCE_HELP)]
 Data = Annotated[
-    Path | None,
-    option(help=SOURCE_HELP, metavar="DATA", shown="drawings", group=DATA),
-]
-SplitOption = Annotated[
-    str | None,
-    option(
-        help="The split taken of a source that is divided: train, validation or test.",
-        choices=("train", "validation", "test"),
-        shown="test where there are both",
-        group=DATA,
-    ),
-]
-PositiveName = Annotated[
-    str | None,
-    option(
-        help="What the positive class is called in this data.",
-        metavar="CLASS",
-        shown="as in the model",
-        group=DATA,
-    ),
+    Path | None, option(help=SOURCE_HELP, metavar="DATA", shown="drawings", group=DATA)
 ]
 MAX_PIXELS_HELP = "Refuse larger images before decoding them."
 TRUNCATED_HELP = "Read what is there of image files that are cut short."
-_rare = partial(option, group=DATA, hidden=True)
+_usual = partial(optional, group=DATA)
+_rare = partial(optional, group=DATA, hidden=True)
+SplitOption = _usual(
+    str,
+    help="The split taken of a source that is divided: train, validation or test.",
+    choices=("train", "validation", "test"),
+    shown="test where there are both",
+)
+PositiveName = _usual(
+    str,
+    help="What the positive class is called in this data.",
+    metavar="CLASS",
+    shown="as in the model",
+)
 READING = {
-    "size": Annotated[
-        int | None,
-        option(
-            help="Height and width of the images.",
-            low=1,
-            high=1024,
-            metavar="PIXELS",
-            shown="by features",
-            group=DATA,
-        ),
-    ],
-    "fit": Annotated[
-        str | None,
-        option(
-            help="How files become square: squash, crop or pad.",
-            choices=("squash", "crop", "pad"),
-            shown="squash",
-            group=DATA,
-        ),
-    ],
-    "positive": Annotated[
-        str | None, option(help="The class to find.", metavar="CLASS", shown="cat", group=DATA)
-    ],
-    "skip_bad": Annotated[
-        bool, option("--skip-bad", help="Leave unreadable images out.", group=DATA)
-    ],
+    "size": _usual(
+        int,
+        help="Height and width of the images.",
+        low=1,
+        high=1024,
+        metavar="PIXELS",
+        shown="by features",
+    ),
+    "fit": _usual(
+        str,
+        help="How files become square: squash, crop or pad.",
+        choices=("squash", "crop", "pad"),
+        shown="squash",
+    ),
+    "positive": _usual(str, help="The class to find.", metavar="CLASS", shown="cat"),
+    "skip_bad": _usual(bool, "--skip-bad", help="Leave unreadable images out."),
 }
 RARELY_READING = {
-    "label_from": Annotated[
-        str | None,
-        _rare(
-            help="Where labels of files in folders are: folder, or name (cat.0.jpg is of cat).",
-            choices=("folder", "name"),
-            shown="folder",
-        ),
-    ],
-    "classes": Annotated[
-        str | None,
-        _rare(
-            help="Names of labels 0 and 1 where the data do not name them.",
-            metavar="NAME,NAME",
-            shown="non-cat,cat",
-        ),
-    ],
-    "columns": Annotated[
-        str | None,
-        _rare(
-            help="Columns of a table, by name or number.",
-            metavar="PATH,LABEL",
-            shown="path and label, or the like",
-            complete=complete_columns,
-        ),
-    ],
-    "keys": Annotated[
-        str | None,
-        _rare(
-            help="Keys in an HDF5 file or .npz; of samples in a tar, endings or a key of .json: "
-            "jpg,label.",
-            metavar="IMAGES,LABELS",
-            shown="x and y, or the like",
-        ),
-    ],
-    "max_pixels": Annotated[int | None, _rare(help=MAX_PIXELS_HELP, low=1, shown="250 million")],
-    "truncated": Annotated[bool, _rare("--truncated", help=TRUNCATED_HELP)],
-    "outside": Annotated[bool, _rare("--outside", help="Read files outside a table's folder.")],
-    "allow_remote_rows": Annotated[
-        bool, _rare("--allow-remote-rows", help="Fetch the URLs in a table.")
-    ],
+    "label_from": _rare(
+        str,
+        help="Where labels of files in folders are: folder, or name (cat.0.jpg is of cat).",
+        choices=("folder", "name"),
+        shown="folder",
+    ),
+    "classes": _rare(
+        str,
+        help="Names of labels 0 and 1 where the data do not name them.",
+        metavar="NAME,NAME",
+        shown="non-cat,cat",
+        check=partial(pair, "--classes"),
+    ),
+    "columns": _rare(
+        str,
+        help="Columns of a table, by name or number.",
+        metavar="PATH,LABEL",
+        shown="path and label, or the like",
+        complete=complete_columns,
+        check=partial(pair, "--columns"),
+    ),
+    "keys": _rare(
+        str,
+        help="Keys in an HDF5 file or .npz; of samples in a tar, endings or a key of .json: "
+        "jpg,label.",
+        metavar="IMAGES,LABELS",
+        shown="x and y, or the like",
+        check=partial(pair, "--keys"),
+    ),
+    "max_pixels": _rare(int, help=MAX_PIXELS_HELP, low=1, shown="250 million"),
+    "truncated": _rare(bool, "--truncated", help=TRUNCATED_HELP),
+    "outside": _rare(bool, "--outside", help="Read files outside a table's folder."),
+    "remote_rows": _rare(bool, "--allow-remote-rows", help="Fetch the URLs in a table."),
 }
 
 
@@ -334,9 +395,7 @@ def reading_options(*names: str, **others: Any) -> dict[str, Any]:
     return {name: READING[name] for name in names} | others | RARELY_READING
 
 
-Labelled = Annotated[
-    Options, reading_options(split=SplitOption, positive=PositiveName, skip_bad=READING["skip_bad"])
-]
+Labelled = Annotated[Options, reading_options("skip_bad", split=SplitOption, positive=PositiveName)]
 Reading = Annotated[Options, reading_options("size", "fit", "positive", "skip_bad")]
 Workers = Annotated[
     int | None,
@@ -344,7 +403,6 @@ Workers = Annotated[
         help="Threads; the result is always the same.",
         low=1,
         high=1024,
-        metavar="N",
         shown="one a core",
         group=TRAINING,
     ),
@@ -356,7 +414,6 @@ JsonOrText = Annotated[
     option("--format", help="text or json.", choices=("text", "json"), shown="text", group=OUTPUT),
 ]
 Quiet = Annotated[bool, option("--quiet", "-q", help="Print no results.", group=OUTPUT)]
-Features = Annotated[str, setting("features")]
 
 # Clusters
 ClusterAddress = Annotated[

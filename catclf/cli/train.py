@@ -2,10 +2,12 @@
 
 # Without "from __future__ import annotations": Typer would take 2 ms to compile them from strings.
 import json
+import shlex
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
@@ -13,9 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from catclf.cli import loaded
-from catclf.cli.cluster import address_of, engine_at, threads_of
-from catclf.cli.config import recorded, to_toml
-from catclf.cli.open_data import open_for_training, reading_with_progress, settled
+from catclf.cli.open_data import open_for_training, reading_to_train
 from catclf.cli.options import (
     DATA,
     OUTPUT,
@@ -27,14 +27,17 @@ from catclf.cli.options import (
     Quiet,
     Reading,
     Workers,
+    address_of,
     file_option,
+    given,
     on_disk,
     option,
     setting,
     settings_options,
 )
 from catclf.cli.shell import Signals, exit_if_stopped, put, require_outputs, warn
-from catclf.errors import CheckpointError, OutputError, SettingsError
+from catclf.cli.usage import recorded, to_toml
+from catclf.errors import OutputError, SettingsError
 from catclf.settings import Settings
 from catclf.text import counted, printable, reason
 
@@ -42,13 +45,16 @@ if TYPE_CHECKING:
     from catclf.cli.open_data import Opened
     from catclf.cluster import Address
     from catclf.maths.metrics import Counts
-    from catclf.model import Model
     from catclf.training.checkpoint import Checkpoints
     from catclf.training.pipeline import Trained
     from catclf.training.run import Cluster
     from catclf.training.solvers import OnStep
 
 GAP = 0.1  # of accuracy between images that were learned from and others, which is much
+SETTINGS = settings_options(
+    *("features", "flip", "cache", "learning_rate", "iterations", "l2", "class_weight"),
+    *("threshold", "solver", "batch_size", "schedule", "method", "patience", "seed"),
+)
 
 
 def train(
@@ -70,13 +76,7 @@ def train(
         ),
     ] = None,
     reading: Reading,
-    settings: Annotated[
-        Options,
-        settings_options(
-            *("features", "flip", "cache", "learning_rate", "iterations", "l2", "class_weight"),
-            *("threshold", "solver", "batch_size", "schedule", "method", "patience", "seed"),
-        ),
-    ],
+    settings: Annotated[Options, SETTINGS],
     stream: Annotated[
         bool,
         option(
@@ -96,10 +96,7 @@ def train(
     ] = Path("model.npz"),
     print_every: Annotated[int | None, setting("print_every")] = None,
     log: Annotated[
-        Path | None,
-        option(
-            help="Write the cost as JSON lines here.", metavar="FILE", check=on_disk, group=OUTPUT
-        ),
+        Path | None, file_option(help="Write the cost as JSON lines here.", check=on_disk)
     ] = None,
     plot: Annotated[
         Path | None, file_option(help="Draw the cost as SVG here.", endings=[".svg"])
@@ -140,11 +137,9 @@ def train(
         put(to_toml(ctx))
         return
     held_out, judged_by = fraction_or_path(validation, settings["patience"])
-    given = {name: value for name, value in settings.items() if value is not None}
-    if print_every is not None:
-        given["print_every"] = print_every
-    wanted = Settings(validation=held_out, **given)
-    address = _cluster_address(cluster, insecure, wanted, data)
+    asked = given(settings | {"print_every": print_every})
+    wanted = Settings(validation=held_out, **asked)
+    address = _cluster_address(cluster, insecure, wanted)
     from catclf.datasets import bundled
 
     images, test = (data, test) if data else (bundled()[0], test or bundled()[1])
@@ -154,22 +149,16 @@ def train(
     outputs = [output, kept, wanted.cache, log, plot]
     require_outputs(outputs, [*sources, *([config] if config else [])])
     _warn_of_checkpoint(checkpoints)
-    wanted = settled(reading, images, wanted)
-    from catclf.training.choice import encoder_for_training
-
-    encoder = encoder_for_training(wanted, workers)
-    how = {"workers": workers, "stream": stream, "encoder": encoder}
-    with reading_with_progress(reading, sources, quiet, features=wanted.features, **how) as options:
-        opened = open_for_training(images, test, judged_by, options, held_out=held_out)
-    with _cluster_at(address, workers) as machines:
-        trained, stop = _solved(ctx, opened, wanted, checkpoints, machines)
+    with reading_to_train(reading, wanted, sources, quiet, workers, stream=stream) as (wanted, how):
+        opened = open_for_training(images, test, judged_by, how, held_out=held_out)
+    trained, stop = _solved(ctx, opened, wanted, checkpoints, address)
     if checkpoints is not None and not trained.fit.interrupted:
-        _remove(checkpoints)
+        checkpoints.remove()
     if plot is not None:
         from catclf.report.charts import save_cost_curve
 
         save_cost_curve(plot, trained.model)
-    show_summary(trained, output, quiet, data)
+    _show_summary(trained, output, quiet, data)
     if not quiet and not trained.fit.interrupted:
         warn(what_next(trained, wanted, output, data))
     exit_if_stopped(stop)
@@ -180,7 +169,7 @@ def _solved(
     opened: "Opened",
     settings: Settings,
     checkpoints: "Checkpoints | None",
-    cluster: "Cluster | None",
+    address: "Address | None",
 ) -> "tuple[Trained, Signals]":
     """Select what the settings leave open, train with the cost in sight, and save.
 
@@ -192,64 +181,48 @@ def _solved(
     from catclf.training import prepare_job
 
     quiet, workers, log = (ctx.params[name] for name in ("quiet", "workers", "log"))
-    listed = ctx.params["print_every"] is not None
-    job = prepare_job(
-        opened.trained,
-        settings,
-        validation=opened.validation,
-        workers=workers,
-        phase=phases(quiet),
-        cluster=cluster,
-    )
-    total, every = job.resolved.settings.expected_steps
-    loaded()
-    with Signals(signal.default_int_handler) as stop:  # a second one raises KeyboardInterrupt
-        with (
-            training_display(total, every, quiet, listed) as show,
-            step_log(log, every) if log else nullcontext() as record,
-        ):
-            trained = job.run(
-                test=opened.tested,
-                on_step=_both(show, record),
-                should_stop=stop.requested,
-                checkpoints=checkpoints,
-                cluster=cluster,
-                out_of_fold=True,
-                phase=phases(quiet),
-            )
+    listed, phase = ctx.params["print_every"] is not None, phases(quiet)
+    with ExitStack() as stack:
+        cluster = _workers_at(address, workers, stack) if address else None
+        how: dict[str, Any] = {"cluster": cluster, "phase": phase}
+        job = prepare_job(
+            opened.trained, settings, validation=opened.validation, workers=workers, **how
+        )
+        total, every = job.resolved.settings.expected_steps
+        loaded()
+        # A second signal raises KeyboardInterrupt.
+        stop = stack.enter_context(Signals(signal.default_int_handler))
+        shows = [stack.enter_context(training_display(total, every, quiet, listed))]
+        if log is not None:
+            shows.append(stack.enter_context(step_log(log, every)))
+
+        def on_step(step: int, cost: float) -> None:
+            for show in shows:
+                show(step, cost)
+
+        trained = job.run(
+            test=opened.tested,
+            on_step=on_step,
+            should_stop=stop.requested,
+            checkpoints=checkpoints,
+            out_of_fold=True,
+            **how,
+        )
         if trained.fit.interrupted and trained.fit.steps == 0:
             warn("interrupted before the first step: nothing was saved")
             exit_if_stopped(stop)
-        trained = replace(trained, model=_remembering(trained.model, recorded(ctx)))
+        trained = _remembering(trained, recorded(ctx))
         save(trained.model, ctx.params["output"])
     return trained, stop
 
 
-def _both(show: "OnStep", record: "OnStep | None") -> "OnStep":
-    """One callback for two."""
-
-    def on_step(step: int, cost: float) -> None:
-        show(step, cost)
-        if record is not None:
-            record(step, cost)
-
-    return on_step
-
-
-def _remove(checkpoints: "Checkpoints") -> None:
-    """Remove the state of a run that ended well; if that fails, its model is saved all the same."""
-    try:
-        checkpoints.remove()
-    except CheckpointError as error:
-        warn(str(error))
-
-
-def _remembering(model: "Model", config: Mapping[str, Any]) -> "Model":
+def _remembering(trained: "Trained", config: dict[str, Any]) -> "Trained":
     """The model with the options of a file beside the settings."""
     if not config:
-        return model
-    settings = model.training.settings | {"config": dict(config)}
-    return model.with_training(replace(model.training, settings=settings))
+        return trained
+    training = trained.model.training
+    training = replace(training, settings=training.settings | {"config": config})
+    return replace(trained, model=trained.model.with_training(training))
 
 
 def fraction_or_path(text: str | None, patience: int | None) -> tuple[float, Path | None]:
@@ -278,71 +251,54 @@ def _checkpoints_beside(output: Path, every: int, resume: bool) -> "Checkpoints 
 
 def _warn_of_checkpoint(checkpoints: "Checkpoints | None") -> None:
     """Say on stderr that there is nothing to resume, or that a checkpoint is in the way."""
-    if checkpoints is None:
-        return
-    path, resume, there = checkpoints.path, checkpoints.resume, checkpoints.exists()
-    if resume and not there:
-        warn(f"{printable(path)}: there is no checkpoint: training begins anew")
-    if not resume and there:
-        warn(f"{printable(path)}: the checkpoint of another run will be replaced")
+    if checkpoints is not None and checkpoints.resume != checkpoints.exists():
+        begins_anew = "there is no checkpoint: training begins anew"
+        replaced = "the checkpoint of another run will be replaced"
+        shown = printable(checkpoints.path)
+        warn(f"{shown}: {begins_anew if checkpoints.resume else replaced}")
 
 
-def _cluster_address(
-    text: str | None, insecure: bool, settings: Settings, data: Path | None
-) -> "Address | None":
+def _cluster_address(text: str | None, insecure: bool, settings: Settings) -> "Address | None":
     """The address of --cluster, checked with the other options before anything is read."""
-    if text is None:
-        return address_of(text, insecure)
-    if settings.cache is not None:
-        raise SettingsError("--cluster keeps features on its workers: leave out --cache")
-    if settings.fixed_l2 is None or settings.fixed_threshold is None:
-        raise SettingsError("--cluster does not cross-validate: give --l2 and --threshold a number")
-    if settings.method == "gram" or settings.batch_size or settings.validation:
-        raise SettingsError(
-            "--cluster makes full passes over all images: use neither "
-            "--method gram, --batch-size nor a fraction as --validation"
-        )
     address = address_of(text, insecure)
-    from catclf.datasets import is_packed
-
-    if data is None or not is_packed(data):
+    selects = settings.fixed_l2 is None or settings.fixed_threshold is None
+    divides = settings.method == "gram" or settings.batch_size or settings.validation
+    if address is not None and (selects or divides or settings.cache is not None):
         raise SettingsError(
-            "--cluster trains on packed folders, which workers can open: make one with "
-            f"catclf data pack {printable(data) if data else 'SOURCE'} -o packed/"
+            "--cluster makes full passes over all images: give --l2 and --threshold a number, and "
+            "leave out --method gram, --batch-size, --cache and a fraction as --validation"
         )
     return address
 
 
-@contextmanager
-def _cluster_at(address: "Address | None", workers: int | None) -> "Iterator[Cluster | None]":
-    """The workers at an address, for a block; without an address nothing is loaded."""
-    if address is None:
-        yield None
-        return
-    from catclf.cluster.executor import Cluster as Machines
+def _workers_at(address: "Address", workers: int | None, stack: ExitStack) -> "Cluster":
+    """The workers at an address, until the stack is closed."""
+    from catclf.cluster.engine import RESUME, connected
+    from catclf.cluster.executor import Cluster
 
-    with engine_at(address, resumes=True) as engine:
-        yield Machines(engine, threads_of(address, workers))
+    engine = stack.enter_context(connected(address, RESUME))
+    return Cluster(engine, address.threads(workers))
 
 
-def show_summary(trained: "Trained", output: Path, quiet: bool, data: Path | None = None) -> None:
+def _show_summary(trained: "Trained", output: Path, quiet: bool, data: Path | None) -> None:
     """Print accuracies, steps, cost and why training ended; warn of a cost that rose."""
     if not quiet:
         rows = _summary(trained, output, shown_argument(data) if data else "SOURCE")
         put("".join(f"{name:<15} {text}\n" for name, text in rows))
     for note in trained.notes:
         warn(note)
-    model = trained.model
-    training, first, final = model.training, model.costs[0], model.costs[-1]
-    if final > first and trained.fit.settings.solver == "gd":
-        rate = trained.fit.safe_rate or training.settings["learning_rate"] / 10
-        warn(f"the cost rose from {first:.3g} to {final:.3g}: try --learning-rate {rate:.2g}")
+    training, fit, costs = trained.model.training, trained.fit, trained.model.costs
+    if costs[-1] > costs[0] and fit.settings.solver == "gd":
+        rate = fit.safe_rate or training.settings["learning_rate"] / 10
+        warn(
+            f"the cost rose from {costs[0]:.3g} to {costs[-1]:.3g}: try --learning-rate {rate:.2g}"
+        )
     if training.interrupted:
-        planned, _ = trained.fit.settings.expected_steps
+        planned, _ = fit.settings.expected_steps
         warn(f"interrupted after {training.steps} of {planned} steps; the model was saved")
 
 
-def _summary(trained: "Trained", output: Path, source: str) -> "Iterator[tuple[str, str]]":
+def _summary(trained: "Trained", output: Path, source: str) -> Iterator[tuple[str, str]]:
     """Names and values: accuracies, the model, why training ended, and suspect labels."""
     from catclf.maths.metrics import Counts
     from catclf.terminal.chart import clock
@@ -361,9 +317,8 @@ def _summary(trained: "Trained", output: Path, source: str) -> "Iterator[tuple[s
             majority = printable(model.classes[counts.positives > counts.negatives])
             yield name, f"{_share(counts)}  (always {majority}: {100 * counts.majority:.2f} %)"
     best = f", best at step {validation['best_step']}" if validation else ""
-    steps = counted(training.steps, "step")
-    cost = f"cost {model.costs[-1]:.6f}{best}"
-    yield "model", f"{printable(output)}: {steps} in {clock(trained.seconds)}, {cost}"
+    took = f"{counted(training.steps, 'step')} in {clock(trained.seconds)}"
+    yield "model", f"{printable(output)}: {took}, cost {model.costs[-1]:.6f}{best}"
     if training.ending:
         yield "ended", training.ending
     if count := training.suspects.get("count"):
@@ -386,28 +341,22 @@ def what_next(trained: "Trained", settings: Settings, output: Path, data: Path |
         held = Counts(**training.validation["counts"])
     again = "catclf train" + (f" --data {shown_argument(data)}" if data else "")
     if held is None or not held.total or not train.total:
-        return (
-            "no image was held out, so it is not known how good the model is on others: "
-            f"{again} --validation 0.2"
-        )
+        unknown = "no image was held out, so it is not known how good the model is on others"
+        return f"{unknown}: {again} --validation 0.2"
     near = wilson(held.correct, held.total)[0] <= held.majority
     apart = train.accuracy - held.accuracy > GAP
     weak = held.accuracy < (1 + held.majority) / 2
     if settings.plain and (near or apart or weak):
         return f"pixels see little of a photograph: {again} --features auto"
     if near:
-        checked = shown_argument(data) if data else "DATA"
-        return (
-            f"the model is no better than a guess: see the data with catclf data verify {checked}"
-        )
+        verify = f"catclf data verify {shown_argument(data) if data else 'DATA'}"
+        return f"the model is no better than a guess: see the data with {verify}"
     model = "" if output == Path("model.npz") else f" -m {shown_argument(output)}"
     return f"next: catclf predict FOLDER{model}"
 
 
 def shown_argument(path: Path) -> str:
     """A path as one argument of a command line that can be typed."""
-    import shlex
-
     return shlex.quote(printable(path))
 
 
@@ -452,19 +401,20 @@ def _open(path: Path, step: int, every: int) -> tuple[BinaryIO, float]:
     """
     if step == 0 or not path.exists():
         return path.open("wb"), 0.0
-    file, end, seconds = path.open("r+b"), 0, 0.0
-    for line in file:
+    seconds = 0.0
+
+    def stays(line: bytes) -> bool:
+        nonlocal seconds
         try:
-            fields = json.loads(line) if line.endswith(b"\n") else None
-        except (ValueError, RecursionError):
-            break
-        match fields:
-            case {"step": int(at), "seconds": int() | float() as then} if at < step:
-                if at % every:
-                    break
-                end, seconds = end + len(line), float(then)
-            case _:
-                break
+            fields = json.loads(line)
+            kept = line.endswith(b"\n") and fields["step"] < step and not fields["step"] % every
+            seconds = float(fields["seconds"]) if kept else seconds
+        except (ValueError, LookupError, TypeError, RecursionError):
+            return False
+        return kept
+
+    file = path.open("r+b")
+    end = sum(map(len, takewhile(stays, file)))
     file.truncate(end)
     file.seek(end)
     return file, seconds

@@ -1,11 +1,15 @@
-"""How commands are called: each mistake of usage is one line that says what may be meant."""
+"""How commands are called: each mistake of usage is one line, and options may stand in a file.
+
+A file of options, ``--config``, is TOML with a line ``name = value`` for each option, its name
+without dashes. Options on the command line go before those of the file.
+"""
 
 from __future__ import annotations
 
-import os
+import json
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import cleandoc
 from pathlib import Path
@@ -14,16 +18,45 @@ from typing import Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from catclf.cli.completion import usual_model
-from catclf.cli.options import expanded
+from catclf.cli.options import DEFAULT, expanded
 from catclf.cli.shell import ExitCode, abandon_stdout, as_options, delivering, paged, put
-from catclf.cli.words import CONFIG, OTHER_COMMANDS, OTHER_OPTIONS, meant
-from catclf.errors import SettingsError
-from catclf.text import printable
+from catclf.errors import InputError, SettingsError
+from catclf.storage.location import locate
+from catclf.text import printable, reason, url_of
 
 # Names of arguments that stand for an option, in commands that do not have it.
-ARGUMENTS = {"--data": ("data", "image", "paths", "source", "sources"), "--model": ("model",)}
-INPUTS = "paths"  # the argument that holds any number of inputs, each with a record of its own
+DATA_ARGUMENTS = ("data", "image", "paths", "source", "sources")
+ARGUMENTS = {"--data": DATA_ARGUMENTS, "--model": ("model",), "-m": ("model",)}
+FILE = "catclf.file"  # under this name a context keeps what a file of options says
+FILE_LIMIT = 1 << 20  # bytes
+NOT_IN_FILE = ("config", "print_config", "help")
+PATHS = ("data", "test", "cache", "output", "log", "plot")
+# What other programs call it.
+OTHER_OPTIONS = {
+    "--iterations": "epochs max-iter num-iterations steps",
+    "--learning-rate": "alpha eta rate step-size",
+    "--l2": "lambda penalty regularization weight-decay",
+    "--data": "dataset input source train training-data",
+    "--validation": "val holdout validation-split",
+    "--workers": "jobs n-jobs threads num-workers",
+    "--output": "out save save-to",
+    "--threshold": "cutoff decision-threshold",
+    "--size": "image-size resize",
+    "--class-weight": "balanced balance",
+    "--skip-bad": "ignore-errors skip-errors",
+    "--only": "sort move unsure uncertain",
+}
+OTHER_COMMANDS = {
+    "train": "fit learn run",
+    "predict": "classify score infer label",
+    "evaluate": "test eval validate accuracy",
+    "compare": "cv tune cross-validate search",
+    "inspect": "show model",
+    "data": "pack info verify split",
+    "explain": "why",
+    "export": "convert onnx",
+    "help": "docs man manual",
+}
 
 
 class Given(NamedTuple):
@@ -33,13 +66,21 @@ class Given(NamedTuple):
     name: str
     value: str | None
 
+    @property
+    def state(self) -> tuple[str | None, bool]:
+        """What it says: its value, and whether a flag is turned off."""
+        return self.value, self.name in self.parameter.secondary_opts
+
+    def __str__(self) -> str:
+        return printable(self.name if self.value is None else f"{self.name} {self.value}")
+
 
 class File(NamedTuple):
-    """A file of options: its path, all its values, and the options that it gave."""
+    """A file of options: its path, all its values, and those that are used, as arguments."""
 
     path: str
     values: dict[str, Any]
-    options: list[str]
+    arguments: list[str]
 
 
 class Group(TyperGroup):
@@ -51,139 +92,31 @@ class Group(TyperGroup):
 
 
 class Command(TyperCommand):
-    """Refuses mistakes of usage before anything is read."""
+    """Refuses mistakes of usage before anything is read, and takes options from a file."""
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
         with printing_help():
             return super().make_context(*args, **extra)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if ctx.resilient_parsing:  # a command line to be completed may hold anything
-            return super().parse_args(ctx, args)
-        line = _scan(self.params, args)
+        # A command line to be completed may hold anything.
+        line = None if ctx.resilient_parsing else _scan(self.params, args)
         if line is None:
             return super().parse_args(ctx, args)
-        _require_sound(self.params, *line)
         given, rest = _placed(self.params, *line)
-        config = next((each.value for each in given if each.name == "--config"), None)
+        _require_once(given)
+        typed = [part for each in given for part in (each.name, each.value) if part is not None]
         more: list[str] = []
-        if config is not None:
-            from catclf.cli.config import arguments_of
-
-            named = {each.parameter.name for each in given}
-            more, values = arguments_of(config, self.params, named)
-            ctx.meta[CONFIG] = File(config, values, [each.partition("=")[0] for each in more])
-        with _blaming(ctx, args):
-            typed = [part for each in given for part in (each.name, each.value) if part is not None]
+        for path in (each.value for each in given if each.name == "--config"):
+            names = {each.parameter.name for each in given}
+            ctx.meta[FILE] = file = _file_of_options(str(path), self.params, names)
+            more = file.arguments
+        with _naming_the_file(ctx):
             return super().parse_args(ctx, [*more, *typed, "--", *rest])
 
     def invoke(self, ctx: Any) -> Any:
-        with _blaming(ctx):
+        with _naming_the_file(ctx):
             return super().invoke(ctx)
-
-
-@contextmanager
-def _blaming(ctx: Any, args: Sequence[str] = ()) -> Iterator[None]:
-    """A block whose errors name the file of options where one of its options is at fault.
-
-    Those of usage say how to give a file whose name looks like an option.
-    """
-    try:
-        yield
-    except Exception as error:
-        file: File | None = ctx.meta.get(CONFIG)
-        of_usage = getattr(error, "format_message", None)  # classes differ between Typers
-        line = of_usage().rstrip(".") if of_usage else str(error)
-        if not of_usage and not isinstance(error, SettingsError):
-            raise
-        if file is not None and any(name in as_options(line) for name in file.options):
-            raise SettingsError(f"{printable(file.path)}: {line}") from error
-        if of_usage and (hint := _file_hint(args)):
-            raise SettingsError(f"{line}{hint}") from error
-        raise
-
-
-def _require_sound(parameters: list[Any], given: list[Given], rest: list[str]) -> None:
-    """Raise SettingsError for an option that has an empty value or is given twice.
-
-    Also for an empty argument, which as a path would be this folder: it comes from a variable that
-    is not set.
-    """
-    for number, each in enumerate(given):
-        if each.value == "":
-            raise SettingsError(f"{each.name}: is empty: leave it out, or give a value")
-        before = [other for other in given[:number] if other.parameter is each.parameter]
-        again = before and not _takes_several(each.parameter)
-        off = [o.name in each.parameter.secondary_opts for o in (*before[:1], each)]
-        if again and (each.value is not None or off[0] != off[-1]):
-            shown = [f"{o.name} {o.value or ''}".strip() for o in (*before, each)]
-            raise SettingsError(f"{' and '.join(map(printable, shown))}: give one of them")
-    recorded = any(rest) and any(each.name == INPUTS for each in parameters)
-    if "" in rest and not recorded:
-        raise SettingsError("an argument is empty: leave it out, or give a value")
-
-
-def _takes_several(parameter: Any) -> bool:
-    return getattr(parameter, "multiple", False) or parameter.nargs != 1
-
-
-def _placed(
-    parameters: list[Any], given: list[Given], rest: list[str]
-) -> tuple[list[Given], list[str]]:
-    """Options and arguments with data and model where the command takes them.
-
-    Data may be an argument or the value of --data, and a model an argument or that of --model, in
-    every command. Raises SettingsError for data that are named in both ways.
-    """
-    options = {name: each for each in parameters for name in each.opts}
-    argument = _argument_for(parameters, "--data")
-    named = [each.value or "" for each in given if each.parameter is argument]
-    given = [each for each in given if each.parameter is not argument or argument is None]
-    if "--model" in options:
-        from catclf.storage.npz import holds_model
-
-        models = [name for name in rest if holds_model(Path(name))]
-        taken = any(each.parameter is options["--model"] for each in given)
-        if models and (not taken or options["--model"].multiple):
-            rest = [name for name in rest if name not in models]
-            _require_inputs(parameters, rest, models[0], given)
-            given += [Given(options["--model"], "--model", name) for name in models]
-    if "--data" in options and rest and argument is None:
-        before = [each.value or "" for each in given if each.parameter is options["--data"]]
-        _require_one([*before, *rest])
-        given, rest = [*given, Given(options["--data"], "--data", rest[0])], []
-    elif named and argument is not None and argument.nargs == 1:
-        _require_one([*rest, *named])
-    model = _argument_for(parameters, "--model")
-    if model is not None:
-        named += [each.value or "" for each in given if each.parameter is model]
-        given = [each for each in given if each.parameter is not model]
-        _require_one([*rest, *named])
-        named = named if rest or named else [usual_model()]
-    return given, [*rest, *named]
-
-
-def _require_inputs(parameters: list[Any], rest: list[str], model: str, given: list[Given]) -> None:
-    """Refuse a model in the place of the only input, where --model names something else."""
-    named = [each.value for each in given if each.name in ("--model", "-m")]
-    if named and not rest and any(each.name == INPUTS and each.required for each in parameters):
-        other = printable(named[0] or "")
-        raise SettingsError(
-            f"{printable(model)}: is a model and no image: if it was exchanged with {other}, give "
-            f"-m {printable(model)} {other}"
-        )
-
-
-def _argument_for(parameters: list[Any], option: str) -> Any:
-    """The argument that stands for an option which the command does not have; None without one."""
-    if any(option in each.opts for each in parameters):
-        return None
-    return next((each for each in parameters if each.opts[0] in ARGUMENTS[option]), None)
-
-
-def _require_one(names: list[str]) -> None:
-    if len(names) > 1:
-        raise SettingsError(f"{' and '.join(map(printable, names))}: give one of them")
 
 
 def _scan(parameters: list[Any], args: Sequence[str]) -> tuple[list[Given], list[str]] | None:
@@ -191,22 +124,17 @@ def _scan(parameters: list[Any], args: Sequence[str]) -> tuple[list[Given], list
 
     Raises SettingsError for an option that is not there or has no value.
     """
-    options = {
-        name: each
-        for each in parameters
-        for name in (*each.opts, *each.secondary_opts)
-        if name.startswith("-")
-    }
-    for name, option in (("--data", "--data"), ("--model", "--model"), ("-m", "--model")):
-        if name not in options and (argument := _argument_for(parameters, option)):
-            options[name] = argument
-    given: list[Given] = []
-    rest: list[str] = []
-    left = deque(args)
+    options = {name: each for each in parameters for name in (*each.opts, *each.secondary_opts)}
+    for name, arguments in ARGUMENTS.items():
+        for each in parameters:
+            if each.name in arguments:
+                options.setdefault(name, each)
+    given, rest, left = list[Given](), list[str](), deque(args)
     while left:
         arg = left.popleft()
         if arg == "--":
-            return given, [*rest, *left]
+            rest += left
+            break
         if not arg.startswith("-") or arg == "-":
             rest.append(arg)
             continue
@@ -216,14 +144,13 @@ def _scan(parameters: list[Any], args: Sequence[str]) -> tuple[list[Given], list
         if name in ("--help", "-h"):
             return None
         if name not in options:
-            raise SettingsError(_unknown(name if arg.startswith("--") else arg, parameters, args))
+            raise SettingsError(_unknown(name if arg.startswith("--") else arg, parameters))
         parameter = options[name]
         if getattr(parameter, "is_flag", False):
             if equals and arg.startswith("--"):
                 raise SettingsError(f"{name}: takes no value")
+            left.extendleft([f"-{value}"] if equals else [])  # the other letters of -qm
             given.append(Given(parameter, name, None))
-            if equals:
-                left.appendleft(f"-{value}")  # the other letters of -qm
         elif equals or left:
             given.append(Given(parameter, name, value if equals else left.popleft()))
         else:
@@ -231,22 +158,72 @@ def _scan(parameters: list[Any], args: Sequence[str]) -> tuple[list[Given], list
     return given, rest
 
 
-def _unknown(option: str, parameters: list[Any], args: Sequence[str]) -> str:
+def _placed(
+    parameters: list[Any], given: list[Given], rest: list[str]
+) -> tuple[list[Given], list[str]]:
+    """Options and arguments with data and models where the command takes them.
+
+    Data may be an argument or the value of --data, and a model an argument or that of --model, in
+    every command. Raises SettingsError for an empty value: it comes from a variable that is not
+    set, and would be this folder.
+    """
+    for each in given:
+        if each.value == "":
+            raise SettingsError(f"{each.name}: is empty: leave it out, or give a value")
+    rest = [*rest, *(str(each.value) for each in given if each.name not in _names(each))]
+    given = [each for each in given if each.name in _names(each)]
+    if "" in rest:
+        raise SettingsError("an argument is empty: leave it out, or give a value")
+    options = {name: each for each in parameters for name in each.opts}
+    taken = {each.parameter.name for each in given}
+    model, data = options.get("--model"), options.get("--data")
+    if model is not None and (model.multiple or model.name not in taken):
+        from catclf.storage.npz import holds_model
+
+        models = [name for name in rest if holds_model(Path(name))]
+        rest = [name for name in rest if name not in models]
+        given += [Given(model, "--model", name) for name in models]
+    if data is not None:
+        given += [Given(data, "--data", name) for name in rest]
+        rest = []
+    return given, rest
+
+
+def _names(given: Given) -> list[str]:
+    """The names of an option's parameter; an argument that stands for it has another one."""
+    return [*given.parameter.opts, *given.parameter.secondary_opts]
+
+
+def _require_once(given: list[Given]) -> None:
+    """Raise SettingsError for an option that is given twice and says different things."""
+    first: dict[str, Given] = {}
+    for each in given:
+        before = first.setdefault(each.parameter.name, each)
+        takes_one = each.parameter.nargs == 1 and not each.parameter.multiple
+        if takes_one and before.state != each.state:
+            raise SettingsError(f"{before} and {each}: give one of them")
+
+
+def _unknown(option: str, parameters: Sequence[Any]) -> str:
     """The message for an option that the command does not have."""
     known = [name for each in parameters for name in each.opts if name.startswith("--")]
     other = meant(option, known, OTHER_OPTIONS)
-    hint = _file_hint(args) or (f": did you mean {other}?" if other else ": see --help")
-    return f"there is no option {printable(option)}{hint}"
+    hint = f"did you mean {other}?" if other else "see --help"
+    return f"there is no option {printable(option)}: {hint}"
 
 
-def _file_hint(args: Sequence[str]) -> str:
-    """How to give a file whose name begins with a dash, if there is one of these names."""
-    options = args[: args.index("--")] if "--" in args else args
-    for name in options:
-        if len(name) > 1 and name.startswith("-") and os.path.lexists(name):
-            shown = printable(name)
-            return f": if the file {shown} is meant, give ./{shown}, or -- before it"
-    return ""
+def meant(word: str, known: Sequence[str], others: Mapping[str, str] | None = None) -> str | None:
+    """The word that is meant: what ``others`` call it, or one that is much like it or begins so."""
+    from difflib import get_close_matches
+
+    plain = {name.strip("-"): name for name in known}
+    typed = word.strip("-").replace("_", "-")
+    for name, words in (others or {}).items():
+        if typed in words.split() and name in known:
+            return name
+    close = get_close_matches(typed, plain, n=1, cutoff=0.75)
+    close += [name for name in plain if len(typed) > 1 and name.startswith(typed)]
+    return plain[close[0]] if close else None
 
 
 def require_command(name: str, commands: Sequence[str]) -> None:
@@ -255,6 +232,99 @@ def require_command(name: str, commands: Sequence[str]) -> None:
         other = meant(name, commands, OTHER_COMMANDS)
         hint = f"did you mean {other}?" if other else "'catclf --help' lists them"
         raise SettingsError(f"there is no command {printable(name)}: {hint}")
+
+
+# A file of options
+
+
+@contextmanager
+def _naming_the_file(ctx: Any) -> Iterator[None]:
+    """A block whose errors name the file of options where one of its options is at fault."""
+    try:
+        yield
+    except Exception as error:
+        file: File | None = ctx.meta.get(FILE)
+        of_usage = getattr(error, "format_message", None)  # classes differ between Typers
+        line = as_options(of_usage().rstrip(".") if of_usage else str(error))
+        names = [each.partition("=")[0] for each in file.arguments] if file else []
+        if not (of_usage or isinstance(error, SettingsError)) or not any(n in line for n in names):
+            raise
+        raise SettingsError(f"{printable(file.path)}: {line}") from error  # type: ignore[union-attr]
+
+
+def _file_of_options(path: str, parameters: list[Any], typed: set[str]) -> File:
+    """A file's options as arguments, but for those that were ``typed``.
+
+    Raises InputError and SettingsError.
+    """
+    values, arguments = read_config(Path(path)), list[str]()
+    options = _options_of_files(parameters)
+    for name, value in values.items():
+        option = next((each for each in options if f"--{name}" in each.opts), None)
+        if option is None:
+            raise SettingsError(f"{printable(path)}: {_unknown(f'--{name}', options)}")
+        wanted = "true or false" if option.is_flag else "text or a number"
+        sound = isinstance(value, str | int | float) and value != ""
+        if not sound or isinstance(value, bool) != option.is_flag:
+            raise SettingsError(f"{printable(path)}: {name}: {wanted} is needed")
+        if option.name in typed:
+            continue
+        if not option.is_flag:
+            arguments.append(f"--{name}={value}")
+        elif value or option.secondary_opts:
+            arguments.append(f"--{name}" if value else option.secondary_opts[0])
+    return File(path, values, arguments)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The names and values of a TOML file. Raises InputError."""
+    import tomllib
+
+    try:
+        return tomllib.loads(locate(path).read(FILE_LIMIT).decode("utf-8"))
+    except OSError as error:
+        raise InputError(f"{printable(path)}: cannot be read: {reason(error)}") from error
+    except (ValueError, RecursionError) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{printable(path)}: is not a TOML file: {printable(why)}") from error
+
+
+def recorded(ctx: typer.Context) -> dict[str, Any]:
+    """What a model remembers of a file: its options but for paths; nothing without a file."""
+    values = ctx.meta[FILE].values if FILE in ctx.meta else {}
+    return {name: value for name, value in values.items() if name not in PATHS}
+
+
+def to_toml(ctx: typer.Context) -> str:
+    """All options as a file that gives the same run; those left to a default are comments."""
+    lines = []
+    for option in _options_of_files(ctx.command.params):
+        name, value = option.opts[0].removeprefix("--"), ctx.params[option.name]
+        default = option.help.partition(DEFAULT)[2].rstrip(".")
+        if value is not None:
+            lines.append(f"{name} = {toml(value)}")
+        else:
+            lines.append(f"# {name} =" + (f"  # default: {default}" if default else ""))
+    return "\n".join(lines) + "\n"
+
+
+def toml(value: Any) -> str:
+    """A value as TOML."""
+    if isinstance(value, int | float):
+        return repr(value).lower()  # also of True and False
+    if isinstance(value, tuple):
+        value = ",".join(value)
+    text = url_of(value) if isinstance(value, Path) else str(value)
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _options_of_files(parameters: Sequence[Any]) -> list[Any]:
+    """The parameters of a command that a file of options may set."""
+    named = (each for each in parameters if each.opts[0].startswith("--"))
+    return [each for each in named if each.name not in NOT_IN_FILE]
+
+
+# Help
 
 
 @contextmanager

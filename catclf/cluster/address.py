@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from catclf.errors import ClusterError, SettingsError
+from catclf.machine import cores
 from catclf.storage.location import locate
 from catclf.text import printable, reason
 
@@ -25,6 +26,12 @@ class Address:
 
     def __str__(self) -> str:
         return self.url or f"local:{self.processes}"
+
+    def threads(self, workers: int | None) -> int:
+        """How many threads, or decoding processes, a worker has; 0 for one on each of its cores."""
+        if workers is not None:
+            return workers
+        return max(1, cores() // self.processes) if self.processes else 0
 
 
 def parse(text: str, *, insecure: bool = False) -> Address:

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catclf.cli import loaded
-from catclf.cli.cluster import address_of, engine_at, threads_of
-from catclf.cli.completion import complete_class, complete_model, usual_model
 from catclf.cli.options import (
     MAX_PIXELS_HELP,
     MODEL_HELP,
@@ -26,8 +24,12 @@ from catclf.cli.options import (
     ClusterAddress,
     Insecure,
     Threshold,
+    address_of,
+    complete_class,
+    complete_model,
     ends_in,
     option,
+    usual_model,
 )
 from catclf.cli.predict import outputs
 from catclf.cli.predict.outputs import (
@@ -441,17 +443,18 @@ def run_by_workers(
     """
     if not shards:
         return []
+    from catclf.cluster.engine import AGAIN, connected
     from catclf.model.file import load_signed
     from catclf.terminal.progress import counting_results
 
     signed = [load_signed(path) for path in scoring.models]
     models, digests = scoring.sound([model for model, _ in signed]), tuple(d for _, d in signed)
-    told = replace(scoring, on_worker=True, decoders=threads_of(address, None) or None)
+    told = replace(scoring, on_worker=True, decoders=address.threads(None) or None)
     folder = _meant_from(scoring, shards)
     failed: CatclfError | None = None
     with ExitStack() as stack:
         with signals.pause:  # a signal may end the run while workers are waited for
-            engine = stack.enter_context(engine_at(address))
+            engine = stack.enter_context(connected(address, AGAIN))
         on_progress = stack.enter_context(counting_results("scoring images", scoring.quiet))
         tasks = [(told, shard, folder, digests) for shard in shards]
         ends = engine.each(score, tasks, [printable(paths[0]) for paths, _ in shards])
