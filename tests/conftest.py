@@ -174,6 +174,20 @@ def command() -> str:
     return str(Path(sys.executable).parent / "catclf")
 
 
+@pytest.fixture
+def no_hang() -> Iterator[None]:
+    """An error in place of waiting for ever."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError("this hangs")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(180)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
 @pytest.fixture(scope="session")
 def datasets() -> Path:
     """The folder of real data sets; tests that need it are skipped without it."""

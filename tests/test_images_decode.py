@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import os
 import random
-import signal
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,39 +25,35 @@ from catclf.images.decode import dimensions, read
 from catclf.images.preprocess import FITS, Limits, Preprocess
 from catclf.maths import Pixels
 
+pytestmark = pytest.mark.usefixtures("no_hang")
 SMALL = Preprocess(8)
-RED, BLUE, GREY = (255, 0, 0), (0, 0, 255), (128, 128, 128)
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+BLACK, GREY, WHITE = (0, 0, 0), (128, 128, 128), (255, 255, 255)
+BACKGROUND = (10, 60, 210)
 
 
-@pytest.fixture(autouse=True)
-def no_hang() -> Iterator[None]:
-    """An error in place of waiting for ever."""
-
-    def stop(*_: Any) -> None:
-        raise TimeoutError("this hangs")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(180)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+def noise(height: int, width: int) -> Pixels:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> Pixels:
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (height, width, channels), dtype=np.uint8)
-
-
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+def encoded(image: Image.Image | NDArray[Any], kind: str, **options: Any) -> bytes:
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     stream = io.BytesIO()
     image.save(stream, kind, **options)
     return stream.getvalue()
 
 
+def plain(mode: str, colour: Any, kind: str, **options: Any) -> bytes:
+    """An image file of 8x8 and one colour."""
+    if not mode.startswith("I;16"):
+        return encoded(Image.new(mode, (8, 8), colour), kind, **options)
+    values = np.full((8, 8), colour, dtype=">u2" if mode.endswith("B") else "<u2")
+    return encoded(Image.frombytes(mode, (8, 8), values.tobytes()), kind)
+
+
 def read_bytes(folder: Path, content: bytes, preprocess: Preprocess = SMALL) -> Pixels:
-    path = folder / "picture"
-    path.write_bytes(content)
-    return read(path, preprocess)
+    (folder / "picture").write_bytes(content)
+    return read(folder / "picture", preprocess)
 
 
 def all_of(colour: tuple[int, ...], size: int = 8) -> Pixels:
@@ -67,7 +61,7 @@ def all_of(colour: tuple[int, ...], size: int = 8) -> Pixels:
 
 
 def refused(path: Path, kind: str, limits: Limits | None = None) -> str:
-    """ReadOptions raises a ImageError of this kind, in one line; no descriptor is left open."""
+    """The text of an ImageError of this kind, in one line; no descriptor is left open."""
     descriptors = len(list(Path("/dev/fd").iterdir()))
     with pytest.raises(ImageError) as caught:
         read(path, SMALL, limits)
@@ -89,16 +83,68 @@ def outcome(path: Path, limits: Limits) -> Pixels | str:
 
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize(
-    "size",
-    [(64, 64), (8, 8), (100, 30), (30, 100), (1, 1), (1, 2), (3, 500), (1000, 1), (1, 1000)],
+    "size", [(64, 64), (8, 8), (100, 30), (30, 100), (1, 1), (1, 2), (3, 500), (1000, 1), (1, 1000)]
 )
-@pytest.mark.parametrize("colour", [(255, 255, 255), (1, 2, 254)])
 def test_an_image_of_one_colour_keeps_exactly_that_colour(
-    tmp_path: Path, colour: tuple[int, int, int], size: tuple[int, int], fit: str
+    tmp_path: Path, size: tuple[int, int], fit: str
 ) -> None:
-    content = encoded(Image.new("RGB", size, colour), "PNG")
-    pixels = read_bytes(tmp_path, content, Preprocess(16, fit, background=colour))
-    np.testing.assert_array_equal(pixels, all_of(colour, 16), strict=True)
+    for colour in (WHITE, (1, 2, 254)):
+        content = encoded(Image.new("RGB", size, colour), "PNG")
+        pixels = read_bytes(tmp_path, content, Preprocess(16, fit, background=colour))
+        np.testing.assert_array_equal(pixels, all_of(colour, 16), strict=True)
+
+
+FRAMES = {"save_all": True, "append_images": [Image.new("RGB", (8, 8), c) for c in (BLUE, GREY)]}
+DAMAGED_EXIF = (b"garbage!", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0")
+SIMPLE = (12, 34, 56)
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "kind", "options", "expected", "tolerance"),
+    [
+        *(("RGB", SIMPLE, kind, {}, SIMPLE, 0) for kind in ("PNG", "BMP", "TIFF", "PPM", "TGA")),
+        ("RGB", SIMPLE, "ICO", {}, SIMPLE, 0),
+        *(("L", 200, kind, {}, (200, 200, 200), 0) for kind in ("PNG", "GIF", "JPEG")),
+        ("1", 1, "PNG", {}, WHITE, 0),
+        ("1", 0, "PNG", {}, BLACK, 0),
+        ("RGBA", (*RED, 255), "PNG", {}, RED, 0),
+        ("RGBA", (*RED, 0), "PNG", {}, BACKGROUND, 0),
+        ("RGBA", (*RED, 128), "PNG", {}, (133, 30, 105), 1),
+        ("LA", (0, 51), "PNG", {}, (8, 48, 168), 1),
+        ("RGB", BLACK, "PNG", {"transparency": BLACK}, BACKGROUND, 0),
+        ("L", 0, "PNG", {"transparency": 0}, BACKGROUND, 0),
+        ("CMYK", (0, 255, 255, 0), "TIFF", {}, RED, 1),
+        ("CMYK", (0, 0, 0, 255), "TIFF", {}, BLACK, 1),
+        ("CMYK", (0, 255, 255, 0), "JPEG", {}, (254, 0, 0), 1),
+        ("LAB", (138, 128 + 81, 128 + 70), "TIFF", {}, RED, 5),  # white points vary
+        ("LAB", (255, 128, 128), "TIFF", {}, WHITE, 5),
+        ("I;16", 65535, "PNG", {}, WHITE, 0),
+        ("I;16", 257 * 51, "PNG", {}, (51, 51, 51), 0),
+        ("I;16", 200, "PNG", {}, (1, 1, 1), 0),
+        ("I;16", 65535, "TIFF", {}, WHITE, 0),
+        ("I;16B", 257 * 51, "TIFF", {}, (51, 51, 51), 0),
+        # The first of several frames is the image.
+        *(("RGB", RED, kind, FRAMES, RED, 0) for kind in ("GIF", "PNG", "TIFF")),
+        ("RGB", RED, "WEBP", {**FRAMES, "lossless": True}, RED, 0),
+        *(
+            ("RGB", GREY, kind, {"exif": exif}, GREY, 2)
+            for kind in ("PNG", "JPEG", "WEBP")
+            for exif in DAMAGED_EXIF
+        ),
+    ],
+)
+def test_every_file_gives_the_colour_that_a_viewer_shows(
+    tmp_path: Path,
+    mode: str,
+    colour: Any,
+    kind: str,
+    options: dict[str, Any],
+    expected: tuple[int, int, int],
+    tolerance: int,
+) -> None:
+    content = plain(mode, colour, kind, **options)
+    pixels = read_bytes(tmp_path, content, Preprocess(8, background=BACKGROUND))
+    np.testing.assert_allclose(pixels.astype(int), all_of(expected), rtol=0, atol=tolerance)
 
 
 def palette(transparency: int | bytes | None = None) -> bytes:
@@ -109,152 +155,213 @@ def palette(transparency: int | bytes | None = None) -> bytes:
     return encoded(image, "PNG", **options)
 
 
-def stripes(even: tuple[int, ...], odd: tuple[int, ...]) -> Pixels:
-    pixels = all_of(even)
-    pixels[1::2] = odd
-    return pixels
-
-
 @pytest.mark.parametrize(
-    ("transparency", "expected"),
+    ("transparency", "even", "odd"),
     [
-        (None, stripes(RED, BLUE)),
-        (1, stripes((10, 20, 30), BLUE)),
-        (b"\xff\xff\x00", stripes(RED, (10, 20, 30))),
-        (b"\xff\x00", stripes((10, 20, 30), BLUE)),
+        (None, RED, BLUE),
+        (1, BACKGROUND, BLUE),
+        (b"\xff\xff\x00", RED, BACKGROUND),
+        (b"\xff\x00", BACKGROUND, BLUE),
     ],
 )
 def test_palettes_give_their_colours_and_transparent_ones_the_background(
-    tmp_path: Path, transparency: int | bytes | None, expected: Pixels
+    tmp_path: Path, transparency: int | bytes | None, even: Any, odd: Any
 ) -> None:
-    pixels = read_bytes(tmp_path, palette(transparency), Preprocess(8, background=(10, 20, 30)))
-    np.testing.assert_array_equal(pixels, expected)
+    pixels = read_bytes(tmp_path, palette(transparency), Preprocess(8, background=BACKGROUND))
+    assert (pixels[::2] == even).all()
+    assert (pixels[1::2] == odd).all()
 
 
+# Deep tones as TIFF 6.0 and Netpbm say
+
+SIZE = 8
+TONES = np.tile(np.linspace(0.0, 1.0, SIZE), (SIZE, 1))  # black on the left, white on the right
+EXPECTED = np.rint(255 * TONES)
+
+
+def tiff(
+    samples: bytes,
+    bits: int,
+    photometric: int,
+    format: int,
+    *more: tuple[int, int, int],
+    order: str,
+) -> bytes:
+    """A TIFF of one strip of one channel of 8x8."""
+    tags = [
+        *((256, 3, SIZE), (257, 3, SIZE), (258, 3, bits), (259, 3, 1), (262, 3, photometric)),
+        *((273, 4, 0), (277, 3, 1), (278, 3, SIZE), (279, 4, len(samples)), (339, 3, format)),
+        *more,
+    ]
+    tags.sort()
+    start = 8 + 2 + 12 * len(tags) + 4
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HIH", 42, 8, len(tags))
+    for tag, kind, value in tags:
+        value = start if tag == 273 else value
+        packed = struct.pack(f"{order}{'HxxI'[0 if kind == 3 else 3]}", value).ljust(4, b"\0")
+        head += struct.pack(f"{order}HHI", tag, kind, 1) + packed
+    return head + b"\0\0\0\0" + samples
+
+
+def png(
+    samples: bytes, bits: int, colour: int, *chunks: tuple[bytes, bytes], size: Any = (SIZE, SIZE)
+) -> bytes:
+    """A PNG of unfiltered rows, with chunks before its pixels."""
+    row = -(-len(samples) // SIZE)
+    raw = b"".join(b"\0" + samples[i : i + row] for i in range(0, len(samples), row))
+    head = struct.pack(">IIBBBBB", *size, bits, colour, 0, 0, 0)
+    listed = [(b"IHDR", head), *chunks, (b"IDAT", zlib.compress(raw)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in listed
+    )
+
+
+def assert_tones(folder: Path, content: bytes, expected: Any, steps: int = 1) -> None:
+    """The grey that is read is what it should be, to so many steps of rounding."""
+    found = read_bytes(folder, content)[..., 0].astype(int)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=steps)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("photometric", [0, 1])
 @pytest.mark.parametrize(
-    ("mode", "colour", "kind", "expected"),
+    ("kind", "format", "low", "high"),
     [
-        ("RGB", (12, 34, 56), "PNG", (12, 34, 56)),
-        ("RGB", (12, 34, 56), "BMP", (12, 34, 56)),
-        ("RGB", (12, 34, 56), "TIFF", (12, 34, 56)),
-        ("RGB", (12, 34, 56), "PPM", (12, 34, 56)),
-        ("RGB", (12, 34, 56), "TGA", (12, 34, 56)),
-        ("RGB", (12, 34, 56), "ICO", (12, 34, 56)),
-        ("L", 200, "PNG", (200, 200, 200)),
-        ("L", 200, "GIF", (200, 200, 200)),
-        ("L", 200, "JPEG", (200, 200, 200)),
-        ("1", 1, "PNG", (255, 255, 255)),
-        ("1", 0, "PNG", (0, 0, 0)),
-        ("RGBA", (255, 0, 0, 255), "PNG", (255, 0, 0)),
-        ("RGBA", (255, 0, 0, 0), "PNG", (255, 255, 255)),
-        ("RGBA", (255, 0, 0, 128), "PNG", (255, 127, 127)),
-        ("LA", (0, 51), "PNG", (204, 204, 204)),
-        ("CMYK", (0, 255, 255, 0), "TIFF", (255, 0, 0)),
-        ("CMYK", (0, 0, 0, 255), "TIFF", (0, 0, 0)),
-        ("CMYK", (0, 255, 255, 0), "JPEG", (254, 0, 0)),
-        ("LAB", (138, 128 + 81, 128 + 70), "TIFF", (255, 0, 0)),
-        ("LAB", (255, 128, 128), "TIFF", (255, 255, 255)),
-        ("I;16", 65535, "PNG", (255, 255, 255)),
-        ("I;16", 257 * 51, "PNG", (51, 51, 51)),
-        ("I;16", 200, "PNG", (1, 1, 1)),
-        ("I;16", 65535, "TIFF", (255, 255, 255)),
-        ("I;16B", 257 * 51, "TIFF", (51, 51, 51)),
+        ("u1", 1, 0, 255),
+        ("u2", 1, 0, 65535),
+        ("u4", 1, 0, 2**32 - 1),
+        ("i2", 2, -(2**15), 2**15 - 1),
+        ("i4", 2, -(2**31), 2**31 - 1),
+        ("f4", 3, 0, 1),
     ],
 )
-def test_every_mode_gives_the_colour_that_a_viewer_shows(
-    tmp_path: Path, mode: str, colour: Any, kind: str, expected: tuple[int, int, int]
+def test_tiff_samples_are_taken_as_their_tags_say_or_refused(
+    tmp_path: Path, order: str, photometric: int, kind: str, format: int, low: int, high: int
 ) -> None:
-    if mode.startswith("I;16"):
-        values = np.full((8, 8), colour, dtype=">u2" if mode.endswith("B") else "<u2")
-        image = Image.frombytes(mode, (8, 8), values.tobytes())
-    else:
-        image = Image.new(mode, (8, 8), colour)
-    pixels = read_bytes(tmp_path, encoded(image, kind))
-    # One step of rounding; five where a colour space is converted, whose white points vary.
-    tolerance = 5 if mode == "LAB" else 1 if mode in ("RGBA", "CMYK", "LA") else 0
-    np.testing.assert_allclose(pixels.astype(int), all_of(expected), rtol=0, atol=tolerance)
+    values = low + (TONES if photometric else 1 - TONES) * (high - low)
+    values = values if kind == "f4" else np.rint(values)
+    samples = values.astype(order + kind).tobytes()
+    content = tiff(samples, 8 * int(kind[1]), photometric, format, order=order)
+    try:
+        assert_tones(tmp_path, content, EXPECTED)
+    except ImageError:  # a kind that Pillow does not read
+        assert "convert it to 8 or 16 bits" in refused(tmp_path / "picture", "unsupported")
+        assert (order, kind) not in [("<", "u2"), ("<", "u1")]
 
 
-def test_half_transparent_red_over_a_background_is_their_mean(tmp_path: Path) -> None:
-    content = encoded(Image.new("RGBA", (8, 8), (255, 0, 0, 128)), "PNG")
-    pixels = read_bytes(tmp_path, content, Preprocess(8, background=(1, 100, 201)))
-    share = 128 / 255
-    expected = [255 * share + 1 * (1 - share), 100 * (1 - share), 201 * (1 - share)]
-    np.testing.assert_allclose(pixels.astype(float), np.tile(expected, (8, 8, 1)), atol=1)
+def test_a_dark_series_keeps_its_tones(tmp_path: Path) -> None:
+    """The brightest pixel of one image decides nothing."""
+    dim = tiff(np.rint(6553.5 * TONES).astype("<u2").tobytes(), 16, 1, 1, order="<")
+    assert_tones(tmp_path, dim, 0.1 * EXPECTED)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_a_single_transparent_colour_becomes_the_background(tmp_path: Path, mode: str) -> None:
-    black: Any = (0, 0, 0) if mode == "RGB" else 0
-    content = encoded(Image.new(mode, (8, 8), black), "PNG", transparency=black)
-    np.testing.assert_array_equal(read_bytes(tmp_path, content), all_of((255, 255, 255)))
+@pytest.mark.parametrize("white", [15, 100, 255, 1000, 4095, 65535])
+def test_a_pgm_has_its_own_white(tmp_path: Path, white: int) -> None:
+    values = np.rint(white * TONES)
+    samples = values.astype(">u2" if white > 255 else "u1").tobytes()
+    text = " ".join(str(int(value)) for value in values.ravel()).encode()
+    for name, content in ((b"P5", samples), (b"P2", text)):
+        header = b"%s %d %d %d\n" % (name, SIZE, SIZE, white)
+        assert_tones(tmp_path, header + content, values * 255 / white)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_float_pixels_that_are_not_finite_are_damage(tmp_path: Path, value: float) -> None:
-    path = tmp_path / "x.tif"
-    Image.fromarray(np.full((8, 8), value, dtype=np.float32)).save(path)
-    assert "not finite" in refused(path, "damaged")
+def test_a_transparent_tone_of_16_bits_is_that_tone_alone(tmp_path: Path) -> None:
+    values = np.rint(65535 * TONES).astype(">u2")
+    clear = int(values[0, 2])
+    expected = EXPECTED.copy()
+    expected[:, 2] = 255  # the background
+    for colour, channels in ((0, 1), (2, 3)):
+        samples = np.repeat(values[..., None], channels, axis=2).tobytes()
+        transparent = b"tRNS", struct.pack(">H", clear) * channels
+        assert_tones(tmp_path, png(samples, 16, colour, transparent), expected)
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_the_first_frame_of_several_is_the_image(tmp_path: Path, kind: str) -> None:
-    frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, BLUE, GREY)]
-    options = {"lossless": True} if kind == "WEBP" else {}
-    content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
-    np.testing.assert_array_equal(read_bytes(tmp_path, content), all_of(RED))
+# Files whose pixels are whole although what is beside them is not
+
+
+def spoiled(content: bytes, name: bytes) -> bytes:
+    """A PNG with a wrong checksum of the first chunk of this name."""
+    data = bytearray(content)
+    start = data.index(name)
+    length = int.from_bytes(data[start - 4 : start], "big")
+    data[start + 4 + length] ^= 255
+    return bytes(data)
+
+
+def grey(*chunks: tuple[bytes, bytes]) -> bytes:
+    return png(EXPECTED.astype(np.uint8).tobytes(), 8, 0, *chunks)
+
+
+CHUNKS = {
+    "text": (b"tEXt", b"Comment\0hello"),
+    "large text": (b"tEXt", b"Comment\0" + b"x" * 2_000_000),
+    "profile": (b"iCCP", b"icc\0\0" + zlib.compress(bytes(200))),
+    "size": (b"pHYs", struct.pack(">IIB", 1, 1, 0)),
+    "gamma": (b"gAMA", struct.pack(">I", 45455)),
+    "colours": (b"cHRM", bytes(32)),
+    "XMP": (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x/>"),
+    "large Unicode": (b"iTXt", b"c\0\1\0\0\0" + zlib.compress(bytes(2_000_000))),
+    "large compressed": (b"zTXt", b"Comment\0\0" + zlib.compress(b"x" * 3_000_000)),
+}
+
+
+@pytest.mark.parametrize("name", CHUNKS)
+def test_a_chunk_beside_the_pixels_may_be_damaged_or_large(tmp_path: Path, name: str) -> None:
+    content = grey(CHUNKS[name])
+    assert_tones(tmp_path, content, EXPECTED, steps=0)
+    assert_tones(tmp_path, spoiled(content, CHUNKS[name][0]), EXPECTED, steps=0)
+
+
+def test_damage_is_called_damage(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(spoiled(grey(), b"IHDR"))
+    assert "bad header checksum in b'IHDR'" in refused(tmp_path / "x", "damaged")
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_cut_jpeg_is_refused_and_read_when_asked(tmp_path: Path, progressive: bool) -> None:
+    image = Image.fromarray(EXPECTED.astype(np.uint8)).convert("RGB").resize((64, 64))
+    content = encoded(image, "JPEG", progressive=progressive)
+    whole, path = read_bytes(tmp_path, content), tmp_path / "x"
+    for size in (len(content) - 1, len(content) - 2, len(content) * 3 // 4):
+        path.write_bytes(content[:size])
+        assert "`truncated` reads what is there" in refused(path, "truncated")
+        found = read(path, SMALL, Limits(truncated=True))
+        assert size < len(content) - 2 or np.array_equal(found, whole)
 
 
 # Geometry
 
 
-@pytest.mark.parametrize("fit", FITS)
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
-def test_an_image_of_the_right_size_is_returned_untouched(
-    tmp_path: Path, kind: str, fit: str
-) -> None:
-    original = noise(64, 64)
-    content = encoded(Image.fromarray(original), kind)
-    pixels = read_bytes(tmp_path, content, Preprocess(64, fit))
-    np.testing.assert_array_equal(pixels, original, strict=True)
-
-
 @pytest.mark.parametrize("ending", ["", ".jpg", ".txt"])
-def test_the_content_and_not_the_name_decides_the_format(tmp_path: Path, ending: str) -> None:
-    original = noise(8, 8)
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
+def test_an_image_of_the_right_size_is_untouched_whatever_its_name(
+    tmp_path: Path, kind: str, ending: str
+) -> None:
     path = tmp_path / f"image{ending}"
-    Image.fromarray(original).save(path, "PNG")
-    np.testing.assert_array_equal(read(path, SMALL), original)
-    np.testing.assert_array_equal(read(str(path), SMALL), original)
+    path.write_bytes(encoded(noise(64, 64), kind))
+    for fit in FITS:
+        for each in (path, str(path)):
+            np.testing.assert_array_equal(read(each, Preprocess(64, fit)), noise(64, 64))
 
 
-def three_bands() -> Image.Image:
-    """24 wide, 8 high: red, blue and grey squares from left to right."""
-    pixels = np.hstack([all_of(RED), all_of(BLUE), all_of(GREY)])
-    return Image.fromarray(pixels)
+THREE_BANDS = np.hstack([all_of(RED), all_of(BLUE), all_of(GREY)])  # from left to right
 
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_squash_crop_and_pad_place_a_long_image_as_they_say(tmp_path: Path, turned: bool) -> None:
-    image = three_bands().transpose(Image.Transpose.TRANSPOSE) if turned else three_bands()
-    content = encoded(image, "PNG")
+    content = encoded(THREE_BANDS.swapaxes(0, 1) if turned else THREE_BANDS, "PNG")
 
     def fitted(fit: str, size: int) -> Pixels:
-        preprocess = Preprocess(size, fit, "box", (255, 255, 0))
-        pixels = read_bytes(tmp_path, content, preprocess)
+        pixels = read_bytes(tmp_path, content, Preprocess(size, fit, "box", BACKGROUND))
         return pixels.swapaxes(0, 1) if turned else pixels
 
-    squashed = fitted("squash", 6)
-    assert (squashed[:, :2] == RED).all()
-    assert (squashed[:, 2:4] == BLUE).all()
-    assert (squashed[:, 4:] == GREY).all()
     np.testing.assert_array_equal(fitted("crop", 8), all_of(BLUE))
     padded = fitted("pad", 12)
-    assert (padded[:4] == (255, 255, 0)).all()
-    assert (padded[8:] == (255, 255, 0)).all()
-    assert (padded[4:8, :4] == RED).all()
-    assert (padded[4:8, 4:8] == BLUE).all()
-    assert (padded[4:8, 8:] == GREY).all()
+    assert (padded[[*range(4), *range(8, 12)]] == BACKGROUND).all()
+    for bands in (fitted("squash", 6), padded[4:8]):
+        for band, colour in zip(np.split(bands, 3, axis=1), (RED, BLUE, GREY), strict=True):
+            assert (band == colour).all()
 
 
 @pytest.mark.parametrize("resampling", ["nearest", "box", "bilinear", "hamming", "bicubic"])
@@ -268,7 +375,6 @@ def test_the_resampling_is_the_one_asked_for(tmp_path: Path, resampling: str) ->
 def stored(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
     """How a camera held this way stores the image (EXIF 2.32, tag 0x0112)."""
     flipped = {
-        1: upright,
         2: upright[:, ::-1],
         3: upright[::-1, ::-1],
         4: upright[::-1],
@@ -280,43 +386,33 @@ def stored(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
     return np.ascontiguousarray(flipped.get(orientation, upright))
 
 
-def orientation_tag(orientation: int) -> Image.Exif:
+def turned(upright: NDArray[Any], orientation: int, kind: str, **options: Any) -> bytes:
+    """An image file that says how the camera was held."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return exif
+    return encoded(stored(upright, orientation), kind, exif=exif, **options)
 
 
 @pytest.mark.parametrize("orientation", [*range(10), 65535])
-@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize(
+    ("kind", "options"), [("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})]
+)
 def test_all_ways_to_hold_a_camera_give_the_same_pixels(
-    tmp_path: Path, kind: str, orientation: int
+    tmp_path: Path, kind: str, options: dict[str, Any], orientation: int
 ) -> None:
-    upright = noise(8, 8)
-    options = {"lossless": True} if kind == "WEBP" else {}
-    image = Image.fromarray(stored(upright, orientation))
-    content = encoded(image, kind, exif=orientation_tag(orientation), **options)
-    np.testing.assert_array_equal(read_bytes(tmp_path, content), upright)
+    content = turned(noise(8, 8), orientation, kind, **options)
+    np.testing.assert_array_equal(read_bytes(tmp_path, content), noise(8, 8))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_turned_jpeg_is_shown_upright_before_it_is_cropped(
     tmp_path: Path, orientation: int
 ) -> None:
-    upright = np.asarray(three_bands().resize((480, 160), Image.Resampling.NEAREST))
-    image = Image.fromarray(stored(upright, orientation))
-    exif = orientation_tag(orientation)
-    content = encoded(image, "JPEG", quality=95, subsampling=0, exif=exif)
-    pixels = read_bytes(tmp_path, content, Preprocess(12, "squash"))
+    upright = THREE_BANDS.repeat(20, axis=0).repeat(20, axis=1)
+    content = turned(upright, orientation, "JPEG", quality=95, subsampling=0)
+    pixels = read_bytes(tmp_path, content, Preprocess(12, "squash")).astype(int)
     for columns, colour in ((slice(0, 3), RED), (slice(5, 7), BLUE), (slice(9, 12), GREY)):
-        assert np.abs(pixels[:, columns].astype(int) - colour).max() < 8
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-@pytest.mark.parametrize("exif", [b"garbage!", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0"])
-def test_a_sound_image_with_damaged_exif_is_read(tmp_path: Path, kind: str, exif: bytes) -> None:
-    content = encoded(Image.new("RGB", (8, 8), GREY), kind, exif=exif)
-    pixels = read_bytes(tmp_path, content)
-    np.testing.assert_allclose(pixels.astype(int), all_of(GREY), atol=2)
+        assert np.abs(pixels[:, columns] - colour).max() < 8
 
 
 @pytest.mark.parametrize("fit", ["squash", "crop"])
@@ -327,12 +423,11 @@ def test_the_fast_way_through_a_jpeg_is_close_to_the_full_one(
     soft = Image.fromarray(noise(24, 32)).resize(size, Image.Resampling.BICUBIC)
     content = encoded(soft, "JPEG", quality=90)
     pixels = read_bytes(tmp_path, content, Preprocess(64, fit))
-    full = Image.open(io.BytesIO(content))
     side = min(size)
     left, top = (size[0] - side) / 2, (size[1] - side) / 2
     box = (left, top, left + side, top + side) if fit == "crop" else (0, 0, *size)
-    expected = np.asarray(full.resize((64, 64), Image.Resampling.BICUBIC, box=box))
-    difference = np.abs(pixels.astype(int) - expected)
+    full = Image.open(io.BytesIO(content)).resize((64, 64), Image.Resampling.BICUBIC, box=box)
+    difference = np.abs(pixels.astype(int) - np.asarray(full))
     assert difference.mean() < 2
     assert difference.max() < 12
 
@@ -348,6 +443,38 @@ def test_reading_real_photographs_is_close_to_the_full_way(datasets: Path) -> No
 
 
 # Refusals
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"These are words.\n" * 20,
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"%PDF-1.4\n%%EOF",
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff",
+        b"\0" * 100,
+        b"",
+    ],
+)
+def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.png").write_bytes(content)
+    refused(tmp_path / "x.png", "not-a-picture" if content else "empty")
+
+
+@pytest.mark.parametrize(
+    ("mode", "tone"),
+    [("I", 51), ("I", 65535), ("I", -7), ("F", 0.2), ("F", 200.4), ("F", 65535.0), ("F", -1.0)],
+)
+def test_tones_that_do_not_say_what_is_white_are_refused_with_a_way_out(
+    tmp_path: Path, mode: str, tone: float
+) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(plain(mode, tone, "TIFF"))
+    assert "convert it to 8 or 16 bits" in refused(path, "unsupported")
+    for value in (np.nan, np.inf):
+        path.write_bytes(plain("F", value, "TIFF"))
+        assert "not finite" in refused(path, "damaged")
 
 
 @pytest.mark.parametrize(
@@ -367,17 +494,8 @@ def test_what_is_not_a_regular_file_is_refused_without_waiting(
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "file").touch()
     assert why in refused(tmp_path / name, kind)
-
-
-@pytest.mark.parametrize(
-    ("mode", "colour"),
-    [("I", 51), ("I", 65535), ("I", -7), ("F", 0.2), ("F", 200.4), ("F", 65535.0), ("F", -1.0)],
-)
-def test_tones_that_do_not_say_what_is_white_are_refused_with_a_way_out(
-    tmp_path: Path, mode: str, colour: float
-) -> None:
-    (tmp_path / "x.tif").write_bytes(encoded(Image.new(mode, (8, 8), colour), "TIFF"))
-    assert "convert it to 8 or 16 bits" in refused(tmp_path / "x.tif", "unsupported")
+    with pytest.raises(ImageError):
+        dimensions(tmp_path / name)
 
 
 def test_a_file_without_permission_is_forbidden(tmp_path: Path) -> None:
@@ -385,27 +503,8 @@ def test_a_file_without_permission_is_forbidden(tmp_path: Path) -> None:
     path.write_bytes(palette())
     path.chmod(0)
     code = "import sys\nfrom catclf.images.decode import read\n"
-    code += "from catclf.images.preprocess import Preprocess\n"
-    code += "try: read(sys.argv[1], Preprocess(8))\nexcept Exception as e: print(e.kind)"
+    code += "try: read(sys.argv[1])\nexcept Exception as e: print(e.kind)"
     assert in_python_without_powers(code, path) == "forbidden\n"
-
-
-@pytest.mark.parametrize(
-    ("content", "kind"),
-    [
-        (b"", "empty"),
-        (b"These are words.\n" * 20, "not-a-picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not-a-picture"),
-        (b"%PDF-1.4\n%%EOF", "not-a-picture"),
-        (b"\x89PNG\r\n\x1a\n", "not-a-picture"),
-        (b"\xff\xd8\xff", "not-a-picture"),
-        (bytes(1000), "not-a-picture"),
-    ],
-)
-def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes, kind: str) -> None:
-    path = tmp_path / "x.png"
-    path.write_bytes(content)
-    refused(path, kind)
 
 
 def test_a_postscript_image_is_refused_and_starts_no_program(
@@ -428,54 +527,42 @@ def test_a_postscript_image_is_refused_and_starts_no_program(
 def test_a_truncated_image_is_refused_and_not_half_read(
     tmp_path: Path, kind: str, share: float
 ) -> None:
-    content = encoded(Image.fromarray(noise(40, 40)), kind)
-    path = tmp_path / "x"
-    path.write_bytes(content[: int(len(content) * share)])
+    content = encoded(noise(40, 40), kind)
     with pytest.raises(ImageError) as caught:
-        read(path, SMALL)
-    if kind in ("JPEG", "PNG"):
-        assert caught.value.kind == "truncated"
-    assert caught.value.kind in ("truncated", "damaged", "not-a-picture")
+        read_bytes(tmp_path, content[: int(len(content) * share)])
+    said = ("truncated",) if kind in ("JPEG", "PNG") else ("truncated", "damaged", "not-a-picture")
+    assert caught.value.kind in said
     assert str(caught.value).isprintable()
 
 
 def png_header(width: int, height: int) -> bytes:
     """A PNG that declares a size and holds almost nothing."""
+    return png(bytes(100), 8, 2, size=(width, height))
 
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        )
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    data = zlib.compress(bytes(100))
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-    )
+def icon(width: int, height: int) -> bytes:
+    """An icon that declares 16x16 pixels, whatever it holds."""
+    png = encoded(Image.new("RGB", (width, height), RED), "PNG")
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(png), 22)
+    return struct.pack("<HHH", 0, 1, 1) + entry + png
 
 
 @pytest.mark.parametrize(
-    ("size", "limit"),
-    [((50_000, 50_000), None), ((10_001, 10_000), None), ((9, 8), 71), ((2**31 - 1, 1), None)],
+    ("make", "width", "height", "limits"),
+    [
+        (png_header, 50_000, 50_000, None),
+        (png_header, 10_001, 10_000, None),
+        (png_header, 2**31 - 1, 1, None),
+        (png_header, 9, 8, Limits(pixels=71)),
+        (icon, 400, 400, Limits(pixels=16 * 16)),
+    ],
 )
 def test_too_many_pixels_are_refused_before_they_are_decoded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], limit: int | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Any, width: int, height: int, limits: Any
 ) -> None:
+    (tmp_path / "x").write_bytes(make(width, height))
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda _: pytest.fail("decoded"))
-    path = tmp_path / "x.png"
-    path.write_bytes(png_header(*size))
-    refused(path, "too-large", None if limit is None else Limits(pixels=limit))
-
-
-def test_an_icon_that_declares_less_than_it_holds_is_refused_undecoded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", lambda _: pytest.fail("decoded"))
-    png = encoded(Image.new("RGB", (400, 400), RED), "PNG")
-    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(png), 22)
-    path = tmp_path / "x.ico"
-    path.write_bytes(struct.pack("<HHH", 0, 1, 1) + entry + png)
-    refused(path, "too-large", Limits(pixels=16 * 16))
+    refused(tmp_path / "x", "too-large", limits)
 
 
 @pytest.mark.parametrize(
@@ -494,9 +581,9 @@ def test_the_limit_of_pixels_is_ours_and_not_that_of_pillow(
 
 def test_threads_decode_each_in_its_own_way_and_leave_nothing_behind(tmp_path: Path) -> None:
     cut, tiff = tmp_path / "cut.jpg", tmp_path / "a.tif"
-    whole = encoded(Image.fromarray(noise(200, 200)), "JPEG")
+    whole = encoded(noise(200, 200), "JPEG")
     cut.write_bytes(whole[: len(whole) * 2 // 3])
-    tiff.write_bytes(encoded(Image.fromarray(noise(40, 40)), "TIFF", compression="tiff_lzw"))
+    tiff.write_bytes(encoded(noise(40, 40), "TIFF", compression="tiff_lzw"))
 
     def state() -> tuple[object, ...]:
         descriptor = os.fstat(2)
@@ -524,9 +611,8 @@ def test_dimensions_are_those_of_the_header_or_a_refusal(tmp_path: Path) -> None
     path.write_bytes(png_header(30, 20))
     assert dimensions(path) == (30, 20)
     path.write_bytes(b"none")
-    for each in (path, tmp_path / "none", tmp_path):
-        with pytest.raises(ImageError):
-            dimensions(each)
+    with pytest.raises(ImageError):
+        dimensions(path)
 
 
 def test_a_file_larger_than_the_limit_is_refused_unread(tmp_path: Path) -> None:
@@ -537,30 +623,24 @@ def test_a_file_larger_than_the_limit_is_refused_unread(tmp_path: Path) -> None:
     path.write_bytes(palette())
     size = path.stat().st_size
     refused(path, "too-large", Limits(file_bytes=size - 1))
-    np.testing.assert_array_equal(
-        read(path, SMALL, Limits(file_bytes=size)), stripes(RED, BLUE), strict=True
-    )
+    np.testing.assert_array_equal(read(path, SMALL, Limits(file_bytes=size)), read(path, SMALL))
 
 
 def test_too_little_memory_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise MemoryError
 
-    path = tmp_path / "x.png"
-    path.write_bytes(palette())
+    (tmp_path / "x.png").write_bytes(palette())
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
-    assert "memory" in refused(path, "too-large")
+    assert "memory" in refused(tmp_path / "x.png", "too-large")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "ICO", "TGA"])
 def test_a_damaged_image_gives_pixels_or_an_image_error_and_nothing_else(
     tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    image = Image.fromarray(noise(20, 24))
-    options: dict[str, Any] = {"exif": orientation_tag(6)} if kind != "TGA" else {}
-    if kind == "TIFF":
-        options["compression"] = "tiff_lzw"
-    whole = encoded(image, kind, **options)
+    options = {"compression": "tiff_lzw"} if kind == "TIFF" else {}
+    whole = turned(noise(20, 24), 6, kind, **options)
     rng = random.Random(kind)
     path = tmp_path / "x"
     for _ in range(60):
@@ -576,31 +656,29 @@ def test_a_damaged_image_gives_pixels_or_an_image_error_and_nothing_else(
         if isinstance(found, str):
             assert found.isprintable()
         else:
-            assert found.shape == (8, 8, 3)
-            assert found.dtype == np.uint8
+            assert (found.shape, found.dtype) == ((8, 8, 3), np.uint8)
     assert capsys.readouterr() == ("", "")
 
 
 # HEIC through the optional library: decoded as other images are, else named
 
+HEIC_TONES = np.tile(np.linspace(20, 235, 32).astype(np.uint8)[None, :, None], (32, 1, 3))
+
 
 @pytest.fixture
 def heic(tmp_path: Path) -> Path:
+    """A folder of a green cat and a green dog, and beside it an image of the optional library."""
     pillow_heif = pytest.importorskip("pillow_heif")
-    tones = np.linspace(20, 235, 32).astype(np.uint8)
-    image = Image.fromarray(np.stack([np.tile(tones, (32, 1))] * 3, axis=2))
-    path = tmp_path / "x.heic"
-    pillow_heif.from_pillow(image).save(path, quality=-1)  # lossless but for the colour space
+    fill(tmp_path / "d", {"cat/0.png": GREEN, "dog/0.png": GREEN})
+    path = tmp_path / "d" / "cat" / "x.HEIC"
+    # lossless but for the colour space
+    pillow_heif.from_pillow(Image.fromarray(HEIC_TONES)).save(path, quality=-1)
     return path
 
 
-def test_a_heic_image_is_decoded(heic: Path) -> None:
+def test_a_heic_image_is_decoded_within_its_limits(heic: Path) -> None:
     found = read(heic, Preprocess(32)).astype(int)
-    tones = np.linspace(20, 235, 32).astype(np.uint8).astype(int)
-    assert np.abs(found - tones[None, :, None]).max() <= 8
-
-
-def test_its_limits_hold(heic: Path) -> None:
+    assert np.abs(found - HEIC_TONES).max() <= 8
     with pytest.raises(ImageError, match=f"`max_pixels={32 * 32}` reads it"):
         read(heic, Preprocess(32), Limits(pixels=32 * 32 - 1))
     heic.write_bytes(heic.read_bytes()[:200])
@@ -609,16 +687,10 @@ def test_its_limits_hold(heic: Path) -> None:
 
 
 def test_it_trains_and_is_scored_beside_others(heic: Path, run: Run, tmp_path: Path) -> None:
-    fill(tmp_path / "d", {"cat/0.png": GREEN, "dog/0.png": GREEN})
-    heic.rename(tmp_path / "d" / "cat" / "x.HEIC")
     assert opened(tmp_path / "d", size=8).m == 3
     catclf.save(catclf.Model(np.zeros((192, 1)), 0.0, Preprocess(8)), tmp_path / "model.npz")
-    result = run("predict", "d/cat")
-    assert (result.code, result.stderr) == (0, "")
-    assert [line.split("\t")[0] for line in result.stdout.splitlines()] == [
-        "d/cat/0.png",
-        "d/cat/x.HEIC",
-    ]
+    names = [line.split("\t")[0] for line in run("predict", "d/cat").done().splitlines()]
+    assert names == ["d/cat/0.png", "d/cat/x.HEIC"]
 
 
 def test_without_the_library_it_is_named(
@@ -629,8 +701,6 @@ def test_without_the_library_it_is_named(
     try:
         with pytest.raises(ImageError, match=r"-m pip install .*pillow-heif"):
             read(heic, Preprocess(32))
-        fill(tmp_path / "d", {"cat/0.png": GREEN, "dog/0.png": GREEN})
-        heic.rename(tmp_path / "d" / "cat" / "x.heic")
         data = opened(tmp_path / "d", size=8)
         assert data.m == 2
         assert any("1 .heic" in note and "pillow-heif" in note for note in data.notes)

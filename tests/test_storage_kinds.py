@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from archive_files import image_bytes
-from test_images_tones import tiff
+from test_images_decode import tiff
 
 import catclf
 from catclf.datasets import open_dataset
