@@ -23,10 +23,10 @@ from catclf.datasets.folders import find_layout
 from catclf.datasets.names import label_in_name, negated, split_named, split_of_shard
 from catclf.datasets.packed import load, write_folder
 from catclf.datasets.table import find_label
-from catclf.datasets.tree import Folder
 from catclf.errors import DataError
-from catclf.images.member import Entry
+from catclf.images.archive import Entry
 from catclf.images.preprocess import Limits
+from catclf.images.tree import Folder
 
 ROWS = [(f"{i}.png", ("cat", "dog")[i % 2]) for i in range(6)]
 
@@ -183,7 +183,7 @@ ARROW = {"d/train/state.json": b"{}", "d/train/data-0-of-1.arrow": b"x", "d/test
         (ARROW, "d/train", "written by save_to_disk as .arrow files: `dataset.to_parquet"),
         (ARROW, "d/test/a.arrow", "Arrow files are not read: `dataset.to_parquet"),
         ({"train_images/1.png": PNG, "test_images/2.png": PNG, "sample_submission.csv": b"id,label",
-          "train.csv": b"id,label\n1,cat"}, "", "holds train.csv: give `data=.*train.csv"),
+          "train.csv": b"id,label\n1,cat"}, "", "holds train.csv, .*: give `data=.*train.csv"),
         ({"cat/1.png": PNG, "dog.zip": b"PK"}, "", "holds dog.zip: give `data="),
         ({"cat.7z": b"7z\xbc\xaf"}, "cat.7z", "7z archive: unpack it"),
     ],

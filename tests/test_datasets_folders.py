@@ -90,7 +90,7 @@ def test_parts_within_classes_are_turned(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "why"),
     [
-        (["train/cat.0.jpg", "test1/dog.1.jpg"], "are splits of a data set, not classes"),
+        (["train/cat.0.jpg", "test1/dog.1.jpg"], "are no classes, but splits"),
         (["train/a/x.jpg", "test/1.jpg"], "test"),
         (["images/x.jpg", "annotations/trimaps/x.png"], "are no classes"),
         (["images/x.jpg", "labels/x.png", "masks/x.png"], "are no classes"),

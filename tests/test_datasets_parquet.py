@@ -19,7 +19,7 @@ from parquet_files import IMAGE, features, write
 
 from catclf.datasets import Listing, ReadOptions, open_source
 from catclf.errors import DataError
-from catclf.images.member import Member
+from catclf.images.archive import Member
 from catclf.images.preprocess import Limits
 
 SIZE = 4
@@ -139,7 +139,7 @@ def test_missing_labels_are_named_or_left_out(tmp_path: Path) -> None:
             data.images, opened(write(tmp_path / "b.parquet", CONTENTS[0:3:2], [0, 1])).images
         )
     refused(write(tmp_path / "a.parquet", CONTENTS[:2], [-1, -1], NAMES), "no label")
-    refused(write(tmp_path / "a.parquet", CONTENTS[:2], [0, 5], NAMES), "label 5 at image 1")
+    refused(write(tmp_path / "a.parquet", CONTENTS[:2], [0, 5], NAMES), "has label 5")
     refused(write(tmp_path / "a.parquet", CONTENTS[:2], None), "has no labels in a column label")
 
 

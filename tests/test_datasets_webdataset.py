@@ -109,7 +109,9 @@ def test_keys_say_which_files_are_taken(
 
 def test_several_images_of_a_sample_must_be_told_apart(tmp_path: Path) -> None:
     files = samples(numbered([0, 1]), "cls") | {"000001.jpg": image_bytes(5, "JPEG")}
-    refused(tar(tmp_path / "a.tar", files), r"000001: has several images, png and jpg: `keys=png")
+    refused(
+        tar(tmp_path / "a.tar", files), r"000001\.png: has several images, png and jpg: `keys=png"
+    )
 
 
 def test_what_is_not_used_is_counted(tmp_path: Path) -> None:

@@ -19,12 +19,11 @@ from archive_files import WRITERS, add, deflated, image_bytes, stored, tar
 from conftest import Run
 
 from catclf.errors import ImageError
-from catclf.images.archive import entries, is_archive, members
+from catclf.images.archive import Failed, Member, Unreadable, entries, is_archive
 from catclf.images.decode import read
-from catclf.images.member import Member
 from catclf.images.pool import decode_all
 from catclf.images.preprocess import Limits, Preprocess
-from catclf.images.walk import Failed, LeftOut
+from catclf.images.tree import LeftOut, members
 from catclf.storage.location import locate
 
 SMALL = Preprocess(8)
@@ -152,8 +151,8 @@ def test_an_encrypted_member_says_so(tmp_path: Path) -> None:
     content[content.rindex(b"PK\1\2") + 8] |= 1
     path.write_bytes(content)
     [found], _ = listed(path)
-    assert isinstance(found, tuple)
-    assert "encrypted" in str(found[1])
+    assert isinstance(found, Unreadable)
+    assert "encrypted" in str(found.failure)
 
 
 @pytest.mark.parametrize(

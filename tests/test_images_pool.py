@@ -19,9 +19,9 @@ from PIL import Image
 
 from catclf.errors import ImageError
 from catclf.images import pool
+from catclf.images.archive import Content, Failed
 from catclf.images.decode import read
-from catclf.images.member import Content
-from catclf.images.pool import FEW, Failed, Outcome, decode_all, decode_batches
+from catclf.images.pool import FEW, Outcome, decode_all, decode_batches
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.maths import Pixels
 

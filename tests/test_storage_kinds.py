@@ -16,7 +16,7 @@ from catclf.datasets import open_dataset
 from catclf.errors import DataError, ImageError, ModelError
 from catclf.images.decode import read
 from catclf.images.preprocess import Preprocess
-from catclf.images.walk import LeftOut
+from catclf.images.tree import LeftOut
 from catclf.storage.local import kind_of
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n"

@@ -19,6 +19,7 @@ from catclf.cli.predict.outputs import Tally, named, pending
 from catclf.cli.shell import Signals
 from catclf.datasets import open_dataset, stores_pixels
 from catclf.errors import DataError, OutputError, SettingsError
+from catclf.images.archive import Unreadable
 from catclf.images.inputs import read_inputs
 from catclf.images.preprocess import Preprocess
 from catclf.storage import files
@@ -153,8 +154,8 @@ def test_rows_of_parquet_in_a_store_are_scored(
     assert other == "memory://a.parquet:b.png\t\t"
     large, small = read_inputs(["memory://a.parquet"], limit=10)
     assert str(small) == "memory://a.parquet:b.png"
-    assert isinstance(large, tuple)
-    assert (large[0], large[1].kind) == ("memory://a.parquet:cat.png", "too-large")
+    assert isinstance(large, Unreadable)
+    assert (str(large), large.failure.kind) == ("memory://a.parquet:cat.png", "too-large")
 
 
 def test_names_of_one_file_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

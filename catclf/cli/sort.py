@@ -119,8 +119,8 @@ def _records(
     signals: Signals,
 ) -> Any:
     """Each source and a prediction of an image in it; images in ``output`` are left out."""
+    from catclf.images.archive import Member
     from catclf.images.inputs import read_inputs
-    from catclf.images.member import Member
     from catclf.images.pool import decode_batches
     from catclf.model.file import naming
     from catclf.model.predict import predict_batches

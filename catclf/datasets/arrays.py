@@ -101,7 +101,7 @@ def stored_listing(
 
 def encoded(contents: list[Any], shown: str, where: str) -> Items:
     """Image files that are held whole. Raises DataError for text, such as their paths."""
-    from catclf.images.member import Content
+    from catclf.images.archive import Content
 
     if not all(isinstance(each, bytes) for each in contents) or b"".join(contents).isascii():
         raise DataError(

@@ -25,7 +25,7 @@ from catclf.datasets.digests import (
 from catclf.datasets.listing import Listing, choose_positive
 from catclf.datasets.names import CAT
 from catclf.errors import ImageError
-from catclf.images.member import Member
+from catclf.images.archive import Member
 from catclf.maths import Floats, Pixels
 from catclf.maths.metrics import SHARE_DEVIATIONS, SHARE_DIFFERENCE
 from catclf.text import counted, printable

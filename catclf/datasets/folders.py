@@ -8,8 +8,7 @@ class folders. Splits and classes are found in a tree of names, without a look a
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -32,26 +31,23 @@ from catclf.datasets.names import (
     split_named,
     words,
 )
-from catclf.datasets.table import Table, read_table
-from catclf.datasets.tree import Folder, ending_of, entries_of
+from catclf.datasets.table import Table, listed, read_table
 from catclf.errors import DataError
+from catclf.images.archive import Member
 from catclf.images.formats import ENDINGS
-from catclf.images.member import Member
-from catclf.images.walk import LeftOut
+from catclf.images.tree import Folder, LeftOut, ending_of
 from catclf.storage.location import is_packed, locate
-from catclf.storage.npz import holds_model
 from catclf.text import counted, printable, url_of
 
 DEPTH = 5  # folders in folders that are seen through
 ARROW = "`dataset.to_parquet('data.parquet')` writes what is read"
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 # Folders that data sets keep beside each other, and that are no classes.
-_IMAGES = frozenset(words("images image img imgs jpegimages pictures photos pics data raw"))
-_ABOUT = frozenset(
+_BELONGINGS = frozenset(
     words(
-        "annotations annotation labels label masks mask trimaps xmls xml bbox bboxes boxes "
-        "segmentations segmentation groundtruth ground_truth gt meta metadata imagesets lists "
-        "splits thumbnails thumbs"
+        "images image img imgs jpegimages pictures photos pics data raw annotations annotation "
+        "labels label masks mask trimaps xmls xml bbox bboxes boxes segmentations segmentation "
+        "groundtruth ground_truth gt meta metadata imagesets lists splits thumbnails thumbs"
     )
 )
 _Part = Callable[[ReadOptions], Listing]
@@ -66,12 +62,12 @@ def read_archives(path: Path, files: Sequence[Path], options: ReadOptions) -> So
         if last is not None or options.keys is not None:
             return webdataset.read(path, names, options, bool(last))
     root = Folder(locate(path).name.partition(".")[0], printable(path), sep=":")
-    listed = 0
+    count = 0
     for name in names:
-        for entry in entries_of(name, damage, options.skip_bad):
+        for entry in webdataset.entries_of(name, damage, options.skip_bad):
             root.add(name, entry)
-            listed += 1
-    if damage and not listed:
+            count += 1
+    if damage and not count:
         raise DataError(damage[0])
     notes = list(damage)
     if any(map(is_packed, names)):
@@ -92,7 +88,7 @@ def read(
 
     ``notes`` and ``damage`` are handed on. Raises DataError.
     """
-    parts: dict[Any, _Part]
+    parts: Mapping[Any, _Part]
     if options.label_from == "name":
         found: dict[Any, Folder] = dict(split_folders(root))
         found = {split: each for split, each in found.items() if named_after_classes([each])}
@@ -139,9 +135,11 @@ def shards_in(root: Folder) -> list[str]:
 
 @dataclass
 class Layout:
-    """Class folders by split, or of all under None, and what is to be known of it."""
+    """Class folders by split, or of all under None, and what is to be known of it.
 
-    folder: Folder
+    ``places`` are the folders that hold the class folders of a split.
+    """
+
     classes: dict[Kind | None, list[tuple[str, Folder]]] = field(default_factory=dict)
     places: dict[Kind | None, Folder] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -149,21 +147,20 @@ class Layout:
 
 def find_layout(root: Folder) -> Layout:
     """Where splits and classes are below ``root``. Raises DataError where there are no classes."""
-    folder = seen_through(root)
-    layout, inside = Layout(folder), folder.inside
+    folder, layout = seen_through(root), Layout()
+    inside = folder.inside
     divided = _splits_of_classes(inside)
+    passed = [each for each in inside if each not in [path for _, path in divided]]
     for kind, path in divided:
         if kind in layout.classes:
-            first = printable(layout.places[kind].name)
-            layout.notes.append(f"{printable(path.name)} is passed over: {first} is taken")
+            passed.append(path)
             continue
         place = layout.places[kind] = seen_through(path)
         layout.classes[kind] = [(each.name, each) for each in place.inside]
     if divided:
-        taken = [path for _, path in divided]
-        over = [printable(path.name) for path in inside if path not in taken]
-        if over:
-            layout.notes.append(f"passed over beside the splits: {', '.join(over[:10])}")
+        if passed:
+            names = ", ".join(printable(path.name) for path in passed[:10])
+            layout.notes.append(f"passed over beside the splits: {names}")
     elif len(inside) > 1 and all(map(_holds_splits, inside)):  # cat/train, cat/test, dog/train, …
         for path in inside:
             for each in path.inside:
@@ -217,52 +214,42 @@ def _holds_splits(folder: Folder) -> bool:
 
 def _require_classes(root: Folder, folder: Folder) -> None:
     """Raise DataError where folders are splits, belongings of a data set, or copies of one."""
-    inside = folder.inside
-    names, about = [path.name for path in inside], {key(path.name) for path in inside}
-    if len(names) < 2:
+    inside, what = folder.inside, ""
+    names = [each.name for each in inside]
+    if len(inside) < 2:
         return
-    listed = " and ".join(printable(name) for name in names[:6])
-    what = ""
-    if all(split_named(name) for name in names):
+    if all(split_named(name) or key(name) in _BELONGINGS for name in names):
         what = (
-            f"are splits of a data set, not classes: each needs class folders, such as "
-            f"{inside[0].inner(CAT)}"
+            "are no classes, but splits or parts of a data set: put the images into one folder for "
+            f"each class, such as {inside[0].inner(CAT)}, or list them in a table with the columns "
+            "path and label"
         )
-    elif about <= _IMAGES | _ABOUT or (
-        about & _ABOUT and all(split_named(n) or key(n) in _IMAGES | _ABOUT for n in names)
-    ):
-        what = (
-            "are no classes: put the images into one folder for each class, or list them in a "
-            "table with the columns path and label"
-        )
-    elif copies := _repeated(inside):
+    elif copies := _copied_classes(inside):
         what = (
             f"hold the same folders ({copies}), so these are the classes: "
             f"give `data={inside[0].shown}`"
         )
     if what:
+        some = " and ".join(printable(name) for name in names[:6])
         hint = named_after_classes(inside) or _sources_in([folder, *inside])
-        raise DataError(f"{root.shown}: {listed} {what}{hint}")
+        raise DataError(f"{root.shown}: {some} {what}{hint}")
 
 
-def _repeated(inside: Sequence[Folder]) -> str:
+def _copied_classes(inside: Sequence[Folder]) -> str:
     """The folders that all of several hold, where they hold nothing else; "" if they do not.
 
     Outer names that are cat, or a class and its negation, are classes; numbers inside are not.
     """
     names = [path.name for path in inside]
-    keys = {key(name) for name in names}
-    if match(CAT, names) or any(negated(name) in keys for name in names):
+    held = [{key(name): name for name in path.folders} for path in inside]
+    if any(each.keys() != held[0].keys() for each in held):
         return ""
-    if any(not path.folders or path.has_images for path in inside):
+    if match(CAT, names) or {negated(name) for name in names} & {key(name) for name in names}:
         return ""
-    spelled = {key(name): name for path in reversed(inside) for name in path.folders}
-    seen = Counter(key(name) for path in inside for name in path.folders)
-    if len(spelled) < 2 or min(seen.values()) < 2:
+    numbers = all(re.fullmatch(r"[\d\W_]*", name) for name in held[0])
+    if len(held[0]) < 2 or numbers or any(path.has_images for path in inside):
         return ""
-    if all(re.fullmatch(r"[\d\W_]*", name) for name in spelled.values()):
-        return ""
-    return ", ".join(printable(name) for name in sorted(spelled.values())[:6])
+    return ", ".join(printable(name) for name in sorted(held[0].values())[:6])
 
 
 # What they hold
@@ -273,8 +260,8 @@ def _by_folder(
 ) -> Listing:
     """The images of each class of a split, by name. Raises DataError without two classes."""
     classes, folder = layout.classes[kind], layout.places[kind]
-    _require_names([name for name, _ in classes], folder)
     places = [folder, *(path for _, path in classes)]
+    _require_names([label for label, _ in classes], folder)
     if len(classes) < 2:
         held = f"one class folder, {printable(classes[0][0])}" if classes else "no class folders"
         raise DataError(
@@ -284,25 +271,24 @@ def _by_folder(
     left_out, seen = LeftOut(), set[tuple[int, int]]()
     for each in (root, *places):
         each.mark(seen)
-    listed = {}
+    images = {}
     for label, path in classes:
         below = "" if folder.folders.get(label) is path else f"{path.name}/"
-        listed[label] = list(path.images(left_out, seen, f"{label}/{below}"))
-    empty = [label for label, files in listed.items() if not files]
-    if empty and len(listed) - len(empty) < 2:
+        images[label] = _images(path, left_out, seen, f"{label}/{below}")
+    filled = [label for label in images if images[label]]
+    empty = [label for label in images if not images[label]]
+    if len(filled) < 2:
         others = f": {left_out}" if left_out else ""
         raise DataError(
             f"{folder.shown}: class folder {printable(empty[0])} holds no images "
             f"({' '.join(sorted(ENDINGS))}){others}"
         )
-    said = [*layout.notes]
-    said += [f"class folder {printable(label)} is empty and left out" for label in empty]
-    if folder is layout.folder or kind is not None:
-        said += _beside(folder, left_out)
-    pairs = ((label, item) for label, files in listed.items() for item in files)
+    notes = [*layout.notes]
+    notes += [f"class folder {printable(label)} is empty and left out" for label in empty]
+    notes += _beside(folder, left_out)
+    pairs = [(label, item) for label in filled for item in images[label]]
     shown = root.shown if kind is None else folder.shown
-    filled = [label for label in listed if listed[label]]
-    return _listing(folder, shown, name, filled, pairs, options, said, left_out)
+    return _listing(folder, shown, name, filled, pairs, options, notes, left_out)
 
 
 def _by_name(folder: Folder, name: str, options: ReadOptions) -> Listing:
@@ -311,7 +297,7 @@ def _by_name(folder: Folder, name: str, options: ReadOptions) -> Listing:
     folder.mark(seen)
     pairs = [
         (label_in_name(Path(item.name if isinstance(item, Member) else item).name), item)
-        for item in folder.images(left_out, seen)
+        for item in _images(folder, left_out, seen)
     ]
     told = [(label, item) for label, item in pairs if label]
     classes = sorted({label for label, _ in told})
@@ -320,8 +306,20 @@ def _by_name(folder: Folder, name: str, options: ReadOptions) -> Listing:
         held = f"one class, {printable(classes[0])}" if classes else "no class"
         raise DataError(f"{folder.shown}: the names of its files tell {held}: two are needed")
     nameless = counted(len(pairs) - len(told), "image")
-    said = [f"left out {nameless} whose names tell no class"] if len(told) < len(pairs) else []
-    return _listing(folder, folder.shown, name, classes, told, options, said, left_out)
+    notes = [f"left out {nameless} whose names tell no class"] if len(told) < len(pairs) else []
+    return _listing(folder, folder.shown, name, classes, told, options, notes, left_out)
+
+
+def _images(
+    folder: Folder, left_out: LeftOut, seen: set[tuple[int, int]], prefix: str = ""
+) -> list[str]:
+    """The images of a folder and those in it. Raises DataError where one cannot be listed."""
+    images = []
+    for image in folder.images(left_out, seen, prefix):
+        if isinstance(image, tuple):
+            raise DataError(f"{printable(image[0])}: {image[1]}")
+        images.append(image)
+    return images
 
 
 def _listing(
@@ -329,17 +327,16 @@ def _listing(
     shown: str,
     name: str,
     classes: Sequence[str],
-    pairs: Iterable[tuple[str, str]],
+    pairs: Sequence[tuple[str, str]],
     options: ReadOptions,
-    said: list[str],
+    notes: list[str],
     left_out: LeftOut,
 ) -> Listing:
     index = {label: number for number, label in enumerate(classes)}
-    texts, files = zip(*pairs, strict=True)
-    labels = np.array([index[text] for text in texts], dtype=np.int64)
-    notes = (*said, str(left_out)) if left_out else (*said,)
-    items = Items(files, folder.path or "")
-    return listing_of_items(shown, name, tuple(classes), labels, items, options, notes=notes)
+    labels = np.array([index[label] for label, _ in pairs], dtype=np.int64)
+    items = Items([item for _, item in pairs], folder.path or "")
+    said = (*notes, str(left_out)) if left_out else (*notes,)
+    return listing_of_items(shown, name, tuple(classes), labels, items, options, notes=said)
 
 
 def _require_names(names: Sequence[str], folder: Folder) -> None:
@@ -351,6 +348,22 @@ def _require_names(names: Sequence[str], folder: Folder) -> None:
                 f"{folder.shown}: the name of the class {printable(name)} is not in UTF-8, and the "
                 "archive does not say in what: make it anew, or unpack it and give the folder"
             )
+
+
+def _beside(folder: Folder, left_out: LeftOut) -> list[str]:
+    """Notes on what is beside the class folders; files are counted with those in them."""
+    loose = [name for name in folder.names if ending_of(name) in ENDINGS]
+    for name in folder.names:
+        if ending_of(name) not in ENDINGS:
+            left_out.add(name)
+    system = ", ".join(map(printable, sorted(folder.listed.system)))
+    notes = [f"passed over system folders: {system}"] if system else []
+    if loose:
+        notes.append(f"left out {counted(len(loose), 'loose image')} beside the class folders")
+    return notes
+
+
+# Hints at what a folder without classes may be
 
 
 def named_after_classes(folders: Sequence[Folder]) -> str:
@@ -369,50 +382,26 @@ def _sources_in(folders: Sequence[Folder]) -> str:
     for folder in folders:
         if "state.json" in folder.files or any(name.endswith(".arrow") for name in folder.names):
             return f"; {folder.shown} was written by save_to_disk as .arrow files: {ARROW}"
-        found = [
-            name
-            for name in folder.names
-            if name.lower().endswith(SOURCE_ENDINGS)
-            and ending_of(name) != ".txt"
-            and not name.lower().startswith(("sample_submission", "samplesubmission"))
-            and not (folder.path is not None and holds_model(Path(folder.path, name)))
-        ]
+        found = [name for name in folder.names if name.lower().endswith(SOURCE_ENDINGS)]
         names = sorted(found, key=lambda name: ("train" not in name.lower(), name))
         if names:
-            listed = f"; {folder.shown} holds {', '.join(map(printable, names[:5]))}: "
-            return listed + (
-                "unpack them" if folder.path is None else f"give `data={folder.inner(names[0])}`"
-            )
+            what = "unpack them" if folder.path is None else f"give `data={folder.inner(names[0])}`"
+            return f"; {folder.shown} holds {', '.join(map(printable, names[:5]))}: {what}"
     return ""
 
 
-def _beside(folder: Folder, left_out: LeftOut) -> list[str]:
-    """A note on images beside the class folders; other files are counted with those in them."""
-    loose = [name for name in folder.names if ending_of(name) in ENDINGS]
-    for name in folder.names:
-        if ending_of(name) not in ENDINGS:
-            left_out.add(name)
-    system = ", ".join(map(printable, folder.system))
-    notes = [f"passed over system folders: {system}"] if system else []
-    if loose:
-        notes.append(f"left out {counted(len(loose), 'loose image')} beside the class folders")
-    return notes
+# Tables beside the images
 
 
-def _of_tables(root: Folder, name: str, options: ReadOptions) -> dict[Any, _Part] | None:
+def _of_tables(root: Folder, name: str, options: ReadOptions) -> Mapping[Any, _Part] | None:
     """The images that tables beside them label: one of all splits, or one in each."""
     place = seen_through(root)
     whole = _table(place)
-    tables: dict[Any, Table] = (
-        {None: whole}
-        if whole
-        else {
-            split: found for split, path in split_folders(root).items() if (found := _table(path))
-        }
-    )
+    folders: dict[Any, Folder] = {None: place} if whole else dict(split_folders(root))
+    tables = {split: table for split, path in folders.items() if (table := _table(path))}
     labelled = {split: table for split, table in tables.items() if table.has_labels(options)}
     if None in labelled:
-        return dict(read_table(labelled[None], name, options).parts)
+        return read_table(labelled[None], name, options).parts
     if tables and not labelled:
         _require_class_folders(place, next(iter(tables.values())))
     sources = {split: read_table(table, name, options) for split, table in labelled.items()}
@@ -432,8 +421,7 @@ def _table(folder: Folder) -> Table | None:
 def _require_class_folders(place: Folder, table: Table) -> None:
     """Raise DataError for a table without labels where no class folders can be meant."""
     if not any(folder.folders or split_named(folder.name) is None for folder in place.inside):
-        held = ", ".join(printable(name) for name in table.header()[:20]) or "nothing"
         raise DataError(
-            f"{table.shown}: has no column label; it has {held}: `columns=file_name,label` names "
-            "others"
+            f"{table.shown}: has no column label; it has {listed(table.header())}: "
+            "`columns=file_name,label` names others"
         )

@@ -69,8 +69,8 @@ def from_texts(
 ) -> Named:
     """Labels (m,) from texts, which are names, or 0 and 1 throughout. Raises DataError.
 
-    ``every`` text of the source decides it (default: these). ``known`` are the classes if all
-    texts are among them. Texts that are not in UTF-8 come as ``os.fsdecode`` gives them.
+    ``every`` text of the source decides it (default: these). ``known`` are the classes if every
+    one is among them. Texts that are not in UTF-8 come as ``os.fsdecode`` gives them.
     """
     spelled = {text: latin(text) for text in {*texts, *every}}
     held = set(spelled.values())
@@ -80,14 +80,19 @@ def from_texts(
     notes, others = [], held - _ZERO_OR_ONE
     if any(new != text for text, new in spelled.items()):
         notes.append("holds labels that are not in UTF-8, read as Windows-1252")
-    if not others:
+    names = known if held <= set(known) else ()
+    if not others and not names:
         return Named(np.array([int(text[0]) for text in texts], dtype=np.int64), (), notes)
-    if others < held and not any(name.replace(".", "", 1).isdigit() for name in others):
+    if (
+        others < held
+        and not names
+        and not any(name.replace(".", "", 1).isdigit() for name in others)
+    ):
         raise DataError(
             f"{shown}: has labels 0 or 1 in some places and names such as "
             f"{printable(min(others))} in others: give all of them as numbers, or as names"
         )
-    names = known if held <= set(known) else tuple(sorted({spelled[text] for text in texts}))
+    names = names or tuple(sorted({spelled[text] for text in texts}))
     if len(names) < 2:
         raise DataError(f"{shown}: all images are {printable(names[0])}: two classes needed")
     index = {name: number for number, name in enumerate(names)}

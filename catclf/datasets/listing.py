@@ -11,26 +11,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catclf.datasets.dataset import SPLITS, BlockEncoder, Dataset, Labels, ReadOptions, Split
 from catclf.datasets.digests import NEAR_LIMIT, Digester, Digests
-from catclf.datasets.labels import Named, from_texts, numbered
+from catclf.datasets.labels import from_texts, numbered
 from catclf.datasets.names import CAT, key, match, negated, split_named
 from catclf.errors import DataError, ImageError
-from catclf.images.member import Member, Unreadable
+from catclf.images.archive import Member, Unreadable
 from catclf.images.preprocess import Preprocess
 from catclf.machine import require_memory
 from catclf.maths import Pixels
 from catclf.samples import IndexedImages, Rows, extremes
 from catclf.storage.location import Copy, is_remote, locate
 from catclf.text import counted, has_scheme, printable, reason
-
-if TYPE_CHECKING:
-    from catclf.images.pool import Failed
 
 BLOCK = 64  # images
 LISTED = 10  # unreadable images named in an error
@@ -39,21 +36,33 @@ SMALL = 64  # height and width of images that are brought to no other size
 
 
 class Items(Sequence[str]):
-    """Images as they are decoded: paths below the folder ``root``, or members of archives."""
+    """Images as they are decoded: paths below the folder ``root``, or members of archives.
 
-    def __init__(self, names: Sequence[str], root: str = "") -> None:
-        self.names, self.root = names, root
+    With ``remote`` those whose names are URLs are copied when they are taken.
+    """
+
+    def __init__(self, names: Sequence[str], root: str = "", *, remote: bool = False) -> None:
+        self.names, self.root, self.remote = names, root, remote
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, row: Any) -> Any:
         name = self.names[row]
-        return name if isinstance(name, Member) else os.path.join(self.root, name)
+        if isinstance(name, Member):
+            return name
+        if self.remote and has_scheme(name) and is_remote(name):
+            try:
+                return Copy.of(name)  # removed when it was decoded
+            except OSError as error:
+                failure = ImageError("unreadable", f"cannot be fetched: {reason(error)}")
+                return Unreadable.because(self.root, name, failure)
+        return os.path.join(self.root, name)
 
     def take(self, rows: Labels) -> Self:
         """Only these rows."""
-        return type(self)([self.names[row] for row in rows.tolist()], self.root)
+        names = [self.names[row] for row in rows.tolist()]
+        return type(self)(names, self.root, remote=self.remote)
 
     def some(self) -> Iterator[str]:
         """A few of the images, spread over all."""
@@ -76,10 +85,13 @@ class Items(Sequence[str]):
         """The same images under paths that hold in any folder."""
         places = {each: locate(each).absolute for each in self.containers()}
         names = [
-            each.within(places[each.archive]) if isinstance(each, Member) else each
+            each.called(f"{places[each.archive]}:{each.name}", places[each.archive])
+            if isinstance(each, Member)
+            else each
             for each in self.names
         ]
-        return type(self)(names, os.path.abspath(self.root) if self.root else "")
+        root = os.path.abspath(self.root) if self.root else ""
+        return type(self)(names, root, remote=self.remote)
 
 
 @dataclass
@@ -166,9 +178,8 @@ class Listing:
         from catclf.images.pool import decode_all
 
         options, rows, images = self.options, list[int](), list[Pixels]()
-        decoded = decode_all(
-            _Inputs(self), self.preprocess, options.limits, workers=options.workers
-        )
+        items = self.items or ()
+        decoded = decode_all(items, self.preprocess, options.limits, options.workers)
         self.skipped.clear()
         for row, (_, result) in enumerate(decoded):
             if isinstance(result, Exception):
@@ -220,28 +231,6 @@ class Listing:
                 )
 
 
-class _Inputs(Sequence["str | Failed"]):
-    """The images of a listing for the pool; as many as are known need no other process."""
-
-    def __init__(self, listing: Listing) -> None:
-        self._items, self._remote = listing.items or Items(()), listing.options.remote_rows
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __getitem__(self, row: Any) -> Any:
-        if row >= len(self):
-            raise IndexError(row)
-        name = self._items.names[row] if self._remote else ""
-        if self._remote and has_scheme(name) and is_remote(name):
-            try:
-                return Copy.of(name)  # removed when it was decoded
-            except OSError as error:
-                return name, ImageError("unreadable", f"cannot be fetched: {reason(error)}")
-        path = self._items[row]
-        return (str(path), path.failure) if isinstance(path, Unreadable) else path
-
-
 @dataclass
 class Source:
     """The splits of what is at a path, found once; each is listed when it is asked for.
@@ -280,61 +269,64 @@ class Source:
         return replace(listing, notes=(*listing.notes, *notes))
 
 
+class Row(NamedTuple):
+    """An image of a reader, and as text what the source says of it.
+
+    ``split`` and ``group`` are empty where nothing is said; ``line`` is its line in a table.
+    """
+
+    file: str
+    text: str
+    split: str = ""
+    group: str = ""
+    line: int = 0
+
+
 @dataclass
 class Samples:
-    """What a reader lists: for each row an image, and as text what the source says of it.
+    """What a reader lists: rows, whose labels are texts.
 
-    ``texts`` are labels; ``splits`` and ``groups`` are empty texts, or not there, where nothing is
-    said. ``lines`` are numbers of lines. ``damage`` are notes on what could not be listed.
+    ``classes`` are known where the source lists them. ``damage`` are notes on what could not be
+    listed.
     """
 
     shown: str
     name: str
-    files: list[str] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    splits: list[str] = field(default_factory=list)
-    groups: list[str] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
+    classes: tuple[str, ...] = ()
+    rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)
 
-    def add(self, file: str, text: str, split: str = "", group: str = "", line: int = 0) -> None:
-        """The next row."""
-        self.files.append(file)
-        self.texts.append(text)
-        self.splits.append(split)
-        self.groups.append(group)
-        self.lines.append(line)
+    def source(
+        self, options: ReadOptions, items: Items, folders: Sequence[str] | None = None
+    ) -> Source:
+        """The splits of the rows; the first ``folders`` of names are splits if no others are said.
 
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def divide_by_folders(self, names: Sequence[str]) -> None:
-        """Take the first folders of names as splits, if all are and the source says no others."""
-        folders = [name.partition("/")[0] if "/" in name else "" for name in names]
-        kinds = {split_named(folder) for folder in set(folders)}
-        if not any(self.splits) and None not in kinds and len(kinds) > 1:
-            self.splits = folders
-
-    def source(self, options: ReadOptions, items: Items, labels: Named | None = None) -> Source:
-        """The splits of the rows; ``labels`` are known already, or follow from the texts."""
-        kinds = self._kinds()
+        Raises DataError.
+        """
+        said = [row.split for row in self.rows]
+        if folders is not None and not any(said):
+            outer = [name.partition("/")[0] if "/" in name else "" for name in folders]
+            said = outer if len(set(outer)) > 1 and all(map(split_named, set(outer))) else said
+        kinds = self._kinds(said)
 
         def part(wanted: Split | None, options: ReadOptions) -> Listing:
-            notes, chosen = [*self.notes], np.arange(len(items))
+            notes, numbers = [*self.notes], np.arange(len(self.rows))
             if kinds is not None and len(set(kinds)) > 1:
-                chosen = np.flatnonzero(np.array(kinds) == wanted)
-                notes.append(f"its splits are honoured: {counted(len(chosen), 'row')} of {wanted}")
-            named = labels or from_texts(_taken(self.texts, chosen), self.shown, self.texts)
+                numbers = np.flatnonzero(np.array(kinds) == wanted)
+                notes.append(f"its splits are honoured: {counted(len(numbers), 'row')} of {wanted}")
+            rows = _taken(self.rows, numbers)
+            every = {row.text for row in self.rows}
+            named = from_texts([row.text for row in rows], self.shown, every, self.classes)
             return listing_of_items(
                 self.shown,
                 self.name,
                 named.classes,
-                named.labels if labels is None else named.labels[chosen],
-                items.take(chosen),
+                named.labels,
+                items.take(numbers),
                 options,
-                lines=_taken(self.lines, chosen) if any(self.lines) else None,
-                groups=numbered(_taken(self.groups, chosen)),
+                lines=[row.line for row in rows] if any(row.line for row in rows) else None,
+                groups=numbered([row.group for row in rows]),
                 notes=(*notes, *named.notes, *self.damage),
                 damage=(*self.damage,),
             )
@@ -343,12 +335,12 @@ class Samples:
         parts: dict[Any, Any] = {kind: partial(part, kind) for kind in held or (None,)}
         return Source(self.shown, options, parts, lenient=True)
 
-    def _kinds(self) -> list[str] | None:
+    def _kinds(self, said: Sequence[str]) -> list[str] | None:
         """The split of each row, if the source tells it of every row. Raises DataError."""
-        known = {text: split_named(text) for text in set(self.splits)}
+        known = {text: split_named(text) for text in set(said)}
         others = [printable(text) for text in sorted(known) if known[text] is None]
         if known and not others:
-            return [str(known[text]) for text in self.splits]
+            return [str(known[text]) for text in said]
         listed = ", ".join(f"'{text}'" for text in others[:5])
         if "test" in known.values():
             raise DataError(
@@ -418,9 +410,10 @@ class DecodedImages(Rows):
         """Raises DataError for a file that can no longer be read."""
         from catclf.images.pool import decode_one
 
-        listing, inputs = self._listing, _Inputs(self._listing)
+        listing = self._listing
         for image, number in zip(out, self._numbers[start : start + len(out)], strict=True):
-            found = decode_one(inputs[int(number)], listing.preprocess, listing.options.limits)[1]
+            item, limits = listing.path(int(number)), listing.options.limits
+            found = decode_one(item, listing.preprocess, limits)[1]
             if isinstance(found, Exception):
                 name = listing.label_of(int(number))
                 raise DataError(f"{name}: can no longer be read: {found}") from found

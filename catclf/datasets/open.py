@@ -110,7 +110,7 @@ def _of_path(path: Path, options: ReadOptions) -> Source:
         return _of_shards(path, [path], options)
     if name.endswith(TABLE_ENDINGS):
         from catclf.datasets import table
-        from catclf.datasets.tree import Folder
+        from catclf.images.tree import Folder
 
         return table.read(Folder.of(path.parent), path.name, shown, options)
     if name.endswith(".npz"):
@@ -169,7 +169,7 @@ def _why(error: OSError | ValueError) -> str:
 def _of_folder(path: Path, options: ReadOptions) -> Source:
     """Class folders, or the shards that a folder holds as it was downloaded."""
     from catclf.datasets import folders
-    from catclf.datasets.tree import Folder
+    from catclf.images.tree import Folder
 
     root = Folder.of(path)
     shards = folders.shards_in(root) if options.label_from != "name" else []

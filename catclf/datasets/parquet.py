@@ -10,36 +10,42 @@ import json
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from itertools import accumulate
+from itertools import accumulate, repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from catclf.datasets.dataset import Labels, ReadOptions
-from catclf.datasets.labels import as_labels, check_classes
-from catclf.datasets.listing import SAMPLED, Items, Samples, Source
+from catclf.datasets.labels import check_classes
+from catclf.datasets.listing import SAMPLED, Items, Row, Samples, Source
 from catclf.datasets.table import (
     GROUP_COLUMNS,
     PATH_COLUMNS,
     SPLIT_COLUMNS,
     cell,
     find_label,
+    listed,
     named_column,
 )
 from catclf.datasets.table import read as read_table
-from catclf.datasets.tree import Folder
 from catclf.errors import DataError, ImageError
-from catclf.images.archive import IMAGE_COLUMNS, image_column, member, names_of
-from catclf.images.member import Member, Unreadable
+from catclf.images.archive import (
+    IMAGE_COLUMNS,
+    Member,
+    Unreadable,
+    contents_of,
+    image_column,
+    names_of,
+    row_image,
+)
+from catclf.images.tree import Folder
 from catclf.storage.location import locate
 from catclf.storage.parquet import ParquetFile
 from catclf.text import counted, printable, url_of
 
 _Group = tuple[str, str, int, int]  # file, column, number in the file, and its rows
 PATH_MAX = 4096  # characters of a path; a longer text is none
-_Content = bytes | int | ImageError | None
 
 
 class ParquetItems(Items):
@@ -58,8 +64,8 @@ class ParquetItems(Items):
         self._firsts = [0, *accumulate(length for *_, length in groups)]
         self._lock = threading.Lock()
         self._group, self._next = -1, 0
-        self._last: _Content = None
-        self._stream: Iterator[bytes | int | None] = iter(())
+        self._last: bytes | ImageError = b""
+        self._contents: Iterator[bytes | ImageError] = iter(())
 
     def __reduce__(self) -> tuple[type[ParquetItems], tuple[Any, ...]]:
         return ParquetItems, (self._limit, self._groups, self.names, self.rows)
@@ -97,73 +103,79 @@ class ParquetItems(Items):
         return self._groups[bisect_right(self._firsts, number) - 1][0]
 
     def _at(self, number: int, name: str) -> Member:
+        group = bisect_right(self._firsts, number) - 1
+        file = self._groups[group][0]
         with self._lock:
-            group = bisect_right(self._firsts, number) - 1
-            file = self._groups[group][0]
-            content = self._content(group, number)
-        own = name[len(file) + 1 :]
-        if isinstance(content, ImageError):
-            return Unreadable.because(file, own, content)
-        return member(file, own, content)
-
-    def _content(self, group: int, number: int) -> _Content:
-        if group != self._group or number < self._next - 1:
-            self._group, self._next = group, self._firsts[group]
-            self._last, self._stream = None, _contents(*self._groups[group][:3], self._limit)
-        while self._next <= number:
-            self._next += 1
-            try:
-                self._last = next(self._stream)
-            except StopIteration:
-                if not isinstance(self._last, ImageError):
-                    self._last = ImageError("damaged", "is missing in its file, which is damaged")
-            except ImageError as error:  # the rest of the row group cannot be read either
-                self._last = error
-        return self._last
+            if group != self._group or number < self._next - 1:
+                self._group, self._next = group, self._firsts[group]
+                self._contents = _contents(self._groups[group], self._limit)
+            while self._next <= number:
+                self._next += 1
+                self._last = next(self._contents)
+            return row_image(file, name[len(file) + 1 :], self._last)
 
 
-def _contents(file: str, column: str, group: int, limit: int) -> Iterator[bytes | int | None]:
-    with suppress(GeneratorExit), ParquetFile(file) as opened:
-        yield from opened.images(column, group, limit)
+def _contents(group: _Group, limit: int) -> Iterator[bytes | ImageError]:
+    path, column, number, _ = group
+    try:
+        with ParquetFile(path) as file:
+            yield from contents_of(file, column, number, limit)
+    except ImageError as error:  # the file can no longer be opened
+        yield from repeat(error)
 
 
 def read(path: Path, files: Sequence[Path], options: ReadOptions) -> Source:
     """The labelled images in the order of the files. Raises DataError."""
-    rows, groups, names = Samples(printable(path), locate(path).name), list[_Group](), list[str]()
-    values, classes = list[Any](), None
+    samples, groups = Samples(printable(path), locate(path).name), list[_Group]()
+    numbers, unlabelled, first = list[int](), list[str](), True
     for file in files:
         try:
             with ParquetFile(url_of(file)) as opened:
                 if len(files) == 1 and _names_files(opened):
-                    return read_table(Folder.of(path.parent), path.name, rows.shown, options)
+                    return read_table(Folder.of(path.parent), path.name, samples.shown, options)
                 image, label = options.columns or options.keys or (None, None)
                 column, label = image_column(opened, image), _label_column(opened, label)
-                named = _class_names(opened, label)
-                if classes not in (None, named):
+                classes = _class_names(opened, label)
+                if not first and classes != samples.classes:
                     raise DataError(f"{printable(file)}: has other class names than those before")
-                called = [f"{opened.path}:{name}" for name in names_of(opened, column)]
-                classes, content = named, opened.values(label)
-                rows.splits += _texts(opened, SPLIT_COLUMNS)
-                rows.groups += _texts(opened, GROUP_COLUMNS)
-                groups += [(opened.path, column, n, m) for n, m in enumerate(opened.groups)]
-                names += called
-                values += content
+                rows = _rows(opened, column, label, classes)
         except ImageError as error:
             if not options.skip_bad or len(files) == 1:
                 raise DataError(f"{printable(file)}: {error}") from error
-            rows.damage.append(f"{printable(file)}: {error}: is left out")
-    labelled = _labelled(rows, names, values, bool(classes), options.skip_bad)
-    values = [values[row] for row in labelled.tolist()]
-    rows.splits = [rows.splits[row] for row in labelled.tolist()]
-    rows.groups = [rows.groups[row] for row in labelled.tolist()]
-    names, known = [names[row] for row in labelled.tolist()], None
-    items = ParquetItems(options.limits.file_bytes, groups, names, labelled)
-    _require_bytes(rows.shown, items.take(np.arange(len(items))))
-    if classes:
-        known = as_labels(np.array(values), classes, f"{rows.shown}: its column of labels")
-    else:
-        rows.texts = [cell(value).strip() or repr(value) for value in values]
-    return rows.source(options, items, known)
+            samples.damage.append(f"{printable(file)}: {error}: is left out")
+            continue
+        start, first, samples.classes = sum(length for *_, length in groups), False, classes
+        groups += [(opened.path, column, n, m) for n, m in enumerate(opened.groups)]
+        unlabelled += [row.file for row in rows if not row.text]
+        numbers += [number for number, row in enumerate(rows, start) if row.text]
+        samples.rows += [row for row in rows if row.text]
+    if unlabelled:
+        _note_unlabelled(samples, unlabelled, options.skip_bad)
+    names = [row.file for row in samples.rows]
+    items = ParquetItems(options.limits.file_bytes, groups, names, np.array(numbers, np.int64))
+    _require_bytes(samples.shown, items.take(np.arange(min(len(items), SAMPLED))))
+    return samples.source(options, items)
+
+
+def _rows(file: ParquetFile, image: str, label: str, classes: tuple[str, ...]) -> list[Row]:
+    """The rows of a file; the text of one without a label is empty. Raises DataError."""
+    names = [f"{file.path}:{name}" for name in names_of(file, image)]
+    labels = [_label_text(file, value, classes) for value in file.values(label)]
+    splits, groups = (_texts(file, columns) for columns in (SPLIT_COLUMNS, GROUP_COLUMNS))
+    return list(map(Row, names, labels, splits, groups))
+
+
+def _label_text(file: ParquetFile, value: Any, classes: tuple[str, ...]) -> str:
+    """A label as text; empty where there is none: null, NaN, or -1 where labels have names."""
+    if value is None or value != value or (classes and value == -1):
+        return ""
+    if not classes:
+        return value.strip() if isinstance(value, str) else cell(value) or repr(value)
+    if value in range(len(classes)):
+        return classes[int(value)]
+    raise DataError(
+        f"{printable(file.path)}: has label {value}, but names of {len(classes)} labels alone"
+    )
 
 
 def _texts(file: ParquetFile, names: Sequence[str]) -> list[str]:
@@ -173,23 +185,31 @@ def _texts(file: ParquetFile, names: Sequence[str]) -> list[str]:
     return [cell(value) for value in file.values(column)] if column else [""] * sum(file.groups)
 
 
+def _note_unlabelled(samples: Samples, names: Sequence[str], skip_bad: bool) -> None:
+    """Say which rows have no label. Raises DataError unless they may be left out."""
+    total = len(names) + len(samples.rows)
+    if not skip_bad or not samples.rows:
+        raise DataError(
+            f"{samples.shown}: {printable(names[0])} has no label, as {len(names)} of {total} "
+            "images: leave them out with `skip_bad`"
+        )
+    samples.damage.append(f"left out {counted(len(names), 'image')} without a label")
+
+
 def _names_files(file: ParquetFile) -> bool:
     """Whether a file is a table of paths, such as metadata.parquet, and holds no images."""
-    kinds = set(file.columns.values())
     for name in IMAGE_COLUMNS:
         if file.columns.get(name) == "text" and len(str(file.values(name)[:1])) > PATH_MAX:
             why = f"has images as text in its column {name}, as base64: store their bytes"
             raise ImageError("unsupported", why)
-    paths = any(
-        name.lower() in PATH_COLUMNS and kind == "text" for name, kind in file.columns.items()
-    )
-    return paths and not kinds & {"image", "bytes"}
+    texts = (name for name, kind in file.columns.items() if kind == "text")
+    paths = any(name.lower() in PATH_COLUMNS for name in texts)
+    return paths and not {"image", "bytes"} & set(file.columns.values())
 
 
 def _require_bytes(shown: str, items: ParquetItems) -> None:
     """Raise DataError for a file that holds paths of its images and not the images."""
-    for row in range(min(len(items), SAMPLED)):
-        item = items[row]
+    for item in items:
         if not isinstance(item, Unreadable) or item.failure.kind != "missing":
             return
     raise DataError(
@@ -200,13 +220,12 @@ def _require_bytes(shown: str, items: ParquetItems) -> None:
 
 def _label_column(file: ParquetFile, wanted: str | None) -> str:
     held = [name for name, kind in file.columns.items() if kind in ("number", "text")]
-    label = wanted if wanted in held else None if wanted is not None else find_label(held)
-    if label is None:
-        columns = ", ".join(printable(name) for name in list(file.columns)[:20]) or "nothing"
+    label = find_label(held) if wanted is None else wanted
+    if label is None or label not in held:
         raise ImageError(
             "unsupported",
-            f"has no labels in a column {printable(wanted or 'label')}; it has {columns}: "
-            "`columns=image,label` names others",
+            f"has no labels in a column {printable(wanted or 'label')}; it has "
+            f"{listed(file.columns)}: `columns=image,label` names others",
         )
     return label
 
@@ -220,22 +239,3 @@ def _class_names(file: ParquetFile, label: str) -> tuple[str, ...]:
     if not isinstance(names, list) or file.columns[label] != "number":
         return ()
     return check_classes([str(name) for name in names], f"{printable(file.path)}: names of labels")
-
-
-def _labelled(
-    rows: Samples, names: Sequence[str], values: list[Any], named: bool, skip_bad: bool
-) -> Labels:
-    """The numbers of the rows that have a label; -1 is none where labels have names."""
-    none = (None, -1) if named else (None,)
-    bad = [i for i, value in enumerate(values) if value in none or value != value]  # or NaN
-    if bad and not skip_bad:
-        what = "no label, but -1" if values[bad[0]] == -1 else "no label"
-        raise DataError(
-            f"{rows.shown}: {printable(names[bad[0]])} has {what}, as {len(bad)} of "
-            f"{len(values)} images: leave them out with `skip_bad`"
-        )
-    if bad:
-        rows.damage.append(f"left out {counted(len(bad), 'image')} without a label")
-    if len(bad) == len(values):
-        raise DataError(f"{rows.shown}: has no images with labels")
-    return np.setdiff1d(np.arange(len(values)), bad)

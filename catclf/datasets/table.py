@@ -12,19 +12,18 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from io import TextIOWrapper
 from typing import Any, BinaryIO, NamedTuple, TextIO, cast
 
 from catclf.datasets.dataset import ReadOptions
-from catclf.datasets.listing import Items, Samples, Source
-from catclf.datasets.names import key, split_named, words
-from catclf.datasets.tree import Folder
+from catclf.datasets.listing import Items, Row, Samples, Source
+from catclf.datasets.names import key, latin, split_named, words
 from catclf.errors import DataError, ImageError
-from catclf.images.member import Unreadable
-from catclf.images.walk import LeftOut
+from catclf.images.archive import Entry, Unreadable
+from catclf.images.tree import Folder, LeftOut
 from catclf.storage.local import BASE64, START, is_base64, kind_of
 from catclf.text import counted, has_scheme, printable, reason
 
@@ -46,6 +45,46 @@ FOLDERS_LIMIT = 20  # folders beside a table in which a file is looked for
 _UNSOUND = (OSError, EOFError, ImageError, csv.Error, UnicodeError, zlib.error)
 
 
+def read(folder: Folder, name: str, shown: str, options: ReadOptions) -> Source:
+    """The images that a table names, which the user named. Raises DataError."""
+    if name.lower().startswith(("sample_submission", "samplesubmission")):
+        raise DataError(
+            f"{shown}: is a form for answers, whose labels mean nothing: give the table of the "
+            "training images"
+        )
+    return read_table(Table(folder, name, shown, typed=True), name, options)
+
+
+def read_table(table: Table, name: str, options: ReadOptions) -> Source:
+    """The splits of a table's rows; ``name`` is the source's in a model.
+
+    Labels are class names, or 0 and 1. A column named split (or the like) divides the rows, or the
+    first folders of the paths of metadata. Raises DataError.
+    """
+    samples = Samples(table.shown, name)
+    try:
+        table.require_kind()
+        header = table.header()
+        columns = _find_columns(table, header, options, samples.notes)
+        if table.is_text:
+            samples.notes += table.form.notes
+        samples.rows = list(_rows(table, header, columns))
+    except _UNSOUND as error:
+        why = reason(error) if isinstance(error, OSError) else str(error)
+        if isinstance(error, UnicodeError):
+            why = "it is not text in UTF-8 or UTF-16: save it as UTF-8"
+        raise DataError(f"{table.shown}: cannot be read: {why}") from error
+    if not samples.rows:
+        raise DataError(f"{table.shown}: has no images")
+    items = _items(table, samples, options)
+    _note_images(table, samples, items)
+    folders = [row.file for row in samples.rows] if table.is_metadata else None
+    return samples.source(options, items, folders)
+
+
+# What a table holds
+
+
 class Columns(NamedTuple):
     """The numbers of the columns used; ``header`` tells whether the first row names them."""
 
@@ -54,6 +93,15 @@ class Columns(NamedTuple):
     split: int | None = None
     group: int | None = None
     header: bool = True
+
+
+class Form(NamedTuple):
+    """How a text is written; ``skipped`` lines come before the header."""
+
+    encoding: str
+    separator: str
+    skipped: int
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -67,6 +115,7 @@ class Table:
     name: str
     shown: str
     typed: bool = False
+    _alike: dict[Folder, dict[tuple[str, str], list[str]]] = field(default_factory=dict)
 
     @property
     def ending(self) -> str:
@@ -79,17 +128,32 @@ class Table:
         return self.ending in (".jsonl", ".ndjson")
 
     @property
+    def is_text(self) -> bool:
+        """Whether its lines are divided by separators."""
+        return not self.is_json and self.ending != ".parquet"
+
+    @property
     def is_metadata(self) -> bool:
         """Whether it is a table of Hugging Face, by its name."""
         return self.name.lower().startswith("metadata.")
 
     def open(self) -> BinaryIO:
         """Its bytes. Raises OSError and ImageError."""
+        inside = self.folder.path is None
         if not self.name.lower().endswith(".gz"):
             return self.folder.open(self.name)
-        inside = self.folder.path is None
         packed = self.folder.open(self.name) if inside else self.folder.place(self.name)
         return cast(BinaryIO, gzip.open(packed))
+
+    def require_kind(self) -> None:
+        """Raise DataError for a file that is plainly no table."""
+        if self.ending == ".parquet":
+            return
+        with self.open() as file:
+            start = file.read(START)
+        kind = kind_of(start)
+        if kind and not (self.is_json and start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{"):
+            raise DataError(f"{self.shown}: is not a table{kind}")
 
     def header(self) -> list[str]:
         """The cells of its first row. Raises DataError, and one of ``_UNSOUND``."""
@@ -99,9 +163,7 @@ class Table:
         if self.is_json:
             return next((list(fields) for _, fields in self._objects()), [])
         with self._text() as file:
-            if self.ending == ".txt":  # the lists of Caffe
-                return file.readline().rsplit(None, 1)
-            return next(csv.reader(file, delimiter=self._format[1]), [])
+            return next((cells for _, cells in self._cells(file)), [])
 
     def has_labels(self, options: ReadOptions) -> bool:
         """Whether a column holds labels."""
@@ -124,16 +186,13 @@ class Table:
                 yield line, [cell(fields.get(name)) for name in header]
         else:
             with self._text() as file:
-                reader = csv.reader(file, delimiter=self._format[1])
-                lists = self.ending == ".txt"
-                rows: Any = (line.rsplit(None, 1) for line in file) if lists else reader
-                for number, row in enumerate(rows, 1):
-                    if any(cell.strip() for cell in row) and (number > 1 or not columns.header):
-                        yield (number if lists else reader.line_num + self._format[2]), row
+                for number, (line, cells) in enumerate(self._cells(file)):
+                    if any(cell.strip() for cell in cells) and (number or not columns.header):
+                        yield line, cells
 
     @cached_property
-    def _format(self) -> tuple[str, str, int, list[str]]:
-        """Encoding, separator, lines before the header, and notes, by the first bytes."""
+    def form(self) -> Form:
+        """How the text is written, by its first bytes."""
         with self.open() as file:
             start = file.read(_START)
         encoding = _encoding(start)
@@ -142,21 +201,30 @@ class Table:
         text = start[: len(start) & ~1 if notes else None].decode(encoding, errors)
         first = text.partition("\n")[0].rstrip("\r")
         if stated := re.fullmatch(r"sep=(.)", first):
-            return encoding, stated[1], 1, notes
+            return Form(encoding, stated[1], 1, notes)
         default = "\t" if self.ending == ".tsv" else ","
-        delimiter = _delimiter(first, default)
-        if delimiter != default and self.ending != ".txt":
-            notes.append(f"is read as separated by {_SEPARATORS[delimiter]}")
-        return encoding, delimiter, 0, notes
+        separator = _separator(first, default)
+        if separator != default and self.ending != ".txt":
+            notes.append(f"is read as separated by {_SEPARATORS[separator]}")
+        return Form(encoding, separator, 0, notes)
 
     def _text(self) -> TextIO:
         """The text after lines that are no table; bytes that are no text are kept for names."""
-        encoding, _, skipped, _ = self._format
+        encoding, _, skipped, _ = self.form
         errors = "surrogateescape" if encoding == "utf-8-sig" else "strict"
         file = TextIOWrapper(self.open(), encoding, errors, newline="")
         for _ in range(skipped):
             file.readline()
         return file
+
+    def _cells(self, file: TextIO) -> Iterator[tuple[int, list[str]]]:
+        """The rows of a text with their line numbers; of Caffe's lists a path and a label."""
+        if self.ending == ".txt":
+            yield from ((number, line.rsplit(None, 1)) for number, line in enumerate(file, 1))
+            return
+        reader = csv.reader(file, delimiter=self.form.separator)
+        for row in reader:
+            yield reader.line_num + self.form.skipped, row
 
     def _objects(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """The objects of JSON Lines with their line numbers. Raises DataError."""
@@ -165,12 +233,49 @@ class Table:
                 where = f"{self.shown}: line {line}"
                 if len(content) > LINE_BYTES:
                     raise DataError(f"{where}: has more than {LINE_BYTES} bytes")
-                if not content.strip():
-                    continue
-                fields = json_of(content.removeprefix(b"\xef\xbb\xbf"), where)
-                if not isinstance(fields, dict):
-                    raise DataError(f"{where}: is no object with a path and a label")
-                yield line, fields
+                if content.strip():
+                    yield line, object_of(content.removeprefix(b"\xef\xbb\xbf"), where)
+
+    def find(self, folder: Folder, name: str) -> tuple[str, str] | None:
+        """The one file below a folder that a path means, maybe in another spelling; that spelling.
+
+        Each name is compared as a key, with backslashes as separators, and the last one also
+        without the ending of the file that is there.
+        """
+        for text in dict.fromkeys((name, name.strip().replace("\\", "/"), latin(name))):
+            parts = [part for part in text.split("/") if part not in ("", ".")]
+            if parts and ".." not in parts and (found := self._found(folder, parts)):
+                item, spelled = found
+                return item, (name if text == name and spelled == parts else "/".join(spelled))
+        return None
+
+    def _found(self, folder: Folder, parts: list[str]) -> tuple[str, list[str]] | None:
+        spelled = []
+        for part in parts[:-1]:
+            if (name := self._meant(folder, part, folder.folders, "folder")) is None:
+                return None
+            spelled.append(name)
+            folder = folder.folders[name]
+        name = self._meant(folder, parts[-1], folder.files, "file", "stem")
+        item = None if name is None else folder.files[name]
+        return None if item is None or isinstance(item, Entry) else (item, [*spelled, str(name)])
+
+    def _meant(
+        self, folder: Folder, name: str, held: Mapping[str, object], *kinds: str
+    ) -> str | None:
+        """The name in a folder that is equal, else the one of the first of ``kinds`` as a key."""
+        if name in held:
+            return name
+        if folder not in self._alike:
+            alike = self._alike[folder] = {}
+            for each in sorted(folder.folders):
+                alike.setdefault(("folder", key(each)), []).append(each)
+            for each in sorted(folder.files):
+                alike.setdefault(("file", key(each)), []).append(each)
+                alike.setdefault(("stem", key(each.rpartition(".")[0])), []).append(each)
+        found = [self._alike[folder].get((kind, key(name)), []) for kind in kinds]
+        names = next(filter(None, found), [])
+        return names[0] if len(names) == 1 else None
 
     def _parquet(self) -> Any:
         from catclf.storage.parquet import ParquetFile
@@ -180,56 +285,8 @@ class Table:
         return ParquetFile(self.folder.place(self.name))
 
 
-def read(folder: Folder, name: str, shown: str, options: ReadOptions) -> Source:
-    """The images that a table names, which the user named. Raises DataError."""
-    if name.lower().startswith(("sample_submission", "samplesubmission")):
-        raise DataError(
-            f"{shown}: is a form for answers, whose labels mean nothing: give the table of the "
-            "training images"
-        )
-    return read_table(Table(folder, name, shown, typed=True), name, options)
-
-
-def read_table(table: Table, name: str, options: ReadOptions) -> Source:
-    """The splits of a table's rows; ``name`` is the source's in a model.
-
-    Labels are class names, or 0 and 1. A column named split (or the like) divides the rows, or the
-    first folders of the paths of metadata. Raises DataError.
-    """
-    rows = Samples(table.shown, name)
-    try:
-        _require_table(table)
-        header = table.header()
-        columns = _find_columns(table, header, options, rows.notes)
-        rows.notes += [] if table.is_json or table.ending == ".parquet" else table._format[3]
-        _add(table, rows, header, columns)
-    except _UNSOUND as error:
-        why = reason(error) if isinstance(error, OSError) else str(error)
-        if isinstance(error, UnicodeError):
-            why = "it is not text in UTF-8 or UTF-16: save it as UTF-8"
-        raise DataError(f"{table.shown}: cannot be read: {why}") from error
-    if not len(rows):
-        raise DataError(f"{table.shown}: has no images")
-    items = _items(table, rows, options)
-    if table.is_metadata:
-        rows.divide_by_folders(rows.files)
-    _note_images(table, rows, items)
-    return rows.source(options, items)
-
-
-def _require_table(table: Table) -> None:
-    """Raise DataError for a file that is plainly no table."""
-    if table.ending == ".parquet":
-        return
-    with table.open() as file:
-        start = file.read(START)
-    kind = kind_of(start)
-    if kind and not (table.is_json and start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{"):
-        raise DataError(f"{table.shown}: is not a table{kind}")
-
-
-def json_of(content: bytes, where: str) -> Any:
-    """What JSON holds. Raises DataError, also for a key that is there twice."""
+def object_of(content: bytes, where: str) -> dict[str, Any]:
+    """An object of JSON. Raises DataError for other contents, and for a key that is there twice."""
 
     def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(fields := dict(pairs)) < len(pairs):
@@ -237,12 +294,114 @@ def json_of(content: bytes, where: str) -> Any:
         return fields
 
     try:
-        return json.loads(content, object_pairs_hook=distinct)
+        fields = json.loads(content, object_pairs_hook=distinct)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: is no JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise DataError(f"{where}: is no object with a label")
+    return fields
 
 
-def _add(table: Table, rows: Samples, header: list[str], columns: Columns) -> None:
+def cell(value: Any) -> str:
+    """A value of JSON as the text of a cell; what is no text or number is empty."""
+    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
+        return str(int(value))
+    return str(value) if isinstance(value, str | int) else ""
+
+
+def _encoding(start: bytes) -> str:
+    """UTF-16 by its mark, or by the zeros in every second byte; else UTF-8."""
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    halves = start[0:200:2], start[1:200:2]
+    for zeros, others, encoding in ((1, 0, "utf-16-le"), (0, 1, "utf-16-be")):
+        many = len(halves[zeros]) > 4 and halves[zeros].count(0) > 0.8 * len(halves[zeros])
+        if many and not halves[others].count(0):
+            return encoding
+    return "utf-8-sig"
+
+
+def _separator(line: str, default: str) -> str:
+    """The separator with which the header has known columns; else the one that divides it."""
+    for separator in (default, *_SEPARATORS):
+        try:
+            header = next(csv.reader([line], delimiter=separator), [])
+        except csv.Error:
+            continue
+        if named_column(PATH_COLUMNS, header) and named_column(LABEL_COLUMNS, header):
+            return separator
+    return next((each for each in (default, *_SEPARATORS) if each in line), default)
+
+
+# Which columns are used
+
+
+def find_label(columns: Sequence[str]) -> str | None:
+    """The column that holds labels, by its name."""
+    return named_column(LABEL_COLUMNS, columns)
+
+
+def named_column(names: Sequence[str], columns: Sequence[str]) -> str | None:
+    """The column that has the first of these names that is there."""
+    plain = [re.sub(r"[\s.-]+", "_", key(name)) for name in columns]
+    return next((columns[plain.index(name)] for name in names if name in plain), None)
+
+
+def _find_columns(
+    table: Table, first: list[str], options: ReadOptions, notes: list[str]
+) -> Columns:
+    """Which columns hold what, by the first row. Raises DataError."""
+    paths = ("file_name", *PATH_COLUMNS) if table.is_metadata else PATH_COLUMNS
+    path, label = options.columns or (named_column(paths, first), find_label(first))
+    if table.ending == ".txt" or path is None or label is None:
+        return _without_header(table, first, notes)
+    numbers = [_number(table, first, name) for name in (path, label)]
+    for each in numbers:
+        if (count := first.count(first[each])) > 1:
+            name = printable(first[each])
+            notes.append(f"has {count} columns {name}, of which the first is used")
+    others = [named_column(names, first) for names in (SPLIT_COLUMNS, GROUP_COLUMNS)]
+    split, group = (None if name is None else first.index(name) for name in others)
+    return Columns(numbers[0], numbers[1], split, group)
+
+
+def _without_header(table: Table, first: list[str], notes: list[str]) -> Columns:
+    """Two columns, one of which holds paths already in the first row. Raises DataError."""
+    for path in range(2 if len(first) == 2 else 0):
+        if first[path].strip() and table.find(table.folder, first[path]):
+            order = "label and path" if path else "path and label"
+            if table.ending != ".txt":
+                notes.append(f"has no header: its columns are taken as {order}")
+            return Columns(path, 1 - path, header=False)
+    has_path = named_column(PATH_COLUMNS, first) is not None
+    kind, known = ("label", LABEL_COLUMNS) if has_path else ("path", PATH_COLUMNS)
+    raise DataError(
+        f"{table.shown}: line 1: has no column {kind} (or {', '.join(known[1:6])}, …); it has "
+        f"{listed(first)}: `columns=path,label` names others"
+    )
+
+
+def _number(table: Table, first: list[str], name: str) -> int:
+    """The column of this name, or of this number from 1 on. Raises DataError."""
+    keys = [key(each) for each in first]
+    if key(name) in keys:
+        return keys.index(key(name))
+    if name.strip().isdigit() and 1 <= int(name) <= len(first):
+        return int(name) - 1
+    raise DataError(
+        f"{table.shown}: line 1: has no column {printable(name)}; it has {listed(first)}"
+    )
+
+
+def listed(names: Iterable[object]) -> str:
+    """The first names of columns or keys, for a message."""
+    return ", ".join(printable(str(name)) for name in list(names)[:20]) or "nothing"
+
+
+# The rows and their images
+
+
+def _rows(table: Table, header: list[str], columns: Columns) -> Iterator[Row]:
     for line, row in table.rows(header, columns):
         where = f"{table.shown}: line {line}"
         if len(row) <= max(columns.path, columns.label):
@@ -254,55 +413,56 @@ def _add(table: Table, rows: Samples, header: list[str], columns: Columns) -> No
             "" if n is None or n >= len(row) else row[n].strip()
             for n in (columns.split, columns.group)
         )
-        rows.add(name, label, split, group, line)
+        yield Row(name, label, split, group, line)
 
 
-def _items(table: Table, rows: Samples, options: ReadOptions) -> Items:
+def _items(table: Table, samples: Samples, options: ReadOptions) -> Items:
     """The files as they are called in their folder.
 
     A file that is not there is refused before any image is decoded: a table made elsewhere often
     misses them all.
     """
-    folder, prefix = _place(table, rows)
+    folder, prefix = _place(table, samples.rows)
     names, changed, outside = [], [], []
-    for line, name in zip(rows.lines, rows.files, strict=True):
-        if found := folder.find(name):
+    for row in samples.rows:
+        where, name = f"{table.shown}: line {row.line}", row.file
+        if found := table.find(folder, name):
             item, spelled = found
             names.append(item or prefix + spelled)
             changed += [(name, spelled)] if spelled != name else []
         elif is_base64(name):
-            raise DataError(f"{table.shown}: line {line}: holds no path, but {BASE64}")
+            raise DataError(f"{where}: holds no path, but {BASE64}")
         elif folder.path is not None and not options.outside and _leads_out(table, name):
-            outside.append(f"line {line}: {printable(name)}")
+            outside.append(f"line {row.line}: {printable(name)}")
         else:
-            names.append(_unlisted(table, f"{table.shown}: line {line}", name, options))
+            names.append(_unlisted(table, where, name, options))
     if outside:
         raise DataError(
-            f"{table.shown}: {counted(len(outside), 'path')} of {len(rows)} lead out of its "
-            f"folder, the first on {outside[0]}: `outside` reads them"
+            f"{table.shown}: {counted(len(outside), 'path')} of {len(samples.rows)} lead out of "
+            f"its folder, the first on {outside[0]}: `outside` reads them"
         )
     if prefix:
-        rows.notes.append(f"its images are those in {printable(folder.name)}")
+        samples.notes.append(f"its images are those in {printable(folder.name)}")
     if changed:
         name, spelled = changed[0]
-        rows.notes.append(
+        samples.notes.append(
             f"{counted(len(changed), 'path')} are spelled otherwise on disk: "
             f"'{printable(name)}' is taken as {printable(spelled)}"
         )
-    return Items(names, table.folder.path or "")
+    return Items(names, table.folder.path or "", remote=options.remote_rows)
 
 
-def _place(table: Table, rows: Samples) -> tuple[Folder, str]:
+def _place(table: Table, rows: Sequence[Row]) -> tuple[Folder, str]:
     """The folder that paths are below, and its name before them.
 
     It is the table's own, or the one beside the table that holds all of the images, as Kaggle has
     train.csv beside train_images; of several the one that is named after the table's split.
     """
-    if table.folder.find(rows.files[0]) is None:
+    if table.find(table.folder, rows[0].file) is None:
         split = split_named(table.name.partition(".")[0])
         inside = sorted(table.folder.inside, key=lambda each: split_named(each.name) != split)
         for each in inside[:FOLDERS_LIMIT]:
-            if all(each.find(name) is not None for name in rows.files):
+            if all(table.find(each, row.file) for row in rows):
                 return each, f"{each.name}/"
     return table.folder, ""
 
@@ -319,8 +479,8 @@ def _unlisted(table: Table, where: str, name: str, options: ReadOptions) -> str:
     if not is_url and place is not None and (options.skip_bad or os.path.isfile(place)):
         return name  # one that is not there fails when it is decoded
     if options.skip_bad:
-        why = "is a URL, which is not fetched" if is_url else "there is no such file in the archive"
-        return Unreadable.because(table.folder.shown, name, ImageError("missing", why))
+        failure = ImageError("missing", "there is no such file, and URLs are not fetched")
+        return Unreadable.because(table.folder.shown, name, failure)
     if is_url:
         raise DataError(
             f"{where}: {printable(name)} is a URL, and what rows name is not fetched: copy the "
@@ -343,113 +503,20 @@ def _leads_out(table: Table, name: str) -> bool:
     return not (table.typed and place.startswith(folder + os.sep))
 
 
-def _note_images(table: Table, rows: Samples, items: Items) -> None:
+def _note_images(table: Table, samples: Samples, items: Items) -> None:
     """Count images without a row in metadata, and rows that say another class than their folder."""
     if table.is_metadata:
         used = set(map(str, items.names))
         images = table.folder.images(LeftOut(), set())
         if unlisted := sum(str(image) not in used for image in images):
             what = counted(unlisted, "image")
-            rows.notes.append(f"left out {what} that have no row in {table.name}")
-    classes = {key(text) for text in set(rows.texts)}
-    apart = 0
-    for file, text in zip(rows.files, rows.texts, strict=True):
-        folder = key(file.replace("\\", "/").rpartition("/")[0].rpartition("/")[2])
-        apart += folder in classes and folder != key(text)
+            samples.notes.append(f"left out {what} that have no row in {table.name}")
+    classes, apart = {key(text) for text in {row.text for row in samples.rows}}, 0
+    for row in samples.rows:
+        folder = key(row.file.replace("\\", "/").rpartition("/")[0].rpartition("/")[2])
+        apart += folder in classes and folder != key(row.text)
     if apart:
-        rows.notes.append(
+        samples.notes.append(
             f"{table.name} gives {counted(apart, 'image')} another label than the folder that "
             "they are in: the table is used"
         )
-
-
-def _encoding(start: bytes) -> str:
-    """UTF-16 by its mark, or by the zeros in every second byte; else UTF-8."""
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    halves = start[0:200:2], start[1:200:2]
-    for zeros, others, encoding in ((1, 0, "utf-16-le"), (0, 1, "utf-16-be")):
-        many = len(halves[zeros]) > 4 and halves[zeros].count(0) > 0.8 * len(halves[zeros])
-        if many and not halves[others].count(0):
-            return encoding
-    return "utf-8-sig"
-
-
-def _delimiter(line: str, default: str) -> str:
-    """The separator with which the header has known columns; else the one that divides it."""
-    for delimiter in (default, *_SEPARATORS):
-        try:
-            header = next(csv.reader([line], delimiter=delimiter), [])
-        except csv.Error:
-            continue
-        if None not in (_first_of(PATH_COLUMNS, header), _first_of(LABEL_COLUMNS, header)):
-            return delimiter
-    return next((each for each in (default, *_SEPARATORS) if each in line), default)
-
-
-def _find_columns(
-    table: Table, first: list[str], options: ReadOptions, notes: list[str]
-) -> Columns:
-    """Which columns hold what, by the first row. Raises DataError."""
-
-    def named(name: str) -> int:
-        """The column of this name, or of this number from 1 on."""
-        keys = [key(each) for each in first]
-        if key(name) in keys:
-            return keys.index(key(name))
-        if name.strip().isdigit() and 1 <= int(name) <= len(first):
-            return int(name) - 1
-        raise DataError(f"{table.shown}: line 1: has no column {printable(name)}; it has {held}")
-
-    held = ", ".join(printable(name) for name in first[:20]) or "nothing"
-    if table.ending == ".txt":
-        if len(first) == 2 and table.folder.find(first[0]) is not None:
-            return Columns(0, 1, header=False)
-        raise DataError(
-            f"{table.shown}: is no list of images, with a path and a label a line: for other "
-            "tables the ending is .csv or .tsv"
-        )
-    others = _first_of(SPLIT_COLUMNS, first), _first_of(GROUP_COLUMNS, first)
-    paths = ("file_name", *PATH_COLUMNS) if table.is_metadata else PATH_COLUMNS
-    path, label = _first_of(paths, first), _first_of(LABEL_COLUMNS, first)
-    if options.columns is not None:
-        path, label = map(named, options.columns)
-    elif path is None or label is None:
-        for column in range(2 if len(first) == 2 else 0):
-            if first[column].strip() and table.folder.find(first[column]) is not None:
-                order = "path and label" if column == 0 else "label and path"
-                notes.append(f"has no header: its columns are taken as {order}")
-                return Columns(column, 1 - column, header=False)
-        kind, known = ("path", PATH_COLUMNS) if path is None else ("label", LABEL_COLUMNS)
-        raise DataError(
-            f"{table.shown}: line 1: has no column {kind} (or {', '.join(known[1:6])}, …); it has "
-            f"{held}: `columns=path,label` names others"
-        )
-    for each in (path, label):
-        if (count := first.count(first[each])) > 1:
-            name = printable(first[each])
-            notes.append(f"has {count} columns {name}, of which the first is used")
-    return Columns(path, label, *others)
-
-
-def find_label(columns: Sequence[str]) -> str | None:
-    """The column that holds labels, by its name."""
-    return named_column(LABEL_COLUMNS, columns)
-
-
-def named_column(names: Sequence[str], columns: Sequence[str]) -> str | None:
-    """The column that has the first of these names that is there."""
-    place = _first_of(names, columns)
-    return None if place is None else columns[place]
-
-
-def _first_of(names: Sequence[str], header: Sequence[str]) -> int | None:
-    plain = [re.sub(r"[\s.-]+", "_", key(name)) for name in header]
-    return next((plain.index(name) for name in names if name in plain), None)
-
-
-def cell(value: Any) -> str:
-    """A value of JSON as the text of a cell; what is no text or number is empty."""
-    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
-        return str(int(value))
-    return str(value) if isinstance(value, str | int) else ""

@@ -12,26 +12,25 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from sys import intern
-from typing import Any, cast
+from typing import Any
 
 from catclf.datasets.dataset import ReadOptions
 from catclf.datasets.labels import CLASSES_LIMIT
-from catclf.datasets.listing import Items, Samples, Source
+from catclf.datasets.listing import Items, Row, Samples, Source
 from catclf.datasets.table import (
     GROUP_COLUMNS,
     SPLIT_COLUMNS,
     cell,
     find_label,
-    json_of,
+    listed,
     named_column,
+    object_of,
 )
-from catclf.datasets.tree import entries_of, member_of
 from catclf.errors import DataError, ImageError
-from catclf.images.archive import entries
+from catclf.images.archive import Entry, Member, entries
 from catclf.images.formats import ENDINGS, HEIF_ENDINGS, heif_is_there
-from catclf.images.member import Entry, Member
 from catclf.images.preprocess import Limits
-from catclf.images.walk import LeftOut, is_hidden
+from catclf.images.tree import LeftOut, is_hidden, visible_parts
 from catclf.storage.location import locate
 from catclf.text import counted, printable
 
@@ -40,8 +39,26 @@ LABEL_BYTES = 1 << 20  # a larger file holds no label
 LABEL_LENGTH = 200  # characters; a longer text is a caption
 _LABELS = ("cls", "json", "txt")  # the first that is there labels the samples
 
-_Sample = dict[str, Entry]  # the files of one sample by their endings
+_Sample = dict[str, Member]  # the files of one sample by their endings
 _Label = tuple[str, str]  # the ending of files with labels, and the key of JSON that holds them
+
+
+def entries_of(archive: str, damage: list[str], skip_bad: bool) -> Iterator[Entry]:
+    """All that an archive lists. Raises DataError where it is damaged.
+
+    With ``skip_bad`` what is listed before the damage is all there is, and ``damage`` says so.
+    """
+    count = 0
+    try:
+        for entry in entries(archive):
+            count += 1
+            yield entry
+    except ImageError as error:
+        why = f"{printable(archive)}: {error}"
+        if not skip_bad:
+            usable = ": `skip_bad` takes what is before that"
+            raise DataError(f"{why}{usable if count else ''}") from error
+        damage.append(f"{why}: {'what is before that is used' if count else 'is left out'}")
 
 
 def dot_of_samples(archive: str) -> bool | None:
@@ -75,33 +92,31 @@ def read(path: Path, archives: Sequence[str], options: ReadOptions, last: bool =
 
     Raises DataError.
     """
-    rows, found, keys = Samples(printable(path), locate(path).name), _Found(), list[str]()
+    table, found, keys = Samples(printable(path), locate(path).name), _Found(), list[str]()
     label: _Label = ("", "")
     for archive in archives:
-        samples = _samples(entries_of(archive, rows.damage, options.skip_bad), last, found)
+        listing = entries_of(archive, table.damage, options.skip_bad)
+        samples = _samples(archive, listing, last, found)
         if samples and not label[0]:
-            label = _label_source(archive, samples, options)
+            label = _label_source([sample for _, sample in samples], options)
         for key, sample in samples:
-            image, used = _image_of(f"{printable(archive)}:{printable(key)}", sample, options), ""
+            image = None
             try:
-                if image is not None:
-                    rows.add(
-                        cast(Member, member_of(archive, image)), *_facts(archive, sample, label)
-                    )
+                if (image := _image_of(sample, options)) is None:
+                    found.without_image += 1
+                else:
+                    table.rows.append(_row(image, sample, label))
                     keys.append(key)
-                    used = image.name
             except DataError as error:
                 if not options.skip_bad:
                     raise DataError(f"{error}: mend it, or leave it out with `skip_bad`") from None
                 found.unlabelled.append(str(error))
                 continue
-            found.without_image += image is None
-            for ending, entry in sample.items():
-                if not used or (entry.name != used and ending != label[0]):
-                    found.left_out.add(entry.name)
-    found.note(rows, label)
-    rows.divide_by_folders(keys)
-    return rows.source(options, Items(rows.files))
+            for ending, file in sample.items():
+                if image is None or (file is not image and ending != label[0]):
+                    found.left_out.add(file.name)
+    found.note(table, label)
+    return table.source(options, Items([row.file for row in table.rows]), keys)
 
 
 @dataclass
@@ -113,37 +128,37 @@ class _Found:
     repeated: list[str] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=LeftOut)
 
-    def note(self, rows: Samples, label: _Label) -> None:
+    def note(self, table: Samples, label: _Label) -> None:
         """Say it. Raises DataError where there is no image with a label, or no class."""
         ending, key = label
-        if not len(rows):
+        if not table.rows:
             others = f": {self.left_out}" if self.left_out else ""
-            why = f"{rows.shown}: holds no images with labels{others}"
-            raise DataError(next(iter([*rows.damage, *self.unlabelled]), why))
-        if (named := len(set(rows.texts))) > CLASSES_LIMIT:
+            why = f"{table.shown}: holds no images with labels{others}"
+            raise DataError(next(iter([*table.damage, *self.unlabelled]), why))
+        if (named := len({row.text for row in table.rows})) > CLASSES_LIMIT:
             raise DataError(
-                f"{rows.shown}: its .{ending} files hold {named} different texts, no classes: "
+                f"{table.shown}: its .{ending} files hold {named} different texts, no classes: "
                 "`keys=jpg,label` says what is the label"
             )
         of = f"{printable(key)} in .{ending}" if key else f".{printable(ending)}"
-        rows.notes.append(f"holds labelled samples: the label is {of}")
+        table.notes.append(f"holds labelled samples: the label is {of}")
         if self.repeated:
-            rows.notes.append(
+            table.notes.append(
                 f"holds {counted(len(self.repeated), 'key')} twice, the first "
                 f"{printable(self.repeated[0])}: all samples are read"
             )
         if self.without_image:
             what = counted(self.without_image, "sample")
-            rows.notes.append(f"left out {what} without an image")
+            table.notes.append(f"left out {what} without an image")
         if self.left_out:
-            rows.notes.append(str(self.left_out))
+            table.notes.append(str(self.left_out))
         if self.unlabelled:
             what = counted(len(self.unlabelled), "sample")
-            rows.damage.append(f"left out {what} without a label: {self.unlabelled[0]}")
+            table.damage.append(f"left out {what} without a label: {self.unlabelled[0]}")
 
 
 def _is_visible(name: str) -> bool:
-    return not any(is_hidden(part) for part in name.split("/") if part not in ("", ".", ".."))
+    return not any(map(is_hidden, visible_parts(name)))
 
 
 def _key(name: str, last: bool) -> tuple[str, str]:
@@ -170,41 +185,42 @@ def _is_image(ending: str) -> bool:
     return last in ENDINGS or (last in HEIF_ENDINGS and heif_is_there())
 
 
-def _samples(listed: Iterator[Entry], last: bool, found: _Found) -> list[tuple[str, _Sample]]:
+def _samples(
+    archive: str, listing: Iterator[Entry], last: bool, found: _Found
+) -> list[tuple[str, _Sample]]:
     """The samples of one archive with their keys, in its order.
 
     A key that is met again with an ending that its sample has begins another sample.
     """
     samples: dict[str, list[_Sample]] = {}
     order: list[tuple[str, _Sample]] = []
-    for entry in listed:
+    for entry in listing:
         if entry.is_folder or not _is_visible(entry.name):
             continue
-        if entry.place is None and entry.failure is None:
+        if (file := entry.member(archive)) is None:
             found.left_out.add(entry.name, entry.kind)
             continue
         key, ending = _key(entry.name, last)
         of_key = samples.setdefault(key, [])
-        place = next((sample for sample in of_key if ending not in sample), None)
-        if place is None:
-            place = {}
+        sample = next((each for each in of_key if ending not in each), None)
+        if sample is None:
+            sample = {}
             found.repeated += [key] if of_key else []
-            of_key.append(place)
-            order.append((key, place))
-        place[ending] = entry
+            of_key.append(sample)
+            order.append((key, sample))
+        sample[ending] = file
     return order
 
 
-def _label_source(
-    archive: str, samples: Sequence[tuple[str, _Sample]], options: ReadOptions
-) -> _Label:
+def _label_source(samples: Sequence[_Sample], options: ReadOptions) -> _Label:
     """Where labels are. Raises DataError."""
-    endings = {ending for _, sample in samples for ending in sample}
+    endings = {ending for sample in samples for ending in sample}
     wanted = options.keys[1].removeprefix(".") if options.keys else ""
     if wanted and wanted.lower() != "json":
         return (wanted.lower(), "") if wanted.lower() in endings else ("json", wanted)
     known = [each for each in endings if _kind(each) in ((wanted.lower(),) if wanted else _LABELS)]
     if not known:
+        archive = next(iter(samples[0].values())).archive
         held = ", ".join(f".{printable(ending)}" for ending in sorted(endings)[:10])
         raise DataError(
             f"{printable(archive)}: has no labels: its images need files of the same names ending "
@@ -213,64 +229,58 @@ def _label_source(
     label = min(known, key=lambda each: ("." in each, _LABELS.index(_kind(each)), each))
     if _kind(label) != "json":
         return label, ""
-    first = next(sample[label] for _, sample in samples if label in sample)
-    content = _object(archive, first)
+    first = next(sample[label] for sample in samples if label in sample)
+    content = _object(first)
     if (name := find_label(list(content))) is None:
         raise DataError(
-            f"{printable(archive)}:{printable(first.name)}: has no label; it has "
-            f"{_listed(content)}: `keys=jpg,label` says which of them is"
+            f"{printable(first)}: has no label; it has {listed(content)}: `keys=jpg,label` says "
+            "which of them is"
         )
     return label, name
 
 
-def _listed(content: dict[str, Any]) -> str:
-    return ", ".join(printable(str(name)) for name in list(content)[:20]) or "nothing"
-
-
-def _image_of(shown: str, sample: _Sample, options: ReadOptions) -> Entry | None:
+def _image_of(sample: _Sample, options: ReadOptions) -> Member | None:
     """The image of a sample: that of the ending wanted, else the one, or the one plainly named."""
     if options.keys:
         return sample.get(options.keys[0].removeprefix(".").lower())
     images = [ending for ending in sample if _is_image(ending)]
     plain = [ending for ending in images if "." not in ending]
     if len(images) > 1 and len(plain) != 1:
-        listed = " and ".join(printable(ending) for ending in images[:4])
+        some = " and ".join(printable(ending) for ending in images[:4])
         raise DataError(
-            f"{shown}: has several images, {listed}: `keys={images[0]},cls` says which is used"
+            f"{printable(sample[images[0]])}: has several images, {some}: "
+            f"`keys={images[0]},cls` says which is used"
         )
     return next((sample[each] for each in (plain if len(images) > 1 else images)), None)
 
 
-def _facts(archive: str, sample: _Sample, label: _Label) -> tuple[str, str, str]:
-    """The label of a sample, its split and its group, as texts. Raises DataError."""
+def _row(image: Member, sample: _Sample, label: _Label) -> Row:
+    """An image with its label, split and group. Raises DataError."""
     ending, key = label
-    entry = sample.get(ending)
-    if entry is None:
-        first = next(iter(sample.values()))
-        raise DataError(f"{printable(f'{archive}:{first.name}')}: has no .{ending} with its label")
-    where, split, group = printable(f"{archive}:{entry.name}"), "", ""
+    file, split, group = sample.get(ending), "", ""
+    if file is None:
+        raise DataError(f"{printable(image)}: has no .{ending} with its label")
     if key:
-        content = _object(archive, entry)
+        content = _object(file)
         if key not in content:
-            raise DataError(f"{where}: has no {printable(key)}; it has {_listed(content)}")
+            raise DataError(f"{printable(file)}: has no {printable(key)}; it has {listed(content)}")
         named = (named_column(names, list(content)) for names in (SPLIT_COLUMNS, GROUP_COLUMNS))
         split, group = (cell(content[name]) if name else "" for name in named)
         text = cell(content[key]).strip()
     else:
-        text = os.fsdecode(_content(archive, entry).removeprefix(b"\xef\xbb\xbf")).strip()
+        text = os.fsdecode(_content(file).removeprefix(b"\xef\xbb\xbf")).strip()
     if not text or len(text) > LABEL_LENGTH or "\n" in text:
-        raise DataError(f"{where}: holds no label, which is a name or an integer")
-    return intern(text), split, group
+        raise DataError(f"{printable(file)}: holds no label, which is a name or an integer")
+    return Row(image, intern(text), split, group)
 
 
-def _content(archive: str, entry: Entry) -> bytes:
+def _content(file: Member) -> bytes:
     try:
-        with cast(Member, member_of(archive, entry)).open(Limits(file_bytes=LABEL_BYTES)) as file:
-            return file.read()
+        with file.open(Limits(file_bytes=LABEL_BYTES)) as content:
+            return content.read()
     except (ImageError, OSError) as error:
-        raise DataError(f"{printable(f'{archive}:{entry.name}')}: {error}") from error
+        raise DataError(f"{printable(file)}: {error}") from error
 
 
-def _object(archive: str, entry: Entry) -> dict[str, Any]:
-    content = json_of(_content(archive, entry), printable(f"{archive}:{entry.name}"))
-    return content if isinstance(content, dict) else {}
+def _object(file: Member) -> dict[str, Any]:
+    return object_of(_content(file), printable(file))

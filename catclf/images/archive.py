@@ -1,7 +1,8 @@
-"""The images in tar and zip archives and in Parquet files, listed by name and never unpacked.
+"""Images inside other files: members of tar and zip archives, and rows of Parquet files.
 
-Names of members are only shown: no path is made of them, and links are not followed. Nothing here
-loads NumPy or Pillow.
+Nothing is unpacked: a ``Member`` tells where its bytes are, and the process that decodes it reads
+them. Names of members are only shown: no path is made of them, and links are not followed. Nothing
+here loads NumPy or Pillow.
 
 Tar headers of usual files are read here, in a fifth of the time that tarfile takes. It reads all
 others, and what it says of an archive is said here, too, but that numbers which are not used
@@ -15,37 +16,217 @@ import os
 import re
 import stat
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
-from posixpath import splitext
-from typing import TYPE_CHECKING, BinaryIO
-from zlib import adler32
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
 from catclf.errors import ImageError
-from catclf.images.formats import ENDINGS, HEIF_ENDINGS, NOT_SNIFFED, heif_is_there, sniffed
-from catclf.images.member import TAR, ZIP_KINDS, Content, Entry, Member, Unreadable, entry_at
 from catclf.images.preprocess import Limits
-from catclf.images.walk import Failed, LeftOut, is_hidden
-from catclf.storage.local import PACKED_ENDINGS, UNPACK, kind_of_file
-from catclf.storage.location import is_packed, locate, unpacked
-from catclf.storage.parquet import ParquetFile
-from catclf.text import counted, printable, reason, without_query
+from catclf.storage.local import PACKED_ENDINGS, UNPACK, kind_of_file, open_regular
+from catclf.text import counted, has_scheme, printable, reason, without_query
 
 if TYPE_CHECKING:
     from tarfile import TarFile, TarInfo
     from zipfile import ZipInfo
 
+    from catclf.storage.parquet import ParquetFile
+
 ARCHIVE_ENDINGS = (".tar", ".zip")
-SNIFFED_BYTES = 1 << 24  # a larger file without a known ending is no image
-_END = struct.Struct("<4sHH")  # of a zip: mark, then the numbers of this part and of the first one
-_UTF8_FLAG, _UTF8_FIELD = 0x800, 0x7075
-_BLOCK = 512  # bytes of a header of a tar
-_AHEAD = 3 * _BLOCK  # a header alone, or one of pax, its records and the header behind them
-_GAP = 1 << 20  # bytes of zeros that may lie between two archives in one file
-_RECORD = re.compile(rb"([1-9]\d{0,2}) ([^=\n\0]+)=")
-_UNUSED = frozenset(b"mtime atime ctime uid gid uname gname LIBARCHIVE.creationtime".split())
-_ACCENTED = frozenset(range(0x80, 0xA6))  # letters of Western Europe in code page 437
+Failed = tuple[str, ImageError]  # an input that failed before there was an image to decode
+
+# An image in another file
+
+Place = tuple[int, int, int, int, int]  # offset, bytes there, bytes, checksum, kind
+_PLACE = struct.Struct("<QQQIB")
+TAR, STORED, DEFLATED, BZIP2, LZMA = range(5)
+ZIP_KINDS = {0: STORED, 8: DEFLATED, 12: BZIP2, 14: LZMA}  # methods of a zip's members
+CONTENT = b"="  # the first byte of an image on its way to another process
+_LOCAL = struct.Struct("<4s22xHH")  # of a zip: mark, then the lengths of name and extra field
+_LZMA_MEMORY = 1 << 28  # bytes that a member's dictionary may ask for
+
+
+class Member(str):
+    """An image in an archive: shown as ``archive.tar:member.jpg``, and where its bytes are."""
+
+    __slots__ = ("_place", "archive")
+
+    archive: str
+    _place: bytes  # packed: a million members then take 220 MB, and not 330
+
+    @classmethod
+    def of(cls, archive: str, name: str, place: Place) -> Self:
+        """The member ``name`` at an offset of the archive."""
+        return cls.shown(f"{archive}:{name}", archive, place)
+
+    @classmethod
+    def shown(cls, name: str, archive: str, place: Place) -> Self:
+        """The bytes at an offset of a file, shown under any name."""
+        member = cls(name)
+        member.archive, member._place = archive, _PLACE.pack(*place)
+        return member
+
+    @property
+    def place(self) -> Place:
+        """Where its bytes are."""
+        return _PLACE.unpack(self._place)
+
+    @property
+    def name(self) -> str:
+        """Its name in the archive."""
+        return self[len(self.archive) + 1 :]
+
+    def called(self, name: str, archive: str | None = None) -> Self:
+        """The same bytes, shown under another name, or in an archive that is called otherwise."""
+        member = type(self)(name)
+        for kind in type(self).__mro__:
+            for slot in getattr(kind, "__slots__", ()):
+                setattr(member, slot, getattr(self, slot))
+        member.archive = archive or self.archive
+        return member
+
+    def packed(self) -> bytes:
+        """What another process needs to read it. Raises OSError for a remote one that is gone."""
+        return self._place + os.fsencode(_on_disk(self.archive))
+
+    @classmethod
+    def unpacked(cls, content: bytes) -> Member:
+        """The member that ``packed`` describes, without its own name."""
+        return cls.of(os.fsdecode(content[_PLACE.size :]), "", _PLACE.unpack_from(content))
+
+    def open(self, limits: Limits) -> BytesIO:
+        """Its bytes. Raises ImageError; OSError where the archive cannot be read."""
+        offset, stored, size, checksum, kind = self.place
+        _require_size(size, stored, limits)
+        with open_regular(_on_disk(self.archive)) as file:
+            file.seek(offset)
+            if kind != TAR:  # its own header lies before it
+                header = file.read(_LOCAL.size)
+                if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
+                    why = "is damaged in its archive: its header is missing"
+                    raise ImageError("damaged", why)
+                _, name, extra = _LOCAL.unpack(header)
+                file.seek(name + extra, 1)
+            content = file.read(stored)
+        if kind not in (TAR, STORED):
+            content = _decompressed(content, size, kind)
+        if len(content) != size or (kind != TAR and zlib.crc32(content) != checksum):
+            raise ImageError("damaged", "is damaged in its archive: bytes are missing or changed")
+        return BytesIO(content)
+
+
+class Unreadable(Member):
+    """An image that its archive or table names, and that cannot be read."""
+
+    __slots__ = ("failure",)
+
+    failure: ImageError
+
+    @classmethod
+    def because(cls, archive: str, name: str, failure: ImageError) -> Self:
+        """The member ``name`` with the reason."""
+        member = cls.of(archive, name, (0, 0, 0, 0, TAR))
+        member.failure = failure
+        return member
+
+    def open(self, limits: Limits) -> BytesIO:
+        raise self.failure
+
+
+class Content(Member):
+    """An image whose bytes are here, for they lie in no place of their own in its file."""
+
+    __slots__ = ("frame",)
+
+    frame: bytes  # the mark of a content, and its bytes
+
+    @classmethod
+    def holding(cls, archive: str, name: str, content: bytes) -> Content:
+        """The image ``name`` of a file."""
+        return cls.framed(archive, name, CONTENT + content)
+
+    @classmethod
+    def framed(cls, archive: str, name: str, frame: bytes) -> Content:
+        """The same of bytes that begin with the mark."""
+        image = cls.of(archive, name, (0, 0, len(frame) - 1, 0, TAR))
+        image.frame = frame
+        return image
+
+    def open(self, limits: Limits) -> BytesIO:
+        _require_size(len(self.frame) - 1, 0, limits)
+        return BytesIO(memoryview(self.frame)[1:])
+
+
+def _on_disk(archive: str) -> str:
+    """The file, or the copy of a remote one: those who decode have its name already."""
+    if not has_scheme(archive) and not archive.lower().endswith(PACKED_ENDINGS):
+        return archive
+    from catclf.storage.location import locate
+
+    return locate(archive).local()
+
+
+def _require_size(size: int, stored: int, limits: Limits) -> None:
+    """Raise ImageError for an image without bytes, or with too many, also in its archive."""
+    if not size:
+        raise ImageError("empty", "is empty")
+    if max(size, stored) > limits.file_bytes:
+        raise ImageError("too-large", f"has {counted(size, 'byte')}, more than {limits.file_bytes}")
+
+
+def _decompressed(content: bytes, size: int, kind: int) -> bytes:
+    """The bytes of a zip's member; no more than one beyond their size is made of them."""
+    try:
+        if kind == DEFLATED:
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, size + 1)
+        if kind == BZIP2:
+            import bz2
+
+            return bz2.BZ2Decompressor().decompress(content, size + 1)
+        import lzma
+
+        # A version and the length of the properties come first; the size need not be known.
+        length = int.from_bytes(content[2:4], "little")
+        alone = content[4 : 4 + length] + b"\xff" * 8 + content[4 + length :]
+        decompressor = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_LZMA_MEMORY)
+        return decompressor.decompress(alone, size + 1)
+    except ImportError as error:
+        why = "is compressed by a method that this Python was built without"
+        raise ImageError("unsupported", why) from error
+    except Exception as error:  # each method has its own
+        raise ImageError("damaged", "is damaged in its archive") from error
+
+
+# What an archive lists
+
+
+class Entry(NamedTuple):
+    """A name in an archive: a folder, a file with its place, or one that cannot be read and why.
+
+    Others have neither a place nor a failure, but a ``kind``: "links", "devices", "sparse files".
+    """
+
+    name: str
+    place: Place | None = None
+    failure: ImageError | None = None
+    is_folder: bool = False
+    kind: str = ""
+
+    @classmethod
+    def at(cls, name: str, place: Place) -> Entry:
+        """The entry of a file, whose place has to be one that an archive can have."""
+        if min(place) >= 0 and max(place) < 1 << 62:
+            return cls(name, place)
+        return cls(name, failure=ImageError("damaged", "has no place in its archive"))
+
+    def member(self, archive: str) -> Member | None:
+        """The file, also one that cannot be read; None for what is none."""
+        if self.place is not None:
+            return Member.of(archive, self.name, self.place)
+        failure = self.failure
+        return None if failure is None else Unreadable.because(archive, self.name, failure)
 
 
 def is_archive(path: str) -> bool:
@@ -53,86 +234,46 @@ def is_archive(path: str) -> bool:
     return without_query(path).lower().endswith((*ARCHIVE_ENDINGS, *PACKED_ENDINGS, ".tar.zst"))
 
 
-def members(archive: str, left_out: LeftOut) -> Iterator[Member | Failed]:
-    """The images of an archive in its order; other files are counted in ``left_out``.
-
-    An archive that cannot be read, or not further, is a failure under its own name. The temporary
-    copy of one that is compressed as a whole lasts as long as its members.
-    """
-    try:
-        with _failures_explained():
-            place = unpacked(archive) if is_packed(archive) else archive
-        for entry in entries(place):
-            name, shown = entry.name, f"{archive}:{entry.name}"
-            parts = [part for part in name.split("/") if part not in ("", ".", "..")]
-            if entry.is_folder or any(map(is_hidden, parts)):
-                continue
-            member = Member.shown(shown, place, entry.place) if entry.place is not None else None
-            if not (member or entry.failure) or not is_image(name, member):
-                left_out.add(name, entry.kind)
-            elif member is not None:
-                yield member
-            elif entry.failure is not None:
-                yield shown, entry.failure
-    except ImageError as error:
-        yield archive, error
-
-
-def is_image(name: str, member: Member | None) -> bool:
-    """Whether a member is an image by its ending, else by its first bytes, as files of folders."""
-    ending = splitext(name)[1].lower()  # a Path costs 5 µs
-    if ending in ENDINGS:
-        return True
-    if ending in HEIF_ENDINGS:
-        return member is None or heif_is_there()
-    if ending in NOT_SNIFFED or member is None:
-        return False
-    try:
-        with member.open(Limits(file_bytes=SNIFFED_BYTES)) as file:
-            return sniffed(file)
-    except (OSError, ImageError):
-        return False
-
-
 def entries(archive: str) -> Iterator[Entry]:
     """All that an archive lists, in its order, also what is hidden.
 
     Raises ImageError where it cannot be read, or not further.
     """
-    with _failures_explained():
+    from catclf.storage.location import locate
+
+    try:
         if without_query(archive).lower().endswith(".tar.zst"):
             raise ImageError("unsupported", f"is packed with zstd: {UNPACK}")
         place = locate(archive).local()
         if not stat.S_ISREG(Path(place).stat().st_mode):
             raise ImageError("not-a-file", "is not a regular file")
         is_zip = without_query(archive).lower().endswith(".zip")
-        yield from _of_zip(place) if is_zip else tar_entries(place)
-
-
-@contextmanager
-def _failures_explained() -> Iterator[None]:
-    try:
-        yield
+        yield from zip_entries(place) if is_zip else tar_entries(place)
     except OSError as error:
         raise ImageError("unreadable", f"cannot be read: {reason(error)}") from error
 
 
-def _of_zip(archive: str) -> Iterator[Entry]:
+# Zip archives
+
+_END = struct.Struct("<4sHH")  # of a zip: mark, then the numbers of this part and of the first one
+_UTF8_FLAG, _UTF8_FIELD = 0x800, 0x7075
+_ACCENTED = frozenset(range(0x80, 0xA6))  # letters of Western Europe in code page 437
+
+
+def zip_entries(archive: str) -> Iterator[Entry]:
+    """What a zip archive lists. Raises ImageError where it cannot be read; OSError."""
     import zipfile
 
     with Path(archive).open("rb") as file:
-        part = _is_part(file)
         try:
+            if _is_part(file):
+                why = "is one part of several: join them, as with zip -s 0 s.zip -O whole.zip"
+                raise ImageError("unsupported", why)
             with zipfile.ZipFile(file) as opened:
                 listed = opened.infolist()
         except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
             why = f"is damaged, or not a zip archive: {error}{kind_of_file(Path(archive))}"
-            if not part:
-                raise ImageError("damaged", why) from error
-            listed = []
-    if part or any(info.volume for info in listed):
-        why = "is one part of several: join them, as with zip -s 0 s.zip -O whole.zip"
-        raise ImageError("unsupported", why)
+            raise ImageError("damaged", why) from error
     yield from map(_zip_entry, listed)
 
 
@@ -161,7 +302,7 @@ def _zip_entry(info: ZipInfo) -> Entry:
         why = f"is compressed by a method that is not read ({method}): {UNPACK}"
         return Entry(name, failure=ImageError("unsupported", why))
     kind = ZIP_KINDS[info.compress_type]
-    return entry_at(name, (info.header_offset, info.compress_size, info.file_size, info.CRC, kind))
+    return Entry.at(name, (info.header_offset, info.compress_size, info.file_size, info.CRC, kind))
 
 
 def _zip_name(info: ZipInfo) -> str:
@@ -184,6 +325,15 @@ def _zip_name(info: ZipInfo) -> str:
         if _ACCENTED.issuperset(byte for byte in raw if byte >= 0x80):
             return info.filename
         return raw.decode("utf-8", "surrogateescape")
+
+
+# Tar archives
+
+_BLOCK = 512  # bytes of a header
+_AHEAD = 3 * _BLOCK  # a header alone, or one of pax, its records and the header behind them
+_GAP = 1 << 20  # bytes of zeros that may lie between two archives in one file
+_RECORD = re.compile(rb"([1-9]\d{0,2}) ([^=\n\0]+)=")
+_UNUSED = frozenset(b"mtime atime ctime uid gid uname gname LIBARCHIVE.creationtime".split())
 
 
 def tar_entries(archive: str) -> Iterator[Entry]:
@@ -218,7 +368,7 @@ def _entries(opened: TarFile, descriptor: int) -> Iterator[Entry]:
             name, size, length = usual
             start = opened.offset + length
             opened.offset = start + -(-size // _BLOCK) * _BLOCK
-            yield entry_at(name, (start, size, size, 0, TAR))
+            yield Entry.at(name, (start, size, size, 0, TAR))
 
 
 def _tar_entry(info: TarInfo) -> Entry:
@@ -228,7 +378,7 @@ def _tar_entry(info: TarInfo) -> Entry:
         return Entry(info.name, kind="sparse files")
     if not info.isreg():
         return Entry(info.name, kind="links" if info.issym() or info.islnk() else "devices")
-    return entry_at(info.name, (info.offset_data, info.size, info.size, 0, TAR))
+    return Entry.at(info.name, (info.offset_data, info.size, info.size, 0, TAR))
 
 
 def _next_archive(file: BinaryIO, end: int) -> int | None:
@@ -303,7 +453,7 @@ def _sum(header: bytes) -> int:
     The low half of Adler-32 is 1 and the sum of the bytes, exactly for up to 256 of them.
     """
     parts = header[:148], header[156:412], header[412:_BLOCK]
-    return 8 * 32 + sum((adler32(part) & 0xFFFF) - 1 for part in parts)
+    return 8 * 32 + sum((zlib.adler32(part) & 0xFFFF) - 1 for part in parts)
 
 
 def _octal(field: bytes) -> int | None:
@@ -338,57 +488,40 @@ IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo", "jpg", "png", "by
 def image_column(file: ParquetFile, wanted: str | None = None) -> str:
     """The column of images. Raises ImageError where there is none, or several."""
     held = [name for name, kind in file.columns.items() if kind in ("image", "bytes")]
-    if wanted is not None and wanted in held:
-        return wanted
-    if wanted is None:
-        named = [name for name in IMAGE_COLUMNS if name in held]
-        structs = [name for name in held if file.columns[name] == "image"]
-        for some in (structs, named, held):
-            if len(some) == 1:
-                return some[0]
-    columns = ", ".join(printable(name) for name in list(file.columns)[:20]) or "nothing"
-    if wanted is not None:
-        why = f"has no images in a column {printable(wanted)}; it has {columns}"
-    elif held:
+    structs = [name for name in held if file.columns[name] == "image"]
+    named = [name for name in IMAGE_COLUMNS if name in held]
+    meant = [name for name in held if name == wanted]
+    for some in (structs, named, held) if wanted is None else (meant,):
+        if len(some) == 1:
+            return some[0]
+    if held and wanted is None:
         listed = " and ".join(map(printable, held[:5]))
         why = f"has several columns of images, {listed}: `columns=image,label` says which"
     else:
-        why = f"has no column of images, as image: struct<bytes, path>; it has {columns}"
+        columns = ", ".join(printable(name) for name in list(file.columns)[:20]) or "nothing"
+        why = f"has no images in a column {printable(wanted or 'image')}; it has {columns}"
     raise ImageError("no-images", why)
 
 
 def parquet_images(path: str, limit: int) -> Iterator[Member | Failed]:
     """All images of a file; those of more than ``limit`` bytes fail.
 
-    A file that cannot be read is a failure under its own name. In a row group that cannot be read,
-    or not further, each image is one.
+    A file that cannot be read is a failure under its own name.
     """
+    from catclf.storage.parquet import ParquetFile
+
     try:
         with ParquetFile(path) as file:
             column = image_column(file)
             names = names_of(file, column)
             first = 0
             for group, rows in enumerate(file.groups):
-                yield from _of_group(file, column, group, names[first : first + rows], limit)
+                contents = contents_of(file, column, group, limit)
+                for name, content in zip(names[first : first + rows], contents, strict=False):
+                    yield row_image(path, name, content)
                 first += rows
     except ImageError as error:
         yield path, error
-
-
-def _of_group(
-    file: ParquetFile, column: str, group: int, names: Sequence[str], limit: int
-) -> Iterator[Member | Failed]:
-    done = 0
-    failure = ImageError("damaged", "is missing in its file, which is damaged")
-    try:
-        for name, content in zip(names, file.images(column, group, limit), strict=False):
-            done += 1
-            image = member(file.path, name, content)
-            yield (str(image), image.failure) if isinstance(image, Unreadable) else image
-    except ImageError as error:
-        failure = error
-    for name in names[done:]:
-        yield f"{file.path}:{name}", failure
 
 
 def names_of(file: ParquetFile, column: str) -> Sequence[str]:
@@ -397,12 +530,32 @@ def names_of(file: ParquetFile, column: str) -> Sequence[str]:
     return [path or str(row) for row, path in enumerate(paths)]
 
 
-def member(path: str, name: str, content: bytes | int | None) -> Member:
-    """The image of a row, of which ``content`` is what ``ParquetFile.images`` gives."""
-    if content is None:
-        why = ImageError("missing", "has no bytes in its file, at most a path, which is not read")
-        return Unreadable.because(path, name, why)
-    if isinstance(content, int):
-        why = ImageError("too-large", f"has {counted(content, 'byte')}, more than the limit")
-        return Unreadable.because(path, name, why)
+def contents_of(
+    file: ParquetFile, column: str, group: int, limit: int
+) -> Iterator[bytes | ImageError]:
+    """The images of a row group, or why one has no bytes, and then that reason without end.
+
+    In a row group that cannot be read, or not further, the rest of the images fail alike.
+    """
+    failure = ImageError("damaged", "is missing in its file, which is damaged")
+    try:
+        for content in file.images(column, group, limit):
+            if content is None:
+                why = "has no bytes in its file, at most a path, which is not read"
+                yield ImageError("missing", why)
+            elif isinstance(content, int):
+                why = f"has {counted(content, 'byte')}, more than the limit"
+                yield ImageError("too-large", why)
+            else:
+                yield content
+    except ImageError as error:
+        failure = error
+    while True:
+        yield failure
+
+
+def row_image(path: str, name: str, content: bytes | ImageError) -> Member:
+    """The image of a row, also one that cannot be read."""
+    if isinstance(content, ImageError):
+        return Unreadable.because(path, name, content)
     return Content.holding(path, name, content)

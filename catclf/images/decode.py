@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from catclf import machine
 from catclf.errors import ImageError
 from catclf.images import tones
+from catclf.images.archive import CONTENT, Content, Member
 from catclf.images.formats import heif_is_there, sniff
-from catclf.images.member import CONTENT, Content, Member
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.storage.local import RAW, NotRegularError, open_regular
 from catclf.text import counted, reason

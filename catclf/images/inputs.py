@@ -12,30 +12,29 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
 
 from catclf.errors import ImageError, InputError
-from catclf.images.archive import is_archive, members, parquet_images
-from catclf.images.formats import ENDINGS, HEIF_ENDINGS, NOT_SNIFFED, sniffed
-from catclf.images.member import TAR, Member
+from catclf.images.archive import TAR, Failed, Member, is_archive, parquet_images
+from catclf.images.formats import is_image, sniffed
 from catclf.images.preprocess import Limits
-from catclf.images.walk import LeftOut, Walk, is_hidden
+from catclf.images.tree import LeftOut, images_below, is_hidden, members
 from catclf.storage.local import kind_of_bytes
 from catclf.storage.location import Copy, is_remote, locate
 from catclf.storage.parquet import is_parquet
 from catclf.text import printable, reason, without_query
 
 _LIST_IN_STORE = "lists are read from disk alone: copy it here, or pipe it to -"
-_NAME_IN_STORE = "names in lists are read from disk alone: give it as an argument"
 NAME_LIMIT = 65536  # bytes; the system takes 4096
 FEW = 1000  # inputs whose number is known
 _BLOCK = 65536
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MARKS = (codecs.BOM_UTF8, *_UTF16)
 
-Input = str | tuple[str, ImageError]
+Input = str | Failed
 _NAMELESS: Input = "", ImageError("missing", "its name is empty: is a variable not set?")
 
 
@@ -81,10 +80,10 @@ def _require_readable(argument: str) -> None:
             raise InputError("standard input is closed: there is no list to read")
     elif is_remote(path):
         raise InputError(f"{shown}: {_LIST_IN_STORE}")
-    elif not os.path.exists(path):
-        raise InputError(f"{shown}: there is no such list (the image @{shown} is @@{shown})")
     elif os.path.isdir(path) or not os.access(path, os.R_OK):
-        raise InputError(f"{shown}: is no list of names that may be read")
+        raise InputError(
+            f"{shown}: there is no list of names that may be read (the image @{shown} is @@{shown})"
+        )
 
 
 @dataclass
@@ -146,26 +145,33 @@ class _Inputs:
     def _of_path(self, path: str) -> Iterator[Input]:
         """An image's path, or the images of a folder or an archive in order."""
         if is_remote(path):  # names in lists lead to no store, whoever wrote them
-            yield path, ImageError("unreadable", _NAME_IN_STORE)
+            why = "names in lists are read from disk alone: give it as an argument"
+            yield path, ImageError("unreadable", why)
         elif os.path.isdir(path):
-            images = Walk(self.left_out, name_heif=True).images(path, self.recursive)
-            yield from _all_of(path, images, self._empty_folder)
+            images = images_below(path, self.left_out, self.recursive)
+            yield from self._all_of(path, images, "folder")
         else:
             yield from self._of_file(path, path, path)
-
-    @property
-    def _empty_folder(self) -> str:
-        below = "" if self.recursive else ": `recursive` also reads the folders in it"
-        return f"the folder holds no images{below}"
 
     def _of_file(self, path: str, image: str, shown: str) -> Iterator[Input]:
         """``image``, or what the file at ``path`` holds if it is one that holds images."""
         if is_archive(path):
-            yield from _all_of(shown, members(path, self.left_out), "the archive holds no images")
+            yield from self._all_of(shown, members(path, self.left_out), "archive")
         elif is_parquet(path):
-            yield from _all_of(shown, parquet_images(path, self.limit), "the file holds no images")
+            yield from self._all_of(shown, parquet_images(path, self.limit), "file")
         else:
             yield image
+
+    def _all_of(self, path: str, images: Iterable[Input], what: str) -> Iterator[Input]:
+        """The images, or the failure of ``path`` that there are none."""
+        empty = True
+        for image in images:
+            empty = False
+            yield image
+        if empty:
+            flat = what == "folder" and not self.recursive
+            below = ": `recursive` also reads the folders in it" if flat else ""
+            yield path, ImageError("no-images", f"the {what} holds no images{below}")
 
     def _of_url(self, shown: str, url: str) -> Iterator[Input]:
         """What is at a URL. Raises SettingsError where the library for its scheme is missing."""
@@ -177,24 +183,19 @@ class _Inputs:
         if below is None:
             yield from self._of_copy(shown, url)
             return
-        images = (
-            image
-            for each in below
-            if self._is_listed(url, each)
-            for image in self._of_copy(each, each)
-        )
-        yield from _all_of(shown, images, self._empty_folder)
+        folder = len(shown.rstrip("/"))
+        listed = (each for each in below if self._is_listed(each, each[folder:]))
+        images = (image for each in listed for image in self._of_copy(each, each))
+        yield from self._all_of(shown, images, "folder")
 
-    def _is_listed(self, folder: str, url: str) -> bool:
+    def _is_listed(self, url: str, name: str) -> bool:
         """Whether a file of a folder in a store is an image, as on disk; others are counted."""
-        names = url[len(folder.rstrip("/")) :].split("/")
-        if any(map(is_hidden, filter(None, names))):
+        if any(map(is_hidden, filter(None, name.split("/")))):
             return False
-        ending = Path(url).suffix.lower()
-        if ending in ENDINGS | HEIF_ENDINGS or (ending not in NOT_SNIFFED and _is_image(url)):
-            return True
-        self.left_out.add(url)
-        return False
+        listed = is_image(name, partial(_first_bytes, url), name_heif=True)
+        if not listed:
+            self.left_out.add(name)
+        return listed
 
     def _of_copy(self, shown: str, url: str) -> Iterator[Input]:
         try:
@@ -212,23 +213,10 @@ class _Inputs:
                 yield each if each is image else each.called(shown + each[len(copy) :])
 
 
-def _is_image(url: str) -> bool:
-    """Whether a file in a store begins as an image does."""
-    try:
-        with locate(url).stream() as file:
-            return sniffed(BytesIO(file.read(64)))
-    except OSError:
-        return False
-
-
-def _all_of(path: str, images: Iterable[Input], why: str) -> Iterator[Input]:
-    """The images, or the failure of ``path`` that there are none."""
-    empty = True
-    for image in images:
-        empty = False
-        yield image
-    if empty:
-        yield path, ImageError("no-images", why)
+def _first_bytes(url: str) -> BytesIO:
+    """How a file in a store begins. Raises OSError."""
+    with locate(url).stream() as file:
+        return BytesIO(file.read(64))
 
 
 def _unreadable(error: OSError) -> ImageError:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from catclf.errors import ImageError
 from catclf.images import decode
-from catclf.images.member import Content
+from catclf.images.archive import Content, Failed, Unreadable
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.machine import cores, require_workers
 
@@ -42,7 +42,6 @@ _CARRIED = _WINDOW_BYTES // _WINDOW  # bytes that an image brings along in the p
 _STARTS = 3  # workers that die before they were ready, after which none is started again
 
 
-Failed = tuple[str, ImageError]  # an input that failed before there was an image to decode
 Outcome = tuple[str, "Pixels | ImageError"]
 
 
@@ -142,10 +141,13 @@ class Job:
 
     __slots__ = ("name", "path", "result", "room")
 
-    def __init__(self, path: str, result: Pixels | ImageError | None = None) -> None:
-        self.path, self.result = path, result
-        self.name = decode.place_of(path)
-        carried = len(self.name) if isinstance(path, Content) else 0
+    def __init__(self, given: str | Failed) -> None:
+        if isinstance(given, Unreadable):
+            given = str(given), given.failure
+        self.result: Pixels | ImageError | None = None
+        self.path, self.result = given if isinstance(given, tuple) else (given, None)
+        self.name = decode.place_of(self.path)
+        carried = len(self.name) if isinstance(self.path, Content) else 0
         self.room = 1 + carried // _CARRIED  # of the window of inputs underway
 
     def answer(self, result: Pixels | ImageError) -> None:
@@ -317,7 +319,7 @@ class _Pool:
         last: BaseException | None = None
         try:
             for path in paths:
-                job = Job(*path) if isinstance(path, tuple) else Job(path)
+                job = Job(path)
                 job.room = min(self._window, job.room)
                 for _ in range(job.room):
                     self._space.acquire()

@@ -46,7 +46,7 @@ from catclf.cli.predict.outputs import (
 from catclf.cli.shell import ExitCode, Signals, warn
 from catclf.errors import CatclfError, ImageError, InputError, ModelError, SettingsError
 from catclf.images.preprocess import Limits
-from catclf.images.walk import LeftOut
+from catclf.images.tree import LeftOut
 from catclf.storage.location import is_remote
 from catclf.terminal.stream import is_file, is_terminal, use_colour
 from catclf.text import counted, printable

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from catclf.cli.shell import as_options, json_line, results, unicode_fields, warn
 from catclf.errors import InputError, OutputError, SettingsError
-from catclf.images.walk import LeftOut
+from catclf.images.tree import LeftOut
 from catclf.storage.location import expanded, is_pattern, is_remote, locate
 from catclf.text import counted, printable, reason, url_of
 
