@@ -15,7 +15,7 @@ An image passes through seven concepts, in this order:
     Features    images to rows of numbers: a class for each kind (``features``)
     Objective   the loss and its gradient as sums over rows, made by threads here or by Dask's
                 workers elsewhere, to the same bits (``training``, ``cluster``)
-    Outputs     one record for each image, in every format, written whole (``cli.predict``)
+    Records     one for each image, in every format, written whole (``cli.records``)
 
 and through these rooms:
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import catclf
-from catclf.cli.predict.outputs import form_of, paths_form
+from catclf.cli.records import form_of, paths_form
 from catclf.features.hog import HogFeatures
 from catclf.images.preprocess import Preprocess
 from catclf.model.predict import Prediction

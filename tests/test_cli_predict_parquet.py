@@ -89,7 +89,7 @@ def test_no_records_are_a_file_without_rows(photos: Path) -> None:
 
 
 def test_binary_records_go_to_no_terminal(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("catclf.cli.predict.command.is_terminal", lambda stream: True)
+    monkeypatch.setattr("catclf.cli.predict.is_terminal", lambda stream: True)
     result = predict("in", "--format", "parquet")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "--format parquet is binary: give --output" in result.stderr

@@ -15,7 +15,7 @@ from conftest import Run, command
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catclf.cli.predict.outputs import job_of, pending
+from catclf.cli.records import job_of, pending
 from catclf.errors import SettingsError
 
 SHARDS, EACH = 40, 12

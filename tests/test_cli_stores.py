@@ -13,8 +13,8 @@ from archive_files import image_bytes, tar
 from conftest import ROOT, Run
 
 import catclf
-from catclf.cli.predict.command import Scoring, score
-from catclf.cli.predict.outputs import Shard, pending
+from catclf.cli.predict import Scoring, score
+from catclf.cli.records import Shard, pending
 from catclf.cli.usage import read_config
 from catclf.cluster import parse
 from catclf.errors import InputError, ModelError, OutputError, SettingsError

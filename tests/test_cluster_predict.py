@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from conftest import ROOT
+from typer.testing import CliRunner
 
 import catclf
-from catclf.cli.predict import command as cluster
-from catclf.cli.predict import predict
-from catclf.cli.predict.command import Scoring
-from catclf.cli.predict.outputs import Shard, Tally, pending
+from catclf.cli import predict as cluster
+from catclf.cli.app import app
+from catclf.cli.predict import Scoring, ScoringRun
+from catclf.cli.records import Shard, Tally, pending
 from catclf.cli.shell import Signals
 from catclf.cluster import Address
 from catclf.cluster.engine import AGAIN, Engine, connected
-from catclf.errors import ClusterError, ModelError, SettingsError
+from catclf.errors import ClusterError, ModelError
 from catclf.images.preprocess import Preprocess
 
 pytest.importorskip("distributed")
@@ -72,19 +72,20 @@ def expected(folder: Path) -> dict[str, bytes]:
 def outputs_of(folder: Path, name: str, *, alone: bool = False) -> tuple[dict[str, bytes], Tally]:
     """The outputs of a run by workers, or in this process ``alone``."""
     job = Scoring((Path("model.npz"),), format="jsonl", quiet=True, in_folder=True)
-    tally, before = Tally(), Path.cwd()
+    before = Path.cwd()
     os.chdir(folder)
     try:
         names = [f"s-{number}.tar" for number in range(SHARDS)]
         shards: list[Shard] = pending(names, Path(name), job.ending, None)
         with Signals() as signals:
+            run = ScoringRun(job, shards, signals.pause, lambda line: None)
             if alone:
-                job.run(shards, tally, signals.pause, lambda line: None)
+                run.start()
             else:
-                cluster.run_by_workers(job, shards, tally, signals, LOCAL)
+                cluster.run_by_workers(run, LOCAL)
     finally:
         os.chdir(before)
-    return outputs(folder / name), tally
+    return outputs(folder / name), run.tally
 
 
 @pytest.fixture(autouse=True)
@@ -164,15 +165,12 @@ def test_the_command_is_that_of_one_machine(
     folder: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    ends = []
-    for name, address in (("command", "local:2"), ("alone", None)):
-        with pytest.raises(typer.Exit) as end:
-            predict(["s-*.tar"], format="jsonl", output_dir=Path(name), cluster=address)
-        ends.append(end.value.exit_code)
+    for name, where in (("command", ["--cluster", "local:2"]), ("alone", [])):
+        args = ["predict", "s-*.tar", "--format", "jsonl", "--output-dir", name, *where]
+        assert CliRunner().invoke(app, args).exit_code == 3
         assert outputs(folder / name) == expected
-    assert ends == [3, 3]
-    with pytest.raises(SettingsError, match="give --output-dir"):
-        predict(["s-1.tar"], cluster="local:2")
+    refused = CliRunner().invoke(app, ["predict", "s-1.tar", "--cluster", "local:2"])
+    assert (refused.exit_code, "give --output-dir" in refused.stderr) == (2, True)
 
 
 def test_a_run_without_its_scheduler_is_to_be_run_again() -> None:

@@ -14,8 +14,8 @@ import pytest
 from conftest import ROOT, Run, write_packed
 
 import catclf
-from catclf.cli.predict.command import Scoring
-from catclf.cli.predict.outputs import Tally, named, pending
+from catclf.cli.predict import Scoring, ScoringRun
+from catclf.cli.records import Tally, named, pending
 from catclf.cli.shell import Signals
 from catclf.datasets import open_dataset, stores_pixels
 from catclf.errors import DataError, OutputError, SettingsError
@@ -96,11 +96,12 @@ def test_a_damaged_or_missing_shard_in_a_store_is_one_line(store: Any, packed: P
 
 def scored(names: list[str], output: Path, *, recursive: bool = False) -> Tally:
     """Score what a store holds, each in an output of its own."""
-    job, tally = Scoring((Path("model.npz"),), recursive=recursive, in_folder=True), Tally()
+    job = Scoring((Path("model.npz"),), recursive=recursive, in_folder=True)
     with Signals() as signals:
         shards = pending(named(names), output, job.ending, None)
-        job.run(shards, tally, signals.pause, lambda line: None)
-    return tally
+        run = ScoringRun(job, shards, signals.pause, lambda line: None)
+        run.start()
+    return run.tally
 
 
 def test_images_and_outputs_of_a_store(

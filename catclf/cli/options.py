@@ -289,6 +289,20 @@ ModelPath = Annotated[
         complete=complete_model,
     ),
 ]
+
+
+def models_option(several: str) -> Any:
+    """The option of model files; ``several`` says what happens with more than one."""
+    return option(
+        "--model",
+        "-m",
+        help=f"{MODEL_HELP} {several}",
+        metavar="FILE",
+        shown="model.npz, or CATCLF_MODEL",
+        complete=complete_model,
+    )
+
+
 ModelArgument = Annotated[
     Path,
     typer.Argument(

@@ -206,14 +206,14 @@ def unicode_fields(fields: Mapping[str, object]) -> dict[str, object]:
         if len(texts) == len(values) and not all(map(_is_unicode, texts)):
             from base64 import b64encode
 
-            encoded = [b64encode(_bytes(text)).decode("ascii") for text in texts]
+            encoded = [b64encode(raw_bytes(text)).decode("ascii") for text in texts]
             converted[f"{key}_base64"] = encoded if values is value else encoded[0]
     return converted
 
 
 def _unicode(value: object) -> object:
     if isinstance(value, str):
-        return value if _is_unicode(value) else _bytes(value).decode("utf-8", "replace")
+        return value if _is_unicode(value) else raw_bytes(value).decode("utf-8", "replace")
     if isinstance(value, Mapping):
         return unicode_fields(value)
     if isinstance(value, list | tuple):
@@ -226,7 +226,7 @@ def _is_unicode(text: str) -> bool:
     return text.isascii() or _UNDECODED.search(text) is None
 
 
-def _bytes(text: str) -> bytes:
+def raw_bytes(text: str) -> bytes:
     """The bytes of a name; half of a pair of surrogates, which no name can hold, as it is."""
     try:
         return text.encode("utf-8", "surrogateescape")

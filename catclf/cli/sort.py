@@ -6,18 +6,18 @@ import errno
 import filecmp
 import os
 import shutil
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catclf.cli import loaded
 from catclf.cli.options import OUTPUT, ModelPath, Quiet, Threshold, option
-from catclf.cli.predict.outputs import explained, pair_of, unsure_of
+from catclf.cli.predict import Scoring, between
 from catclf.cli.shell import ExitCode, Signals, put, warn
 from catclf.errors import ImageError, OutputError, SettingsError
 from catclf.storage.local import UNPACK
@@ -25,9 +25,10 @@ from catclf.storage.location import discard, free_name, is_remote
 from catclf.text import counted, printable, reason
 
 if TYPE_CHECKING:
-    from catclf.model import Model
+    from catclf.images.inputs import Input
 
 UNSURE_FOLDER = "unsure"
+Put = Callable[[Path, Path], object]  # puts an image in the place of an empty file
 
 
 def sort(
@@ -69,31 +70,33 @@ def sort(
     """
     if copy + move + link > 1:
         raise SettingsError("--copy, --move and --link exclude each other: give one of them")
-    between = pair_of("unsure", unsure)
     for path in (*sources, str(output)):
         if is_remote(path):
             raise SettingsError(f"{printable(path)}: images are sorted on disk: copy them there")
-    put_there = _move if move else partial(_copy, make=_link) if link else _copy
-    done, there, failed = Counter[str](), 0, 0
+    how = "moved" if move else "linked" if link else "copied"
+    linked = partial(_copy, make=_link)
+    ways: dict[str, Put] = {"copied": _copy, "moved": _move, "linked": linked}
+    scoring = Scoring((model,), threshold=threshold, between=between("unsure", unsure))
+    done, there, failed, roots = Counter[str](), 0, 0, deque[str]()
     with Signals() as signals:
-        trained = _loaded(model)
-        sure = unsure_of(trained, threshold, between) if between else None
-        with closing(_records(sources, output, model, trained, threshold, signals)) as found:
-            for root, record in found:
+        [trained] = models = scoring.load()
+        inputs, is_unsure = _inputs(sources, output, roots), scoring.unsure(trained)
+        with closing(scoring.predictions(inputs, models, signals.pause)) as batches:
+            for record in chain.from_iterable(batches):
+                root = roots.popleft()
                 if record.error is not None:
-                    warn(f"{printable(record.path, 200)}: {explained(record)}")
+                    warn(f"{printable(record.path, 200)}: {record.error}")
                     failed += 1
                     continue
-                label = UNSURE_FOLDER if sure and sure(record) else record.label
+                label = UNSURE_FOLDER if unsure and is_unsure(record) else record.label
                 image, folder = Path(record.path), output / _folder_name(label)
                 # The name of an image below its source, or its own where that is the source.
                 name = os.path.relpath(image, root) if record.path != root else image.name
-                new = _place(image, folder / name, put_there)
+                new = _place(image, folder / name, ways[how])
                 done[label] += new
                 there += not new
     if not quiet:
-        how = "moved" if move else "linked" if link else "copied"
-        for label in (*trained.classes, *([UNSURE_FOLDER] if between else [])):
+        for label in (*trained.classes, *([UNSURE_FOLDER] if unsure else [])):
             shown = printable(output / _folder_name(label))
             put(f"{shown}: {counted(done[label], 'image')} {how}\n")
         if there:
@@ -102,49 +105,19 @@ def sort(
         raise typer.Exit(ExitCode.PARTIAL)
 
 
-def _loaded(path: Path) -> Model:
-    from catclf.model.file import load
-
-    model = load(path)
-    loaded()
-    return model
-
-
-def _records(
-    sources: list[str],
-    output: Path,
-    path: Path,
-    model: Model,
-    threshold: float | None,
-    signals: Signals,
-) -> Any:
-    """Each source and a prediction of an image in it; images in ``output`` are left out."""
+def _inputs(sources: list[str], output: Path, roots: deque[str]) -> Iterator[Input]:
+    """The images of the sources but for those in ``output``; ``roots`` gets the source of each."""
     from catclf.images.archive import Member
     from catclf.images.inputs import read_inputs
-    from catclf.images.pool import decode_batches
-    from catclf.model.file import naming
-    from catclf.model.predict import predict_batches
 
-    roots: list[str] = []
     inside = os.path.realpath(output) + os.sep
-
-    def inputs() -> Iterator[Any]:
-        for source in sources:
-            for each in read_inputs([source], recursive=True, lists=False):
-                name = each if isinstance(each, str) else each[0]
-                if isinstance(each, Member):
-                    each = name, ImageError("unsupported", f"is in an archive: {UNPACK}")
-                if not os.path.realpath(name).startswith(inside):
-                    roots.append(source)
-                    yield each
-
-    decoded = decode_batches(inputs(), model.preprocess, pause=signals.pause)
-    with naming(path), closing(predict_batches(decoded, model, threshold)) as batches:
-        number = 0
-        for batch in batches:
-            for record in batch:
-                yield roots[number], record
-                number += 1
+    for source in sources:
+        for each in read_inputs([source], recursive=True, lists=False):
+            name = each if isinstance(each, str) else each[0]
+            if not os.path.realpath(name).startswith(inside):
+                roots.append(source)
+                in_archive = ImageError("unsupported", f"is in an archive: {UNPACK}")
+                yield (name, in_archive) if isinstance(each, Member) else each
 
 
 def _folder_name(label: str) -> str:
@@ -153,23 +126,13 @@ def _folder_name(label: str) -> str:
     return f"_{name}" if name in ("", ".", "..") else name
 
 
-def _place(path: Path, target: Path, put_there: Callable[[Path, Path], object]) -> bool:
+def _place(path: Path, target: Path, put_there: Put) -> bool:
     """Put an image at a free name; False where it is there already. Raises OutputError."""
-    number = 1
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            name = target.with_stem(f"{target.stem}-{number}") if number > 1 else target
-            try:
-                os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-                break
-            except FileExistsError:
-                # An empty file is the place that a run had taken which was stopped.
-                if name.is_file() and not name.stat().st_size:
-                    break
-                if name.samefile(path) or (name.is_file() and filecmp.cmp(path, name, False)):
-                    return False
-            number += 1
+        name = _free_name(path, target)
+        if name is None:
+            return False
         try:
             put_there(path, name)
         except BaseException:
@@ -180,7 +143,24 @@ def _place(path: Path, target: Path, put_there: Callable[[Path, Path], object]) 
     return True
 
 
-def _copy(path: Path, name: Path, make: Callable[[Path, Path], object] = shutil.copy2) -> None:
+def _free_name(path: Path, target: Path) -> Path | None:
+    """``target``, or target-2, -3, … as an empty file; None where the image is there already."""
+    number = 0
+    while True:
+        number += 1
+        name = target.with_stem(f"{target.stem}-{number}") if number > 1 else target
+        try:
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except FileExistsError:
+            # An empty file is the place that a run had taken which was stopped.
+            if not name.is_file() or name.stat().st_size:
+                if name.samefile(path) or (name.is_file() and filecmp.cmp(path, name, False)):
+                    return None
+                continue
+        return name
+
+
+def _copy(path: Path, name: Path, make: Put = shutil.copy2) -> None:
     """Put what ``make`` makes of an image in the place of an empty file."""
     new = name.parent / free_name()
     try:
@@ -191,17 +171,17 @@ def _copy(path: Path, name: Path, make: Callable[[Path, Path], object] = shutil.
 
 
 def _move(path: Path, name: Path) -> None:
-    if path.is_symlink():  # which may hold from its own folder alone
-        _copy(path, name, _link)
-        path.unlink()
-        return
+    """Move an image; what a link leads to, for it may hold from its own folder alone."""
     try:
-        path.replace(name)
+        if not path.is_symlink():
+            path.replace(name)
+            return
+        _copy(path, name, _link)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
         _copy(path, name)
-        path.unlink()
+    path.unlink()
 
 
 def _link(path: Path, new: Path) -> None:

@@ -1,3 +1,0 @@
-"""``catclf predict``: images in, predictions out."""
-
-from catclf.cli.predict.command import predict as predict
