@@ -8,7 +8,7 @@ data, equal bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
@@ -24,11 +24,20 @@ from catclf.model import Model
 from catclf.storage.files import replacing
 from catclf.text import counted, printable
 
-Points = Sequence[tuple[float, float]]
+Point = tuple[float, float]
 
 SERIES = 6  # colours of lines in chart.css
 POINTS_MAX = 400  # of a line: more than there are pixels
 STEPS = {"gd": "steps of gradient descent", "lbfgs": "iterations of L-BFGS"}  # by solver
+ROUND = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
+
+
+def round_up(value: float, digits: Sequence[float] = ROUND) -> float:
+    """The next of these digits times a power of ten, or 1 for what is not above zero."""
+    if not value > 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(power * digit for digit in digits if value <= power * digit * 1.0001)
 
 
 @dataclass(frozen=True)
@@ -43,22 +52,10 @@ class Axis:
 
     def ticks(self) -> list[float]:
         """Multiples of 1, 2 or 5 times a power of ten, within the axis."""
-        span = self.high - self.low
-        power = 10.0 ** math.floor(math.log10(span / self.ticks_max))
-        step = next(power * k for k in (1, 2, 5, 10, 20) if span / (power * k) <= self.ticks_max)
+        step = round_up((self.high - self.low) / self.ticks_max, (1, 2, 5, 10))
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [i * step for i in range(first, last + 1)]
-
-
-def round_up(value: float) -> float:
-    """The next round value, of one or two digits: the end of an axis from zero."""
-    if not value > 0:
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(value))
-    return float(
-        next(power * k for k in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if value <= power * k * 1.0001)
-    )
 
 
 @dataclass
@@ -78,89 +75,74 @@ class Chart:
     bottom: int = 44
     _marks: list[str] = field(default_factory=list)
 
-    def at(self, x: float, y: float) -> tuple[float, float]:
+    def at(self, x: float, y: float) -> Point:
         """Where a point of the data lies."""
         across = (x - self.x.low) / (self.x.high - self.x.low)
         up = (y - self.y.low) / (self.y.high - self.y.low)
         width, height = self.width - self.left - self.right, self.height - self.top - self.bottom
         return self.left + across * width, self.top + (1 - up) * height
 
-    def line(self, points: Points, css: str) -> None:
+    def line(self, points: Iterable[Point], css: str) -> None:
         """Straight lines through points, as far as they are finite, cut off at the frame's top."""
         seen = [(x, min(y, self.y.high)) for x, y in points if math.isfinite(y)]
         if len(seen) > 1:
-            path = " ".join(f"{_n(a)},{_n(b)}" for a, b in (self.at(*point) for point in seen))
-            self._marks.append(f'<polyline class="{css}" points="{path}"/>')
+            self._marks.append(f'<polyline class="{css}" points="{self._path(seen)}"/>')
 
-    def area(self, points: Points, css: str) -> None:
+    def area(self, points: Sequence[Point], css: str) -> None:
         """The area between points and the x axis."""
-        (first, _), (last, _) = points[0], points[-1]
-        whole = [(first, self.y.low), *points, (last, self.y.low)]
-        path = " ".join(f"{_n(a)},{_n(b)}" for a, b in (self.at(*point) for point in whole))
-        self._marks.append(f'<polygon class="fill {css}" points="{path}"/>')
+        whole = [(points[0][0], self.y.low), *points, (points[-1][0], self.y.low)]
+        self._marks.append(f'<polygon class="fill {css}" points="{self._path(whole)}"/>')
+
+    def _path(self, points: Iterable[Point]) -> str:
+        return " ".join(f"{_n(a)},{_n(b)}" for a, b in (self.at(*point) for point in points))
 
     def dot(self, x: float, y: float, css: str, radius: float = 4.5) -> None:
-        a, b = self.at(x, y)
-        self._marks.append(
-            f'<circle class="dot {css}" cx="{_n(a)}" cy="{_n(b)}" r="{_n(radius)}"/>'
-        )
+        a, b = map(_n, self.at(x, y))
+        self._marks.append(f'<circle class="dot {css}" cx="{a}" cy="{b}" r="{_n(radius)}"/>')
 
     def bar(self, x: float, low: float, high: float, css: str) -> None:
         """An upright error bar."""
         (a, bottom), (_, top) = self.at(x, low), self.at(x, high)
-        self._marks.append(
-            f'<path class="bar {css}" d="M{_n(a)} {_n(bottom)}V{_n(top)}'
-            f"M{_n(a - 3)} {_n(bottom)}H{_n(a + 3)}M{_n(a - 3)} {_n(top)}H{_n(a + 3)}"
-            '"/>'
-        )
+        ends = "".join(f"M{_n(a - 3)} {_n(end)}H{_n(a + 3)}" for end in (bottom, top))
+        path = f"M{_n(a)} {_n(bottom)}V{_n(top)}{ends}"
+        self._marks.append(f'<path class="bar {css}" d="{path}"/>')
 
     def note(
-        self,
-        x: float,
-        y: float,
-        text: str,
-        anchor: str = "start",
-        shift: tuple[float, float] = (0, 0),
-        css: str = "note",
+        self, x: float, y: float, text: str, anchor: str, shift: Point = (0, 0), css: str = "note"
     ) -> None:
         """A text at a point of the data, moved by ``shift`` units."""
         a, b = self.at(x, y)
-        self._marks.append(
-            f'<text class="{css}" x="{_n(a + shift[0])}" y="{_n(b + shift[1])}" '
-            f'text-anchor="{anchor}">{escape(text)}</text>'
-        )
+        place = f'x="{_n(a + shift[0])}" y="{_n(b + shift[1])}" text-anchor="{anchor}"'
+        self._marks.append(f'<text class="{css}" {place}>{escape(text)}</text>')
 
     def text(self) -> str:
         """The whole chart."""
-        name = self.name
+        name, box = self.name, f"0 0 {self.width} {self.height}"
         return (
-            f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} '
-            f'{self.height}" role="img" aria-labelledby="{name}-t {name}-d">'
-            f'<title id="{name}-t">{escape(self.title)}</title>'
+            f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" viewBox="{box}" role="img" '
+            f'aria-labelledby="{name}-t {name}-d"><title id="{name}-t">{escape(self.title)}</title>'
             f'<desc id="{name}-d">{escape(self.description)}</desc>'
             f"{self._axes()}{''.join(self._marks)}</svg>"
         )
 
     def _axes(self) -> str:
         left, right, base = self.left, self.width - self.right, self.height - self.bottom
-        parts = []
+        parts, texts = [], []
         for value in self.y.ticks():
             b = self.at(self.x.low, value)[1]
-            place = f'x="{left - 7}" y="{_n(b + 4)}" text-anchor="end"'
             parts.append(f'<path class="grid" d="M{left} {_n(b)}H{right}"/>')
-            parts.append(f"<text {place}>{escape(self.y.show(value))}</text>")
+            texts.append((f'x="{left - 7}" y="{_n(b + 4)}"', "end", self.y.show(value)))
         for value in self.x.ticks():
             a = _n(self.at(value, self.y.low)[0])
-            place = f'x="{a}" y="{base + 18}" text-anchor="middle"'
             parts.append(f'<path class="axis" d="M{a} {base}v4"/>')
-            parts.append(f"<text {place}>{escape(self.x.show(value))}</text>")
+            texts.append((f'x="{a}" y="{base + 18}"', "middle", self.x.show(value)))
         parts.append(f'<path class="axis" d="M{left} {base}H{right}"/>')
         middle, upright = _n((left + right) / 2), _n((self.top + base) / 2)
-        for place, axis in (
-            (f'x="{middle}" y="{self.height - 6}"', self.x),
-            (f'transform="translate(13 {upright}) rotate(-90)"', self.y),
-        ):
-            parts.append(f'<text {place} text-anchor="middle">{escape(axis.label)}</text>')
+        texts.append((f'x="{middle}" y="{self.height - 6}"', "middle", self.x.label))
+        turned = f'transform="translate(13 {upright}) rotate(-90)"'
+        texts.append((turned, "middle", self.y.label))
+        for place, anchor, text in texts:
+            parts.append(f'<text {place} text-anchor="{anchor}">{escape(text)}</text>')
         return "".join(parts)
 
 
@@ -207,21 +189,23 @@ def _n(value: float) -> str:
 
 def cost_curve(costs: Sequence[float], steps: Sequence[int], solver: str = "gd") -> Chart:
     """The cost J against the steps of the solver; the axis starts at zero."""
-    first, last = costs[0], costs[-1]
-    top = round_up(min(max(costs), 1e300) * 1.05)
+    first, last, zero_weights = costs[0], costs[-1], math.log(2)
+    described = f"The cost goes from {first:.4f} to {last:.4f} in {counted(steps[-1], 'step')}."
+    if last < first:
+        described = (
+            f"The cost falls from {first:.4f} at step {steps[0]} to {last:.4f} at step {steps[-1]}."
+        )
     chart = Chart(
         "cost",
         "Cost during training",
-        f"The cost falls from {first:.4f} at step {steps[0]} to {last:.4f} at step {steps[-1]}."
-        if last < first
-        else f"The cost goes from {first:.4f} to {last:.4f} in {counted(steps[-1], 'step')}.",
+        described,
         Axis(0, max(steps[-1], 1), STEPS.get(solver, "steps"), _thousands, ticks_max=5),
-        Axis(0, top, "cost J (nats per image)"),
+        Axis(0, round_up(min(max(costs), 1e300) * 1.05), "cost J (nats per image)"),
     )
     points = thinned(list(zip(map(float, steps), costs, strict=True)))
-    if math.log(2) < top:
-        chart.line([(0, math.log(2)), (chart.x.high, math.log(2))], "ref")
-        chart.note(chart.x.high, math.log(2), "ln 2: zero weights", "end", (0, -6), "")
+    if zero_weights < chart.y.high:
+        chart.line([(0, zero_weights), (chart.x.high, zero_weights)], "ref")
+        chart.note(chart.x.high, zero_weights, "ln 2: zero weights", "end", (0, -6), "")
     chart.area(points, "f0")
     chart.line(points, "line s0")
     chart.dot(*points[-1], "f0")
@@ -236,18 +220,21 @@ def save_cost_curve(path: Path, model: Model) -> None:
         file.write(standalone(chart).encode("utf-8"))
 
 
+def _percent(label: str) -> Axis:
+    return Axis(0, 100, label, "{:.0f}".format, ticks_max=5)
+
+
 def roc_curve(result: Evaluation) -> Chart:
     """True against false positive rate, with the threshold in use marked."""
-    counts, roc = result.counts, result.roc
-    whole = "{:.0f}".format
+    counts, roc, threshold = result.counts, result.roc, f"threshold {result.threshold:g}"
+    x, y = 100 * (1 - counts.specificity), 100 * counts.recall
     chart = Chart(
         "roc",
         "ROC curve",
-        f"The area under the curve is {roc.auc:.4f}; 0.5 would be chance. At the threshold "
-        f"{result.threshold:g} the model predicts positive for {100 * counts.recall:.1f} % of the "
-        f"positives and {100 * (1 - counts.specificity):.1f} % of the negatives.",
-        Axis(0, 100, "false positives, % of negatives", whole, ticks_max=5),
-        Axis(0, 100, "true positives, % of positives", whole, ticks_max=5),
+        f"The area under the curve is {roc.auc:.4f}; 0.5 would be chance. At the {threshold} the "
+        f"model predicts positive for {y:.1f} % of the positives and {x:.1f} % of the negatives.",
+        _percent("false positives, % of negatives"),
+        _percent("true positives, % of positives"),
         height=330,
     )
     points = thinned(roc_points(roc))
@@ -255,15 +242,13 @@ def roc_curve(result: Evaluation) -> Chart:
     chart.area(points, "f0")
     chart.line(points, "line s0")
     chart.note(97, 4, f"area {roc.auc:.3f}", "end")
-    x, y = 100 * (1 - counts.specificity), 100 * counts.recall
     chart.dot(x, y, "f1", 5.5)
-    right = x < 55
-    label = f"threshold {result.threshold:g}"
-    chart.note(x, y, label, "start" if right else "end", (10 if right else -10, 16))
+    anchor, shift = ("start", 10) if x < 55 else ("end", -10)
+    chart.note(x, y, threshold, anchor, (shift, 16))
     return chart
 
 
-def roc_points(roc: Roc) -> list[tuple[float, float]]:
+def roc_points(roc: Roc) -> list[Point]:
     """Rates in percent at the corners of the curve; points on a straight line are left out."""
     across, up = np.diff(roc.false.astype(np.float64)), np.diff(roc.true.astype(np.float64))
     corner = np.r_[True, across[:-1] * up[1:] != up[:-1] * across[1:], True]
@@ -279,28 +264,25 @@ def calibration_chart(result: Evaluation) -> Chart:
         "Calibration",
         f"The fraction of images that are {positive} among those with a predicted probability "
         "within each tenth, with 95 % intervals; on the diagonal the two are equal.",
-        Axis(0, 100, f"predicted probability of {positive}, %", "{:.0f}".format, ticks_max=5),
-        Axis(0, 100, f"fraction that is {positive}, %", "{:.0f}".format, ticks_max=5),
+        _percent(f"predicted probability of {positive}, %"),
+        _percent(f"fraction that is {positive}, %"),
         height=330,
         top=36,
     )
     chart.line([(0, 0), (100, 100)], "ref")
-    bins = calibration(result.A, result.Y)
-    for part in bins:
+    for part in calibration(result.A, result.Y):
         low, high = part.interval
         chart.bar(100 * part.mean, 100 * low, 100 * high, "s0")
-    for part in bins:
         chart.dot(100 * part.mean, 100 * part.observed, "f0")
-        middle = 50 * (part.low + part.high)
-        chart.note(middle, 100, str(part.total), "middle", (0, -13), "")
+        chart.note(50 * (part.low + part.high), 100, str(part.total), "middle", (0, -13), "")
     chart.note(0, 100, "images", "end", (-2, -13), "")
     return chart
 
 
 def comparison_chart(comparison: Comparison) -> Chart:
     """Held-out log loss of each candidate against steps, and the training cost as a thin line."""
-    sound = [r for r in comparison.results if r.diverged is None and r.held_out]
     steps = comparison.plan.steps
+    sound = [r for r in comparison.results if r.diverged is None and r.held_out]
     values = [v for r in sound for v in (*r.trained, *r.held_out) if math.isfinite(v)]
     top = round_up(min(max(values, default=1.0), 3.0) * 1.02)
     chart = Chart(
@@ -310,27 +292,28 @@ def comparison_chart(comparison: Comparison) -> Chart:
             f"{r.candidate}: held-out {r.held_out[-1]:.4f}, training {r.trained[-1]:.4f}"
             for r in sound
         ),
-        Axis(0, max(steps[-1], 1), "steps of gradient descent", _thousands, ticks_max=4),
+        Axis(0, max(steps[-1], 1), STEPS["gd"], _thousands, ticks_max=4),
         Axis(0, top, "log loss (nats per image)"),
         right=92,
         height=280,
     )
-    ends = [chart.at(0, min(r.held_out[-1], top))[1] for r in sound]
-    places = move_apart(ends, 14)
-    for i, (result, end, place) in enumerate(zip(sound, ends, places, strict=True)):
-        css = f"s{i % SERIES}"
-        chart.line(list(zip(steps, result.trained, strict=True)), f"thin {css}")
-        chart.line(list(zip(steps, result.held_out, strict=True)), f"line {css}")
-        y = min(result.held_out[-1], top)
-        chart.dot(steps[-1], y, f"f{i % SERIES}", 3.5)
+    last = [min(r.held_out[-1], top) for r in sound]
+    ends = [chart.at(0, y)[1] for y in last]
+    for i, (result, y, end, place) in enumerate(
+        zip(sound, last, ends, move_apart(ends, 14), strict=True)
+    ):
+        series = i % SERIES
+        chart.line(zip(steps, result.trained, strict=True), f"thin s{series}")
+        chart.line(zip(steps, result.held_out, strict=True), f"line s{series}")
+        chart.dot(steps[-1], y, f"f{series}", 3.5)
         chart.note(chart.x.high, y, str(result.candidate), "start", (8, 4 + place - end))
     return chart
 
 
-def thinned(points: Points) -> list[tuple[float, float]]:
+def thinned(points: list[Point]) -> list[Point]:
     """At most POINTS_MAX of them, evenly, with both ends."""
     if len(points) <= POINTS_MAX:
-        return list(points)
+        return points
     last = len(points) - 1
     return [points[round(i * last / (POINTS_MAX - 1))] for i in range(POINTS_MAX)]
 
