@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -34,59 +35,40 @@ if TYPE_CHECKING:
         Comparison,
         LearningCurve,
         Progress,
-        Result,
     )
     from catclf.terminal.style import Styling
 
 
-PERCENT = ("accuracy", "balanced_accuracy")  # measures that are shown so
+def _several(*names: str, metavar: str, help: str, shown: str | None = None) -> Any:
+    values = option(*names, metavar=f"{metavar},{metavar}", help=help, shown=shown, group=TRAINING)
+    return Annotated[list[str] | None, values]
+
+
 LISTS = {
-    "features": Annotated[
-        list[str] | None,
-        option(
-            help="Input features: pixels, hog, patches, network, or several: hog,patches.",
-            metavar="KIND,KIND",
-            shown="pixels",
-            group=TRAINING,
-        ),
-    ],
-    "learning_rate": Annotated[
-        list[str] | None,
-        option(
-            "--learning-rate",
-            "--lr",
-            help="Learning rates α of gradient descent, as 0.01,0.001; none: to the optimum.",
-            metavar="N,N",
-            shown="0.01,0.005,0.001 for pixels without --l2 auto",
-            group=TRAINING,
-        ),
-    ],
-    "l2": Annotated[
-        list[str] | None,
-        option(
-            "--l2",
-            help="Penalties λ, each with each rate; auto selects one on the training folds.",
-            metavar="N,N",
-            shown="0; other features auto",
-            group=TRAINING,
-        ),
-    ],
-    "class_weight": Annotated[
-        list[str] | None,
-        option(
-            help="none, balanced, or both: none,balanced.",
-            metavar="WORD,WORD",
-            shown="none",
-            group=TRAINING,
-        ),
-    ],
-    "sizes": Annotated[
-        list[str] | None,
-        option(
-            help="Learning curve: numbers of training images, as 50,100,200, for one candidate.",
-            metavar="N,N",
-        ),
-    ],
+    "features": _several(
+        metavar="KIND",
+        help="Input features: pixels, hog, patches, network, or several: hog,patches.",
+        shown="pixels",
+    ),
+    "learning_rate": _several(
+        *("--learning-rate", "--lr"),
+        metavar="N",
+        help="Learning rates α of gradient descent, as 0.01,0.001; none: to the optimum.",
+        shown="0.01,0.005,0.001 for pixels without --l2 auto",
+    ),
+    "l2": _several(
+        *("--l2",),
+        metavar="N",
+        help="Penalties λ, each with each rate; auto selects one on the training folds.",
+        shown="0; other features auto",
+    ),
+    "class_weight": _several(
+        metavar="WORD", help="none, balanced, or both: none,balanced.", shown="none"
+    ),
+    "sizes": _several(
+        metavar="N",
+        help="Learning curve: numbers of training images, as 50,100,200, for one candidate.",
+    ),
 }
 
 
@@ -218,14 +200,10 @@ def format_text(comparison: Comparison, measure: str, style: Styling) -> str:
         f"({100 * comparison.positives / comparison.images:.1f} %)"
     )
     repeats = f" x {plan.repeats} repeats" if plan.repeats > 1 else ""
-    sign = "+-" if style.ascii_only else "±"
-    how = (
-        f"{plan.folds} folds{repeats}, seed {plan.seed}"
-        f"{', ' + counted(plan.iterations, 'step') if plan.descends else ''}; "
-        f"mean {sign} std over held-out folds"
-    )
+    steps = f", {counted(plan.iterations, 'step')}" if plan.descends else ""
+    how = f"{plan.folds} folds{repeats}, seed {plan.seed}{steps}; mean ± std over held-out folds"
     return blocks(
-        [style.bold(head), *wrap(how, 80)],
+        [style.bold(head), *wrap(_ascii(how, style), 80)],
         _table(comparison, measure, style),
         _advice(comparison, measure, style),
     )
@@ -235,36 +213,31 @@ def _table(comparison: Comparison, measure: str, style: Styling) -> list[str]:
     """A row for each candidate, the best one in bold; columns that tell candidates apart."""
     from catclf.evaluation.compare import NAMES
 
-    candidates = comparison.plan.candidates
-    told: list[tuple[str, Callable[[Candidate], str]]] = [
-        ("features", lambda c: c.features),
-        ("weights", lambda c: c.class_weight),
-        ("rate", lambda c: "optimum" if c.learning_rate is None else f"{c.learning_rate:g}"),
-        ("λ", lambda c: c.penalty),
-    ]
-    shown = [
-        (name, cell)
-        for name, cell in told
-        if name in ("rate", "λ") or len({cell(c) for c in candidates}) > 1
-    ]
-    heads = (*(name for name, _ in shown), "balanced acc.", "accuracy", "ROC AUC", "log loss")
+    columns: dict[str, Callable[[Candidate], str]] = {
+        "features": lambda each: each.features,
+        "weights": lambda each: each.class_weight,
+        "rate": lambda each: "optimum" if each.learning_rate is None else f"{each.learning_rate:g}",
+        "λ": lambda each: each.penalty,
+    }
+    for name in ("features", "weights"):
+        if len(set(map(columns[name], comparison.plan.candidates))) == 1:
+            del columns[name]
+    heads = (*columns, "balanced acc.", "accuracy", "ROC AUC", "log loss")
     rows, best = [], comparison.best(measure)
     for result in comparison.results:
-        cells = [cell(result.candidate) for _, cell in shown]
+        cells = [cell(result.candidate) for cell in columns.values()]
         if result.diverged is None:
-            cells += [_cell(result, name, style) for name in NAMES]
-        rows.append(list(map(style.bold, cells)) if result is best else cells)
-    lines = style.table(heads, rows, "<" * (len(shown) - 1) + ">" + ">" * len(NAMES))
+            cells += [_ascii(result.shown(name), style) for name in NAMES]
+        rows.append([style.bold(cell) for cell in cells] if result is best else cells)
+    lines = style.table(heads, rows, "<" * (len(columns) - 1) + ">" + ">" * len(NAMES))
     for i, result in enumerate(comparison.results, 1):
         if result.diverged is not None:
             lines[i] += f"  diverged at step {result.diverged}"
     return lines
 
 
-def _cell(result: Result, name: str, style: Styling) -> str:
-    scale, digits, unit = (100, 1, " %") if name in PERCENT else (1, 3, "")
-    mean, std = scale * result.mean(name), scale * result.std(name)
-    return f"{mean:z.{digits}f} {'+-' if style.ascii_only else '±'} {std:.{digits}f}{unit}"
+def _ascii(text: str, style: Styling) -> str:
+    return text.replace("±", "+-") if style.ascii_only else text
 
 
 def _advice(comparison: Comparison, measure: str, style: Styling) -> list[str]:
@@ -274,41 +247,40 @@ def _advice(comparison: Comparison, measure: str, style: Styling) -> list[str]:
     assert best is not None
     options = options_of(best.candidate.settings())
     lines = [style.bold(f"take {options}") + f": the best {NAMES[measure]}"]
-    alike = comparison.as_good(measure)
-    if alike:
-        others = ", ".join(str(result.candidate) for result in alike)
-        lines += wrap(f"as good, as far as these folds can tell: {others}", 80)
+    if alike := ", ".join(str(result.candidate) for result in comparison.as_good(measure)):
+        lines += wrap(f"as good, as far as these folds can tell: {alike}", 80)
     lines.append("no test set was used: keep yours for the one model that you train with this")
     return lines
 
 
 def format_curve(curve: LearningCurve, measure: str, style: Styling) -> str:
     """A row for each size, with a 95 % interval of its mean, and what the last step brought."""
-    from catclf.evaluation.compare import NAMES
+    from catclf.evaluation.compare import NAMES, PERCENT
 
-    plan, percent = curve.plan, measure in PERCENT
-    (candidate,) = plan.candidates
-    head = f"{printable(curve.source)}: {candidate or 'pixels'}, {plan.folds} folds"
-    rows = [("images", *NAMES.values(), f"95 % of {NAMES[measure]}")]
+    name, (candidate,) = NAMES[measure], curve.plan.candidates
+    largest = math.inf if measure == "log_loss" else 1.0
+    rows = [("images", *NAMES.values(), f"95 % of {name}")]
     for i, size in enumerate(curve.sizes):
-        ends = curve.interval(measure, curve.scores[measure][i])
-        low, high = (min(max(end, 0.0), 1.0 if measure != "log_loss" else end) for end in ends)
-        interval = f"{low:.3f} to {high:.3f}"
-        if percent:
-            interval = f"{100 * low:.1f} to {100 * high:.1f} %"
-        means = {name: float(curve.scores[name][i].mean()) for name in NAMES}
-        cells = (
-            f"{100 * mean:.1f} %" if name in PERCENT else f"{mean:.3f}"
-            for name, mean in means.items()
+        means = [_mean(each, float(curve.scores[each][i].mean())) for each in NAMES]
+        ends = (
+            min(max(end, 0.0), largest) for end in curve.interval(measure, curve.scores[measure][i])
         )
-        rows.append((str(size), *cells, interval))
-    gain, (low, high) = curve.gain(measure)
-    what = f"{gain:+.4f} {NAMES[measure]} ({low:.4f} to {high:.4f})"
-    if low <= 0 <= high:
-        what = f"it cannot be told whether {NAMES[measure]} changes"
-    elif percent:
-        what = f"{100 * gain:+.1f} points ({100 * low:.1f} to {100 * high:.1f})"
+        low, high = (_mean(measure, end) for end in ends)
+        rows.append((f"{size}", *means, f"{low.removesuffix(' %')} to {high}"))
+    gain, (low_gain, high_gain) = curve.gain(measure)
+    what = f"{gain:+.4f} {name} ({low_gain:.4f} to {high_gain:.4f})"
+    if low_gain <= 0 <= high_gain:
+        what = f"it cannot be told whether {name} changes"
+    elif measure in PERCENT:
+        what = f"{100 * gain:+.1f} points ({100 * low_gain:.1f} to {100 * high_gain:.1f})"
+    head = f"{printable(curve.source)}: {candidate or 'pixels'}, {curve.plan.folds} folds"
     before, last = curve.sizes[-2:]
     return blocks(
         [style.bold(head)], aligned(rows, ">" * 6), [f"from {before} to {last} images: {what}"]
     )
+
+
+def _mean(measure: str, value: float) -> str:
+    from catclf.evaluation.compare import PERCENT
+
+    return f"{100 * value:.1f} %" if measure in PERCENT else f"{value:.3f}"

@@ -41,6 +41,7 @@ POINTS = 50  # of the curves
 CONFIDENCE = 0.95
 PIXEL_RATES = 0.01, 0.005, 0.001  # that are compared where none are given
 FORMAT = "catclf-comparison"
+PERCENT = ("accuracy", "balanced_accuracy")  # measures that are shown so
 NAMES = {  # of measures, as shown
     "balanced_accuracy": "balanced accuracy",
     "accuracy": "accuracy",
@@ -170,6 +171,12 @@ class Result:
     def std(self, measure: str) -> float:
         """The standard deviation between folds; NaN for a diverged candidate."""
         return float(self.scores[measure].std(ddof=1))
+
+    def shown(self, measure: str) -> str:
+        """The mean and the standard deviation between folds for people."""
+        scale, digits, unit = (100, 1, " %") if measure in PERCENT else (1, 3, "")
+        mean, std = scale * self.mean(measure), scale * self.std(measure)
+        return f"{mean:z.{digits}f} ± {std:.{digits}f}{unit}"
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,9 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any
-
-import numpy as np
 
 from catclf.datasets import Dataset
-from catclf.evaluation.compare import NAMES, Comparison, Result
+from catclf.evaluation.compare import NAMES, Comparison
 from catclf.evaluation.evaluate import (
     Evaluation,
     Prediction,
@@ -27,7 +24,7 @@ from catclf.explain.explanation import CHANNELS
 from catclf.explain.pictures import filters_image
 from catclf.images import png
 from catclf.images.png import colours, full_colour
-from catclf.maths import Floats, Pixels
+from catclf.maths import Pixels
 from catclf.maths.metrics import Counts, wilson
 from catclf.model import Model
 from catclf.report import charts
@@ -50,9 +47,6 @@ MEANING = {
     "calibration_intercept": "above 0: probabilities are too low",
     "calibration_slope": "below 1: probabilities are too extreme",
 }  # of measures, by key
-_NAMES = {"l2": "penalty λ", "seed": "random seed", "data_seed": "random seed of the data"}
-_VALUES = {"gd": "gradient descent", "lbfgs": "L-BFGS"}
-_OF_DESCENT = {"learning_rate", "iterations", "batch_size"}
 _INTERNAL = {"print_every", "method", "summation", "cache", "threshold"}  # the last is shown anyway
 
 
@@ -74,32 +68,31 @@ def page(
     comparison and the measure that decides; ``gallery`` is the number of images of each kind.
     """
     result = evaluated[0] if evaluated else None
-    negative, positive = map(shown, model.classes)
-    title, training, size = f"{positive} or {negative}", model.training, model.preprocess.size
-    trained = ""
+    heading, training = " or ".join(map(shown, model.classes[::-1])), model.training
+    size, trained = f"{model.preprocess.size}×{model.preprocess.size}", ""
     if training.images:
         images, steps = counted(training.images, "image"), counted(training.steps, "step")
         trained = f", trained on {images} in {steps}"
-    warnings = result.warnings() if result else []
-    body = [
-        _results(result) if result else "",
-        _data(model, result),
-        _training(model),
-        _training_suspects(model),
-        _weights(model),
-        _gallery(model, evaluated[1], evaluated[0], gallery) if evaluated and gallery else "",
-        _suspects(evaluated[1], evaluated[0], gallery) if evaluated and gallery else "",
-        _comparison(*compared) if compared else "",
-    ]
-    doubts = "".join(f'<p class="warn">{shown(line)}</p>' for line in warnings)
-    lead = f"Logistic regression on images of {size}×{size} pixels{trained}."
+    body = [_data(model, result), _training(model), _training_suspects(model), _weights(model)]
+    head = _tiles(model, result)
+    if result:
+        head += "".join(f'<p class="warn">{shown(line)}</p>' for line in result.warnings())
+        body.insert(0, _results(result))
+    if evaluated and gallery:
+        body += [_gallery(model, *evaluated, gallery), _suspects(*evaluated, gallery)]
+    if compared:
+        body.append(_comparison(*compared))
+    titles = {
+        "title": f"{heading}: catclf report",
+        "kicker": f"Report on {shown(name)}",
+        "heading": f"{heading}?",
+        "lead": f"Logistic regression on images of {size} pixels{trained}.",
+    }
     foot = (
         f"Made by catclf {__version__} from {shown(name)}, which catclf {shown(training.catclf)} "
         "trained.</p><p>z = wᵀx + b, P = σ(z); evidence is w·x."
     )
-    kicker = f"Report on {shown(name)}"
-    head = _tiles(model, result) + doubts
-    return _document((f"{title}: catclf report", kicker, f"{title}?", lead), head, body, foot)
+    return _document(titles, head, body, foot)
 
 
 def suspects_page(data: Dataset, found: Sequence[Suspect], looked_at: int) -> str:
@@ -107,28 +100,184 @@ def suspects_page(data: Dataset, found: Sequence[Suspect], looked_at: int) -> st
 
     ``looked_at`` is how many images were.
     """
-    parts = []
-    for title, sure in (("Suspect labels", True), ("Less sure", False)):
-        figures = "".join(_doubted(data, each) for each in found if each.sure == sure)
-        if figures:
-            parts.append(_section(title, f'<div class="gallery">{figures}</div>'))
+    kinds = {"Suspect labels": True, "Less sure": False}
+    parts = [
+        _section(title, _gallery_of(_doubted(data, each) for each in found if each.sure == sure))
+        for title, sure in kinds.items()
+        if any(each.sure == sure for each in found)
+    ]
     source = shown(data.source)
-    lead = (
-        f"{sum(each.sure for each in found)} labels of {counted(looked_at, 'image')} are probably "
-        "wrong, by models that were trained without these images. Look before you change them."
+    titles = {
+        "title": f"{source}: suspect labels",
+        "kicker": f"Labels of {source}",
+        "heading": "Suspect labels",
+        "lead": f"{sum(each.sure for each in found)} labels of {counted(looked_at, 'image')} are "
+        "probably wrong, by models that were trained without these images. Look before you change "
+        "them.",
+    }
+    return _document(titles, "", parts, f"Made by catclf {__version__} from {source}.")
+
+
+def _document(titles: Mapping[str, str], head: str, body: list[str], foot: str) -> str:
+    """A page: its title, what is above the heading, the heading and the lead; head, body, foot."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
+        f"<title>{titles['title']}</title><style>{charts.css()}</style></head><body>"
+        f'<header><p class="kicker">{titles["kicker"]}</p><h1>{titles["heading"]}</h1>'
+        f'<p class="lead">{titles["lead"]}</p>{head}</header>'
+        f"<main>{''.join(body)}</main><footer><p>{foot}</p></footer></body></html>\n"
     )
-    foot = f"Made by catclf {__version__} from {source}."
-    titles = f"{source}: suspect labels", f"Labels of {source}", "Suspect labels", lead
-    return _document(titles, "", parts, foot)
 
 
-def _suspects(data: Dataset, result: Evaluation, count: int) -> str:
-    """The labels of images that the model was not trained on which it doubts most."""
-    if result.seen:
+def _tiles(model: Model, result: Evaluation | None) -> str:
+    """The few numbers to see first."""
+    cells: list[tuple[str, str, str]] = []
+    if result is not None:
+        cells.append(("accuracy", f"{100 * result.counts.accuracy:.2f} %", _right(result.counts)))
+        for each in measures(result):
+            if each.key in ("balanced_accuracy", "roc_auc", "log_loss"):
+                baseline = f"majority baseline: {each.show(each.baseline)}"
+                cells.append((each.name, each.show(each.value), baseline))
+    else:
+        for name, counts in (("training", model.training.train), ("test", model.training.test)):
+            if counts is not None and counts.total:
+                accuracy = f"{100 * counts.accuracy:.1f} %"
+                cells.append((f"{name} accuracy", accuracy, _right(counts)))
+        if model.costs:
+            cells.append(("final cost", f"{model.costs[-1]:.4f}", "ln 2 = 0.6931 at the start"))
+    tiles = "".join(
+        f'<div><dt>{escape(name)}</dt><dd class="big">{_kept(value)}</dd>'
+        f'<dd class="small">{_kept(note)}</dd></div>'
+        for name, value, note in cells
+    )
+    return f'<dl class="tiles">{tiles}</dl>' if tiles else ""
+
+
+def _right(counts: Counts) -> str:
+    low, high = wilson(counts.correct, counts.total)
+    interval = f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+    return f"{counts.correct} of {counts.total}; {interval}"
+
+
+def _results(result: Evaluation) -> str:
+    """All measures, the confusion matrix, and the two curves."""
+    rows = []
+    for each in measures(result):
+        notes = filter(None, (each.note, MEANING.get(each.key)))
+        about = "".join(f'<span class="note">{_kept(note)}</span>' for note in notes)
+        baseline = "" if each.baseline is None else each.show(each.baseline)
+        rows.append((escape(each.name.strip()) + about, each.show(each.value), baseline))
+    caption = "Numbers on top: images in each tenth. Bars: 95 % intervals."
+    curves = _chart(charts.calibration_chart(result), caption)
+    if result.counts.positives and result.counts.negatives:
+        caption = "Each point is a threshold; the dot is the one in use."
+        curves = _chart(charts.roc_curve(result), caption) + curves
+    return _section(
+        "Results",
+        f"<p>On {shown(result.source)}, at threshold {result.threshold:.4g}.</p>",
+        f'<div class="pair"><div>{_table(["measure"], ["model", "baseline"], rows)}'
+        '<p class="hint">Majority baseline: the best result of a prediction that ignores the image.'
+        f"</p></div>{_confusion(result)}</div>",
+        f'<div class="pair">{curves}</div>',
+    )
+
+
+def _confusion(result: Evaluation) -> str:
+    """The confusion matrix, shaded by the fraction of its row."""
+    counts, (negative, positive) = result.counts, map(shown, result.classes)
+    body = ""
+    for name, total, cells in (
+        (negative, counts.negatives, {"right": counts.tn, "wrong": counts.fp}),
+        (positive, counts.positives, {"wrong": counts.fn, "right": counts.tp}),
+    ):
+        body += f'<tr><th scope="row">actual {name}</th>'
+        for css, count in cells.items():
+            percent = 100 * count / total if total else 0.0
+            body += (
+                f'<td class="{css}" style="--shade:{0.42 * percent:.0f}%"><b>{count}</b>'
+                f'<span class="note">{percent:.1f} % of {name}</span></td>'
+            )
+        body += "</tr>"
+    return (
+        '<figure><table class="confusion"><thead><tr><td></td>'
+        f'<th scope="col">predicted {negative}</th><th scope="col">predicted {positive}</th></tr>'
+        f"</thead><tbody>{body}</tbody></table><figcaption>Confusion matrix: {counts.correct} of "
+        f"{counted(counts.total, 'image')} predicted correctly.</figcaption></figure>"
+    )
+
+
+def _data(model: Model, result: Evaluation | None) -> str:
+    """The images that the model was trained and evaluated on, and what it sees of each."""
+    training, preprocess, used = model.training, model.preprocess, ""
+    sources = [("trained on", training.source, training.positives, training.images)]
+    if result is not None:
+        counts = result.counts
+        sources.append(("evaluated on", result.source, counts.positives, counts.total))
+    for what, source, positives, total in sources:
+        if total:
+            fraction = f"{positives} {model.classes[1]} ({100 * positives / total:.1f} %)"
+            images = counted(total, "image")
+            used += f"<dt>{what}</dt><dd>{shown(f'{source}: {images}, {fraction}')}</dd>"
+    inputs = "each divided by 255"
+    if model.features is not None:
+        inputs = f"turned into {model.n} by <code>{model.features.kind}</code>"
+    return _section(
+        "Data",
+        f"<p>An image is {preprocess.size}×{preprocess.size} pixels of red, green and blue: "
+        f"{preprocess.n} numbers, {inputs}. Files are fitted by "
+        f"<code>{shown(preprocess.fit)}</code>.</p>",
+        f'<dl class="facts">{used}</dl>' if used else "",
+    )
+
+
+def _training(model: Model) -> str:
+    """Settings beside the cost curve."""
+    training, chart = model.training, ""
+    used = {name: each for name, each in training.settings.items() if name not in _INTERNAL}
+    facts = dict(setting_rows(used)) | {
+        "steps done": f"{training.steps}{' (interrupted)' if training.interrupted else ''}",
+        "ended": training.ending,
+        "bias b": f"{model.b:+z.6f}",
+        "threshold": f"{model.threshold:.4g}",
+        "data fingerprint": training.fingerprint and f"{training.fingerprint[:16]}…",
+    }
+    if model.costs:
+        solver = str(training.settings.get("solver", "gd"))
+        curve = charts.cost_curve(model.costs, model.cost_steps, solver)
+        caption = "Mean loss over the training images, with the penalty if there is one."
+        chart = _chart(curve, caption)
+    items = "".join(
+        f"<dt>{shown(key)}</dt><dd>{shown(fact)}</dd>" for key, fact in facts.items() if fact
+    )
+    listed = f'<div><h3>Settings</h3><dl class="facts">{items}</dl></div>'
+    return _section("Training", f'<div class="pair">{chart}{listed}</div>')
+
+
+def _training_suspects(model: Model) -> str:
+    """Labels of training images that are probably wrong, as far as the model names them."""
+    found = remembered(model.training.suspects)
+    if not found:
         return ""
+    rows = [
+        (escape(each.display_name), shown(each.label), shown(each.other), _percent(each))
+        for each in found
+    ]
+    return _section(
+        "Suspect labels of training images",
+        f"<p>{len(found)} labels of training images are probably wrong, by models that were "
+        "trained without these images.</p>",
+        _table(("image", "label", "other class"), ["P(other)"], rows, "suspect labels"),
+    )
+
+
+def _suspects(result: Evaluation, data: Dataset, count: int) -> str:
+    """The labels of images that the model was not trained on which it doubts most."""
     found = suspects(result.Z, result.Y, result.classes, result.names)
     sure = [each for each in found if each.sure]
-    if not sure:
+    if result.seen or not sure:
         return ""
     return _section(
         "Suspect labels",
@@ -139,199 +288,12 @@ def _suspects(data: Dataset, result: Evaluation, count: int) -> str:
     )
 
 
-def _training_suspects(model: Model) -> str:
-    """Labels of training images that are probably wrong, as far as the model names them."""
-    found = remembered(model.training.suspects)
-    if not found:
-        return ""
-    rows = (
-        f"<tr><td>{escape(each.display_name)}</td><td>{shown(each.label)}</td>"
-        f'<td>{shown(each.other)}</td><td class="num">{100 * each.probability:.2f}&nbsp;%</td></tr>'
-        for each in found
-    )
-    return _section(
-        "Suspect labels of training images",
-        f"<p>{len(found)} labels of training images are probably wrong, by models that were "
-        "trained without these images.</p>",
-        _table(("image", "label", "other class"), ["P(other)"], rows, "suspect labels"),
-    )
-
-
 def _doubted(data: Dataset, each: Suspect) -> str:
-    pixels = data.images[each.index : each.index + 1][0]
-    name, label, other = escape(each.display_name), shown(each.label), shown(each.other)
-    caption = f"<b>{name}</b><br>labelled {label} · P({other}) {100 * each.probability:.2f}&nbsp;%"
-    return _figure(pixels, f"{each.display_name}: {each.label}", caption)
-
-
-def _document(titles: tuple[str, str, str, str], head: str, body: list[str], foot: str) -> str:
-    """A page: its title, what is above the heading, the heading and the lead; head, body, foot."""
-    title, kicker, heading, lead = titles
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
-        f"<title>{title}</title><style>{charts.css()}</style></head><body>"
-        f'<header><p class="kicker">{kicker}</p><h1>{heading}</h1>'
-        f'<p class="lead">{lead}</p>{head}</header>'
-        f"<main>{''.join(body)}</main><footer><p>{foot}</p></footer></body></html>\n"
+    label, other = shown(each.label), shown(each.other)
+    caption = (
+        f"<b>{escape(each.display_name)}</b><br>labelled {label} · P({other}) {_percent(each)}"
     )
-
-
-def _tiles(model: Model, result: Evaluation | None) -> str:
-    """The few numbers to see first."""
-    cells: list[tuple[str, str, str]] = []
-    if result is None:
-        known = {"training": model.training.train, "test": model.training.test}
-        cells += [
-            (f"{name} accuracy", f"{100 * counts.accuracy:.1f} %", _interval(counts))
-            for name, counts in known.items()
-            if counts is not None and counts.total
-        ]
-        if model.costs:
-            start = "ln 2 = 0.6931 at the start"
-            cells.append(("final cost", f"{model.costs[-1]:.4f}", start))
-    else:
-        by_key = {measure.key: measure for measure in measures(result)}
-        accuracy = by_key["accuracy"].show(result.counts.accuracy)
-        cells.append(("accuracy", accuracy, _interval(result.counts)))
-        for key in ("balanced_accuracy", "roc_auc", "log_loss"):
-            measure = by_key[key]
-            note = f"majority baseline: {measure.show(measure.baseline)}"
-            cells.append((measure.name, measure.show(measure.value), note))
-    tiles = "".join(
-        f'<div><dt>{escape(name)}</dt><dd class="big">{_kept(value)}</dd>'
-        f'<dd class="small">{_kept(note)}</dd></div>'
-        for name, value, note in cells
-    )
-    return f'<dl class="tiles">{tiles}</dl>' if tiles else ""
-
-
-def _interval(counts: Counts) -> str:
-    low, high = wilson(counts.correct, counts.total)
-    interval = f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"
-    return f"{counts.correct} of {counts.total}; {interval}"
-
-
-def _data(model: Model, result: Evaluation | None) -> str:
-    """The class balance of the images that the model was trained and evaluated on."""
-    training, preprocess, bars = model.training, model.preprocess, []
-    if training.images:
-        name = f"trained on {shown(training.source)}"
-        bars.append(_balance(name, training.positives, training.images, model.classes))
-    if result is not None:
-        name = f"evaluated on {shown(result.source)}"
-        bars.append(_balance(name, result.counts.positives, result.counts.total, model.classes))
-    inputs = "each divided by 255"
-    if model.features is not None:
-        inputs = f"turned into {model.n} by <code>{model.features.kind}</code>"
-    return _section(
-        "Data",
-        f"<p>An image is {preprocess.size}×{preprocess.size} pixels of red, green and blue: "
-        f"{preprocess.n} numbers, {inputs}. Files are fitted by "
-        f"<code>{shown(preprocess.fit)}</code>.</p>",
-        f'<div class="pair">{"".join(bars)}</div>' if bars else "",
-    )
-
-
-def _training(model: Model) -> str:
-    """Settings beside the cost curve."""
-    training, chart = model.training, ""
-    facts = settings_in_words(training.settings) | {
-        "steps done": f"{training.steps}{' (interrupted)' if training.interrupted else ''}",
-        "ended": training.ending,
-        "bias b": f"{model.b:+z.6f}",
-        "threshold": f"{model.threshold:.4g}",
-        "data fingerprint": training.fingerprint and f"{training.fingerprint[:16]}…",
-    }
-    if model.costs:
-        solver = str(training.settings.get("solver", "gd"))
-        chart = _chart(
-            charts.cost_curve(model.costs, model.cost_steps, solver),
-            "Mean loss over the training images, with the penalty if there is one.",
-        )
-    items = "".join(
-        f"<dt>{shown(key)}</dt><dd>{shown(fact)}</dd>" for key, fact in facts.items() if fact
-    )
-    listed = f'<div><h3>Settings</h3><dl class="facts">{items}</dl></div>'
-    return _section("Training", f'<div class="pair">{chart}{listed}</div>')
-
-
-def settings_in_words(settings: Mapping[str, Any]) -> dict[str, str]:
-    """The settings that this training used, with numbers of four digits."""
-    unused = set(_INTERNAL)
-    if settings.get("solver", "gd") != "gd":
-        unused |= _OF_DESCENT
-    if not settings.get("validation"):
-        unused |= {"validation", "patience"}
-    used = {name: _word(name, value) for name, value in settings.items() if name not in unused}
-    return dict(setting_rows({_NAMES.get(key, key.replace("_", " ")): used[key] for key in used}))
-
-
-def _word(name: str, value: Any) -> Any:
-    """A value as a word where a number stands for one, else with four digits."""
-    if isinstance(value, Mapping) and name == "chosen":
-        return {key: _word(key, each) for key, each in value.items()}
-    if name == "validation":
-        return f"{100 * value:.4g} % of each class"
-    if name == "batch_size":
-        return value or "all images"
-    if isinstance(value, float):
-        return "none" if name == "l2" and not value else f"{value:.4g}"
-    return _VALUES.get(value, value) if isinstance(value, str) else value
-
-
-def _results(result: Evaluation) -> str:
-    """All measures, the confusion matrix, and the two curves."""
-    rows = []
-    for measure in measures(result):
-        baseline = "" if measure.baseline is None else measure.show(measure.baseline)
-        notes = filter(None, (measure.note, MEANING.get(measure.key)))
-        about = "".join(f'<span class="note">{_kept(note)}</span>' for note in notes)
-        rows.append(
-            f'<tr><th scope="row">{escape(measure.name.strip())}{about}</th>'
-            f'<td class="num">{measure.show(measure.value)}</td>'
-            f'<td class="num">{baseline}</td></tr>'
-        )
-    hint = "Majority baseline: the best result of a prediction that ignores the image."
-    caption = "Numbers on top: images in each tenth. Bars: 95 % intervals."
-    curves = _chart(charts.calibration_chart(result), caption)
-    if result.counts.positives and result.counts.negatives:
-        caption = "Each point is a threshold; the dot is the one in use."
-        curves = _chart(charts.roc_curve(result), caption) + curves
-    return _section(
-        "Results",
-        f"<p>On {shown(result.source)}, at threshold {result.threshold:.4g}.</p>",
-        f'<div class="pair"><div>{_table(["measure"], ["model", "baseline"], rows)}'
-        f'<p class="hint">{hint}</p></div>{_confusion(result)}</div>',
-        f'<div class="pair">{curves}</div>',
-    )
-
-
-def _confusion(result: Evaluation) -> str:
-    """The confusion matrix, shaded by the fraction of its row."""
-    counts, (negative, positive) = result.counts, map(shown, result.classes)
-    body = []
-    for name, total, cells in (
-        (negative, counts.negatives, (("right", counts.tn), ("wrong", counts.fp))),
-        (positive, counts.positives, (("wrong", counts.fn), ("right", counts.tp))),
-    ):
-        shaded = []
-        for css, count in cells:
-            percent = 100 * count / total if total else 0.0
-            shaded.append(
-                f'<td class="{css}" style="--shade:{0.42 * percent:.0f}%"><b>{count}</b>'
-                f'<span class="note">{percent:.1f} % of {name}</span></td>'
-            )
-        body.append(f'<tr><th scope="row">actual {name}</th>{"".join(shaded)}</tr>')
-    return (
-        '<figure><table class="confusion"><thead><tr><td></td>'
-        f'<th scope="col">predicted {negative}</th><th scope="col">predicted {positive}</th></tr>'
-        f"</thead><tbody>{''.join(body)}</tbody></table><figcaption>Confusion matrix: "
-        f"{counts.correct} of {counted(counts.total, 'image')} predicted correctly.</figcaption>"
-        "</figure>"
-    )
+    return _figure(_image(_pixels(data, each), f"{each.display_name}: {each.label}"), caption)
 
 
 def _weights(model: Model) -> str:
@@ -340,66 +302,53 @@ def _weights(model: Model) -> str:
         learned = model.features.arrays().get("filters")
         if learned is None:
             return ""
-        caption = "<b>filters that patches of the image are compared with</b>"
-        sheet = _figure(filters_image(learned), "the learned filters", caption)
-        return _section("Filters", f'<div class="maps">{sheet}</div>')
-    size, positive = model.preprocess.size, shown(model.classes[1])
+        sheet = _image(filters_image(learned), "the learned filters")
+        figure = _figure(sheet, "<b>filters that patches of the image are compared with</b>")
+        return _section("Filters", f'<div class="maps">{figure}</div>')
+    size = model.preprocess.size
     weights = model.w.reshape(size, size, 3)
-    full = full_colour(weights)
-    alt = f"the weights as one image of {size} by {size} pixels"
-    caption = (
-        "<b>all three channels</b><br>grey is zero; redder means that red speaks for " + positive
-    )
-    figures = [_figure(as_image(weights, full), alt, caption)]
-    for c, name in enumerate(CHANNELS):
-        channel = weights[:, :, c]
-        low, high = channel.min(), channel.max()
+    full, figures = full_colour(weights), ""
+    for name, values in zip(CHANNELS, weights.transpose(2, 0, 1), strict=True):
+        low, high = float(values.min()), float(values.max())
         alt = f"the weights of {name}, from {low:.4f} to {high:.4f}"
-        caption = f"<b>{name}</b><br>{low:+.4f} to {high:+.4f}"
-        figures.append(_figure(colours(channel, full, alpha=True), alt, caption, css="map"))
+        map_of = _image(colours(values, full, alpha=True), alt, "map")
+        figures += _figure(map_of, f"<b>{name}</b><br>{low:+.4f} to {high:+.4f}")
     return _section(
         "Weights",
         "<p>One weight for each number of an image. The evidence of a pixel's value is the weight "
         f"times the value. {_key(model)}</p>",
-        f'<div class="maps">{"".join(figures)}</div>',
+        f'<div class="maps">{figures}</div>',
     )
 
 
-def as_image(weights: Floats, full: float) -> Pixels:
-    """Weights (size, size, 3) as colours: grey at zero, black and white at ±``full``."""
-    scaled = weights / full if full > 0 else np.zeros_like(weights)
-    return np.rint(127.5 + 127.5 * np.clip(scaled, -1.0, 1.0)).astype(np.uint8)
-
-
-def _gallery(model: Model, data: Dataset, result: Evaluation, count: int) -> str:
+def _gallery(model: Model, result: Evaluation, data: Dataset, count: int) -> str:
     """The most confident wrong and correct predictions."""
-    parts = []
+    parts = ""
     for title, correct in (("Wrong", False), ("Correct", True)):
         if predictions := result.predictions(correct, count):
-            figures = "".join(_predicted(model, data, each) for each in predictions)
-            parts.append(f'<h3>{title}</h3><div class="gallery">{figures}</div>')
+            figures = _gallery_of(_predicted(model, data, each) for each in predictions)
+            parts += f"<h3>{title}</h3>{figures}"
     evidence = "the score drop when a square is covered with the image's mean colour"
     if model.features is None:
         evidence = "weight times value, added up over the channels"
     return _section(
         "Most confident predictions",
         f"<p>Each image beside its evidence, {evidence}. {_key(model)} Each map has its own "
-        "scale.</p>",
-        *parts,
+        f"scale.</p>{parts}",
     )
 
 
 def _predicted(model: Model, data: Dataset, each: Prediction) -> str:
     """The image, its evidence, the actual and the predicted class."""
-    pixels = data.images[each.index : each.index + 1][0]
+    pixels = _pixels(data, each)
     values = explain(model, pixels).per_pixel
     evidence = colours(values, full_colour(values), alpha=True)
-    return (
-        f'<figure><div class="duo">{_image(pixels, f"{each.display_name}: {each.label}")}'
-        f"{_image(evidence, f'evidence of {each.display_name}', 'map')}"
-        f"</div><figcaption><b>{escape(each.display_name)}</b><br>"
-        f"actual {shown(each.label)}, predicted {shown(each.predicted)} · "
-        f"P({shown(model.classes[1])}) {100 * each.probability:.2f}&nbsp;%</figcaption></figure>"
+    images = _image(pixels, f"{each.display_name}: {each.label}")
+    images += _image(evidence, f"evidence of {each.display_name}", "map")
+    return _figure(
+        f'<div class="duo">{images}</div>',
+        f"<b>{escape(each.display_name)}</b><br>actual {shown(each.label)}, predicted "
+        f"{shown(each.predicted)} · P({shown(model.classes[1])}) {_percent(each)}",
     )
 
 
@@ -408,73 +357,47 @@ def _comparison(comparison: Comparison, measure: str) -> str:
     best, plan, chart = comparison.best(measure), comparison.plan, ""
     repeats = f", {plan.repeats} times" if plan.repeats > 1 else ""
     steps = f"{counted(plan.iterations, 'step')} each; " if plan.descends else ""
-    if best and plan.descends:
-        caption = "Held-out folds as thick lines, training folds as thin dotted ones."
-        curves = _chart(charts.comparison_chart(comparison), caption)
-        chart = f'<div class="pair">{curves}</div>'
-    rows = (_candidate(result, result is best) for result in comparison.results)
+    taken = "Every candidate diverged."
+    if best:
+        taken = f"Best {NAMES[measure]}: {escape(str(best.candidate))}."
+        if alike := ", ".join(str(each.candidate) for each in comparison.as_good(measure)):
+            taken += f" As good, as far as these folds can tell: {escape(alike)}."
+        if plan.descends:
+            caption = "Held-out folds as thick lines, training folds as thin dotted ones."
+            curves = _chart(charts.comparison_chart(comparison), caption)
+            chart = f'<div class="pair">{curves}</div>'
+    rows = []
+    for each in comparison.results:
+        cells = [escape(str(each.candidate)), *(each.shown(name) for name in NAMES)]
+        if each.diverged is not None:
+            cells = [f"{cells[0]}: diverged at step {each.diverged}", *("" for _ in NAMES)]
+        rows.append([f"<b>{cell}</b>" for cell in cells] if each is best else cells)
     return _section(
         "Comparison of settings",
         f"<p>{plan.folds}-fold cross-validation{repeats} on "
         f"{counted(comparison.images, 'image')} of {shown(comparison.source)}, {steps}"
-        f"no test set was used. {_best_settings(comparison, measure)}</p>",
+        f"no test set was used. {taken}</p>",
         _table(["settings"], [*NAMES.values()], rows, "compared settings"),
         '<p class="hint">Mean ± standard deviation over held-out folds.</p>',
         chart,
     )
 
 
-def _best_settings(comparison: Comparison, measure: str) -> str:
-    best = comparison.best(measure)
-    if best is None:
-        return "Every candidate diverged."
-    taken = ", ".join(
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in best.candidate.settings().items()
-    )
-    text = f"Best {NAMES[measure]}: {escape(str(best.candidate))}, <code>{shown(taken)}</code>."
-    alike = ", ".join(escape(str(result.candidate)) for result in comparison.as_good(measure))
-    return text + (f" As good, as far as these folds can tell: {alike}." if alike else "")
-
-
-def _candidate(result: Result, best: bool) -> str:
-    cells = f'<td colspan="{len(NAMES)}">diverged at step {result.diverged}</td>'
-    if result.diverged is None:
-        cells = "".join(f'<td class="num">{_mean(result, column)}</td>' for column in NAMES)
-    kind = ' class="best"' if best else ""
-    name = escape(str(result.candidate))
-    return f'<tr{kind}><th scope="row" class="name">{name}</th>{cells}</tr>'
-
-
-def _mean(result: Result, name: str) -> str:
-    mean, std = result.mean(name), result.std(name)
-    if name in ("accuracy", "balanced_accuracy"):
-        return f"{100 * mean:z.1f} ± {100 * std:.1f} %"
-    return f"{mean:z.3f} ± {std:.3f}"
-
-
-def _chart(chart: charts.Chart, caption: str) -> str:
-    """A chart under its title, with a caption."""
-    return (
-        f"<figure><h3>{escape(chart.title)}</h3>{chart.text()}"
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def _balance(name: str, positives: int, total: int, classes: tuple[str, str]) -> str:
-    """The class balance as a bar of two parts with their names and numbers."""
-    percent, (negative, positive) = 100 * positives / total, map(shown, classes)
-    return (
-        f'<figure><h3>{name}</h3><div class="balance" role="img" aria-label="{percent:.1f} % '
-        f'{positive}, {100 - percent:.1f} % {negative}"><span style="width:{percent:.2f}%"></span>'
-        f'<span style="flex:1"></span></div><figcaption>{positives} {positive} ({percent:.1f} %), '
-        f"{total - positives} {negative} ({100 - percent:.1f} %)</figcaption></figure>"
-    )
+# Parts of a page
 
 
 def _kept(text: str) -> str:
     """Escaped, with each number on the same line as its percent sign."""
     return escape(text).replace(" %", "&nbsp;%")
+
+
+def _percent(of: Prediction | Suspect) -> str:
+    return f"{100 * of.probability:.2f}&nbsp;%"
+
+
+def _pixels(data: Dataset, of: Prediction | Suspect) -> Pixels:
+    pixels: Pixels = data.images[of.index : of.index + 1][0]
+    return pixels
 
 
 def _key(model: Model) -> str:
@@ -484,17 +407,43 @@ def _key(model: Model) -> str:
     )
 
 
-def _figure(pixels: Pixels, alt: str, caption: str, css: str = "") -> str:
-    return f"<figure>{_image(pixels, alt, css)}<figcaption>{caption}</figcaption></figure>"
+def _section(title: str, *parts: str) -> str:
+    return f"<section><h2>{title}</h2>{''.join(parts)}</section>"
+
+
+def _figure(content: str, caption: str) -> str:
+    return f"<figure>{content}<figcaption>{caption}</figcaption></figure>"
+
+
+def _chart(chart: charts.Chart, caption: str) -> str:
+    """A chart under its title, with a caption."""
+    return _figure(f"<h3>{escape(chart.title)}</h3>{chart.text()}", escape(caption))
+
+
+def _gallery_of(figures: Iterable[str]) -> str:
+    return f'<div class="gallery">{"".join(figures)}</div>'
 
 
 def _table(
-    names: Sequence[str], numbers: Sequence[str], rows: Iterable[str], scrolled: str = ""
+    names: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str]], scrolled: str = ""
 ) -> str:
-    """A table of rows under heads of names and of numbers; ``scrolled`` names it to a reader."""
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
-    heads += "".join(f'<th scope="col" class="num">{escape(name)}</th>' for name in numbers)
-    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    """A table of rows of HTML under heads of names and of numbers.
+
+    The first cell of a row is its head. ``scrolled`` names a wide table to a screen reader.
+    """
+    sides = [""] * len(names) + [' class="num"'] * len(numbers)
+    heads = "".join(
+        f'<th scope="col"{side}>{escape(head)}</th>'
+        for side, head in zip(sides, (*names, *numbers), strict=True)
+    )
+    body = ""
+    for head, *cells in rows:
+        body += f'<tr><th scope="row">{head}</th>'
+        body += "".join(
+            f"<td{side}>{cell}</td>" for side, cell in zip(sides[1:], cells, strict=True)
+        )
+        body += "</tr>"
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
     label = f'class="scroll" tabindex="0" role="region" aria-label="{scrolled}"'
     return f"<div {label}>{table}</div>" if scrolled else table
 
@@ -508,7 +457,3 @@ def _image(pixels: Pixels, alt: str, css: str = "") -> str:
         f'<img{kind} width="{width}" height="{height}" alt="{shown(alt)}" '
         f'src="data:image/png;base64,{source}">'
     )
-
-
-def _section(title: str, *parts: str) -> str:
-    return f"<section><h2>{title}</h2>{''.join(parts)}</section>"
