@@ -68,7 +68,7 @@ def test_predict_points_to_what_reads_other_files(run: Run, model: Path, tmp_pat
     for name in ("d.h5", "t.csv"):
         assert "catclf evaluate takes data sets" in run("predict", name).stderr
     result = run("predict", "list.txt")
-    assert (result.code, "@list.txt reads a list" in result.stderr) == (3, True)
+    assert (result.code, "@FILE reads a list" in result.stderr) == (3, True)
 
 
 def colours(count: int) -> tuple[Any, Any]:

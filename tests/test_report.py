@@ -7,15 +7,15 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import wording
-from conftest import ROOT, Run, make_images
+from conftest import ROOT, Run, fill, make_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 import catclf
 from catclf.datasets import Dataset
@@ -29,7 +29,7 @@ from catclf.maths.metrics import roc
 from catclf.model import Model
 from catclf.report import charts, page
 from catclf.report.charts import Axis, Chart, move_apart, round_up, standalone
-from catclf.report.document import MEANING, as_image, settings_in_words
+from catclf.report.document import MEANING
 
 SVG = "{http://www.w3.org/2000/svg}"
 VOID = {"meta", "link", "img", "br", "path", "polyline", "polygon", "circle"}
@@ -75,24 +75,31 @@ def data_set(m: int = 24, names: tuple[str, ...] | None = None) -> Dataset:
     return Dataset(images, Y, ("non-cat", "cat"), "made.h5", Preprocess(8), names)
 
 
+class Made(NamedTuple):
+    """A model, its evaluation, the data, and the arguments of a page about all of them."""
+
+    model: Model
+    found: Evaluation
+    data: Dataset
+    compared: Comparison
+
+    def page(self, **changed: Any) -> str:
+        evaluated, compared = (self.found, self.data), (self.compared, "accuracy")
+        whole = {"evaluated": evaluated, "compared": compared} | changed
+        return page(whole.pop("model", self.model), whole.pop("name", "model.npz"), **whole)
+
+
 @pytest.fixture(scope="module")
-def evaluated() -> tuple[Model, Evaluation, Dataset]:
+def made() -> Made:
     data = data_set()
     model = catclf.train(data, catclf.Settings(0.01, 300), test=data)
-    return model, evaluate.Evaluation.of(model, data), data
-
-
-@pytest.fixture(scope="module")
-def compared() -> Comparison:
     plan = Plan((Candidate(0.01), Candidate(0.001, 2.0), Candidate(1e6)), 30, folds=3)
-    return compare.cross_validate(data_set(), plan)
+    found = Evaluation.of(model, data)
+    return Made(model, found, data, compare.cross_validate(data_set(), plan))
 
 
-def test_the_page_is_whole_and_loads_nothing(
-    evaluated: tuple[Model, Evaluation, Dataset], compared: Comparison
-) -> None:
-    model, found, data = evaluated
-    text = page(model, "model.npz", (found, data), (compared, "accuracy"))
+def test_the_page_is_whole_and_loads_nothing(made: Made) -> None:
+    text = made.page()
     read = Page(text)
     assert read.open == []
     names = {name for name, _ in read.tags}
@@ -100,184 +107,103 @@ def test_the_page_is_whole_and_loads_nothing(
     assert all((img["src"] or "").startswith("data:image/png;base64,") for img in read.all("img"))
     assert [link["href"] for link in read.all("link")] == ["data:,"]
     assert re.findall(r"https?://[^\s\"'<]+", text) == ["http://www.w3.org/2000/svg"] * 4
-    assert "url(" not in text
-    assert "@import" not in text
+    assert not re.search(r"url\(|@import", text)
+    again = Evaluation.of(made.model, data_set())
+    assert made.page(evaluated=(again, data_set())) == text
 
 
-def test_every_figure_has_a_text_in_its_place(
-    evaluated: tuple[Model, Evaluation, Dataset], compared: Comparison
-) -> None:
-    model, found, data = evaluated
-    read = Page(page(model, "model.npz", (found, data), (compared, "accuracy"), gallery=2))
+def test_every_figure_has_a_text_in_its_place(made: Made) -> None:
+    read = Page(made.page(gallery=2))
     svgs = read.all("svg")
     assert len(svgs) == 4  # cost, ROC, calibration, comparison
     ids = {attrs["id"] for _, attrs in read.tags if "id" in attrs}
+    assert len(ids) == 8
     for svg in svgs:
         assert svg["role"] == "img"
         assert set((svg["aria-labelledby"] or "").split()) <= ids
-    assert len(ids) == 8
-    images = read.all("img")
-    wrong = min(2, found.counts.fp + found.counts.fn)
+    images, wrong = read.all("img"), min(2, made.found.counts.fp + made.found.counts.fn)
     assert wrong > 0
-    assert len(images) == 4 + 2 * (wrong + 2)
+    assert len(images) == 3 + 2 * (wrong + 2)  # weights, and images beside their evidence
     assert all(img["alt"] for img in images)
 
 
-def test_the_numbers_of_the_page_are_those_of_the_evaluation(
-    evaluated: tuple[Model, Evaluation, Dataset],
-) -> None:
-    model, found, data = evaluated
-    words = " ".join(Page(page(model, "model.npz", (found, data))).words.split())
-    for measure in evaluate.measures(found):
+def test_the_page_has_the_numbers_and_the_words_of_the_evaluation(made: Made) -> None:
+    words = " ".join(Page(made.page()).words.split())
+    for measure in evaluate.measures(made.found):
         assert measure.show(measure.value).replace(" ", "\xa0") in words.replace(" %", "\xa0%")
-    counts = found.counts
-    assert f"{counts.correct} of {counts.total} images {wording.CORRECT}" in words
-    assert f"{model.costs[-1]:.4f}" in words
-    for each in found.predictions(False, 6):
-        assert each.display_name in words
-
-
-def test_equal_models_give_equal_pages(
-    evaluated: tuple[Model, Evaluation, Dataset], compared: Comparison
-) -> None:
-    model, found, data = evaluated
-    first = page(model, "model.npz", (found, data), (compared, "accuracy"))
-    again = evaluate.Evaluation.of(model, data_set())
-    assert page(model, "model.npz", (again, data_set()), (compared, "accuracy")) == first
-
-
-def test_names_cannot_become_markup(evaluated: tuple[Model, Evaluation, Dataset]) -> None:
-    model, _, _ = evaluated
-    names = tuple(f"{NASTY}{i}" for i in range(24))
-    data = replace(data_set(names=names), source=NASTY)
-    training = replace(model.training, source=NASTY, settings={NASTY: NASTY}, catclf=NASTY)
-    model = replace(model, classes=("non" + NASTY, NASTY), training=training)
-    found = evaluate.Evaluation.of(model, data)
-    text = page(model, NASTY, (found, data))
-    read = Page(text)
-    assert read.open == []
-    assert read.all("script") == []
-    assert "\x1b" not in text
-    shown = found.predictions(False, 1)[0].display_name
-    assert shown.startswith('<script>alert("x")</script>&amp;\\n\\x1b[31m')
-    assert shown in read.words
-
-
-def test_the_page_speaks_of_predictions_and_of_the_baseline(
-    evaluated: tuple[Model, Evaluation, Dataset], compared: Comparison
-) -> None:
-    model, found, data = evaluated
-    words = Page(page(model, "model.npz", (found, data), (compared, "accuracy"))).words
-    for name in ("cat", "non-cat"):
-        for kind in (wording.ACTUAL, wording.PREDICTED):
-            assert f"{kind} {name}" in words
-    for phrase in (wording.BASELINE, wording.MAJORITY, wording.EVALUATED_ON):
-        assert phrase in words
-    assert "learning_rate 0.01" in words  # a setting: the page knows no option
-    assert "--" not in words
-
-
-def test_selected_settings_are_rows_and_no_dict(
-    evaluated: tuple[Model, Evaluation, Dataset],
-) -> None:
-    model, _, _ = evaluated
-    counts = {"tp": 9, "fp": 3, "tn": 9, "fn": 3}
-    chosen = {"names": ["l2", "threshold"], "folds": 5, "log_loss": 0.25, "counts": counts}
-    settings = {**model.training.settings, "chosen": chosen}
-    model = replace(model, training=replace(model.training, settings=settings))
-    text = page(model, "model.npz")
-    rows = dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", text))
-    assert rows[wording.SELECTED] == "l2, threshold"
-    assert rows["cross-validation folds"] == "5"
-    assert rows["cross-validation log loss"] == "0.25"
-    assert rows["penalty λ"] == "none"
-    assert rows["cross-validation accuracy"] == "75.00 %, 18 of 24"
-    assert "{" not in "".join(rows.values())
-
-
-def test_settings_are_words_and_only_those_in_use() -> None:
-    descent = {"solver": "gd", "learning_rate": 0.005, "iterations": 2000, "l2": 0.0}
-    more = {
-        "batch_size": 0,
-        "validation": 0.2,
-        "patience": 10,
-        "print_every": 100,
-        "method": "gram",
-    }
-    assert settings_in_words(descent | more) == {
-        "solver": "gradient descent",
-        "learning rate": "0.005",
-        "iterations": "2000",
-        "penalty λ": "none",
-        "batch size": "all images",
-        "validation": "20 % of each class",
-        "patience": "10",
-    }
-    chosen = {"names": ["l2"], "log_loss": 0.123456789}
-    second = {"solver": "lbfgs", "l2": 0.0009700189487838274, "validation": 0.0, "chosen": chosen}
-    assert settings_in_words(descent | more | second) == {
-        "solver": "L-BFGS",
-        "penalty λ": "0.00097",
-        wording.SELECTED: "l2",
-        "cross-validation log loss": "0.1235",
-    }
-
-
-def test_every_measure_has_its_meaning(evaluated: tuple[Model, Evaluation, Dataset]) -> None:
-    model, found, data = evaluated
-    words = Page(page(model, "model.npz", (found, data))).words
-    for measure in evaluate.measures(found):
         assert MEANING[measure.key] in words
+    counts = made.found.counts
+    assert f"{counts.correct} of {counts.total} images {wording.CORRECT}" in words
+    assert f"{made.model.costs[-1]:.4f}" in words
+    for each in made.found.predictions(False, 6):
+        assert each.display_name in words
+    classes = [f"{kind} {name}" for kind in ("actual", "predicted") for name in ("cat", "non-cat")]
+    for phrase in (*classes, wording.BASELINE, wording.MAJORITY, wording.EVALUATED_ON):
+        assert phrase in words
+    assert "--" not in words  # the page knows no option
     path = ROOT / "catclf" / "docs" / "measures.md"
     if path.exists():
         text = " ".join(path.read_text().split())
         assert [meaning for meaning in MEANING.values() if meaning not in text] == []
 
 
+def test_names_cannot_become_markup(made: Made) -> None:
+    names = tuple(f"{NASTY}{i}" for i in range(24))
+    data = replace(data_set(names=names), source=NASTY)
+    training = replace(made.model.training, source=NASTY, settings={NASTY: NASTY}, catclf=NASTY)
+    model = replace(made.model, classes=("non" + NASTY, NASTY), training=training)
+    found = Evaluation.of(model, data)
+    text = page(model, NASTY, (found, data))
+    read = Page(text)
+    assert (read.open, read.all("script"), "\x1b" in text) == ([], [], False)
+    shown = found.predictions(False, 1)[0].display_name
+    assert shown.startswith('<script>alert("x")</script>&amp;\\n\\x1b[31m')
+    assert shown in read.words
+
+
+def test_selected_settings_are_rows_and_no_dict(made: Made) -> None:
+    counts = {"tp": 9, "fp": 3, "tn": 9, "fn": 3}
+    chosen = {"names": ["l2", "threshold"], "folds": 5, "log_loss": 0.25, "counts": counts}
+    settings = {**made.model.training.settings, "chosen": chosen}
+    model = replace(made.model, training=replace(made.model.training, settings=settings))
+    rows = dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", page(model, "model.npz")))
+    assert rows[wording.SELECTED] == "l2, threshold"
+    assert rows["cross-validation folds"] == "5"
+    assert rows["cross-validation accuracy"] == "75.00 %, 18 of 24"
+    assert rows["learning_rate"] == "0.01"
+    assert "{" not in "".join(rows.values())
+
+
 def test_features_without_an_image_have_no_section() -> None:
     features = HogFeatures(16)
     model = Model(np.zeros((features.n, 1)), 0.0, Preprocess(16), features=features)
     text = page(model, "hog.npz")
-    titles = re.findall("<h2>(.*?)</h2>(.*?)</section>", text)
-    assert [title for title, _ in titles] == ["Data", "Training"]
-    assert '<div class="pair"></div>' not in text
+    assert re.findall("<h2>(.*?)</h2>", text) == ["Data", "Training"]
 
 
-def test_labels_that_an_unseen_image_contradicts_are_suspects(
-    evaluated: tuple[Model, Evaluation, Dataset],
-) -> None:
-    model, found, data = evaluated
+def test_labels_that_an_unseen_image_contradicts_are_suspects(made: Made) -> None:
     labels = np.arange(24) % 2
     Z = np.where(labels[None] > 0, 3.0, -3.0)
-    result = replace(found, seen=0, Z=Z, Y=labels[None].astype(np.float64))
-    assert "Suspect labels" not in page(model, "model.npz", (result, data))
+    result = replace(made.found, seen=0, Z=Z, Y=labels[None].astype(np.float64))
+    assert "Suspect labels" not in made.page(evaluated=(result, made.data))
     result.Y[0, [5, 8]] = [0.0, 1.0]
-    text = page(model, "model.npz", (replace(result, Y=result.Y), data))
+    text = made.page(evaluated=(replace(result, Y=result.Y), made.data))
     section = text.partition("<h2>Suspect labels</h2>")[2].partition("</section>")[0]
-    assert re.findall(r"<b>image (\d+)</b><br>labelled ([\w-]+)", section) == [
-        ("5", "non-cat"),
-        ("8", "cat"),
-    ]
-    assert "Suspect labels" not in page(model, "model.npz", (replace(result, seen=24), data))
+    found = re.findall(r"<b>image (\d+)</b><br>labelled ([\w-]+)", section)
+    assert found == [("5", "non-cat"), ("8", "cat")]
+    seen = replace(result, seen=24)
+    assert "Suspect labels" not in made.page(evaluated=(seen, made.data))
 
 
-def test_without_data_there_are_no_results(evaluated: tuple[Model, Evaluation, Dataset]) -> None:
-    model, _, _ = evaluated
-    read = Page(page(model, "model.npz"))
-    assert read.open == []
+def test_what_is_not_known_has_no_place(made: Made) -> None:
+    read = Page(page(made.model, "model.npz"))
+    assert (read.open, len(read.all("svg"))) == ([], 1)
     assert "training accuracy" in read.words
     assert "Confusion matrix" not in read.words
-    assert len(read.all("svg")) == 1
     bare = Page(page(Model(np.zeros((192, 1)), 0.0, Preprocess(8)), "bare.npz"))
-    assert bare.open == []
-    assert len(bare.all("svg")) == 0
-
-
-def test_one_class_alone_has_no_roc_curve(evaluated: tuple[Model, Evaluation, Dataset]) -> None:
-    model, _, data = evaluated
-    ones = replace(data, Y=np.ones((1, data.m)))
-    found = evaluate.Evaluation.of(model, ones)
-    read = Page(page(model, "model.npz", (found, ones)))
+    assert (bare.open, bare.all("svg")) == ([], [])
+    ones = replace(made.data, Y=np.ones((1, made.data.m)))
+    read = Page(page(made.model, "model.npz", (Evaluation.of(made.model, ones), ones)))
     assert "ROC curve" not in read.words
     assert "every image is cat" in read.words
 
@@ -296,25 +222,15 @@ def test_the_cost_curve_passes_through_its_costs() -> None:
     (line,) = elements(chart, "polyline", "line")
     left, right, base = chart.left, chart.width - chart.right, chart.height - chart.bottom
     height = base - chart.top
-    assert points(line) == pytest.approx(
-        np.array(
-            [
-                [left, base - 0.7 / 0.8 * height],
-                [(left + right) / 2, base - 0.35 / 0.8 * height],
-                [right, base],
-            ]
-        ),
-        abs=0.01,
-    )
+    middle = [(left + right) / 2, base - 0.35 / 0.8 * height]
+    expected = [[left, base - 0.7 / 0.8 * height], middle, [right, base]]
+    assert points(line) == pytest.approx(np.array(expected), abs=0.01)
 
 
-def test_a_single_cost_is_a_dot() -> None:
+def test_a_single_cost_is_a_dot_and_a_long_curve_is_thinned() -> None:
     chart = charts.cost_curve((0.6931,), (0,))
     assert elements(chart, "polyline", "line") == []
     assert len(elements(chart, "circle", "dot")) == 1
-
-
-def test_long_curves_are_thinned_with_both_ends() -> None:
     many = [(float(i), float(i)) for i in range(5000)]
     thin = charts.thinned(many)
     assert (len(thin), thin[0], thin[-1]) == (charts.POINTS_MAX, many[0], many[-1])
@@ -330,24 +246,18 @@ def test_roc_points_keep_the_corners_and_the_area() -> None:
     assert np.trapezoid(y, x) == pytest.approx(curve.auc, rel=1e-12)
 
 
-def test_the_axes_name_units_and_end_at_round_values() -> None:
+def test_axes_name_units_and_have_round_values() -> None:
     text = charts.cost_curve((0.69, 0.2), (0, 2000)).text()
     assert "steps of gradient descent" in text
     assert "cost J (nats per image)" in text
     assert Axis(0, 0.8, "x").ticks() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
     assert Axis(0, 2000, "x", ticks_max=5).ticks() == [0, 500, 1000, 1500, 2000]
-    assert Axis(0, 1, "x").ticks() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
-    for low, high in ((0, 7), (0, 1e-9), (3, 12), (-5, 5)):
+    for low, high in ((0, 1), (0, 7), (0, 1e-9), (3, 12), (-5, 5)):
         ticks = Axis(low, high, "x").ticks()
         assert 2 <= len(ticks) <= 7
         assert low <= ticks[0] < ticks[-1] <= high * (1 + 1e-9)
-
-
-@pytest.mark.parametrize(
-    ("value", "end"), [(0.7277, 0.8), (1.0, 1.0), (0.0, 1.0), (1.1, 1.5), (693, 800)]
-)
-def test_axes_end_at_the_next_round_value(value: float, end: float) -> None:
-    assert round_up(value) == pytest.approx(end)
+    for value, end in {0.7277: 0.8, 1.0: 1.0, 0.0: 1.0, 1.1: 1.5, 693: 800}.items():
+        assert round_up(value) == pytest.approx(end)
 
 
 def test_labels_are_moved_apart_as_little_as_it_takes() -> None:
@@ -369,8 +279,8 @@ def test_labels_never_touch_and_keep_their_order(places: list[float]) -> None:
     assert sum(moved) == pytest.approx(sum(places))
 
 
-def test_the_comparison_chart_labels_those_that_did_not_diverge(compared: Comparison) -> None:
-    chart = charts.comparison_chart(compared)
+def test_the_comparison_chart_labels_those_that_did_not_diverge(made: Made) -> None:
+    chart = charts.comparison_chart(made.compared)
     labels = ["".join(e.itertext()) for e in elements(chart, "text", "note")]
     assert labels == ["α 0.01", "α 0.001, λ 2"]
     assert len(elements(chart, "polyline", "line")) == 2
@@ -384,14 +294,8 @@ def test_a_chart_of_its_own_is_valid_svg_with_its_colours() -> None:
     assert "prefers-color-scheme:dark" in "".join(root.itertext())
 
 
-def test_weights_as_image_are_grey_at_zero() -> None:
-    weights = np.array([[[0.0, 1.0, -1.0]], [[0.5, 2.0, -2.0]]])
-    assert as_image(weights, 1.0).tolist() == [[[128, 255, 0]], [[191, 255, 0]]]
-    assert (as_image(np.zeros((2, 2, 3)), 0.0) == 128).all()
-
-
-def test_a_comparison_comes_back_from_json(compared: Comparison) -> None:
-    facts = compare.to_dict(compared, "roc_auc")
+def test_a_comparison_comes_back_from_json(made: Made) -> None:
+    facts = compare.to_dict(made.compared, "roc_auc")
     back, measure = compare.from_json(json.dumps(facts, allow_nan=False).encode())
     assert measure == "roc_auc"
     assert compare.to_dict(back, measure) == facts
@@ -417,8 +321,8 @@ def test_a_comparison_comes_back_from_json(compared: Comparison) -> None:
         {"positives": 10**6},
     ],
 )
-def test_other_json_is_no_comparison(compared: Comparison, change: dict[str, object]) -> None:
-    facts = compare.to_dict(compared, "accuracy") | change
+def test_other_json_is_no_comparison(made: Made, change: dict[str, object]) -> None:
+    facts = compare.to_dict(made.compared, "accuracy") | change
     with pytest.raises(DataError, match=wording.NOT_COMPARISON):
         compare.from_json(json.dumps(facts).encode())
     for content in (b"", b"[]", b"null", b"\xff\xfe", b"[" * 100000):
@@ -451,37 +355,22 @@ def test_the_command_writes_the_same_page_twice(run: Run, small_hdf5: Path, tmp_
         (("--compare", "small.h5"), f"small.h5: {wording.NOT_COMPARISON}"),
         (("-o", "model.npz"), "model.npz: another kind of file is written: end it in .html"),
         (("-o", "no/report.html"), wording.NO_FOLDER),
+        *(
+            (option.split(), f"{option.split()[0]}: {wording.NEEDS_DATA}")
+            for option in ("--split test", "--positive cat", "--threshold 0.4", "--skip-bad")
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_page(
     run: Run, small_hdf5: Path, tmp_path: Path, args: tuple[str, ...], why: str
 ) -> None:
     catclf.save(Model(np.zeros((192, 1)), 0.0, Preprocess(8)), tmp_path / "model.npz")
-    result = run("report", *args)
-    assert (result.code, result.stdout) == (2, "")
-    assert why in result.stderr
-    assert result.stderr.count("\n") == 1
-    assert not (tmp_path / "report.html").exists()
-
-
-@pytest.mark.parametrize(
-    "args",
-    [("--split", "test"), ("--positive", "cat"), ("--threshold", "0.4"), ("--skip-bad",)],
-    ids=" ".join,
-)
-def test_options_for_data_are_refused_without_data(
-    run: Run, model: Path, tmp_path: Path, args: tuple[str, ...]
-) -> None:
-    result = run("report", *args)
-    assert (result.code, result.stdout) == (2, "")
-    assert result.stderr == f"catclf: {args[0]}: {wording.NEEDS_DATA}\n"
+    run("report", *args).refused(why)
     assert not (tmp_path / "report.html").exists()
 
 
 def test_odd_file_names_reach_the_gallery_escaped(run: Run, tmp_path: Path) -> None:
-    for name in ("cat", "non-cat"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        Image.new("RGB", (8, 8), (9, 9, 9)).save(tmp_path / "photos" / name / "<b>&\n.png")
+    fill(tmp_path / "photos", {f"{name}/<b>&\n.png": (9, 9, 9) for name in ("cat", "non-cat")})
     run("train", "--data", "photos", "--size", "8", "--iterations", "1", "-q")
     assert run("report", "--data", "photos").code == 0
     read = Page((tmp_path / "report.html").read_text())
@@ -498,6 +387,4 @@ def test_train_plots_its_cost(run: Run, small_hdf5: Path, tmp_path: Path) -> Non
     assert (
         description.text == f"The cost falls from 0.6931 at step 0 to {costs[-1]:.4f} at step 50."
     )
-    refused = run(*args, "model.npz")
-    assert refused.code == 2
-    assert "another kind of file is written: end it in .svg" in refused.stderr
+    run(*args, "model.npz").refused("another kind of file is written: end it in .svg")

@@ -9,13 +9,12 @@ import typer
 
 from catclf.cli.open_data import open_labelled
 from catclf.cli.options import (
-    MODEL_HELP,
     OUTPUT,
     SOURCE_HELP,
     JsonOrText,
     Labelled,
     Threshold,
-    complete_model,
+    models_option,
     option,
     usual_model,
 )
@@ -41,14 +40,7 @@ def evaluate(
     ] = None,
     model: Annotated[
         list[Path] | None,
-        option(
-            "--model",
-            "-m",
-            help=f"{MODEL_HELP} A second one is compared with the first on the same images.",
-            metavar="FILE",
-            shown="model.npz, or CATCLF_MODEL",
-            complete=complete_model,
-        ),
+        models_option("A second one is compared with the first on the same images."),
     ] = None,
     reading: Labelled,
     threshold: Threshold = None,
@@ -101,14 +93,12 @@ def evaluate(
 def _pair_text(pair: Pair, names: list[str], style: Styling) -> str:
     """The differences of two models for people."""
     found = pair.to_dict()
-    rows = [
-        (
-            "accuracy",
-            f"{100 * found['accuracy']:+z.2f} points",
-            f"p {found['accuracy_p']:.2g}: {found['only_second_right']} images only the second has "
-            f"right, {found['only_first_right']} only the first",
-        )
-    ]
+    right = (
+        f"{found['only_second_right']} images only the second has right, "
+        f"{found['only_first_right']} only the first"
+    )
+    points = f"{100 * found['accuracy']:+z.2f} points"
+    rows = [("accuracy", points, f"p {found['accuracy_p']:.2g}: {right}")]
     if found["roc_auc"] is not None:
         note = "cannot be told: no image is ranked otherwise"
         if found["roc_auc_interval"]:
@@ -124,34 +114,30 @@ def format_text(result: Evaluation, mistakes: int, style: Styling) -> str:
     from catclf.evaluation.evaluate import measures
 
     counts = result.counts
-    negative, positive = (printable(name) for name in result.classes)
+    negative, positive = map(printable, result.classes)
     head = (
         f"{printable(result.source)}: {counted(counts.total, 'image')}, {counts.positives} "
         f"{positive} ({100 * result.positive_fraction:.1f} %), {counts.negatives} {negative}"
     )
-    groups = int(result.independent.max()) + 1
-    copies = [f"intervals count {groups} images: the others are copies"]
-    measured = [
-        (
-            m.name,
-            style.bold(m.show(m.value)),
-            "" if m.baseline is None else m.show(m.baseline),
-            m.note,
-        )
-        for m in measures(result)
-    ]
+    groups, copies = int(result.independent.max()) + 1, []
+    if groups < counts.total:
+        copies = [f"intervals count {groups} images: the others are copies"]
+    measured = []
+    for each in measures(result):
+        baseline = "" if each.baseline is None else each.show(each.baseline)
+        measured.append((each.name, style.bold(each.show(each.value)), baseline, each.note))
+    heads = ("", f"predicted {negative}", f"predicted {positive}")
     confusion = [
         (f"actual {negative}", f"{counts.tn}", f"{counts.fp}"),
         (f"actual {positive}", f"{counts.fn}", f"{counts.tp}"),
     ]
-    heads = ("", f"predicted {negative}", f"predicted {positive}")
     wrong = [
         (f"{100 * w.probability:.2f} %", printable(w.label), printable(w.predicted), w.display_name)
         for w in result.predictions(False, mistakes)
     ]
     listed = style.table((f"P({positive})", "actual", "predicted", "image"), wrong, "><<<")
     return blocks(
-        [style.bold(head), *(copies if groups < counts.total else [])],
+        [style.bold(head), *copies],
         style.table(("", "model", "baseline", ""), measured, "<>><"),
         style.table(heads, confusion, "<>>"),
         [style.bold("most confident mistakes"), *listed] if wrong else [],

@@ -12,13 +12,12 @@ import typer
 from catclf.cli.open_data import open_labelled
 from catclf.cli.options import (
     DATA,
-    OUTPUT,
     JsonOrText,
     ModelPath,
     Options,
     SplitOption,
     complete_class,
-    ends_in,
+    file_option,
     option,
     reading_options,
 )
@@ -31,7 +30,7 @@ from catclf.terminal.style import stdout_styling
 from catclf.text import aligned, blocks, counted, printable, reason
 
 if TYPE_CHECKING:
-    from catclf.explain import Explanation, Row
+    from catclf.explain import Explanation
     from catclf.maths import Pixels
     from catclf.model import Model
     from catclf.terminal.style import Styling
@@ -61,12 +60,10 @@ def explain(
     ] = None,
     image_file: Annotated[
         Path | None,
-        option(
-            "--image",
+        file_option(
+            *("--image",),
             help="Write the image and the map of its evidence here, as PNG.",
-            metavar="FILE",
-            check=ends_in(".png"),
-            group=OUTPUT,
+            endings=[".png"],
         ),
     ] = None,
     format: JsonOrText = "text",
@@ -92,16 +89,16 @@ def explain(
         result = explaining.explain(trained, pixels)
     label = label or actual or result.prediction
     if label not in trained.classes:
-        names = " or ".join(printable(name) for name in trained.classes)
+        names = " or ".join(map(printable, trained.classes))
         raise SettingsError(f"--label {printable(label)} is no class of the model: use {names}")
-    rows = result.loss_rows(trained.classes.index(label))
     if image_file is not None:
         with replacing(image_file) as file:
             file.write(png.encode(explaining.side_by_side(result)))
     if format == "json":
-        put(json_line(_to_dict(shown, result, label, rows)))
+        put(json_line(_to_dict(shown, result, label)))
     else:
-        put(_text(shown, result, label, rows, image_file))
+        about = f"{printable(image_file)}: the image, and its evidence" if image_file else ""
+        put(_text(shown, result, label, about))
 
 
 def _read(model: Model, path: Path) -> Pixels:
@@ -124,18 +121,18 @@ def _of_data_set(
     reading: Options, model: Model, path: Path, index: int
 ) -> tuple[str, Pixels, str | None]:
     """The name of an image, its pixels and its label."""
-    data = open_labelled(reading, model, path, encodes=False)
+    data, shown = open_labelled(reading, model, path, encodes=False), printable(path)
     if index >= data.m:
-        raise SettingsError(
-            f"--index {index}: {printable(path)} has {counted(data.m, 'image')}, 0 to {data.m - 1}"
-        )
+        images = f"{counted(data.m, 'image')}, 0 to {data.m - 1}"
+        raise SettingsError(f"--index {index}: {shown} has {images}")
     name = printable(data.names[index]) if data.names else f"image {index}"
-    if not name.startswith(f"{printable(path)}:"):
+    if not name.startswith(f"{shown}:"):
         name = f"{printable(data.source)} {name}"
     return name, data.images[index : index + 1][0], model.classes[int(data.Y[0, index])]
 
 
-def _to_dict(shown: str, result: Explanation, label: str, rows: list[Row]) -> dict[str, Any]:
+def _to_dict(shown: str, result: Explanation, label: str) -> dict[str, Any]:
+    rows = result.loss_rows(result.model.classes.index(label))
     return {
         "image": shown,
         "predicted": result.prediction,
@@ -150,58 +147,40 @@ def _to_dict(shown: str, result: Explanation, label: str, rows: list[Row]) -> di
     }
 
 
-def _text(
-    shown: str, result: Explanation, label: str, rows: list[Row], image_file: Path | None
-) -> str:
+def _text(shown: str, result: Explanation, label: str, about: str) -> str:
     """The parts of z with bars to one scale, the 3x3 regions where they lie, and the graph."""
-    style, positive = stdout_styling(), printable(result.model.classes[1])
-    head = (
-        f"{shown}: {printable(result.prediction)}, P({positive}) {100 * result.probability:.2f} %, "
-        f"z = {result.z:+z.6f}"
-    )
-    parts = {"bias": result.model.b, **result.parts, "z": result.z}
+    from catclf.images.png import full_colour
+
+    style, model, positive = stdout_styling(), result.model, printable(result.model.classes[1])
+    percent, similarity = f"{100 * result.probability:.2f} %", []
+    head = f"{shown}: {printable(result.prediction)}, P({positive}) {percent}, z = {result.z:+z.6f}"
+    if model.similarity and (found := result.similarity) is not None:
+        limit = model.similarity.limit
+        side, what = ("below", "unlike") if found < limit else ("above", "like")
+        similarity = [f"similarity {found:.3f}, {side} {limit:.3f}: {what} the training images"]
+    kinds, map_of = "channel", "evidence by region"
+    if not result.of_pixels:
+        kinds, map_of = "kind of features", "score drop when a region is covered"
+    parts = {"bias": model.b, **result.parts, "z": result.z}
     bars = _with_bars(parts.values(), "+z.6f", BAR, style)
+    rows = [(f"  {name}", *cells) for name, cells in zip(parts, bars, strict=True)]
     regions = _with_bars(result.by_region.values(), "+z.4f", BAR // 3 + 1, style)
-    kinds = "channel" if result.of_pixels else "kind of features"
-    what = "evidence by region" if result.of_pixels else "score drop when a region is covered"
+    nodes = [
+        (row.node, row.formula, f"{row.value:z.6g}", f"{row.grad:z.6g}")
+        for row in result.loss_rows(model.classes.index(label))
+    ]
+    full = f"full colour from ±{full_colour(result.per_pixel):.2g} a pixel"
     return blocks(
-        [style.bold(head), *_similarity(result)],
+        [style.bold(head), *similarity],
+        [style.bold(f"z is the bias and the evidence w x of each {kinds}"), *aligned(rows, "<><")],
         [
-            style.bold(f"z is the bias and the evidence w x of each {kinds}"),
-            *aligned(
-                [(f"  {name}", *cells) for name, cells in zip(parts, bars, strict=True)], "<><"
-            ),
-        ],
-        [
-            style.bold(f"{what}: + speaks for {positive}, - against"),
+            style.bold(f"{map_of}: + speaks for {positive}, - against"),
             *aligned([(" ", *chain(*regions[i : i + 3])) for i in (0, 3, 6)], "<><><><"),
         ],
         [style.bold(f"the graph of the loss if the label is {printable(label)}")],
-        style.table(
-            ("node", "is", "value", "dL / d node"),
-            [(row.node, row.formula, f"{row.value:z.6g}", f"{row.grad:z.6g}") for row in rows],
-            "<<>>",
-        ),
-        _about_image(image_file, result, positive) if image_file else [],
+        style.table(("node", "is", "value", "dL / d node"), nodes, "<<>>"),
+        [f"{about}: orange for {positive}, blue against,", full] if about else [],
     )
-
-
-def _similarity(result: Explanation) -> list[str]:
-    """How like the image is to those of training, where the model knows."""
-    known, found = result.model.similarity, result.similarity
-    if known is None or found is None:
-        return []
-    side, what = ("below", "unlike") if found < known.limit else ("above", "like")
-    return [f"similarity {found:.3f}, {side} {known.limit:.3f}: {what} the training images"]
-
-
-def _about_image(path: Path, result: Explanation, positive: str) -> list[str]:
-    from catclf.images.png import full_colour
-
-    return [
-        f"{printable(path)}: the image, and its evidence: orange for {positive}, blue against,",
-        f"full colour from ±{full_colour(result.per_pixel):.2g} a pixel",
-    ]
 
 
 def _with_bars(
