@@ -269,7 +269,7 @@ def test_blank_lines_and_absolute_paths_in_a_table_are_fine(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("rows", "why"),
     [
-        ([], "is no data set: it is empty"),
+        ([], "it is empty"),
         (
             [("file", "kind")],
             "has no column label (or class, labels, target, targets, category, …); it has",

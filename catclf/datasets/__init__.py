@@ -9,7 +9,6 @@ from catclf.datasets.listing import to_dataset as to_dataset
 from catclf.datasets.open import bundled as bundled
 from catclf.datasets.open import bytes_of as bytes_of
 from catclf.datasets.open import is_packed as is_packed
-from catclf.datasets.open import is_there as is_there
 from catclf.datasets.open import open_dataset as open_dataset
 from catclf.datasets.open import open_for as open_for
 from catclf.datasets.open import open_like as open_like

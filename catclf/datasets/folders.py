@@ -74,20 +74,12 @@ def read_archives(path: Path, files: Sequence[Path], options: ReadOptions) -> So
         notes.append("is unpacked to a temporary file in each run: unpack it once to save the time")
     if root.repeated:
         notes.insert(0, f"holds {counted(root.repeated, 'file')} twice: the last of a name is used")
-    return read(root, locate(path).name, options, tuple(notes), tuple(damage))
+    source = read(root, locate(path).name, options)
+    return replace(source, notes=tuple(notes), damage=tuple(damage))
 
 
-def read(
-    root: Folder,
-    name: str,
-    options: ReadOptions,
-    notes: tuple[str, ...] = (),
-    damage: tuple[str, ...] = (),
-) -> Source:
-    """The splits of a tree; ``name`` is the source's in a model.
-
-    ``notes`` and ``damage`` are handed on. Raises DataError.
-    """
+def read(root: Folder, name: str, options: ReadOptions) -> Source:
+    """The splits of a tree; ``name`` is the source's in a model. Raises DataError."""
     parts: Mapping[Any, _Part]
     if options.label_from == "name":
         found: dict[Any, Folder] = dict(split_folders(root))
@@ -101,11 +93,7 @@ def read(
         kinds = [kind for kind in layout.classes if kind != "other"]
         parts = {kind: partial(_by_folder, root, layout, kind, name) for kind in kinds}
 
-    def told(part: _Part, options: ReadOptions) -> Listing:
-        listing = part(options)
-        return replace(listing, notes=(*notes, *listing.notes), damage=damage)
-
-    return Source(root.shown, options, {kind: partial(told, part) for kind, part in parts.items()})
+    return Source(root.shown, options, parts)
 
 
 def shards_in(root: Folder) -> list[str]:

@@ -236,13 +236,15 @@ class Source:
     """The splits of what is at a path, found once; each is listed when it is asked for.
 
     ``parts`` has None alone for what is not divided. ``lenient``: a source with one split gives it
-    whatever is asked for.
+    whatever is asked for. ``notes`` and ``damage`` are those of all splits.
     """
 
     shown: str
     options: ReadOptions
     parts: Mapping[Split | None, Callable[[ReadOptions], Listing]]
     lenient: bool = False
+    notes: tuple[str, ...] = ()
+    damage: tuple[str, ...] = ()
 
     @property
     def splits(self) -> set[Split]:
@@ -252,9 +254,13 @@ class Source:
             held = (held - {"validation"}) | {"test"}
         return held
 
+    def noted(self, note: str) -> Source:
+        """The same, with one more note on all splits."""
+        return replace(self, notes=(note, *self.notes))
+
     def split(self, wanted: Split = "train", options: ReadOptions | None = None) -> Listing:
         """The rows of one split, or all where there are none. Raises DataError."""
-        options, notes = options or self.options, tuple[str, ...]()
+        notes = tuple[str, ...]()
         name: Split | None = wanted if wanted in self.parts or None not in self.parts else None
         if name not in self.parts:
             if name == "test" and "validation" in self.parts:
@@ -265,8 +271,12 @@ class Source:
             else:
                 held = " and ".join(each for each in SPLITS if each in self.parts)
                 raise DataError(f"{self.shown}: has no {wanted} split, but {held}")
-        listing = self.parts[name](options)
-        return replace(listing, notes=(*listing.notes, *notes))
+        listing = self.parts[name](options or self.options)
+        return replace(
+            listing,
+            notes=(*self.notes, *listing.notes, *notes),
+            damage=(*self.damage, *listing.damage),
+        )
 
 
 class Row(NamedTuple):
@@ -328,12 +338,11 @@ class Samples:
                 lines=[row.line for row in rows] if any(row.line for row in rows) else None,
                 groups=numbered([row.group for row in rows]),
                 notes=(*notes, *named.notes, *self.damage),
-                damage=(*self.damage,),
             )
 
         held: Any = set(kinds or ()) - {"other"}
         parts: dict[Any, Any] = {kind: partial(part, kind) for kind in held or (None,)}
-        return Source(self.shown, options, parts, lenient=True)
+        return Source(self.shown, options, parts, lenient=True, damage=(*self.damage,))
 
     def _kinds(self, said: Sequence[str]) -> list[str] | None:
         """The split of each row, if the source tells it of every row. Raises DataError."""
@@ -500,28 +509,22 @@ def choose_positive(listing: Listing, wanted: str | None) -> tuple[str, str]:
             f"labels have no names: label 1 is taken as {printable(name)} "
             "(`classes=dog,cat` names 0 and 1)"
         )
+    meant, many = match(wanted or CAT, classes), len(classes) > 2
     shown = ", ".join(printable(name) for name in classes[:20])
-    if wanted is not None:
-        meant = match(wanted, classes)
-        if meant is None:
-            raise DataError(
-                f"{listing.shown}: no class is named {printable(wanted)}: choose from {shown}"
-            )
-        note = "" if meant == wanted else f"{printable(meant)} is the class that is meant"
-        if len(classes) > 2:
-            note = _of_many(meant, classes)
-        return meant, note
-    cat = match(CAT, classes)
-    if cat is None and len(classes) > 2:
+    if meant is None and wanted is not None:
+        raise DataError(
+            f"{listing.shown}: no class is named {printable(wanted)}: choose from {shown}"
+        )
+    if meant is None and many:
         raise DataError(f"{listing.shown}: say which class to find with `positive`: {shown}")
     keys = [negated(name) for name in classes]
-    positive = cat or next((name for name in classes[:2] if key(name) in keys), classes[1])
-    if len(classes) > 2:
+    positive = meant or next((name for name in classes if key(name) in keys), classes[1])
+    if many:
         return positive, _of_many(positive, classes)
-    if cat is None:
-        note = f"{printable(positive)} is the positive class (`positive` chooses another)"
-        return positive, note
-    return positive, ""
+    if meant is None:
+        return positive, f"{printable(positive)} is the positive class (`positive` chooses another)"
+    other = wanted not in (None, meant)
+    return positive, f"{printable(positive)} is the class that is meant" if other else ""
 
 
 def _of_many(positive: str, classes: tuple[str, ...]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,27 +22,15 @@ from catclf.datasets.dataset import (
     Split,
 )
 from catclf.datasets.listing import Listing, Source, to_dataset
-from catclf.datasets.names import same_classes
+from catclf.datasets.names import missing_shard, same_classes, split_of_shard
 from catclf.errors import DataError, SettingsError
 from catclf.images.preprocess import Preprocess
-from catclf.storage.local import START, kind_of, open_regular
+from catclf.storage.local import kind_of_file
 from catclf.storage.location import expanded, is_pattern, is_remote, locate
 from catclf.text import counted, printable, reason, url_of, without_query
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-
-# What a file begins with that has one of these endings, if it is of that kind.
-_KINDS = {
-    **dict.fromkeys((".zip", ".npz"), " zip archive"),
-    **dict.fromkeys(HDF5_ENDINGS, " HDF5 file"),
-    **dict.fromkeys((".jsonl", ".ndjson"), " JSON"),
-    **dict.fromkeys((".gz", ".tgz"), " gzip"),
-    **dict.fromkeys((".bz2", ".tbz2"), " bzip2"),
-    **dict.fromkeys((".xz", ".txz"), " xz"),
-    ".zst": " zstd",
-    ".parquet": " Parquet",
-}
 
 
 def open_dataset(
@@ -84,30 +71,27 @@ def open_source(path: str | os.PathLike[str], options: ReadOptions | None = None
     """
     path, options = Path(path), options or ReadOptions()
     files = files_of(path)
-    if len(files) > 1 or path != files[0]:
+    if files != [path]:
         return _of_shards(path, files, options)
-    return _of_path(path, options)
-
-
-def _of_path(path: Path, options: ReadOptions) -> Source:
-    shown = printable(path)
     if is_packed(path):
         from catclf.datasets import packed
 
         return packed.read(path, options)
-    place, mode = _placed(path)
+    mode = _mode(path)
     if stat.S_ISDIR(mode):
         return _of_folder(path, options)
     if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
-        raise DataError(f"{shown}: is not a file: give a file or a folder")
-    name = locate(path).name.lower()
-    _require_kind(place, name, shown)
+        raise DataError(f"{printable(path)}: is not a file: give a file or a folder")
+    return _of_file(path, locate(path).name.lower(), options)
+
+
+def _of_file(path: Path, name: str, options: ReadOptions) -> Source:
+    """What is in a file, by its name in small letters."""
+    shown = printable(path)
     if name.endswith(HDF5_ENDINGS):
         from catclf.datasets import hdf5
 
         return hdf5.read(path, options)
-    if may_be_shard(path):
-        return _of_shards(path, [path], options)
     if name.endswith(TABLE_ENDINGS):
         from catclf.datasets import table
         from catclf.images.tree import Folder
@@ -117,45 +101,38 @@ def _of_path(path: Path, options: ReadOptions) -> Source:
         from catclf.datasets import memory
 
         return memory.read_npz(path, options)
+    if is_shard(path):
+        return _of_shards(path, [path], options)
     if name.endswith((".arrow", ".feather")):
         from catclf.datasets.folders import ARROW
 
         raise DataError(f"{shown}: Arrow files are not read: {ARROW}")
+    kind = kind_of_file(Path(locate(path).local()))
+    if kind and "empty" not in kind:
+        raise DataError(f"{shown}: is no data set{kind}")
     raise DataError(
         f"{shown}: cannot tell what this is: give a folder of class folders, or a file ending in "
         f"{', '.join(ENDINGS)}"
     )
 
 
-def _require_kind(place: str, name: str, shown: str) -> None:
-    """Raise DataError for a file that is plainly of another kind than its name says."""
-    ending = next((each for each in _KINDS if name.endswith(each)), "")
-    kind = ""
-    with suppress(OSError), open_regular(place) as file:  # reading it will say what is wrong
-        kind = kind_of(file.read(START))
-    other = kind and not (ending and _KINDS[ending] in kind)
-    if other and (name.endswith(ENDINGS) or " empty" not in kind):
-        raise DataError(f"{shown}: is no data set{kind}")
-
-
-def _placed(path: Path) -> tuple[str, int]:
-    """The name on disk of a path, or of the copy of a remote file, and its mode.
+def _mode(path: Path) -> int:
+    """The mode of a path on disk, or of the copy of a remote file.
 
     What would need many copies is read from disk alone. Raises DataError.
     """
-    shown, place = printable(path), str(path)
+    shown, place = printable(path), locate(path)
     try:
-        if is_remote(path):
-            if not locate(path).is_file() and locate(path).exists():
+        if place.is_remote:
+            if not place.is_file() and place.exists():
                 raise DataError(
                     f"{shown}: class folders are read from disk alone: copy the folder, or make a "
                     "tar of it; of a folder of shards give the pattern: '…/*.tar'"
                 )
             if without_query(path).lower().endswith(TABLE_ENDINGS):
                 raise DataError(f"{shown}: tables are read from disk alone: copy it and its images")
-            locate(path).renew()
-            place = locate(path).local()
-        return place, os.stat(place).st_mode  # noqa: PTH116
+            place.renew()
+        return Path(place.local() if place.is_remote else path).stat().st_mode
     except (OSError, ValueError) as error:
         raise DataError(f"{shown}: {_why(error)}") from error
 
@@ -177,17 +154,7 @@ def _of_folder(path: Path, options: ReadOptions) -> Source:
         return folders.read(root, root.name, options)
     source = _of_shards(path, list(map(Path, shards)), options)
     some = ", ".join(printable(os.path.relpath(each, path)) for each in shards[:3])
-    return noted(source, f"holds {counted(len(shards), 'archive')} of images, as {some}")
-
-
-def noted(source: Source, note: str) -> Source:
-    """A source whose listings have one more note."""
-
-    def told(split: Split | None, options: ReadOptions) -> Listing:
-        listing = source.parts[split](options)
-        return replace(listing, notes=(note, *listing.notes))
-
-    return replace(source, parts={split: partial(told, split) for split in source.parts})
+    return source.noted(f"holds {counted(len(shards), 'archive')} of images, as {some}")
 
 
 def _of_shards(path: Path, files: Sequence[Path], options: ReadOptions) -> Source:
@@ -195,35 +162,28 @@ def _of_shards(path: Path, files: Sequence[Path], options: ReadOptions) -> Sourc
 
     Raises DataError, also where one of a counted series is missing.
     """
-    from catclf.datasets.names import missing_shard, split_of_shard
-
     shown = printable(path)
-    some = len(files) > 1 or not (is_pattern(str(path)) or files == [path])
-    if some and (gap := missing_shard(files)) and not options.skip_bad:
+    is_one = len(files) == 1 and (files == [path] or is_pattern(str(path)))
+    if not is_one and not options.skip_bad and (gap := missing_shard(files)):
         raise DataError(
             f"{shown}: {printable(gap)} is missing among its files: fetch it, or go on without it "
             "with `skip_bad`"
         )
-    kinds = [split_of_shard(file) for file in files]
     named: dict[Any, list[Path]] = {}
-    for kind, file in zip(kinds, files, strict=True):
-        named.setdefault(kind, []).append(file)
-    whole = partial(_read_shards, path, files, options)
-    if len(named) == 1:
-        source, kind = whole(), kinds[0]
+    for file in files:
+        named.setdefault(split_of_shard(file), []).append(file)
+    if None in named or len(named) == 1:
+        source, (kind, *others) = _read_shards(path, files, options), named
+        if others:
+            odd, count = printable(named[None][0].name), counted(len(files), "file")
+            return source.noted(f"{odd} is named after no split: all {count} are used")
         if kind in SPLITS and set(source.parts) == {None}:
             return replace(source, parts={kind: source.parts[None]}, lenient=True)
         return source
-    if None in named:
-        odd = printable(named[None][0].name)
-        return noted(
-            whole(), f"{odd} is named after no split: all {counted(len(files), 'file')} are used"
-        )
 
     def part(split: Split, options: ReadOptions) -> Listing:
-        source = _read_shards(path, named[split], options)
         note = f"its {split} split is {counted(len(named[split]), 'file')} of {len(files)}"
-        return noted(source, note).split(split, options)
+        return _read_shards(path, named[split], options).noted(note).split(split, options)
 
     parts: dict[Any, Any] = {kind: partial(part, kind) for kind in named if kind != "other"}
     return Source(shown, options, parts)
@@ -235,7 +195,7 @@ def _read_shards(path: Path, files: Sequence[Path], options: ReadOptions) -> Sou
     from catclf.storage.parquet import is_parquet
 
     for file in files if len(files) > 1 else ():
-        _placed(file)
+        _mode(file)
     if all(is_archive(without_query(file)) for file in files):
         from catclf.datasets import folders
 
@@ -244,7 +204,7 @@ def _read_shards(path: Path, files: Sequence[Path], options: ReadOptions) -> Sou
         from catclf.datasets import parquet
 
         return parquet.read(path, files, options)
-    odd = next((file for file in files if not may_be_shard(file)), files[-1])
+    odd = next((file for file in files if not is_shard(file)), files[-1])
     raise DataError(
         f"{printable(path)}: stands for {len(files)} files, among them {printable(odd)}: only "
         f"archives or Parquet files are read together ({', '.join(SHARD_ENDINGS)})"
@@ -267,7 +227,7 @@ def files_of(path: Path) -> list[Path]:
     return [Path(name) for name in names]
 
 
-def may_be_shard(file: Path) -> bool:
+def is_shard(file: Path) -> bool:
     """Whether a name is that of an archive or a Parquet file."""
     from catclf.images.archive import is_archive
     from catclf.storage.parquet import is_parquet
@@ -305,10 +265,8 @@ def open_like(train: Dataset, source: Source, split: Split) -> Dataset:
 
     Raises DataError, also when its classes are others.
     """
-    (negative, positive), options = train.classes, source.options
-    wanted, size, fit = options.positive or positive, train.size, train.preprocess.fit
-    listing = source.split(split, replace(options, positive=wanted, size=size, fit=fit))
-    data = to_dataset(listing)
+    listing, data = _split_for(train.classes, train.preprocess, source, split)
+    negative, positive = train.classes
     fits = same_classes(data.classes, train.classes)
     if listing.classes and negative == f"non-{positive}":  # which may be some of many
         fits = fits or same_classes(data.classes[1:], [positive])
@@ -322,41 +280,39 @@ def open_like(train: Dataset, source: Source, split: Split) -> Dataset:
 
 
 def open_for(
-    classes: tuple[str, str],
-    preprocess: Preprocess,
-    source: Source,
-    split: Split,
+    classes: tuple[str, str], preprocess: Preprocess, source: Source, split: Split
 ) -> Dataset:
     """One split of a source, with the classes and the preprocessing of a model.
 
-    The positive class is ``positive`` of its options where that is given, because it is called
-    something else there, and the model's otherwise; their size and fit are not used. A note tells
-    of negatives that have another name than in training. Raises DataError.
+    A note tells of negatives that have another name than in training. Raises DataError.
     """
-    negative, wanted = classes[0], source.options.positive or classes[1]
-    size, fit = preprocess.size, preprocess.fit
-    options = replace(source.options, positive=wanted, size=size, fit=fit)
-    listing = source.split(split, options)
-    if listing.items is not None:
-        listing.preprocess = preprocess
-    data = to_dataset(listing)
-    if not data.m:
-        raise DataError(f"{source.shown}: holds no images")
-    if listing.classes and not same_classes(data.classes[:1], [negative]):
+    listing, data = _split_for(classes, preprocess, source, split)
+    if listing.classes and not same_classes(data.classes[:1], classes[:1]):
         note = (
             f"{source.shown}: negatives are {printable(data.classes[0])} here and were "
-            f"{printable(negative)} in training"
+            f"{printable(classes[0])} in training"
         )
         data = replace(data, notes=(*data.notes, note))
     return data
 
 
-def is_there(path: Path) -> bool:
-    """Whether a source is there: all files of a pattern. Raises DataError where none is."""
-    try:
-        return all(locate(file).exists() for file in files_of(path))
-    except OSError as error:
-        raise DataError(f"{printable(path)}: cannot be read: {reason(error)}") from error
+def _split_for(
+    classes: tuple[str, str], preprocess: Preprocess, source: Source, split: Split
+) -> tuple[Listing, Dataset]:
+    """One split, listed and read as images of these classes.
+
+    The positive class is ``positive`` of its options where that is given, because it is called
+    something else there; their size and fit are not used. Raises DataError.
+    """
+    positive = source.options.positive or classes[1]
+    changes: Any = {"positive": positive, "size": preprocess.size, "fit": preprocess.fit}
+    listing = source.split(split, replace(source.options, **changes))
+    if listing.items is not None:
+        listing.preprocess = preprocess
+    data = to_dataset(listing)
+    if not data.m:
+        raise DataError(f"{source.shown}: holds no images")
+    return listing, data
 
 
 def bytes_of(path: Path) -> int | None:

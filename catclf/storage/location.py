@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from weakref import finalize
 
 from catclf.errors import CatclfError, SettingsError
-from catclf.storage.local import PACKED_ENDINGS, open_regular
+from catclf.storage.local import PACKED_ENDINGS, kind_of_file, open_regular
 from catclf.text import has_scheme, pip_install, printable, to_install, url_of, without_query
 
 AnyPath = str | os.PathLike[str]
@@ -430,7 +430,9 @@ def unpacked(path: str) -> Copy:
                     _require_within(done, limit, path)
                     show(file.tell() // MB, size // MB)
         except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, ValueError) as error:
-            why = f"it is damaged, or not compressed as its name says: {error}"
+            kind = kind_of_file(Path(path))
+            why = kind if kind and "packed" not in kind else f": {error}"
+            why = f"it is damaged, or not compressed as its name says{why}"
             raise OSError(errno.EINVAL, why, path) from error
     return copy
 
