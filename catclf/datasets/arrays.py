@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.datasets.dataset import SPLITS, ReadOptions, Split
-from catclf.datasets.labels import Named
 from catclf.datasets.listing import Items, Listing, listing_of_items
-from catclf.datasets.names import split_named, words
+from catclf.datasets.names import Named, split_named, words
 from catclf.errors import DataError
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.maths import Pixels

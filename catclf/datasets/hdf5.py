@@ -38,8 +38,8 @@ from catclf.datasets.arrays import (
 )
 from catclf.datasets.dataset import HDF5_ENDINGS, Labels, ReadOptions, Split
 from catclf.datasets.digests import Digester, Digests
-from catclf.datasets.labels import CLASSES_LIMIT, as_labels, check_classes, check_shape
 from catclf.datasets.listing import BLOCK, Listing, Source
+from catclf.datasets.names import CLASSES_LIMIT, as_labels, check_classes, check_shape
 from catclf.errors import DataError, OutputError
 from catclf.maths import Pixels
 from catclf.samples import Rows, read_at

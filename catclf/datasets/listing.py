@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from catclf.datasets.dataset import SPLITS, BlockEncoder, Dataset, Labels, ReadOptions, Split
 from catclf.datasets.digests import NEAR_LIMIT, Digester, Digests
-from catclf.datasets.labels import from_texts, numbered
-from catclf.datasets.names import CAT, key, match, negated, split_named
+from catclf.datasets.names import CAT, from_texts, key, match, negated, numbered, split_named
 from catclf.errors import DataError, ImageError
 from catclf.images.archive import Member, Unreadable
 from catclf.images.preprocess import Preprocess

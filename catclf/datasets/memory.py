@@ -34,16 +34,17 @@ from catclf.datasets.arrays import (
     stored_listing,
 )
 from catclf.datasets.dataset import Labels, ReadOptions
-from catclf.datasets.labels import (
+from catclf.datasets.listing import Items, Listing, Source, listing_of_items
+from catclf.datasets.names import (
     CLASSES_LIMIT,
     Named,
     as_labels,
     check_classes,
     check_shape,
     numbered,
+    require_distinct,
+    split_named,
 )
-from catclf.datasets.listing import Items, Listing, Source, listing_of_items
-from catclf.datasets.names import require_distinct, split_named
 from catclf.datasets.table import GROUP_COLUMNS, LABEL_COLUMNS, PATH_COLUMNS, SPLIT_COLUMNS
 from catclf.errors import DataError
 from catclf.images import decode

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from catclf.datasets.dataset import Labels, ReadOptions
-from catclf.datasets.labels import check_classes
 from catclf.datasets.listing import SAMPLED, Items, Row, Samples, Source
+from catclf.datasets.names import check_classes
 from catclf.datasets.table import (
     GROUP_COLUMNS,
     PATH_COLUMNS,

@@ -15,8 +15,8 @@ from sys import intern
 from typing import Any
 
 from catclf.datasets.dataset import ReadOptions
-from catclf.datasets.labels import CLASSES_LIMIT
 from catclf.datasets.listing import Items, Row, Samples, Source
+from catclf.datasets.names import CLASSES_LIMIT
 from catclf.datasets.table import (
     GROUP_COLUMNS,
     SPLIT_COLUMNS,
