@@ -310,6 +310,11 @@ def fill(root: Path, files: Mapping[str, str | bytes | Colour | NDArray[np.uint8
     return root
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """What the files of a folder hold, by their names."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def opened(path: str | Path, split: Split = "train", **options: Any) -> Dataset:
     """One split of a data set, read with these options."""
     return open_dataset(path, split, ReadOptions(**options))

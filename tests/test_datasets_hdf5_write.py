@@ -14,10 +14,9 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import make_images
-from PIL import Image
+from conftest import Run, contents, fill, make_images, opened, unopened
 
-from catclf.datasets import Dataset, Listing, ReadOptions, Split, open_dataset, open_source
+from catclf.datasets import Listing, ReadOptions, open_source
 from catclf.datasets.hdf5 import write
 from catclf.errors import DataError, OutputError
 from catclf.images.preprocess import Preprocess
@@ -29,125 +28,98 @@ CLASSES = ("non-cat", "cat")
 
 
 def source(**changes: Any) -> Listing:
-    known: dict[str, Any] = {
-        "shown": "here",
-        "name": "here",
-        "classes": CLASSES,
-        "labels": LABELS,
-        "preprocess": Preprocess(SIZE, "pad"),
-        "pixels": IMAGES,
-        "called": NAMES,
-    }
-    return Listing(**{**known, **changes})
+    known: dict[str, Any] = {"classes": CLASSES, "labels": LABELS, "pixels": IMAGES}
+    known |= {"preprocess": Preprocess(SIZE, "pad"), "called": NAMES}
+    return Listing("here", "here", **{**known, **changes})
 
 
-def folder(root: Path, size: tuple[int, int] = (SIZE, SIZE)) -> Path:
-    for name in ("cat", "dog"):
-        (root / name).mkdir(parents=True)
-        for i in range(3):
-            image = Image.fromarray(make_images(1, max(size), seed=i)[0][0])
-            image.crop((0, 0, *size)).save(root / name / f"{i}.png")
-    return root
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "p.h5"
 
 
-def pack(path: Path, output: Path, part: Split = "train", **options: Any) -> Dataset:
-    reading = ReadOptions(**options)
-    write(output, {part: open_source(path, reading).split(part)})
-    return open_dataset(output, part)
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Six images in two class folders."""
+    images = iter(make_images(6, SIZE)[0])
+    names = (f"{name}/{i}.png" for name in ("cat", "dog") for i in range(3))
+    return fill(tmp_path / "photos", dict(zip(names, images, strict=True)))
 
 
 # What is in the file
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "lzf"])
-def test_the_file_is_in_the_course_schema_with_names_and_settings(
-    tmp_path: Path, compression: str
+def test_the_file_is_in_the_course_schema_and_is_read_back(
+    tmp_path: Path, output: Path, compression: str
 ) -> None:
-    output = tmp_path / "p.h5"
     written = write(output, {"train": source(), "test": source(labels=1 - LABELS)}, compression)
+    assert written["train"].tolist() == LABELS.tolist()
     with h5py.File(output) as file:
         x = file["train_set_x"]
-        np.testing.assert_array_equal(x[:], IMAGES)
-        assert x.dtype == np.uint8
+        np.testing.assert_array_equal(x[:], IMAGES, strict=True)
         assert x.chunks == (64, SIZE, SIZE, 3)
         assert x.compression == (None if compression == "none" else compression)
-        assert x.attrs["catclf_fit"] == b"pad"
-        assert x.attrs["catclf_resampling"] == b"bicubic"
+        assert (x.attrs["catclf_fit"], x.attrs["catclf_resampling"]) == (b"pad", b"bicubic")
         assert file["train_set_y"][:].tolist() == LABELS.tolist()
         assert file["test_set_y"][:].tolist() == (1 - LABELS).tolist()
         assert file["list_classes"][:].tolist() == [b"non-cat", b"cat"]
         names = file["train_set_names"][:].tolist()
-        assert names[0] == "ä 0.png".encode()
-        assert names[-1] == b"\xff\n.png"
-    assert written["train"].tolist() == LABELS.tolist()
-
-
-@pytest.mark.parametrize("compression", ["none", "gzip", "lzf"])
-def test_what_was_packed_is_read_back(tmp_path: Path, compression: str) -> None:
-    write(tmp_path / "p.h5", {"train": source()}, compression)
-    data = open_dataset(tmp_path / "p.h5")
+        assert (names[0], names[-1]) == ("ä 0.png".encode(), b"\xff\n.png")
+    data = opened(output)
     np.testing.assert_array_equal(data.images, IMAGES)
     assert data.Y.tolist() == [LABELS.tolist()]
-    assert data.names == NAMES
-    assert data.classes == CLASSES
-    assert data.preprocess == Preprocess(SIZE, "pad")
+    assert (data.names, data.classes, data.preprocess) == (NAMES, CLASSES, Preprocess(SIZE, "pad"))
+    write(
+        tmp_path / "again.h5", {"train": source(), "test": source(labels=1 - LABELS)}, compression
+    )
+    assert (tmp_path / "again.h5").read_bytes() == output.read_bytes()
 
 
-def test_packing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("a.h5", "b.h5"):
-        write(tmp_path / name, {"train": source()}, "gzip")
-    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
-
-
-def test_without_classes_and_names_there_are_none_in_the_file(tmp_path: Path) -> None:
-    write(tmp_path / "p.h5", {"train": source(classes=(), called=None)})
-    with h5py.File(tmp_path / "p.h5") as file:
+def test_what_a_source_does_not_say_is_not_in_the_file(output: Path) -> None:
+    write(output, {"train": source(classes=(), called=None)})
+    with h5py.File(output) as file:
         assert set(file) == {"train_set_x", "train_set_y"}
 
 
-def test_some_rows_are_packed_with_their_labels_and_names(tmp_path: Path) -> None:
+def test_some_rows_are_packed_with_their_labels_and_names(output: Path) -> None:
     rows = np.array([1, 70, 149])
-    write(tmp_path / "p.h5", {"train": source().select(rows)})
-    data = open_dataset(tmp_path / "p.h5")
+    write(output, {"train": source().select(rows)})
+    data = opened(output)
     np.testing.assert_array_equal(data.images, IMAGES[rows])
     assert data.names == tuple(NAMES[row] for row in rows)
     assert data.Y.tolist() == [LABELS[rows].tolist()]
 
 
-def test_three_classes_stay_three_classes(tmp_path: Path) -> None:
+def test_three_classes_stay_three_classes(output: Path) -> None:
     labels = np.arange(150) % 3
-    write(tmp_path / "p.h5", {"train": source(classes=("ant", "bee", "cat"), labels=labels)})
-    with h5py.File(tmp_path / "p.h5") as file:
+    write(output, {"train": source(classes=("ant", "bee", "cat"), labels=labels)})
+    with h5py.File(output) as file:
         assert file["train_set_y"][:].tolist() == labels.tolist()
-    data = open_dataset(tmp_path / "p.h5", options=ReadOptions(positive="bee"))
-    assert data.Y.tolist() == [(labels == 1).tolist()]
+    assert opened(output, positive="bee").Y.tolist() == [(labels == 1).tolist()]
 
 
-def test_a_pack_is_not_read_with_another_fit_or_size(tmp_path: Path) -> None:
-    write(tmp_path / "p.h5", {"train": source()})
-    with pytest.raises(DataError, match="packed with `fit=pad`, not crop"):
-        open_dataset(tmp_path / "p.h5", options=ReadOptions(fit="crop"))
-    with pytest.raises(DataError, match="images of 6x6, not 64x64"):
-        open_dataset(tmp_path / "p.h5", options=ReadOptions(size=64))
-    assert open_dataset(tmp_path / "p.h5", options=ReadOptions(fit="pad")).m == 150
+def test_a_pack_is_read_as_it_was_made_and_in_no_other_way(output: Path) -> None:
+    write(output, {"train": source()})
+    unopened(output, "packed with `fit=pad`, not crop", fit="crop")
+    unopened(output, "images of 6x6, not 64x64", size=64)
+    assert opened(output, fit="pad").m == 150
+    for fit in ("stretch", 3):
+        with h5py.File(output, "a") as file:
+            file["train_set_x"].attrs["catclf_fit"] = fit
+        unopened(output, "does not know")
 
 
-@pytest.mark.parametrize("fit", ["stretch", 3])
-def test_a_pack_made_in_an_unknown_way_is_refused(tmp_path: Path, fit: Any) -> None:
-    write(tmp_path / "p.h5", {"train": source()})
-    with h5py.File(tmp_path / "p.h5", "a") as file:
-        file["train_set_x"].attrs["catclf_fit"] = fit
-    with pytest.raises(DataError, match="does not know"):
-        open_dataset(tmp_path / "p.h5")
-
-
-def test_unreadable_images_are_left_out_with_their_labels_and_names(tmp_path: Path) -> None:
-    root = folder(tmp_path / "photos")
-    (root / "cat" / "1.png").write_bytes(b"")
+def test_unreadable_images_are_left_out_with_their_labels_and_names(
+    photos: Path, output: Path
+) -> None:
+    (photos / "cat" / "1.png").write_bytes(b"")
     with pytest.raises(DataError, match="is empty"):
-        pack(root, tmp_path / "p.h5", size=SIZE)
-    assert not list(tmp_path.glob("*.h5"))
-    data = pack(root, tmp_path / "p.h5", size=SIZE, skip_bad=True)
+        write(output, {"train": open_source(photos, ReadOptions(size=SIZE)).split("train")})
+    assert not output.exists()
+    reading = ReadOptions(size=SIZE, skip_bad=True)
+    write(output, {"train": open_source(photos, reading).split("train")})
+    data = opened(output)
     assert data.names == ("cat/0.png", "cat/2.png", "dog/0.png", "dog/1.png", "dog/2.png")
     assert data.Y.tolist() == [[1, 1, 0, 0, 0]]
 
@@ -158,7 +130,7 @@ def test_unreadable_images_are_left_out_with_their_labels_and_names(tmp_path: Pa
 class Failing(Listing):
     """Fails after two blocks."""
 
-    error: BaseException = DataError("here: fails")
+    error: BaseException
 
     def blocks(self) -> Iterator[tuple[Any, Any]]:
         for place, block in enumerate(super().blocks()):
@@ -175,18 +147,16 @@ class Failing(Listing):
         (OSError(28, "No space left on device"), OutputError),
     ],
 )
-@pytest.mark.parametrize("before", [None, b"the old file"])
+@pytest.mark.parametrize("before", [{}, {"p.h5": b"the old file"}])
 def test_a_failure_in_the_middle_leaves_what_was_there(
-    tmp_path: Path, error: BaseException, shown: type[BaseException], before: bytes | None
+    output: Path, error: BaseException, shown: type[BaseException], before: dict[str, bytes]
 ) -> None:
-    output = tmp_path / "p.h5"
-    if before is not None:
-        output.write_bytes(before)
+    fill(output.parent, before)
     failing = Failing(**vars(source()))
     failing.error = error
     with pytest.raises(shown):
         write(output, {"train": failing})
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == ([before] if before else [])
+    assert contents(output.parent) == before
 
 
 KILLED = """
@@ -194,7 +164,7 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np
 from catclf.datasets.hdf5 import write
-from catclf.datasets import Listing, ReadOptions, Split, open_source
+from catclf.datasets import Listing
 from catclf.images.preprocess import Preprocess
 
 class Killing(Listing):
@@ -211,59 +181,53 @@ write(Path(sys.argv[1]), {"train": source})
 """
 
 
-@pytest.mark.parametrize("before", [None, b"the old file"])
+@pytest.mark.parametrize("before", [{}, {"p.h5": b"the old file"}])
 def test_a_kill_in_the_middle_leaves_no_half_file_under_the_name(
-    tmp_path: Path, before: bytes | None
+    output: Path, before: dict[str, bytes]
 ) -> None:
-    output = tmp_path / "p.h5"
-    if before is not None:
-        output.write_bytes(before)
+    fill(output.parent, before)
     done = subprocess.run([sys.executable, "-c", KILLED, output], capture_output=True)
     assert done.returncode == -signal.SIGKILL
-    assert (output.read_bytes() if output.exists() else None) == before
+    assert contents(output.parent).get("p.h5") == before.get("p.h5")
     write(output, {"train": source()})  # and the next run is not disturbed
-    assert open_dataset(output).m == 150
+    assert opened(output).m == 150
 
 
-LIMITED = """
-import resource, sys
-from catclf.cli import main
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-sys.argv[0] = "catclf"
-main()
-"""
+def test_a_file_that_cannot_grow_is_one_line_and_leaves_nothing(
+    run: Run, tmp_path: Path, photos: Path
+) -> None:
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-
-def test_a_file_that_cannot_grow_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
-    root = folder(tmp_path / "photos")
-    command = ["data", "pack", str(root), "-o", str(tmp_path / "p.h5"), "--size", "400"]
-    done = subprocess.run([sys.executable, "-c", LIMITED, *command], capture_output=True, text=True)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.count("\n") == 1
-    assert "p.h5: cannot be written: " in done.stderr
+    # Compiled modules would be cut short, too.
+    env = {"PYTHONDONTWRITEBYTECODE": "1"}
+    packed = run("data", "pack", photos, "-o", "p.h5", "--size", "400", env=env, preexec=limited)
+    packed.refused("p.h5: cannot be written: ")
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
 def test_no_byte_that_finds_no_room_is_lost(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    output: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Among these are rooms in which the library would fail as it closes its file."""
-    write(tmp_path / "p.h5", {"train": source()})
-    size = (tmp_path / "p.h5").stat().st_size
-    (tmp_path / "p.h5").unlink()
+    write(output, {"train": source()})
+    size = output.stat().st_size
+    output.unlink()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for room in [*range(1000, size, 1931), size - 1, size]:
+    for room in [*range(1000, size, 1931), size - 1]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
         try:
-            if room < size:
-                with pytest.raises(OutputError, match=r"p\.h5: cannot be written: file too large"):
-                    write(tmp_path / "p.h5", {"train": source()})
-                assert list(tmp_path.iterdir()) == []
-            else:
-                write(tmp_path / "p.h5", {"train": source()})
+            with pytest.raises(OutputError, match=r"p\.h5: cannot be written: file too large"):
+                write(output, {"train": source()})
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert np.array_equal(np.asarray(open_dataset(tmp_path / "p.h5").images), IMAGES)
+        assert contents(output.parent) == {}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        write(output, {"train": source()})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert np.array_equal(np.asarray(opened(output).images), IMAGES)
     assert capfd.readouterr().err == ""
 
 
@@ -298,7 +262,6 @@ def peak_of_packing(folder: Path, count: int) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
-    for i, image in enumerate(make_images(2, 8)[0]):
-        Image.fromarray(image).save(tmp_path / f"{i}.png")
-    few, many = peak_of_packing(tmp_path, 600), peak_of_packing(tmp_path, 6000)
-    assert many - few < 12  # held, the 5400 more would take 66 MB as bytes and 531 as float64
+    fill(tmp_path, {f"{i}.png": image for i, image in enumerate(make_images(2, 8)[0])})
+    few, many = peak_of_packing(tmp_path, 300), peak_of_packing(tmp_path, 3300)
+    assert many - few < 12  # held, the 3000 more would take 37 MB as bytes and 295 as float64
