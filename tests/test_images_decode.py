@@ -656,7 +656,8 @@ def test_a_damaged_image_gives_pixels_or_an_image_error_and_nothing_else(
         if isinstance(found, str):
             assert found.isprintable()
         else:
-            assert (found.shape, found.dtype) == ((8, 8, 3), np.uint8)
+            assert found.shape == (8, 8, 3)
+            assert found.dtype == np.uint8
     assert capsys.readouterr() == ("", "")
 
 
