@@ -7,8 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.features.network.architecture import Weights, convolutions
-from catclf.features.network.pretrained import quantize
+from catclf.features.efficientnet import Weights, convolutions, quantize
 
 
 @lru_cache(maxsize=1)
@@ -16,7 +15,8 @@ def random_tensors() -> dict[str, NDArray[np.float32]]:
     """Tensors as training might leave them: variances are positive, weights shrink with inputs."""
     rng, found = np.random.default_rng(5), {}
     for layer in convolutions():
-        shape = layer.checkpoint_shape
+        inputs = 1 if layer.depthwise else layer.inputs
+        shape = layer.outputs, inputs, layer.kernel, layer.kernel
         kernels = rng.normal(size=shape) * 1.3 / np.sqrt(np.prod(shape[1:]))
         found[f"{layer.weight}.weight"] = kernels.astype("<f4")
         for name in ("weight", "bias", "running_mean", "running_var"):

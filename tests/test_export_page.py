@@ -25,10 +25,10 @@ from catclf.errors import SettingsError
 from catclf.explain import explain
 from catclf.export.page import columns_first, scoring_page
 from catclf.features.hog import HogFeatures
-from catclf.features.network.embedding import NetworkFeatures
+from catclf.features.network import NetworkFeatures
 from catclf.images.png import colours, full_colour
 from catclf.images.preprocess import Preprocess
-from catclf.model.similarity import Similarity
+from catclf.model.model import Similarity
 
 DRAWN = np.asarray(catclf.open_dataset(ROOT / "data" / "test.h5").images)
 # Images that a model of the network scores; 200 take minutes.

@@ -17,18 +17,17 @@ from PIL import Image
 from catclf.datasets import Dataset, ReadOptions, open_dataset
 from catclf.datasets.listing import DecodedImages
 from catclf.errors import DataError, ShapeError
-from catclf.features.network import embedding, forward
-from catclf.features.network.architecture import (
+from catclf.features import network as module
+from catclf.features.efficientnet import (
     BIAS_LIMIT,
     LARGEST,
     SCALE_LIMIT,
     Weights,
     convolutions,
     counts,
+    quantize,
 )
-from catclf.features.network.embedding import NetworkFeatures, resampling, resize, side_for
-from catclf.features.network.forward import Network
-from catclf.features.network.pretrained import quantize
+from catclf.features.network import Network, NetworkFeatures, resampling, resize, side_for
 from catclf.features.rows import StreamEncoder, encode
 from catclf.maths.threads import blas_threads
 
@@ -98,13 +97,6 @@ def test_a_channel_of_zeros_stays_zero() -> None:
     assert w[:, 2].any()
 
 
-def test_the_order_of_a_tensors_memory_does_not_matter() -> None:
-    turned = {name: np.asfortranarray(tensor) for name, tensor in random_tensors().items()}
-    again = quantize(turned)
-    np.testing.assert_array_equal(again.values, random_weights().values)
-    np.testing.assert_array_equal(again.scales, random_weights().scales)
-
-
 # Resizing
 
 
@@ -126,11 +118,6 @@ def test_pixels_are_those_of_pillow(size: int, side: int) -> None:
 def test_rows_of_weights_sum_to_one() -> None:
     for size, side in ((64, 224), (500, 224), (3, 224)):
         np.testing.assert_allclose(resampling(size, side).sum(axis=1), 1, atol=1e-6)
-
-
-def test_an_image_that_fits_stays_as_it_is() -> None:
-    pixels = np.zeros((7, 7, 3), np.uint8)
-    assert resize(pixels, 7) is pixels
 
 
 def test_results_stay_within_the_range_of_pixels() -> None:
@@ -190,8 +177,8 @@ def test_features_are_those_of_the_definition(side: int) -> None:
 def test_bands_of_any_height_give_the_same_features(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = plain(random_weights(), image(37))
     for band in (1, 2_000, 9_000, 30_000, 1 << 30):
-        monkeypatch.setattr(forward, "BAND", band)
-        monkeypatch.setattr(forward, "PIXELS", 1)
+        monkeypatch.setattr(module, "BAND", band)
+        monkeypatch.setattr(module, "PIXELS", 1)
         with blas_threads(1):
             found = Network(random_weights(), 37)(image(37))
         np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4)
@@ -216,17 +203,6 @@ def test_compiled_sums_have_the_same_bits(side: int) -> None:
         expected = Network(random_weights(), side)(image(side))
         found = Network(random_weights(), side, kernels)(image(side))
     np.testing.assert_array_equal(found, expected)
-
-
-def test_a_float_image_has_the_features_of_its_whole_numbers() -> None:
-    network = Network(random_weights(), 32)
-    with blas_threads(1):
-        np.testing.assert_array_equal(network(image(32)), network(image(32).astype(np.float32)))
-
-
-def test_images_of_another_side_are_refused() -> None:
-    with pytest.raises(ShapeError, match="does not fit"):
-        Network(random_weights(), 33)(image(32))
 
 
 @pytest.mark.filterwarnings("error")
@@ -296,19 +272,16 @@ def test_the_bits_are_the_same_for_any_number_of_workers_and_any_batch() -> None
 
 
 def test_images_of_another_size_are_refused() -> None:
+    features = NetworkFeatures(128, random_weights())
     with pytest.raises(ShapeError):
-        NetworkFeatures(128, random_weights()).transform(drawn(1, 129))
-
-
-def test_names_and_groups() -> None:
-    features = NetworkFeatures(SIZE, random_weights())
+        features.transform(drawn(1, 129))
     assert features.groups == {"channels": slice(0, 1280)}
     assert features.name_of(7) == ""
 
 
 def test_compiled_sums_take_over_after_many_images(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
-    monkeypatch.setattr(embedding, "COMPILED_AFTER", 3)
+    monkeypatch.setattr(module, "COMPILED_AFTER", 3)
     features: Any = NetworkFeatures(SIZE, random_weights())
     images = drawn(6)
     expected = encode(NetworkFeatures(SIZE, random_weights()), images[:2], 1)

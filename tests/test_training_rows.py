@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from catclf.errors import SettingsError
-from catclf.features.rows import StandardizedRows, Standardizer, cached
+from catclf.features.rows import Standardizer, cached
 from catclf.maths import cost_and_gradient, losses_and_errors
 from catclf.maths.threads import Team
 from catclf.training import Settings, solve
@@ -90,7 +90,8 @@ def test_rows_in_a_file_train_as_those_in_memory(
     data = rows_of(400, 30)
     kept = cached(tmp_path / "rows", "k", (400, 30), [data.images])
     standard = Standardizer.of(kept)
-    in_file = Labels(StandardizedRows(kept, standard), data.Y)
+    kept.standard = standard
+    in_file = Labels(kept, data.Y)
     in_memory = Labels(standard.apply(data.images.copy()), data.Y)
     settings = Settings(learning_rate=1.0, iterations=20, **options)  # type: ignore[arg-type]
     first, second = solve(in_file, settings), solve(in_memory, settings)

@@ -5,5 +5,5 @@ canonical sum has the same bits on any number of them. Weights are arguments of 
 ever sent. Nothing here is imported without a cluster, for Dask takes two seconds to load.
 """
 
-from catclf.cluster.address import Address as Address
-from catclf.cluster.address import parse as parse
+from catclf.cluster.engine import Address as Address
+from catclf.cluster.engine import parse as parse

@@ -1,23 +1,32 @@
-"""The one door to Dask: tasks sent to workers, and what is done when some of these die."""
+"""The only module that imports Dask: where a cluster is, and tasks that its workers do.
+
+A cluster is named ``local:N``, ``tcp://…``, ``tls://…`` or ``file:scheduler.json``.
+"""
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from time import monotonic, sleep
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 from uuid import uuid4
 
-from catclf.cluster.address import Address
 from catclf.errors import CatclfError, ClusterError, SettingsError
-from catclf.text import counted, to_install
+from catclf.machine import cores
+from catclf.storage.location import locate
+from catclf.text import counted, printable, reason, to_install
 from catclf.version import __version__
 
+LOCAL_MAX = 1024  # processes on one machine
+FORMS = "local:2, tcp://localhost:8786, tls://host:8786 or file:scheduler.json"
 WAIT = 60.0  # seconds without any worker until a run gives up
 SETTLE = 0.5  # seconds in which a further worker comes, if it comes at once
 CONNECT = 10.0  # seconds for a scheduler to answer
@@ -25,11 +34,72 @@ POLL = 1.0  # seconds between looks at the workers while tasks are done
 # What to do when a run has ended before its time, but for starting what was missing.
 RESUME = "go on from the last checkpoint, if one was kept, with `resume`"
 AGAIN = "run this again: what is done stays"
-LOOKED_AT = 256  # workers that are asked for their version
-_INSTALL = "install there what is here"
 DEATHS = 3  # workers that a task may kill; on a remote cluster its own setting decides
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Address:
+    """A scheduler's ``url``, or the number of ``processes`` to start on this machine."""
+
+    url: str = ""
+    processes: int = 0
+
+    def __str__(self) -> str:
+        return self.url or f"local:{self.processes}"
+
+    def threads(self, workers: int | None) -> int:
+        """How many threads, or decoding processes, a worker has; 0 for one on each of its cores."""
+        if workers is not None:
+            return workers
+        return max(1, cores() // self.processes) if self.processes else 0
+
+
+def parse(text: str, *, insecure: bool = False) -> Address:
+    """The address that a text names.
+
+    Raises SettingsError for a text that names none, and for ``tcp://`` beyond this machine unless
+    ``insecure``; ClusterError for a scheduler file that cannot be read.
+    """
+    kind, _, rest = text.partition(":")
+    if kind == "local":
+        if not rest.isascii() or not rest.isdigit() or not 1 <= int(rest) <= LOCAL_MAX:
+            raise SettingsError(f"`cluster={text}` is not a number of processes: try local:2")
+        return Address(processes=int(rest))
+    url = _from_file(Path(rest)) if kind == "file" else text
+    parts = urlsplit(url)
+    try:
+        complete = parts.scheme in ("tcp", "tls") and bool(parts.hostname and parts.port)
+    except ValueError:  # a port that is no number
+        complete = False
+    if not complete:
+        raise SettingsError(f"`cluster={printable(text)}` is unknown: give {FORMS}")
+    if parts.scheme == "tcp" and not insecure and not _is_this_machine(str(parts.hostname)):
+        raise SettingsError(
+            f"{printable(url)}: whoever reaches a scheduler over tcp can run code as you, on every "
+            "worker: use tls:// with Dask's certificates, or `insecure` on a network of your own"
+        )
+    return Address(url)
+
+
+def _from_file(path: Path) -> str:
+    """The address in the file that a scheduler of Dask writes for its clients."""
+    try:
+        return str(json.loads(locate(path).read())["address"])
+    except OSError as error:
+        why = f"{reason(error)}: start the scheduler first"
+    except (ValueError, RecursionError, TypeError, KeyError):
+        why = "is not the file of a scheduler"
+    raise ClusterError(f"{printable(path)}: {why}")
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether a host can be reached from this machine alone: no name is looked up for it."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Engine:
@@ -38,12 +108,14 @@ class Engine:
     No task is bound to a worker, not even loosely: Dask would leave it alone for ever when all
     workers die and come back under other addresses. But it gives a task to the worker that has
     the results which the task needs.
+
+    Tasks are the arguments of a function, and ``shown`` says what each of them works on. Where
+    results are ``kept`` on workers, the function gets one of them as its last argument.
     """
 
     def __init__(self, client: Any, address: Address, again: str = RESUME) -> None:
         self._client, self.address, self.again = client, address, again
         self._name, self._batches = uuid4().hex, count()
-        self._shown: dict[str, str] = {}
 
     @property
     def is_running(self) -> bool:
@@ -63,20 +135,21 @@ class Engine:
             sleep(SETTLE)
 
     def run(
-        self, function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], shown: list[str]
+        self,
+        function: Callable[..., Result],
+        tasks: Sequence[tuple[Any, ...]],
+        shown: list[str],
+        kept: Sequence[Any] = (),
     ) -> list[Result]:
-        """The results of ``function(*task)`` for each task, in order.
+        """The results of a function for each task, in order.
 
-        A task whose worker dies is done again by another one. ``shown`` says what a task works
-        on; among the arguments may be what ``keep`` has given.
-        Raises what a task raises, and ClusterError: when there is no worker for ``WAIT`` seconds,
-        when a task has killed ``DEATHS`` workers, and when the scheduler is gone.
+        A task whose worker dies is done again by another one. Raises what a task raises, and
+        ClusterError: when there is no worker for ``WAIT`` seconds, when a task has killed
+        ``DEATHS`` workers, and when the scheduler is gone.
         """
-        futures = self.keep(function, tasks, shown)
-        with self._explained():
+        futures = self.keep(function, tasks, shown, kept)
+        with self._explained(shown):
             results: list[Result] = self._client.gather(futures)
-        for future in futures:
-            del self._shown[future.key]
         return results
 
     def keep(
@@ -84,6 +157,7 @@ class Engine:
         function: Callable[..., Any],
         tasks: Sequence[tuple[Any, ...]],
         shown: list[str],
+        kept: Sequence[Any] = (),
         *,
         everywhere: bool = False,
     ) -> list[Any]:
@@ -93,22 +167,13 @@ class Engine:
         so that Dask does not give all tasks that need a result to the worker that has it. Raises
         as ``run`` does.
         """
-        import distributed  # noqa: TID251
-
-        wait: Any = distributed.wait
-        with self._explained():
-            futures, alone, waiting = self._submitted(function, tasks, shown), 0.0, True
-            while waiting:
-                try:
-                    with self._client.as_current():
-                        wait(futures, timeout=POLL)
-                    waiting = False
-                except TimeoutError:
-                    alone = self._alone_since(alone)
-            for future in futures:
-                if future.status != "finished":
+        futures = self._submitted(function, tasks, shown, kept)
+        for future in self._ended(set(futures), shown, "ALL_COMPLETED"):
+            if future.status != "finished":
+                with self._explained(shown):
                     future.result()
-            if everywhere:
+        if everywhere:
+            with self._explained(shown):
                 self._client.replicate(futures)
         return futures
 
@@ -121,85 +186,97 @@ class Engine:
         all tasks that such a worker was given: where there are several, each is done once more
         alone.
         """
-        blamed = list[tuple[int, _KilledError]]()
-        for number, result in self._ends(function, tasks, shown):
+        blamed = list[tuple[int, CatclfError]]()
+        for number, result in self._results(function, tasks, shown):
             if isinstance(result, _KilledError):
                 blamed.append((number, result))
             else:
                 yield number, result
         for number, error in blamed:
-            if len(blamed) == 1:
-                yield number, error
-                continue
-            for _, result in self._ends(function, [tasks[number]], [shown[number]]):
+            alone = [tasks[number]], [shown[number]]
+            again = self._results(function, *alone) if len(blamed) > 1 else [(0, error)]
+            for _, result in again:
                 yield number, result
 
-    def _ends(
+    def _results(
         self, function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], shown: list[str]
     ) -> Iterator[tuple[int, Result | CatclfError]]:
-        done: SimpleQueue[Any] = SimpleQueue()
-        with self._explained():
-            futures = self._submitted(function, tasks, shown)
-            numbers = {future.key: number for number, future in enumerate(futures)}
-            for future in futures:
-                future.add_done_callback(done.put)
-            del futures[:]  # the results of those that are done are not kept
-        alone = 0.0
-        while numbers:
+        futures = set(self._submitted(function, tasks, shown))
+        for future in self._ended(futures, shown, "FIRST_COMPLETED"):
             try:
-                future = done.get(timeout=POLL)
-            except Empty:
-                with self._explained():
-                    alone = self._alone_since(alone)
-                continue
-            try:
-                with self._explained():
+                with self._explained(shown):
                     result: Result | CatclfError = future.result()
             except CatclfError as error:
                 if not self.is_running:
                     raise
                 result = error
-            yield numbers.pop(future.key), result
+            yield _number(future.key), result
 
     def _submitted(
-        self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], shown: list[str]
+        self,
+        function: Callable[..., Any],
+        tasks: Sequence[tuple[Any, ...]],
+        shown: list[str],
+        kept: Sequence[Any] = (),
     ) -> list[Any]:
         if not tasks:  # which Dask refuses
             return []
-        import distributed  # noqa: TID251
         from distributed.protocol import pickle  # noqa: TID251
 
-        batch, library, dumps = next(self._batches), cast(Any, distributed), cast(Any, pickle.dumps)
-        keys = [f"catclf-{self._name}-{batch}-{i}" for i in range(len(tasks))]
-        self._shown |= zip(keys, shown, strict=True)
-        places = [i for i, each in enumerate(tasks[0]) if isinstance(each, library.Future)]
-        kept = [[task[place] for task in tasks] for place in places]
-        contents = [
-            dumps((function, [None if i in places else task[i] for i in range(len(task))]))
-            for task in tasks
-        ]
+        version = __version__
+
+        def call(content: bytes, *kept: Any) -> Any:
+            """Sent by value, and unpacks what it calls when it runs.
+
+            A worker that cannot unpack a message ends; a task that cannot import something fails.
+            """
+            import pickle
+
+            from catclf.cluster.engine import scratch
+            from catclf.storage.location import put_in
+            from catclf.version import __version__
+
+            if __version__ != version:
+                raise ImportError(f"it has catclf {__version__}, and not {version}")
+            function, arguments = pickle.loads(content)
+            put_in(scratch())  # copies of remote files end with the worker, however that ends
+            return function(*arguments, *kept)
+
+        batch, dumps = next(self._batches), cast(Any, pickle.dumps)
+        keys = [f"catclf-{self._name}-{batch}-{number}" for number in range(len(tasks))]
+        contents = [dumps((function, task)) for task in tasks]
+        given = [contents, kept] if kept else [contents]
         # One message for all of them: a third of the time of one for each.
-        futures: list[Any] = self._client.map(
-            _sent_call(places), contents, *kept, key=keys, pure=False
-        )
+        with self._explained(shown):
+            futures: list[Any] = self._client.map(call, *given, key=keys, pure=False)
         return futures
 
-    def _alone_since(self, alone: float) -> float:
-        """Since when there is no worker; 0 where there is one.
+    def _ended(self, waiting: set[Any], shown: list[str], when: str) -> Iterator[Any]:
+        """Futures when they have ended, with none of them left in ``waiting``.
 
         Raises ClusterError when the scheduler is gone, or no worker came for WAIT seconds.
         """
-        if not self.is_running:
-            raise self.gone()
-        if self.workers:
-            return 0.0
-        alone = alone or monotonic()
-        if monotonic() - alone > WAIT:
-            raise _no_worker(self.address, self.again)
-        return alone
+        import distributed  # noqa: TID251
+
+        wait: Any = distributed.wait
+        alone = 0.0  # since when there is no worker
+        while waiting:
+            with self._explained(shown):
+                try:
+                    with self._client.as_current():
+                        ended = wait(waiting, timeout=POLL, return_when=when).done
+                except TimeoutError:
+                    if not self.is_running:
+                        raise self.gone() from None
+                    alone = 0.0 if self.workers else alone or monotonic()
+                    if alone and monotonic() - alone > WAIT:
+                        raise _no_worker(self.address, self.again) from None
+                    continue
+            waiting -= ended
+            yield from ended
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, shown: list[str]) -> Iterator[None]:
         """Failures of Dask as ClusterError, failures of the work as they are."""
         from distributed import CancelledError, KilledWorker  # noqa: TID251
 
@@ -208,22 +285,19 @@ class Engine:
         except CatclfError:
             raise
         except KilledWorker as error:
-            what = self._shown.get(str(error.task), "a task")
+            what = shown[_number(error.task)]
             raise _KilledError(
                 f"{what}: {counted(error.allowed_failures + 1, 'worker')} died of the same task: "
                 "look for a damaged shard, or too little memory"
             ) from error
-        except (CancelledError, OSError) as error:
-            if isinstance(error, OSError) and self.is_running:
-                raise ClusterError(f"a worker failed: {type(error).__name__}: {error}") from error
-            raise self.gone() from error
-        except ImportError as error:
-            raise ClusterError(
-                f"a worker cannot load what it needs ({error}): {_INSTALL}"
-            ) from error
-        except Exception as error:
+        except (CancelledError, Exception) as error:
+            lost = isinstance(error, OSError) and not self.is_running
+            if lost or isinstance(error, CancelledError):
+                raise self.gone() from error
             first = (str(error) or "no message").splitlines()[0]
-            raise ClusterError(f"a worker failed: {type(error).__name__}: {first}") from error
+            hint = ": install there what is here" if isinstance(error, ImportError) else ""
+            what = f"{type(error).__name__}: {first}{hint}"
+            raise ClusterError(f"a worker failed: {what}") from error
 
     def gone(self) -> ClusterError:
         """The error where the scheduler does not answer any more."""
@@ -236,26 +310,9 @@ class _KilledError(ClusterError):
     """A task whose workers died."""
 
 
-def _sent_call(places: list[int]) -> Callable[..., Any]:
-    """The function of tasks, sent by value: what it calls is unpacked when it runs.
-
-    A worker that cannot unpack a message ends; a task that cannot import something just fails.
-    ``places`` are those of arguments that other tasks have made.
-    """
-
-    def call(content: bytes, *kept: Any) -> Any:
-        import pickle
-
-        function, arguments = pickle.loads(content)
-        for place, each in zip(places, kept, strict=True):
-            arguments[place] = each
-        from catclf.cluster.engine import scratch
-        from catclf.storage.location import put_in
-
-        put_in(scratch())  # copies of remote files end with the worker, however that ends
-        return function(*arguments)
-
-    return call
+def _number(key: Any) -> int:
+    """The number of a task among those that it was sent with."""
+    return int(str(key).rpartition("-")[2])
 
 
 def scratch() -> Path:
@@ -295,8 +352,6 @@ def connected(address: Address, again: str = RESUME) -> Iterator[Engine]:
             client.wait_for_workers(1, timeout=WAIT)
         except TimeoutError as error:
             raise _no_worker(address, again) from error
-        if address.url:
-            _require_same_version(client, address)
         engine = Engine(client, address, again)
         engine.settle()
         yield engine
@@ -304,11 +359,16 @@ def connected(address: Address, again: str = RESUME) -> Iterator[Engine]:
 
 def _client(library: Any, address: Address, stack: ExitStack) -> Any:
     """A client of Dask, closed with the stack. Raises SettingsError and ClusterError."""
+
+    def close(closable: Any, seconds: int) -> None:
+        with suppress(Exception):  # all results are here, and processes end with this one
+            closable.close(timeout=seconds)
+
     try:
         place: Any = address.url
         if address.processes:
             place = _local(library, address.processes)
-            stack.callback(_close, place, 10)
+            stack.callback(close, place, 10)
         client = library.Client(place, timeout=CONNECT, set_as_default=False)
     except OSError as error:
         raise ClusterError(f"{address}: no scheduler answers there: start it first") from error
@@ -319,35 +379,8 @@ def _client(library: Any, address: Address, stack: ExitStack) -> Any:
             f"{address}: tls needs certificates in Dask's configuration: "
             "distributed.comm.tls.ca-file, .client.cert and .client.key"
         ) from error
-    stack.callback(_close, client, 2)
+    stack.callback(close, client, 2)
     return client
-
-
-def _require_same_version(client: Any, address: Address) -> None:
-    """Raise ClusterError unless workers have the catclf that is here."""
-
-    def version() -> str:  # sent by value
-        try:
-            from catclf.version import __version__
-        except ImportError:
-            return ""
-        return __version__
-
-    some = list(client.scheduler_info(n_workers=-1)["workers"])[:LOOKED_AT]
-    found = client.run(version, workers=some, on_error="return")
-    others = {worker: each for worker, each in found.items() if each != __version__}
-    if others:
-        worker, each = next(iter(others.items()))
-        what = f"catclf {each}" if isinstance(each, str) and each else "no catclf"
-        raise ClusterError(
-            f"{address}: {len(others)} of {counted(len(found), 'worker')} have another version "
-            f"than catclf {__version__}: {worker} has {what}: {_INSTALL}"
-        )
-
-
-def _close(closable: Any, seconds: int) -> None:
-    with suppress(Exception):  # all results are here, and processes end with this one
-        closable.close(timeout=seconds)
 
 
 def _local(distributed: Any, processes: int) -> Any:

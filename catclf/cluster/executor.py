@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
@@ -20,24 +20,21 @@ from catclf.cluster.engine import Engine, scratch
 from catclf.datasets.dataset import MANIFEST, Split
 from catclf.datasets.packed import PackedRows, load
 from catclf.errors import ClusterError, DataError, SettingsError
-from catclf.features import Features, learn, restore
-from catclf.features.base import Phase, silent
+from catclf.features import Features
+from catclf.features.base import Phase
 from catclf.features.rows import (
+    STATISTICS,
     Encoded,
-    Encoder,
     Sourced,
-    StandardizedRows,
     Standardizer,
     cached,
     encoded,
-    key_of,
-    parts_of_rows,
     sum_of_rows,
 )
 from catclf.machine import cores
 from catclf.maths import Floats
 from catclf.maths.metrics import Counts
-from catclf.maths.reduction import Run, TreeSum, aligned_runs, balanced, part_length
+from catclf.maths.reduction import TreeSum, aligned_runs, balanced, part_length
 from catclf.maths.threads import blas_threads
 from catclf.model.model import score_rows
 from catclf.samples import Images, IndexedImages, Indices, Labelled, Rows, scale_of, take
@@ -45,7 +42,6 @@ from catclf.storage.location import is_remote, locate
 from catclf.text import printable
 from catclf.training.kernels import BLOCK, FUSED_BLOCK, Sums
 from catclf.training.objective import Point, StreamObjective
-from catclf.version import __version__
 
 TASKS = 1  # a worker and step: each costs some milliseconds
 LOOK = 10.0  # seconds between looks for more workers
@@ -83,31 +79,6 @@ class Summed(NamedTuple):
     weights: tuple[float, float]  # of errors on images of class 0 and of class 1
 
 
-@dataclass(eq=False)
-class Learned:
-    """Features as they are sent to workers: settings, and what was learned, once for each."""
-
-    size: int
-    n: int
-    settings: dict[str, Any]
-    arrays: dict[str, NDArray[Any]]
-
-    @classmethod
-    def of(cls, features: Features, size: int) -> Learned:
-        """From features that have been learned of images of that height and width."""
-        return cls(size, features.n, features.settings, features.arrays())
-
-    @cached_property
-    def features(self) -> Features:
-        """The features themselves, which this process makes once."""
-        # What the arrays are was checked when they were learned.
-        return restore(self.settings, self.size, lambda name, dtype, shape: self.arrays[name])
-
-    def __getstate__(self) -> dict[str, Any]:
-        """All but the features themselves, which may hold locks."""
-        return {name: value for name, value in vars(self).items() if name != "features"}
-
-
 @dataclass(frozen=True)
 class Partition:
     """The images ``start`` … ``stop`` - 1 of a source: what a worker keeps for the tasks of a run.
@@ -120,19 +91,20 @@ class Partition:
     source: Source
     start: int
     stop: int
-    learned: Learned | None = field(default=None, compare=False)
+    features: Features | None = field(default=None, compare=False)
     standard: Standardizer | None = field(default=None, compare=False)
 
     def images(self) -> Images:
         """The pixels, or the rows, which are made if this worker does not have them."""
         pixels = IndexedImages(_opened(self.source), np.arange(self.start, self.stop))
-        if self.learned is None:
+        if self.features is None:
             return pixels
         key = hashlib.sha256(f"{self.source.key} {self.start} {self.stop}".encode()).hexdigest()
-        threads, shape = self.source.threads or cores(), (len(pixels), self.learned.n)
-        blocks = encoded(self.learned.features, pixels, threads)
+        shape = len(pixels), self.features.n
+        blocks = encoded(self.features, pixels, self.source.threads or cores())
         rows = cached(scratch() / f"catclf-rows-{key[:24]}", key, shape, blocks)
-        return rows if self.standard is None else StandardizedRows(rows, self.standard)
+        rows.standard = self.standard
+        return rows
 
     @property
     def Y(self) -> Floats:
@@ -143,22 +115,17 @@ class Partition:
     def sums(self, summed: Summed, point: Point, what: str = "products") -> list[Piece]:
         """Sums of losses and gradients."""
         objective = _objective(self, summed)
-        return self._pieces(summed.length, lambda _, rows: objective.sums(point, what, rows))
+        return self._pieces(summed.length, lambda rows: objective.sums(point, what, rows))
 
     def totals(self, summed: Summed) -> list[Piece]:
         """Sums of images, (n, 1)."""
         objective = _objective(self, summed)
-        return self._pieces(summed.length, lambda _, rows: objective.total(rows))
+        return self._pieces(summed.length, lambda rows: objective.total(rows))
 
     def moments(self, mean: Floats | None = None) -> list[Piece]:
         """Sums of rows, (n,), or of their squared distances from the mean."""
-        length, images = parts_of_rows(self.source.m), self.images()
-
-        def of_run(run: Run, rows: slice) -> Floats:
-            tail = IndexedImages(images, np.arange(rows.start, len(images)))
-            return sum_of_rows(tail, run, length, mean)
-
-        return self._pieces(length, of_run)
+        length, images = part_length(self.source.m, STATISTICS), self.images()
+        return self._pieces(length, lambda rows: sum_of_rows(images, rows, length, mean))
 
     def counts(self, w: Floats, b: float, boundary: float) -> list[Piece]:
         """The confusion counts of weights, divided by the scale of the images."""
@@ -170,21 +137,16 @@ class Partition:
         own = numbers[(numbers >= self.start) & (numbers < self.stop)] - self.start
         return [(0, take(self.images(), own))]
 
-    def _pieces(self, length: int, of_run: Callable[[Run, slice], Any]) -> list[Piece]:
-        """What ``of_run`` makes of each subtree, and of its rows counted from the first one."""
+    def _pieces(self, length: int, of_rows: Callable[[slice], Any]) -> list[Piece]:
+        """What ``of_rows`` makes of each subtree, by its rows, counted from the first one."""
         first, last, parts = (-(-row // length) for row in (self.start, self.stop, self.source.m))
         pieces: list[Piece] = []
         with blas_threads(1):
             for run in aligned_runs(first, last, parts):
                 begin, end = run.start * length, min(run.stop * length, self.stop)
                 rows = slice(begin - self.start, end - self.start)
-                pieces.append((run.level, of_run(run, rows)))
+                pieces.append((run.level, of_rows(rows)))
         return pieces
-
-
-class _Labelled(NamedTuple):
-    images: Images
-    Y: Floats
 
 
 @lru_cache(maxsize=KEPT)
@@ -195,7 +157,7 @@ def _objective(partition: Partition, summed: Summed) -> StreamObjective:
     """
     Y, (negative, positive) = partition.Y, summed.weights
     return StreamObjective(
-        _Labelled(partition.images(), Y),
+        Encoded(partition.images(), Y, "", ""),
         team=partition.source.threads or cores(),
         v=None if negative == positive == 1.0 else np.where(Y > 0.5, positive, negative),
         fused=summed.fused,
@@ -219,25 +181,26 @@ def manifest_digest(folder: Path) -> str:
 
 @lru_cache(maxsize=1)
 def probe() -> str:
-    """The version, and the hash of a product: processors of other kinds round it otherwise."""
+    """The hash of a product: processors of other kinds round it otherwise."""
     rng = np.random.default_rng(0)
     P = rng.standard_normal((128, 4096), np.float32)
     w, dZ = rng.standard_normal((4096, 1), np.float32), rng.standard_normal((128, 1), np.float32)
     with blas_threads(1):
         runs = P.reshape(128, -1, 512).transpose(1, 0, 2)
         product = (runs @ w.reshape(-1, 512, 1)).tobytes()
-        digest = hashlib.sha256(product + (P.T @ dZ).tobytes())
-    return f"catclf {__version__}, products {digest.hexdigest()[:12]}"
+        return hashlib.sha256(product + (P.T @ dZ).tobytes()).hexdigest()[:12]
 
 
-def hold(partition: Partition, learned: Learned | None = None) -> Partition:
+def hold(partition: Partition, features: Features | None = None) -> Partition:
     """The task that makes the rows of a partition, which the worker then keeps."""
-    partition = replace(partition, learned=learned)
+    partition = replace(partition, features=features)
     partition.images()
     return partition
 
 
-def answer(partition: Partition, method: str, *arguments: Any) -> tuple[str, list[Piece]]:
+def answer(
+    method: str, arguments: tuple[Any, ...], partition: Partition
+) -> tuple[str, list[Piece]]:
     """The task that gives the pieces of a method, with the probe of the worker that did it."""
     return probe(), getattr(partition, method)(*arguments)
 
@@ -252,37 +215,21 @@ class Cluster:
         self._engine, self._threads = engine, threads
         self._kept: dict[Source, Partitions] = {}
 
-    def prepare(
-        self,
-        data: Sourced,
-        kind: str,
-        *,
-        flip: bool = True,
-        seed: int = 0,
-        workers: int | None = None,
-        phase: Phase | None = None,
-    ) -> tuple[Encoder, Encoded]:
-        """As ``features.rows.prepare``: learned here, from the same sample; the rows are theirs.
+    def keep(
+        self, data: Sourced, features: Features, key: str, phase: Phase
+    ) -> tuple[KeptRows, Standardizer]:
+        """The rows of all images, which workers make and keep.
 
-        Raises what ``learn`` raises, SettingsError, DataError, OutputError and ClusterError.
+        Raises SettingsError, DataError, OutputError and ClusterError.
         """
-        phase, source = phase or silent, self._source(data)
-        m, images = source.m, data.images
-        features = learn(kind, images, seed, flip=flip, workers=workers, phase=phase)
-        key = key_of(features, data.fingerprint)
-        learned = Learned.of(features, int(images.shape[1]))
-        kept = Partitions(self._engine, replace(source, key=key), learned)
+        source = replace(self._source(data), key=key)
+        kept, shape = Partitions(self._engine, source, features), (source.m, features.n)
         with phase("encoding images") as on_progress:
             kept.make()
-            on_progress(m, m)
-        standard = Standardizer.identity(features.n)
-        if features.kept:
-            mean = kept.total("moments") / m
-            squares = kept.total("moments", mean)
-            standard = Standardizer.of_sums(mean, squares, m, features.damping)
+            on_progress(source.m, source.m)
+        standard = Standardizer.of_sums(partial(kept.total, "moments"), shape, features.damping)
         kept.standardize(standard)
-        rows = KeptRows(kept, (m, features.n))
-        return Encoder(features, standard, workers), Encoded(rows, data.Y, data.source, key)
+        return KeptRows(kept, shape), standard
 
     def distributed(self, objective: StreamObjective, data: Labelled) -> DistributedObjective:
         """The same objective with its sums made by workers. Raises SettingsError."""
@@ -326,8 +273,8 @@ class Partitions:
     and when there are half as many workers more, all are made anew.
     """
 
-    def __init__(self, engine: Engine, source: Source, learned: Learned | None = None) -> None:
-        self._engine, self._source, self._learned = engine, source, learned
+    def __init__(self, engine: Engine, source: Source, features: Features | None = None) -> None:
+        self._engine, self._source, self._features = engine, source, features
         self._standard: Standardizer | None = None
         self._probe, self._futures, self._shown = "", list[Any](), list[str]()
         self._workers, self._looked = 0, 0.0
@@ -349,31 +296,31 @@ class Partitions:
             f"{self._source.folder}, images {each.start} to {each.stop - 1}" for each in partitions
         ]
         sent: list[Any] = []
-        if self._learned is not None:  # by one task, from which Dask hands it on
-            args = [(self._learned,)]
+        if self._features is not None:  # by one task, from which Dask hands it on
+            args = [(self._features,)]
             sent = self._engine.keep(_itself, args, ["the features"], everywhere=True)
-        tasks = [(partition, *sent) for partition in partitions]
-        self._futures = self._engine.keep(hold, tasks, self._shown)
+        tasks = [(partition,) for partition in partitions]
+        self._futures = self._engine.keep(hold, tasks, self._shown, sent * len(tasks))
         if self._standard is not None:
             self.standardize(self._standard)
 
     def standardize(self, standard: Standardizer) -> None:
         """Have the rows brought to one scale from now on."""
         self._standard = standard
-        tasks = [(future, standard) for future in self._futures]
-        self._futures = self._engine.keep(_standardized, tasks, self._shown)
+        tasks = [(standard,)] * len(self._futures)
+        self._futures = self._engine.keep(_standardized, tasks, self._shown, self._futures)
 
     def pieces(self, method: str, *arguments: Any) -> list[Piece]:
         """What a method of all partitions gives, in order. Raises ClusterError."""
         self.make()
-        tasks = [(future, method, *arguments) for future in self._futures]
-        answers = self._engine.run(answer, tasks, self._shown)
+        tasks = [(method, arguments)] * len(self._futures)
+        answers = self._engine.run(answer, tasks, self._shown, self._futures)
         for found, _ in answers:
             self._probe = self._probe or found
             if found != self._probe:
                 raise ClusterError(
-                    f"workers differ ({self._probe}; {found}) and would not give the same bits: "
-                    "use those of one kind, with one version of catclf"
+                    "workers have processors that round differently, and would not give the same "
+                    "bits: use those of one kind"
                 )
         return [piece for _, pieces in answers for piece in pieces]
 
@@ -394,7 +341,7 @@ def _itself(value: Value) -> Value:
     return value
 
 
-def _standardized(partition: Partition, standard: Standardizer) -> Partition:
+def _standardized(standard: Standardizer, partition: Partition) -> Partition:
     return replace(partition, standard=standard)
 
 

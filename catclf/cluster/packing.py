@@ -13,6 +13,7 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from zlib import compress, decompress
@@ -105,17 +106,16 @@ class Stored:
 
     def opened(self) -> Listing:
         """The rows, of a source that is opened once. Raises DataError for another source."""
-        whole = replace(self, first=0, stop=0)
-        if whole not in _opened:
-            listing = open_source(self.path, self.options).split(self.split)
-            if listing_digest(listing) != self.digest:
-                raise _other_images(printable(self.path))
-            _opened.clear()
-            _opened[whole] = listing
-        return _opened[whole].select(np.arange(self.first, self.stop))
+        whole = _opened(replace(self, first=0, stop=0))
+        return whole.select(np.arange(self.first, self.stop))
 
 
-_opened: dict[Stored, Listing] = {}
+@lru_cache(maxsize=1)
+def _opened(stored: Stored) -> Listing:
+    listing = open_source(stored.path, stored.options).split(stored.split)
+    if listing_digest(listing) != stored.digest:
+        raise _other_images(printable(stored.path))
+    return listing
 
 
 def made(sent: Files | Stored, job: Job) -> Made:

@@ -7,13 +7,11 @@ from dataclasses import asdict
 
 import numpy as np
 
+from catclf.features.base import PixelFeatures
 from catclf.features.onnx_graph import Graph
-from catclf.features.pixels import PixelFeatures
 from catclf.images.preprocess import Preprocess
 from catclf.model import Model
 from catclf.version import __version__
-
-IMAGES = "images"
 
 
 def to_onnx(model: Model) -> bytes:
@@ -24,17 +22,15 @@ def to_onnx(model: Model) -> bytes:
     threshold, preprocessing and fingerprint. Raises SettingsError where onnx is not installed.
     """
     graph, size = Graph(), model.preprocess.size
-    features = model.features or PixelFeatures(size)
-    rows = graph.cast(features.to_onnx(graph, IMAGES), np.float64)
-    products = graph.add("MatMul", rows, model.w)
-    Z = graph.add("Add", products, model.b)
-    z = graph.add("Reshape", Z, [-1], name="z")
-    graph.add("Sigmoid", z, name="probability")
-    positive = graph.cast(graph.add("Greater", z, model.boundary), np.int64)
+    images = graph.input("images", np.uint8, ("N", size, size, 3))
+    rows = (model.features or PixelFeatures(size)).to_onnx(images).cast(np.float64)
+    z = (rows @ model.w + model.b).op("Reshape", [-1], name="z")
+    z.op("Sigmoid", name="probability")
+    positive = z.op("Greater", model.boundary).cast(np.int64)
     graph.add("Gather", list(model.classes), positive, name="label")
+    outputs = {"label": object, "probability": np.float64, "z": np.float64}
     return graph.to_bytes(
-        {IMAGES: (np.uint8, ("N", size, size, 3))},
-        {"label": (str, ("N",)), "probability": (np.float64, ("N",)), "z": (np.float64, ("N",))},
+        {name: (dtype, ("N",)) for name, dtype in outputs.items()},
         facts_of(model),
         f"{model.classes[1]} or {model.classes[0]}: {preprocessing_text(model.preprocess)}",
     )

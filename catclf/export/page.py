@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
-from catclf.features.network import architecture
+from catclf.features import efficientnet
 from catclf.images.decode import resized
 from catclf.images.preprocess import Preprocess
 from catclf.model import Model
@@ -75,7 +75,7 @@ def scoring_page(model: Model, name: str) -> str:
         negative=negative,
         positive=positive,
         evidence=_EVIDENCE[kind],
-        computed=_computed(model, _INPUTS[kind].format(network=architecture.NAME)),
+        computed=_computed(model, _INPUTS[kind].format(network=efficientnet.NAME)),
         made=f"Made by catclf {__version__} from {shown(name)}, model {model.fingerprint}.",
         settings=_as_json(_settings(model)),
         arrays=_as_json(_arrays(model)),
@@ -104,10 +104,10 @@ def _settings(model: Model) -> dict[str, Any]:
         facts["network"] = {
             "side": settings["side"],
             "flip": settings["flip"],
-            "pixel": (architecture.CENTER, architecture.SCALE),
+            "pixel": (efficientnet.CENTER, efficientnet.SCALE),
             "layers": [
                 {name: getattr(layer, name) for name in _LAYER}
-                for layer in architecture.convolutions()
+                for layer in efficientnet.convolutions()
             ],
         }
     return facts

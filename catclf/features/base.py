@@ -1,4 +1,4 @@
-"""What every kind of features offers, and the registry of kinds.
+"""What every kind of features offers, the registry of kinds, and the simplest kind: pixels.
 
 A kind is a class with ``learn``, ``restore``, ``settings``, ``arrays``, ``transform`` and
 ``to_onnx``; the rest of the program asks for nothing else, and compares no names of kinds.
@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import ModelError, SettingsError, ShapeError
+from catclf.maths import PIXEL_MAX, Pixels
 
 if TYPE_CHECKING:
-    from catclf.features.onnx_graph import Graph
-    from catclf.maths import Pixels
+    from catclf.features.onnx_graph import Value
     from catclf.samples import Images
 
 Rows = NDArray[np.float32]
@@ -31,13 +31,13 @@ OnProgress = Callable[[int, int], None]
 Phase = Callable[[str], AbstractContextManager[OnProgress]]
 # The array of that name in a model file, which must have this dtype and shape.
 Read = Callable[[str, str, tuple[int, ...]], NDArray[Any]]
-NUMBERS_LIMIT = 1_000_000  # features of an image; 1024x1024 pixels are no more than 3 million
+CHANNELS = ("red", "green", "blue")
 SHORTEST = np.float32(1e-6)  # of a row that is brought to one length
 _CLASSES = {
-    "pixels": "pixels.PixelFeatures",
+    "pixels": "base.PixelFeatures",
     "hog": "hog.HogFeatures",
     "patches": "patches.PatchFeatures",
-    "network": "network.embedding.NetworkFeatures",
+    "network": "network.NetworkFeatures",
 }
 KINDS = tuple(_CLASSES)
 
@@ -56,7 +56,8 @@ class Features(ABC):
     kept: ClassVar[bool] = True  # in a model; weights of pixels are enough without
     streams: ClassVar[bool] = False  # made of images as they are decoded, which are not kept
     knows_images: ClassVar[bool] = False  # rows tell whether an image is like those of training
-    damping: ClassVar[float] = 0.0  # of numbers that vary little: see ``standardize``
+    # Of numbers that vary little: see ``Standardizer``. None leaves rows as they are.
+    damping: ClassVar[float | None] = 0.0
     block: ClassVar[int] = 16  # images that a thread encodes at a time
     members: ClassVar[tuple[str, ...]] = ()  # names of ``arrays``
     n: int  # numbers in a row
@@ -84,6 +85,10 @@ class Features(ABC):
         """From what ``settings`` and ``arrays`` gave. Raises SettingsError, KeyError, TypeError."""
         return cls(size, settings["flip"])
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as what a model file holds: each process makes its own buffers and locks."""
+        return _unpickled, (self.settings, self.size, self.arrays())
+
     @property
     def settings(self) -> dict[str, Any]:
         """What a model file must remember beside ``arrays``, as JSON values; has ``kind``."""
@@ -96,7 +101,7 @@ class Features(ABC):
     @property
     @abstractmethod
     def groups(self) -> dict[str, slice]:
-        """Groups of numbers in a row, by name, in order; together all of them."""
+        """Groups of numbers in a row, by name; together all of them."""
 
     @abstractmethod
     def name_of(self, number: int) -> str:
@@ -110,14 +115,49 @@ class Features(ABC):
         """
 
     @abstractmethod
-    def to_onnx(self, graph: Graph, images: str) -> str:
-        """The name of rows float32 (N, n) of images uint8 (N, size, size, 3), in a graph."""
+    def to_onnx(self, images: Value) -> Value:
+        """Rows float32 (N, n) of images uint8 (N, size, size, 3), in the graph of these."""
 
     def require_images(self, images: Pixels) -> None:
         """Raise ShapeError unless images are uint8 (k, size, size, 3)."""
         if images.shape[1:] != (self.size, self.size, 3) or images.dtype != np.uint8:
             wanted = f"uint8 (k, {self.size}, {self.size}, 3)"
             raise ShapeError(f"images {images.dtype} {images.shape} do not fit {wanted}")
+
+
+class PixelFeatures(Features):
+    """x = pixels / 255, n = size * size * 3; with ``flip``, the mean with the mirror image.
+
+    Weights that descent finds with ``flip`` are symmetric themselves, so that they score an image
+    and its mirror image alike without it: the model is one of plain pixels.
+    """
+
+    kind, flips, kept, damping = "pixels", False, False, None
+
+    def __init__(self, size: int, flip: bool = False) -> None:
+        super().__init__(size, flip)
+        self.n = size * size * 3
+
+    @property
+    def groups(self) -> dict[str, slice]:
+        return {name: slice(channel, self.n, 3) for channel, name in enumerate(CHANNELS)}
+
+    def name_of(self, number: int) -> str:
+        row, column = divmod(number // 3, self.size)
+        return f"{CHANNELS[number % 3]}({row},{column})"
+
+    def transform(self, images: Pixels) -> Rows:
+        self.require_images(images)
+        values = images.astype(np.float32)
+        if self.flip:
+            values += images[:, :, ::-1]
+        rows = values.reshape(len(images), self.n)
+        rows /= np.float32(PIXEL_MAX * (2 if self.flip else 1))
+        return rows
+
+    def to_onnx(self, images: Value) -> Value:
+        """float64, as the model sums pixels; models of pixels know no ``flip``."""
+        return images.cast(np.float64).reshape(0, -1) / PIXEL_MAX
 
 
 def silent(what: str) -> AbstractContextManager[OnProgress]:
@@ -129,7 +169,7 @@ def class_of(kind: str) -> type[Features]:
     """The class of a kind of features. Raises SettingsError where there is none."""
     if kind not in KINDS:
         raise SettingsError(f"features {kind!r} are unknown: use one of {', '.join(KINDS)}")
-    module, _, name = _CLASSES[kind].rpartition(".")
+    module, _, name = _CLASSES[kind].partition(".")
     found: type[Features] = getattr(import_module(f"catclf.features.{module}"), name)
     return found
 
@@ -166,6 +206,10 @@ def restore(settings: dict[str, Any], size: int, read: Read) -> Features:
     if json.dumps(settings, sort_keys=True) != json.dumps(features.settings, sort_keys=True):
         raise ModelError(f"has {features.kind} settings that this catclf does not know")
     return features
+
+
+def _unpickled(settings: dict[str, Any], size: int, arrays: dict[str, NDArray[Any]]) -> Features:
+    return restore(settings, size, lambda name, dtype, shape: arrays[name])
 
 
 _loading = threading.Lock()

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from catclf.errors import SettingsError
-from catclf.features.base import Features, Rows
+from catclf.features.base import CHANNELS, Features, Rows
 from catclf.maths import PIXEL_MAX, Floats, Pixels
 
 if TYPE_CHECKING:
-    from catclf.features.onnx_graph import Graph
+    from catclf.features.onnx_graph import Value
 
 BINS = 9  # directions of a gradient, from 0 to 180 degrees
 CELLS = 8  # along each side of the image
@@ -54,7 +54,7 @@ class HogFeatures(Features):
         if number >= self._edges:
             place, channel = divmod(number - self._edges, 3)
             row, column = divmod(place, COLOURS)
-            return f"{('red', 'green', 'blue')[channel]}({row},{column})"
+            return f"{CHANNELS[channel]}({row},{column})"
         place, part = divmod(number, BLOCK**2 * BINS)
         row, column = divmod(place, CELLS - BLOCK + 1)
         return f"edge {part % BINS * 180 // BINS}°({row},{column}).{part // BINS}"
@@ -70,19 +70,18 @@ class HogFeatures(Features):
             rows[start : start + len(block)] = found
         return rows
 
-    def to_onnx(self, graph: Graph, images: str) -> str:
+    def to_onnx(self, images: Value) -> Value:
         """In float64, as here.
 
         A direction needs no arctangent: a gradient turned into the upper half-plane lies beyond
         the edge at the angle θ where dy cos θ >= dx sin θ. Differences of pixels are whole
         numbers, none of which is so near an edge that rounding could put it on the other side.
         """
-        pixels = graph.transpose(graph.cast(images, np.float64), 0, 3, 1, 2)
-        found = _described(graph, pixels, self.size)
+        pixels = images.cast(np.float64).transpose(0, 3, 1, 2)
+        found = _described(pixels, self.size)
         if self.flip:
-            mirrored = _described(graph, graph.reverse(pixels, 3), self.size)
-            found = graph.add("Mul", graph.add("Add", found, mirrored), 0.5)
-        return graph.cast(found, np.float32)
+            found = (found + _described(pixels.reverse(3), self.size)) * 0.5
+        return found.cast(np.float32)
 
 
 def _describe(images: Pixels) -> Floats:
@@ -139,64 +138,52 @@ def _cells(size: int, count: int) -> tuple[Floats, Floats]:
     return member, np.outer(member.sum(axis=1), member.sum(axis=1))
 
 
-def _described(graph: Graph, pixels: str, size: int) -> str:
+def _described(pixels: Value, size: int) -> Value:
     """Block-normalized histograms, then colours, float64 (N, n)."""
-    cells = _cell_means(graph, _votes(graph, pixels, size), size, CELLS)
-    steps = CELLS - BLOCK + 1
-    parts = []
-    for i, j in np.ndindex(BLOCK, BLOCK):
-        rows = graph.slice(cells, 1, i, i + steps)
-        parts.append(graph.slice(rows, 2, j, j + steps))
-    blocks = graph.add("Concat", *parts, axis=3)  # (N, steps, steps, 4 BINS)
-    blocks = _unit(graph, graph.add("Min", _unit(graph, blocks), CLIP))
-    colours = graph.add("Div", _cell_means(graph, pixels, size, COLOURS), PIXEL_MAX)
-    both = graph.reshape(blocks, 0, -1), graph.reshape(colours, 0, -1)
-    return graph.add("Concat", *both, axis=1)
+    cells, steps = _cell_means(_votes(pixels, size), size, CELLS), CELLS - BLOCK + 1
+    first, *others = (
+        cells.slice(1, i, i + steps).slice(2, j, j + steps) for i, j in np.ndindex(BLOCK, BLOCK)
+    )
+    blocks = first.join(*others, axis=3)  # (N, steps, steps, 4 BINS)
+    blocks = _unit(_unit(blocks).op("Min", CLIP))
+    colours = _cell_means(pixels, size, COLOURS) / PIXEL_MAX
+    return blocks.reshape(0, -1).join(colours.reshape(0, -1), axis=1)
 
 
-def _votes(graph: Graph, pixels: str, size: int) -> str:
+def _votes(pixels: Value, size: int) -> Value:
     """The gradient's length in the bin of its direction, else 0: (N, BINS, size, size)."""
-    down, across = _differences(graph, pixels, 2, size), _differences(graph, pixels, 3, size)
-    squares = graph.add("Add", graph.add("Mul", down, down), graph.add("Mul", across, across))
-    channel = graph.add("ArgMax", squares, axis=1, keepdims=1)  # the first of equals
+    down, across = _differences(pixels, 2, size), _differences(pixels, 3, size)
+    squares = down * down + across * across
+    channel = squares.op("ArgMax", axis=1, keepdims=1)  # the first of equals
     down, across, squares = (
-        graph.add("GatherElements", each, channel, axis=1) for each in (down, across, squares)
+        each.op("GatherElements", channel, axis=1) for each in (down, across, squares)
     )
-    length = graph.add("Sqrt", squares)
+    length = squares.sqrt()
     # Turned into the upper half-plane; of the horizontal ones those to the left.
-    zero = 0.0
-    level = graph.add("Equal", down, zero)
-    left = graph.add("And", level, graph.add("Less", across, zero))
-    turned = graph.add("Or", graph.add("Less", down, zero), left)
-    sign = graph.add("Where", turned, -1.0, 1.0)
+    left = down.op("Equal", 0.0).op("And", across.op("Less", 0.0))
+    turned = down.op("Less", 0.0).op("Or", left).cast(np.float64)
     angles = (np.arange(1, BINS) * np.pi / BINS).reshape(1, -1, 1, 1)
-    side = graph.add(
-        "Sub", graph.add("Mul", down, np.cos(angles)), graph.add("Mul", across, np.sin(angles))
-    )
-    beyond = graph.add("GreaterOrEqual", graph.add("Mul", side, sign), zero)
-    beyond = graph.cast(beyond, np.float64)  # (N, BINS - 1, size, size)
+    side = (down * np.cos(angles) - across * np.sin(angles)) * (turned * -2.0 + 1.0)
+    beyond = side.op("GreaterOrEqual", 0.0).cast(np.float64)  # (N, BINS - 1, size, size)
     # Bin k: beyond its lower edge, which for the first all are, and not beyond its upper one.
-    none = graph.add("Mul", length, zero)
-    lower = graph.add("Concat", graph.add("Add", none, 1.0), beyond, axis=1)
-    upper = graph.add("Concat", beyond, none, axis=1)
-    return graph.add("Mul", graph.add("Sub", lower, upper), length)
+    none = length * 0.0
+    return ((none + 1.0).join(beyond, axis=1) - beyond.join(none, axis=1)) * length
 
 
-def _differences(graph: Graph, pixels: str, axis: int, size: int) -> str:
+def _differences(pixels: Value, axis: int, size: int) -> Value:
     """Central differences along an axis of (N, 3, size, size), zero on the edges."""
-    after, before = graph.slice(pixels, axis, 2, size), graph.slice(pixels, axis, 0, size - 2)
     pads = [0] * 8
     pads[axis] = pads[4 + axis] = 1
-    return graph.add("Pad", graph.add("Sub", after, before), pads)
+    inner = pixels.slice(axis, 2, size) - pixels.slice(axis, 0, size - 2)
+    return inner.op("Pad", pads)
 
 
-def _cell_means(graph: Graph, values: str, size: int, count: int) -> str:
+def _cell_means(values: Value, size: int, count: int) -> Value:
     """The mean of (N, channels, size, size) over each cell: (N, count, count, channels)."""
     member, areas = _cells(size, count)
-    sums = graph.add("MatMul", graph.add("MatMul", member, values), member.T)  # whole: exact
-    return graph.transpose(graph.add("Div", sums, areas), 0, 2, 3, 1)
+    sums = member @ values @ member.T  # of whole numbers: exact
+    return (sums / areas).transpose(0, 2, 3, 1)
 
 
-def _unit(graph: Graph, blocks: str) -> str:
-    squares = graph.sum(graph.add("Mul", blocks, blocks), 3)
-    return graph.add("Div", blocks, graph.add("Sqrt", graph.add("Add", squares, EPSILON**2)))
+def _unit(blocks: Value) -> Value:
+    return blocks / ((blocks * blocks).sum(3) + EPSILON**2).sqrt()

@@ -1,12 +1,12 @@
-"""What surrounds the products of features, as machine code: a door to Numba, which this imports.
+"""What surrounds the products of features, as machine code: the only module that imports Numba.
 
 Products and sums are rounded and ordered as NumPy's on x86-64 are (no fused multiply-add, no
 other order), so that features have the same bits with and without it. Python's lock is not held.
 
-The inner loops are written for eight channels at a time in LLVM's instructions. An image of 256x256
-in the network takes 23.4 ms with them, of which 4.4 are sums over windows, and 29.7 ms, of which
-9.4, with plain loops at their best (one row of weights in an expression, unsigned indices): LLVM's
-own vectors for those read the sums again for each row of weights and the weights again for each
+Sums over windows are written for eight channels at a time in LLVM's instructions: an image of
+256x256 in the network takes 23.4 ms with them, 4.4 of these in the sums, and 29.7 ms, 9.4 in the
+sums, with plain loops at their best (one row of weights in an expression, unsigned indices), for
+which LLVM's own vectors read the sums again for each row of weights and the weights again for each
 result. Without Numba it is 33 ms.
 """
 
@@ -16,14 +16,16 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import numpy as np
 from llvmlite import ir  # noqa: TID251
 from numba import njit, types  # noqa: TID251
 from numba.extending import intrinsic  # noqa: TID251
 
 _compiled = njit(nogil=True, error_model="numpy")
-LANES = 8  # numbers in a vector; all lengths here are multiples of it, unless a function says more
+ZERO, SIX = np.float32(0), np.float32(6)
+LANES = 8  # numbers in a vector; channels are a multiple of it
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
-_ZEROS = _VECTOR([0.0] * LANES)
+_ZEROS, _SIXES = _VECTOR([0.0] * LANES), _VECTOR([6.0] * LANES)
 _TILES = (7, 4, 1)  # neighbouring results that are made from one reading of weights
 
 
@@ -41,7 +43,7 @@ def depthwise(lines: Any, w: Any, b: Any, stride: int, side: int, out: Any) -> N
 @cache
 def _depthwise(kernel: int, stride: int, tile: int) -> Callable[..., None]:
     """The sums for one shape of windows; a last tile that is short repeats results before it."""
-    sum_windows = _instructions(_windows(kernel, stride, tile))
+    sum_windows = _windows(kernel, stride, tile)
 
     @_compiled
     def run(
@@ -55,6 +57,37 @@ def _depthwise(kernel: int, stride: int, tile: int) -> Callable[..., None]:
                     sum_windows(lines, first + c, width, w, b, c, channels, out, result + c)
 
     return run
+
+
+def _windows(kernel: int, stride: int, tile: int) -> Any:
+    """out[result + t channels] := relu6(Σ lines[first + ...] w[c + ...] + b[c]), 8 numbers each.
+
+    For each of ``tile`` neighbours t. A sum begins with 0 and goes through its window row by row;
+    it stays in a register.
+    """
+    columns = (tile - 1) * stride + kernel
+
+    def write(builder: Any, *arguments: Any) -> None:
+        lines, first, width, w, b, c, channels, out, result = arguments
+        count = max(columns, kernel**2)
+        steps = [builder.mul(channels, channels.type(step)) for step in range(count)]
+        sums = [_ZEROS] * tile
+        for i in range(kernel):
+            row = builder.add(first, builder.mul(width, width.type(i)))
+            pixels = [_load(builder, lines, row, step) for step in steps[:columns]]
+            for j in range(kernel):
+                weights = _load(builder, w, c, steps[i * kernel + j])
+                for t in range(tile):
+                    product = builder.fmul(pixels[t * stride + j], weights)
+                    sums[t] = builder.fadd(sums[t], product)
+        biases = _load(builder, b, c)
+        for total, step in zip(sums, steps, strict=False):
+            value = builder.fadd(total, biases)
+            value = builder.select(builder.fcmp_ordered(">", value, _ZEROS), value, _ZEROS)
+            value = builder.select(builder.fcmp_ordered("<", value, _SIXES), value, _SIXES)
+            builder.store(value, _place(builder, out, result, step), align=4)
+
+    return _instructions(write)
 
 
 def _instructions(write: Callable[..., None]) -> Any:
@@ -81,50 +114,8 @@ def _instructions(write: Callable[..., None]) -> Any:
     return function
 
 
-def _windows(kernel: int, stride: int, tile: int) -> Callable[..., None]:
-    """out[result + t channels] := relu6(Σ lines[first + ...] w[c + ...] + b[c]), 8 numbers each.
-
-    For each of ``tile`` neighbours t. A sum begins with 0 and goes through its window row by row;
-    it stays in a register.
-    """
-    columns = (tile - 1) * stride + kernel
-
-    def write(builder: Any, *arguments: Any) -> None:
-        lines, first, width, w, b, c, channels, out, result = arguments
-        count = max(columns, kernel**2)
-        steps = [builder.mul(channels, channels.type(step)) for step in range(count)]
-        sums = [_ZEROS] * tile
-        for i in range(kernel):
-            row = builder.add(first, builder.mul(width, width.type(i)))
-            pixels = [_load(builder, lines, row, step) for step in steps[:columns]]
-            for j in range(kernel):
-                weights = _load(builder, w, c, steps[i * kernel + j])
-                for t in range(tile):
-                    product = builder.fmul(pixels[t * stride + j], weights)
-                    sums[t] = builder.fadd(sums[t], product)
-        biases = _load(builder, b, c)
-        for total, step in zip(sums, steps, strict=False):
-            value = _relu6(builder, builder.fadd(total, biases))
-            _store(builder, value, out, result, step)
-
-    return write
-
-
-def _relu6(builder: Any, value: Any) -> Any:
-    return _bounded(builder, "<", _bounded(builder, ">", value, _ZEROS), _VECTOR([6.0] * LANES))
-
-
-def _bounded(builder: Any, sign: str, value: Any, bound: Any) -> Any:
-    """The larger ones of values and bounds for ">", and the smaller ones for "<"."""
-    return builder.select(builder.fcmp_ordered(sign, value, bound), value, bound)
-
-
 def _load(builder: Any, source: Any, *steps: Any) -> Any:
     return builder.load(_place(builder, source, *steps), align=4)
-
-
-def _store(builder: Any, value: Any, target: Any, *steps: Any) -> None:
-    builder.store(value, _place(builder, target, *steps), align=4)
 
 
 def _place(builder: Any, source: Any, *steps: Any) -> Any:
@@ -133,23 +124,15 @@ def _place(builder: Any, source: Any, *steps: Any) -> Any:
     return builder.bitcast(source, _VECTOR.as_pointer())
 
 
-@_instructions
-def _activate(builder: Any, Z: Any, z: Any, b: Any, c: Any, out: Any, result: Any) -> None:
-    """out[result] := relu6(Z[z] + b[c]), 8 numbers each."""
-    total = builder.fadd(_load(builder, Z, z), _load(builder, b, c))
-    _store(builder, _relu6(builder, total), out, result)
-
-
 @_compiled
 def activate(Z: Any, b: Any, out: Any) -> None:
-    """out := min(max(Z + b, 0), 6) for Z and out (rows, numbers) and b (numbers,).
-
-    All float32, a multiple of 8 numbers, one after the other in each row.
-    """
+    """out := min(max(Z + b, 0), 6) for Z and out (rows, numbers) and b (numbers,)."""
     for y in range(len(Z)):
         z, o = Z[y], out[y]
-        for x in range(0, len(b), LANES):
-            _activate(z, x, b, x, o, x)
+        for x in range(len(b)):
+            value = z[x] + b[x]
+            value = value if value > ZERO else ZERO
+            o[x] = value if value < SIX else SIX
 
 
 @_compiled
@@ -165,8 +148,7 @@ def add(Z: Any, b: Any, X: Any) -> None:
 def patches(pixels: Any, factors: Any, first: int, stride: int, patch: int, out: Any) -> None:
     """out[y, x, :-1] := the patch at (y, x) * factors[first + y, x], row by row.
 
-    Pixels (side, side * 3), factors (steps, steps) and out (rows, steps, patch² * 3 + 1); any
-    lengths.
+    Pixels (side, side * 3), factors (steps, steps) and out (rows, steps, patch² * 3 + 1).
     """
     run = patch * 3
     for y in range(len(out)):
@@ -179,39 +161,26 @@ def patches(pixels: Any, factors: Any, first: int, stride: int, patch: int, out:
                     target[k] = source[k] * factor
 
 
-@_instructions
-def _shrink(builder: Any, Z: Any, at: Any, threshold: Any, absolute: Any) -> None:
-    """Z := Z - min(max(Z, -t), t) and its absolute values, 8 numbers each."""
-    t = _VECTOR(ir.Undefined)
-    for lane in range(LANES):
-        t = builder.insert_element(t, threshold, ir.IntType(32)(lane))
-    z = _load(builder, Z, at)
-    clipped = _bounded(builder, "<", _bounded(builder, ">", z, builder.fneg(t)), t)
-    z = builder.fsub(z, clipped)
-    _store(builder, z, Z, at)
-    _store(builder, _bounded(builder, ">", z, builder.fneg(z)), absolute, at)
-
-
 @_compiled
 def shrink(Z: Any, threshold: Any, absolute: Any) -> None:
     """Z := sign(Z) max(|Z| - t, 0), and absolute := |Z| of that, both (k,), t float32."""
-    for at in range(0, len(Z), LANES):
-        _shrink(Z, at, threshold, absolute)
-
-
-@_instructions
-def _powers(builder: Any, E: Any, O: Any, at: Any, *outs: Any) -> None:  # noqa: E741
-    """max(±(E + O), 0)⁶ and max(±(E - O), 0)⁶, 8 numbers each."""
-    even, odd = _load(builder, E, at), _load(builder, O, at)
-    sides = builder.fadd(even, odd), builder.fsub(even, odd)
-    signed = [_bounded(builder, sign, z, _ZEROS) for z in sides for sign in "><"]
-    for value, out in zip(signed, outs, strict=True):
-        cubes = builder.fmul(value, builder.fmul(value, value))
-        _store(builder, builder.fmul(cubes, cubes), out, at)
+    for k in range(len(Z)):
+        value = Z[k] - min(max(Z[k], -threshold), threshold)
+        Z[k] = value
+        absolute[k] = abs(value)
 
 
 @_compiled
 def sixth_powers(E: Any, O: Any, a: Any, b: Any, c: Any, d: Any) -> None:  # noqa: E741
     """a, b := max(±(E + O), 0)⁶ and c, d := max(±(E - O), 0)⁶, all (k,)."""
-    for at in range(0, len(E), LANES):
-        _powers(E, O, at, a, b, c, d)
+    for k in range(len(E)):
+        one, other = E[k] + O[k], E[k] - O[k]
+        a[k], b[k] = _sixth(one, one > ZERO), _sixth(one, one < ZERO)
+        c[k], d[k] = _sixth(other, other > ZERO), _sixth(other, other < ZERO)
+
+
+@_compiled
+def _sixth(value: Any, counts: Any) -> Any:
+    value = value if counts else ZERO
+    cube = value * (value * value)
+    return cube * cube

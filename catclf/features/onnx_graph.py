@@ -1,11 +1,8 @@
-"""An ONNX graph that grows node by node: the one door to onnx.
-
-Names of values stand for arrays whose first axis is the number of images.
-"""
+"""An ONNX graph that grows node by node, written as formulas: the only module that imports onnx."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,13 +12,80 @@ from catclf.errors import SettingsError
 from catclf.text import to_install
 
 OPSET, IR_VERSION = 17, 8  # of 2022: runtimes since then read the file
+Shape = Sequence[int | str]
+
+
+def _operator(kind: str) -> Callable[[Value, Value | ArrayLike], Value]:
+    return lambda value, other: value.op(kind, other)
+
+
+class Value:
+    """The result of a node: an array whose first axis is the number of images, of a dtype.
+
+    Each operator and method adds a node to the graph. A float beside a value takes its dtype.
+    """
+
+    __array_ufunc__ = None  # an operator of a NumPy array and a value is the value's
+
+    def __init__(self, graph: Graph, name: str, dtype: Any) -> None:
+        self.graph, self.name, self.dtype = graph, name, np.dtype(dtype)
+
+    def op(self, kind: str, *others: Value | ArrayLike, **options: Any) -> Value:
+        """The operator ``kind`` of ONNX with this value before ``others``: see ``Graph.add``."""
+        return self.graph.add(kind, self, *others, **options)
+
+    __add__ = _operator("Add")
+    __sub__ = _operator("Sub")
+    __mul__ = _operator("Mul")
+    __truediv__ = _operator("Div")
+    __matmul__ = _operator("MatMul")
+
+    def __rmatmul__(self, other: ArrayLike) -> Value:
+        return self.graph.add("MatMul", other, self)
+
+    def __neg__(self) -> Value:
+        return self.op("Neg")
+
+    def sqrt(self) -> Value:
+        return self.op("Sqrt")
+
+    def cast(self, dtype: Any) -> Value:
+        """The same numbers with another NumPy type."""
+        return self.op("Cast", dtype=dtype, to=self.graph.type_of(dtype))
+
+    def reshape(self, *shape: int) -> Value:
+        """For all images: 0 keeps an axis, -1 takes what is left."""
+        return self.op("Reshape", shape)
+
+    def transpose(self, *axes: int) -> Value:
+        """The axes in another order."""
+        return self.op("Transpose", perm=axes)
+
+    def slice(self, axis: int, start: int, stop: int) -> Value:
+        """x[start:stop] of an axis."""
+        return self.op("Slice", [start], [stop], [axis])
+
+    def reverse(self, axis: int) -> Value:
+        """x[::-1] of an axis."""
+        before_first = np.iinfo(np.int64).min + 1
+        return self.op("Slice", [-1], [before_first], [axis], [-1])
+
+    def sum(self, axis: int) -> Value:
+        """Sums over an axis, which stays with length 1."""
+        return self.op("ReduceSum", [axis], keepdims=1)
+
+    def join(self, *others: Value, axis: int) -> Value:
+        """This value and others, one after the other along an axis."""
+        return self.op("Concat", *others, axis=axis)
+
+    def unit_rows(self, length: float, shortest: ArrayLike) -> Value:
+        """Rows (N, n) float32 brought to one length."""
+        lengths = (self * self).sum(1).sqrt().op("Max", shortest)
+        return self * self.graph.add("Div", np.float32(length), lengths)
 
 
 class Graph:
-    """Nodes and constants; each method adds one node and returns the name of its result.
-
-    Raises SettingsError where onnx is not installed.
-    """
+    """Nodes and constants. Raises SettingsError where onnx is not installed."""
 
     def __init__(self) -> None:
         try:
@@ -30,72 +94,60 @@ class Graph:
             raise SettingsError(f"a graph needs onnx ({error}): {to_install('onnx')}") from error
         self._onnx: Any = onnx
         self._nodes: list[Any] = []
-        self._constants: dict[str, Any] = {}
+        self._inputs: list[Any] = []
+        self._constants: list[Any] = []
 
-    def constant(self, values: ArrayLike) -> str:
+    def input(self, name: str, dtype: Any, shape: Shape) -> Value:
+        """What the graph is given."""
+        self._inputs.append(self._declared(name, dtype, shape))
+        return Value(self, name, dtype)
+
+    def constant(self, values: ArrayLike) -> Value:
         """An array; whole numbers of Python are int64, texts are strings."""
         array, name = np.asarray(values), f"c{len(self._constants)}"
         if array.dtype.kind == "U":
             array = array.astype(object)
         made = self._onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
-        self._constants[name] = made
-        return name
+        self._constants.append(made)
+        return Value(self, name, array.dtype)
 
-    def add(self, op: str, *inputs: str | ArrayLike, name: str = "", **attributes: Any) -> str:
-        """A node of the operator ``op``, and the name of its result; other inputs are constants."""
-        names = [each if isinstance(each, str) else self.constant(each) for each in inputs]
+    def add(
+        self,
+        op: str,
+        *inputs: Value | ArrayLike,
+        name: str = "",
+        dtype: Any = None,
+        **attributes: Any,
+    ) -> Value:
+        """A node of the operator ``op``, and its result.
+
+        Inputs that are no values become constants. The result has the dtype of the first value
+        among the inputs, unless ``dtype`` says otherwise.
+        """
+        like = next(each.dtype for each in inputs if isinstance(each, Value))
+        values = [
+            each
+            if isinstance(each, Value)
+            else self.constant(np.asarray(each, like) if type(each) is float else each)
+            for each in inputs
+        ]
         name = name or f"v{len(self._nodes)}"
+        names = [value.name for value in values]
         self._nodes.append(self._onnx.helper.make_node(op, names, [name], **attributes))
-        return name
+        return Value(self, name, like if dtype is None else dtype)
 
-    def cast(self, x: str | ArrayLike, dtype: Any, to: str = "") -> str:
-        """The same numbers with another NumPy type."""
-        kind = self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        return self.add("Cast", x, name=to, to=kind)
-
-    def reshape(self, x: str, *shape: int) -> str:
-        """For all images: 0 keeps an axis, -1 takes what is left."""
-        return self.add("Reshape", x, shape)
-
-    def transpose(self, x: str, *axes: int) -> str:
-        """The axes in another order."""
-        return self.add("Transpose", x, perm=list(axes))
-
-    def slice(self, x: str, axis: int, start: int, stop: int) -> str:
-        """x[start:stop] of an axis."""
-        return self.add("Slice", x, [start], [stop], [axis])
-
-    def reverse(self, x: str, axis: int) -> str:
-        """x[::-1] of an axis."""
-        last = np.iinfo(np.int64).min + 1  # before the first
-        return self.add("Slice", x, [-1], [last], [axis], [-1])
-
-    def sum(self, x: str, *axes: int) -> str:
-        """Sums over axes, which stay with length 1."""
-        return self.add("ReduceSum", x, axes, keepdims=1)
-
-    def unit_rows(self, rows: str, length: ArrayLike, shortest: ArrayLike) -> str:
-        """Rows (N, n) float32 brought to one length."""
-        lengths = self.add("Sqrt", self.sum(self.add("Mul", rows, rows), 1))
-        lengths = self.add("Max", lengths, np.asarray(shortest, np.float32))
-        factor = self.add("Div", np.asarray(length, np.float32), lengths)
-        return self.add("Mul", rows, factor)
+    def type_of(self, dtype: Any) -> int:
+        """The number of a NumPy type in ONNX."""
+        return int(self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def to_bytes(
-        self,
-        inputs: Mapping[str, tuple[Any, Sequence[int | str]]],
-        outputs: Mapping[str, tuple[Any, Sequence[int | str]]],
-        facts: Mapping[str, str],
-        about: str,
+        self, outputs: Mapping[str, tuple[Any, Shape]], facts: Mapping[str, str], about: str
     ) -> bytes:
-        """The file, checked; inputs and outputs by name, with type (str for texts) and shape."""
+        """The file, checked; outputs by name, with type (object for texts) and shape."""
         helper = self._onnx.helper
+        declared = [self._declared(name, *value) for name, value in outputs.items()]
         graph = helper.make_graph(
-            self._nodes,
-            "catclf",
-            [self._value(name, *value) for name, value in inputs.items()],
-            [self._value(name, *value) for name, value in outputs.items()],
-            list(self._constants.values()),
+            self._nodes, "catclf", self._inputs, declared, initializer=self._constants
         )
         model = helper.make_model(
             graph,
@@ -108,7 +160,5 @@ class Graph:
         self._onnx.checker.check_model(model, full_check=True)
         return bytes(model.SerializeToString(deterministic=True))
 
-    def _value(self, name: str, dtype: Any, shape: Sequence[int | str]) -> Any:
-        helper, dtype = self._onnx.helper, np.dtype(object if dtype is str else dtype)
-        kind = helper.np_dtype_to_tensor_dtype(dtype)
-        return helper.make_tensor_value_info(name, kind, list(shape))
+    def _declared(self, name: str, dtype: Any, shape: Shape) -> Any:
+        return self._onnx.helper.make_tensor_value_info(name, self.type_of(dtype), list(shape))

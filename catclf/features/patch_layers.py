@@ -1,27 +1,37 @@
 """The two layers of ``patches``: an image to a map of small descriptions, a map to a row.
 
+A. Coates and A. Ng, "Learning feature representations with k-means", 2012, section 4: the strengths
+of a first layer's atoms, pooled, are what a second layer's patches are cut from. Different here:
+both layers are symmetric under the mirror, channels between them are principal directions in the
+place of receptive fields, windows are brought to one length, and pooled numbers go through a root.
+
 Both work on one image at a time, in bands that stay in the processor's cache. To be called with one
-BLAS thread.
+BLAS thread. Beside each stands the same as nodes of an ONNX graph, for many images at once.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields, replace
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catclf import samples
 from catclf.errors import SettingsError
-from catclf.features.base import NUMBERS_LIMIT, SHORTEST, Rows
+from catclf.features.base import SHORTEST, Rows
 from catclf.maths import Pixels
+
+if TYPE_CHECKING:
+    from catclf.features.onnx_graph import Value
 
 USUAL_SIZE = 128  # larger images are first reduced by a whole factor to about this
 SMALL = 96  # images of at most this size, after the reduction, are small
 PRODUCTS_LIMIT = 10**10  # of one layer for an image: a third of a second
 NUMBERS_HELD = 1 << 24  # at a time, for one image: 64 MB
+NUMBERS_LIMIT = 1_000_000  # features of an image; 1024x1024 pixels are no more than 3 million
 BAND = 512  # patches of an image that are encoded at a time, or a few more
 ATOMS = 512  # atoms of the second layer that are pooled at a time
 MIDDLE = np.float32(128.0)  # taken from pixels, so that sums of squares keep their digits
@@ -39,10 +49,6 @@ HALF, ZERO = np.float32(0.5), np.float32(0.0)
 # 100 000, 0.959 and 0.956 with rows damped, too (see ``standardize``). No better: 10 rounds of
 # k-means (0.956, 0.953), whitening with 0.1 (0.951, 0.950) or 0.6 (0.954, 0.953) of the mean
 # eigenvalue; from 40 000 windows 0.957, 0.954 with 384 directions and 0.956, 0.953 with 6400 atoms.
-# Atoms of the second layer by the number of images that they are learned from: more images have
-# more to tell, and fewer do not pay for the time that more atoms take.
-ATOMS_BY_IMAGES = ((100, 800), (10_000, 3200))
-ATOMS_OF_MANY = 6400
 
 
 def _setting(usual: Any, least: Any, most: Any) -> Any:
@@ -94,13 +100,12 @@ class Recipe:
             raise SettingsError("patches settings out of bounds")
 
     @classmethod
-    def for_images(cls, count: int, size: int, *, flip: bool = True) -> Recipe:
-        """The recipe for ``count`` images of a size to learn from.
+    def of(cls, size: int, atoms: int, flip: bool = True) -> Recipe:
+        """The recipe for images of a size.
 
         Small images have few pixels to tell apart by and few patches to encode: their patches are
         smaller and denser, and more numbers of each place are kept.
         """
-        atoms = next((k for limit, k in ATOMS_BY_IMAGES if count < limit), ATOMS_OF_MANY)
         usual = cls(second_atoms=atoms, flip=flip)
         if size // cls.reduction(size) > SMALL:
             return usual
@@ -156,24 +161,24 @@ class Recipe:
 class First(NamedTuple):
     """What the first layer learns: the other half of the filters are mirror images of these."""
 
+    even: int  # of the channels' directions
     filters: Rows  # (d, k1/2)
     offsets: Rows  # (k1/2,)
     channels: Rows  # directions (2 k1, C)
     channel_means: Rows  # (C,), of the map
-    even: int  # of the channels' directions
 
 
 class Second(NamedTuple):
     """What the second layer learns.
 
     ``energy`` is the mean square of the numbers of windows, of which a small part keeps flat
-    windows from being blown up.
+    windows from being blown up; the first ``even`` directions are even ones.
     """
 
     energy: float
+    even: int
     directions: Rows  # (q² C, D)
     direction_means: Rows  # (D,)
-    even: int  # of the directions
     atoms: Rows  # (D, k2/2)
 
 
@@ -189,7 +194,7 @@ class FirstLayer:
     kernels: ModuleType | None = None
 
     def __init__(self, size: int, recipe: Recipe, learned: First) -> None:
-        self._recipe, self._learned = recipe, learned
+        self._size, self._recipe, self._learned = size, recipe, learned
         self._reduction, steps = recipe.reduction(size), recipe.first_steps(size)
         self._pool = tents(steps, recipe.places)
         filters = learned.filters
@@ -221,9 +226,8 @@ class FirstLayer:
                 np.matmul(self._pool, strong.reshape(len(P), steps, -1), out=signed[sign, band])
         # (2, G, G, k1): sums of s and of |s|, of which max(s, 0) and max(-s, 0) are half the sum
         # and half the difference.
-        sums, absolutes = (self._pool @ signed.reshape(2, steps, -1)).reshape(
-            2, recipe.places, recipe.places, -1
-        )
+        shape = 2, recipe.places, recipe.places, recipe.first_atoms
+        sums, absolutes = (self._pool @ signed.reshape(2, steps, -1)).reshape(shape)
         found = np.stack([absolutes + sums, absolutes - sums], axis=-2)
         found *= HALF
         return np.asarray(np.sqrt(np.maximum(found, ZERO, out=found)))
@@ -250,6 +254,46 @@ class FirstLayer:
         variance = np.maximum(squares / d - np.square(sums / d), ZERO)
         return np.asarray(np.float32(1.0) / np.sqrt(variance + np.float32(self._recipe.epsilon)))
 
+    def to_onnx(self, pixels: Value) -> Value:
+        """The map (N, C, G, G) of pixels float32 (N, 3, size, size).
+
+        The product of filters with each patch is a convolution of the whole image, divided by the
+        patch's deviation afterwards.
+        """
+        recipe, learned, factor = self._recipe, self._learned, self._reduction
+        side = self._boxes.shape[1]
+        if factor > 1:
+            margin = (self._size - side * factor) // 2
+            for axis in (2, 3):
+                pixels = pixels.slice(axis, margin, margin + side * factor)
+            pixels = pixels.op("AveragePool", kernel_shape=[factor] * 2, strides=[factor] * 2)
+        pixels = pixels - MIDDLE
+        kernels = self._weights[:-1].T.reshape(-1, recipe.patch, recipe.patch, 3)
+        z = pixels.op("Conv", kernels.transpose(0, 3, 1, 2), strides=[recipe.stride] * 2)
+        offsets = self._weights[-1].reshape(1, -1, 1, 1)
+        z = z * self._onnx_inverse_deviations(pixels) + offsets
+        positive, negative = (
+            self._pool @ (signed - recipe.first_threshold).op("Relu") @ self._pool.T
+            for signed in (z, -z)
+        )
+        strengths: Value = positive.join(negative, axis=1).sqrt()
+        places = learned.channels.T[:, :, None, None]  # a product at each place
+        return strengths.op("Conv", places, -learned.channel_means)
+
+    def _onnx_inverse_deviations(self, pixels: Value) -> Value:
+        """1 / sqrt(variance + ε) of each patch: float32 (N, 1, steps, steps).
+
+        Sums of patches and of their squares are products with matrices of ones in float64, which
+        holds them exactly.
+        """
+        ones, exact = self._boxes.astype(np.float64), pixels.cast(np.float64)
+        mean, square = (
+            ones @ each.sum(1) @ ones.T / float(self._recipe.numbers)
+            for each in (exact, exact * exact)
+        )
+        variance = (square - mean * mean).op("Max", 0.0)
+        return (variance + self._recipe.epsilon).sqrt().op("Reciprocal").cast(np.float32)
+
 
 class SecondLayer:
     """A map (G, G, C) to a row (n,).
@@ -273,13 +317,13 @@ class SecondLayer:
         """The row (n,), float32."""
         recipe, grid, learned = self._recipe, self._recipe.grid, self._learned
         windows = normalized(all_windows(map_, recipe.window), self._floor)
-        x = windows @ learned.directions - learned.direction_means
+        x: Any = windows @ learned.directions - learned.direction_means
         even, half = learned.even, recipe.second_atoms // 2
         pooled = np.empty((grid**2, 2, 1 if recipe.flip else 2, half), np.float32)
         for atoms in samples.cut(slice(0, half), ATOMS):
-            E = _product(x[:, :even], learned.atoms[:even, atoms])
-            O = _product(x[:, even:], learned.atoms[even:, atoms])  # noqa: E741
-            powers = [_product(self._pool, one) for one in sixth_powers(E, O, self.kernels)]
+            E = x[:, :even] @ learned.atoms[:even, atoms]
+            O = x[:, even:] @ learned.atoms[even:, atoms]  # noqa: E741
+            powers = [self._pool @ one for one in sixth_powers(E, O, self.kernels)]
             plain, mirrored = np.stack(powers[:2], axis=1), np.stack(powers[2:], axis=1)
             if recipe.flip:  # what the mirror image has in the region across
                 across = mirrored.reshape(grid, grid, -1)[:, ::-1].reshape(mirrored.shape)
@@ -290,15 +334,38 @@ class SecondLayer:
         row *= np.float32(np.sqrt(len(row))) / max(np.sqrt(row @ row), SHORTEST)
         return np.asarray(row)
 
+    def to_onnx(self, map_: Value) -> Value:
+        """The row (N, n) of a map (N, C, G, G)."""
+        recipe, learned, q = self._recipe, self._learned, self._recipe.window
+        kernels = learned.directions.T.reshape(-1, q, q, recipe.channels).transpose(0, 3, 1, 2)
+        ones = np.ones((1, 1, q, q), np.float32)
+        mean = (map_ * map_).sum(1).op("Conv", ones) / float(recipe.window_numbers)
+        x = map_.op("Conv", kernels) * (mean + float(self._floor)).sqrt().op("Reciprocal")
+        x = x - learned.direction_means.reshape(1, -1, 1, 1)  # (N, D, S, S)
+        x = x.reshape(0, 0, recipe.second_steps**2).transpose(0, 2, 1)
+        odd = np.arange(recipe.directions)[:, None] >= learned.even
+        sides = [x @ learned.atoms, x @ np.where(odd, -learned.atoms, learned.atoms)]
+        signs = []
+        for signed in (sides, [-z for z in sides]):
+            plain, mirrored = (self._onnx_regions(z.op("Relu")) for z in signed)
+            if recipe.flip:
+                signs.append((plain + mirrored.reverse(2)) * 0.5)
+            else:
+                signs.append(plain.join(mirrored, axis=3))
+        row = signs[0].join(signs[1], axis=3).reshape(0, -1)
+        return row.op("Pow", np.float32(1 / 6)).unit_rows(math.sqrt(recipe.n), SHORTEST)
 
-def _product(A: Rows, B: Rows) -> Rows:
-    return np.asarray(A @ B, np.float32)
+    def _onnx_regions(self, strong: Value) -> Value:
+        """Sixth powers (N, S², k) pooled: (N, g, g, k)."""
+        cubes = strong * strong * strong
+        pooled: Value = self._pool @ (cubes * cubes)
+        return pooled.reshape(0, self._recipe.grid, self._recipe.grid, -1)
 
 
 def shrink(Z: Rows, threshold: float, kernels: ModuleType | None = None) -> Rows:
     """Z := sign(Z) max(|Z| - t, 0), in place; the result is |Z| of that."""
     t = np.float32(threshold)
-    if kernels and Z.size % kernels.LANES == 0:
+    if kernels:
         absolute = np.empty_like(Z)
         kernels.shrink(Z.reshape(-1), t, absolute.reshape(-1))
         return absolute
@@ -308,7 +375,7 @@ def shrink(Z: Rows, threshold: float, kernels: ModuleType | None = None) -> Rows
 
 def sixth_powers(E: Rows, O: Rows, kernels: ModuleType | None = None) -> list[Rows]:  # noqa: E741
     """max(±Z, 0)⁶ for Z = E + O, and for E - O: four arrays."""
-    if kernels and E.size % kernels.LANES == 0:
+    if kernels:
         found = [np.empty_like(E) for _ in range(4)]
         kernels.sixth_powers(E.reshape(-1), O.reshape(-1), *(one.reshape(-1) for one in found))
         return found

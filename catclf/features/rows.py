@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
@@ -17,7 +18,7 @@ from catclf.errors import DataError, OutputError
 from catclf.features.base import Features, Phase, Rows, class_of, learn, silent
 from catclf.machine import cores, require_memory
 from catclf.maths import Floats
-from catclf.maths.reduction import Run, TreeSum, aligned_runs, part_length
+from catclf.maths.reduction import part_length, tree_sum
 from catclf.maths.threads import Team, blas_threads
 from catclf.samples import Images, Labelled, cut, take
 from catclf.storage.files import replacing
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
 HEAD = 4096  # bytes of a cache before its rows
 FORMAT, VERSION = "catclf-features", 1
 SPREAD = 0.01  # added to deviations: numbers that hardly vary are not blown up
-_STATISTICS = 128  # rows summed at a time
+STATISTICS = 128  # rows summed at a time
 
 Item = TypeVar("Item")
+# The sum (n,) of all rows, or with a mean (n,) of their squared distances from it.
+SumOf = Callable[[Floats | None], Floats]
 
 
 class Sourced(Labelled, Protocol):
@@ -43,6 +46,15 @@ class Sourced(Labelled, Protocol):
 
     @property
     def fingerprint(self) -> str: ...
+
+
+class Keeper(Protocol):
+    """What makes and keeps rows elsewhere, as ``catclf.cluster`` does."""
+
+    def keep(
+        self, data: Sourced, features: Features, key: str, phase: Phase
+    ) -> tuple[Images, Standardizer]:
+        """The rows of features of all images, standardized when they are used."""
 
 
 @dataclass(frozen=True)
@@ -85,26 +97,28 @@ def prepare(
     seed: int = 0,
     workers: int | None = None,
     cache: Path | None = None,
+    keeper: Keeper | None = None,
     phase: Phase | None = None,
 ) -> tuple[Encoder, Encoded]:
-    """Features learned from the images of a data set, and their rows, in memory or in ``cache``.
+    """Features learned from a data set, and its rows: in memory, in ``cache``, or at ``keeper``.
 
-    Raises what ``learn`` raises, DataError, and OutputError for a cache that cannot be used.
+    Raises what ``learn`` and ``keeper`` raise, DataError, and OutputError for a cache that cannot
+    be used.
     """
     images, phase = data.images, phase or silent
     features = learn(kind, images, seed, flip=flip, workers=workers, phase=phase)
-    key, n = key_of(features, data.fingerprint), features.n
-    rows: Rows | FileRows
-    if cache is None:
+    key, ready = key_of(features, data.fingerprint), images
+    if keeper is not None:
+        ready, standard = keeper.keep(data, features, key, phase)
+    elif cache is None:
         rows = encode(features, images, workers, phase)
+        standard = Standardizer.of(rows, features.damping)
+        ready = standard.apply(rows)
     else:
-        rows = cached(cache, key, (len(images), n), encoded(features, images, workers, phase))
-    # Pixels stay as they are without flips.
-    damping = features.damping
-    standard = Standardizer.of(rows, damping) if features.kept else Standardizer.identity(n)
-    ready: Images = (
-        StandardizedRows(rows, standard) if isinstance(rows, FileRows) else standard.apply(rows)
-    )
+        blocks = encoded(features, images, workers, phase)
+        kept = cached(cache, key, (len(images), features.n), blocks)
+        standard = kept.standard = Standardizer.of(kept, features.damping)
+        ready = kept
     return Encoder(features, standard, workers), Encoded(ready, data.Y, data.source, key)
 
 
@@ -122,15 +136,15 @@ def prepare_folds(
 
     ``held`` (k, m) tells which images each of k divisions holds out. Raises as ``prepare`` does.
     """
-    phase, rows, made = phase or silent, np.empty((0, 0), np.float32), class_of(kind)
+    phase, learned = phase or silent, class_of(kind).learned
+    rows = np.empty((0, 0), np.float32)
     for out in held:
-        if made.learned or not len(rows):
+        if learned or not len(rows):
             images = take(data.images, np.flatnonzero(~out))
             features = learn(kind, images, seed, flip=flip, workers=workers, phase=phase)
             rows = encode(features, data.images, workers, phase)
-        standard = Standardizer.of(rows[~out], made.damping)
-        ready = standard.apply(rows if made.learned else rows.copy())
-        yield Encoded(ready, data.Y, data.source, "")
+        standard = Standardizer.of(rows[~out], features.damping)
+        yield Encoded(standard.apply(rows if learned else rows.copy()), data.Y, data.source, "")
 
 
 def encode(
@@ -205,30 +219,29 @@ class Standardizer:
     factor: Rows
 
     @classmethod
-    def of(cls, rows: Images, damping: float = 0.0) -> Standardizer:
-        """Mean and deviation of rows (m, n), summed in float64. Raises DataError unless finite."""
-        m, length = len(rows), parts_of_rows(len(rows))
-        (whole,) = aligned_runs(0, -(-m // length), -(-m // length))
-        mean = sum_of_rows(rows, whole, length) / m
-        return cls.of_sums(mean, sum_of_rows(rows, whole, length, mean), m, damping)
+    def of(cls, rows: Images, damping: float | None = 0.0) -> Standardizer:
+        """For rows (m, n). Raises DataError unless they are finite."""
+        m, n = rows.shape
+        sum_of = partial(sum_of_rows, rows, slice(0, m), part_length(m, STATISTICS))
+        return cls.of_sums(sum_of, (m, n), damping)
 
     @classmethod
-    def of_sums(cls, mean: Floats, squares: Floats, m: int, damping: float = 0.0) -> Standardizer:
-        """From the mean (n,) of m rows and the sum of squared distances from it (n,).
+    def of_sums(cls, sum_of: SumOf, shape: tuple[int, int], damping: float | None) -> Standardizer:
+        """For rows of a shape (m, n), by their sums in float64; None of damping changes nothing.
 
         Raises DataError unless they are finite.
         """
+        m, n = shape
+        if damping is None:
+            return cls(np.zeros(n, np.float32), np.ones(n, np.float32))
+        mean = sum_of(None) / m
+        squares = sum_of(mean)
         if not np.isfinite(squares).all():
             raise DataError("the features of these images are not finite numbers")
         deviation = np.sqrt(squares / m)
         damped = deviation + damping * deviation.mean() + SPREAD
-        factor = (1.0 + damping) / (damped * np.sqrt(len(mean)))
+        factor = (1.0 + damping) / (damped * np.sqrt(n))
         return cls(mean.astype(np.float32), factor.astype(np.float32))
-
-    @classmethod
-    def identity(cls, n: int) -> Standardizer:
-        """The map that changes nothing."""
-        return cls(np.zeros(n, np.float32), np.ones(n, np.float32))
 
     def apply(self, rows: Rows) -> Rows:
         """The rows, changed in place."""
@@ -245,49 +258,32 @@ class Standardizer:
         return folded, b - float(folded[:, 0] @ self.mean.astype(np.float64))
 
 
-def parts_of_rows(m: int) -> int:
-    """How many of m rows are a part of the canonical sums."""
-    return part_length(m, _STATISTICS)
+def sum_of_rows(images: Images, rows: slice, length: int, mean: Floats | None = None) -> Floats:
+    """The canonical sum (n,) of rows that begin with a part, in parts of ``length``.
 
-
-def sum_of_rows(rows: Images, run: Run, length: int, mean: Floats | None = None) -> Floats:
-    """The canonical sum (n,) of the rows of an aligned run of parts.
-
-    ``rows`` are those from the run's first one on. With a mean (n,) the sum of the squared
-    distances from it.
+    With a mean (n,) the sum of the squared distances from it.
     """
-    tree: TreeSum[Floats] = TreeSum(lambda a, b: np.add(a, b, out=a))
-    stop = min((run.stop - run.start) * length, len(rows))
-    for part in cut(slice(0, stop), length):
-        total = np.zeros(rows.shape[1])
-        for some in cut(part, _STATISTICS):
-            x = rows[some]
+
+    def of_part(part: slice) -> Floats:
+        total = np.zeros(images.shape[1])
+        for some in cut(part, STATISTICS):
+            x = images[some]
             squares = None if mean is None else np.square(x - mean)
             total += x.sum(axis=0, dtype=np.float64) if squares is None else squares.sum(axis=0)
-        tree.take(total)
-    return tree.total()
+        return total
 
-
-class StandardizedRows(samples.Rows):
-    """Rows that are standardized each time they are read, for those too many to keep in memory."""
-
-    dtype = np.dtype(np.float32)
-
-    def __init__(self, rows: FileRows, standard: Standardizer) -> None:
-        self._rows, self._standard, self.shape = rows, standard, rows.shape
-
-    def read_into(self, start: int, out: NDArray[Any]) -> None:
-        self._rows.read_into(start, out)
-        self._standard.apply(out)
+    return tree_sum(map(of_part, cut(rows, length)), lambda a, b: np.add(a, b, out=a))
 
 
 class FileRows(samples.Rows):
     """Rows float32 (m, n) of a cache file, read when they are sliced, by any number of threads.
 
-    They are read and not mapped, so that pages of the file do not count as the program's memory.
+    With ``standard`` they are standardized each time they are read. They are read and not mapped,
+    so that pages of the file do not count as the program's memory.
     """
 
     dtype = np.dtype(np.float32)
+    standard: Standardizer | None = None
 
     def __init__(self, file: BinaryIO, shape: tuple[int, int], shown: str) -> None:
         self._file, self.shape, self._shown = file, shape, shown
@@ -297,16 +293,10 @@ class FileRows(samples.Rows):
 
     def read_into(self, start: int, out: NDArray[Any]) -> None:
         """As ``Rows.read_into``. Raises DataError when the file was cut, or cannot be read."""
-        view: memoryview = out.reshape(-1).view(np.uint8).data
-        offset = HEAD + 4 * start * self.shape[1]
-        while view:
-            try:
-                count = os.preadv(self._file.fileno(), [view], offset)
-            except OSError as error:
-                raise DataError(f"{self._shown}: cannot be read: {reason(error)}") from error
-            if count == 0:
-                raise DataError(f"{self._shown}: the file was cut short while it was read")
-            view, offset = view[count:], offset + count
+        view = out.reshape(-1).view(np.uint8).data
+        samples.read_at(self._file.fileno(), view, HEAD + 4 * start * self.shape[1], self._shown)
+        if self.standard is not None:
+            self.standard.apply(out)
 
 
 def key_of(features: Features, fingerprint: str) -> str:

@@ -31,7 +31,7 @@ def features_for(side: int) -> tuple[str, str]:
 
     The network for photographs where its weights are installed, else patches.
     """
-    from catclf.features.network.pretrained import checkpoint_path
+    from catclf.features.efficientnet import checkpoint_path
 
     if side <= SMALL:
         return "patches", f"the images have {side} pixels a side; network is for larger ones"

@@ -16,8 +16,7 @@ from catclf.maths.metrics import Counts, doubted
 from catclf.maths.reduction import RULE, SUMMED
 from catclf.maths.threads import Team, blas_threads
 from catclf.model import Model, Training
-from catclf.model.model import score_rows
-from catclf.model.similarity import SAMPLE, Similarity
+from catclf.model.model import SAMPLE, Similarity, score_rows
 from catclf.samples import Indices, Labelled, Subset, scale_of
 from catclf.settings import AUTO, Settings
 from catclf.splits import possible_folds, split, stratified_folds
@@ -251,11 +250,15 @@ def _encode(
 ) -> tuple[Encoder, Encoded]:
     from catclf.features.rows import prepare
 
-    kind, flip, seed = settings.features, settings.mirrors, settings.seed
-    if cluster is not None:
-        return cluster.prepare(images, kind, flip=flip, seed=seed, workers=workers, phase=phase)
     return prepare(
-        images, kind, flip=flip, seed=seed, workers=workers, cache=settings.cache, phase=phase
+        images,
+        settings.features,
+        flip=settings.mirrors,
+        seed=settings.seed,
+        workers=workers,
+        cache=settings.cache,
+        keeper=cluster,
+        phase=phase,
     )
 
 

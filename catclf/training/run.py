@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from catclf.errors import SettingsError
+from catclf.features.rows import Keeper
 from catclf.machine import cores
 from catclf.maths import Floats
 from catclf.maths.metrics import Counts
@@ -39,8 +40,6 @@ from catclf.training.solvers import (
 )
 
 if TYPE_CHECKING:
-    from catclf.features.base import Phase
-    from catclf.features.rows import Encoded, Encoder, Sourced
     from catclf.training.checkpoint import Checkpoints
 
 
@@ -100,20 +99,8 @@ class Fit:
         return self.reason is StopReason.INTERRUPTED
 
 
-class Cluster(Protocol):
+class Cluster(Keeper, Protocol):
     """Machines that hold the images between them, as ``catclf.cluster`` makes them."""
-
-    def prepare(
-        self,
-        data: Sourced,
-        kind: str,
-        *,
-        flip: bool,
-        seed: int,
-        workers: int | None,
-        phase: Phase | None,
-    ) -> tuple[Encoder, Encoded]:
-        """As ``features.rows.prepare``, with the rows kept there."""
 
     def distributed(self, objective: StreamObjective, data: Labelled) -> StreamObjective:
         """The same objective over all images of ``data``, with its sums made there."""

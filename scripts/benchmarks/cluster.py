@@ -111,7 +111,7 @@ def _workers_of(engine: Any, problem: Any) -> tuple[list[int], list[float]]:
     Pages of files that are read, as those of shards are, are not in it.
     """
     kept = problem.partitions
-    found = engine.run(_process, [(future,) for future in kept._futures], kept._shown)
+    found = engine.run(_process, [()] * len(kept._futures), kept._shown, kept._futures)
     return [pid for pid, _ in found], [peak for _, peak in found]
 
 

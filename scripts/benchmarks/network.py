@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.datasets import Dataset
-from catclf.features.network.embedding import NetworkFeatures
+from catclf.features.network import NetworkFeatures
 from catclf.features.rows import Encoded, Standardizer, encode
 from catclf.maths import Floats
 from catclf.training import Settings
@@ -34,7 +34,7 @@ class Encodings:
     @classmethod
     def of(cls, data: Dataset) -> Encodings:
         """Of the features that ``catclf train --features network`` uses."""
-        return cls(encode(NetworkFeatures.pretrained(data.size), data.images), data.Y)
+        return cls(encode(NetworkFeatures.of_size(data.size, False), data.images), data.Y)
 
     def scores(self, kept: NDArray[np.int64], held: NDArray[np.int64], seed: int) -> Floats:
         """Scores (1, k) of the images ``held`` by the model of those ``kept``."""

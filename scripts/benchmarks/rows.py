@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.features.rows import Encoded, StandardizedRows, Standardizer, cached
+from catclf.features.rows import Encoded, Standardizer, cached
 from catclf.training import Settings
 from catclf.training.automatic import resolve
 from catclf.training.run import solve
@@ -54,7 +54,8 @@ def _made_up(m: int, n: int) -> Iterator[NDArray[np.float32]]:
 def train(path: Path, m: int, n: int) -> None:
     """As ``catclf train --features KIND --cache FILE`` goes on once all images are encoded."""
     kept = cached(path, KEY, (m, n), ())
-    data = Encoded(StandardizedRows(kept, Standardizer.of(kept)), _labels(m), "rows", KEY)
+    kept.standard = Standardizer.of(kept)
+    data = Encoded(kept, _labels(m), "rows", KEY)
     fit = solve(data, resolve(Settings(features="patches"), data).settings)
     assert fit.reason == "converged", fit.reason
 
