@@ -200,7 +200,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             parameters["class_weight"] = None  # which no file of this kind holds
         facts = {"labels": kind, "parameters": parameters}
         settings = training.settings | {"sklearn": facts}
-        save_model(self.model_.with_training(replace(training, settings=settings)), path)
+        save_model(replace(self.model_, training=replace(training, settings=settings)), path)
 
     @classmethod
     def load(cls, path: str | Path) -> ImageClassifier:

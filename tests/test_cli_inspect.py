@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import catclf
-from catclf.explain.pictures import weights_image
+from catclf.explain import weights_image
 from catclf.images.png import encode
 from catclf.images.preprocess import Preprocess
 from catclf.maths import Pixels

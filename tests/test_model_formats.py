@@ -57,25 +57,3 @@ def test_a_file_of_each_format_gives_the_scores_that_it_gave(name: str, tmp_path
     catclf.save(model, tmp_path / "again.npz")
     again = catclf.load(tmp_path / "again.npz")
     assert np.array_equal(again.scores(images)[0], Z)
-
-
-@pytest.mark.parametrize("name", KEPT)
-def test_the_graph_of_each_gives_them_too(name: str) -> None:
-    pytest.importorskip("onnx")
-    onnxruntime = pytest.importorskip("onnxruntime")
-    from catclf.export import to_onnx
-
-    model = catclf.load(FOLDER / name)
-    session = onnxruntime.InferenceSession(to_onnx(model), providers=["CPUExecutionProvider"])
-    images = whole_numbers(model.preprocess.size)
-    found = session.run(["z"], {"images": images})[0]
-    np.testing.assert_allclose(found, KEPT[name][1], rtol=0, atol=1e-4)
-
-
-def test_pixels_by_hand() -> None:
-    """z = b + Σ w x / 255 in whole numbers and float64, without the program."""
-    with np.load(FOLDER / "format4-pixels.npz") as file:
-        w, b = file["w"][:, 0], float(file["b"])
-    for image, z in zip(whole_numbers(4), PIXELS, strict=True):
-        total = b + sum(float(v) * int(p) / 255 for v, p in zip(w, image.ravel(), strict=True))
-        assert total == pytest.approx(z, abs=1e-12)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from catclf.maths.threads import blas_threads
-from catclf.model.similarity import LEAST, Similarity
+from catclf.model.model import LEAST, Similarity
 
 Rows = NDArray[np.float32]
 

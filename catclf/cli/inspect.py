@@ -48,7 +48,7 @@ def inspect(
         require_writable(image_file, [model])
     trained = load(model)
     if image_file is not None:
-        from catclf.explain.pictures import model_image
+        from catclf.explain import model_image
         from catclf.images.png import encode
 
         with replacing(image_file) as file:

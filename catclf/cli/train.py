@@ -220,9 +220,9 @@ def _remembering(trained: "Trained", config: dict[str, Any]) -> "Trained":
     """The model with the options of a file beside the settings."""
     if not config:
         return trained
-    training = trained.model.training
+    model, training = trained.model, trained.model.training
     training = replace(training, settings=training.settings | {"config": config})
-    return replace(trained, model=trained.model.with_training(training))
+    return replace(trained, model=replace(model, training=training))
 
 
 def fraction_or_path(text: str | None, patience: int | None) -> tuple[float, Path | None]:

@@ -2,7 +2,7 @@
 
 ``w`` (n, 1), ``b`` (), ``costs``, ``cost_steps``, and ``meta``, a JSON text; also the arrays that
 features learned, and where there are any ``digests`` of training images, ``centers`` and their
-``center_mean`` (see ``similarity``), and the costs of held-out images. ``catclf.storage.npz`` reads
+``center_mean`` (see ``Similarity``), and the costs of held-out images. ``catclf.storage.npz`` reads
 the file without trusting it; this module checks its meaning. ``save`` keeps to the limits of
 ``load``.
 """
@@ -24,8 +24,7 @@ from catclf.errors import ModelError, OutputError
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.maths import PIXEL_MAX
 from catclf.maths.metrics import Counts
-from catclf.model.model import Model, Training
-from catclf.model.similarity import CENTERS, Similarity
+from catclf.model.model import CENTERS, Model, Similarity, Training
 from catclf.storage import npz
 from catclf.storage.local import kind_of_file
 from catclf.storage.location import locate
@@ -109,9 +108,8 @@ def save(model: Model, path: str | Path) -> None:
         **thinned(CURVE, model.costs, model.cost_steps),
         **(thinned(VALIDATION, held["costs"], held["cost_steps"]) if held else {}),
         "meta": np.array(text),
+        **(model.features.arrays() if model.features else {}),
     }
-    if model.features:
-        arrays |= model.features.arrays()
     if len(model.digests):
         arrays["digests"] = model.digests
     if model.similarity:
@@ -127,13 +125,11 @@ def save(model: Model, path: str | Path) -> None:
         _require_ascending("digests", model.digests)
         if not (np.isfinite(model.w).all() and math.isfinite(model.b)):
             raise ModelError("has weights that are not finite numbers")
-    npz.write(
-        Path(path),
-        {
-            name: array.astype(array.dtype.newbyteorder("<"), copy=False)
-            for name, array in arrays.items()
-        },
-    )
+    little = {
+        name: array.astype(array.dtype.newbyteorder("<"), copy=False)
+        for name, array in arrays.items()
+    }
+    npz.write(Path(path), little)
 
 
 def load(path: str | Path) -> Model:
@@ -142,34 +138,28 @@ def load(path: str | Path) -> Model:
     Raises ModelError for any file that is not a sound model, and SettingsError where a library that
     its store needs is missing.
     """
-    return _loaded(path)[0]
+    return load_signed(path)[0]
 
 
 def load_signed(path: str | Path) -> tuple[Model, str]:
     """The same, and the SHA-256 of the file, by which machines know that they read the same one."""
-    model, file = _loaded(path)
-    return model, file.digest()
-
-
-def _loaded(path: str | Path) -> tuple[Model, ArrayFile]:
     locate(path).require_library()
-    shown = printable(path)
     try:
         file = ArrayFile(Path(path), FILE_LIMIT)
-        return _parse(file), file
-    except NotAnArchiveError as error:
+        return _parse(file), file.digest()
+    except NotAnArchiveError:
         kind = kind_of_file(Path(path))
         cut = not kind or " zip" in kind or "empty" in kind  # as a model that was cut short begins
-        what = ", or is truncated" if cut else kind
-        raise ModelError(f"{shown}: is not a catclf model{what}") from error
+        why = f"is not a catclf model{', or is truncated' if cut else kind}"
     except (ModelError, UnsoundError) as error:
-        raise ModelError(f"{shown}: {error}") from error
+        why = str(error)
+    except FileNotFoundError as error:
+        why = f"{reason(error)}: train one first (catclf train), or name another"
     except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        hint = ": train one first (catclf train), or name another" if missing else ""
-        raise ModelError(f"{shown}: {reason(error)}{hint}") from error
-    except Exception as error:  # whatever hostile bytes may still bring about
-        raise ModelError(f"{shown}: is damaged and cannot be read as a model") from error
+        why = reason(error)
+    except Exception:  # whatever hostile bytes may still bring about
+        why = "is damaged and cannot be read as a model"
+    raise ModelError(f"{printable(path)}: {why}")
 
 
 @contextmanager
@@ -200,11 +190,11 @@ def _parse(file: ArrayFile) -> Model:
         + [name for name in ("digests",) if name in file]
         + [name for name in ("centers", "center_mean") if "similarity" in meta]
     )
-    features = restore(meta["features"], image["size"], _reader(file)) if kind else None
+    features = restore(meta["features"], image["size"], _bounded(file)) if kind else None
     if facts["validation"]:
         facts["validation"] |= dict(zip(CURVE, _read_curve(file, VALIDATION), strict=True))
-    size, fit, resampling = image["size"], image["fit"], image["resampling"]
-    preprocess = Preprocess(size, fit, resampling, tuple(image["background"]))
+    del image["scale"]
+    preprocess = Preprocess(**image | {"background": tuple(image["background"])})
     n = features.n if features else preprocess.n
     costs, steps = _read_curve(file, CURVE)
     counts = {name: facts[name] and Counts(**facts[name]) for name in ("train", "test")}
@@ -224,11 +214,11 @@ def _parse(file: ArrayFile) -> Model:
     )
 
 
-def _reader(file: ArrayFile) -> Any:
+def _bounded(file: ArrayFile) -> Callable[[str, str, tuple[int, ...]], NDArray[Any]]:
     """Reads arrays of numbers from which sums stay finite: see ``ArrayFile.array``."""
 
-    def read(name: str, dtype: str, shape: tuple[int, ...], at_most: bool = False) -> NDArray[Any]:
-        array = file.array(name, dtype, shape, at_most=at_most)
+    def read(name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+        array = file.array(name, dtype, shape)
         if (np.abs(array) > LEARNED_LIMIT).any():
             raise ModelError(f"has values in {name} that are too large")
         return array
@@ -240,7 +230,7 @@ def _similarity(file: ArrayFile, limit: float, n: int) -> Similarity:
     centers = file.array("centers", "|i1", (CENTERS, n), at_most=True)
     if not len(centers) or centers.shape[1] != n or not centers.any(axis=1).all():
         raise ModelError("has centers of training rows that make no sense")
-    return Similarity(centers, _reader(file)("center_mean", "<f4", (n,)), float(limit))
+    return Similarity(centers, _bounded(file)("center_mean", "<f4", (n,)), float(limit))
 
 
 def _digests(file: ArrayFile, images: int) -> NDArray[np.uint64]:
@@ -259,13 +249,9 @@ def _require_ascending(name: str, numbers: NDArray[Any]) -> None:
 def thinned(
     names: tuple[str, str], costs: Sequence[float], steps: Sequence[int]
 ) -> dict[str, NDArray[Any]]:
-    """The arrays of a curve, of up to ``COSTS_LIMIT`` points.
-
-    Of more every k-th from the first on is kept, with the smallest k that suffices, and the last.
-    """
-    last = len(costs) - 1
-    stride = max(1, -(-last // (COSTS_LIMIT - 1)))
-    kept = [*range(0, last, stride), last] if len(costs) else []
+    """The arrays of a curve: of more than ``COSTS_LIMIT`` points so many, first and last kept."""
+    count = len(costs)
+    kept = np.linspace(0, count - 1, min(count, COSTS_LIMIT)).astype(np.intp)
     curve = np.array(costs, dtype="<f8")[kept], np.array(steps, dtype="<i8")[kept]
     return dict(zip(names, curve, strict=True))
 
@@ -291,12 +277,10 @@ def _meta(model: Model) -> dict[str, Any]:
         "positive": model.classes[1],
         "threshold": model.threshold,
         "training": training,
+        "z_threshold": model.z_threshold,
+        "similarity": model.similarity.limit if model.similarity else None,
     }
-    if model.z_threshold is not None:
-        meta["z_threshold"] = model.z_threshold
-    if model.similarity:
-        meta["similarity"] = model.similarity.limit
-    return meta
+    return {name: value for name, value in meta.items() if value is not None}
 
 
 def _read_meta(text: str) -> dict[str, Any]:
@@ -306,18 +290,19 @@ def _read_meta(text: str) -> dict[str, Any]:
         raise ModelError("is not a catclf model: its meta is another program's")
     version = meta.get("version")
     if type(version) is int and version >= 1 and version != VERSION:
-        newer = version > VERSION
-        age, advice = ("a newer", "upgrade") if newer else ("an older", "train it again")
+        age, advice = (
+            ("a newer", "upgrade") if version > VERSION else ("an older", "train it again")
+        )
         raise ModelError(f"was made by {age} catclf: {advice}")
-    try:
-        json.dumps(meta, allow_nan=False)
-    except ValueError as error:
-        raise ModelError("has numbers in its meta that are not finite") from error
     if isinstance(facts := meta.get("training"), dict):  # those of earlier versions are fewer
         meta["training"] = {"ended": {}, "suspects": {}} | facts
     shape = _META | {name: test for name, test in _SOMETIMES.items() if name in meta}
     # What a later version adds to this format is left alone.
     wrong = _wrong({name: value for name, value in meta.items() if name in shape}, shape)
+    try:
+        json.dumps(meta, allow_nan=False)
+    except ValueError:
+        wrong = "meta, which has numbers that are not finite,"
     if not wrong and meta["positive"] != meta["classes"][1]:
         wrong = "meta.positive"
     if not wrong and meta["training"]["positives"] > meta["training"]["images"]:

@@ -19,9 +19,8 @@ from catclf.evaluation.evaluate import (
     remembered,
     suspects,
 )
-from catclf.explain import explain
-from catclf.explain.explanation import CHANNELS
-from catclf.explain.pictures import filters_image
+from catclf.explain import explain, filters_image
+from catclf.features.base import CHANNELS
 from catclf.images import png
 from catclf.images.png import colours, full_colour
 from catclf.maths import Pixels
