@@ -28,7 +28,7 @@ from catclf.features.rows import prepare
 from catclf.images.preprocess import Preprocess
 from catclf.maths import metrics
 from catclf.splits import stratified_folds
-from catclf.terminal.style import Styling
+from catclf.terminal.stream import Styling
 from catclf.training import solve
 
 

@@ -24,7 +24,7 @@ from catclf.evaluation.evaluate import Evaluation
 from catclf.explain import explain
 from catclf.images.preprocess import Preprocess
 from catclf.model import Model, Training
-from catclf.terminal.style import Styling
+from catclf.terminal.stream import Styling
 
 
 def of(

@@ -9,7 +9,7 @@ import typer
 from catclf.cli.open_data import reading_with_progress
 from catclf.cli.options import Data, JsonOrText, Reading, option
 from catclf.cli.shell import ExitCode, json_line, put
-from catclf.terminal.style import stdout_styling
+from catclf.terminal.stream import stdout_styling
 from catclf.text import aligned, blocks, counted, printable
 
 if TYPE_CHECKING:

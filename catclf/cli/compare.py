@@ -25,7 +25,7 @@ from catclf.cli.options import (
 from catclf.cli.shell import json_line, options_of, put, warn
 from catclf.errors import SettingsError
 from catclf.settings import AUTO, Settings
-from catclf.terminal.style import stdout_styling
+from catclf.terminal.stream import stdout_styling
 from catclf.text import aligned, blocks, counted, printable
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         LearningCurve,
         Progress,
     )
-    from catclf.terminal.style import Styling
+    from catclf.terminal.stream import Styling
 
 
 def _several(*names: str, metavar: str, help: str, shown: str | None = None) -> Any:

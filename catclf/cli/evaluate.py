@@ -20,12 +20,12 @@ from catclf.cli.options import (
 )
 from catclf.cli.shell import json_line, put, warn
 from catclf.errors import SettingsError
-from catclf.terminal.style import stdout_styling
+from catclf.terminal.stream import stdout_styling
 from catclf.text import aligned, blocks, counted, printable
 
 if TYPE_CHECKING:
     from catclf.evaluation.evaluate import Evaluation, Pair
-    from catclf.terminal.style import Styling
+    from catclf.terminal.stream import Styling
 
 
 def evaluate(

@@ -26,14 +26,14 @@ from catclf.errors import DataError, ImageError, SettingsError
 from catclf.images.preprocess import Limits
 from catclf.storage.files import replacing
 from catclf.storage.location import locate
-from catclf.terminal.style import stdout_styling
+from catclf.terminal.stream import stdout_styling
 from catclf.text import aligned, blocks, counted, printable, reason
 
 if TYPE_CHECKING:
     from catclf.explain import Explanation
     from catclf.maths import Pixels
     from catclf.model import Model
-    from catclf.terminal.style import Styling
+    from catclf.terminal.stream import Styling
 
 BAR = 12  # characters for each side of a bar
 

@@ -13,7 +13,7 @@ from catclf.cli.options import JsonOrText, ModelArgument, file_option
 from catclf.cli.shell import json_line, put
 from catclf.storage.files import replacing, require_writable
 from catclf.storage.location import locate
-from catclf.terminal.style import stdout_styling
+from catclf.terminal.stream import stdout_styling
 from catclf.text import aligned, blocks, counted, printable, setting_rows, url_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def inspect(
     Example: catclf inspect model.npz --image weights.png
     """
     from catclf.model.file import load
-    from catclf.terminal.chart import curve
+    from catclf.terminal.progress import curve
 
     if image_file is not None:
         require_writable(image_file, [model])

@@ -301,7 +301,7 @@ def _show_summary(trained: "Trained", output: Path, quiet: bool, data: Path | No
 def _summary(trained: "Trained", output: Path, source: str) -> Iterator[tuple[str, str]]:
     """Names and values: accuracies, the model, why training ended, and suspect labels."""
     from catclf.maths.metrics import Counts
-    from catclf.terminal.chart import clock
+    from catclf.terminal.progress import clock
 
     model, training = trained.model, trained.model.training
     validation = training.validation
