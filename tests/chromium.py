@@ -20,10 +20,6 @@ import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-NEEDS_BROWSER = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER),
-    reason="needs a browser: apt-get install chromium chromium-driver",
-)
 FLAGS = [
     "--headless",
     "--disable-gpu",
@@ -88,14 +84,17 @@ class Browser:
         return [entry["message"] for entry in self.log("browser")]
 
     def requests(self) -> list[str]:
-        """Addresses asked for since the page was opened, but those inside the page."""
+        """Addresses asked for since the page was opened.
+
+        Not those inside the page, nor those of the browser's own first page.
+        """
         events = (json.loads(entry["message"])["message"] for entry in self.log("performance"))
         urls = [
             event["params"]["request"]["url"]
             for event in events
             if event["method"] == "Network.requestWillBeSent"
         ]
-        return [url for url in urls if not url.startswith("data:")]
+        return [url for url in urls if not url.startswith(("data:", "chrome:"))]
 
     def _call(self, path: str, body: Any = None, method: str = "POST") -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -107,6 +106,8 @@ class Browser:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("needs a browser: apt-get install chromium chromium-driver")
     folder = tmp_path_factory.mktemp("browser")
     with subprocess.Popen([str(DRIVER), "--port=0"], stdout=subprocess.PIPE, cwd=folder) as driver:
         assert driver.stdout is not None

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from chromium import NEEDS_BROWSER, Browser, contrast, luminance
+from chromium import Browser, contrast, luminance
 from chromium import browser as browser
 from conftest import make_images
 
@@ -18,8 +18,6 @@ from catclf.evaluation.compare import Candidate, Plan
 from catclf.images.preprocess import Preprocess
 from catclf.report import charts, page
 from catclf.report.charts import standalone
-
-pytestmark = NEEDS_BROWSER
 
 
 @pytest.fixture(scope="module")

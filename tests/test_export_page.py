@@ -8,15 +8,17 @@ import io
 import json
 import os
 import re
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from chromium import NEEDS_BROWSER, Browser, contrast, luminance
+from chromium import Browser, contrast, luminance
 from chromium import browser as browser
-from conftest import ROOT, Run, Tell, paint
+from conftest import ROOT, Run, Tell, fill, paint
 from networks import random_weights
 from PIL import Image
 
@@ -83,113 +85,135 @@ const look = () => {
   if (rows.length < files.length) return setTimeout(look, 10);
   done(rows.map(e => ({...e.image, row: null, file: null, text: e.innerText, ...e.dataset})))};
 look()"""
+SAVED = """const done = arguments[1], made = URL.createObjectURL;
+URL.createObjectURL = blob => { blob.text().then(done); return made(blob); };
+document.getElementById(arguments[0]).click();
+URL.createObjectURL = made"""
 
 
-def give(browser: Browser, paths: list[Path]) -> list[dict[str, Any]]:
-    """What the page's table says of files that are chosen, in the order of the table."""
-    files = [[path.name, base64.b64encode(path.read_bytes()).decode()] for path in paths]
-    rows: list[dict[str, Any]] = browser.run_async(GIVE, files)
-    return rows
+@dataclass
+class Page:
+    """The page of a model in a browser, beside files."""
+
+    browser: Browser
+    folder: Path
+
+    def open(self, model: catclf.Model, *look: Any) -> Path:
+        path = self.folder / "try.html"
+        path.write_text(scoring_page(model, "model.npz"), encoding="utf-8")
+        self.browser.open(path, *look)
+        return path
+
+    def give(self, paths: list[Path]) -> dict[str, dict[str, Any]]:
+        """What the page's table says of files that are chosen, by name, in its order."""
+        files = [[path.name, base64.b64encode(path.read_bytes()).decode()] for path in paths]
+        return {row["name"]: row for row in self.browser.run_async(GIVE, files)}
+
+    def text_of(self, name: str) -> str:
+        return str(self.browser.run(f"return document.getElementById('{name}').textContent"))
+
+    def require_saved_scores(self, model: catclf.Model, run: Run, tolerance: float) -> None:
+        """The saved file is what the command prints of the same images."""
+        catclf.save(model, self.folder / "model.npz")
+        saved = rows_of_csv(self.browser.run_async(SAVED, "save-scores"))
+        names = [line[0] for line in saved[1:]]
+        predicted = rows_of_csv(run("predict", *names, "--format", "csv").stdout)
+        assert saved[0] == predicted[0]
+        for line, other in zip(saved[1:], predicted[1:], strict=True):
+            assert line[:2] + line[4:] == other[:2] + other[4:]
+            assert float(line[2]) == pytest.approx(float(other[2]), abs=tolerance)
 
 
-def write_page(model: catclf.Model, folder: Path) -> Path:
-    path = folder / "try.html"
-    path.write_text(scoring_page(model, "model.npz"), encoding="utf-8")
-    return path
+def rows_of_csv(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text)))
 
 
-def require_equal(
-    browser: Browser, model: catclf.Model, paths: list[Path], folder: Path
-) -> tuple[float, float]:
-    """The largest difference of z, and the median of the milliseconds that an image took."""
-    images = np.stack([catclf.read_image(path, model.preprocess) for path in paths])
+def read_images(paths: list[Path], model: catclf.Model) -> Any:
+    return np.stack([catclf.read_image(path, model.preprocess) for path in paths])
+
+
+@pytest.fixture
+def page(browser: Browser, tmp_path: Path) -> Page:
+    return Page(browser, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "count", "tolerance"),
+    [
+        (partial(pixel_model, Preprocess(64)), 60, 1e-9),
+        (partial(pixel_model, Preprocess(33, "crop"), threshold=0.7), 24, 1e-9),
+        (partial(pixel_model, Preprocess(33, "pad", background=(0, 128, 200))), 24, 1e-9),
+        (partial(network_model, 131, flip=True), NETWORK_IMAGES, 2e-3),
+        (partial(network_model, 350), NETWORK_IMAGES, 2e-3),
+    ],
+    ids=["stretch", "crop", "pad", "flip", "network"],
+)
+def test_scores_are_those_of_the_model(
+    page: Page, tell: Tell, make: Callable[[], catclf.Model], count: int, tolerance: float
+) -> None:
+    model, paths = make(), draw_files(page.folder, count)
+    images = read_images(paths, model)
     middle = float(np.median(model.scores(images))) - model.boundary
     model = replace(model, b=model.b - middle)  # so that both classes are predicted
-    browser.open(write_page(model, folder))
-    rows = []
+    page.open(model)
+    rows: dict[str, dict[str, Any]] = {}
     for start in range(0, len(paths), 20):
-        rows += give(browser, paths[start : start + 20])
-    assert browser.complaints() == []
+        rows |= page.give(paths[start : start + 20])
+    assert page.browser.complaints() == []
+    assert rows.keys() == {path.name for path in paths}
+    found = [rows[path.name] for path in paths]
     Z, A = model.scores(images)[0], model.probabilities(images)[0]
     assert Z.std() > 0.1
-    expected = {path.name: (z, a) for path, z, a in zip(paths, Z, A, strict=True)}
-    found = {row["name"]: (row["z"], row["probability"]) for row in rows}
-    assert set(found) == set(expected)
-    assert [found[name] for name in expected] == [
-        pytest.approx(pair, rel=0, abs=2e-3) for pair in expected.values()
-    ]
-    labels = {row["name"]: row["label"] for row in rows if abs(row["z"] - model.boundary) > 2e-3}
-    assert labels == {
-        name: model.classes[int(expected[name][0] > model.boundary)] for name in labels
-    }
-    assert len(set(labels.values())) == 2
-    worst = max(abs(found[name][0] - z) for name, (z, _) in expected.items())
-    return worst, float(np.median([row["milliseconds"] for row in rows]))
+    np.testing.assert_allclose([row["z"] for row in found], Z, rtol=0, atol=tolerance)
+    np.testing.assert_allclose([row["probability"] for row in found], A, rtol=0, atol=tolerance)
+    sure = np.abs(Z - model.boundary) > tolerance
+    expected = np.array(model.classes)[(model.boundary < Z).astype(int)]
+    labels = np.array([row["label"] for row in found])
+    assert labels[sure].tolist() == expected[sure].tolist()
+    assert len(set(labels[sure])) == 2
+    worst = np.abs([row["z"] for row in found] - Z).max()
+    took = np.median([row["milliseconds"] for row in found])
+    side = model.preprocess.size
+    tell(f"page at {side}: {len(paths)} images, z within {worst:.1e}, {took:.0f} ms each")
 
 
-@NEEDS_BROWSER
-def test_scores_of_many_images(browser: Browser, tmp_path: Path) -> None:
-    paths = draw_files(tmp_path, 60)
-    assert require_equal(browser, pixel_model(Preprocess(64)), paths, tmp_path)[0] < 1e-9
-
-
-@NEEDS_BROWSER
-@pytest.mark.parametrize("fit", ["crop", "pad"])
-def test_scores_of_other_fits(browser: Browser, tmp_path: Path, fit: str) -> None:
-    model = pixel_model(Preprocess(33, fit, background=(0, 128, 200)), threshold=0.7)
-    require_equal(browser, model, draw_files(tmp_path, 24), tmp_path)
-
-
-@NEEDS_BROWSER
-@pytest.mark.parametrize(("size", "flip"), [(131, True), (350, False)])
-def test_scores_of_the_network(
-    browser: Browser, tmp_path: Path, tell: Tell, size: int, flip: bool
-) -> None:
-    paths = draw_files(tmp_path, NETWORK_IMAGES)
-    worst, milliseconds = require_equal(browser, network_model(size, flip), paths, tmp_path)
-    tell(f"page at {size}: {len(paths)} images, z within {worst:.1e}, {milliseconds:.0f} ms each")
-
-
-@NEEDS_BROWSER
-def test_images_unlike_the_training_images_are_marked(
-    browser: Browser, run: Run, tmp_path: Path
-) -> None:
-    paths = draw_files(tmp_path, 3)
-    model = network_model(130)
+def test_images_unlike_the_training_images_are_marked(page: Page, run: Run) -> None:
+    paths, model = draw_files(page.folder, 3), network_model(130)
     assert model.features is not None
-    images = np.stack([catclf.read_image(path, model.preprocess) for path in paths])
-    rows = model.features.transform(images)
+    rows = model.features.transform(read_images(paths, model))
     mean = np.full(rows.shape[1], 0.1, np.float32)
     centers = np.rint(40 * (rows[:2] - mean)).clip(-127, 127).astype(np.int8)
     similarity = Similarity(centers, mean, 0.999)
-    browser.open(write_page(replace(model, similarity=similarity), tmp_path))
-    found = {row["name"]: row for row in give(browser, paths)}
+    model = replace(model, similarity=similarity)
+    page.open(model)
+    given = page.give(paths)
+    found = [given[path.name] for path in paths]
     expected = similarity.of_rows(rows)
-    assert [found[path.name]["similarity"] for path in paths] == pytest.approx(expected, abs=1e-4)
-    assert [found[path.name]["unlike"] for path in paths] == [False, False, True]
-    assert "unlike the training images" in found[paths[2].name]["text"]
-    scores = list(csv.reader(io.StringIO(browser.run_async(SAVED, "save-scores"))))
-    catclf.save(replace(model, similarity=similarity), tmp_path / "model.npz")
-    predicted = run("predict", *(line[0] for line in scores[1:]), "--format", "csv").stdout
-    lines = list(csv.reader(io.StringIO(predicted)))
-    assert scores[0] == lines[0]
-    assert [line[4] for line in scores] == [line[4] for line in lines]
+    assert [row["similarity"] for row in found] == pytest.approx(expected, abs=1e-4)
+    assert [row["unlike"] for row in found] == [False, False, True]
+    assert "unlike the training images" in found[2]["text"]
+    page.require_saved_scores(model, run, 2e-3)
+    scores = rows_of_csv(page.browser.run_async(SAVED, "save-scores"))
     assert [line[4] for line in scores[1:]].count("true") == 1
 
 
-@NEEDS_BROWSER
-def test_a_jpeg_is_turned_and_made_smaller_nearly_as_here(browser: Browser, tmp_path: Path) -> None:
+def turned() -> Image.Exif:
+    """Says that an image is to be turned by a quarter to the right."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+def test_a_jpeg_is_turned_and_made_smaller_nearly_as_here(page: Page) -> None:
     drawing = Image.fromarray(DRAWN[3]).resize((300, 200), Image.Resampling.BICUBIC)
-    turned = Image.Exif()
-    turned[0x0112] = 6  # a quarter to the right
-    paths = [tmp_path / name for name in ("plain.jpg", "turned.jpg", "small.jpg")]
+    paths = [page.folder / name for name in ("plain.jpg", "turned.jpg", "small.jpg")]
     drawing.save(paths[0], quality=95)
-    drawing.save(paths[1], quality=95, exif=turned)
+    drawing.save(paths[1], quality=95, exif=turned())
     drawing.resize((50, 40)).save(paths[2], quality=95)
     model = pixel_model(Preprocess(32))
-    browser.open(write_page(model, tmp_path))
-    rows = {row["name"]: row for row in give(browser, paths)}
-    Z = model.scores(np.stack([catclf.read_image(path, model.preprocess) for path in paths]))[0]
+    page.open(model)
+    rows = page.give(paths)
+    Z = model.scores(read_images(paths, model))[0]
     assert abs(Z[0] - Z[1]) > 0.5
     found = [rows[path.name]["z"] for path in paths]
     np.testing.assert_allclose(found, Z, rtol=0, atol=0.05)
@@ -197,21 +221,17 @@ def test_a_jpeg_is_turned_and_made_smaller_nearly_as_here(browser: Browser, tmp_
     assert marked == [True, True, False]
 
 
-@NEEDS_BROWSER
-def test_what_a_browser_may_not_read_is_named(browser: Browser, tmp_path: Path) -> None:
-    drawing, turned = Image.fromarray(DRAWN[3]), Image.Exif()
-    turned[0x0112] = 6
-    drawing.save(tmp_path / "plain.webp", lossless=True)
-    drawing.save(tmp_path / "turned.webp", lossless=True, exif=turned)
-    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
-    (tmp_path / "none.txt").write_text("no image")
-    (tmp_path / "empty.png").write_bytes(b"")
+def test_what_a_browser_may_not_read_is_named(page: Page) -> None:
+    heic = b"\0\0\0\x18ftypheic" + bytes(40)
+    fill(page.folder, {"photo.heic": heic, "none.txt": "no image", "empty.png": b""})
+    plain, drawing = page.folder / "plain.webp", Image.fromarray(DRAWN[3])
+    drawing.save(plain, lossless=True)
+    drawing.save(page.folder / "turned.webp", lossless=True, exif=turned())
     model = pixel_model(Preprocess(32))
-    browser.open(write_page(model, tmp_path))
-    names = ("plain.webp", "turned.webp", "photo.heic", "none.txt", "empty.png")
-    rows = {row["name"]: row for row in give(browser, [tmp_path / name for name in names])}
-    image = catclf.read_image(tmp_path / "plain.webp", model.preprocess)
-    assert rows["plain.webp"]["z"] == pytest.approx(model.scores(image[None])[0, 0], abs=1e-3)
+    page.open(model)
+    rows = page.give([path for path in page.folder.iterdir() if path.suffix != ".html"])
+    z = model.scores(read_images([plain], model))[0, 0]
+    assert rows["plain.webp"]["z"] == pytest.approx(z, abs=1e-3)
     assert rows["plain.webp"]["notes"] == []
     assert "WebP with EXIF" in rows["turned.webp"]["notes"][0]
     assert "HEIC" in rows["photo.heic"]["error"]
@@ -223,14 +243,12 @@ MAP = """const c = document.getElementById('map');
 return [c.width, ...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"""
 
 
-@NEEDS_BROWSER
-def test_the_map_is_that_of_explain(browser: Browser, tmp_path: Path) -> None:
-    model = pixel_model(Preprocess(32))
-    [path] = draw_files(tmp_path, 1)
-    browser.open(write_page(model, tmp_path))
-    give(browser, [path])
-    size, *numbers = browser.run(MAP)
-    values = explain(model, catclf.read_image(path, model.preprocess)).per_pixel
+def test_the_map_is_that_of_explain(page: Page) -> None:
+    model, paths = pixel_model(Preprocess(32)), draw_files(page.folder, 1)
+    page.open(model)
+    page.give(paths)
+    size, *numbers = page.browser.run(MAP)
+    values = explain(model, read_images(paths, model)[0]).per_pixel
     expected = colours(values, full_colour(values), alpha=True).astype(int)
     shown = np.array(numbers).reshape(size, size, 4)
     np.testing.assert_allclose(shown[..., 3], expected[..., 3], atol=1)
@@ -254,52 +272,49 @@ ask('look', {source: file}).then(async ({data}) => {
 })"""
 
 
-@NEEDS_BROWSER
-def test_score_drops_of_the_network_are_those_of_explain(browser: Browser, tmp_path: Path) -> None:
-    model = network_model(130)
-    [path] = draw_files(tmp_path, 1)
-    browser.open(write_page(model, tmp_path))
-    give(browser, [path])
-    values = explain(model, catclf.read_image(path, model.preprocess)).per_pixel
+def test_score_drops_of_the_network_are_those_of_explain(page: Page) -> None:
+    model, paths = network_model(130), draw_files(page.folder, 1)
+    page.open(model)
+    page.give(paths)
+    values = explain(model, read_images(paths, model)[0]).per_pixel
     edges = [round(i * 130 / 8) for i in range(9)]
     drops = [
         values[edges[i] : edges[i + 1], edges[j] : edges[j + 1]].sum()
         for i, j in ((0, 0), (3, 5), (7, 7))
     ]
-    assert browser.run_async(COVER, [0, 29, 63]) == pytest.approx(drops, abs=2e-3)
+    assert page.browser.run_async(COVER, [0, 29, 63]) == pytest.approx(drops, abs=2e-3)
 
 
-@NEEDS_BROWSER
+COLOURS = """const s = e => getComputedStyle(e), all = q => [...document.querySelectorAll(q)];
+return [s(document.body).backgroundColor,
+  ...all('p, h1, h2, li, summary, td, th').map(e => [s(e).color, null]),
+  ...all('button').map(e => [s(e).color, s(e).backgroundColor])]"""
+HEIGHTS = """return [...document.querySelectorAll('button')].filter(e => e.checkVisibility())
+.map(e => e.getBoundingClientRect().height)"""
+UNNAMED = """return document.querySelectorAll(
+  'canvas:not([aria-label]):not([aria-hidden]):not([hidden])').length
+  + [...document.querySelectorAll('button')].filter(e => !e.textContent.trim()).length"""
+FOCUSED = """const e = document.activeElement;
+return [e.id || e.tagName, getComputedStyle(e).outlineStyle]"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [375, 1100])
-def test_the_page_is_quiet_fits_and_is_readable(
-    browser: Browser, tmp_path: Path, width: int, scheme: str
-) -> None:
-    names = ("no " + "long" * 30, "cat")
-    page = write_page(pixel_model(Preprocess(16), classes=names), tmp_path)
-    browser.open(page, width, scheme)
-    image = paint(tmp_path / f"{'name' * 30}.png", (200, 30, 60))
-    (tmp_path / "none.txt").write_text("no image")
-    rows = give(browser, [image, tmp_path / "none.txt"])
-    assert [row["state"] for row in rows] == ["done", "failed"]
+def test_the_page_is_quiet_fits_and_is_readable(page: Page, width: int, scheme: str) -> None:
+    browser, classes = page.browser, ("no " + "long" * 30, "cat")
+    path = page.open(pixel_model(Preprocess(16), classes=classes), width, scheme)
+    fill(page.folder, {"name" * 30 + ".png": (200, 30, 60), "none.txt": "no image"})
+    rows = page.give([page.folder / ("name" * 30 + ".png"), page.folder / "none.txt"])
+    assert [row["state"] for row in rows.values()] == ["done", "failed"]
     assert browser.complaints() == []
-    assert [url for url in browser.requests() if not url.startswith("blob:")] == [page.as_uri()]
+    assert [url for url in browser.requests() if not url.startswith("blob:")] == [path.as_uri()]
     assert browser.run("return document.documentElement.scrollWidth") <= width
-    background, *texts = browser.run(
-        "const s = e => getComputedStyle(e), all = q => [...document.querySelectorAll(q)];"
-        "return [s(document.body).backgroundColor,"
-        "...all('p, h1, h2, li, summary, td, th').map(e => [s(e).color, null]),"
-        "...all('button').map(e => [s(e).color, s(e).backgroundColor])]"
-    )
+    background, *texts = browser.run(COLOURS)
     assert (luminance(background) < 0.5) == (scheme == "dark")
-    clear = "rgba(0, 0, 0, 0)"
     for text, behind in texts:
-        assert contrast(text, background if behind in (None, clear) else behind) >= 4.5
-    heights = browser.run(
-        "return [...document.querySelectorAll('button')].filter(e => e.checkVisibility())"
-        ".map(e => e.getBoundingClientRect().height)"
-    )
-    assert min(heights) >= 44  # for a finger (WCAG 2.5.5)
+        clear = behind in (None, "rgba(0, 0, 0, 0)")
+        assert contrast(text, background if clear else behind) >= 4.5
+    assert min(browser.run(HEIGHTS)) >= 44  # for a finger (WCAG 2.5.5)
 
 
 def press(browser: Browser, key: str) -> None:
@@ -307,141 +322,107 @@ def press(browser: Browser, key: str) -> None:
         browser.devtools("Input.dispatchKeyEvent", {"type": kind, "key": key})
 
 
-SAVED = """const done = arguments[1], made = URL.createObjectURL;
-URL.createObjectURL = blob => { blob.text().then(done); return made(blob); };
-document.getElementById(arguments[0]).click();
-URL.createObjectURL = made"""
+def test_the_page_is_used_by_keyboard_and_speaks(page: Page) -> None:
+    page.open(pixel_model(Preprocess(16)))
+    for name in ("choose", "camera", "SUMMARY"):
+        press(page.browser, "Tab")
+        assert page.browser.run(FOCUSED) == [name, "solid"]
+    row = page.give([paint(page.folder / "a.png", (9, 99, 9))])["a.png"]
+    said = f"a.png: {row['label']}, P(cat) {100 * row['probability']:.2f} %"
+    assert page.text_of("answer") == said
+    assert page.browser.run(UNNAMED) == 0
 
 
-@NEEDS_BROWSER
-def test_the_page_is_used_by_keyboard_and_speaks(browser: Browser, tmp_path: Path) -> None:
-    browser.open(write_page(pixel_model(Preprocess(16)), tmp_path))
-    focused = []
-    for _ in range(3):
-        press(browser, "Tab")
-        focused.append(
-            browser.run(
-                "const e = document.activeElement;"
-                "return [e.id || e.tagName, getComputedStyle(e).outlineStyle]"
-            )
-        )
-    assert focused == [[name, "solid"] for name in ("choose", "camera", "SUMMARY")]
-    [row] = give(browser, [paint(tmp_path / "a.png", (9, 99, 9))])
-    said = browser.run("return document.getElementById('answer').textContent")
-    assert said == f"a.png: {row['label']}, P(cat) {100 * row['probability']:.2f} %"
-    unnamed = (
-        "return document.querySelectorAll('canvas:not([aria-label]):not([aria-hidden])"
-        ":not([hidden])').length + [...document.querySelectorAll('button')]"
-        ".filter(e => !e.textContent.trim()).length"
-    )
-    assert browser.run(unnamed) == 0
+NAMED = """const [name, done] = arguments;
+const look = () => document.getElementById('name').textContent === name ? done()
+  : setTimeout(look, 5);
+look()"""
 
 
-@NEEDS_BROWSER
-def test_labels_by_keys_train_a_model(browser: Browser, run: Run, tmp_path: Path) -> None:
-    model = pixel_model(Preprocess(16), classes=("non-cat", "a, cat"))
-    browser.open(write_page(model, tmp_path))
-    paths = [paint(tmp_path / f"{i}.png", (60 * i, 40, 250 - 60 * i)) for i in range(4)]
-    rows = give(browser, paths)
-    doubts = [abs(row["z"]) for row in rows]
+def test_labels_by_keys_train_a_model(page: Page, run: Run) -> None:
+    classes = ("non-cat", "a, cat")
+    model = pixel_model(Preprocess(16), classes=classes)
+    page.open(model)
+    paths = [paint(page.folder / f"{i}.png", (60 * i, 40, 250 - 60 * i)) for i in range(4)]
+    rows = page.give(paths)
+    doubts = [abs(row["z"]) for row in rows.values()]
     assert doubts == sorted(doubts)
-    browser.run("document.querySelector('#rows button').click()")
-    shown = "return document.getElementById('name').textContent"
-    wait = "const f = arguments[1], l = () => {0} === arguments[0] ? f() : setTimeout(l, 5); l()"
-    name = "document.getElementById('name').textContent"
-    for row, key in zip(rows, "2121", strict=True):
-        browser.run_async(wait.replace("{0}", name), row["name"])
-        press(browser, key)
-    assert browser.run(shown) == rows[3]["name"]
-    labels = browser.run_async(SAVED, "save-labels")
-    assert list(csv.reader(io.StringIO(labels))) == [
-        ["path", "label"],
-        *(
-            [row["name"], ("non-cat", "a, cat")[key]]
-            for row, key in zip(rows, (1, 0, 1, 0), strict=True)
-        ),
-    ]
-    (tmp_path / "labels.csv").write_text(labels)
+    page.browser.run("document.querySelector('#rows button').click()")
+    keys = dict(zip(rows, "2121", strict=True))
+    for name, key in keys.items():
+        page.browser.run_async(NAMED, name)
+        press(page.browser, key)
+    assert page.text_of("name") == list(rows)[-1]
+    labels = page.browser.run_async(SAVED, "save-labels")
+    expected = [[name, classes[int(key) - 1]] for name, key in keys.items()]
+    assert rows_of_csv(labels) == [["path", "label"], *expected]
+    (page.folder / "labels.csv").write_text(labels)
     done = run("train", "--data", "labels.csv", "--size", "16", "--iterations", "5", "-q")
     assert done.code == 0, done.stderr
-    scores = list(csv.reader(io.StringIO(browser.run_async(SAVED, "save-scores"))))
-    catclf.save(model, tmp_path / "model.npz")
-    predicted = run("predict", *(row["name"] for row in rows), "--format", "csv").stdout
-    expected = list(csv.reader(io.StringIO(predicted)))
-    assert [line[:2] for line in scores] == [line[:2] for line in expected]
-    assert scores[0] == expected[0]
-    for line, other in zip(scores[1:], expected[1:], strict=True):
-        assert float(line[2]) == pytest.approx(float(other[2]), abs=1e-6)
+    page.require_saved_scores(model, run, 1e-6)
 
 
-@NEEDS_BROWSER
-def test_images_are_dropped_pasted_and_seen(browser: Browser, tmp_path: Path) -> None:
-    browser.open(write_page(pixel_model(Preprocess(16)), tmp_path))
-    content = io.BytesIO()
-    Image.new("RGB", (9, 9), (10, 200, 30)).save(content, "PNG")
-    text = base64.b64encode(content.getvalue()).decode()
-    states = browser.run_async(
-        "const [text, done] = arguments, data = new DataTransfer();"
-        "data.items.add(new File([Uint8Array.from(atob(text), c => c.charCodeAt(0))], 'x.png'));"
-        "const more = {bubbles: true, cancelable: true};"
-        "const drop = new DragEvent('drop', {dataTransfer: data, ...more});"
-        "document.getElementById('drop').dispatchEvent(drop);"
-        "document.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, ...more}));"
-        "const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);"
-        "let asked = 0;"
-        "devices.getUserMedia = (wanted) => { asked += 1; return ask(wanted); };"
-        "const name = () => document.getElementById('name').textContent;"
-        "const look = () => {"
-        "  const seen = [...document.querySelectorAll('#rows tr[data-state]')];"
-        "  if (seen.length < 2) return setTimeout(look, 20);"
-        "  if (!asked) for (const _ of [1, 2]) document.getElementById('camera').click();"
-        "  if (name() !== 'camera') return setTimeout(look, 20);"
-        "  done([drop.defaultPrevented && asked === 1,"
-        "    ...seen.map(e => e.querySelector('button').textContent),"
-        "    document.getElementById('camera').textContent])};"
-        "look()",
-        text,
-    )
-    assert states == [True, "x.png", "x.png", "Stop the camera"]
-    browser.run("document.getElementById('camera').click()")
-    video = browser.run(
-        "const v = document.getElementById('video'); return [v.hidden, v.srcObject]"
-    )
-    assert video == [True, None]
-    assert browser.complaints() == []
+DROP_AND_PASTE = """const [text, done] = arguments, data = new DataTransfer();
+data.items.add(new File([Uint8Array.from(atob(text), c => c.charCodeAt(0))], 'x.png'));
+const more = {bubbles: true, cancelable: true};
+const drop = new DragEvent('drop', {dataTransfer: data, ...more});
+document.getElementById('drop').dispatchEvent(drop);
+document.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, ...more}));
+const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
+let asked = 0;
+devices.getUserMedia = (wanted) => { asked += 1; return ask(wanted); };
+const name = () => document.getElementById('name').textContent;
+const look = () => {
+  const seen = [...document.querySelectorAll('#rows tr[data-state]')];
+  if (seen.length < 2) return setTimeout(look, 20);
+  if (!asked) for (const _ of [1, 2]) document.getElementById('camera').click();
+  if (name() !== 'camera') return setTimeout(look, 20);
+  done([drop.defaultPrevented && asked === 1,
+    ...seen.map(e => e.querySelector('button').textContent)])};
+look()"""
 
 
-@NEEDS_BROWSER
-def test_a_browser_that_changes_pixels_is_found(browser: Browser, tmp_path: Path) -> None:
-    page = write_page(pixel_model(Preprocess(16)), tmp_path)
+def test_images_are_dropped_pasted_and_seen(page: Page) -> None:
+    page.open(pixel_model(Preprocess(16)))
+    content = paint(page.folder / "x.png", (10, 200, 30), (9, 9)).read_bytes()
+    found = page.browser.run_async(DROP_AND_PASTE, base64.b64encode(content).decode())
+    assert found == [True, "x.png", "x.png"]
+    assert page.text_of("camera") == "Stop the camera"
+    page.browser.run("document.getElementById('camera').click()")
+    video = "const v = document.getElementById('video'); return [v.hidden, v.srcObject]"
+    assert page.browser.run(video) == [True, None]
+    assert page.browser.complaints() == []
+
+
+def test_a_browser_that_changes_pixels_is_found(page: Page) -> None:
+    sound = page.open(pixel_model(Preprocess(16)))
     noise = (
         "const read = OffscreenCanvasRenderingContext2D.prototype.getImageData;"
         "OffscreenCanvasRenderingContext2D.prototype.getImageData = function (...a) {"
         " const found = read.apply(this, a); found.data[0] ^= 1; return found; };"
     )
-    noisy = page.with_name("noisy.html")
+    noisy = sound.with_name("noisy.html")
     engine = '<script type="text/plain" id="engine">'
-    noisy.write_text(page.read_text().replace(engine, engine + noise))
-    trouble = "return document.getElementById('trouble').hidden"
-    for path, hidden in ((page, True), (noisy, False)):
-        browser.open(path)
-        give(browser, [paint(tmp_path / "a.png", (9, 99, 9))])
-        assert browser.run(trouble) is hidden
+    noisy.write_text(sound.read_text().replace(engine, engine + noise))
+    for path in (sound, noisy):
+        page.browser.open(path)
+        page.give([paint(page.folder / "a.png", (9, 99, 9))])
+        hidden = page.browser.run("return document.getElementById('trouble').hidden")
+        assert hidden is (path == sound)
 
 
-@NEEDS_BROWSER
-def test_the_policy_forbids_connections(browser: Browser, tmp_path: Path) -> None:
+def test_the_policy_forbids_connections(page: Page) -> None:
     """Neither the page nor its worker reaches anything."""
-    browser.open(write_page(pixel_model(Preprocess(16)), tmp_path))
+    page.open(pixel_model(Preprocess(16)))
     script = "fetch('http://127.0.0.1:9/').then(() => 'connected', e => e.name)"
-    found = browser.run_async(
+    found = page.browser.run_async(
         f"const done = arguments[0]; {script}.then(first => {{"
         f" const text = `{script}.then(postMessage)`;"
         " const worker = new Worker(URL.createObjectURL(new Blob([text])));"
         " worker.onmessage = e => done([first, e.data]); });"
     )
     assert found == ["TypeError", "TypeError"]
-    assert sum("Content Security Policy" in line for line in browser.complaints()) >= 1
+    assert sum("Content Security Policy" in line for line in page.browser.complaints()) >= 1
 
 
 def test_nothing_outside_is_named_and_no_text_leaves_its_place() -> None:
@@ -453,13 +434,10 @@ def test_nothing_outside_is_named_and_no_text_leaves_its_place() -> None:
     assert "connect-src" not in page  # default-src, which is none, holds for it
     assert "default-src 'none'" in page
     assert "<noscript>" in page
-    texts = [
-        re.findall(rf'<script type="application/json" id="{name}">(.*?)</script>', page)
-        for name in ("settings", "arrays")
-    ]
-    [[facts], [arrays]] = [[json.loads(text) for text in found] for found in texts]
-    assert facts["classes"] == list(names)
-    kind, content = arrays["w"]
+    texts = re.findall(r'<script type="application/json" id="(\w+)">(.*?)</script>', page)
+    kept = {name: json.loads(text) for name, text in texts}
+    assert kept["settings"]["classes"] == list(names)
+    kind, content = kept["arrays"]["w"]
     weights = np.frombuffer(base64.b64decode(content), kind)
     np.testing.assert_array_equal(weights, pixel_model(Preprocess(8)).w[:, 0])
 
