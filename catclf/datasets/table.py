@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import TextIOWrapper
+from itertools import chain
 from typing import Any, BinaryIO, NamedTuple, TextIO, cast
 
 from catclf.datasets.dataset import ReadOptions
@@ -64,11 +65,12 @@ def read_table(table: Table, name: str, options: ReadOptions) -> Source:
     samples = Samples(table.shown, name)
     try:
         table.require_kind()
-        header = table.header()
-        columns = _find_columns(table, header, options, samples.notes)
-        if table.is_text:
-            samples.notes += table.form.notes
-        samples.rows = list(_rows(table, header, columns))
+        lines = table.lines()
+        first = next(lines, (0, []))
+        columns = _find_columns(table, first[1], options, samples.notes)
+        samples.notes += table.form.notes if table.is_text else []
+        data = lines if columns.header else chain([first], lines)
+        samples.rows = [_row(table, columns, len(first[1]), *each) for each in data]
     except _UNSOUND as error:
         why = reason(error) if isinstance(error, OSError) else str(error)
         if isinstance(error, UnicodeError):
@@ -155,16 +157,6 @@ class Table:
         if kind and not (self.is_json and start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{"):
             raise DataError(f"{self.shown}: is not a table{kind}")
 
-    def header(self) -> list[str]:
-        """The cells of its first row. Raises DataError, and one of ``_UNSOUND``."""
-        if self.ending == ".parquet":
-            with self._parquet() as file:
-                return list(file.columns)
-        if self.is_json:
-            return next((list(fields) for _, fields in self._objects()), [])
-        with self._text() as file:
-            return next((cells for _, cells in self._cells(file)), [])
-
     def has_labels(self, options: ReadOptions) -> bool:
         """Whether a column holds labels."""
         if options.columns is not None:
@@ -174,21 +166,43 @@ class Table:
         except (*_UNSOUND, DataError):
             return False
 
-    def rows(self, header: list[str], columns: Columns) -> Iterator[tuple[int, Sequence[str]]]:
-        """Its lines that hold anything, with their numbers; of Parquet only the columns used."""
-        if self.ending == ".parquet":
-            with self._parquet() as file:
-                some = {n: file.values(header[n]) for n in columns[:4] if n is not None}
-            for row in range(len(some[columns.path])):
-                yield row + 1, [cell(some[n][row]) if n in some else "" for n in range(len(header))]
-        elif self.is_json:
-            for line, fields in self._objects():
-                yield line, [cell(fields.get(name)) for name in header]
-        else:
+    def header(self) -> list[str]:
+        """The cells of its first row. Raises DataError, and one of ``_UNSOUND``."""
+        return next(self.lines(), (0, []))[1]
+
+    def lines(self) -> Iterator[tuple[int, list[str]]]:
+        """Its rows that hold anything, with their line numbers; names of columns come first.
+
+        Raises DataError, and one of ``_UNSOUND``.
+        """
+        if self.is_text:
             with self._text() as file:
-                for number, (line, cells) in enumerate(self._cells(file)):
-                    if any(cell.strip() for cell in cells) and (number or not columns.header):
+                for line, cells in self._cells(file):
+                    if any(map(str.strip, cells)):
                         yield line, cells
+            return
+        header: list[str] | None = None
+        for line, fields in self._records():
+            if header is None:
+                header = list(fields)
+                yield 0, header
+            yield line, [cell(fields.get(name)) for name in header]
+
+    def _records(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The objects of JSON Lines, or the rows of Parquet, with their numbers."""
+        if self.is_json:
+            yield from self._objects()
+            return
+        from catclf.storage.parquet import ParquetFile
+
+        if self.folder.path is None:
+            raise ImageError("unsupported", "is in an archive: unpack it")
+        with ParquetFile(self.folder.place(self.name)) as file:
+            plain = [name for name, kind in file.columns.items() if kind in ("number", "text")]
+            values = [file.values(name) for name in plain]
+        others = dict.fromkeys(file.columns)
+        for row, cells in enumerate(zip(*values, strict=True), 1):
+            yield row, others | dict(zip(plain, cells, strict=True))
 
     @cached_property
     def form(self) -> Form:
@@ -276,13 +290,6 @@ class Table:
         found = [self._alike[folder].get((kind, key(name)), []) for kind in kinds]
         names = next(filter(None, found), [])
         return names[0] if len(names) == 1 else None
-
-    def _parquet(self) -> Any:
-        from catclf.storage.parquet import ParquetFile
-
-        if self.folder.path is None:
-            raise ImageError("unsupported", "is in an archive: unpack it")
-        return ParquetFile(self.folder.place(self.name))
 
 
 def object_of(content: bytes, where: str) -> dict[str, Any]:
@@ -401,19 +408,19 @@ def listed(names: Iterable[object]) -> str:
 # The rows and their images
 
 
-def _rows(table: Table, header: list[str], columns: Columns) -> Iterator[Row]:
-    for line, row in table.rows(header, columns):
-        where = f"{table.shown}: line {line}"
-        if len(row) <= max(columns.path, columns.label):
-            raise DataError(f"{where}: has {len(row)} of {len(header)} columns")
-        name, label = row[columns.path], row[columns.label].strip()
-        if not name.strip() or not label:
-            raise DataError(f"{where}: the path or the label is empty")
-        split, group = (
-            "" if n is None or n >= len(row) else row[n].strip()
-            for n in (columns.split, columns.group)
-        )
-        yield Row(name, label, split, group, line)
+def _row(table: Table, columns: Columns, width: int, line: int, cells: Sequence[str]) -> Row:
+    """A row of a table that has ``width`` columns. Raises DataError."""
+    where = f"{table.shown}: line {line}"
+    if len(cells) <= max(columns.path, columns.label):
+        raise DataError(f"{where}: has {len(cells)} of {width} columns")
+    name, label = cells[columns.path], cells[columns.label].strip()
+    if not name.strip() or not label:
+        raise DataError(f"{where}: the path or the label is empty")
+    split, group = (
+        "" if n is None or n >= len(cells) else cells[n].strip()
+        for n in (columns.split, columns.group)
+    )
+    return Row(name, label, split, group, line)
 
 
 def _items(table: Table, samples: Samples, options: ReadOptions) -> Items:
