@@ -118,5 +118,5 @@ def test_a_column_of_parts_with_gaps_beside_test_is_refused(root: Path) -> None:
 
 def test_two_spellings_of_a_label_are_refused(root: Path) -> None:
     rows = [*ROWS[:3], ("img/3.jpg", "Cat")]
-    with pytest.raises(DataError, match="Cat and cat are two spellings of one class"):
+    with pytest.raises(DataError, match="'Cat' and 'cat' are two spellings of one class"):
         opened(table(root, lines("path,label", rows)))

@@ -137,7 +137,7 @@ def find_layout(root: Folder) -> Layout:
     """Where splits and classes are below ``root``. Raises DataError where there are no classes."""
     folder, layout = seen_through(root), Layout()
     inside = folder.inside
-    divided = _splits_of_classes(inside)
+    divided = _splits_of_classes(folder)
     passed = [each for each in inside if each not in [path for _, path in divided]]
     for kind, path in divided:
         if kind in layout.classes:
@@ -178,21 +178,23 @@ def seen_through(folder: Folder) -> Folder:
 def split_folders(root: Folder) -> dict[Split, Folder]:
     """The folders named after splits, in the folder that holds something."""
     found: dict[Split, Folder] = {}
-    for path in sorted(seen_through(root).inside, key=lambda path: len(path.name)):
-        kind = split_named(path.name)
+    for kind, path in _named_after_splits(seen_through(root)):
         if kind in SPLITS:
             found.setdefault(kind, path)
     return found
 
 
-def _splits_of_classes(inside: Sequence[Folder]) -> list[tuple[Kind, Folder]]:
+def _splits_of_classes(folder: Folder) -> list[tuple[Kind, Folder]]:
     """The folders that are splits: named so, and holding class folders."""
-    kinds = []
-    for path in sorted(inside, key=lambda path: len(path.name)):
-        kind = split_named(path.name)
-        if kind is not None and path.folders and seen_through(path).folders:
-            kinds.append((kind, path))
+    named = _named_after_splits(folder)
+    kinds = [(kind, path) for kind, path in named if path.folders and seen_through(path).folders]
     return kinds if any(kind != "other" for kind, _ in kinds) else []
+
+
+def _named_after_splits(folder: Folder) -> list[tuple[Kind, Folder]]:
+    """The folders that are named after splits, the shortest names first."""
+    inside = sorted(folder.inside, key=lambda path: len(path.name))
+    return [(kind, path) for path in inside if (kind := split_named(path.name)) is not None]
 
 
 def _holds_splits(folder: Folder) -> bool:

@@ -124,13 +124,12 @@ def _mode(path: Path) -> int:
     shown, place = printable(path), locate(path)
     try:
         if place.is_remote:
-            if not place.is_file() and place.exists():
+            is_table = without_query(path).lower().endswith(TABLE_ENDINGS)
+            if is_table or (not place.is_file() and place.exists()):
                 raise DataError(
-                    f"{shown}: class folders are read from disk alone: copy the folder, or make a "
-                    "tar of it; of a folder of shards give the pattern: '…/*.tar'"
+                    f"{shown}: class folders and tables are read from disk alone: copy it here, or "
+                    "make a tar of the images; shards have a pattern: '…/*.tar'"
                 )
-            if without_query(path).lower().endswith(TABLE_ENDINGS):
-                raise DataError(f"{shown}: tables are read from disk alone: copy it and its images")
             place.renew()
         return Path(place.local() if place.is_remote else path).stat().st_mode
     except (OSError, ValueError) as error:

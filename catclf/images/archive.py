@@ -298,8 +298,7 @@ def _zip_entry(info: ZipInfo) -> Entry:
     if info.flag_bits & 1:
         return Entry(name, failure=ImageError("unsupported", f"is encrypted: {UNPACK}"))
     if info.compress_type not in ZIP_KINDS:
-        method = {9: "Deflate64", 93: "zstd"}.get(info.compress_type, f"{info.compress_type}")
-        why = f"is compressed by a method that is not read ({method}): {UNPACK}"
+        why = f"is compressed by method {info.compress_type}, which is not read: {UNPACK}"
         return Entry(name, failure=ImageError("unsupported", why))
     kind = ZIP_KINDS[info.compress_type]
     return Entry.at(name, (info.header_offset, info.compress_size, info.file_size, info.CRC, kind))
@@ -332,6 +331,7 @@ def _zip_name(info: ZipInfo) -> str:
 _BLOCK = 512  # bytes of a header
 _AHEAD = 3 * _BLOCK  # a header alone, or one of pax, its records and the header behind them
 _GAP = 1 << 20  # bytes of zeros that may lie between two archives in one file
+_OCTAL = re.compile(rb" *([0-7]+)[ \0]*")
 _RECORD = re.compile(rb"([1-9]\d{0,2}) ([^=\n\0]+)=")
 _UNUSED = frozenset(b"mtime atime ctime uid gid uname gname LIBARCHIVE.creationtime".split())
 
@@ -457,11 +457,8 @@ def _sum(header: bytes) -> int:
 
 
 def _octal(field: bytes) -> int | None:
-    digits = field.lstrip(b" ").rstrip(b" \0")
-    try:
-        return int(digits, 8) if digits.isdigit() else None
-    except ValueError:  # 8 and 9
-        return None
+    found = _OCTAL.fullmatch(field)
+    return int(found[1], 8) if found else None
 
 
 def _records(block: bytes) -> dict[bytes, bytes] | None:
