@@ -1,7 +1,7 @@
 """Progress on stderr: live on a terminal, plain lines elsewhere, or silent; drawn by rich.
 
-Each display is a block that gives a callback. It may not slow the work down: a live display looks
-at the clock once a call, and waits after each frame for 60 times as long as drawing it took.
+Each display is a block that gives a callback. It may not slow training down: a live display looks
+at the clock once a step, and waits after each frame for 60 times as long as drawing it took.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _bar(done: int, total: int | None, before: str, *after: str) -> RenderableTy
     from rich.table import Table  # noqa: TID251
 
     line = Table.grid(padding=(0, 2))
-    bar = ProgressBar(total=total and max(total, 1), completed=done, width=24, pulse=total is None)
+    bar = ProgressBar(total=total, completed=done, width=24)
     line.add_row(*filter(None, [before]), bar, *after)
     return line
 
@@ -84,11 +84,14 @@ def _bar(done: int, total: int | None, before: str, *after: str) -> RenderableTy
 class _Live:
     """A block of text on a terminal, each frame in the place of the one before it.
 
-    The first frame waits for some seconds, so that work which is soon done shows none. At the end
-    the last one ``stays`` or is gone.
+    The first frame waits for some seconds, so that work which is soon done shows none, and each
+    later one for ``share`` times as long as drawing took. At the end the last one ``stays`` or is
+    gone.
     """
 
-    def __init__(self, stream: TextIO, wait: float = SHORTEST_FRAME, stays: bool = False) -> None:
+    def __init__(
+        self, stream: TextIO, wait: float = SHORTEST_FRAME, share: int = 0, stays: bool = False
+    ) -> None:
         from rich.console import Console  # noqa: TID251
         from rich.live import Live  # noqa: TID251
 
@@ -98,7 +101,7 @@ class _Live:
             transient=not stays,
             redirect_stdout=False,
         )
-        self._next = perf_counter() + wait
+        self._next, self._share = perf_counter() + wait, share
 
     def __enter__(self) -> Self:
         return self
@@ -116,7 +119,7 @@ class _Live:
         self._live.start()  # once; until then the terminal is free for other displays
         self._live.update(make(), refresh=True)
         drawn = perf_counter()
-        self._next = drawn + max(SHORTEST_FRAME, FRAME_SHARE * (drawn - began))
+        self._next = drawn + max(SHORTEST_FRAME, self._share * (drawn - began))
 
 
 def _put(stream: TextIO, line: str) -> None:
@@ -176,7 +179,7 @@ class LiveDisplay:
     """
 
     def __init__(self, stream: TextIO, total: int) -> None:
-        self._live, self._total = _Live(stream, stays=True), total
+        self._live, self._total = _Live(stream, share=FRAME_SHARE, stays=True), total
         self._ascii_only = not _can_write(stream, BARS)
         self._first: int | None = None
         self._costs: list[float] = []
