@@ -37,7 +37,7 @@ from catclf.errors import (
 )
 from catclf.features.rows import Encoded
 from catclf.images.pool import decode_all
-from catclf.maths import Floats, logit, sigmoid
+from catclf.maths import Floats, sigmoid
 from catclf.model import Model
 from catclf.model.file import load as load_model
 from catclf.model.file import save as save_model
@@ -47,7 +47,7 @@ from catclf.settings import FEATURE_RATE, Open, Settings
 from catclf.splits import split
 from catclf.text import printable
 from catclf.training import Fit, prepare_job, solve
-from catclf.training.automatic import resolve
+from catclf.training.pipeline import resolve
 from catclf.training.solvers import StopReason
 
 CONSTANT = 1e-12  # of the mean of a column: what varies less is constant
@@ -273,8 +273,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         chosen = resolve(settings, data, groups=groups[kept], weights=v, workers=self.workers)
         fit = solve(data, chosen.settings, validation=held_out, weights=v, workers=self.workers)
         w = fit.w * factor[:, None]
-        b, z = fit.b - float(mean @ w[:, 0]) - chosen.shift, chosen.z_threshold
-        self._fitted(w, b, logit(chosen.threshold) if z is None else z, fit.steps)
+        b = fit.b - float(mean @ w[:, 0]) - chosen.shift
+        self._fitted(w, b, chosen.boundary, fit.steps)
         return fit
 
     def _fitted(

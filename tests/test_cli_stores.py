@@ -27,7 +27,7 @@ from catclf.storage.files import replacing, require_writable
 from catclf.training import Settings
 from catclf.training.checkpoint import Checkpoints, beside
 from catclf.training.objective import Point
-from catclf.training.solvers import State
+from catclf.training.solvers import Curve, State
 
 fsspec = pytest.importorskip("fsspec")
 CAT = ROOT / "data" / "examples" / "cat.png"
@@ -119,12 +119,12 @@ def test_a_worker_reads_the_model_of_a_store_once(
 def test_a_checkpoint_of_a_store_is_gone_on_from(store: Any) -> None:
     path = beside(Path("memory://runs/cats.npz"))
     assert not Checkpoints(path, resume=True).exists()
-    state = State(Point(np.arange(3.0)[:, None], 0.5), 7, [0.7, 0.6], [0, 7])
+    state = State(Point(np.arange(3.0)[:, None], 0.5), 7, Curve([0, 7], [0.7, 0.6]))
     Checkpoints(path, every=7).save(state)
     assert store.ls("/runs", detail=False) == ["/runs/cats.npz.checkpoint"]
     checkpoints = Checkpoints(path, resume=True)
-    found = checkpoints.begin({}, State(Point(np.zeros((3, 1)), 0.0), 0, [], []))
-    assert (found.step, found.point.b, found.costs) == (7, 0.5, [0.7, 0.6])
+    found = checkpoints.begin({}, State(Point(np.zeros((3, 1)), 0.0)))
+    assert (found.step, found.point.b, found.curve.costs) == (7, 0.5, [0.7, 0.6])
     assert np.array_equal(found.point.coordinates, state.point.coordinates)
     checkpoints.remove()
     checkpoints.remove()

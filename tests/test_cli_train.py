@@ -25,7 +25,7 @@ from conftest import (
 )
 
 import catclf
-from catclf.training.choice import features_for
+from catclf.training.pipeline import features_for
 
 GOLDEN = """
 0.693147 0.584508 0.466949 0.376007 0.331463 0.303273 0.279880 0.260042 0.242941 0.228004

@@ -23,7 +23,7 @@ from catclf.cluster.engine import Engine, connected
 from catclf.cluster.executor import Cluster, Partition, Summed, probe
 from catclf.datasets import Dataset, ReadOptions, open_dataset
 from catclf.errors import ClusterError, DataError, SettingsError
-from catclf.maths.reduction import part_length
+from catclf.maths.threads import part_length
 from catclf.training import Settings
 from catclf.training.kernels import Sums
 from catclf.training.objective import StreamObjective

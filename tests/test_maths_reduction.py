@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lazily import Labels, labelled
 
-from catclf.maths.reduction import (
+from catclf.maths.threads import (
     PART,
     PARTS,
     TreeSum,

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from catclf.machine import core_quota, cores, memory_limits
-from catclf.maths.reduction import tree_sum
-from catclf.maths.threads import Team, blas_threads
+from catclf.maths.threads import Team, blas_threads, tree_sum
 
 workers = pytest.mark.parametrize("count", [1, 2, 5])
 

@@ -25,7 +25,7 @@ from catclf.maths.threads import blas_threads
 from catclf.model import Model
 from catclf.model.file import load, save
 from catclf.training import Settings, build_model, solve
-from catclf.training.automatic import Resolved
+from catclf.training.pipeline import Resolved
 
 SIZES = {"hog": 24, "patches": 36, "network": 128}
 LEARNED = ("hog", "patches", "network")  # kinds that a model keeps

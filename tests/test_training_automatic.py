@@ -19,7 +19,7 @@ from catclf.images.preprocess import Preprocess
 from catclf.maths import Floats, Pixels
 from catclf.splits import split
 from catclf.training import Settings, prepare_job
-from catclf.training.automatic import resolve
+from catclf.training.pipeline import resolve
 
 
 class Rows(NamedTuple):

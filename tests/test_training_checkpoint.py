@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import math
 import os
 import zipfile
 from dataclasses import replace
@@ -24,7 +25,7 @@ from catclf.errors import CheckpointError, OutputError
 from catclf.training import Fit, Settings, checkpoint, solve
 from catclf.training.checkpoint import Checkpoints, beside
 from catclf.training.objective import Point
-from catclf.training.solvers import State, Watch
+from catclf.training.solvers import Curve, State, Watch
 
 CASES = {
     "gram": (Settings(method="gram", iterations=40, print_every=7, l2=1.0), False),
@@ -209,8 +210,10 @@ def a_checkpoint(path: Path) -> Checkpoints:
     path.unlink(missing_ok=True)
     found = Checkpoints(path, resume=True)
     found.begin({"seed": 0}, fresh())
-    watch = Watch([0.6, 0.5], [1, 2], Point(np.full((3, 1), 0.1), 0.2), 2, 0.5, 0)
-    found.save(State(Point(np.array([[1.0], [2.0], [3.0]]), 0.5), 2, [0.7], [0], 1.5, 2, watch))
+    watch = Watch([1, 2], [0.6, 0.5], Point(np.full((3, 1), 0.1), 0.2), 2, 0.5, 0)
+    found.save(
+        State(Point(np.array([[1.0], [2.0], [3.0]]), 0.5), 2, Curve([0], [0.7]), 1.5, 2, watch)
+    )
     return found
 
 
@@ -221,10 +224,10 @@ def fresh() -> State:
 def test_a_state_survives_its_file(tmp_path: Path) -> None:
     state = a_checkpoint(tmp_path / "c").begin({"seed": 0}, fresh())
     assert state.point.coordinates.tolist() == [[1.0], [2.0], [3.0]]
-    assert (state.point.b, state.step, state.costs, state.cost_steps) == (0.5, 2, [0.7], [0])
+    assert (state.point.b, state.step, state.curve) == (0.5, 2, Curve([0], [0.7]))
     assert (state.batch_costs, state.batches) == (1.5, 2)
     watch = state.watch
-    assert (watch.costs, watch.cost_steps) == ([0.6, 0.5], [1, 2])
+    assert (watch.costs, watch.steps) == ([0.6, 0.5], [1, 2])
     assert (watch.best_step, watch.best_cost, watch.waited) == (2, 0.5, 0)
     assert watch.best is not None
     assert (watch.best.coordinates.tolist(), watch.best.b) == ([[0.1]] * 3, 0.2)
@@ -249,16 +252,16 @@ def edited(path: Path, **members: Any) -> None:
 def meta(**changes: Any) -> str:
     good = {
         "format": "catclf-checkpoint",
-        "version": 2,
+        "version": 3,
         "identity": {"seed": 0},
-        "step": 2,
-        "batches": 2,
-        "best_step": 2,
-        "waited": 0,
-        "raised": 1,
-        "phase": 1,
     }
-    return json.dumps(good | changes)
+    numbers: dict[str, Any] = dict.fromkeys(
+        ("step", "batches", "best_step", "waited", "raised", "phase"), 1
+    )
+    numbers |= dict.fromkeys(("batch_costs", "last_cost", "rate", "best_cost"), 0.5)
+    own = {name: value for name, value in changes.items() if name in numbers}
+    others = {name: value for name, value in changes.items() if name not in numbers}
+    return json.dumps(good | {"numbers": numbers | own} | others)
 
 
 @pytest.mark.parametrize(
@@ -273,12 +276,15 @@ def meta(**changes: Any) -> str:
         ({"meta": None}, "must hold exactly"),
         ({"extra": 1}, "must hold exactly"),
         ({"coordinates": np.full((3, 1), np.nan)}, "not finite"),
-        ({"numbers": np.array([0.0, np.inf, 0.0, 0.0, 0.0, 0.0])}, "not finite"),
+        ({"biases": np.array([0.0, np.inf])}, "not finite"),
+        ({"meta": meta(best_cost=math.nan)}, "no best_cost"),
+        ({"meta": meta(rate=1)}, "no rate"),
+        ({"meta": meta(numbers=[])}, "no settings"),
         ({"coordinates": np.zeros((4, 1))}, "do not belong together"),
         ({"coordinates": np.zeros(3)}, r"coordinates of <f8 \(3,\)"),
         ({"coordinates": np.zeros((3, 1), np.float32)}, "coordinates of <f4"),
         ({"coordinates": np.array([[{}]] * 3, dtype=object)}, "pickled objects in coordinates"),
-        ({"numbers": np.zeros(3)}, "numbers"),
+        ({"biases": np.zeros(3)}, "biases"),
         ({"cost_steps": np.zeros(4, np.int64)}, r"cost_steps of <i8 \(4,\), not"),
         ({"vectors": np.zeros((2, 4))}, "do not belong together"),
         ({"vectors": np.zeros((0, 4))}, "do not belong together"),

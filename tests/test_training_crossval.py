@@ -17,7 +17,6 @@ from catclf.errors import DataError
 from catclf.maths import sigmoid
 from catclf.splits import stratified_folds
 from catclf.training import Settings, prepare_job, solve
-from catclf.training.automatic import resolve
 from catclf.training.crossval import (
     FOLDS,
     STRENGTHS,
@@ -29,6 +28,7 @@ from catclf.training.crossval import (
     thresholds_of_others,
 )
 from catclf.training.objective import class_weights
+from catclf.training.pipeline import resolve
 
 Array = NDArray[np.float64]
 
@@ -221,7 +221,7 @@ def test_descents_side_by_side_are_those_one_by_one(l2: float, weight: str) -> N
     fold_of = stratified_folds(data.Y, 4, 0)[0]
     v = class_weights(data.Y, weight)
     settings = Settings(1.5, 40, l2=l2, schedule="linear")
-    Z = descend_out_of_fold(gram_of(data), data.Y, fold_of, settings.rate, 40, l2, v)
+    Z = descend_out_of_fold(gram_of(data), data.Y, fold_of, settings, 40, v)
     assert Z is not None
     for fold in range(4):
         kept = fold_of != fold
@@ -230,7 +230,7 @@ def test_descents_side_by_side_are_those_one_by_one(l2: float, weight: str) -> N
         expected = data.images[~kept] @ fit.w[:, 0] + fit.b
         np.testing.assert_allclose(Z[0, ~kept], expected, atol=1e-5)
     stopped = descend_out_of_fold(
-        gram_of(data), data.Y, fold_of, settings.rate, 40, l2, should_stop=lambda: True
+        gram_of(data), data.Y, fold_of, settings, 40, should_stop=lambda: True
     )
     assert stopped is None
 

@@ -52,7 +52,9 @@ def test_the_sums_are_those_of_float64(
     Z = exact @ w + 0.3
     dZ = v * (1 / (1 + np.exp(-Z)) - Y.T)
     assert sums.loss == pytest.approx(float((v * (np.logaddexp(0, Z) - Y.T * Z)).sum()), rel=1e-5)
-    assert products.loss(P, w, 0.3, Y, given) == pytest.approx(sums.loss, rel=1e-6)
+    assert products.sums(P, w, 0.3, Y, given, gradient=False).loss == pytest.approx(
+        sums.loss, rel=1e-6
+    )
     assert sums.db == pytest.approx(float(dZ.sum()), rel=1e-5, abs=1e-5)
     # Each sum is off by no more than some roundings of the sum of its terms' sizes.
     close = 1e-5 * (np.abs(exact.T) @ np.abs(dZ))
@@ -174,4 +176,4 @@ def test_without_numba_the_choice_is_numpy(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "catclf.training.numba_kernels", None)
     assert choose(20_000, 12288, 2000) == "stream"
     with pytest.raises(SettingsError, match="or use `method=stream`"):
-        build(labelled(10), 0.0, 5, "fused")
+        build(labelled(10), Settings(method="fused"))

@@ -8,14 +8,14 @@ from scipy.optimize import line_search as scipy_line_search
 from scipy.optimize import minimize as scipy_minimize
 from scipy.special import expit
 
-from catclf.training.quasi_newton import (
+from catclf.training.objective import Vector
+from catclf.training.solvers import (
     FLAT,
     PAIRS,
     SUFFICIENT,
     Evaluated,
     Iterate,
     Memory,
-    Vector,
     evaluated,
     iterate,
     line_search,

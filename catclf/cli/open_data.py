@@ -74,7 +74,7 @@ def reading_to_train(
 
     Features that are open are chosen for the first of the sources, which is said on stderr.
     """
-    from catclf.training.choice import choose_features, encoder_for_training
+    from catclf.training.pipeline import choose_features, encoder_for_training
 
     if settings.features == AUTO:
         kind, why = choose_features(sources[0], reading_of(options))

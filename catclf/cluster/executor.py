@@ -34,8 +34,7 @@ from catclf.features.rows import (
 from catclf.machine import cores
 from catclf.maths import Floats
 from catclf.maths.metrics import Counts
-from catclf.maths.reduction import TreeSum, aligned_runs, balanced, part_length
-from catclf.maths.threads import blas_threads
+from catclf.maths.threads import TreeSum, aligned_runs, balanced, blas_threads, part_length
 from catclf.model.model import score_rows
 from catclf.samples import Images, IndexedImages, Indices, Labelled, Rows, scale_of, take
 from catclf.storage.location import is_remote, locate

@@ -29,10 +29,10 @@ from catclf.samples import Indices, Labelled, Subset
 from catclf.settings import AUTO, Settings, require_sound
 from catclf.splits import possible_folds, stratified_folds
 from catclf.text import printable
-from catclf.training.automatic import score_shift
-from catclf.training.crossval import Descents, FoldGram, Path, select
+from catclf.training.crossval import Descents, Path, objective_of, select
 from catclf.training.kernels import Weights
 from catclf.training.objective import all_rows, class_weights, gram
+from catclf.training.pipeline import score_shift
 
 if TYPE_CHECKING:
     from catclf.features.base import Phase
@@ -499,9 +499,10 @@ class _Runs:
                 data, inner = Subset(self.data, rows), k[np.ix_(rows, rows)]
                 l2 = select(data, v[:, rows], self.plan.seed, K=inner, groups=self.groups[rows]).l2
                 penalties.append(l2)
-            fold_of = np.where(kept[used], 0, 1)  # the model of fold 1 is trained on fold 0
-            objective = FoldGram(k[np.ix_(used, used)], Y[:, used], fold_of, v[:, used])
-            Z[d, used] = Path(objective, fold_of).scores(l2)[0]
+            inner, both = k[np.ix_(used, used)], Subset(self.data, used)
+            objective = objective_of(both, v[:, used], inner, None)
+            # There is one fold, and one model: of the images that are not tested.
+            Z[d, used] = Path(objective, np.where(kept[used], -1, 0)).scores(l2)[0]
         return Result(candidate, self._measured(Z, v), penalties=tuple(penalties))
 
     def _measured(self, Z: Floats, v: Weights) -> dict[str, Floats]:

@@ -18,8 +18,7 @@ from catclf.errors import DataError, OutputError
 from catclf.features.base import Features, Phase, Rows, class_of, learn, silent
 from catclf.machine import cores, require_memory
 from catclf.maths import Floats
-from catclf.maths.reduction import part_length, tree_sum
-from catclf.maths.threads import Team, blas_threads
+from catclf.maths.threads import Team, blas_threads, part_length, tree_sum
 from catclf.samples import Images, Labelled, cut, take
 from catclf.storage.files import replacing
 from catclf.storage.local import open_regular

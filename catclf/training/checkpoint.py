@@ -8,24 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from catclf.errors import CheckpointError, SettingsError
-from catclf.maths import Floats
 from catclf.storage import npz
 from catclf.storage.location import locate
 from catclf.storage.npz import ArrayFile, UnsoundError
 from catclf.text import printable, reason
 from catclf.training.objective import Point
-from catclf.training.quasi_newton import PAIRS
-from catclf.training.solvers import KEPT_LIMIT, State, Watch
+from catclf.training.solvers import KEPT_LIMIT, PAIRS, Curve, State, Watch
 
-FORMAT = "catclf-checkpoint"
-VERSION = 2
+FORMAT, VERSION = "catclf-checkpoint", 3
 FILE_LIMIT = 256 * 1024 * 1024  # bytes; the two points of 1024x1024 images have 50 MB
 COORDINATES_LIMIT = FILE_LIMIT // 8
 VECTORS_LIMIT = 1 + 2 * PAIRS
 META_LIMIT = 1024 * 1024  # characters
+# Numbers of a state and of what watches validation images, with their types; none is negative.
+OF_STATE = {"step": int, "batch_costs": float, "batches": int, "raised": int, "last_cost": float}
+OF_STATE |= {"rate": float, "phase": int}
+OF_WATCH = {"best_step": int, "best_cost": float, "waited": int}
 
 
 def beside(output: Path) -> Path:
@@ -63,11 +63,9 @@ class Checkpoints:
         if not (self.resume and self.exists()):
             return None
         try:
-            file = ArrayFile(self.path, FILE_LIMIT)
-            identity = _meta(file.text("meta", META_LIMIT)).get("identity")
+            method = _meta(ArrayFile(self.path, FILE_LIMIT))["identity"].get("method")
         except (UnsoundError, OSError):
             return None  # ``begin`` says what is wrong
-        method = identity.get("method") if isinstance(identity, dict) else None
         return method if isinstance(method, str) else None
 
     def begin(self, identity: dict[str, Any], fresh: State) -> State:
@@ -79,45 +77,35 @@ class Checkpoints:
         if not (self.resume and self.exists()):
             return fresh
         try:
-            state = _state(self.path, identity, len(fresh.point.coordinates))
+            return _read(self.path, identity, len(fresh.point.coordinates))
         except UnsoundError as error:
             raise CheckpointError(
                 f"{printable(self.path)}: {error}: leave out `resume` to start anew"
             ) from error
         except OSError as error:
             raise CheckpointError(f"{printable(self.path)}: {reason(error)}") from error
-        return state
 
     def save(self, state: State) -> None:
         """Replace the file by one of this state. Raises OutputError; then the old one stays."""
-        watch = state.watch
-        meta = {
-            "format": FORMAT,
-            "version": VERSION,
-            "identity": self._identity,
-            "step": state.step,
-            "batches": state.batches,
-            "best_step": watch.best_step,
-            "waited": watch.waited,
-            "raised": state.raised,
-            "phase": state.phase,
-        }
-        best = np.zeros((0, 1)) if watch.best is None else watch.best.coordinates
-        of_best = (0.0, 0.0) if watch.best is None else (watch.best.b, watch.best_cost)
-        numbers = [state.point.b, state.batch_costs, *of_best, state.last_cost, state.rate]
+        watch, curve = state.watch, state.curve
+        best = watch.best or Point(np.zeros((0, 1)), 0.0)
+        numbers = {name: getattr(state, name) for name in OF_STATE}
+        numbers |= {name: getattr(watch, name) for name in OF_WATCH}
+        meta = {"format": FORMAT, "version": VERSION, "identity": self._identity}
+        text = json.dumps(meta | {"numbers": numbers}, sort_keys=True)
+        arrays = {
+            "coordinates": state.point.coordinates,
+            "best": best.coordinates,
+            "biases": np.array([state.point.b, best.b]),
+            "costs": np.array(curve.costs, "<f8"),
+            "watch_costs": np.array(watch.costs, "<f8"),
+        } | ({} if state.vectors is None else {"vectors": state.vectors})
+        steps = {"cost_steps": curve.steps, "watch_steps": watch.steps}
         npz.write(
             self.path,
-            {
-                "coordinates": state.point.coordinates.astype("<f8"),
-                "best": best.astype("<f8"),
-                "numbers": np.array(numbers, "<f8"),
-                "costs": np.array(state.costs, "<f8"),
-                "cost_steps": np.array(state.cost_steps, "<i8"),
-                "watch_costs": np.array(watch.costs, "<f8"),
-                "watch_steps": np.array(watch.cost_steps, "<i8"),
-                "meta": np.array(json.dumps(meta, sort_keys=True)),
-                **({} if state.vectors is None else {"vectors": state.vectors.astype("<f8")}),
-            },
+            {name: array.astype("<f8") for name, array in arrays.items()}
+            | {name: np.array(numbers, "<i8") for name, numbers in steps.items()}
+            | {"meta": np.array(text)},
         )
 
     def remove(self) -> None:
@@ -131,7 +119,7 @@ class Checkpoints:
             ) from error
 
 
-def _state(path: Path, identity: dict[str, Any], k: int) -> State:
+def _read(path: Path, identity: dict[str, Any], k: int) -> State:
     """The state in a file, for a problem of k coordinates. Raises UnsoundError and OSError."""
     file = ArrayFile(path, FILE_LIMIT)
     # Any number of coordinates is read, so that a run on other images is refused by that name.
@@ -140,74 +128,60 @@ def _state(path: Path, identity: dict[str, Any], k: int) -> State:
         "best": (COORDINATES_LIMIT, 1),
         "costs": (KEPT_LIMIT,),
         "watch_costs": (KEPT_LIMIT,),
+    } | ({"vectors": (VECTORS_LIMIT, 2 * COORDINATES_LIMIT)} if "vectors" in file else {})
+    file.require([*shapes, "biases", "cost_steps", "watch_steps", "meta"])
+    meta = _meta(file)
+    _require_same(meta["identity"], identity)
+    arrays = {
+        name: np.asarray(file.array(name, "<f8", shape, at_most=True), np.float64)
+        for name, shape in shapes.items()
     }
-    steps = {"cost_steps": "costs", "watch_steps": "watch_costs"}
-    if "vectors" in file:  # of L-BFGS alone
-        shapes["vectors"] = (VECTORS_LIMIT, 2 * COORDINATES_LIMIT)
-    file.require([*shapes, *steps, "numbers", "meta"])
-    meta = _meta(file.text("meta", META_LIMIT))
-    _require_same(meta.get("identity"), identity)
-    arrays = {name: file.array(name, "<f8", shape, at_most=True) for name, shape in shapes.items()}
-    arrays |= {name: file.array(name, "<i8", arrays[other].shape) for name, other in steps.items()}
-    arrays["numbers"] = file.array("numbers", "<f8", (6,))
-    if len(arrays["coordinates"]) != k or len(arrays["best"]) not in (0, k):
+    curve, watched = (
+        (file.array(steps, "<i8", arrays[costs].shape).tolist(), arrays[costs].tolist())
+        for steps, costs in (("cost_steps", "costs"), ("watch_steps", "watch_costs"))
+    )
+    vectors = arrays.get("vectors")
+    fits = vectors is None or (vectors.shape[1] in (k + 1, 2 * k + 1) and len(vectors) % 2)
+    if not fits or len(arrays["coordinates"]) != k or len(arrays["best"]) not in (0, k):
         raise UnsoundError("is damaged: its arrays do not belong together")
-    vectors = arrays.get("vectors", np.zeros((1, k + 1)))
-    if vectors.shape[1] not in (k + 1, 2 * k + 1) or len(vectors) % 2 == 0:
-        raise UnsoundError("is damaged: its arrays do not belong together")
-    return _assembled(arrays, meta)
-
-
-def _assembled(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> State:
-    b, batch_costs, best_b, best_cost, last_cost, rate = arrays["numbers"].tolist()
-    watch = Watch(arrays["watch_costs"].tolist(), arrays["watch_steps"].tolist())
-    if len(arrays["best"]):
-        watch.best = Point(_column(arrays["best"]), best_b)
-        watch.best_step, watch.best_cost = _count(meta, "best_step"), best_cost
-        watch.waited = _count(meta, "waited")
+    b, best_b = file.array("biases", "<f8", (2,)).tolist()
+    watch = Watch(*watched, **_numbers(meta, OF_WATCH))
+    watch.best = Point(arrays["best"], best_b) if len(arrays["best"]) else None
     return State(
-        Point(_column(arrays["coordinates"]), b),
-        _count(meta, "step"),
-        arrays["costs"].tolist(),
-        arrays["cost_steps"].tolist(),
-        batch_costs,
-        _count(meta, "batches"),
-        watch,
-        _count(meta, "raised"),
-        last_cost,
-        rate,
-        np.asarray(arrays["vectors"], np.float64) if "vectors" in arrays else None,
-        _count(meta, "phase"),
+        Point(arrays["coordinates"], b),
+        curve=Curve(*curve),
+        watch=watch,
+        vectors=vectors,
+        **_numbers(meta, OF_STATE),
     )
 
 
-def _column(array: NDArray[Any]) -> Floats:
-    return np.ascontiguousarray(array, dtype=np.float64)
-
-
-def _meta(text: str) -> dict[str, Any]:
+def _meta(file: ArrayFile) -> dict[str, Any]:
+    """What a file says of its run. Raises UnsoundError."""
     try:
-        meta = json.loads(text)
+        meta = json.loads(file.text("meta", META_LIMIT))
     except (ValueError, RecursionError) as error:
         raise UnsoundError("is damaged and cannot be read") from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise UnsoundError("is not a checkpoint of catclf")
     if meta.get("version") != VERSION:
         raise UnsoundError("was made by another version of catclf")
+    if not (isinstance(meta.get("identity"), dict) and isinstance(meta.get("numbers"), dict)):
+        raise UnsoundError("has no settings")
     return meta
 
 
-def _count(meta: dict[str, Any], name: str) -> int:
-    value = meta.get(name)
-    if type(value) is not int or value < 0:
-        raise UnsoundError(f"has no {name}")
-    return value
+def _numbers(meta: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
+    """Numbers of these types; a float may be infinite, but not NaN."""
+    found = {name: meta["numbers"].get(name) for name in kinds}
+    for name, value in found.items():
+        if type(value) is not kinds[name] or not value >= 0:
+            raise UnsoundError(f"has no {name}")
+    return found
 
 
-def _require_same(stored: Any, required: dict[str, Any]) -> None:
+def _require_same(stored: dict[str, Any], required: dict[str, Any]) -> None:
     """Raise UnsoundError, naming the first difference between two runs."""
-    if not isinstance(stored, dict):
-        raise UnsoundError("has no settings")
     for name, value in required.items():
         other = stored.get(name)
         if other == value and type(other) is type(value):

@@ -10,6 +10,7 @@ columns by gradient descent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,20 +18,23 @@ from numpy.typing import NDArray
 
 from catclf.machine import cores
 from catclf.maths import Floats, logit, losses_and_errors
-from catclf.maths.reduction import PART
 from catclf.maths.threads import Team, blas_threads
-from catclf.samples import Indices, Labelled, cut, measured, read_rows, scale_of
+from catclf.samples import Indices, Labelled, scale_of
+from catclf.settings import Settings
 from catclf.splits import possible_folds, stratified_folds
-from catclf.training.kernels import Weights
-from catclf.training.quasi_newton import Iterate, Memory, Run, Vector, inner, minimize
-from catclf.training.solvers import DIVERGED_COST
+from catclf.training.kernels import Sums, Values, Weights
+from catclf.training.objective import GramObjective, Objective, Span, StreamObjective, Vector
+from catclf.training.solvers import DIVERGED_COST, Iterate, Memory, inner, minimize
 
 FOLDS = 5
-STRENGTHS = tuple(float(s) for s in np.geomspace(10.0, 1e-3, 9))  # of λ; strongest first
-BEYOND = 6  # more of them at either end, at the same ratio, where the loss still falls there
+# Penalties that are tried, as multiples of the spread of the features; the strongest of the usual
+# ones first. Where the loss still falls at either end, BEYOND more are tried there.
+STRENGTHS = tuple(10.0 ** (1 - i / 2) for i in range(9))
+BEYOND = 6
+WEAKER = (*STRENGTHS[1:], *(10.0 ** (-3 - i / 2) for i in range(1, BEYOND + 1)))
+STRONGER = tuple(10.0 ** (1 + i / 2) for i in range(1, BEYOND + 1))
 IMAGES_LIMIT = 1500  # images of pixels that the penalty and the threshold are selected with
-SMALLEST = 1e-9  # scale of features: equal images have none, and still need a penalty
-BLOCK = 128  # rows multiplied at a time
+SMALLEST = 1e-9  # spread of features: equal images have none, and still need a penalty
 ITERATIONS = 100  # for a penalty, at most
 # Of the cost: a smaller decrease ends a penalty. On 2000 images of two layers of patches the same
 # penalty is selected with 1e-5, at four times the passes; its loss differs by 0.002 of itself.
@@ -92,123 +96,120 @@ class Pass(NamedTuple):
     Z: Floats
 
 
-class FoldRows:
-    """The loss of one model for each fold, on the rows of all others: a vector is (w, b).
+class Folds:
+    """The loss of one model for each fold, on the images of all others, without its penalty.
 
-    ``fold_of`` (m,) holds the fold of each row, ``v`` (1, m) the weight of its loss, ``trained``
-    how many rows each model has. Products are made in float32, and added over blocks in float64, in
-    the canonical tree of parts.
+    ``fold_of`` (m,) holds the fold of each image, ``trained`` how many images each model has. A
+    subclass says what a vector of ``length`` numbers means; its last number is the bias.
+    """
+
+    length: int
+    tolerance: float
+    dot: Callable[[Vector, Vector], float]
+
+    def __init__(self, objective: Objective, fold_of: Indices) -> None:
+        self.m, self.fold_of, self._Y = objective.m, fold_of, objective.Y
+        self._v = np.ones_like(objective.Y) if objective.v is None else objective.v
+        folds = range(int(fold_of.max()) + 1)
+        self.trained = np.array([float((fold_of != fold).sum()) for fold in folds])
+
+    def evaluate(self, columns: Columns, vectors: Floats) -> Pass:
+        """For the models of some folds, ``vectors`` (length, k)."""
+        raise NotImplementedError
+
+    def losses(self, columns: Columns, Z: Floats, rows: slice) -> tuple[Floats, Floats]:
+        """Weighted losses of some images by scores Z (k, rows), and errors; 0 in a model's fold."""
+        counted = self._v[:, rows] * (self.fold_of[rows] != columns[:, None])
+        losses, dZ = losses_and_errors(Z, self._Y[:, rows])
+        dZ *= counted
+        return losses * counted, dZ
+
+
+class FoldRows(Folds):
+    """Over rows, of which a vector is (w, b).
+
+    Products are made in float32, and added over blocks in float64, in the canonical tree of parts.
     """
 
     tolerance = TOLERANCE
 
-    def __init__(self, data: Labelled, fold_of: Indices, v: Floats, team: Team) -> None:
-        self.m, self.n = measured(data)
-        self.length, self.dot = self.n + 1, inner
-        self.fold_of, self._rows, self._Y, self._v = fold_of, data.images, data.Y, v
-        self._scale, self._team = scale_of(data.images), team
-        self.trained = _trained(fold_of)
-
-    def variance(self) -> float:
-        """The mean squared distance of the rows from their mean."""
-        total, squares = np.zeros(self.n), 0.0
-        for rows in cut(slice(self.m), PART):
-            block = read_rows(self._rows, rows).astype(np.float32, copy=False)
-            total += block.sum(axis=0, dtype=np.float64)
-            squares += float(np.einsum("ij,ij->i", block, block).sum(dtype=np.float64))
-        return float(squares / self.m - np.square(total / self.m).sum()) / self._scale**2
+    def __init__(self, objective: StreamObjective, fold_of: Indices) -> None:
+        super().__init__(objective, fold_of)
+        self.length, self.dot, self._objective = objective.n + 1, inner, objective
 
     def evaluate(self, columns: Columns, vectors: Floats) -> Pass:
-        """For the models of some folds, ``vectors`` (length, k)."""
-        scaled = (vectors[:-1] / self._scale).astype(np.float32)
-        parts, Z = list(cut(slice(self.m), PART)), np.empty((len(columns), self.m))
+        images, b = self._objective.images, vectors[-1][:, None]
+        scale, Z = scale_of(images), np.empty((len(columns), self.m))
+        w = (vectors[:-1] / scale).astype(np.float32)
 
-        def of_part(number: int) -> list[Floats]:
-            return self._part(parts[number], columns, scaled, vectors[-1], Z)
+        def of_block(rows: slice, values: Values) -> Sums:
+            P = values.astype(np.float32, copy=False)
+            Z[:, rows] = (P @ w).T + b
+            losses, dZ = self.losses(columns, Z[:, rows], rows)
+            dW = P.T @ dZ.T.astype(np.float32)
+            return Sums(losses.sum(axis=1), dZ.sum(axis=1), dW)
 
-        def add(these: list[Floats], others: list[Floats]) -> list[Floats]:
-            return [np.add(one, other, out=one) for one, other in zip(these, others, strict=True)]
-
-        losses, dW, db = self._team.reduced(of_part, len(parts), add)
+        sums = self._objective.reduced(of_block, images, width=len(columns))
+        gradients = np.concatenate([sums.dw / scale, sums.db[None]])
         trained = self.trained[columns]
-        gradients = np.concatenate([dW / self._scale, db[None]])
-        return Pass(losses / trained, gradients / trained, Z)
-
-    def _part(
-        self, rows: slice, columns: Columns, scaled: NDArray[np.float32], b: Floats, Z: Floats
-    ) -> list[Floats]:
-        k = len(columns)
-        losses, db, dW = np.zeros(k), np.zeros(k), np.zeros((self.n, k))
-        for block in cut(rows, BLOCK):
-            P = read_rows(self._rows, block).astype(np.float32, copy=False)
-            Z[:, block] = z = (P @ scaled).T + b[:, None]  # (k, block)
-            counted = self._v[:, block] * (self.fold_of[block] != columns[:, None])
-            each, dZ = losses_and_errors(z, self._Y[:, block])
-            losses += (counted * each).sum(axis=1)
-            dZ *= counted
-            db += dZ.sum(axis=1)
-            dW += P.T @ dZ.T.astype(np.float32)
-        return [losses, dW, db]
+        return Pass(sums.loss / trained, gradients / trained, Z)
 
 
-class FoldGram:
-    """Over the Gram matrix: a vector is (a, K a, b), with inner products as in ``Span``."""
+class FoldGram(Folds):
+    """Over the Gram matrix, as in ``Span``: a vector is (a, K a, b)."""
 
     tolerance = GRAM_TOLERANCE
 
-    def __init__(self, K: Floats, Y: Floats, fold_of: Indices, v: Floats) -> None:
-        self.m, self.length = len(K), 2 * len(K) + 1
-        self._K, self._Y, self._fold_of, self._v = K, Y, fold_of, v
-        self.trained = _trained(fold_of)
-
-    def variance(self) -> float:
-        return float(np.trace(self._K) / self.m - self._K.mean())
+    def __init__(self, objective: GramObjective, fold_of: Indices) -> None:
+        super().__init__(objective, fold_of)
+        self._span = Span(objective)
+        self.length, self.dot = 2 * self.m + 1, self._span.dot
 
     def evaluate(self, columns: Columns, vectors: Floats) -> Pass:
         Z = (vectors[self.m : -1] + vectors[-1]).T  # (k, m)
-        counted = self._v * (self._fold_of != columns[:, None])
-        each, dZ = losses_and_errors(Z, self._Y)
-        D = np.ascontiguousarray((counted * dZ).T)
-        KD = self._K @ (D - D.mean(axis=0))
-        gradients = np.concatenate([D, KD - KD.mean(axis=0), D.sum(axis=0, keepdims=True)])
-        trained = self.trained[columns]
-        return Pass((counted * each).sum(axis=1) / trained, gradients / trained, Z)
-
-    def dot(self, x: Vector, y: Vector) -> float:
-        return float(x[: self.m] @ y[self.m : -1]) + float(x[-1] * y[-1])
+        losses, dZ = self.losses(columns, Z, slice(self.m))
+        D, trained = np.ascontiguousarray(dZ.T), self.trained[columns]
+        gradients = np.concatenate([D, self._span.product(D), D.sum(axis=0, keepdims=True)])
+        return Pass(losses.sum(axis=1) / trained, gradients / trained, Z)
 
 
-FoldObjective = FoldRows | FoldGram
-
-
-def _trained(fold_of: Indices) -> Floats:
-    return np.array([float((fold_of != fold).sum()) for fold in range(int(fold_of.max()) + 1)])
+def objective_of(data: Labelled, v: Weights, K: Floats | None, workers: int | None) -> Objective:
+    """The objective on the Gram matrix ``K`` (m, m), where there is one, else on the rows."""
+    team = Team(workers or cores())
+    if K is None:
+        return StreamObjective(data, team=team, v=v)
+    return GramObjective(data, team=team, v=v, K=K)
 
 
 class Path:
     """The regularization path: penalties one after the other, with out-of-fold scores Z (1, m)."""
 
-    def __init__(self, objective: FoldObjective, fold_of: Indices) -> None:
-        self._objective, self._fold_of = objective, fold_of
+    def __init__(self, objective: Objective, fold_of: Indices) -> None:
+        self._folds: Folds
+        if isinstance(objective, GramObjective):
+            self._folds = FoldGram(objective, fold_of)
+        else:
+            self._folds = FoldRows(objective, fold_of)
         self._begin()
 
     def _begin(self) -> None:
-        everyone = np.arange(len(self._objective.trained))
-        start = np.zeros((self._objective.length, len(everyone)))
-        first = self._objective.evaluate(everyone, start)
+        folds = self._folds
+        everyone = np.arange(len(folds.trained))
+        start = np.zeros((folds.length, len(everyone)))
+        first = folds.evaluate(everyone, start)
         self._here = [
             Iterate(start[:, fold], float(first.losses[fold]), first.gradients[:, fold].copy())
             for fold in everyone
         ]
         share = PAIRS_BYTES // len(everyone)
-        self._memories = [Memory(bytes=share, dot=self._objective.dot) for _ in everyone]
+        self._memories = [Memory(bytes=share, dot=folds.dot) for _ in everyone]
         self._l2 = 0.0
 
     def scores(self, l2: float) -> Floats:
-        """The scores of each row by the optimum of the other folds, with this penalty."""
+        """The scores of each image by the optimum of the other folds, with this penalty."""
         if l2 > self._l2 > 0:  # pairs with less curvature than the penalty has are of no use
             self._begin()
-        for fold, trained in enumerate(self._objective.trained):
+        for fold, trained in enumerate(self._folds.trained):
             more = (l2 - self._l2) / trained
             self._here[fold], self._memories[fold] = _with_more(
                 self._here[fold], self._memories[fold], more
@@ -217,36 +218,33 @@ class Path:
         return self._minimize()
 
     def _minimize(self) -> Floats:
-        objective, Z = self._objective, np.zeros((1, self._objective.m))
-        runs: dict[int, Run[Iterate]] = {}
-        asked: dict[int, Vector] = {}
-
-        def go_on(fold: int, step: Callable[[], Vector]) -> None:
-            try:
-                asked[fold] = step()
-            except StopIteration as end:
-                self._here[fold] = end.value
-                asked.pop(fold, None)
-
-        for fold, (at, memory) in enumerate(zip(self._here, self._memories, strict=True)):
-            run = runs[fold] = minimize(at, memory, objective.tolerance, ITERATIONS)
-            go_on(fold, lambda run=run: next(run))  # type: ignore[misc]
-        while asked:
-            columns = np.array(sorted(asked))
-            vectors = np.stack([asked[fold] for fold in columns.tolist()], axis=1)
-            found = objective.evaluate(columns, vectors)
-            for place, fold in enumerate(columns.tolist()):
-                held, run = self._fold_of == fold, runs[fold]
-                Z[0, held] = found.Z[place, held]
-                answer = _penalized(
-                    float(found.losses[place]),
-                    found.gradients[:, place],
-                    asked[fold],
-                    self._l2 / objective.trained[fold],
-                    objective.dot,
-                )
-                go_on(fold, lambda run=run, answer=answer: run.send(answer))  # type: ignore[misc]
+        """The scores at the optima; what all runs of L-BFGS ask for is found in one pass."""
+        folds, Z = self._folds, np.zeros((1, self._folds.m))
+        runs: list[Any] = [
+            minimize(here, memory, folds.tolerance, ITERATIONS)
+            for here, memory in zip(self._here, self._memories, strict=True)
+        ]
+        answers = dict[int, Any].fromkeys(range(len(runs)))  # None begins a run
+        while answers:
+            asked: dict[int, Vector] = {}
+            for fold, answer in answers.items():
+                try:
+                    asked[fold] = runs[fold].send(answer)
+                except StopIteration as end:
+                    self._here[fold] = end.value
+            answers = self._answers(asked, Z) if asked else {}
         return Z
+
+    def _answers(self, asked: dict[int, Vector], Z: Floats) -> dict[int, Any]:
+        """Costs and gradients at the vectors of some folds, whose scores go into Z."""
+        folds, answers = self._folds, {}
+        found = folds.evaluate(np.array(list(asked)), np.stack(list(asked.values()), axis=1))
+        for place, (fold, x) in enumerate(asked.items()):
+            held, strength = folds.fold_of == fold, self._l2 / folds.trained[fold]
+            Z[0, held] = found.Z[place, held]
+            cost, gradient = float(found.losses[place]), found.gradients[:, place]
+            answers[fold] = _penalized(cost, gradient, x, strength, folds.dot)
+        return answers
 
 
 def _penalized(
@@ -295,38 +293,37 @@ def select(
     losses. The result does not depend on ``workers``. Raises DataError when there are too few rows
     of a class.
     """
-    Y, team = data.Y, Team(workers or cores())
-    v = np.ones_like(Y) if v is None else v
-    folds = possible_folds(Y, folds, groups)
-    fold_of = stratified_folds(Y, folds, seed, groups=groups)[0]
+    Y, fold_of = (
+        data.Y,
+        stratified_folds(data.Y, possible_folds(data.Y, folds, groups), seed, groups=groups)[0],
+    )
+    each = np.ones_like(Y) if v is None else v
     tried: list[float] = []
     scores: list[Floats] = []
     losses: list[Floats] = []  # of the images of each fold
     with blas_threads(1):
-        objective: FoldObjective = (
-            FoldRows(data, fold_of, v, team) if K is None else FoldGram(K, Y, fold_of, v)
-        )
-        path, scale = Path(objective, fold_of), max(objective.variance(), SMALLEST)
+        objective = objective_of(data, v, K, workers)
+        path, spread = Path(objective, fold_of), max(objective.spread(), SMALLEST)
 
-        def attempt(penalty: float) -> bool:
+        def improves(strength: float) -> bool:
             """Whether this penalty is better than the best of those before."""
-            Z, best = path.scores(penalty), min(map(np.sum, losses), default=np.inf)
-            each = v * losses_and_errors(Z, Y)[0]
-            tried.append(penalty)
-            scores.append(Z)
-            losses.append(np.asarray(np.bincount(fold_of, each[0]), np.float64))
+            best = min(map(np.sum, losses), default=np.inf)
+            tried.append(strength * spread if l2 is None else l2)
+            Z = path.scores(tried[-1])
+            lost = each * losses_and_errors(Z, Y)[0]
+            scores.append(Z[0])
+            losses.append(np.asarray(np.bincount(fold_of, lost[0]), np.float64))
             if on_progress:
                 on_progress(min(len(tried), len(STRENGTHS)), len(STRENGTHS))
             return bool(losses[-1].sum() < best)
 
-        if l2 is not None:
-            attempt(l2)
-        else:
-            _search(attempt, scale)
+        improves(STRENGTHS[0])
+        if l2 is None and not list(takewhile(improves, WEAKER)):
+            list(takewhile(improves, STRONGER))
     if on_progress:
         on_progress(len(STRENGTHS), len(STRENGTHS))
-    constant = float(_constant(Y, v, fold_of).mean())
-    return _selected(tried, np.array(losses), np.array(scores)[:, 0], fold_of, constant)
+    constant = _constant_loss(Y, each, fold_of)
+    return _selected(tried, np.array(losses), np.array(scores), fold_of, constant)
 
 
 def _selected(
@@ -334,13 +331,11 @@ def _selected(
 ) -> Selection:
     """From losses (tried, folds), sums over the images of folds, and scores (tried, m)."""
     sizes, everyone = np.bincount(fold_of), np.arange(len(fold_of))
-    of_others = np.array(
-        [
-            _choose(np.delete(losses, fold, 1), np.delete(sizes, fold), tried)
-            for fold in range(len(sizes))
-        ]
-    )
-    least, l2 = of_others[fold_of].T
+    of_others = [
+        _choose(np.delete(losses, fold, 1), np.delete(sizes, fold), tried)
+        for fold in range(len(sizes))
+    ]
+    least, l2 = np.array(of_others)[fold_of].T
     means = losses.sum(axis=1) / len(fold_of)
     return Selection(
         tried[_choose(losses, sizes, tried)[1]],
@@ -365,32 +360,12 @@ def _choose(losses: Floats, sizes: Indices, penalties: Sequence[float]) -> tuple
     return least, int(np.argmax(np.where(means <= means[least] + error, penalties, -np.inf)))
 
 
-def _search(attempt: Callable[[float], bool], scale: float) -> None:
-    """Try penalties from strong to weak until one is worse; stronger ones if the first is best."""
-    ratio = STRENGTHS[1] / STRENGTHS[0]
-    weaker = [STRENGTHS[-1] * ratio**i for i in range(1, BEYOND + 1)]
-    stronger = [STRENGTHS[0] / ratio**i for i in range(1, BEYOND + 1)]
-    attempt(scale * STRENGTHS[0])
-    for number, strength in enumerate([*STRENGTHS[1:], *weaker]):
-        if not attempt(scale * strength):
-            if number == 0:
-                break
-            return
-    else:
-        return
-    for strength in stronger:
-        if not attempt(scale * strength):
-            return
-
-
-def _constant(Y: Floats, v: Floats, fold_of: Indices) -> Floats:
-    """The losses (1, m) of models of the other folds that are a bias alone."""
-    Z = np.empty_like(Y)
-    for fold in range(int(fold_of.max()) + 1):
-        held = fold_of == fold
-        weights = v[0, ~held]
-        Z[0, held] = logit(float((weights * Y[0, ~held]).sum() / weights.sum()))
-    return v * losses_and_errors(np.clip(Z, -700.0, 700.0), Y)[0]
+def _constant_loss(Y: Floats, v: Floats, fold_of: Indices) -> float:
+    """The mean loss of models of the other folds that are a bias alone."""
+    kept = fold_of != np.arange(int(fold_of.max()) + 1)[:, None]  # (folds, m)
+    fractions = (kept * v * Y).sum(axis=1) / (kept * v).sum(axis=1)
+    Z = np.clip([logit(p) for p in fractions.tolist()], -700.0, 700.0)[fold_of][None]
+    return float((v * losses_and_errors(Z, Y)[0]).mean())
 
 
 def best_threshold(Z: Floats, Y: Floats) -> float:
@@ -487,9 +462,8 @@ def descend_out_of_fold(
     K: Floats,
     Y: Floats,
     fold_of: Indices,
-    rate: Callable[[int], float],
+    settings: Settings,
     steps: int,
-    l2: float,
     v: Weights = None,
     should_stop: Callable[[], bool] | None = None,
     on_progress: OnProgress | None = None,
@@ -497,10 +471,10 @@ def descend_out_of_fold(
     """Scores Z (1, m) of the images by descents on the other folds; None where it was stopped."""
     folds = int(fold_of.max()) + 1
     mask = (fold_of[:, None] != np.arange(folds)).astype(np.float64)
-    descents = Descents([K], Y, mask, np.full((1, folds), l2), v)
+    descents = Descents([K], Y, mask, np.full((1, folds), settings.l2), v)
     Z = np.zeros(mask.shape)
     with blas_threads(1):
-        for step, (Z, *_) in enumerate(descents.run(rate, steps)):  # noqa: B007
+        for step, (Z, *_) in enumerate(descents.run(settings.rate, steps)):  # noqa: B007
             if should_stop and should_stop():
                 return None
             if on_progress and step % 100 == 0:

@@ -29,12 +29,13 @@ RUN = 512  # products that are summed in float32 before the sum goes on in float
 class Sums:
     """Sums over some images: losses, errors dZ, and X dZᵀ with X still in pixels, (n, 1).
 
-    ``bend`` is the sum of the second derivatives of the losses by z, where it was asked for.
+    ``bend`` is the sum of the second derivatives of the losses by z, where it was asked for. Of k
+    models side by side ``loss`` and ``db`` are (k,), and ``dw`` is (n, k).
     """
 
-    loss: float
-    db: float
-    dw: NDArray[Any]
+    loss: Any = 0.0
+    db: Any = 0.0
+    dw: Any = 0.0
     bend: float = 0.0
 
     def plus(self, others: Sums) -> Sums:
@@ -72,31 +73,22 @@ class Converted:
     def __init__(self, k: int, n: int, dtype: type[Any] = np.float32) -> None:
         self._buffer, self._product = np.empty((k, n), dtype), np.empty((n, 1), dtype)
 
-    def loss(self, rows: Values, w: Real, b: float, Y: Floats, v: Weights) -> float:
-        """The sum of the losses of rows (k, n) alone, for w (n, 1), Y (1, k) and weights v."""
-        losses, _ = weighted_losses(_times(self._load(rows), w) + b, Y, v)
-        return float(losses.sum())
+    def sums(
+        self, rows: Values, w: Real, b: float, Y: Floats, v: Weights, gradient: bool = True
+    ) -> Sums:
+        """The sums over rows (k, n), for w (n, 1), Y (1, k) and weights v; or of losses alone.
 
-    def sums(self, rows: Values, w: Real, b: float, Y: Floats, v: Weights) -> Sums:
-        """All sums; their array is used again for the next block."""
-        P = self._load(rows)
-        Z = _times(P, w) + b
-        losses, dZ = weighted_losses(Z, Y, v)
-        bend = float(bends(Z, v).sum()) if P.dtype == np.float64 else 0.0
-        return Sums(float(losses.sum()), float(dZ.sum()), self._transposed_times(P, dZ), bend)
-
-    def total(self, rows: Values) -> Real:
-        """The sum of the rows, (n, 1); exact for pixels, whose sum is below 2^24."""
-        return self._transposed_times(self._load(rows), np.ones((1, len(rows))))
-
-    def _load(self, rows: Values) -> Real:
+        Their array is used again for the next block.
+        """
         P = self._buffer[: len(rows)]
         np.copyto(P, rows)
-        return P
-
-    def _transposed_times(self, P: Real, dZ: Floats) -> Real:
-        """Pᵀ dZᵀ: (n, k) @ (k, 1)."""
-        return np.matmul(P.T, dZ.T.astype(P.dtype), out=self._product)
+        Z = _times(P, w) + b
+        losses, dZ = weighted_losses(Z, Y, v)
+        if not gradient:
+            return Sums(float(losses.sum()))
+        bend = float(bends(Z, v).sum()) if P.dtype == np.float64 else 0.0
+        np.matmul(P.T, dZ.T.astype(P.dtype), out=self._product)  # (n, k) @ (k, 1)
+        return Sums(float(losses.sum()), float(dZ.sum()), self._product, bend)
 
 
 class Fused:
@@ -105,18 +97,17 @@ class Fused:
     def __init__(self, n: int) -> None:
         self._product: NDArray[np.float32] = np.empty((n, 1), np.float32)
 
-    def loss(self, rows: Values, w: Real, b: float, Y: Floats, v: Weights) -> float:
-        from catclf.training import numba_kernels
-
-        rows, Z = np.ascontiguousarray(rows), np.empty((1, len(rows)))
-        numba_kernels.scores(rows, w[:, 0], b, Z[0])
-        return float(weighted_losses(Z, Y, v)[0].sum())
-
-    def sums(self, rows: Values, w: Real, b: float, Y: Floats, v: Weights) -> Sums:
+    def sums(
+        self, rows: Values, w: Real, b: float, Y: Floats, v: Weights, gradient: bool = True
+    ) -> Sums:
+        """As ``Converted.sums``."""
         from catclf.training import numba_kernels
 
         rows = np.ascontiguousarray(rows)  # another layout would be summed in another order
         Z, each = np.empty((1, len(rows))), np.ones_like(Y) if v is None else v
+        if not gradient:
+            numba_kernels.scores(rows, w[:, 0], b, Z[0])
+            return Sums(float(weighted_losses(Z, Y, v)[0].sum()))
         numba_kernels.pass_over(rows, w[:, 0], b, Y[0], each[0], Z[0], self._product[:, 0])
         losses, dZ = weighted_losses(Z, Y, v)
         return Sums(float(losses.sum()), float(dZ.sum()), self._product)

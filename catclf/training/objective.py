@@ -15,18 +15,17 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catclf import machine
-from catclf.errors import SettingsError
 from catclf.maths import PIXEL_MAX, Floats, Pixels, sigmoid
-from catclf.maths.reduction import part_length
-from catclf.maths.threads import Team, blas_threads
+from catclf.maths.threads import Team, blas_threads, part_length
 from catclf.samples import Images, Indices, Labelled, cut, in_memory, measured, read_rows, scale_of
-from catclf.settings import METHODS
+from catclf.settings import Settings
 from catclf.training.kernels import (
     BLOCK,
     FUSED_BLOCK,
@@ -49,9 +48,9 @@ READ = 512  # images read at a time
 SLAB = 512  # rows of K that are a worker's unit of work
 WEIGHED = 16  # images summed into w at a time: new memory for more takes longer than the sums
 WAKE = 2e9  # products from which on K is worth a second BLAS thread: some 400 images
+LBFGS_EVALUATIONS = 100  # expected; the cost model needs a guess
 
 Vector = NDArray[np.float64]
-Total = TypeVar("Total")
 
 
 @dataclass
@@ -108,12 +107,14 @@ class StreamObjective:
     course's data the printed costs have the digits of float64.
 
     Workers take ranges of parts of up to 512 images. How the images are cut depends on their number
-    alone, and the sums of parts are added in the canonical tree (see ``maths.reduction``), so that
+    alone, and the sums of parts are added in the canonical tree (see ``maths.threads``), so that
     the result is the same, bit for bit, for any number of workers of ``team``, for images in memory
     and on disk, and for other objectives that each hold an aligned run of the parts. Those on disk
     are read by the thread that uses them, block by block so that they are still in its cache.
     ``part`` is the number of images in a part where these are a run of a larger data set's.
     """
+
+    is_exact, is_local = False, True  # whether all products are float64; whether the rows are here
 
     def __init__(
         self,
@@ -127,26 +128,25 @@ class StreamObjective:
     ) -> None:
         self.m, self.n = measured(data)
         self.l2, self.v, self.fused = l2, v, fused
+        self.method = "fused" if fused else "stream"
         self.images, self.Y = data.images, data.Y
         self.team = Team(team) if isinstance(team, int) else team
         self._block = FUSED_BLOCK if fused else BLOCK
         self._part, self._scale = part, scale_of(data.images)
         self._local, self._K = threading.local(), np.empty((0, 0))
 
-    is_exact, is_local = False, True  # whether all products are float64; whether the rows are here
-
     @property
     def solves_small(self) -> bool:
         """Whether ``newton_target`` may be asked for."""
-        return min(self.m, self.n) <= SMALL
+        return self.is_local and min(self.m, self.n) <= SMALL
 
     def start(self) -> Point:
         """The point w = 0, b = 0, whose cost is ln 2 whatever the images."""
         return Point(np.zeros((self.n, 1)), 0.0)
 
-    def evaluate(self, point: Point) -> tuple[float, Point]:
-        """The cost at the point, and the gradient in the same coordinates."""
-        return self._objective(point, self.sums(point), self.m)
+    def evaluate(self, point: Point, *, exact: bool = False) -> tuple[float, Point]:
+        """The cost at the point, and the gradient in the same coordinates; in float64 if exact."""
+        return self._means(point, self.sums(point, "exact" if exact else "products"), self.m)
 
     def evaluate_some(self, point: Point, images: Values, rows: Indices) -> tuple[float, Point]:
         """Cost and gradient with the mean over these images in the place of the mean over all.
@@ -155,18 +155,18 @@ class StreamObjective:
         """
         v = None if self.v is None else self.v[:, rows]
         sums = self._sums(images, self.Y[:, rows], v, point, "products")
-        return self._objective(point, sums, len(images))
+        return self._means(point, sums, len(images))
 
     def exact(self, point: Point) -> Exact:
         """What certificates are made of, in float64."""
         sums = self.sums(point, "exact")
-        cost, gradient = self._objective(point, sums, self.m)
+        cost, gradient = self._means(point, sums, self.m)
         square = float(np.square(gradient.coordinates).sum())
         return Exact(cost, square, gradient.b, sums.bend / self.m)
 
     def loss(self, point: Point) -> float:
         """The mean loss at a point: the cost without its penalty."""
-        return self.sums(point, "losses").loss / self.m
+        return float(self.sums(point, "losses").loss / self.m)
 
     def sums(self, point: Point, what: str = "products", rows: slice | None = None) -> Sums:
         """The canonical sums of losses and gradients over the images, which are no means yet.
@@ -179,22 +179,28 @@ class StreamObjective:
     def total(self, rows: slice | None = None) -> Floats:
         """The canonical sum of the images, (n, 1), of pixels and not yet of features."""
 
-        def of_part(rows: slice, read: Callable[[slice], Values]) -> Floats:
-            total, kernel = np.zeros((self.n, 1)), Converted(BLOCK, self.n)
-            for block in cut(rows, BLOCK):
-                total += kernel.total(read(block))
-            return total
+        def of_block(_: slice, values: Values) -> Sums:
+            # Exact for pixels, whose sum is below 2^24.
+            ones = np.ones((1, len(values)), np.float32)
+            return Sums(dw=(ones @ values.astype(np.float32)).T)
 
-        return self._reduced(self.images, of_part, lambda a, b: np.add(a, b, out=a), rows)
+        return np.asarray(self.reduced(of_block, self.images, rows).dw)
+
+    def mean(self) -> Floats:
+        """The mean μ of the features x of the images, (n, 1)."""
+        return self.total() / (self._scale * self.m)
+
+    def squares(self) -> Floats:
+        """‖x‖² of each image, (m,)."""
+        return np.concatenate([np.einsum("ij,ij->i", P, P) for _, P in self._doubles()])
+
+    def spread(self) -> float:
+        """The mean squared distance of the features from their mean."""
+        return float(self.squares().mean() - np.square(self.mean()).sum())
 
     def vectors(self, *, exact: bool = False) -> Centred:
         """The objective for L-BFGS, in float64 if ``exact``."""
-
-        def evaluate(point: Point) -> tuple[float, Point]:
-            return self._objective(point, self.sums(point, "exact"), self.m)
-
-        mean = self.total() / (self._scale * self.m)
-        return Centred(evaluate if exact else self.evaluate, mean)
+        return Centred(partial(self.evaluate, exact=exact), self.mean())
 
     def newton_target(self, point: Point) -> Point:
         """Where a full step of Newton's method leads from a point, in float64."""
@@ -237,7 +243,8 @@ class StreamObjective:
         """w (n, 1) of a point."""
         return point.coordinates
 
-    def _objective(self, point: Point, sums: Sums, count: int) -> tuple[float, Point]:
+    def _means(self, point: Point, sums: Sums, count: int) -> tuple[float, Point]:
+        """Cost and gradient of sums over ``count`` images, with the penalty."""
         w, dw = point.coordinates, sums.dw
         dw /= self._scale * count
         loss = sums.loss / count
@@ -255,60 +262,58 @@ class StreamObjective:
         what: str,
         rows: slice | None = None,
     ) -> Sums:
-        dtype = np.float64 if what == "exact" else np.float32
+        exact, gradient = what == "exact", what != "losses"
         with np.errstate(over="ignore"):  # a w beyond float32 shows as an infinite cost
-            scaled: Real = (point.coordinates / self._scale).astype(dtype)  # not every pixel
+            # Not every pixel is divided, but w.
+            w: Real = (point.coordinates / self._scale).astype(np.float64 if exact else np.float32)
 
-        def of_part(rows: slice, read: Callable[[slice], Values]) -> Sums:
-            sums, kernel = Sums(0.0, 0.0, np.zeros((self.n, 1))), self._kernel(what)
+        def of_block(block: slice, values: Values) -> Sums:
+            each = None if v is None else v[:, block]
+            kernel = self._kernel(exact)
+            return kernel.sums(values, w, point.b, Y[:, block], each, gradient)
+
+        return self.reduced(of_block, images, rows)
+
+    def reduced(
+        self,
+        of_block: Callable[[slice, Values], Sums],
+        images: Images,
+        rows: slice | None = None,
+        width: int = 1,
+    ) -> Sums:
+        """The canonical sum over parts of ``of_block(numbers, values)`` of blocks of images.
+
+        ``values`` (k, n) are read when they are needed; ``width`` is that of ``dw`` (n, width).
+        """
+        held, first, last = in_memory(images), 0, len(images)
+        length = self._part or part_length(last, self._block)
+        if rows is not None:
+            first, last = rows.start, rows.stop
+
+        def of_part(number: int) -> Sums:
+            start, sums = first + number * length, Sums(dw=np.zeros((self.n, width)))
+            raw = None if held else self._mine("raw", self._new_block)
             with np.errstate(over="ignore", invalid="ignore"):  # divergence shows in the cost
-                for block in cut(rows, self._block):
-                    each = None if v is None else v[:, block]
-                    given = read(block), scaled, point.b, Y[:, block], each
-                    if what == "losses":
-                        sums.loss += kernel.loss(*given)
-                    else:
-                        sums.plus(kernel.sums(*given))
+                for block in cut(slice(start, min(start + length, last)), self._block):
+                    sums.plus(of_block(block, read_rows(images, block, raw)))
             return sums
 
-        return self._reduced(images, of_part, Sums.plus, rows)
+        return self.team.reduced(of_part, -(-(last - first) // length), Sums.plus)
 
-    def _reduced(
-        self,
-        images: Images,
-        of_part: Callable[[slice, Callable[[slice], Values]], Total],
-        add: Callable[[Total, Total], Total],
-        rows: slice | None = None,
-    ) -> Total:
-        """The canonical sum of of_part(rows, read) over the parts; read(rows) gives images."""
-        m, here = len(images), in_memory(images)
-        length = self._part or part_length(m, self._block)
-        first, last = (rows.start, rows.stop) if rows else (0, m)
+    def _new_block(self) -> Values:
+        return np.empty((min(self._block, self.m), self.n), self.images.dtype)
 
-        def buffer() -> Values:
-            return np.empty((min(self._block, self.m), self.n), self.images.dtype)
-
-        def of_number(number: int) -> Total:
-            start = first + number * length
-            raw = None if here else self._kept("raw", buffer)
-            part = slice(start, min(start + length, last))
-            return of_part(part, lambda some: read_rows(images, some, raw))
-
-        return self.team.reduced(of_number, -(-(last - first) // length), add)
-
-    def _kernel(self, what: str) -> Converted | Fused:
+    def _kernel(self, exact: bool) -> Converted | Fused:
         """This thread's own."""
-        exact, k = what == "exact", min(self._block, self.m)
-
-        def make() -> Converted | Fused:
-            if self.fused and not exact:
-                return Fused(self.n)
-            return Converted(k, self.n, np.float64 if exact else np.float32)
-
-        kernel: Converted | Fused = self._kept("exact" if exact else "kernel", make)
+        name, k = "exact" if exact else self.method, min(self._block, self.m)
+        make: Callable[[], Converted | Fused] = partial(Fused, self.n)
+        if name != "fused":
+            make = partial(Converted, k, self.n, np.float64 if exact else np.float32)
+        kernel: Converted | Fused = self._mine(name, make)
         return kernel
 
-    def _kept(self, name: str, make: Callable[[], Any]) -> Any:
+    def _mine(self, name: str, make: Callable[[], Any]) -> Any:
+        """What each thread makes once for itself."""
         if not hasattr(self._local, name):
             setattr(self._local, name, make())
         return getattr(self._local, name)
@@ -327,7 +332,7 @@ class GramObjective:
     by m alone, so that it is the same for any number of workers.
     """
 
-    is_exact, is_local = True, True
+    is_exact, is_local, method = True, True, "gram"
 
     def __init__(
         self,
@@ -367,6 +372,12 @@ class GramObjective:
         square = max(float(np.vdot(da, self.product(da))), 0.0)
         return Exact(cost, square, gradient.b, _sum(bends(Z, self.v)) / self.m)
 
+    def squares(self) -> Floats:
+        return np.diagonal(self.K)
+
+    def spread(self) -> float:
+        return float(self.squares().mean() - self.K.mean())
+
     def vectors(self, *, exact: bool = False) -> Span:
         return Span(self)
 
@@ -383,7 +394,7 @@ class GramObjective:
         return w
 
     def product(self, a: Floats) -> Floats:
-        """K a: (m, m) @ (m, 1) = (m, 1)."""
+        """K a: (m, m) @ (m, k) = (m, k)."""
         if self.m <= SLAB:
             return np.asarray(self.K.dot(a))  # as @ does, in 4 µs instead of 4.5
         slabs = cut(slice(self.m), SLAB)
@@ -548,7 +559,7 @@ def all_rows(images: Images) -> NDArray[Any]:
 
 
 def choose(
-    m: int, n: int, evaluations: int, *, batch: int = 0, gram: bool = True, rows: bool = False
+    m: int, n: int, evaluations: int, batch: int = 0, gram: bool = True, rows: bool = False
 ) -> str:
     """ "gram", "stream" or "fused", whichever is expected to take the least time.
 
@@ -578,37 +589,31 @@ def choose(
 
 def build(
     data: Labelled,
-    l2: float,
-    evaluations: int,
-    method: str = "auto",
+    settings: Settings,
     team: Team | int = 1,
     v: Weights = None,
-    *,
-    batch: int = 0,
     K: Floats | None = None,
-    wide: bool = False,
-) -> StreamObjective | GramObjective:
+) -> Objective:
     """The form of the objective that ``method`` names; "auto" is what ``choose`` says.
 
-    With ``batch`` an evaluation looks at so many images, and not at all of them. ``K`` is the
-    Gram matrix of the images, if it is there already. ``wide`` asks for K only where there are at
-    least as many features as images: of fewer, L-BFGS would move in directions that are none of w.
+    ``K`` is the Gram matrix of the images, if it is there already. L-BFGS takes K only where there
+    are at least as many features as images: of fewer, it would move in directions that are none of
+    w. Raises SettingsError where compiled code is asked for and Numba is not there.
     """
-    if method not in METHODS:
-        raise SettingsError(f"method {method!r} is unknown: use one of {', '.join(METHODS)}")
+    (m, n), method, steps = measured(data), settings.method, settings.iterations
+    quasi = settings.solver == "lbfgs"
     if method == "fused":
         require_numba()
-    m, n = measured(data)
-    if method == "auto" and K is not None and (n >= m or not wide):
-        method = "gram"
     if method == "auto":
         rows = data.images.dtype != np.uint8  # at most GRAM_ROWS_LIMIT, which are read for K
         held = rows or in_memory(data.images)  # K needs all of the pixels, and memory for itself
-        may = held and (n >= m or not wide)
-        method = choose(m, n, evaluations, batch=batch, gram=may, rows=rows)
+        may, evaluations = n >= m or not quasi, min(LBFGS_EVALUATIONS, steps) if quasi else steps
+        known = K is not None and may
+        batch = settings.batch_size
+        method = "gram" if known else choose(m, n, evaluations, batch, held and may, rows)
     if method == "gram":
-        return GramObjective(data, l2, team, v, K)
-    return StreamObjective(data, l2, team, v, fused=method == "fused")
+        return GramObjective(data, settings.l2, team, v, K)
+    return StreamObjective(data, settings.l2, team, v, fused=method == "fused")
 
 
 def _sum(values: Floats) -> float:

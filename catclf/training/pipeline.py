@@ -2,52 +2,267 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import math
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from catclf.datasets import Dataset
+from catclf.datasets import Dataset, ReadOptions, open_dataset, open_parts, open_source
+from catclf.datasets.listing import SMALL
+from catclf.errors import DataError, SettingsError
+from catclf.features import class_of
 from catclf.machine import cores, require_workers
-from catclf.maths import Floats
+from catclf.maths import Floats, logit, sigmoid
 from catclf.maths.metrics import Counts, doubted
-from catclf.maths.reduction import RULE, SUMMED
-from catclf.maths.threads import Team, blas_threads
+from catclf.maths.threads import RULE, SUMMED, Team, blas_threads
 from catclf.model import Model, Training
 from catclf.model.model import SAMPLE, Similarity, score_rows
 from catclf.samples import Indices, Labelled, Subset, scale_of
 from catclf.settings import AUTO, Settings
-from catclf.splits import possible_folds, split, stratified_folds
-from catclf.training.automatic import Phase, Resolved, Sample, cross_validate, resolve
-from catclf.training.crossval import FOLDS, descend_out_of_fold
+from catclf.splits import possible_folds, split, stratified_folds, stratified_sample
+from catclf.training.crossval import (
+    FOLDS,
+    IMAGES_LIMIT,
+    SMALLEST,
+    OnProgress,
+    Selection,
+    best_threshold,
+    descend_out_of_fold,
+    objective_of,
+    select,
+    thresholds_of_others,
+)
 from catclf.training.kernels import Weights
-from catclf.training.objective import GRAM_ROWS_LIMIT, all_rows, gram, weights_of
+from catclf.training.objective import GRAM_ROWS_LIMIT, all_rows, class_weights, gram, weights_of
 from catclf.training.run import Cluster, Fit, Validation, solve
 from catclf.training.solvers import TRIAL, OnStep, ShouldStop
 
 if TYPE_CHECKING:
-    from catclf.features.rows import Encoded, Encoder
+    from catclf.datasets.dataset import EncoderOf
+    from catclf.features.rows import Encoder
     from catclf.training.checkpoint import Checkpoints
 
 SUSPECTS = 50  # labels that a model names
 OUT_OF_FOLD_LIMIT = 4000  # images, whose K takes 128 MB
+
+Phase = Callable[[str], AbstractContextManager[OnProgress]]  # progress of a named phase of work
+Notes = tuple[str, ...]  # lines to be shown
+
+
+def _silent(name: str) -> AbstractContextManager[OnProgress]:
+    return nullcontext(lambda done, total: None)
+
+
+# What is trained on
+
+
+def choose_features(source: Path, options: ReadOptions) -> tuple[str, str]:
+    """The kind of features that suits the images of a source, and why. Raises DataError."""
+    large = class_of("network").default_size
+    found = open_source(source, replace(options, default_size=large))
+    return features_for(found.split("train").preprocess.size)
+
+
+def features_for(side: int) -> tuple[str, str]:
+    """The kind of features that suits images with ``side`` pixels a side, and why.
+
+    The network for photographs where its weights are installed, else patches.
+    """
+    from catclf.features.efficientnet import checkpoint_path
+
+    if side <= SMALL:
+        return "patches", f"the images have {side} pixels a side; network is for larger ones"
+    try:
+        checkpoint_path()
+    except SettingsError as error:
+        return "patches", f"network is better for photographs, but {error}"
+    return "network", f"the images have more than {SMALL} pixels a side"
+
+
+def encoder_for_training(settings: Settings, workers: int | None) -> EncoderOf | None:
+    """What makes features of photographs as they come; None for features of other kinds.
+
+    With ``cache`` they are only decoded, to know whether it holds their features. Raises
+    SettingsError where the network's weights are not installed, before anything is read.
+    """
+    made = class_of(settings.features)
+    if not made.streams:
+        return None
+    from catclf.features.rows import StreamEncoder
+
+    made.of_size(made.default_size, settings.mirrors)  # the weights are there, or it is said now
+
+    def encoder(size: int) -> StreamEncoder | None:
+        if settings.cache is not None:
+            return None
+        return StreamEncoder(made.of_size(size, settings.mirrors), workers)
+
+    return encoder
+
+
+def _opened(
+    source: Any, settings: Settings, workers: int | None
+) -> tuple[Dataset, Dataset | None, Settings]:
+    """What Python holds or a path names, as ``catclf train`` opens it.
+
+    The training split, the test split if there is one, and settings with features that suit them.
+    """
+    options, named = ReadOptions(workers=workers), isinstance(source, str | os.PathLike)
+    kind = settings.features
+    if kind == AUTO:
+        if isinstance(source, Dataset):
+            kind, _ = features_for(source.size)
+        else:
+            kind, _ = choose_features(Path(source), options) if named else ("patches", "")
+    settings = replace(settings, features=kind)
+    if isinstance(source, Dataset):
+        return source, None, settings
+    encoder = encoder_for_training(settings, workers) if named else None
+    options = replace(options, default_size=class_of(kind).default_size, encoder=encoder)
+    if not named:
+        return open_dataset(source, options=options), None, settings
+    return *open_parts(open_source(source, options), None), settings
+
+
+# What is selected by cross-validation
+
+
+class Resolved(NamedTuple):
+    """What was selected: settings and threshold, and what the model remembers of it.
+
+    ``z_threshold`` is the score above which an image is positive, where it is no probability that
+    was given; ``out_of_fold`` are the counts of the models of cross-validation. ``shift`` is what
+    weights of classes add to every score, the log of their ratio: taken from b, it leaves the
+    probabilities of the data. ``K`` is the Gram matrix of the data, where it was made. ``scored``
+    are the rows (k,) that were cross-validated and the scores out of fold (1, k) by which their
+    labels are judged.
+    """
+
+    settings: Settings
+    threshold: float
+    z_threshold: float | None
+    recorded: dict[str, Any]
+    out_of_fold: Counts | None = None
+    shift: float = 0.0
+    K: Floats | None = None
+    notes: Notes = ()
+    scored: tuple[Indices, Floats] | None = None
+
+    @property
+    def boundary(self) -> float:
+        """The score z above which an image is positive."""
+        return logit(self.threshold) if self.z_threshold is None else self.z_threshold
+
+
+def score_shift(Y: Floats, v: Weights) -> float:
+    """The log of the ratio of the weights of classes, for labels and weights (1, m)."""
+    if v is None:
+        return 0.0
+    return math.log(float(v[Y > 0.5][0])) - math.log(float(v[Y < 0.5][0]))
+
+
+def resolve(
+    settings: Settings,
+    data: Labelled,
+    *,
+    groups: Indices | None = None,
+    weights: Weights = None,
+    workers: int | None = None,
+    phase: Phase | None = None,
+) -> Resolved:
+    """Select what ``settings`` leave open, by cross-validation on the training images alone.
+
+    ``data`` are the images, or rows of features, that are trained on; those of one of ``groups``
+    (m,) stay in one fold, and ``weights`` (1, m) multiply their losses. Raises SettingsError and
+    DataError.
+    """
+    l2, threshold = settings.fixed_l2, settings.fixed_threshold
+    recorded: dict[str, Any] = {"flip": True} if settings.plain and settings.mirrors else {}
+    shift = score_shift(data.Y, class_weights(data.Y, settings.class_weight))
+    z_threshold = -shift if settings.threshold is None and shift else None
+    counts, K, scored, notes = None, None, None, Notes()
+    if l2 is None or threshold is None:
+        rows = _sampled(settings, data)
+        some = data if len(rows) == len(data.images) else Subset(data, rows)
+        alike = None if groups is None else groups[rows]
+        v = weights_of(some.Y, settings.class_weight, None if weights is None else weights[:, rows])
+        if settings.plain or len(rows) <= GRAM_ROWS_LIMIT:
+            K = gram(all_rows(some.images), Team(workers or cores()))
+        given: dict[str, Any] = {"l2": l2, "K": K, "groups": alike, "workers": workers}
+        try:
+            with (phase or _silent)("choosing the penalty") as show:
+                found = select(some, v, settings.seed, on_progress=show, **given)
+        except DataError as error:
+            if possible_folds(some.Y, 2, alike) > 1:
+                raise
+            if l2 is None:  # one that fits the scale of the features
+                l2 = max(objective_of(some, None, K, workers).spread(), SMALLEST)
+            notes += (f"λ = {l2:.4g} and the threshold are not selected: {error}",)
+        else:
+            l2, Y, Z = found.l2, some.Y, found.Z - shift
+            scored, notes = (rows, found.sharp - shift), found.notes
+            cuts: Floats | float = logit(threshold or 0.5) if z_threshold is None else z_threshold
+            if threshold is None:
+                z_threshold = best_threshold(Z, Y)
+                cuts = thresholds_of_others(Z, Y, found.fold_of)
+            counts = Counts.of(cuts < Z, Y > 0.5)
+            recorded["chosen"] = _chosen(settings, found, counts)
+        K = K if some is data else None
+    if z_threshold is not None:
+        threshold = float(sigmoid(np.array(z_threshold)))
+    final = replace(settings.started(), l2=l2, solver=settings.solver or _solver(settings, l2))
+    cut = 0.5 if threshold is None else threshold
+    return Resolved(final, cut, z_threshold, recorded, counts, shift, K, notes, scored)
+
+
+def _sampled(settings: Settings, data: Labelled) -> Indices:
+    """What is cross-validated: all rows of features, or a sample of the images of pixels."""
+    if settings.plain:
+        return stratified_sample(data.Y, IMAGES_LIMIT, settings.seed)
+    return np.arange(len(data.images))
+
+
+def _chosen(settings: Settings, found: Selection, counts: Counts) -> dict[str, Any]:
+    """What a model remembers of cross-validation."""
+    fixed = {"l2": settings.fixed_l2, "threshold": settings.fixed_threshold}
+    return {
+        "names": [name for name, value in fixed.items() if value is None],
+        "folds": int(found.fold_of.max()) + 1,
+        "images": counts.total,
+        "log_loss": found.losses[found.tried.index(found.l2)],
+        "counts": asdict(counts),
+    }
+
+
+def _solver(settings: Settings, l2: float) -> str:
+    """L-BFGS where penalty or threshold were selected for the optimum, else descent."""
+    selected = settings.fixed_l2 is None or settings.fixed_threshold is None
+    suits = (selected or not settings.plain) and l2 > 0
+    steps = settings.batch_size or settings.schedule != "constant"
+    return "lbfgs" if suits and not steps else "gd"
+
+
+# Training
 
 
 @dataclass(frozen=True)
 class Trained:
     """A model, how it was trained, and how long solving took in seconds.
 
-    ``out_of_fold`` counts the predictions of cross-validation, where there was one; ``notes`` are
-    lines to be shown.
+    ``out_of_fold`` counts the predictions of cross-validation, where there was one.
     """
 
     model: Model
     fit: Fit
     out_of_fold: Counts | None
     seconds: float
-    notes: tuple[str, ...] = ()
+    notes: Notes = ()
 
 
 def train(
@@ -73,25 +288,17 @@ def train(
     Raises SettingsError, DataError, DivergedError, and OutputError for the cache.
     """
     require_workers(workers)
-    chosen = Settings.of(settings, given)
-    if not isinstance(data, Dataset):
-        from catclf.training.choice import open_source_for_training
-
-        data, found, chosen = open_source_for_training(data, chosen, workers)
-        test = test or found
-    elif chosen.features == AUTO:
-        from catclf.training.choice import features_for
-
-        chosen = replace(chosen, features=features_for(data.size)[0])
+    data, found, chosen = _opened(data, Settings.of(settings, given), workers)
     job = prepare_job(data, chosen, validation=validation, workers=workers)
-    return job.run(test=test, on_step=on_step).model
+    return job.run(test=test or found, on_step=on_step).model
 
 
 @dataclass(frozen=True)
 class Job:
     """A training run with everything resolved, ready to be solved.
 
-    ``trained`` and ``held_out`` are what the solver sees: images, or rows of features.
+    ``trained`` and ``held_out`` are what the solver sees: images, or rows of features. ``rows`` are
+    the places in ``data`` of what is trained on, ``weights`` (1, m) those of its losses.
     """
 
     data: Dataset
@@ -101,10 +308,10 @@ class Job:
     resolved: Resolved
     workers: int | None
     settings: Settings
-    groups: Indices | None = None
-    notes: tuple[str, ...] = ()
-    rows: Indices | None = None  # of ``data`` that are trained on
-    weights: Weights = None  # of their losses, (1, m)
+    groups: Indices | None
+    notes: Notes
+    rows: Indices
+    weights: Weights
 
     def run(
         self,
@@ -122,45 +329,36 @@ class Job:
         With ``out_of_fold``, where no image was held out by now, each fold is predicted by a model
         of the others, so that a figure is known of images that were not learned from.
         """
-        began = perf_counter()
+        began, resolved = perf_counter(), self.resolved
         fit = solve(
             self.trained,
-            self.resolved.settings,
+            resolved.settings,
             on_step,
             should_stop,
             validation=self.held_out,
             weights=self.weights,
-            K=self.resolved.K,
+            K=resolved.K,
             adapts_rate=self.settings.plain and self.settings.learning_rate is None,
             workers=self.workers,
             checkpoints=checkpoints,
             cluster=cluster,
         )
-        seconds = perf_counter() - began
-        model = build_model(
-            fit,
-            self.data,
-            test,
-            trained=self.trained,
-            encoder=self.encoder,
-            resolved=self.resolved,
-            cluster=cluster,
-            rows=self.rows,
-        )
-        counts, notes = self.resolved.out_of_fold, self.notes + self.resolved.notes
-        if fit.rate != (asked := self.resolved.settings.learning_rate):
+        seconds, seen = perf_counter() - began, (self.trained, self.rows, self.encoder)
+        model = build_model(fit, self.data, test, *seen, resolved, cluster)
+        counts, notes = resolved.out_of_fold, self.notes + resolved.notes
+        if fit.rate != (asked := resolved.settings.learning_rate):
             notes += (
                 f"with the usual learning rate of {asked:g} the cost is no lower after "
                 f"{TRIAL} steps: training began again with {fit.rate:.2g}",
             )
         if out_of_fold and not (test or self.held_out or counts or cluster or fit.interrupted):
-            counts, more = self._out_of_fold(fit, model.boundary, should_stop, phase)
+            counts, more = self._out_of_fold(fit, model.boundary, should_stop, phase or _silent)
             notes += more
         return Trained(model, fit, counts, seconds, notes)
 
     def _out_of_fold(
-        self, fit: Fit, boundary: float, should_stop: ShouldStop | None, phase: Phase | None
-    ) -> tuple[Counts | None, tuple[str, ...]]:
+        self, fit: Fit, boundary: float, should_stop: ShouldStop | None, phase: Phase
+    ) -> tuple[Counts | None, Notes]:
         """The counts of images by models of the other folds, or why there are none."""
         data, settings = self.trained, fit.settings
         m, limit = len(data.images), OUT_OF_FOLD_LIMIT if settings.plain else GRAM_ROWS_LIMIT
@@ -172,21 +370,25 @@ class Job:
         if folds < 2:
             return None, notes
         K = gram(all_rows(data.images), Team(self.workers or cores())) if fit.K is None else fit.K
-        v = weights_of(data.Y, settings.class_weight, self.weights)
-        if not descends:
-            sample = Sample(data, np.arange(m), K, v)
-            Z = cross_validate(settings, sample, settings.l2, groups, self.workers, phase).Z
-        else:
-            fold_of = stratified_folds(data.Y, folds, settings.seed, groups=groups)[0]
-            rate = replace(settings, learning_rate=fit.rate).rate
-            silent: Any = nullcontext(lambda step, of: None)
-            with phase("predicting out of fold") if phase else silent as on_progress:
-                found = descend_out_of_fold(
-                    K, data.Y, fold_of, rate, fit.steps, settings.l2, v, should_stop, on_progress
+        v, seed = weights_of(data.Y, settings.class_weight, self.weights), settings.seed
+        Z: Floats | None
+        with phase("predicting out of fold" if descends else "choosing the penalty") as show:
+            if descends:
+                fold_of = stratified_folds(data.Y, folds, seed, groups=groups)[0]
+                Z = descend_out_of_fold(
+                    K, data.Y, fold_of, settings, fit.steps, v, should_stop, show
                 )
-            if found is None:
-                return None, notes
-            Z = found
+            else:
+                Z = select(
+                    *(data, v, seed),
+                    l2=settings.l2,
+                    K=K,
+                    groups=groups,
+                    workers=self.workers,
+                    on_progress=show,
+                ).Z
+        if Z is None:
+            return None, notes
         return Counts.of(boundary < Z - self.resolved.shift, data.Y > 0.5), notes
 
 
@@ -212,90 +414,84 @@ def prepare_job(
     images: Dataset | Subset = data
     others: Dataset | Subset | None = validation
     divides = validation is None and settings.validation
-    notes = tuple[str, ...]()
-    if groups is None and (
-        divides or settings.fixed_l2 is None or settings.fixed_threshold is None
-    ):
+    rows, notes = np.arange(data.m), Notes()
+    selects = settings.fixed_l2 is None or settings.fixed_threshold is None
+    if groups is None and (divides or selects):
         groups, notes = _grouped(data)
     if divides:
         images, others = split(data, settings.validation, settings.seed, groups)
-        groups = None if groups is None else groups[images.rows]
-        weights = None if weights is None else weights[:, images.rows]
+        rows = images.rows
+        groups = None if groups is None else groups[rows]
+        weights = None if weights is None else weights[:, rows]
     trained: Labelled = images
     held_out: Labelled | None = others
     encoder = None
     if settings.encodes:
-        encoder, trained = _encode(images, settings, workers, phase, cluster)
+        from catclf.features.rows import prepare
+
+        encoder, trained = prepare(
+            images,
+            settings.features,
+            flip=settings.mirrors,
+            seed=settings.seed,
+            workers=workers,
+            cache=settings.cache,
+            keeper=cluster,
+            phase=phase,
+        )
         held_out = others and encoder.encode(others, phase)
     resolved = resolve(
         settings, trained, groups=groups, weights=weights, workers=workers, phase=phase
     )
-    rows = np.arange(data.m) if isinstance(images, Dataset) else images.rows
     made = encoder, resolved, workers, settings, groups, notes, rows, weights
     return Job(data, trained, held_out, *made)
 
 
-def _grouped(data: Dataset) -> tuple[Indices, tuple[str, ...]]:
+def _grouped(data: Dataset) -> tuple[Indices, Notes]:
     """The group of each image, and lines on that."""
     found = data.grouping(FOLDS)
     return found.groups, found.notes
 
 
-def _encode(
-    images: Dataset | Subset,
-    settings: Settings,
-    workers: int | None,
-    phase: Phase | None,
-    cluster: Cluster | None,
-) -> tuple[Encoder, Encoded]:
-    from catclf.features.rows import prepare
-
-    return prepare(
-        images,
-        settings.features,
-        flip=settings.mirrors,
-        seed=settings.seed,
-        workers=workers,
-        cache=settings.cache,
-        keeper=cluster,
-        phase=phase,
-    )
+# The model
 
 
 def build_model(
     fit: Fit,
     data: Dataset,
     test: Dataset | None = None,
-    *,
     trained: Labelled | None = None,
+    rows: Indices | None = None,
     encoder: Encoder | None = None,
     resolved: Resolved | None = None,
     cluster: Cluster | None = None,
-    rows: Indices | None = None,
 ) -> Model:
     """The model of a fit on ``data``, with its accuracy there and on ``test``.
 
-    ``trained`` (default: ``data``) is what the solver saw; ``encoder`` made rows of the images,
-    where it did not see pixels. ``cluster`` counts on the training images. ``rows`` are the places
-    in ``data`` (default: all) of what ``resolved`` was selected on.
+    ``trained`` (default: ``data``) is what the solver was given, of these ``rows`` of the data
+    (default: all); ``encoder`` made features of the images, where it did not see pixels.
+    ``cluster`` counts on the training images.
     """
+    resolved = resolved or Resolved(fit.settings, 0.5, None, {})
     w, b = encoder.standard.fold(fit.w, fit.b) if encoder else (fit.w, fit.b)
-    held = fit.validation
+    held, shift, boundary = fit.validation, resolved.shift, resolved.boundary
     seen = held.trained if held else trained or data
-    seen_rows = np.arange(data.m) if rows is None else rows
-    threshold, z_threshold = (resolved.threshold, resolved.z_threshold) if resolved else (0.5, None)
-    shift = resolved.shift if resolved else 0.0
-    bare = Model(
+    if cluster is None:
+        counts = _counts(fit, seen, boundary + shift)
+    else:
+        counts = cluster.counts(seen, fit.w, fit.b - shift, boundary)
+    model = Model(
         w=w,
         b=b - shift,
         preprocess=data.preprocess,
         classes=data.classes,
-        threshold=threshold,
-        z_threshold=z_threshold,
+        threshold=resolved.threshold,
+        z_threshold=resolved.z_threshold,
         costs=fit.costs,
         cost_steps=fit.cost_steps,
         features=encoder.features if encoder and encoder.features.kept else None,
         digests=data.kept_digests(rows),
+        similarity=_similarity(encoder, seen, fit.settings.seed),
     )
     training = Training(
         source=data.source,
@@ -305,16 +501,13 @@ def build_model(
         steps=fit.steps,
         interrupted=fit.interrupted,
         ended=fit.ended,
-        settings=_recorded(fit.settings, resolved, data),
-        train=cluster.counts(seen, fit.w, fit.b - shift, bare.boundary)
-        if cluster
-        else _counts(fit, seen, bare.boundary + shift),
-        test=bare.counts(test.images, test.Y) if test else None,
-        validation=_validated(fit, held, bare.boundary + shift) if held else {},
-        suspects=_suspects(data, seen_rows, resolved),
+        settings=_remembered(fit.settings, resolved, data),
+        train=counts,
+        test=model.counts(test.images, test.Y) if test else None,
+        validation=_validated(fit, held, boundary + shift) if held else {},
+        suspects=_suspects(data, np.arange(data.m) if rows is None else rows, resolved),
     )
-    similarity = _similarity(encoder, seen, fit.settings.seed)
-    return replace(bare, training=training, similarity=similarity)
+    return model.with_training(training)
 
 
 def _similarity(encoder: Encoder | None, seen: Labelled, seed: int) -> Similarity | None:
@@ -326,7 +519,7 @@ def _similarity(encoder: Encoder | None, seen: Labelled, seed: int) -> Similarit
         return Similarity.learn(sample, encoder.standard.mean, seed)
 
 
-def _recorded(settings: Settings, resolved: Resolved | None, data: Dataset) -> dict[str, Any]:
+def _remembered(settings: Settings, resolved: Resolved, data: Dataset) -> dict[str, Any]:
     """The settings that a model remembers, with the rule by which parts of the data were summed.
 
     Those solved on the Gram matrix need none: they have no parts. Shards that were left out of the
@@ -335,12 +528,12 @@ def _recorded(settings: Settings, resolved: Resolved | None, data: Dataset) -> d
     rule: dict[str, Any] = {"summation": RULE} if settings.method in SUMMED else {}
     if left_out := getattr(data.images, "left_out", ()):
         rule["left_out"] = list(left_out)
-    return settings.to_dict() | rule | (resolved.recorded if resolved else {})
+    return settings.to_dict() | rule | resolved.recorded
 
 
-def _suspects(data: Dataset, rows: Indices, resolved: Resolved | None) -> dict[str, Any]:
+def _suspects(data: Dataset, rows: Indices, resolved: Resolved) -> dict[str, Any]:
     """What a model remembers of labels that are probably wrong."""
-    if resolved is None or resolved.scored is None:
+    if resolved.scored is None:
         return {}
     places, Z = rows[resolved.scored[0]], resolved.scored[1]
     order, probabilities, sure = doubted(Z, data.Y[:, places])

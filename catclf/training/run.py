@@ -109,9 +109,6 @@ class Cluster(Keeper, Protocol):
         """The confusion counts of weights w (n, 1) of features on the images of ``data``."""
 
 
-LBFGS_EVALUATIONS = 100  # expected; the cost model needs a guess
-
-
 def solve(
     data: Labelled,
     settings: Settings | None = None,
@@ -145,23 +142,21 @@ def solve(
         trained, held_out = split(data, settings.validation, settings.seed)
     if checkpoints is not None:
         settings = _as_before(settings, checkpoints)
-    objective = _objective(trained, settings, team, weights, K)
+    v = weights_of(trained.Y, settings.class_weight, weights)
+    objective = build(trained, settings, team, v, K)
     if cluster is not None:
-        if not (isinstance(objective, StreamObjective) and trained is data) or settings.batch_size:
+        if not isinstance(objective, StreamObjective) or trained is not data or settings.batch_size:
             raise SettingsError(
                 "`cluster` is for full passes over all images: use neither `method=gram`, "
                 "`batch_size` nor a fraction as `validation`"
             )
         objective = cluster.distributed(objective, trained)
-    method = "gram"  # "auto" may depend on free memory
-    if isinstance(objective, StreamObjective):
-        method = "fused" if objective.fused else "stream"
-    settings = replace(settings, method=method)
+    settings = replace(settings, method=objective.method)  # "auto" may depend on free memory
     with blas_threads(1):
         state, stopping = State(objective.start()), None
         if held_out is not None:
             v = class_weights_like(trained.Y, objective.v, held_out.Y)
-            fused = isinstance(objective, StreamObjective) and objective.fused
+            fused = objective.method == "fused"
             others = StreamObjective(held_out, 0.0, team, v, fused=fused)
             stopping = EarlyStopping(others, objective, settings.patience)
         if checkpoints is not None:
@@ -180,18 +175,6 @@ def solve(
         return _fit(objective, settings, state, trained, held_out, reason)
 
 
-def _objective(
-    data: Labelled, settings: Settings, team: Team, weights: Weights, K: Floats | None
-) -> Objective:
-    v = weights_of(data.Y, settings.class_weight, weights)
-    evaluations = settings.iterations
-    if settings.solver == "lbfgs":
-        evaluations = min(LBFGS_EVALUATIONS, evaluations)
-    batch, wide = settings.batch_size, settings.solver == "lbfgs"
-    method, l2 = settings.method, settings.l2
-    return build(data, l2, evaluations, method, team, v, batch=batch, K=K, wide=wide)
-
-
 def class_weights_like(Y: Floats, v: Weights, others: Floats) -> Weights:
     """The mean weight of each class of labels Y (1, m), for other labels (1, k)."""
     if v is None:
@@ -206,18 +189,10 @@ def _safe_rate(objective: Objective) -> float:
 
     L = (1/4m) Σ v (‖x‖² + 1) + λ/m bounds the largest eigenvalue of the Hessian by its trace.
     """
-
     if not objective.is_local:
         return 0.0
-    m, v, squares = objective.m, objective.v, np.empty((1, objective.m))
-    if isinstance(objective, GramObjective):
-        squares[0] = np.diagonal(objective.K)
-    else:
-        for rows in cut(slice(m), 128):
-            P = read_rows(objective.images, rows).astype(np.float64)
-            squares[0, rows] = np.einsum("ij,ij->i", P, P)
-        squares /= scale_of(objective.images) ** 2
-    total = float(((squares + 1.0) * (1.0 if v is None else v)).sum())
+    m, v = objective.m, 1.0 if objective.v is None else objective.v
+    total = float(((objective.squares() + 1.0) * v).sum())
     return 1.0 / (total / (4.0 * m) + objective.l2 / m)
 
 
@@ -260,11 +235,10 @@ def _fit(
     held_out: Labelled | None,
     reason: StopReason,
 ) -> Fit:
-    point, watch, validation = state.point, state.watch, None
+    point, watch, curve, validation = state.point, state.watch, state.curve, None
     if held_out is not None and watch.best is not None:
-        point, best = watch.best, (watch.best_step, watch.best_cost)
-        curve = tuple(watch.costs), tuple(watch.cost_steps)
-        validation = Validation(trained, held_out, *curve, *best)
+        looks, best = (tuple(watch.costs), tuple(watch.steps)), (watch.best_step, watch.best_cost)
+        point, validation = watch.best, Validation(trained, held_out, *looks, *best)
     w = objective.weights(point)
     unbounded = settings.solver == "lbfgs" and not settings.l2 and objective.is_local
     if unbounded and reason is not StopReason.INTERRUPTED and _separates(objective, w, point.b):
@@ -274,8 +248,8 @@ def _fit(
     return Fit(
         w,
         point.b,
-        tuple(state.costs),
-        tuple(state.cost_steps),
+        tuple(curve.costs),
+        tuple(curve.steps),
         state.step,
         replace(settings, learning_rate=rate),
         reason,

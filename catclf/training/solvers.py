@@ -1,16 +1,23 @@
 """The solvers: gradient descent, and L-BFGS with Newton's method where that ends short.
 
 Solvers never see an image. Where they end, and how far that can be from the optimum, is known.
+
+L-BFGS works on convex functions of one vector, by coroutines that ask for costs and gradients (J.
+Nocedal and S. Wright, "Numerical Optimization", 2nd edition, 2006: algorithms 7.4, the two-loop
+recursion, and 7.5). A run yields the vectors x (k,) at which it wants (cost, gradient) and is sent
+them, so that one caller evaluates a single run and another evaluates many runs in one pass over the
+data.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,7 +26,6 @@ from catclf.maths import Floats
 from catclf.settings import Settings
 from catclf.training.batches import Batches
 from catclf.training.objective import Centred, Objective, Point, Span, StreamObjective, Vector
-from catclf.training.quasi_newton import Iterate, Memory, converged, evaluated, iterate
 
 # At 1000 times the cost at zero weights, ln 2, the mean |z| of the wrong predictions passes 693 and
 # e^-|z| is about to underflow: descent does not come back from there in a useful time.
@@ -33,8 +39,17 @@ TRIAL = 100  # steps of descent in which a rate that nobody gave must lower the 
 RAISED = 1e-7  # of the cost: a smaller rise may be the rounding of float32 products
 KEPT_LIMIT = 1_000_000  # costs of a curve
 
+PAIRS = 10  # of steps and gradient changes, remembered by L-BFGS at most
+SUFFICIENT = 1e-4  # fraction of the linear decrease that a step must reach (Armijo)
+FLAT = 0.9  # fraction of the first slope that may be left (strong Wolfe condition)
+ROUNDING = 1e-8  # relative; costs are made of float32 products
+TRIALS = 20  # evaluations of a line search at most
+
 OnStep = Callable[[int, float], None]
 ShouldStop = Callable[[], bool]
+Evaluated = tuple[float, Vector]
+Result = TypeVar("Result")
+Run = Generator[Vector, Evaluated, Result]
 
 
 class StopReason(StrEnum):
@@ -50,38 +65,41 @@ class StopReason(StrEnum):
     INTERRUPTED = "interrupted"  # by the caller
 
 
-def keep(steps: list[int], costs: list[float], step: int, cost: float, *, last: bool) -> None:
-    """Append a cost to a curve of up to ``KEPT_LIMIT`` of them, at even distances.
+@dataclass
+class Curve:
+    """Costs of up to ``KEPT_LIMIT`` steps, at even distances.
 
     A full curve loses every other point, and from then on only steps at the new distance are
-    appended, and the last one. The curve itself says what the distance is, so that a resumed run
-    keeps the steps of one that was never stopped.
+    kept, and the last one. The curve itself says what the distance is, so that a resumed run keeps
+    the steps of one that was never stopped.
     """
-    distance = steps[1] - steps[0] if len(steps) > 1 else 1
-    if not last and steps and (step - steps[0]) % distance:
-        return
-    if len(steps) >= KEPT_LIMIT:
-        del steps[1::2], costs[1::2]
-        keep(steps, costs, step, cost, last=last)
-        return
-    steps.append(step)
-    costs.append(cost)
+
+    steps: list[int] = field(default_factory=list)
+    costs: list[float] = field(default_factory=list)
+
+    def keep(self, step: int, cost: float, *, last: bool = False) -> None:
+        """Append a cost, unless its step is between those that are kept."""
+        steps = self.steps
+        if len(steps) >= KEPT_LIMIT:
+            del steps[1::2], self.costs[1::2]
+        distance = steps[1] - steps[0] if len(steps) > 1 else 1
+        if last or not steps or (step - steps[0]) % distance == 0:
+            steps.append(step)
+            self.costs.append(cost)
 
 
 @dataclass
-class Watch:
+class Watch(Curve):
     """The costs of the validation images, and the point where they were lowest."""
 
-    costs: list[float] = field(default_factory=list)
-    cost_steps: list[int] = field(default_factory=list)
     best: Point | None = None
     best_step: int = 0
-    best_cost: float = float("inf")
+    best_cost: float = math.inf
     waited: int = 0  # costs since the best one
 
     def note(self, step: int, point: Point, cost: float, *, last: bool = False) -> None:
         """Note a cost; points are never changed in place, so that the best can be kept as it is."""
-        keep(self.cost_steps, self.costs, step, cost, last=last)
+        self.keep(step, cost, last=last)
         self.waited += 1
         if cost < self.best_cost:
             self.best, self.best_step, self.best_cost, self.waited = point, step, cost, 0
@@ -89,7 +107,7 @@ class Watch:
 
 @dataclass
 class State:
-    """The ``point`` after ``step`` updates, and the costs on the way to it.
+    """The ``point`` after ``step`` updates, and the ``curve`` of costs on the way to it.
 
     ``batch_costs`` is the sum of ``batches`` costs of batches since the last cost that was kept.
     ``raised`` counts the full-batch steps that raised the cost, which was ``last_cost`` before;
@@ -100,8 +118,7 @@ class State:
 
     point: Point
     step: int = 0
-    costs: list[float] = field(default_factory=list)
-    cost_steps: list[int] = field(default_factory=list)
+    curve: Curve = field(default_factory=Curve)
     batch_costs: float = 0.0
     batches: int = 0
     watch: Watch = field(default_factory=Watch)
@@ -110,10 +127,6 @@ class State:
     rate: float = 0.0
     vectors: Floats | None = None
     phase: int = 0
-
-    def keep(self, cost: float, *, last: bool = False) -> None:
-        """Append the cost of this step to the curve, unless that is thinned by now."""
-        keep(self.cost_steps, self.costs, self.step, cost, last=last)
 
 
 class EarlyStopping:
@@ -209,43 +222,42 @@ class Descent(Solver):
     batches: Batches | None = None
     safe_rate: Callable[[], float] | None = None
 
+    @np.errstate(over="ignore", invalid="ignore")  # divergence shows in the cost
     def run(
         self, state: State, on_step: OnStep | None = None, should_stop: ShouldStop | None = None
     ) -> StopReason:
         """Go on from the state, in place."""
-        total, every = self.settings.iterations, self.settings.print_every
-        began = state.step
-        with np.errstate(over="ignore", invalid="ignore"):  # divergence shows in the cost
-            while True:
-                due = self.save_every and state.step > began and state.step % self.save_every == 0
-                if due and self.save:
-                    self.save(state)
-                cost, gradient = self._evaluate(state)
-                if self.safe_rate and self._failed(state, cost):
-                    fresh = State(self.objective.start(), rate=self.safe_rate())
-                    state.__dict__.update(fresh.__dict__)
-                    continue
-                require_convergence(cost, state.step, self.settings)
-                stopped = state.step < total and bool(should_stop and should_stop())
-                if stopped and self.save:
-                    self.save(state)
-                if self.batches is None and not stopped:
-                    state.raised += cost > state.last_cost * (1.0 + RAISED)
-                    state.last_cost = cost
-                last = state.step >= total or stopped
-                kept = last or state.step % every == 0
-                enough = bool(kept and self.stopping and self.stopping.look(state, last=last))
-                cost = self._reported(state, cost, last or enough)
-                if kept:
-                    state.keep(cost, last=last or enough)
-                if on_step:
-                    on_step(state.step, cost)
-                if stopped:
-                    return StopReason.INTERRUPTED
-                if last or enough:
-                    return StopReason.STEPS if state.step >= total else StopReason.PATIENCE
-                state.point = state.point.moved(gradient, -self._rate(state))
-                state.step += 1
+        total, every, began = self.settings.iterations, self.settings.print_every, state.step
+        while True:
+            due = self.save_every and state.step > began and state.step % self.save_every == 0
+            if due and self.save:
+                self.save(state)
+            cost, gradient = self._evaluate(state)
+            if self.safe_rate and self._failed(state, cost):
+                fresh = State(self.objective.start(), rate=self.safe_rate())
+                state.__dict__.update(fresh.__dict__)
+                continue
+            require_convergence(cost, state.step, self.settings)
+            stopped = state.step < total and bool(should_stop and should_stop())
+            if stopped and self.save:
+                self.save(state)
+            if self.batches is None and not stopped:
+                state.raised += cost > state.last_cost * (1.0 + RAISED)
+                state.last_cost = cost
+            last = state.step >= total or stopped
+            kept = last or state.step % every == 0
+            enough = bool(kept and self.stopping and self.stopping.look(state, last=last))
+            cost = self._reported(state, cost, last or enough)
+            if kept:
+                state.curve.keep(state.step, cost, last=last or enough)
+            if on_step:
+                on_step(state.step, cost)
+            if stopped:
+                return StopReason.INTERRUPTED
+            if last or enough:
+                return StopReason.STEPS if state.step >= total else StopReason.PATIENCE
+            state.point = state.point.moved(gradient, -self._rate(state))
+            state.step += 1
 
     def _rate(self, state: State) -> float:
         if not state.rate:
@@ -256,7 +268,7 @@ class Descent(Solver):
         """Whether a rate that is on trial is seen not to descend."""
         if state.rate or state.step > TRIAL or self.settings.iterations < TRIAL:
             return False
-        return not cost <= (state.costs[0] if state.step == TRIAL else DIVERGED_COST)
+        return not cost <= (state.curve.costs[0] if state.step == TRIAL else DIVERGED_COST)
 
     def _evaluate(self, state: State) -> tuple[float, Point]:
         if self.batches is None or not isinstance(self.objective, StreamObjective):
@@ -281,7 +293,7 @@ class Descent(Solver):
 
 @dataclass
 class LBFGS(Solver):
-    """L-BFGS (see ``quasi_newton``) from a state to the optimum, or to the last iteration.
+    """L-BFGS from a state to the optimum, or to the last iteration.
 
     One iteration looks at all images once, rarely twice. With a penalty it ends where ``distance``
     is below ``NEAR``. Float32 products may not get there: then it goes on in float64, and after
@@ -289,16 +301,11 @@ class LBFGS(Solver):
     the smaller side of the problem allows.
     """
 
+    @np.errstate(over="ignore", invalid="ignore")  # divergence shows in the cost
     def run(
         self, state: State, on_step: OnStep | None = None, should_stop: ShouldStop | None = None
     ) -> StopReason:
         """Go on from the state, in place; every iteration is reported and its cost kept."""
-        with np.errstate(over="ignore", invalid="ignore"):  # seen in the cost
-            return self._run(state, on_step, should_stop)
-
-    def _run(
-        self, state: State, on_step: OnStep | None, should_stop: ShouldStop | None
-    ) -> StopReason:
         self._on_step, self._near = on_step, 0.25 * NEAR
         objective, total, enough, stalled = self.objective, self.settings.iterations, False, 0
         function = objective.vectors(exact=state.phase > 0)
@@ -379,16 +386,16 @@ class LBFGS(Solver):
         memory = Memory(dot=function.dot)
         x: Vector = function.vector(state.point)
         if state.vectors is not None:
-            x, half = state.vectors[0], len(state.vectors) // 2
-            pairs = zip(state.vectors[1 : half + 1], state.vectors[half + 1 :], strict=True)
-            for step, change in pairs:
+            x, *pairs = state.vectors
+            half = len(pairs) // 2
+            for step, change in zip(pairs[:half], pairs[half:], strict=True):
                 memory.add(step, change)
         return Iterate(x, *function(x)), memory
 
     def _note(self, state: State, cost: float) -> bool:
         """Report the state after an iteration; True where validation costs have not fallen."""
         require_convergence(cost, state.step, self.settings)
-        state.keep(cost)
+        state.curve.keep(state.step, cost)
         enough = self.stopping is not None and self.stopping.look(state)
         if self._on_step:
             self._on_step(state.step, cost)
@@ -398,3 +405,151 @@ class LBFGS(Solver):
         if self.save is not None:
             state.vectors = np.stack([here.x, *memory.steps, *memory.changes])
             self.save(deepcopy(state))
+
+
+# L-BFGS on a function of one vector
+
+
+def inner(x: Vector, y: Vector) -> float:
+    """The usual inner product."""
+    return float(x @ y)
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """A vector x (k,) with the cost and the gradient (k,) there."""
+
+    x: Vector
+    cost: float
+    gradient: Vector
+
+
+@dataclass
+class Memory:
+    """The last pairs of steps s and gradient changes y, oldest first; ``dot`` measures them."""
+
+    steps: list[Vector] = field(default_factory=list)
+    changes: list[Vector] = field(default_factory=list)
+    bytes: int = 192 * 1024 * 1024  # fewer pairs of vectors so long that ``PAIRS`` take more
+    dot: Callable[[Vector, Vector], float] = inner
+
+    def add(self, step: Vector, change: Vector) -> None:
+        """Remember a pair, unless its curvature sᵀy is lost in rounding."""
+        squares = self.dot(step, step) * self.dot(change, change)
+        if not self.dot(step, change) > 1e-10 * math.sqrt(max(squares, 0.0)):
+            return
+        self.steps.append(step)
+        self.changes.append(change)
+        limit = min(PAIRS, max(3, self.bytes // (16 * len(step))))
+        del self.steps[:-limit], self.changes[:-limit]
+
+    def direction(self, gradient: Vector) -> Vector:
+        """-H g, with H the inverse Hessian that the pairs imply; -g without pairs."""
+        d = -gradient
+        if not self.steps:
+            return d
+        pairs, dot = list(zip(self.steps, self.changes, strict=True)), self.dot
+        inverses = [1.0 / dot(s, y) for s, y in pairs]
+        alphas = []
+        for (s, y), rho in zip(reversed(pairs), reversed(inverses), strict=True):
+            alphas.append(rho * dot(s, d))
+            d -= alphas[-1] * y
+        s, y = pairs[-1]
+        d *= dot(s, y) / dot(y, y)
+        for (s, y), rho, alpha in zip(pairs, inverses, reversed(alphas), strict=True):
+            d += (alpha - rho * dot(y, d)) * s
+        return d
+
+
+def iterate(here: Iterate, memory: Memory) -> Run[Iterate | None]:
+    """One iteration from ``here``; None where rounding hides any lower cost.
+
+    The pair of the iteration is added to ``memory``.
+    """
+    d = memory.direction(here.gradient)
+    if not memory.dot(d, here.gradient) < 0.0:
+        memory.steps.clear()
+        memory.changes.clear()
+        d = -here.gradient
+    square = memory.dot(d, d)
+    if not square > 0.0:  # no gradient, but for what an inner product does not see
+        return None
+    first = 1.0 if memory.steps else 1.0 / math.sqrt(square)
+    result = yield from line_search(here, d, first, memory.dot)
+    if result is not None:
+        memory.add(result.x - here.x, result.gradient - here.gradient)
+    return result
+
+
+def line_search(
+    here: Iterate, d: Vector, first: float, dot: Callable[[Vector, Vector], float] = inner
+) -> Run[Iterate | None]:
+    """A point here.x + t d that meets the strong Wolfe conditions, with t = ``first`` tried first.
+
+    The slope gᵀd of a convex function grows with t, so its zero lies between a t where it is
+    negative and one where it is positive, by secants. Where the decrease is below the rounding of
+    the cost, the slope alone decides (W. Hager and H. Zhang, SIAM Journal on Optimization 16,
+    2005). None when there is no such point in ``TRIALS`` evaluations.
+    """
+    before = dot(here.gradient, d)
+    low, low_slope = 0.0, before
+    high, high_slope = math.inf, math.nan
+    t = first
+    for _ in range(TRIALS):
+        x = here.x + t * d
+        cost, gradient = yield x
+        slope = dot(gradient, d) if math.isfinite(cost) else math.nan
+        lower = cost <= here.cost + max(SUFFICIENT * t * before, ROUNDING * abs(here.cost))
+        if lower and abs(slope) <= -FLAT * before:
+            return Iterate(x, cost, gradient)
+        if slope < 0.0:
+            low, low_slope = t, slope
+        else:  # a slope that is not finite, too
+            high, high_slope = t, slope
+        t = _between(low, low_slope, high, high_slope, before)
+        if not low < t < high:
+            return None
+    return None
+
+
+def _between(low: float, low_slope: float, high: float, high_slope: float, before: float) -> float:
+    """Where to look next for a slope of 0: between two t, or beyond ``low`` if high is infinite."""
+    if math.isinf(high):
+        bend = (low_slope - before) / low  # the mean growth of the slope so far
+        return low + min(max(-low_slope / bend, low), 9.0 * low) if bend > 0.0 else 10.0 * low
+    width = high - low
+    if not math.isfinite(high_slope):
+        return low + 0.1 * width
+    if high_slope == low_slope:  # both are 0 to rounding
+        return low + 0.5 * width
+    t = low - low_slope * width / (high_slope - low_slope)
+    return min(max(t, low + 0.1 * width), high - 0.1 * width)
+
+
+def minimize(here: Iterate, memory: Memory, tolerance: float, limit: int) -> Run[Iterate]:
+    """At most ``limit`` iterations, until the cost falls by less than ``tolerance`` of itself."""
+    for _ in range(limit):
+        result = yield from iterate(here, memory)
+        if result is None:
+            break
+        last = converged(here, result, tolerance)
+        here = result
+        if last:
+            break
+    return here
+
+
+def converged(before: Iterate, after: Iterate, tolerance: float) -> bool:
+    """Whether an iteration changed the cost by no more than ``tolerance`` of it."""
+    return before.cost - after.cost <= tolerance * abs(after.cost)
+
+
+def evaluated(run: Run[Result], function: Callable[[Vector], Evaluated]) -> Result:
+    """What a run returns when ``function`` answers it."""
+    try:
+        x = next(run)
+        while True:
+            x = run.send(function(x))
+    except StopIteration as end:
+        result: Result = end.value
+        return result

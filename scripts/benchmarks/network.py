@@ -16,7 +16,7 @@ from catclf.features.network import NetworkFeatures
 from catclf.features.rows import Encoded, Standardizer, encode
 from catclf.maths import Floats
 from catclf.training import Settings
-from catclf.training.automatic import resolve
+from catclf.training.pipeline import resolve
 from catclf.training.run import solve
 from scripts.benchmarks.measure import table
 

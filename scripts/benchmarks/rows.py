@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from catclf.features.rows import Encoded, Standardizer, cached
 from catclf.training import Settings
-from catclf.training.automatic import resolve
+from catclf.training.pipeline import resolve
 from catclf.training.run import solve
 from scripts.benchmarks.measure import run, table
 
