@@ -507,7 +507,7 @@ def build_model(
         validation=_validated(fit, held, boundary + shift) if held else {},
         suspects=_suspects(data, np.arange(data.m) if rows is None else rows, resolved),
     )
-    return model.with_training(training)
+    return replace(model, training=training)
 
 
 def _similarity(encoder: Encoder | None, seen: Labelled, seed: int) -> Similarity | None:
