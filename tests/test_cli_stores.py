@@ -1,69 +1,68 @@
-"""Models and outputs in stores: read and written as on disk, or refused before the work."""
+"""Models, images and outputs in stores: read and written as on disk, or refused before the work."""
 
 from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pytest
 from archive_files import image_bytes, tar
-from conftest import ROOT, Run
+from conftest import ROOT, Run, fill
+from test_storage_remote import fails
 
 import catclf
-from catclf.cli.predict import Scoring, score
-from catclf.cli.records import Shard, pending
+from catclf.cli.predict import Scoring, ScoringRun, score
+from catclf.cli.records import Shard, named, pending
+from catclf.cli.shell import Signals
 from catclf.cli.usage import read_config
 from catclf.cluster import parse
 from catclf.errors import InputError, ModelError, OutputError, SettingsError
+from catclf.images.archive import Unreadable
 from catclf.images.inputs import read_inputs
 from catclf.images.preprocess import Preprocess
 from catclf.model import file as model_file
 from catclf.model.file import load_signed
-from catclf.storage import location
-from catclf.storage.files import replacing, require_writable
 from catclf.training import Settings
 from catclf.training.checkpoint import Checkpoints, beside
 from catclf.training.objective import Point
 from catclf.training.solvers import Curve, State
 
 fsspec = pytest.importorskip("fsspec")
-CAT = ROOT / "data" / "examples" / "cat.png"
+EXAMPLES = ROOT / "data" / "examples"
+CAT = EXAMPLES / "cat.png"
 
 
-def made() -> catclf.Model:
+@pytest.fixture
+def made(store: Any) -> catclf.Model:
+    """A model, which is also in model.npz of the working folder."""
     w = np.random.default_rng(0).normal(size=(3072, 1))
-    return catclf.Model(w, 0.1, preprocess=Preprocess(32))
+    model = catclf.Model(w, 0.1, preprocess=Preprocess(32))
+    catclf.save(model, "model.npz")
+    return model
 
 
-def fails(error: BaseException) -> Any:
-    """A function that does nothing but raise."""
-
-    def failing(*args: object, **options: object) -> NoReturn:
-        raise error
-
-    return failing
+# Models
 
 
 def test_a_model_is_read_from_a_store_within_its_limit(
-    store: Any, monkeypatch: pytest.MonkeyPatch
+    store: Any, made: catclf.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for path in ("here.npz", "memory://models/cats.npz"):
-        catclf.save(made(), path)
-    content = Path("here.npz").read_bytes()
+    url = "memory://models/cats.npz"
+    catclf.save(made, url)
+    content = Path("model.npz").read_bytes()
     assert store.cat("/models/cats.npz") == content
-    model, digest = load_signed(Path("memory://models/cats.npz"))
-    assert model.fingerprint == made().fingerprint
-    assert digest == load_signed("here.npz")[1]
-    [there] = catclf.predict([CAT], "memory://models/cats.npz")
-    [here] = catclf.predict([CAT], "here.npz")
+    assert load_signed(Path(url))[1] == load_signed("model.npz")[1]
+    assert catclf.load(url).fingerprint == made.fingerprint
+    [here], [there] = (catclf.predict([CAT], path) for path in ("model.npz", url))
     assert there == here
-    [image] = catclf.predict(["memory://cat.png"], "memory://models/cats.npz")
+    [image] = catclf.predict(["memory://cat.png"], url)
     assert str(image.error).startswith("names in lists are read from disk alone")
     store.pipe_file("/photos/cat.png", CAT.read_bytes())
-    [image] = catclf.predict("memory://photos", "memory://models/cats.npz")
+    [image] = catclf.predict("memory://photos", url)
     assert (Path(image.path).name, image.z) == ("cat.png", here.z)
     for path, why in (
         ("memory://none.npz", "there is no such file: train one first"),
@@ -73,22 +72,90 @@ def test_a_model_is_read_from_a_store_within_its_limit(
             catclf.load(path)
     with pytest.raises(SettingsError, match=r"^nope://a: fsspec cannot open that: "):
         catclf.load("nope://a")
-    # A server that does not say how much it sends is listened to up to the limit.
-    monkeypatch.setattr(type(store), "info", lambda *_: {"type": "file", "size": None})
-    assert location.locate("memory://models/cats.npz").read(len(content)) == content
-    with pytest.raises(OSError, match="is too large"):
-        location.locate("memory://models/cats.npz").read(len(content) - 1)
-    monkeypatch.undo()
     monkeypatch.setattr(model_file, "FILE_LIMIT", len(content) - 1)
     monkeypatch.setattr(type(store), "cat_file", fails(AssertionError()))
     with pytest.raises(ModelError, match=r"^memory://models/cats\.npz: is too large: "):
-        catclf.load("memory://models/cats.npz")
+        catclf.load(url)
+
+
+def test_a_checkpoint_of_a_store_is_gone_on_from(store: Any) -> None:
+    path = beside(Path("memory://runs/cats.npz"))
+    assert not Checkpoints(path, resume=True).exists()
+    state = State(Point(np.arange(3.0)[:, None], 0.5), 7, Curve([0, 7], [0.7, 0.6]))
+    Checkpoints(path, every=7).save(state)
+    assert store.ls("/runs", detail=False) == ["/runs/cats.npz.checkpoint"]
+    checkpoints = Checkpoints(path, resume=True)
+    found = checkpoints.begin({}, State(Point(np.zeros((3, 1)), 0.0)))
+    assert (found.step, found.point.b, found.curve.costs) == (7, 0.5, [0.7, 0.6])
+    assert np.array_equal(found.point.coordinates, state.point.coordinates)
+    checkpoints.remove()
+    checkpoints.remove()
+    assert store.find("/runs") == []
+
+
+# Scores
+
+
+def scored(names: list[str], output: str) -> tuple[int, int]:
+    """Score what a store holds, each in an output of its own: how many were done, and failed."""
+    job = Scoring((Path("model.npz"),), in_folder=True)
+    with Signals() as signals:
+        shards = pending(named(names), Path(output), job.ending, None)
+        run = ScoringRun(job, shards, signals.pause, lambda line: None)
+        run.start()
+    return run.tally.done, run.tally.failed
+
+
+def line_of(shown: str, image: Path) -> str:
+    """The line of an image in an output."""
+    [direct] = catclf.predict([image], catclf.load("model.npz"))
+    return f"{shown}\t{direct.label}\t{direct.probability!r}\n"
+
+
+def test_images_and_outputs_of_a_store(store: Any, made: catclf.Model, tmp_path: Path) -> None:
+    images = {path.name: path.read_bytes() for path in sorted(EXAMPLES.glob("*.png"))}
+    for number in range(2):
+        store.put(str(tar(tmp_path / f"{number}.tar", images)), f"/shards/{number}.tar")
+    store.put(str(EXAMPLES), "/photos", recursive=True)
+    names = ["memory://shards/*.tar", "memory://photos", "memory://photos/cat.png", "memory://no"]
+    assert scored(names, "memory://scores") == (3 + 3 + 3 + 1 + 1, 1)
+    cat = store.cat("/scores/cat.png.tsv").decode()
+    assert cat == line_of("memory://photos/cat.png", CAT)
+    shard = store.cat("/scores/1.tar.tsv").decode()
+    assert shard.startswith(line_of("memory:///shards/1.tar:cat.png", CAT))
+    assert store.cat("/scores/no.tsv") == b"memory://no\t\t\n"
+    Path("list").write_text("memory://photos/cat.png\n")
+    scored(["@list"], "listed")
+    assert Path("listed/list.tsv").read_bytes() == b"memory://photos/cat.png\t\t\n"
+    store.pipe("/scores/no.tsv", b"kept")
+    store.rm("/scores/no.tsv.failed")
+    assert scored(names, "memory://scores")[0] == 0
+    assert not list(tmp_path.glob("memory:*"))
+    # A bucket is a folder, too.
+    assert pending(["a.png"], Path("memory://"), ".tsv", None) == [
+        (["a.png"], Path("memory:/a.png.tsv"))
+    ]
+
+
+def test_rows_of_parquet_in_a_store_are_scored(store: Any, made: catclf.Model) -> None:
+    parquet_files = pytest.importorskip("parquet_files")
+    parquet_files.write(Path("a.parquet"), [CAT.read_bytes(), b"no"], None)
+    store.put("a.parquet", "/a.parquet")
+    assert scored(["memory://a.parquet"], "scores") == (2, 1)
+    assert Path("scores/a.parquet.tsv").read_text() == (
+        line_of("memory://a.parquet:0.png", CAT) + "memory://a.parquet:1.png\t\t\n"
+    )
+    large, small = read_inputs(["memory://a.parquet"], limit=10)
+    assert str(small) == "memory://a.parquet:1.png"
+    assert isinstance(large, Unreadable)
+    assert (str(large), large.failure.kind) == ("memory://a.parquet:0.png", "too-large")
 
 
 def test_a_worker_reads_the_model_of_a_store_once(
-    store: Any, monkeypatch: pytest.MonkeyPatch
+    store: Any, made: catclf.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    catclf.save(made(), "memory://m.npz")
+    catclf.save(made, "memory://m.npz")
+    Path("model.npz").unlink()
     fetched, whole = list[str](), type(store).open
 
     def counted(self: Any, path: str, mode: str, **options: Any) -> Any:
@@ -116,82 +183,7 @@ def test_a_worker_reads_the_model_of_a_store_once(
     assert os.listdir() == []  # noqa: PTH208
 
 
-def test_a_checkpoint_of_a_store_is_gone_on_from(store: Any) -> None:
-    path = beside(Path("memory://runs/cats.npz"))
-    assert not Checkpoints(path, resume=True).exists()
-    state = State(Point(np.arange(3.0)[:, None], 0.5), 7, Curve([0, 7], [0.7, 0.6]))
-    Checkpoints(path, every=7).save(state)
-    assert store.ls("/runs", detail=False) == ["/runs/cats.npz.checkpoint"]
-    checkpoints = Checkpoints(path, resume=True)
-    found = checkpoints.begin({}, State(Point(np.zeros((3, 1)), 0.0)))
-    assert (found.step, found.point.b, found.curve.costs) == (7, 0.5, [0.7, 0.6])
-    assert np.array_equal(found.point.coordinates, state.point.coordinates)
-    checkpoints.remove()
-    checkpoints.remove()
-    assert store.find("/runs") == []
-
-
-def test_what_cannot_be_sent_is_kept_on_disk(
-    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    monkeypatch.setattr("tempfile.tempdir", None)
-    (tmp_path / "tmp").mkdir()
-    url = Path("memory://models/cats.npz")
-    catclf.save(made(), "here.npz")
-    monkeypatch.setattr(type(store), "put_file", fails(PermissionError(13, "Access Denied")))
-    with pytest.raises(OutputError) as refused:
-        catclf.save(made(), url)
-    start = f"{url.parts[0]}//models/cats.npz: cannot be written: access denied; the file is kept"
-    text, _, kept = str(refused.value).partition(" as ")
-    assert text == start
-    assert Path(kept).parent == tmp_path
-    assert Path(kept).read_bytes() == (tmp_path / "here.npz").read_bytes()
-    monkeypatch.setattr(type(store), "put_file", fails(KeyboardInterrupt()))
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
-    with pytest.raises(KeyboardInterrupt) as stopped, replacing(url) as file:
-        file.write(b"dear")
-    [note] = stopped.value.__notes__
-    assert note.startswith("memory://models/cats.npz was not sent; the file is kept as ")
-    [kept_there] = (tmp_path / "tmp").iterdir()
-    assert note.endswith(f" as {kept_there}")
-    assert kept_there.read_bytes() == b"dear"
-    with pytest.raises(ZeroDivisionError), replacing(url):
-        _ = 1 // 0
-    assert list((tmp_path / "tmp").iterdir()) == [kept_there]
-
-
-def test_a_store_is_tried_before_the_work(
-    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    require_writable(Path("memory://new/cats.npz"))
-    assert store.find("/") == []
-    require_writable(Path(f"file://{tmp_path}/new/cats.npz"))
-    assert list(tmp_path.iterdir()) == []
-    store.pipe_file("/folder/x", b"")
-    (tmp_path / "x").touch()
-    for path, why in (
-        ("memory://folder", "cannot be written: is a bucket or a folder"),
-        ("https://example.org/x.npz", "cannot be written: the web is for reading"),
-        (f"file://{tmp_path}/x/cats.npz", "cannot be written: not a directory"),
-        ("memory://", "cannot be written: is a bucket or a folder"),
-        ("memory://folder/x", "is another file of this run"),
-    ):
-        with pytest.raises(OutputError) as refused:
-            require_writable(Path(path), [Path("memory:///folder/x")])
-        assert str(refused.value).startswith(f"{path}: {why}")
-    with pytest.raises(SettingsError, match=r"^nope://x/y: fsspec cannot open that: "):
-        require_writable(Path("nope://x/y"))
-    assert pending(["a.png"], Path("memory://"), ".tsv", None) == [
-        (["a.png"], Path("memory:/a.png.tsv"))
-    ]
-    location._try_folder.cache_clear()
-    monkeypatch.setattr(type(store), "pipe_file", fails(PermissionError(13, "Access Denied")))
-    with pytest.raises(OutputError, match=r"^memory://new/cats\.npz: cannot be written: access"):
-        require_writable(Path("memory://new/cats.npz"))
+# Other files, and commands
 
 
 def test_paths_that_stay_on_disk_say_so_and_small_files_are_read(store: Any) -> None:
@@ -211,87 +203,61 @@ def test_paths_that_stay_on_disk_say_so_and_small_files_are_read(store: Any) -> 
 
 
 def test_commands_take_urls_as_they_take_paths(run: Run, small_hdf5: Path, tmp_path: Path) -> None:
-    train = ("train", "--data", "small.h5", "--iterations", "6", "--checkpoint-every", "2")
-    url = f"file://{tmp_path}/store/cats.npz"
-    assert run(*train, "-o", "cats.npz", "--plot", "cost.svg").code == 0
-    shown = run(*train, "-o", url, "--plot", f"file://{tmp_path}/store/cost.svg")
-    assert (shown.code, url in shown.stdout) == (0, True)
+    root = f"file://{tmp_path}"
+    url = f"{root}/store/cats.npz"
+    train = partial(run, "train", "--data", "small.h5", "--iterations", "6", "-o")
+    for model, plot in (("cats.npz", "cost.svg"), (url, f"{root}/store/cost.svg")):
+        shown = train(model, "--checkpoint-every", "2", "--plot", plot)
+        assert (shown.code, model in shown.stdout) == (0, True)
     names = sorted(path.name for path in (tmp_path / "store").iterdir())
     assert names == ["cats.npz", "cost.svg"]
     for name in names:
         assert (tmp_path / "store" / name).read_bytes() == (tmp_path / name).read_bytes()
-    (tmp_path / "cat.png").write_bytes(CAT.read_bytes())
-    image = f"file://{tmp_path}/cat.png"
-    there = {"MODEL": url, "IMAGE": image, "OUT": f"file://{tmp_path}/out"}
-    here = {"MODEL": "cats.npz", "IMAGE": "cat.png", "OUT": "here"}
+    fill(tmp_path, {"cat.png": CAT.read_bytes()})
+    here = {"model": "cats.npz", "image": "cat.png", "out": "here"}
+    there = {"model": url, "image": f"{root}/cat.png", "out": f"{root}/out"}
     for line in (
-        "inspect MODEL --image OUT.png",
-        "inspect MODEL --format json",
-        "evaluate small.h5 -m MODEL",
-        "explain IMAGE -m MODEL --image OUT.png",
-        "export MODEL -o OUT.html",
-        "report -m MODEL -o OUT.html",
-        "predict cat.png -m MODEL -o OUT.tsv",
+        "inspect {model} --image {out}.png",
+        "inspect {model} --format json",
+        "evaluate small.h5 -m {model}",
+        "explain {image} -m {model} --image {out}.png",
+        "export {model} -o {out}.html",
+        "report -m {model} -o {out}.html",
+        "predict cat.png -m {model} -o {out}.tsv",
     ):
-        got, expected = (run(*_named(line, names).split()) for names in (there, here))
+        got, expected = (run(*line.format(**names).split()) for names in (there, here))
         text = got.stdout
-        for name in there:
-            text = text.replace(there[name], here[name])
+        for key, name in there.items():
+            text = text.replace(name, here[key])
         assert (got.code, text, got.stderr) == (0, expected.stdout, expected.stderr)
         for path in tmp_path.glob("here.*"):
             assert path.with_stem("out").read_bytes() == path.read_bytes()
     for line, why in (
-        (f"train --data small.h5 -o MODEL --log file://{tmp_path}/log", "is written on disk alone"),
-        ("predict cat.png -m MODEL -o MODEL", "another kind of file is written"),
+        (f"train --data small.h5 -o {url} --log {root}/log", "is written on disk alone"),
+        (f"predict cat.png -m {url} -o {url}", "another kind of file is written"),
         ("predict cat.png -m cats.npz -o nope://x/a", "fsspec cannot open that"),
     ):
-        refused = run(*_named(line, there).split())
-        assert (refused.code, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
-        assert refused.stderr.startswith(f"catclf: {_named(line, there).split()[-1]}: {why}")
-    printed = run("train", "--print-config", "-o", url).stdout
-    assert f'output = "{url}"\n' in printed
+        run(*line.split()).refused(f"catclf: {line.split()[-1]}: {why}")
+    assert f'output = "{url}"\n' in run("train", "--print-config", "-o", url).stdout
     assert not list(tmp_path.glob("*:*"))
-
-
-def _named(line: str, names: dict[str, str]) -> str:
-    for key, name in names.items():
-        line = line.replace(key, name)
-    return line
 
 
 def test_no_output_takes_the_place_of_a_source_by_another_name(run: Run, tmp_path: Path) -> None:
     url = f"file://{tmp_path}"
-    for data, kept in (
-        ("packed", "packed/train-00000.h5"),
-        ("a.tar", "a.tar"),
-        ("p", "p/cat/0.png"),
-    ):
-        for source, output in ((f"{url}/{data}", kept), (data, f"{url}/{kept}")):
-            if data == "p" and source != data:
-                continue  # class folders are read from disk alone
-            if not (tmp_path / data).exists():
-                _write_sources(run, tmp_path)
-            before = (tmp_path / kept).read_bytes()
-            result = run(
-                "train", "--data", source, "--size", "8", "--iterations", "2", "-o", output
-            )
-            assert result.code == 2, (source, output)
-            assert re.search("give another output name|end it in .npz", result.stderr)
-            assert (tmp_path / kept).read_bytes() == before
-
-
-def _write_sources(run: Run, folder: Path) -> None:
     files = {f"p/{name}/{i}.png": image_bytes(i) for i, name in enumerate(["cat", "dog"] * 3)}
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    tar(folder / "a.tar", files)
+    tar(fill(tmp_path, files) / "a.tar", files)
     assert run("data", "pack", "p", "--size", "8", "-o", "packed/").code == 0
-
-
-def test_names_that_mean_something_else_are_refused(store: Any, run: Run, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="names with :: are not read or written"):
-        location.locate("memory://in/a::b.npz").read()
-    tar(tmp_path / "a.tar", {f"{n}/0.png": image_bytes(1) for n in ("cat", "dog")})
+    for source, kept, output in (
+        (f"{url}/packed", "packed/train-00000.h5", "packed/train-00000.h5"),
+        ("packed", "packed/train-00000.h5", f"{url}/packed/train-00000.h5"),
+        (f"{url}/a.tar", "a.tar", "a.tar"),
+        ("a.tar", "a.tar", f"{url}/a.tar"),
+        ("p", "p/cat/0.png", f"{url}/p/cat/0.png"),
+    ):
+        before = (tmp_path / kept).read_bytes()
+        result = run("train", "--data", source, "--size", "8", "--iterations", "2", "-o", output)
+        assert result.code == 2, (source, output)
+        assert re.search("give another output name|end it in .npz", result.stderr)
+        assert (tmp_path / kept).read_bytes() == before
     for name in ("x.npz", "x.tar"):
-        run("data", "pack", "a.tar", "-o", f"file://{tmp_path}/{name}").refused("end it in .h5")
+        run("data", "pack", "a.tar", "-o", f"{url}/{name}").refused("end it in .h5")
