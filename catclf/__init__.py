@@ -23,7 +23,7 @@ and through these rooms:
     storage     where files are, on disk or in a store, and how they are written whole
     images      a file to pixels, in decoding processes
     datasets    every source to one ``Dataset``: labelled images
-    samples, splits   images and labels as all rooms see them; random divisions
+    samples     images and labels as all rooms see them; random divisions
     features    images to rows of numbers
     training    from a data set and settings to a model: objective and solvers
     cluster     the same sums, made by workers on several machines
@@ -49,7 +49,7 @@ Imports point downwards, from the command line to the ground, and never back or 
     datasets model
     features
     images
-    splits terminal
+    terminal
     samples
     maths storage
     machine settings

@@ -42,9 +42,8 @@ from catclf.model import Model
 from catclf.model.file import load as load_model
 from catclf.model.file import save as save_model
 from catclf.model.model import score_rows
-from catclf.samples import Images, Labelled
+from catclf.samples import Images, Labelled, split
 from catclf.settings import FEATURE_RATE, Open, Settings
-from catclf.splits import split
 from catclf.text import printable
 from catclf.training import Fit, prepare_job, solve
 from catclf.training.pipeline import resolve

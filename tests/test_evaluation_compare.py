@@ -27,7 +27,7 @@ from catclf.evaluation.compare import Candidate, Comparison, Plan, Result
 from catclf.features.rows import prepare
 from catclf.images.preprocess import Preprocess
 from catclf.maths import metrics
-from catclf.splits import stratified_folds
+from catclf.samples import stratified_folds
 from catclf.terminal.stream import Styling
 from catclf.training import solve
 

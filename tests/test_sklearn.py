@@ -15,7 +15,7 @@ from PIL import Image
 import catclf
 from catclf.errors import DataError, ModelError, SettingsError
 from catclf.features.rows import Encoded
-from catclf.splits import split
+from catclf.samples import split
 
 pytest.importorskip("sklearn")
 

@@ -12,7 +12,7 @@ from lazily import Labels, labelled
 
 from catclf.errors import DataError
 from catclf.maths import Floats
-from catclf.splits import (
+from catclf.samples import (
     possible_folds,
     split,
     stratified_folds,

@@ -14,8 +14,15 @@ from conftest import ROOT, Run, contents, write_packed
 import catclf
 from catclf.errors import OutputError, SettingsError
 from catclf.storage import location
-from catclf.storage.files import replacing, require_writable
-from catclf.storage.location import expanded, is_pattern, is_remote, locate, same
+from catclf.storage.location import (
+    expanded,
+    is_pattern,
+    is_remote,
+    locate,
+    replacing,
+    require_writable,
+    same,
+)
 from catclf.text import printable, url_of
 
 fsspec = pytest.importorskip("fsspec")

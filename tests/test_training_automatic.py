@@ -17,7 +17,7 @@ import catclf
 from catclf.datasets import Dataset
 from catclf.images.preprocess import Preprocess
 from catclf.maths import Floats, Pixels
-from catclf.splits import split
+from catclf.samples import split
 from catclf.training import Settings, prepare_job
 from catclf.training.pipeline import resolve
 

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 import catclf
 from catclf.errors import DataError
 from catclf.maths import sigmoid
-from catclf.splits import stratified_folds
+from catclf.samples import stratified_folds
 from catclf.training import Settings, prepare_job, solve
 from catclf.training.crossval import (
     FOLDS,

@@ -12,8 +12,7 @@ from catclf.datasets import Dataset
 from catclf.errors import DataError, SettingsError
 from catclf.images.preprocess import Preprocess
 from catclf.maths import cost
-from catclf.samples import IndexedImages
-from catclf.splits import split
+from catclf.samples import IndexedImages, split
 from catclf.training import Fit, Settings, build_model, solve
 
 

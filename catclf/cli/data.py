@@ -36,8 +36,7 @@ from catclf.cli.shell import ExitCode, as_options, json_line, put, require_outpu
 from catclf.cli.usage import Group, add_command, put_help
 from catclf.errors import DataError, SettingsError
 from catclf.settings import AUTO, Settings
-from catclf.storage.files import replacing
-from catclf.storage.location import is_remote
+from catclf.storage.location import is_remote, replacing
 from catclf.text import aligned, blocks, counted, printable, url_of
 
 if TYPE_CHECKING:
@@ -301,7 +300,7 @@ def split(
     from catclf.datasets.checks import duplicate_groups, measure
     from catclf.datasets.hdf5 import require_output as require_hdf5
     from catclf.datasets.hdf5 import write
-    from catclf.splits import stratified_split
+    from catclf.samples import stratified_split
 
     require_hdf5(output, [source])
     require_own(output)

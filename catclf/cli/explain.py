@@ -24,8 +24,7 @@ from catclf.cli.options import (
 from catclf.cli.shell import json_line, put, require_output
 from catclf.errors import DataError, ImageError, SettingsError
 from catclf.images.preprocess import Limits
-from catclf.storage.files import replacing
-from catclf.storage.location import locate
+from catclf.storage.location import locate, replacing
 from catclf.terminal.stream import stdout_styling
 from catclf.text import aligned, blocks, counted, printable, reason
 

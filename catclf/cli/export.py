@@ -8,7 +8,7 @@ from typing import Annotated
 from catclf.cli.options import OUTPUT, ModelArgument, Quiet, file_option, option
 from catclf.cli.shell import put, require_output
 from catclf.errors import SettingsError
-from catclf.storage.files import replacing
+from catclf.storage.location import replacing
 from catclf.text import counted, printable
 
 ENDINGS = {".onnx": "onnx", ".html": "html", ".htm": "html"}

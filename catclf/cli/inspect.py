@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from catclf.cli.options import JsonOrText, ModelArgument, file_option
 from catclf.cli.shell import json_line, put
-from catclf.storage.files import replacing, require_writable
-from catclf.storage.location import locate
+from catclf.storage.location import locate, replacing, require_writable
 from catclf.terminal.stream import stdout_styling
 from catclf.text import aligned, blocks, counted, printable, setting_rows, url_of
 

@@ -18,8 +18,7 @@ from catclf.cli.options import (
 )
 from catclf.cli.shell import put, require_output, warn
 from catclf.errors import DataError, SettingsError
-from catclf.storage.files import replacing
-from catclf.storage.location import locate
+from catclf.storage.location import locate, replacing
 from catclf.text import printable, reason
 
 if TYPE_CHECKING:

@@ -22,9 +22,8 @@ from typing import Any, BinaryIO, NoReturn
 import typer
 
 from catclf.errors import OutputError
-from catclf.storage.files import replacing, require_writable
 from catclf.storage.local import kind_of_bytes
-from catclf.storage.location import locate
+from catclf.storage.location import locate, replacing, require_writable
 from catclf.terminal.stream import is_terminal
 from catclf.text import BACKTICK, printable, reason
 

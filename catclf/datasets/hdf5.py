@@ -456,7 +456,7 @@ class NoImagesError(DataError):
 
 def require_output(output: Path, taken: Iterable[Path]) -> None:
     """Raise OutputError unless a data set can be put there, under a name by which it is read."""
-    from catclf.storage.files import require_writable
+    from catclf.storage.location import require_writable
 
     if output.suffix.lower() not in HDF5_ENDINGS:
         raise OutputError(
@@ -477,7 +477,7 @@ def write(
     ``output`` is on disk or remote; ``on_split`` is called as each split is done. Raises DataError
     and OutputError.
     """
-    from catclf.storage.files import replacing_path
+    from catclf.storage.location import replacing_path
 
     with replacing_path(output) as file:
         return fill(file, output, splits, compression, on_split)

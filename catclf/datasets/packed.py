@@ -37,8 +37,15 @@ from catclf.images.decode import decoders
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.maths import Pixels
 from catclf.samples import Rows, cut
-from catclf.storage.files import replacing, replacing_path, require_writable
-from catclf.storage.location import Copy, is_remote, locate, same
+from catclf.storage.location import (
+    Copy,
+    is_remote,
+    locate,
+    replacing,
+    replacing_path,
+    require_writable,
+    same,
+)
 from catclf.text import counted, printable, reason
 from catclf.version import __version__
 

@@ -25,9 +25,8 @@ from catclf.machine import cores, require_memory
 from catclf.maths import Floats, losses_and_errors, metrics
 from catclf.maths.metrics import Counts, student_quantile
 from catclf.maths.threads import Team, blas_threads
-from catclf.samples import Indices, Labelled, Subset
+from catclf.samples import Indices, Labelled, Subset, possible_folds, stratified_folds
 from catclf.settings import AUTO, Settings, require_sound
-from catclf.splits import possible_folds, stratified_folds
 from catclf.text import printable
 from catclf.training.crossval import Descents, Path, objective_of, select
 from catclf.training.kernels import Weights

@@ -20,8 +20,8 @@ from catclf.machine import cores, require_memory
 from catclf.maths import Floats
 from catclf.maths.threads import Team, blas_threads, part_length, tree_sum
 from catclf.samples import Images, Labelled, cut, take
-from catclf.storage.files import replacing
 from catclf.storage.local import open_regular
+from catclf.storage.location import replacing
 from catclf.text import counted, printable, reason
 
 if TYPE_CHECKING:

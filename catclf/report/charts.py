@@ -21,7 +21,7 @@ from catclf.evaluation.compare import Comparison
 from catclf.evaluation.evaluate import Evaluation
 from catclf.maths.metrics import Roc, calibration
 from catclf.model import Model
-from catclf.storage.files import replacing
+from catclf.storage.location import replacing
 from catclf.text import counted, printable
 
 Point = tuple[float, float]

@@ -1,9 +1,9 @@
-"""Where files and folders are: on disk, or in a store; the only module that imports fsspec.
+"""Files and folders on disk or in a store, read and written whole; the one door to fsspec.
 
 A path with a scheme, such as ``s3://bucket/name``, is in a store or on the web. As a ``Path`` it
 has lost a slash, which ``url_of`` puts back. Whoever reads a file takes ``locate(path).local()``,
-which is the file itself or a copy of it on disk. Failures of stores are OSError, as those of
-disks; SettingsError tells of a library that is missing.
+which is the file itself or a copy of it on disk; whoever writes one takes ``replacing``. Failures
+of stores are OSError, as those of disks; SettingsError tells of a library that is missing.
 """
 
 from __future__ import annotations
@@ -11,19 +11,29 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cached_property, lru_cache
+from itertools import chain, product, zip_longest
 from math import prod
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
 from weakref import finalize
 
-from catclf.errors import CatclfError, SettingsError
+from catclf.errors import CatclfError, OutputError, SettingsError
 from catclf.storage.local import PACKED_ENDINGS, kind_of_file, open_regular
-from catclf.text import has_scheme, pip_install, printable, to_install, url_of, without_query
+from catclf.text import (
+    has_scheme,
+    pip_install,
+    printable,
+    reason,
+    to_install,
+    url_of,
+    without_query,
+)
 
 AnyPath = str | os.PathLike[str]
 Progress = Callable[[int, int], object]
@@ -89,12 +99,6 @@ class Location:
                     return Path(name if _is_disk(fs) else fs.unstrip_protocol(name))
         return Path(self.path)
 
-    def _ask(self, on_disk: Callable[[Path], Any], in_store: str) -> Any:
-        if not self.is_remote:
-            return on_disk(Path(self.path))
-        with self.place() as (fs, name):
-            return getattr(fs, in_store)(name)
-
     def is_file(self) -> bool:
         return bool(self._ask(Path.is_file, "isfile"))
 
@@ -106,11 +110,21 @@ class Location:
         """The bytes of a file."""
         return int(self._ask(lambda path: path.stat().st_size, "size") or 0)
 
+    def remove(self) -> None:
+        """Remove a file, if it is there."""
+        with suppress(FileNotFoundError):
+            self._ask(Path.unlink, "rm_file")
+
+    def _ask(self, on_disk: Callable[[Path], Any], in_store: str) -> Any:
+        if not self.is_remote:
+            return on_disk(Path(self.path))
+        with self.place() as (fs, name):
+            return getattr(fs, in_store)(name)
+
     def state(self) -> tuple[int, ...]:
         """Numbers that change with the content of a file: its size and time, or its version."""
         if self.is_remote:
-            copy, version = self._copied()
-            return os.stat(copy).st_size, int(version[:15], 16)  # noqa: PTH116
+            return (int(self._copied()[1][:15], 16),)
         status = os.stat(self.path)  # noqa: PTH116
         return status.st_size, status.st_mtime_ns
 
@@ -123,11 +137,10 @@ class Location:
             return repr(self.state())
         from hashlib import sha256  # few runs need it
 
-        with self.place() as (fs, name):
-            facts = fs.info(name)
-            mark = next((facts[key] for key in _VERSIONS if facts.get(key)), "")
-            mark = mark.timestamp() if hasattr(mark, "timestamp") else mark  # in any zone
-            return sha256(f"{facts['size']} {mark}".encode()).hexdigest()
+        facts = self._ask(Path.stat, "info")
+        mark = next((facts[key] for key in _VERSIONS if facts.get(key)), "")
+        mark = mark.timestamp() if hasattr(mark, "timestamp") else mark  # in any zone
+        return sha256(f"{facts['size']} {mark}".encode()).hexdigest()
 
     @contextmanager
     def stream(self) -> Iterator[BinaryIO]:
@@ -153,14 +166,13 @@ class Location:
         return bytes(content)
 
     def _require_size(self, limit: int) -> None:
-        size = None if self.is_remote else self.size()
-        if size is None:
-            with self.place() as (fs, name):
-                facts = fs.info(name)
-            if facts["type"] != "file":
-                raise OSError(errno.EINVAL, "is not a regular file", self.shown)
-            size = facts["size"]
-        _require_within(size or 0, limit, self.shown)
+        if not self.is_remote:
+            _require_within(self.size(), limit, self.shown)
+            return
+        facts = self._ask(Path.stat, "info")
+        if facts["type"] != "file":
+            raise OSError(errno.EINVAL, "is not a regular file", self.shown)
+        _require_within(facts["size"] or 0, limit, self.shown)
 
     def names(self) -> list[str]:
         """The names of what is right below a folder, folders too; none where there is none."""
@@ -174,10 +186,18 @@ class Location:
             return sorted(Path(each).name for each in listed if each != f"{name.rstrip('/')}/")
         return []
 
-    def remove(self) -> None:
-        """Remove a file, if it is there."""
-        with suppress(FileNotFoundError):
-            self._ask(Path.unlink, "rm_file")
+    def files_below(self, recursive: bool) -> list[str] | None:
+        """The URLs of the files below a folder, by name; None for what is no folder.
+
+        The web has no folders.
+        """
+        if self.path.startswith(WEB):
+            return None
+        with self.place() as (fs, name):
+            if not fs.isdir(name):
+                return None
+            found = fs.find(name, maxdepth=None if recursive else 1)
+            return sorted(map(fs.unstrip_protocol, found))
 
     def local(self) -> str:
         """The name of the file on disk, or that of a copy which lasts as long as this process.
@@ -210,39 +230,10 @@ class Location:
                 _copies[self.path] = unpacked(copy) if is_packed(copy) else copy, version
             return _copies[self.path]
 
-    def files_below(self, recursive: bool) -> list[str] | None:
-        """The URLs of the files below a folder, by name; None for what is no folder.
-
-        The web has no folders.
-        """
-        if self.path.startswith(WEB):
-            return None
-        with self.place() as (fs, name):
-            if not fs.isdir(name):
-                return None
-            found = fs.find(name, maxdepth=None if recursive else 1)
-            return sorted(map(fs.unstrip_protocol, found))
-
     def require_library(self) -> None:
         """Raise SettingsError where a library that the scheme needs is missing."""
         with suppress(OSError), self.place() if self.is_remote else nullcontext():
             pass
-
-    def send(self, copy: Path) -> None:
-        """Put a whole file from disk there."""
-        with self.place() as (fs, name):
-            if not _BUCKETS & _protocols(fs):
-                fs.makedirs(fs._parent(name), exist_ok=True)
-            # On a machine's disk as a file of another name first.
-            first = str(Path(name).with_name(free_name())) if _is_disk(fs) else name
-            try:
-                fs.put_file(str(copy), first)
-                if first != name:
-                    fs.mv(first, name)
-            except BaseException:
-                if first != name:
-                    discard(first)
-                raise
 
     def require_place(self) -> None:
         """Raise OSError unless a file can be sent there, before the work that makes it.
@@ -253,11 +244,26 @@ class Location:
             why = "the web is for reading: name a store, such as s3://"
             raise OSError(errno.EROFS, why, self.path)
         with self.place() as (fs, name):
-            if ("/" not in name and _BUCKETS & _protocols(fs)) or fs.isdir(name):
+            if ("/" not in name and _is_bucket(fs)) or fs.isdir(name):
                 why = "is a bucket or a folder: give the name of a file in it"
                 raise OSError(errno.EISDIR, why, self.path)
             folder = fs.unstrip_protocol(fs._parent(name))
         _try_folder(folder)
+
+    def send(self, copy: Path) -> None:
+        """Put a whole file from disk there; on a machine's disk under another name first."""
+        with self.place() as (fs, name):
+            if not _is_bucket(fs):
+                fs.makedirs(fs._parent(name), exist_ok=True)
+            first = str(Path(name).with_name(free_name())) if _is_disk(fs) else name
+            try:
+                fs.put_file(str(copy), first)
+                if first != name:
+                    fs.mv(first, name)
+            except BaseException:
+                if first != name:
+                    discard(first)
+                raise
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
@@ -316,6 +322,10 @@ def _is_disk(fs: Any) -> bool:
     return "file" in _protocols(fs)
 
 
+def _is_bucket(fs: Any) -> bool:
+    return bool(_BUCKETS & _protocols(fs))
+
+
 def _protocols(fs: Any) -> set[str]:
     return {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
 
@@ -328,11 +338,8 @@ def _try_folder(url: str) -> None:
             folder = Path(name)
             while not folder.exists():  # it can be made in one that can be written
                 folder = folder.parent
-            probe = folder / free_name()
-            probe.touch()
-            probe.unlink()
-            return
-        if not _BUCKETS & _protocols(fs):
+            name = str(folder)
+        elif not _is_bucket(fs):
             fs.makedirs(name, exist_ok=True)
         path = f"{name}/{free_name()}"
         fs.pipe_file(path, b"")
@@ -353,11 +360,6 @@ def same(path: AnyPath, other: AnyPath) -> bool:
         return one.samefile(two)
     except OSError:
         return os.path.realpath(one) == os.path.realpath(two)
-
-
-def free_name() -> str:
-    """A short name of a file, free in its folder with near certainty."""
-    return f".catclf-{os.urandom(8).hex()}.tmp"
 
 
 # Copies of remote files
@@ -479,13 +481,11 @@ _MAGIC = re.compile(r"[*?\[]")
 
 def is_pattern(name: str) -> bool:
     """Whether a name that no file has stands for others."""
-    return bool(_RANGE.search(name) or _has_magic(name)) and not _is_there(name)
-
-
-def _is_there(name: str) -> bool:
+    if not (_RANGE.search(name) or _has_magic(name)) or os.path.lexists(name):
+        return False
     with suppress(OSError, SettingsError):  # listing the pattern will say what is wrong
-        return os.path.lexists(name) or locate(name).is_file()
-    return False
+        return not locate(name).is_file()
+    return True
 
 
 def _has_magic(name: str) -> bool:
@@ -526,13 +526,180 @@ def _matching(name: str) -> list[str]:
 
 def _without_ranges(argument: str) -> list[str]:
     """The names that stand for an argument whose ranges in braces are written out."""
-    total = prod(max(0, int(high) - int(low) + 1) for low, high in _RANGE.findall(argument))
+    texts, ranges = _RANGE.split(argument)[::3], _RANGE.findall(argument)
+    total = prod(max(0, int(high) - int(low) + 1) for low, high in ranges)
     if total > PATTERNS_LIMIT:
         raise SettingsError(f"{printable(argument)}: stands for {total} names: give fewer")
-    found = _RANGE.search(argument)
-    if found is None:
-        return [argument]
-    before, after = argument[: found.start()], _without_ranges(argument[found.end() :])
-    numbers = range(int(found[1]), int(found[2]) + 1)
-    width = len(found[1])
-    return [f"{before}{number:0{width}}{rest}" for number in numbers for rest in after]
+    numbers = [
+        [f"{number:0{len(low)}}" for number in range(int(low), int(high) + 1)]
+        for low, high in ranges
+    ]
+    return [
+        "".join(chain(*zip_longest(texts, chosen, fillvalue=""))) for chosen in product(*numbers)
+    ]
+
+
+# Files that are written whole or not at all
+
+_DISK_ERRORS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EACCES, errno.EPERM),
+    *(errno.EROFS, errno.ENAMETOOLONG, errno.ENOENT),
+}
+
+
+def require_writable(path: Path, taken: Iterable[Path] = ()) -> None:
+    """Raise OutputError unless a file can be put at ``path``, without touching it.
+
+    For use before the work that fills the file. ``taken`` are files that must not be replaced.
+    Raises SettingsError where a library that a store needs is missing.
+    """
+    try:
+        if is_remote(path):
+            locate(path).require_place()
+        else:
+            _made_beside(path, Path(os.path.realpath(path))).unlink()
+    except OSError as error:
+        raise OutputError(f"{printable(path)}: cannot be written: {_why(error)}") from error
+    if any(same(path, other) for other in taken):
+        raise OutputError(
+            f"{printable(path)}: is another file of this run: give another output name"
+        )
+
+
+def _made_beside(path: Path, target: Path) -> Path:
+    """An empty file in the folder of ``target``, the file on disk that ``path`` leads to.
+
+    Nobody else may read it where that is there already. Raises OSError, and OutputError where no
+    file can be called so.
+    """
+    if why := _unfit(path, target):
+        raise OutputError(f"{printable(path)}: {why}")
+    new = target.with_name(free_name())
+    mode = 0o600 if target.exists() else 0o666
+    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+    return new
+
+
+def _unfit(path: Path, target: Path) -> str:
+    """The reason why no file on disk is to be called so; "" where there is none. Raises OSError."""
+    if not path.name:
+        return "is not a file name: give a path such as model.npz"
+    if str(path) == "-":
+        return "is not a place for a file: leave the option out for stdout"
+    with suppress(FileNotFoundError):
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return "is a folder: give the name of a file in it"
+        if not stat.S_ISREG(mode):
+            return "is not a regular file, and saving would replace it"
+    folder = target.parent
+    return "" if folder.is_dir() else f"the folder {printable(folder)} does not exist: create it"
+
+
+@contextmanager
+def replacing(path: Path, *, kept: bool = True) -> Iterator[BinaryIO]:
+    """An open file that takes the place of ``path``, as with ``replacing_path``."""
+    with replacing_path(path, kept=kept) as temporary, temporary.open("r+b") as file:
+        yield file
+        file.flush()
+
+
+@contextmanager
+def replacing_path(path: Path, *, kept: bool = True) -> Iterator[Path]:
+    """The name of an empty file that takes the place of ``path`` when the block ends well.
+
+    That happens wholly or not at all: it lies beside it, is flushed to the disk and renamed over
+    it, and the folder is flushed; it is removed when the block fails. A symbolic link is kept and
+    its target replaced; who may read what is replaced may read the new file. Raises OutputError.
+
+    The file of a store lies in the folder for temporary files, and is sent. Where that fails it is
+    ``kept``, in the current folder if it can be written, and the error names it.
+    """
+    with _sent(path, kept) if is_remote(path) else _renamed(path) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _renamed(path: Path) -> Iterator[Path]:
+    shown, target = f"{printable(path)}: cannot be written", Path(os.path.realpath(path))
+    try:
+        new = _made_beside(path, target)
+    except OSError as error:
+        raise OutputError(f"{shown}: {reason(error)}") from error
+    with _discarding(new, shown):
+        yield new
+        if target.exists():
+            new.chmod(stat.S_IMODE(target.stat().st_mode))
+        _sync(new)
+        new.replace(target)
+        with suppress(OSError):  # not every system can open folders
+            _sync(target.parent)
+
+
+@contextmanager
+def _sent(path: Path, kept: bool) -> Iterator[Path]:
+    stored = locate(path)
+    try:
+        new = Path(temporary(stored.name))
+    except OSError as error:
+        raise OutputError(f"{stored.shown}: no temporary file: {reason(error)}") from error
+    place = f"{stored.shown}: cannot be made in {new.parent} (TMPDIR names another folder)"
+    with _discarding(new, place):
+        yield new
+    where = ""
+    try:
+        stored.send(new)
+    except BaseException as error:
+        where = f"; the file is kept as {printable(_moved_here(new))}" if kept else ""
+        if isinstance(error, OSError):
+            raise OutputError(f"{stored.shown}: cannot be written: {_why(error)}{where}") from error
+        error.add_note(f"{stored.shown} was not sent{where}")  # of a run that is interrupted
+        raise
+    finally:
+        if not where:
+            discard(new)
+
+
+@contextmanager
+def _discarding(new: Path, what: str) -> Iterator[None]:
+    """A block that fills a file, which is removed when that fails; OutputError for the disk's."""
+    try:
+        yield
+    except BaseException as error:
+        discard(new)
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            raise OutputError(f"{what}: {reason(error)}; nothing was replaced") from error
+        raise
+
+
+def _moved_here(new: Path) -> Path:
+    """A file under its name in the current folder, or where it is if that cannot be written."""
+    import shutil
+
+    here = Path(new.name)
+    try:
+        return Path(shutil.move(new, here)).absolute()
+    except OSError:
+        discard(here)
+        return new
+
+
+def _why(error: OSError) -> str:
+    """The reason why a file cannot be put somewhere."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such bucket or folder"
+    return reason(error)
+
+
+def free_name() -> str:
+    """A short name of a file, free in its folder with near certainty."""
+    return f".catclf-{os.urandom(8).hex()}.tmp"
+
+
+def _sync(path: Path) -> None:
+    """Make what was written, or the rename in a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

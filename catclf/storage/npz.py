@@ -17,8 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catclf.storage.files import replacing
-from catclf.storage.location import locate
+from catclf.storage.location import locate, replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,6 +60,16 @@ def read_text(path: Path, name: str, file_limit: int, limit: int) -> str:
     return ArrayFile(path, file_limit).text(name, limit)
 
 
+def holds_model(path: Path, file_limit: int = 64 << 20, limit: int = 1 << 20) -> bool:
+    """Whether a file on disk is a model, as far as its beginning tells."""
+    if path.suffix != ".npz":
+        return False
+    try:
+        return bool(read_text(path, "meta", file_limit, limit))
+    except (OSError, ValueError, KeyError, UnsoundError):
+        return False
+
+
 class ArrayFile:
     """The arrays of a file of up to ``limit`` bytes, on disk or in a store.
 
@@ -75,10 +84,9 @@ class ArrayFile:
             raise NotAnArchiveError("is no archive, or is truncated") from error
         entries = self._archive.infolist()
         self._members = {entry.filename: entry for entry in entries}
-        if len(entries) > MEMBERS_LIMIT:
-            raise UnsoundError(f"is not sound: it has {len(entries)} members")
-        if len(self._members) < len(entries) or sum(e.file_size for e in entries) > limit:
-            raise UnsoundError("is not sound: members are repeated or too large")
+        too_large = sum(entry.file_size for entry in entries) > limit
+        if len(self._members) < len(entries) or len(entries) > MEMBERS_LIMIT or too_large:
+            raise UnsoundError("is not sound: its members are repeated, too many or too large")
 
     def __contains__(self, name: str) -> bool:
         return f"{name}.npy" in self._members
@@ -142,8 +150,11 @@ class ArrayFile:
     def _read(self, name: str, room: int) -> bytes:
         """A member's bytes, of up to ``room`` behind a header, with its checksum checked."""
         member = self._members[f"{name}.npy"]
-        if unusual := _unusual(member):
-            raise UnsoundError(f"is not sound: it has members that are {unusual}")
+        plain = member.compress_type == zipfile.ZIP_STORED
+        plain = plain and member.compress_size == member.file_size
+        link = member.external_attr >> 16 & _KIND == _LINK
+        if link or member.flag_bits & ~_FLAG_UTF8 or member.volume or not plain:
+            raise UnsoundError("is not sound: members are compressed, encrypted or links")
         if member.file_size > room + _HEADER_LIMIT:
             raise UnsoundError(f"has {name} of {member.file_size} bytes, which is too large")
         try:
@@ -152,22 +163,3 @@ class ArrayFile:
             raise UnsoundError("is damaged: its checksum is wrong") from error
         except Exception as error:  # its own header is not what the directory says
             raise UnsoundError(f"is not sound: {name} cannot be read") from error
-
-
-def _unusual(member: zipfile.ZipInfo) -> str:
-    """The reason why a member is not read; empty for one that is."""
-    if member.flag_bits & ~_FLAG_UTF8 or member.volume:
-        return "encrypted, or otherwise unusual"
-    if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
-        return "compressed"
-    return "links" if member.external_attr >> 16 & _KIND == _LINK else ""
-
-
-def holds_model(path: Path, file_limit: int = 64 << 20, limit: int = 1 << 20) -> bool:
-    """Whether a file on disk is a model, as far as its beginning tells."""
-    if path.suffix != ".npz":
-        return False
-    try:
-        return bool(read_text(path, "meta", file_limit, limit))
-    except (OSError, ValueError, KeyError, UnsoundError):
-        return False

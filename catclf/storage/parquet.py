@@ -8,25 +8,43 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from catclf.errors import ImageError, SettingsError
+from catclf.errors import CatclfError, ImageError, SettingsError
 from catclf.storage.local import kind_of_file
 from catclf.storage.location import locate
-from catclf.text import printable, to_install
+from catclf.text import printable, reason, to_install
 
 ENDING = ".parquet"
 AT_ONCE = 4  # images: a page that repeats one of them takes a few bytes in the file
 _RATIO = 100  # by which images are never compressed
 _BUFFER = 1 << 20  # bytes read of a column at a time
+_KINDS = {
+    "bytes": ("binary", "large_binary", "binary_view"),
+    "text": ("string", "large_string", "string_view"),
+    "number": (
+        *("bool", "halffloat", "float", "double", "int8", "int16", "int32", "int64"),
+        *("uint8", "uint16", "uint32", "uint64"),
+    ),
+}
 
 
 def is_parquet(path: str) -> bool:
     """Whether a name is a Parquet file's."""
     return path.lower().endswith(ENDING)
+
+
+def _arrow() -> tuple[Any, Any]:
+    """The modules pyarrow and pyarrow.parquet. Raises SettingsError where they are missing."""
+    try:
+        import pyarrow  # noqa: TID251
+        import pyarrow.parquet  # noqa: TID251
+    except ImportError as error:
+        raise SettingsError(f"Parquet needs pyarrow: {to_install('parquet')}") from error
+    return pyarrow, pyarrow.parquet
 
 
 class ParquetFile:
@@ -39,23 +57,20 @@ class ParquetFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        try:
-            import pyarrow as pa  # noqa: TID251
-            import pyarrow.parquet as pq  # noqa: TID251
-        except ImportError as error:
-            raise ImageError(
-                "unsupported", f"Parquet needs pyarrow: {to_install('parquet')}"
-            ) from error
-        self._pa: Any = pa
-        self._place = _place_of(path)
         with self._sound():
-            self._source = pa.OSFile(os.fsencode(self._place))
+            self._pa, pq = _arrow()
+            self._place = locate(path).local()
+            if not stat.S_ISREG(os.stat(self._place).st_mode):  # noqa: PTH116  a pipe would wait
+                raise ImageError("not-a-file", "is not a regular file")
+            self._source = self._pa.OSFile(os.fsencode(self._place))
             self._file = pq.ParquetFile(self._source, pre_buffer=False, buffer_size=_BUFFER)
             schema, facts = self._file.schema_arrow, self._file.metadata
             self.columns = {field.name: _kind(field.type) for field in schema}
             self.groups = [facts.row_group(i).num_rows for i in range(facts.num_row_groups)]
-            self._require_rows(self._source.size())
             self.notes: bytes = (schema.metadata or {}).get(b"huggingface", b"")
+            rows, size = sum(self.groups), self._source.size()
+        if min(self.groups, default=0) < 0 or rows > size:  # which no images can have
+            raise ImageError("damaged", f"is damaged: it has {rows} rows in {size} bytes")
 
     def __enter__(self) -> ParquetFile:
         return self
@@ -66,42 +81,24 @@ class ParquetFile:
 
     def values(self, column: str) -> list[Any]:
         """All values of a column of numbers or texts, None where there is none."""
-        with self._sound():
-            table = self._file.read(columns=[column], use_threads=False)
-            values: list[Any] = table.column(0).to_pylist()
-        return self._of_all_rows(values)
+        return self._read(column)
 
     def paths(self, column: str) -> list[str | None]:
         """The paths of the images of a struct, as they are in its file."""
+        return self._read(f"{column}.path") or [None] * sum(self.groups)
+
+    def _read(self, column: str) -> list[Any]:
+        """The values of a column, or of a field of one; none where there is no such field."""
         with self._sound():
-            table = self._file.read(columns=[f"{column}.path"], use_threads=False)
+            table = self._file.read(columns=[column], use_threads=False)
             if not table.num_columns:
-                return [None] * table.num_rows
-            (paths,) = table.column(0).combine_chunks().flatten()
-            values: list[str | None] = paths.to_pylist()
-        return self._of_all_rows(values)
-
-    def _require_rows(self, size: int) -> None:
-        """Raise ImageError for more rows than bytes, which no images can have."""
-        if min(self.groups, default=0) < 0 or sum(self.groups) > size:
-            raise ImageError(
-                "damaged", f"is damaged: it has {sum(self.groups)} rows in {size} bytes"
-            )
-
-    def _require_no_bomb(self, name: str, group: int, limit: int) -> None:
-        """Raise ImageError for a row group that becomes far larger than it is, and than a file."""
-        with self._sound():
-            columns = self._file.metadata.row_group(group)
-            each = map(columns.column, range(columns.num_columns))
-            facts = next(column for column in each if column.path_in_schema == name)
-            declared, stored = facts.total_uncompressed_size, facts.total_compressed_size
-        if declared > max(limit, _RATIO * stored):
-            why = f"is in a row group of {stored} bytes that would become {declared}"
-            raise ImageError("too-large", why)
-
-    def _of_all_rows(self, values: list[Any]) -> list[Any]:
-        if len(values) != sum(self.groups):
-            raise ImageError("damaged", "is damaged: its columns have different lengths")
+                return []
+            if table.num_rows != sum(self.groups):
+                raise ImageError("damaged", "is damaged: its columns have different lengths")
+            found = table.column(0).combine_chunks()
+            if str(found.type).startswith("struct"):
+                (found,) = found.flatten()
+            values: list[Any] = found.to_pylist()
         return values
 
     def images(self, column: str, group: int, limit: int) -> Iterator[bytes | int | None]:
@@ -130,31 +127,37 @@ class ParquetFile:
                 else:
                     yield None if buffer is None else buffer.to_pybytes()
 
+    def _require_no_bomb(self, name: str, group: int, limit: int) -> None:
+        """Raise ImageError for a row group that becomes far larger than it is, and than a file."""
+        with self._sound():
+            columns = self._file.metadata.row_group(group)
+            each = map(columns.column, range(columns.num_columns))
+            facts = next(column for column in each if column.path_in_schema == name)
+            declared, stored = facts.total_uncompressed_size, facts.total_compressed_size
+        if declared > max(limit, _RATIO * stored):
+            why = f"is in a row group of {stored} bytes that would become {declared}"
+            raise ImageError("too-large", why)
+
     @contextmanager
     def _sound(self) -> Iterator[None]:
+        """A block that reads the file; what goes wrong is an ImageError."""
         try:
             yield
+        except ImageError:
+            raise
+        except CatclfError as error:
+            raise ImageError("unsupported", str(error)) from error
         except MemoryError as error:
             raise ImageError("damaged", f"needs too much memory: {_line(error)}") from error
+        except FileNotFoundError as error:
+            raise ImageError("missing", "there is no such file") from error
         except PermissionError as error:
             raise ImageError("forbidden", "may not be read: check its permissions") from error
-        except (self._pa.ArrowException, ValueError, KeyError, OSError) as error:
+        except Exception as error:  # pyarrow has its own, and those of Python
+            if isinstance(error, OSError) and error.errno is not None:
+                raise ImageError("unreadable", f"cannot be read: {reason(error)}") from error
             why = kind_of_file(Path(self._place)) or f": {_line(error)}"
             raise ImageError("damaged", f"is damaged, or not a Parquet file{why}") from error
-
-
-def _place_of(path: str) -> str:
-    """Where a regular file is on disk. Raises ImageError."""
-    try:
-        place = locate(path).local()
-        mode = os.stat(place).st_mode  # noqa: PTH116
-    except FileNotFoundError as error:
-        raise ImageError("missing", "there is no such file") from error
-    except (OSError, ValueError) as error:
-        raise ImageError("unreadable", f"cannot be read: {_line(error)}") from error
-    if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
-        raise ImageError("not-a-file", "is not a regular file")
-    return place
 
 
 def _kind(type: Any) -> str:
@@ -165,16 +168,6 @@ def _kind(type: Any) -> str:
         at = type.get_field_index("bytes")
         return "image" if at >= 0 and _kind(type.field(at).type) == "bytes" else "other"
     return next((kind for kind, types in _KINDS.items() if str(type) in types), "other")
-
-
-_KINDS = {
-    "bytes": ("binary", "large_binary", "binary_view"),
-    "text": ("string", "large_string", "string_view"),
-    "number": (
-        *("bool", "halffloat", "float", "double", "int8", "int16", "int32", "int64"),
-        *("uint8", "uint16", "uint32", "uint64"),
-    ),
-}
 
 
 def _line(error: BaseException) -> str:
@@ -192,66 +185,54 @@ class ParquetRows:
     GROUP = 65536  # rows
 
     def __init__(self, columns: Mapping[str, str], facts: Mapping[str, str]) -> None:
-        try:
-            import pyarrow as pa  # noqa: TID251
-            import pyarrow.parquet as pq  # noqa: TID251
-        except ImportError as error:
-            raise SettingsError(f"Parquet needs pyarrow: {to_install('parquet')}") from error
-        types = {"text": pa.string(), "number": pa.float64(), "flag": pa.bool_()}
-        fields = [pa.field(name, types[kind]) for name, kind in columns.items()]
-        self._schema: Any = pa.schema(fields, metadata=dict(facts))
-        self._pa: Any = pa
-        self._new: Callable[[Any], Any] = lambda sink: pq.ParquetWriter(sink, self._schema)
+        self._pa, self._pq = _arrow()
+        types = {"text": self._pa.string(), "number": self._pa.float64(), "flag": self._pa.bool_()}
+        fields = [self._pa.field(name, types[kind]) for name, kind in columns.items()]
+        self._schema = self._pa.schema(fields, metadata=dict(facts))
         self._rows: list[tuple[str | float | None, ...]] = []
+        self._begin()
+
+    def _begin(self) -> None:
         self._sink = _Sink()
-        self._writer: Any = None
+        self._writer = self._pq.ParquetWriter(self._sink, self._schema)
 
     def add(self, row: Sequence[str | float | None]) -> bytes:
         """Take one row; the bytes that are ready to be written."""
         self._rows.append(tuple(row))
-        return self._written() if len(self._rows) >= self.GROUP else b""
+        if len(self._rows) < self.GROUP:
+            return b""
+        self._write()
+        return self._sink.taken()
 
     def end(self) -> bytes:
         """The last bytes of the file. Rows after them are of another one."""
-        content = self._written(last=True)
-        self._sink, self._writer = _Sink(), None
+        self._write()
+        self._writer.close()
+        content = self._sink.taken()
+        self._begin()
         return content
 
-    def _written(self, *, last: bool = False) -> bytes:
-        """The bytes of the rows that wait, as a row group, and of the end of the file."""
-        if self._writer is None:
-            self._writer = self._new(self._sink)
+    def _write(self) -> None:
+        """The rows that wait, as a row group."""
         if self._rows:
-            columns = [
-                self._pa.array(column, field.type)
-                for column, field in zip(zip(*self._rows, strict=True), self._schema, strict=True)
-            ]
-            self._writer.write_table(self._pa.table(columns, schema=self._schema))
+            columns = zip(zip(*self._rows, strict=True), self._schema, strict=True)
+            arrays = [self._pa.array(column, field.type) for column, field in columns]
+            self._writer.write_table(self._pa.table(arrays, schema=self._schema))
             self._rows = []
-        if last:
-            self._writer.close()
-        return self._sink.taken()
 
 
-class _Sink(io.RawIOBase):
+class _Sink(io.BytesIO):
     """A file whose bytes are taken from it as they are written."""
 
-    def __init__(self) -> None:
-        self._content, self._taken = bytearray(), 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, content: Any) -> int:
-        self._content += content
-        return len(content)
+    _before = 0  # bytes that were taken
 
     def tell(self) -> int:
-        return self._taken + len(self._content)
+        return self._before + super().tell()
 
     def taken(self) -> bytes:
         """The bytes written since the last call."""
-        content = bytes(self._content)
-        self._taken += len(content)
-        self._content.clear()
+        content = self.getvalue()
+        self._before += len(content)
+        self.seek(0)
+        self.truncate()
         return content

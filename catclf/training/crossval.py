@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from catclf.machine import cores
 from catclf.maths import Floats, logit, losses_and_errors
 from catclf.maths.threads import Team, blas_threads
-from catclf.samples import Indices, Labelled, scale_of
+from catclf.samples import Indices, Labelled, possible_folds, scale_of, stratified_folds
 from catclf.settings import Settings
-from catclf.splits import possible_folds, stratified_folds
 from catclf.training.kernels import Sums, Values, Weights
 from catclf.training.objective import GramObjective, Objective, Span, StreamObjective, Vector
 from catclf.training.solvers import DIVERGED_COST, Iterate, Memory, inner, minimize

@@ -23,9 +23,17 @@ from catclf.maths.metrics import Counts, doubted
 from catclf.maths.threads import RULE, SUMMED, Team, blas_threads
 from catclf.model import Model, Training
 from catclf.model.model import SAMPLE, Similarity, score_rows
-from catclf.samples import Indices, Labelled, Subset, scale_of
+from catclf.samples import (
+    Indices,
+    Labelled,
+    Subset,
+    possible_folds,
+    scale_of,
+    split,
+    stratified_folds,
+    stratified_sample,
+)
 from catclf.settings import AUTO, Settings
-from catclf.splits import possible_folds, split, stratified_folds, stratified_sample
 from catclf.training.crossval import (
     FOLDS,
     IMAGES_LIMIT,

@@ -16,9 +16,8 @@ from catclf.machine import cores
 from catclf.maths import Floats
 from catclf.maths.metrics import Counts
 from catclf.maths.threads import Team, blas_threads
-from catclf.samples import Labelled, cut, read_rows, scale_of
+from catclf.samples import Labelled, cut, read_rows, scale_of, split
 from catclf.settings import Settings
-from catclf.splits import split
 from catclf.training.batches import Batches
 from catclf.training.kernels import Weights
 from catclf.training.objective import (

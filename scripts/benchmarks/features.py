@@ -27,7 +27,7 @@ from catclf.maths import metrics as curves
 from catclf.maths.metrics import wilson
 from catclf.maths.threads import blas_threads
 from catclf.model import Model
-from catclf.splits import stratified_folds
+from catclf.samples import stratified_folds
 from catclf.training import Settings
 from scripts.benchmarks.measure import BIN, run, table
 from scripts.benchmarks.network import Encodings, learning_curve
