@@ -35,7 +35,7 @@ DOORS = {
     "llvmlite": "features/*kernels.py",
     "numba": "features/*kernels.py training/*kernels.py",
     "onnx": "features/onnx*.py",
-    "PIL": "images/decode.py images/png.py images/tones.py",
+    "PIL": "images/decode.py images/png.py",
     "pillow_heif": "images/decode.py",
     "pyarrow": "storage/parquet.py",
     "rich": "terminal/markdown.py terminal/progress.py",

@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from catclf import machine
 from catclf.errors import ImageError
-from catclf.images import tones
 from catclf.images.archive import CONTENT, Content, Member
 from catclf.images.formats import heif_is_there, sniff
 from catclf.images.preprocess import Limits, Preprocess
@@ -62,34 +61,51 @@ def resized(pixels: Pixels, preprocess: Preprocess) -> Pixels:
 def dimensions(path: str | Path, limits: Limits | None = None) -> tuple[int, int]:
     """Width and height in pixels of an image file, from its header alone. Raises ImageError."""
     limits = limits or Limits()
-    with _failures_explained(path), _opened(path, limits) as file:
+    with _failures_explained(), _opened(path, limits) as file:
         return _identified(file, limits).size
+
+
+def decoders() -> tuple[str, ...]:
+    """The versions of what decodes images here: others may make other pixels of a file."""
+    import PIL  # noqa: TID251
+
+    if not heif_is_there():
+        return (PIL.__version__,)
+    import pillow_heif  # noqa: TID251
+
+    return PIL.__version__, pillow_heif.__version__
 
 
 def _image(path: str | Path, preprocess: Preprocess, limits: Limits) -> Image.Image:
     """The image as RGB of the size wanted. Raises ImageError."""
-    with _failures_explained(path), _opened(path, limits) as file:
+    with _failures_explained(), _opened(path, limits) as file:
         image = _identified(file, limits)
         _check_size(image, limits)
         with _silent_stderr() if image.format == "TIFF" else nullcontext():
             # A JPEG decoded at 1/2, 1/4 or 1/8, not below the size wanted, is decoded much faster.
             image.draft("RGB", (preprocess.size, preprocess.size))
             if image.format == "PNG":
-                tones.with_eight_bit_transparency(image)
+                _make_transparency_8_bit(image)
             with _pillow(limits, truncated=limits.truncated):
                 image.load()
                 _check_size(image, limits)  # an icon may hold more than it declares
                 return _fitted(_rgb(_upright(image), preprocess), preprocess)
 
 
-def _check_size(image: Image.Image, limits: Limits) -> None:
-    width, height = image.size
-    if width * height > limits.pixels:
-        raise ImageError(
-            "too-large",
-            f"has {width}x{height} pixels, more than the limit of {limits.pixels}: "
-            f"`max_pixels={width * height}` reads it",
-        )
+def _opened(path: str | Path, limits: Limits) -> BinaryIO:
+    """The file, if it is a regular one of bearable size. Raises ImageError and OSError."""
+    if isinstance(path, Member):
+        return path.open(limits)
+    file = open_regular(path)
+    size = os.fstat(file.fileno()).st_size
+    if 0 < size <= limits.file_bytes:
+        return file
+    file.close()
+    if not size:
+        raise ImageError("empty", "is empty")
+    raise ImageError(
+        "too-large", f"has {counted(size, 'byte')}, more than the limit of {limits.file_bytes}"
+    )
 
 
 def _identified(file: BinaryIO, limits: Limits) -> Image.Image:
@@ -107,7 +123,7 @@ def _identified(file: BinaryIO, limits: Limits) -> Image.Image:
         pillow_heif.register_heif_opener(thumbnails=False)
     else:
         import_module(f"PIL.{module}")
-    silence_pillow()
+    _silence_pillow()
     factory, accept = Image.OPEN[format]
     file.seek(0)
     start = file.read(64)
@@ -122,67 +138,67 @@ def _identified(file: BinaryIO, limits: Limits) -> Image.Image:
             image: Image.Image = factory(file, "")
     except (SyntaxError, IndexError, TypeError, struct.error) as error:  # as Image.open does
         if format == "TIFF" and "unknown" in str(error):
-            why = f"is a TIFF image of a kind that is not read here: {tones.CONVERT} of grey or RGB"
+            why = f"is a TIFF image of a kind that is not read here: {CONVERT} of grey or RGB"
             raise ImageError("unsupported", why) from error
         if format == "PNG" and start[12:16] == b"IHDR" and str(error):
-            why = f"cannot be decoded: {_first_line(error)}"
-            raise ImageError("damaged", why) from error
+            raise ImageError("damaged", f"cannot be decoded: {_first_line(error)}") from error
         why = f"begins like a {format} image, but is none"
         raise ImageError("not-a-picture", why) from error
-    if format == "TIFF" and (start[8:10] == b"CR" or tones.is_thumbnail(image)):
+    thumbnail = format == "TIFF" and int(_tag(image, SUBFILE, 0)) & 1
+    if thumbnail or (format == "TIFF" and start[8:10] == b"CR"):
         raise ImageError("unsupported", f"is {RAW}")
     return image
 
 
+def _check_size(image: Image.Image, limits: Limits) -> None:
+    width, height = image.size
+    if width * height > limits.pixels:
+        raise ImageError(
+            "too-large",
+            f"has {width}x{height} pixels, more than the limit of {limits.pixels}: "
+            f"`max_pixels={width * height}` reads it",
+        )
+
+
 @contextmanager
-def _failures_explained(path: str | Path) -> Iterator[None]:
-    """A block in which whatever Pillow raises of a file becomes an ImageError."""
+def _failures_explained() -> Iterator[None]:
+    """A block in which whatever Pillow and the system raise of a file becomes an ImageError."""
     try:
         yield
     except ImageError:
         raise
-    except FileNotFoundError as error:
-        raise ImageError("missing", "there is no such file") from error
-    except PermissionError as error:
-        raise ImageError("forbidden", "may not be read: check its permissions") from error
-    except MemoryError as error:
-        raise ImageError("too-large", "not enough memory to decode this image") from error
     except Exception as error:  # Pillow's readers raise anything at all on damaged files
-        raise _explained(error, path) from error
+        raise ImageError(*_explained(error)) from error
 
 
-def _explained(error: Exception, path: str | Path) -> ImageError:
-    if isinstance(error, OSError) and error.errno is not None:
-        return ImageError("unreadable", f"cannot be read: {reason(error)}")
+def _explained(error: Exception) -> tuple[str, str]:
+    """The kind of an ImageError, and its text."""
+    line = _first_line(error)
+    match error:
+        case FileNotFoundError():
+            return "missing", "there is no such file"
+        case PermissionError():
+            return "forbidden", "may not be read: check its permissions"
+        case NotRegularError():
+            return "not-a-file", str(error.strerror)
+        case OSError() if error.errno is not None:
+            return "unreadable", f"cannot be read: {reason(error)}"
+        case OSError() if "truncated" in str(error):
+            return "truncated", f"cannot be decoded: {line}: `truncated` reads what is there"
+        case MemoryError():
+            return "too-large", "not enough memory to decode this image"
+        case ValueError() if "null byte" in line:  # of a name that Python cannot open
+            return "missing", "no file name holds a NUL byte"
     if type(error).__name__ == "DecompressionBombError":
-        why = "holds an image of more pixels than the limit: `max_pixels` raises it"
-        return ImageError("too-large", why)
-    if isinstance(error, ValueError) and "\0" in str(path):
-        why = "no file name holds a NUL byte: is the list separated by them? Then use `null`"
-        return ImageError("missing", why)
-    why = f"cannot be decoded: {_first_line(error)}"
-    if isinstance(error, OSError) and "truncated" in str(error):
-        return ImageError("truncated", f"{why}: `truncated` reads what is there")
-    return ImageError("damaged", why)
+        return "too-large", "holds an image of more pixels than `max_pixels` allows"
+    return "damaged", f"cannot be decoded: {line}"
 
 
-def _opened(path: str | Path, limits: Limits) -> BinaryIO:
-    """The file, if it is a regular one of bearable size. Raises ImageError and OSError."""
-    if isinstance(path, Member):
-        return path.open(limits)
-    try:
-        file = open_regular(path)
-    except NotRegularError as error:
-        raise ImageError("not-a-file", str(error.strerror)) from error
-    size = os.fstat(file.fileno()).st_size
-    if 0 < size <= limits.file_bytes:
-        return file
-    file.close()
-    if not size:
-        raise ImageError("empty", "is empty")
-    raise ImageError(
-        "too-large", f"has {counted(size, 'byte')}, more than the limit of {limits.file_bytes}"
-    )
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+_EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -196,15 +212,12 @@ def _upright(image: Image.Image) -> Image.Image:
     return image
 
 
-_EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
-
-
 def _rgb(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     """Any mode as RGB; transparency over the background, deep grey scaled to 8 bits."""
     from PIL import Image  # noqa: TID251
 
-    if tones.is_deep(image):
-        image = tones.eight_bits(image)
+    if _is_deep(image):
+        image = _eight_bits(image)
     if image.mode == "LAB":
         from PIL import ImageCms  # noqa: TID251
 
@@ -242,29 +255,98 @@ def _fitted(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     return base
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__
+# Deep tones as 8 bits, by what the file itself says of them; nothing is guessed from pixels. The
+# formats give the meaning: TIFF 6.0 (its tags), Netpbm (PFM: 1.0 is white). Floats of a TIFF that
+# does not say what is white are refused, and integers that fill a corner of their range.
+
+SUBFILE, BITS, PHOTOMETRIC = 254, 258, 262  # tags of TIFF
+SAMPLE_FORMAT, SMALLEST, LARGEST = 339, 340, 341
+CONVERT = "convert it to 8 or 16 bits"
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+_ROWS = 64  # converted at a time: in float64 a large image would take 8 times as much
 
 
-def decoders() -> tuple[str, ...]:
-    """The versions of what decodes images here: others may make other pixels of a file."""
-    import PIL  # noqa: TID251
-
-    if not heif_is_there():
-        return (PIL.__version__,)
-    import pillow_heif  # noqa: TID251
-
-    return PIL.__version__, pillow_heif.__version__
+def _is_deep(image: Image.Image) -> bool:
+    """Whether an image has more than 8 bits of grey, or 8 that are signed."""
+    signed = image.format == "TIFF" and _tag(image, SAMPLE_FORMAT, _UNSIGNED) == _SIGNED
+    return image.mode.startswith("I") or image.mode == "F" or (image.mode == "L" and signed)
 
 
-def silence_pillow() -> None:
-    """Pillow logs what it thinks of a file; without a handler that would go to stderr."""
-    from logging import NullHandler, getLogger
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 8 bits, or of 8 bits and opacity where one value of a PNG is transparent.
 
-    logger = getLogger("PIL")
-    if not logger.handlers:
-        logger.addHandler(NullHandler())
+    Raises ImageError where the file does not tell what is black and white.
+    """
+    import numpy as np
+    from PIL import Image  # noqa: TID251
+
+    values: Any = np.asarray(image)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ImageError("damaged", "has pixels that are not finite numbers")
+    black, white = 0.0, 1.0 if image.mode == "F" else 65535.0  # PFM; Pillow's PGM of any maximum
+    if image.format == "TIFF":
+        values, black, white = _tones_of_tiff(image, values)
+    elif image.mode == "F" and (values.min(initial=0.0) < 0.0 or values.max(initial=0.0) > 1.0):
+        raise _without_white(values)
+    grey = np.empty(values.shape, dtype=np.uint8)
+    for start in range(0, len(values), _ROWS):
+        rows = values[start : start + _ROWS].astype(np.float64)
+        scaled = (rows - black) * (255.0 / (white - black))
+        grey[start : start + _ROWS] = np.clip(np.rint(scaled), 0, 255)
+    converted = Image.fromarray(grey)
+    clear = image.info.get("transparency")
+    if image.format == "PNG" and isinstance(clear, int):
+        converted.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+    return converted
+
+
+def _tones_of_tiff(image: Image.Image, values: Any) -> tuple[Any, float, float]:
+    """The values as their tags say, and those that are black and white. Raises ImageError."""
+    import numpy as np
+
+    bits, format = _tag(image, BITS, 1), _tag(image, SAMPLE_FORMAT, _UNSIGNED)
+    if format == _UNSIGNED and bits == 32:
+        values = values.astype(np.int32).view(np.uint32)
+    if image.mode == "L":
+        values = values.astype(np.uint8).view(np.int8)
+    if format == _FLOAT:
+        black, white = _tag(image, SMALLEST, np.nan), _tag(image, LARGEST, np.nan)
+        if not black < white:
+            raise _without_white(values)
+    else:
+        black = -(2.0 ** (bits - 1)) if format == _SIGNED else 0.0
+        white = black + 2.0**bits - 1.0
+        filled = int(values.max()) - int(values.min()) >= (white - black) / 256
+        if (format == _SIGNED or bits == 32) and not filled:  # all would become one tone
+            raise _without_white(values)
+    if _tag(image, PHOTOMETRIC, 1) == 0:
+        black, white = white, black
+    return values, float(black), float(white)
+
+
+def _without_white(values: Any) -> ImageError:
+    low, high = float(values.min()), float(values.max())
+    return ImageError(
+        "unsupported",
+        f"has {values.dtype} tones from {low:g} to {high:g} and does not say which value is white: "
+        f"{CONVERT}, as with (x * 255).round().astype('uint8') where 1 is white",
+    )
+
+
+def _make_transparency_8_bit(image: Image.Image) -> None:
+    """Make the transparent colour of a PNG of 16 bits a channel one of 8, as its pixels are."""
+    clear = image.info.get("transparency")
+    deep = any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+    if deep and image.mode == "RGB" and isinstance(clear, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
+
+
+def _tag(image: Any, number: int, default: Any) -> Any:
+    """The first number of a tag of a TIFF."""
+    value = image.tag_v2.get(number)
+    if isinstance(value, tuple):
+        value = value[0] if value else None
+    return value if isinstance(value, int | float) else default
 
 
 # Pillow's global variables, which mean something else in threads that decode
@@ -342,6 +424,15 @@ def _pillow(limits: Limits, *, truncated: bool) -> Iterator[None]:
             for module, name in () if _decoding else names:
                 if isinstance(value := getattr(module, name), _Global):
                     setattr(module, name, value.outside)
+
+
+def _silence_pillow() -> None:
+    """Pillow logs what it thinks of a file; without a handler that would go to stderr."""
+    from logging import NullHandler, getLogger
+
+    logger = getLogger("PIL")
+    if not logger.handlers:
+        logger.addHandler(NullHandler())
 
 
 @contextmanager
