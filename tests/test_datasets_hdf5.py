@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +21,7 @@ from catclf.errors import DataError
 
 X, Y = make_images(6, size=4)
 NAMES = [b"non-cat", b"cat"]
-
-
-@pytest.fixture(autouse=True)
-def no_hang() -> Iterator[None]:
-    """An error in place of waiting for ever."""
-
-    def stop(*_: Any) -> None:
-        raise TimeoutError("this hangs")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(180)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+pytestmark = pytest.mark.usefixtures("no_hang")
 
 
 @pytest.fixture
@@ -43,14 +29,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "data.h5"
 
 
-def holds(data: Dataset, images: NDArray[Any] = X, labels: NDArray[Any] = Y) -> bool:
-    return (
-        data.images.dtype == np.uint8
-        and np.array_equal(data.images, images)
-        and data.Y.dtype == np.float64
-        and data.Y.shape == (1, len(labels))
-        and data.Y[0].tolist() == labels.tolist()
-    )
+def holds(data: Dataset | None, images: NDArray[Any] = X, labels: NDArray[Any] = Y) -> bool:
+    assert data is not None
+    types = data.images.dtype, data.Y.dtype, data.Y.shape
+    assert types == (np.uint8, np.float64, (1, len(labels)))
+    return np.array_equal(data.images, images) and data.Y[0].tolist() == labels.tolist()
 
 
 # What is accepted
@@ -59,7 +42,6 @@ def holds(data: Dataset, images: NDArray[Any] = X, labels: NDArray[Any] = Y) -> 
 @pytest.mark.parametrize(
     "options",
     [
-        {"compression": "gzip"},
         {"compression": "gzip", "compression_opts": 9, "shuffle": True, "fletcher32": True},
         {"compression": "lzf"},
         {"chunks": (1, 4, 4, 1)},
@@ -74,54 +56,40 @@ def test_every_storage_of_images_is_read(path: Path, options: dict[str, Any]) ->
 
 
 def test_images_that_compress_extremely_well_are_read(path: Path) -> None:
-    black = np.zeros((100, 64, 64, 3), dtype=np.uint8)
+    black, labels = np.zeros((100, 64, 64, 3), dtype=np.uint8), np.arange(100) % 2
+    most = {"chunks": black.shape, "compression": "gzip", "compression_opts": 9}
     with h5py.File(path, "w") as file:
-        file.create_dataset(
-            "x", data=black, chunks=black.shape, compression="gzip", compression_opts=9
-        )
-        file["y"] = np.arange(100) % 2
+        file.create_dataset("x", data=black, **most)
+        file["y"] = labels
     assert path.stat().st_size < black.nbytes / 50
-    assert holds(opened(path), black, np.arange(100) % 2)
+    assert holds(opened(path), black, labels)
 
 
-@pytest.mark.parametrize("names", [["non-cat", "cat"], ["nicht-Katze", "Kätzchen 猫"]])
-def test_class_names_may_be_text_of_any_kind(path: Path, names: list[str]) -> None:
-    write_hdf5(path, x=X, y=Y)
-    fixed = path.with_name("fixed.h5")
-    write_hdf5(fixed, x=X, y=Y, list_classes=[name.encode() for name in names])
-    with h5py.File(path, "a") as file:
-        file["list_classes"] = names  # of variable length
+@pytest.mark.parametrize("fixed", [True, False])
+def test_class_names_may_be_text_of_any_kind(path: Path, fixed: bool) -> None:
+    names = ["nicht-Katze", "Kätzchen 猫"]
+    with h5py.File(write_hdf5(path, x=X, y=Y), "a") as file:
+        file["list_classes"] = [name.encode() for name in names] if fixed else names
     assert opened(path).classes == tuple(names)
-    assert opened(fixed).classes == tuple(names)
-
-
-def test_a_byte_in_a_class_name_that_is_not_text_becomes_one_character(path: Path) -> None:
-    write_hdf5(path, x=X, y=Y, list_classes=[b"K\xe4fer", b"cat"])
-    negative, positive = opened(path).classes
-    assert (negative[0], negative[2:], positive) == ("K", "fer", "cat")
 
 
 def test_the_columns_of_x_are_the_images_and_no_copy(small_hdf5: Path) -> None:
     data = opened(small_hdf5)
     assert data.X.shape == (8 * 8 * 3, 20)
     assert np.shares_memory(data.X, data.images)
-    for j in range(data.m):
-        assert data.X[:, j].tolist() == data.images[j].ravel().tolist()
+    np.testing.assert_array_equal(data.X.T, np.reshape(data.images, (20, -1)))
 
 
-@pytest.mark.parametrize("name", ["-o.h5", "[b].H5", "ä 猫.h5", "a\nb.h5", "n" * 252 + ".h5"])
-def test_any_file_name_is_opened(tmp_path: Path, name: str) -> None:
-    assert holds(opened(write_hdf5(tmp_path / name, x=X, y=Y)))
+NOT_UTF_8 = pytest.param(os.fsdecode(b"\xff.h5"), id="bytes")
 
 
-def test_a_name_of_undecodable_bytes_is_opened_and_shown_escaped(
-    tmp_path: Path, path: Path
-) -> None:
-    odd = tmp_path / os.fsdecode(b"\xff.h5")
-    write_hdf5(path, x=X, y=Y).rename(odd)
+@pytest.mark.parametrize("name", ["-o.h5", "[b].H5", "a\nb.h5", "n" * 252 + ".h5", NOT_UTF_8])
+def test_any_file_name_is_opened_and_shown_on_one_line(tmp_path: Path, name: str) -> None:
+    odd = write_hdf5(tmp_path / "data.h5", x=X, y=Y).rename(tmp_path / name)
     assert holds(opened(odd))
-    with pytest.raises(DataError, match=r"/\\xff\.h5: x has images of 4x4"):
+    with pytest.raises(DataError, match=r"\.(h5|H5): x has images of 4x4") as caught:
         opened(odd, size=64)
+    assert str(caught.value).isprintable()
 
 
 def test_opening_a_file_loads_few_modules(path: Path) -> None:
@@ -130,68 +98,51 @@ def test_opening_a_file_loads_few_modules(path: Path) -> None:
     code += "print(*(name for name, module in sys.modules.items() if name.startswith('catclf')"
     code += " and not module.__file__.endswith('__init__.py')))"
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
-    assert len(done.stdout.split()) <= 20, done.stdout
-
-
-# The fingerprint
-
-
-def fingerprint(path: Path, images: NDArray[Any] = X, labels: NDArray[Any] = Y) -> str:
-    return opened(write_hdf5(path, x=images, y=labels)).fingerprint
+    assert 0 < len(done.stdout.split()) <= 20, done.stdout
 
 
 def test_equal_data_in_different_layouts_have_one_fingerprint(path: Path) -> None:
-    expected = fingerprint(path)
+    data = opened(write_hdf5(path, x=X, y=Y))
     other = path.with_name("other.h5")
     with h5py.File(other, "w") as file:
         file.create_dataset("train_set_x", data=X, compression="gzip", chunks=(2, 4, 4, 3))
         file["train_set_y"] = Y.reshape(1, 6).astype(bool)
-        file["list_classes"] = ["cat", "non-cat"]
-        file["unrelated"] = np.arange(9)
-    assert opened(other, positive="non-cat").fingerprint != expected
-    with h5py.File(other, "a") as file:
-        del file["list_classes"]
-        file["list_classes"] = NAMES
-    assert opened(other).fingerprint == expected
-    data = opened(path)
+        file["list_classes"], file["unrelated"] = NAMES, np.arange(9)
+    assert len(data.fingerprint) == 64
+    assert opened(other).fingerprint == data.fingerprint
+    assert opened(other, positive="non-cat").fingerprint != data.fingerprint
     spread = Dataset(np.asfortranarray(data.images), data.Y, data.classes, "elsewhere")
-    assert spread.fingerprint == expected
-    assert len(expected) == 64
+    assert spread.fingerprint == data.fingerprint
 
 
 # What is refused: files
 
 
-def test_a_path_under_a_file_or_too_long_is_unopened(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["pipe", "zero", "link", "nowhere", "file/data.h5", pytest.param("n" * 300, id="long")]
+)
+def test_what_is_not_a_regular_file_is_refused_without_waiting(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for link, target in (("link", "pipe"), ("zero", "/dev/zero"), ("nowhere", "none")):
+        (tmp_path / link).symlink_to(target)
     (tmp_path / "file").touch()
-    unopened(tmp_path / "file" / "data.h5")
-    unopened(tmp_path / ("n" * 300))
-
-
-@pytest.mark.parametrize("kind", ["pipe", "device", "link to a pipe", "dangling link"])
-def test_what_is_not_a_regular_file_is_refused_without_waiting(path: Path, kind: str) -> None:
-    match kind:
-        case "pipe":
-            os.mkfifo(path)
-        case "device":
-            path.symlink_to("/dev/zero")
-        case "link to a pipe":
-            os.mkfifo(path.with_name("pipe"))
-            path.symlink_to("pipe")
-        case _:
-            path.symlink_to("nowhere")
-    unopened(path)
+    unopened(tmp_path / name)
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not HDF5\n" * 100, bytes(5000), random.Random(0).randbytes(5000)]
+    ("content", "why"),
+    [
+        (b"", "it is empty"),
+        *((each, "is not an HDF5 file") for each in (b"not HDF5\n" * 100, bytes(5000))),
+        (random.Random(0).randbytes(5000), "is not an HDF5 file"),
+    ],
 )
-def test_a_file_that_is_not_hdf5_is_unopened(path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_hdf5_is_unopened(path: Path, content: bytes, why: str) -> None:
     path.write_bytes(content)
-    unopened(path, "it is empty" if not content else "is not an HDF5 file")
+    unopened(path, why)
 
 
-@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999])
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.999])
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
 def test_a_truncated_file_is_unopened(path: Path, share: float, libver: str) -> None:
     with h5py.File(path, "w", libver=libver) as file:
@@ -206,7 +157,7 @@ def test_a_file_without_permission_is_unopened(path: Path) -> None:
     code = "import sys\nfrom catclf.datasets import open_dataset\n"
     code += "try: open_dataset(sys.argv[1])\nexcept Exception as e: print(e)"
     shown = in_python_without_powers(code, path)
-    assert shown == f"{path}: may not be read: check its permissions\n"
+    assert shown == f"{path}: cannot be read as HDF5: permission denied\n"
 
 
 # What is refused: contents
@@ -264,30 +215,21 @@ def variable_integers() -> NDArray[Any]:
         np.array([str(i).encode() for i in range(1001)]),
         variable_integers(),
         h5py.Empty("S3"),
+        "references",
     ],
 )
 def test_class_names_of_a_wrong_kind_are_unopened(path: Path, names: Any) -> None:
-    write_hdf5(path, x=X, y=Y)
-    with h5py.File(path, "a") as file:
-        file.create_dataset("list_classes", data=names, dtype=getattr(names, "dtype", None))
+    with h5py.File(write_hdf5(path, x=X, y=Y), "a") as file:
+        dtype = getattr(names, "dtype", h5py.ref_dtype)
+        values = [file["x"].ref] * 2 if isinstance(names, str) else names
+        file.create_dataset("list_classes", data=values, dtype=dtype)
     unopened(path, "list_classes")
 
 
 def test_numbers_of_several_lengths_are_no_images_and_no_damage(path: Path) -> None:
-    write_hdf5(path, y=Y[:2])
-    with h5py.File(path, "a") as file:
+    with h5py.File(write_hdf5(path, y=Y[:2]), "a") as file:
         file.create_dataset("x", data=variable_integers(), dtype=h5py.vlen_dtype(np.int32))
-    unopened(path, "x holds rows of several lengths")
-
-
-def test_class_names_that_are_a_group_or_references_are_unopened(path: Path) -> None:
-    with h5py.File(write_hdf5(path, x=X, y=Y), "a") as file:
-        file.create_group("list_classes")
-    unopened(path, "list_classes is not a data set")
-    with h5py.File(path, "a") as file:
-        del file["list_classes"]
-        file.create_dataset("list_classes", data=[file["x"].ref] * 2, dtype=h5py.ref_dtype)
-    unopened(path, "list_classes")
+    unopened(path, "x holds text or records, and no images")
 
 
 # What is refused: places outside of the file, and sizes that are not there
@@ -298,89 +240,60 @@ def hostile(file: h5py.File, key: str, kind: str) -> None:
     known: dict[str, NDArray[Any]] = {"x": X, "y": Y, "list_classes": np.array(NAMES)}
     plain = known[key]
     folder = Path(file.filename).parent
-    match kind:
-        case "soft link":
+    os.mkfifo(folder / "pipe")
+    (folder / "raw").write_bytes(plain.tobytes())
+    write_hdf5(folder / "other.h5", secret=plain)
+    virtual = h5py.VirtualLayout(plain.shape, plain.dtype)
+    virtual[:] = h5py.VirtualSource(folder / "other.h5", "secret", plain.shape)
+    many, chunks = (10**6, *plain.shape[1:]), (6, *plain.shape[1:])
+    match kind.split(": "):
+        case "soft link", place:
             file["elsewhere"] = plain
-            file[key] = h5py.SoftLink("/elsewhere")
-        case "dangling soft link":
-            file[key] = h5py.SoftLink("/nowhere")
-        case "looping soft link":
-            file[key] = h5py.SoftLink(f"/{key}")
-        case "external link":
-            write_hdf5(folder / "other.h5", secret=plain)
-            file[key] = h5py.ExternalLink("other.h5", "/secret")
-        case "dangling external link":
-            file[key] = h5py.ExternalLink("none.h5", "/secret")
-        case "external link to a pipe":
-            os.mkfifo(folder / "pipe")
-            file[key] = h5py.ExternalLink("pipe", "/secret")
-        case "external storage":
-            (folder / "raw").write_bytes(plain.tobytes())
-            raw = [(str(folder / "raw"), 0, plain.nbytes)]
+            file[key] = h5py.SoftLink(place.replace("itself", key))
+        case "external link", name:
+            file[key] = h5py.ExternalLink(name, "/secret")
+        case "external storage", name:
+            raw = [(str(folder / name), 0, plain.nbytes)]
             file.create_dataset(key, plain.shape, plain.dtype, external=raw)
-        case "external storage in a pipe":
-            os.mkfifo(folder / "pipe")
-            raw = [(str(folder / "pipe"), 0, plain.nbytes)]
-            file.create_dataset(key, plain.shape, plain.dtype, external=raw)
-        case "virtual":
-            write_hdf5(folder / "other.h5", secret=plain)
-            layout = h5py.VirtualLayout(plain.shape, plain.dtype)
-            layout[:] = h5py.VirtualSource(folder / "other.h5", "secret", plain.shape)
-            file.create_virtual_dataset(key, layout)
-        case "group":
+        case ["virtual"]:
+            file.create_virtual_dataset(key, virtual)
+        case ["group"]:
             file.create_group(key)
-        case "type":
+        case ["type"]:
             file[key] = np.dtype("u1")
-        case "null":
+        case ["null"]:
             file[key] = h5py.Empty("u1")
-        case "unwritten":
+        case ["unwritten"]:
             file.create_dataset(key, plain.shape, plain.dtype)
-        case "huge":
+        case ["huge"]:
             file.create_dataset(key, (10**12, *plain.shape[1:]), plain.dtype, chunks=plain.shape)
-        case "huge and begun":
-            size = (10**6, *plain.shape[1:])
-            chunks = (6, *plain.shape[1:])
-            file.create_dataset(key, size, plain.dtype, chunks=chunks, compression="gzip")
+        case ["begun"]:
+            file.create_dataset(key, many, plain.dtype, chunks=chunks, compression="gzip")
             file[key][: len(plain)] = plain
-        case _:
-            raise ValueError(kind)
 
 
 LINK = "is a link to another place: links are not followed"
 OUTSIDE = "keeps its data in other files: they are not read"
+HOSTILE = {
+    **{f"soft link: /{place}": LINK for place in ("elsewhere", "nowhere", "itself")},
+    **{f"external link: {name}": LINK for name in ("other.h5", "none.h5", "pipe")},
+    **{f"external storage: {name}": OUTSIDE for name in ("raw", "pipe")},
+    "virtual": OUTSIDE,
+    **dict.fromkeys(("group", "type", "null"), "is not a data set"),
+    **dict.fromkeys(("unwritten", "huge", "begun"), "declares"),
+}
 
 
 @pytest.mark.parametrize("key", ["x", "y", "list_classes"])
-@pytest.mark.parametrize(
-    ("kind", "why"),
-    [
-        ("soft link", LINK),
-        ("dangling soft link", ""),
-        ("looping soft link", ""),
-        ("external link", LINK),
-        ("dangling external link", ""),
-        ("external link to a pipe", LINK),
-        ("external storage", OUTSIDE),
-        ("external storage in a pipe", OUTSIDE),
-        ("virtual", OUTSIDE),
-        ("group", "is not a data set"),
-        ("type", "is not a data set"),
-        ("null", "is not a data set"),
-        ("unwritten", "declares"),
-        ("huge", "declares"),
-        ("huge and begun", "declares"),
-    ],
-)
-def test_what_is_not_stored_in_the_file_itself_is_not_read(
-    path: Path, key: str, kind: str, why: str
-) -> None:
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_is_not_stored_in_the_file_itself_is_not_read(path: Path, key: str, kind: str) -> None:
     with h5py.File(path, "w") as file:
         for other, plain in (("x", X), ("y", Y), ("list_classes", NAMES)):
-            if other == key:
-                hostile(file, key, kind)
-            else:
+            if other != key:
                 file[other] = plain
-    unopened(path, f": {key} {why}" if why else key)
+        hostile(file, key, kind)
+    dangling = "itself" in kind or "nowhere" in kind or "none" in kind
+    unopened(path, key if dangling else f": {key} {HOSTILE[kind]}")
 
 
 def damage(path: Path, place: Callable[[Any], int]) -> None:
@@ -465,55 +378,47 @@ def test_one_class_only_is_refused_for_training(path: Path, label: int, name: st
         data.require_both_classes()
 
 
-def test_the_test_part_is_taken_from_the_same_file_when_it_holds_both(small_hdf5: Path) -> None:
-    train, test = open_parts(open_source(small_hdf5))
-    assert holds(train, *make_images(20))
-    assert test is not None
-    assert holds(test, *make_images(10, seed=1))
-
-
 def test_a_test_file_is_preferred_to_the_test_part_of_the_data(
     path: Path, small_hdf5: Path
 ) -> None:
-    images, labels = make_images(4, seed=5)
+    images, labels = make_images(4, 8, seed=5)
     write_hdf5(path, test_set_x=images, test_set_y=labels)
-    test = open_parts(open_source(small_hdf5), open_source(path))[1]
-    assert test is not None
-    assert holds(test, images, labels)
+    train, test = open_parts(open_source(small_hdf5))
+    assert holds(train, *make_images(20))
+    assert holds(test, *make_images(10, seed=1))
+    assert holds(open_parts(open_source(small_hdf5), open_source(path))[1], images, labels)
 
 
-@pytest.mark.parametrize("test_names", [[b"cat", b"non-cat"], None])
+@pytest.mark.parametrize("named", [True, False])
 def test_the_test_part_follows_the_positive_class_of_the_training_part(
-    path: Path, test_names: list[bytes] | None
+    path: Path, named: bool
 ) -> None:
     write_hdf5(path, x=X, y=Y, list_classes=NAMES)
-    other = path.with_name("test.h5")
-    if test_names is None:
-        write_hdf5(other, x=X, y=Y)
-    else:
-        write_hdf5(other, x=X, y=1 - Y, list_classes=test_names)
+    other = write_hdf5(path.with_name("test.h5"), x=X, y=1 - Y if named else Y)
+    if named:
+        with h5py.File(other, "a") as file:
+            file["list_classes"] = NAMES[::-1]
     train, test = open_parts(open_source(path), open_source(other))
     assert test is not None
     assert holds(test)
     assert test.classes == train.classes == ("non-cat", "cat")
 
 
-def test_parts_of_different_sizes_are_unopened(path: Path, small_hdf5: Path) -> None:
-    write_hdf5(path, x=X, y=Y, list_classes=NAMES)
-    with pytest.raises(DataError, match=r"data\.h5: .*images of 4x4,? .* 8x8"):
-        open_parts(open_source(small_hdf5), open_source(path))
-
-
-def test_parts_with_different_classes_are_unopened(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("size", "classes", "why"),
+    [
+        (8, [b"dog", b"cat"], r"test\.h5: .*images of 8x8,? .* 4x4"),
+        (4, [b"cow", b"cat"], r"test\.h5: the classes .* are cow and cat, .* dog and cat"),
+    ],
+)
+def test_parts_of_other_sizes_or_classes_are_unopened(
+    path: Path, size: int, classes: list[bytes], why: str
+) -> None:
     write_hdf5(path, x=X, y=Y, list_classes=[b"dog", b"cat"])
-    other = write_hdf5(path.with_name("test.h5"), x=X, y=Y, list_classes=[b"cow", b"cat"])
-    with pytest.raises(
-        DataError, match=r"test\.h5: the classes of the test split are cow and cat, .* dog and cat"
-    ):
+    x, y = make_images(6, size)
+    other = write_hdf5(path.with_name("test.h5"), x=x, y=y, list_classes=classes)
+    with pytest.raises(DataError, match=why):
         open_parts(open_source(path), open_source(other))
-
-
-# The real thing
 
 
 def test_the_course_files_are_what_they_are_known_to_be(course: tuple[Path, Path]) -> None:
@@ -522,7 +427,6 @@ def test_the_course_files_are_what_they_are_known_to_be(course: tuple[Path, Path
     assert (train.m, train.positives, train.size) == (209, 72, 64)
     assert (test.m, test.positives, test.size) == (50, 33, 64)
     assert train.classes == test.classes == ("non-cat", "cat")
-    assert train.X.shape == (12288, 209)
     # Train image 146 is test image 17, byte for byte.
     np.testing.assert_array_equal(train.X[:, 146], test.X[:, 17])
     with h5py.File(course[0]) as file:

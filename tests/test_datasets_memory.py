@@ -8,34 +8,41 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import make_images
+from conftest import fill, make_images
 from PIL import Image
 
 import catclf
 from catclf.errors import CatclfError, SettingsError
 
+IMAGES, LABELS = make_images(6, size=16)
+NAMED = ["cat" if label else "dog" for label in LABELS]
+SMALL = catclf.ReadOptions(size=16)
 
-def save_all(folder: Path, images: Any) -> list[Path]:
-    paths = [folder / f"{number}.png" for number in range(len(images))]
-    for path, image in zip(paths, images, strict=True):
-        Image.fromarray(image).save(path)
-    return paths
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    """The files of the images."""
+    fill(tmp_path, {f"{number}.png": image for number, image in enumerate(IMAGES)})
+    return [tmp_path / f"{number}.png" for number in range(6)]
+
+
+def holds(data: Any, classes: tuple[str, str] = ("dog", "cat"), Y: Any = LABELS) -> bool:
+    same = np.array_equal(data.images, IMAGES)
+    return same and (data.classes, data.Y.tolist()) == (classes, [Y.tolist()])
 
 
 def test_arrays_are_the_images_and_names_the_classes() -> None:
-    images, y = make_images(6, size=16)
-    names = np.array(["dog", "wolf"])[y]
-    data = catclf.open_dataset(images, labels=names)
-    assert data.images is images
-    assert data.classes == ("dog", "wolf")
-    assert data.Y.tolist() == [y.tolist()]
+    names = np.array(["dog", "wolf"])[LABELS]
+    data = catclf.open_dataset(IMAGES, labels=names)
+    assert data.images is IMAGES
+    assert holds(data, ("dog", "wolf"))
     assert (data.preprocess.size, data.source) == (16, "arrays")
-    chosen = catclf.open_dataset(images, options=catclf.ReadOptions(positive="dog"), labels=names)
-    assert chosen.classes == ("wolf", "dog")
-    assert chosen.Y.tolist() == [(1 - y).tolist()]
+    chosen = catclf.open_dataset(IMAGES, options=catclf.ReadOptions(positive="dog"), labels=names)
+    assert holds(chosen, ("wolf", "dog"), 1 - LABELS)
 
 
 COLOURS = np.random.default_rng(1).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+PICTURES = [Image.fromarray(x) for x in COLOURS]
 SHAPES: dict[str, tuple[Any, Any]] = {
     "arrays of one shape": (list(COLOURS), COLOURS),
     "an array of arrays": (np.array([*COLOURS, None], object)[:-1], COLOURS),
@@ -44,11 +51,11 @@ SHAPES: dict[str, tuple[Any, Any]] = {
         [x if i % 2 else np.moveaxis(x, 2, 0) for i, x in enumerate(COLOURS)],
         COLOURS,
     ),
-    "Pillow's": ([Image.fromarray(x) for x in COLOURS], COLOURS),
+    "Pillow's": (PICTURES, COLOURS),
     **{
         f"Pillow's {mode}": (images, [image.convert("RGB") for image in images])
         for mode in ("P", "RGBA", "CMYK")
-        for images in ([Image.fromarray(x).convert(mode) for x in COLOURS],)
+        for images in ([image.convert(mode) for image in PICTURES],)
     },
 }
 
@@ -71,27 +78,15 @@ def test_zero_and_one_are_non_cat_and_cat(labels: list[Any]) -> None:
     assert data.Y.tolist() == [[0.0, 1.0, 1.0, 0.0]]
 
 
-def test_arrays_are_brought_to_a_size_as_files_are(tmp_path: Path) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (4, 40, 30, 3), dtype=np.uint8)
-    paths = save_all(tmp_path, images)
-    for fit in ("squash", "crop", "pad"):
-        reading = catclf.ReadOptions(size=16, fit=fit)
-        held = catclf.open_dataset(images, options=reading, labels=[0, 1, 0, 1])
-        read = catclf.open_dataset(paths, options=reading, labels=[0, 1, 0, 1])
-        assert held.preprocess == read.preprocess
-        assert np.array_equal(held.images, read.images)
-
-
-def test_a_table_has_a_column_of_paths_and_one_of_labels(tmp_path: Path) -> None:
-    images, y = make_images(6, size=16)
-    paths = save_all(tmp_path, images)
-    labels = ["cat" if label else "dog" for label in y]
-    reading = catclf.ReadOptions(size=16)
-    table = {"id": range(6), "Filename": paths, "Class": labels}
-    data = catclf.open_dataset(table, options=reading)
-    assert np.array_equal(data.images, images)
-    assert (data.classes, data.Y.tolist()) == (("dog", "cat"), [y.tolist()])
-    assert data.names == tuple(map(str, paths))
+@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
+def test_arrays_are_brought_to_a_size_as_files_are(tmp_path: Path, fit: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 30, 3), dtype=np.uint8)
+    fill(tmp_path, {f"{number}.png": image for number, image in enumerate(images)})
+    reading = catclf.ReadOptions(size=16, fit=fit)
+    held = catclf.open_dataset(images, options=reading, labels=[0, 1])
+    read = catclf.open_dataset(sorted(tmp_path.glob("*.png")), options=reading, labels=[0, 1])
+    assert held.preprocess == read.preprocess
+    assert np.array_equal(held.images, read.images)
 
 
 class Frame:
@@ -110,43 +105,37 @@ def pandas_frame(columns: dict[str, Any]) -> Any:
     return pandas.DataFrame(columns, index=[f"row {i}" for i in range(6)])
 
 
-@pytest.mark.parametrize("make", [Frame, pandas_frame])
-def test_a_table_may_be_a_frame(make: Any, tmp_path: Path) -> None:
-    images, y = make_images(6, size=16)
-    labels = ["cat" if label else "dog" for label in y]
-    frame = make({"path": list(map(str, save_all(tmp_path, images))), "label": labels})
-    reading = catclf.ReadOptions(size=16)
-    framed = catclf.open_dataset(frame, options=reading)
-    assert np.array_equal(framed.images, images)
-    assert (framed.classes, framed.Y.tolist()) == (("dog", "cat"), [y.tolist()])
-    other = catclf.open_dataset(frame, options=reading, labels=1 - y)
-    assert other.Y.tolist() == [(1 - y).tolist()]
-    series = catclf.open_dataset(frame["path"], options=reading, labels=frame["label"])
-    assert np.array_equal(series.Y, framed.Y)
+@pytest.mark.parametrize("make", [dict, Frame, pandas_frame])
+def test_a_table_has_a_column_of_paths_and_one_of_labels(make: Any, paths: list[Path]) -> None:
+    table = make({"id": range(6), "Filename": list(map(str, paths)), "Class": NAMED})
+    data = catclf.open_dataset(table, options=SMALL)
+    assert holds(data)
+    assert data.names == tuple(map(str, paths))
+    other = catclf.open_dataset(table, options=SMALL, labels=1 - LABELS)
+    assert holds(other, ("non-cat", "cat"), 1 - LABELS)
+    assert holds(catclf.open_dataset(table["Filename"], options=SMALL, labels=table["Class"]))
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
-def test_a_column_of_parts_is_honoured_as_in_a_file(part: Any, tmp_path: Path) -> None:
-    images, _ = make_images(6, size=16)
-    paths = save_all(tmp_path, images)
+def test_a_column_of_parts_is_honoured_as_in_a_file(
+    part: Any, paths: list[Path], tmp_path: Path
+) -> None:
     splits = ["train", "val", "test", "test", "training", "test"]
     table: dict[str, Any] = {"path": paths, "label": list("abbabb"), "split": splits}
     lines = [",".join(map(str, row)) for row in zip(*table.values(), strict=True)]
     (tmp_path / "t.csv").write_text("\n".join([",".join(table), *lines]))
-    held = catclf.open_dataset(table, part)
-    read = catclf.open_dataset(tmp_path / "t.csv", part)
-    assert held.m == {"train": 2, "test": 3}[part]
-    assert np.array_equal(held.images, read.images)
-    assert (held.classes, held.Y.tolist()) == (read.classes, read.Y.tolist())
+    read = catclf.open_dataset(tmp_path / "t.csv", part, SMALL)
+    assert read.m == {"train": 2, "test": 3}[part]
+    for given in (table, table | {"path": list(IMAGES)}):
+        held = catclf.open_dataset(given, part, SMALL)
+        assert np.array_equal(held.images, read.images)
+        assert (held.classes, held.Y.tolist()) == (read.classes, read.Y.tolist())
 
 
-def test_labels_of_any_objects_and_paths_of_an_iterator(tmp_path: Path) -> None:
-    images, y = make_images(6, size=16)
-    paths = save_all(tmp_path, images)
-    objects = np.array([*map(int, y)], dtype=object)
-    data = catclf.open_dataset(iter(paths), labels=objects, options=catclf.ReadOptions(size=16))
-    assert (data.classes, data.Y.tolist()) == (("non-cat", "cat"), [y.tolist()])
-    assert np.array_equal(data.images, images)
+def test_labels_of_any_objects_and_paths_of_an_iterator(paths: list[Path]) -> None:
+    objects = np.array([*map(int, LABELS)], dtype=object)
+    data = catclf.open_dataset(iter(paths), labels=objects, options=SMALL)
+    assert holds(data, ("non-cat", "cat"))
 
 
 @pytest.mark.parametrize(
@@ -156,32 +145,26 @@ def test_labels_of_any_objects_and_paths_of_an_iterator(tmp_path: Path) -> None:
         ({"size": 32.5}, "`size=32.5` is not a number of pixels"),
         ({"fit": "stretch"}, "`fit=stretch` is unknown: use one of squash, crop, pad"),
         ({"workers": 0}, "`workers=0` is too small"),
+        ({"split": "tset"}, "`split=tset` is unknown: use one of train"),
     ],
 )
 def test_a_reading_that_makes_no_sense_is_refused(given: Any, message: str) -> None:
+    split = given.pop("split", "train")
     with pytest.raises(SettingsError, match=re.escape(message)):
-        catclf.ReadOptions(**given)
-
-
-def test_a_part_that_there_never_is_is_refused() -> None:
-    wrong: Any = "tset"
-    with pytest.raises(SettingsError, match="`split=tset` is unknown: use one of train"):
-        catclf.open_dataset(np.zeros((4, 8, 8, 3), np.uint8), wrong, labels=[0, 1, 0, 1])
+        catclf.open_dataset(IMAGES, split, catclf.ReadOptions(**given), labels=LABELS)
 
 
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (np.full((4, 8, 8, 3), 1e4), [0, 1, 0, 1], "images is float64 from 10000 to 10000"),
-        (np.zeros((4, 8, 8, 5), np.uint8), [0, 1, 0, 1], "images has shape (4, 8, 8, 5)"),
         (np.zeros((4, 9), complex), [0, 1, 0, 1], "images is complex128: pixels must be uint8"),
-        (np.zeros((4, 8, 8, 3), np.uint8), [0, 1, 0], "3 labels for 4 images"),
-        (np.zeros((4, 8, 8, 3), np.uint8), None, "need `labels`"),
-        (np.zeros((4, 8, 8, 3), np.uint8), ["a"] * 4, "labels name 1 classes"),
-        (np.zeros((2, 8, 8, 3), np.uint8), ["a", ""], "none without a name"),
-        (np.zeros((2, 8, 8, 3), np.uint8), [["a", "b"]] * 2, "labels has shape (2, 2)"),
+        (IMAGES, [0, 1, 0], "3 labels for 6 images"),
+        (IMAGES, None, "need `labels`"),
+        (IMAGES, ["a"] * 6, "labels name 1 classes"),
+        (IMAGES[:2], ["a", ""], "none without a name"),
+        (IMAGES[:2], [["a", "b"]] * 2, "labels has shape (2, 2)"),
         (None, [0, 1], "arrays or paths in a list, not one NoneType"),
-        (Image.new("RGB", (8, 8)), [0, 1], "arrays or paths in a list, not one Image"),
+        (PICTURES[0], [0, 1], "arrays or paths in a list, not one Image"),
         ({"path": ["a.png"]}, None, "has no column label or class or labels; it has path"),
         ("photos", [0, 1], "one path is a data set of its own"),
         (["none.png", "nor.png"], [0, 1], "2 images cannot be read: none.png"),

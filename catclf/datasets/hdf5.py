@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
 import re
-import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,24 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf import machine
-from catclf.datasets.arrays import (
-    CLASS_NAMES,
-    Key,
-    is_plain,
-    keys_of,
-    recorded,
-    require_numbers,
-    stored_listing,
-)
+from catclf.datasets import arrays
+from catclf.datasets.arrays import Key, Shape, is_plain, texts_of
 from catclf.datasets.dataset import HDF5_ENDINGS, Labels, ReadOptions, Split
 from catclf.datasets.digests import Digester, Digests
 from catclf.datasets.listing import BLOCK, Listing, Source
-from catclf.datasets.names import CLASSES_LIMIT, as_labels, check_classes, check_shape
 from catclf.errors import DataError, OutputError
 from catclf.maths import Pixels
 from catclf.samples import Rows, read_at
-from catclf.storage.local import kind_of_file
-from catclf.storage.location import is_remote, locate
+from catclf.storage.local import kind_of_file, open_regular
+from catclf.storage.location import is_remote, locate, replacing_path, require_writable
 from catclf.text import printable, reason
 
 MOST_COMPRESSION = 1100  # deflate reaches 1032:1 at best
@@ -54,211 +43,184 @@ KEYS_LIMIT = 1000  # data sets in groups that are looked at
 SECONDS = 20.0  # for values of variable length, and one more for each BYTES_A_SECOND of the file
 BYTES_A_SECOND = 20_000_000
 _MEMORY = 2 << 30  # bytes of addresses for these, and four times the size of the file
-OTHER_VALUES = 3  # exit code of the process that reads them
 
 
 def read(path: Path, options: ReadOptions) -> Source:
     """The splits of a file. Raises DataError."""
-    shown = printable(path)
-    with _sound(shown), _opened(path) as file:
-        keys = keys_of(_keys(file), shown, options.keys)
-    parts = {split: partial(read_listing, path, pair) for split, pair in keys.items()}
-    return Source(shown, options, parts, lenient=True)
+    return arrays.read(path, options, opened)
 
 
-def read_listing(path: Path, pair: Key, options: ReadOptions) -> Listing:
-    """Labels and class names, and images, unless they stay on disk. Raises DataError."""
-    file, listing = _opened(path), None
-    try:
-        with _sound(printable(path)):
-            listing = _listing(file, path, pair, options)
-    finally:
-        if listing is None or not isinstance(listing.pixels, DiskRows):
-            file.close()
-    return listing
-
-
-def open_rows(path: Path, key: str) -> DiskRows:
-    """The images of a shard, which stay on disk. Raises DataError."""
-    shown, file = printable(path), _opened(path)
-    with _sound(shown):
-        return DiskRows(_dataset(file, key, shown), f"{shown}: {key}")
-
-
-def read_labels(stream: BinaryIO, path: Path, pair: Key) -> Listing:
+def read_labels(path: Path, stream: BinaryIO, pair: Key) -> Listing:
     """Labels, names and classes of an open shard, whose name is ``path``, without its pixels.
 
     Raises DataError.
     """
-    import h5py  # noqa: TID251
-
-    with _sound(printable(path)), h5py.File(stream, "r") as file:
-        return _listing(file, path, pair, None)
+    with opened(path, stream) as store:
+        return arrays.listing_of(store, pair, ReadOptions(), with_images=False)
 
 
-def read_digests(stream: BinaryIO, path: Path, pair: Key) -> Digests | None:
+def read_digests(path: Path, stream: BinaryIO, pair: Key) -> Digests | None:
     """The digests of an open shard, likewise; None where there are none."""
-    import h5py  # noqa: TID251
-
-    with _sound(printable(path)), h5py.File(stream, "r") as file:
-        m = len(file[pair[1]])
-        shapes: dict[str, tuple[int, ...]] = {"digests": (16,), "hashes": (), "small": (16, 16)}
-        found = [_beside(file, pair[0], *each, kinds="u", m=m) for each in shapes.items()]
-    if any(each is None for each in found):
+    with opened(path, stream) as store:
+        (m, *_), _ = store.header(pair[0])
+        exact = store.packed(pair[0], "digests", (m, 16), "u")
+        hashes = store.packed(pair[0], "hashes", (m,), "u")
+        small = store.packed(pair[0], "small", (m, 16, 16), "u")
+    if exact is None or hashes is None or small is None:
         return None
-    return Digests(np.ascontiguousarray(found[0]).view("S16").reshape(-1), *found[1:])
+    return Digests(np.ascontiguousarray(exact).view("S16").reshape(-1), hashes, small)
+
+
+def open_rows(path: Path, key: str) -> DiskRows:
+    """The images of a file, which stay on disk. Raises DataError."""
+    file = _open(path)
+    return DiskRows(_Store(path, file).dataset(key), f"{printable(path)}: {key}")
 
 
 @contextmanager
-def _sound(shown: str) -> Iterator[None]:
-    """A block in which h5py may raise anything at all on damaged files, as DataError."""
+def opened(path: Path, stream: BinaryIO | None = None) -> Iterator[_Store]:
+    """An open file, of which whatever the library raises is a DataError."""
+    import h5py  # noqa: TID251
+
     try:
-        yield
+        with _open(path) if stream is None else h5py.File(stream, "r") as file:
+            yield _Store(path, file)
     except DataError:
         raise
-    except Exception as error:
-        raise DataError(f"{shown}: is damaged and cannot be read as HDF5") from error
+    except Exception as error:  # anything at all, of a damaged file
+        raise DataError(f"{printable(path)}: is damaged and cannot be read as HDF5") from error
 
 
-def _listing(file: Any, path: Path, pair: Key, options: ReadOptions | None) -> Listing:
-    """The listing of an open file; without ``options`` images are not read."""
-    shown, (x_key, y_key) = printable(path), pair
-    label_set, images = _dataset(file, y_key, shown), _dataset(file, x_key, shown)
-    where = f"{shown}: {y_key}"
-    check_shape(label_set.shape, label_set.dtype, where)
-    classes = _read_classes(file, images, label_set, shown)
-    matlab = options is not None and _is_matlab(path, images)
-    known = classes or (options.classes if options else ())
-    labels = as_labels(_fetch(label_set, where), known, where, matlab=matlab)
-    beside = partial(_beside, file, x_key, m=len(labels.labels))
-    names, groups = beside("names", kinds="SO"), beside("groups", kinds="i")
-    facts: dict[str, Any] = {
-        "called": None if names is None else tuple(_texts(names)),
-        "groups": None if groups is None else groups.astype(np.int64),
-    }
-    made = _attribute(images, FIT), _attribute(images, RESAMPLING)
-    if options is None:
-        preprocess = recorded(*made, images.shape[1], ReadOptions(), shown)
-        name = locate(path).name
-        return Listing(shown, name, labels.classes, labels.labels, preprocess, **facts)
-    pixels = _images(images, options, f"{shown}: {x_key}", matlab=matlab)
-    facts |= {"matlab": matlab, "made": made, "unwritten": unwritten_rows(images)}
-    return stored_listing(path, pair, labels, pixels, options, **facts)
-
-
-def _keys(file: Any) -> list[str]:
-    """The names of the data sets of a file, and of those one group below, by hard links alone."""
+def _open(path: Path) -> Any:
     import h5py  # noqa: TID251
 
-    keys: list[str] = []
-    for key in file:
-        keys.append(str(key))
-        if not isinstance(file.get(key, getlink=True), h5py.HardLink):
-            continue
-        if file.get(key, getclass=True) is h5py.Group and len(keys) < KEYS_LIMIT:
-            keys += [f"{key}/{inner}" for inner in file[key]]
-    return keys
-
-
-def _is_matlab(path: Path, images: Any) -> bool:
-    """Whether a file is MATLAB's, whose arrays have their axes in reverse."""
-    if "MATLAB_class" in images.attrs:
-        return True
-    with Path(locate(path).local()).open("rb") as file:
-        return file.read(10) == b"MATLAB 7.3"
-
-
-def _opened(path: Path) -> Any:
-    import h5py  # noqa: TID251
-
-    shown = printable(path)
+    place = locate(path).local()
     try:
-        place = locate(path).local()
-        if not stat.S_ISREG(os.stat(place).st_mode):  # noqa: PTH116
-            raise DataError(f"{shown}: is not a file: give an HDF5 file")
-        return h5py.File(os.fsencode(place), "r")
+        with open_regular(place):  # whose failures are said in fewer words
+            return h5py.File(os.fsencode(place), "r")
     except OSError as error:
-        raise DataError(f"{shown}: {_why(error, path)}") from error
+        why = f"cannot be read as HDF5: {reason(error)}".splitlines()[0]
+        if truncated := re.search(r"eof = (\d+).*stored_eof = (\d+)", str(error)):
+            had, needed = truncated.groups()
+            why = f"is truncated: {had} of {needed} bytes are there: copy or download it again"
+        if "signature not found" in str(error):
+            why = f"is not an HDF5 file{kind_of_file(Path(place))}"
+        raise DataError(f"{printable(path)}: {why}") from error
 
 
-def _why(error: OSError, path: Path) -> str:
-    """The cause of a failed open in words that say what to do."""
-    text = str(error)
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if isinstance(error, PermissionError):
-        return "may not be read: check its permissions"
-    if truncated := re.search(r"eof = (\d+).*stored_eof = (\d+)", text):
-        had, needed = truncated.groups()
-        return f"is truncated: {had} of {needed} bytes are there: copy or download it again"
-    if "signature not found" in text:
-        return f"is not an HDF5 file{kind_of_file(Path(locate(path).local()))}"
-    if "unable to lock file" in text:
-        return "is open for writing in another program: close it there first"
-    return f"cannot be read as HDF5: {reason(error)}".splitlines()[0]
+class _Store(arrays.Store):
+    """The data sets of an open file that are stored in it."""
 
+    def __init__(self, path: Path, file: Any) -> None:
+        super().__init__(path)
+        self._file = file
 
-def _dataset(file: Any, key: str, shown: str) -> Any:
-    """The data set under a key, if all of it is stored in this file."""
-    import h5py  # noqa: TID251
+    def keys(self) -> list[str]:
+        """The data sets of the file, and those one group below, by hard links alone."""
+        import h5py  # noqa: TID251
 
-    dataset, where = file, f"{shown}: {key}"
-    for name in key.split("/"):
-        if not isinstance(dataset, h5py.Group):
-            raise DataError(f"{where} is not a data set")
-        if not isinstance(dataset.get(name, getlink=True), h5py.HardLink):
-            raise DataError(f"{where} is a link to another place: links are not followed")
-        dataset = dataset[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
-        raise DataError(f"{where} is not a data set")
-    if dataset.external or dataset.is_virtual:
-        raise DataError(f"{where} keeps its data in other files: they are not read")
-    settings = dataset.id.get_create_plist()
-    for index in range(settings.get_nfilters()):
-        number, _, _, name = settings.get_filter(index)
-        if not h5py.h5z.filter_avail(number):  # the file is whole, but packed
-            known = printable(os.fsdecode(name)) or f"filter {number}"
-            raise DataError(
-                f"{where} is packed with {known}, a filter that is not installed here: repack it "
-                f"where it was made: h5repack -f GZIP=4 OLD.h5 NEW.h5, or h5py's compression='gzip'"
-            )
-    kept = dataset.id.get_storage_size()
-    if dataset.nbytes > kept * (MOST_COMPRESSION if dataset.chunks else 1):
-        raise DataError(
-            f"{where} declares {dataset.nbytes} bytes and stores {kept}: it is damaged, or was "
-            "never filled"
+        keys: list[str] = []
+        for key in self._file:
+            keys.append(str(key))
+            if not isinstance(self._file.get(key, getlink=True), h5py.HardLink):
+                continue
+            if self._file.get(key, getclass=True) is h5py.Group and len(keys) < KEYS_LIMIT:
+                keys += [f"{key}/{inner}" for inner in self._file[key]]
+        return keys
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._file
+
+    def header(self, key: str) -> tuple[Shape, np.dtype[Any]]:
+        dataset = self.dataset(key)
+        return dataset.shape, dataset.dtype
+
+    def array(self, key: str) -> NDArray[Any]:
+        dataset = self.dataset(key)
+        if dataset.dtype.kind == "O":
+            values = np.empty(dataset.shape, dtype=object)
+            values.reshape(-1)[:] = _read_apart(dataset)
+            return values
+        with _undamaged(f"{self.shown}: {key}"):
+            fetched: NDArray[Any] = dataset[...]
+        return fetched
+
+    def images(self, key: str, options: ReadOptions) -> NDArray[Any] | Rows:
+        """The images, which stay on disk when they are many, or the options say so.
+
+        Compressed ones would be unpacked again in every pass, so they do only if memory cannot
+        hold them.
+        """
+        dataset, matlab = self.dataset(key), self.is_matlab(key)
+        if is_plain(dataset.shape, dataset.dtype) and not matlab:
+            limit = IN_MEMORY if dataset.compression is None else 0.5 * machine.memory()
+            if dataset.nbytes > limit or options.stream:
+                return open_rows(self.path, key)
+        elif dataset.dtype.kind not in "OSV":
+            machine.require_memory(2 * dataset.nbytes, f"{self.shown}: {key}")
+        return super().images(key, options)
+
+    def texts(self, key: str, pair: Key) -> list[str]:
+        places = self._file, self.dataset(pair[1]), self.dataset(pair[0])
+        each = (_attribute(place, key) for place in places)
+        return next((found for found in each if isinstance(found, list)), [])
+
+    def is_matlab(self, key: str) -> bool:
+        return "MATLAB_class" in self.dataset(key).attrs
+
+    def made(self, key: str) -> tuple[Any, Any]:
+        images = self.dataset(key)
+        return _attribute(images, FIT), _attribute(images, RESAMPLING)
+
+    def beside(self, key: str, m: int) -> dict[str, Any]:
+        names, groups = (
+            self.packed(key, "names", (m,), "SO"),
+            self.packed(key, "groups", (m,), "i"),
         )
-    return dataset
+        return {
+            "called": None if names is None else tuple(texts_of(names)),
+            "groups": None if groups is None else groups.astype(np.int64),
+        }
 
+    def packed(self, key: str, name: str, shape: Shape, kinds: str) -> NDArray[Any] | None:
+        """An array that was packed with images; None where there is none of that type."""
+        beside = key.removesuffix("_x") + f"_{name}"
+        if not key.endswith("_set_x") or beside not in self._file:
+            return None
+        found, dtype = self.header(beside)
+        return self.array(beside) if found == shape and dtype.kind in kinds else None
 
-def unwritten_rows(images: Any) -> int:
-    """The number of rows at least whose chunks were never written."""
-    if images.chunks is None or images.ndim == 0:
-        return 0
-    counts = [-(-side // chunk) for side, chunk in zip(images.shape, images.chunks, strict=True)]
-    missing = math.prod(counts) - int(images.id.get_num_chunks())
-    return min(int(images.shape[0]), int(missing // math.prod(counts[1:]) * images.chunks[0]))
+    def dataset(self, key: str) -> Any:
+        """The data set under a key, if all of it is stored in this file. Raises DataError."""
+        import h5py  # noqa: TID251
 
-
-def _read_classes(file: Any, images: Any, labels: Any, shown: str) -> tuple[str, ...]:
-    """The names of labels 0, 1, … as a data set or an attribute; none where there is neither."""
-    import h5py  # noqa: TID251
-
-    for key in CLASS_NAMES:
-        where = f"{shown}: {key}"
-        if key in file:
-            names = _dataset(file, key, shown)
-            text = h5py.check_string_dtype(names.dtype) is not None
-            if names.ndim == 1 and text and len(names) <= CLASSES_LIMIT:
-                return check_classes(_texts(_fetch(names, where)), where)
-            if key == CLASS_NAMES[0]:
-                raise DataError(f"{where} must be a list of names")
-            continue
-        for place in (file, labels, images):
-            texts = _attribute(place, key)
-            if isinstance(texts, list) and 2 <= len(texts) <= CLASSES_LIMIT:
-                return check_classes(texts, where)
-    return ()
+        dataset, where = self._file, f"{self.shown}: {key}"
+        for name in key.split("/"):
+            is_group = isinstance(dataset, h5py.Group)
+            if is_group and not isinstance(dataset.get(name, getlink=True), h5py.HardLink):
+                raise DataError(f"{where} is a link to another place: links are not followed")
+            dataset = dataset[name] if is_group else None
+        if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
+            raise DataError(f"{where} is not a data set")
+        if dataset.external or dataset.is_virtual:
+            raise DataError(f"{where} keeps its data in other files: they are not read")
+        settings = dataset.id.get_create_plist()
+        for index in range(settings.get_nfilters()):
+            number, _, _, name = settings.get_filter(index)
+            if not h5py.h5z.filter_avail(number):  # the file is whole, but packed
+                known = printable(os.fsdecode(name)) or f"filter {number}"
+                raise DataError(
+                    f"{where} is packed with {known}, a filter that is not installed here: repack "
+                    "it where it was made: h5repack -f GZIP=4 OLD.h5 NEW.h5, or h5py's "
+                    "compression='gzip'"
+                )
+        kept = dataset.id.get_storage_size()
+        if dataset.nbytes > kept * (MOST_COMPRESSION if dataset.chunks else 1):
+            raise DataError(
+                f"{where} declares {dataset.nbytes} bytes and stores {kept}: it is damaged, or was "
+                "never filled"
+            )
+        return dataset
 
 
 def _attribute(place: Any, name: str) -> str | list[str] | None:
@@ -268,55 +230,9 @@ def _attribute(place: Any, name: str) -> str | list[str] | None:
     attribute = place.attrs.get_id(name)
     if attribute.dtype.kind not in "SO":
         return ""
-    if attribute.dtype.kind == "O":
-        values = _read_apart(place, name)
-        return values[0] if attribute.shape == () else values
-    value = place.attrs[name]
-    return os.fsdecode(value) if isinstance(value, bytes) else _texts(np.asarray(value).reshape(-1))
-
-
-def _texts(raw: Any) -> list[str]:
-    return [os.fsdecode(text) if isinstance(text, bytes | str) else "" for text in raw]
-
-
-def _beside(
-    file: Any, x_key: str, name: str, rest: tuple[int, ...] = (), *, kinds: str, m: int
-) -> Any:
-    """An array (m, …) that was packed with images; None where there is none of that type."""
-    key = x_key.removesuffix("_x") + f"_{name}"
-    if not x_key.endswith("_set_x") or key not in file:
-        return None
-    values = _dataset(file, key, printable(file.filename))
-    if values.shape != (m, *rest) or values.dtype.kind not in kinds:
-        return None
-    return _fetch(values, f"{printable(file.filename)}: {key}")
-
-
-def _images(images: Any, options: ReadOptions, shown: str, *, matlab: bool) -> Any:
-    """The images as an array, or as rows that stay on disk.
-
-    They stay there when they are many, or the options say so. Compressed ones would be unpacked
-    again in every pass, so they do only if memory cannot hold them.
-    """
-    if is_plain(images.shape, images.dtype) and not matlab:
-        limit = IN_MEMORY if images.compression is None else 0.5 * machine.memory()
-        if images.nbytes > limit or options.stream:
-            return DiskRows(images, shown)
-    elif images.dtype.kind not in "OSV":  # encoded images
-        require_numbers(images.dtype, shown)
-        machine.require_memory(2 * images.nbytes, shown)
-    return _fetch(images, shown)
-
-
-def _fetch(dataset: Any, shown: str) -> NDArray[Any]:
-    """All values. Raises DataError for a damaged chunk."""
-    if dataset.dtype.kind == "O":
-        values = np.empty(dataset.shape, dtype=object)
-        values.reshape(-1)[:] = _read_apart(dataset)
-        return values
-    with _undamaged(shown):
-        fetched: NDArray[Any] = dataset[...]
-    return fetched
+    values = _read_apart(place, name) if attribute.dtype.kind == "O" else place.attrs[name]
+    texts = texts_of(np.asarray(values).reshape(-1))
+    return texts[0] if attribute.shape == () else texts
 
 
 @contextmanager
@@ -400,7 +316,10 @@ class DiskRows(Rows):
 
 
 def _read_apart(place: Any, attribute: str = "") -> list[Any]:
-    """The values of a data set, or of its attribute, as texts (str) or bytes. Raises DataError."""
+    """The values of a data set, or of its attribute: texts, bytes, and None in others' place.
+
+    Raises DataError.
+    """
     name = os.fsdecode(place.file.filename)
     shown = f"{printable(name)}: {printable((attribute or place.name).lstrip('/'))}"
     code = f"import sys; sys.path[:] = {sys.path!r}\n"
@@ -417,12 +336,10 @@ def _read_apart(place: Any, attribute: str = "") -> list[Any]:
         raise DataError(f"{shown} is damaged: reading it takes too long") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{shown} cannot be read: no process can be started") from error
-    if done.returncode == OTHER_VALUES:
-        raise DataError(f"{shown} holds rows of several lengths: text or bytes of images are read")
     if done.returncode:
         raise DataError(f"{shown} is damaged and cannot be read as HDF5")
     pairs = json.loads(done.stdout.decode("utf-8", "surrogatepass"))
-    return [value if text else value.encode("latin-1") for text, value in pairs]
+    return [each and (each[1] if each[0] else each[1].encode("latin-1")) for each in pairs]
 
 
 def main() -> None:
@@ -435,7 +352,7 @@ def main() -> None:
     room = _MEMORY + 4 * Path(name).stat().st_size
     resource.setrlimit(resource.RLIMIT_AS, (room, room))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pairs: list[tuple[bool, str]] = []
+    pairs: list[tuple[bool, str] | None] = []
     with h5py.File(os.fsencode(name), "r") as file:
         found = file[key].attrs[attribute] if attribute else file[key][...]
         for value in np.asarray(found, object).reshape(-1):
@@ -444,10 +361,13 @@ def main() -> None:
             elif getattr(value, "dtype", None) in (np.uint8, np.int8):
                 pairs.append((False, value.tobytes().decode("latin-1")))
             else:
-                os._exit(OTHER_VALUES)
+                pairs.append(None)  # numbers of several lengths, or references
     with os.fdopen(1, "wb", closefd=False) as out:
         out.write(json.dumps(pairs, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     os._exit(0)  # the library may crash as it closes a damaged file
+
+
+# Writing
 
 
 class NoImagesError(DataError):
@@ -456,14 +376,20 @@ class NoImagesError(DataError):
 
 def require_output(output: Path, taken: Iterable[Path]) -> None:
     """Raise OutputError unless a data set can be put there, under a name by which it is read."""
-    from catclf.storage.location import require_writable
-
     if output.suffix.lower() not in HDF5_ENDINGS:
         raise OutputError(
             f"{printable(output)}: would not be known as HDF5: give a name ending in .h5, "
             "or in / for a folder of shards"
         )
     require_writable(output, taken)
+
+
+def require_same_classes(output: Path, splits: Mapping[Split, Listing]) -> tuple[str, ...]:
+    """The classes of all splits. Raises DataError where they are different."""
+    classes = next(iter(splits.values())).classes
+    if any(listing.classes != classes for listing in splits.values()):
+        raise DataError(f"{printable(output)}: the splits have different classes")
+    return classes
 
 
 def write(
@@ -477,8 +403,6 @@ def write(
     ``output`` is on disk or remote; ``on_split`` is called as each split is done. Raises DataError
     and OutputError.
     """
-    from catclf.storage.location import replacing_path
-
     with replacing_path(output) as file:
         return fill(file, output, splits, compression, on_split)
 
@@ -499,9 +423,7 @@ def fill(
     """
     import h5py  # noqa: TID251
 
-    classes = next(iter(splits.values())).classes
-    if any(listing.classes != classes for listing in splits.values()):
-        raise DataError(f"{printable(output)}: the splits have different classes")
+    classes = require_same_classes(output, splits)
     written: dict[Split, Labels] = {}
     try:
         with _Disk(path, "w+") as disk, disk.checked(), h5py.File(disk, "w") as file:

@@ -98,9 +98,9 @@ def _of_file(path: Path, name: str, options: ReadOptions) -> Source:
 
         return table.read(Folder.of(path.parent), path.name, shown, options)
     if name.endswith(".npz"):
-        from catclf.datasets import memory
+        from catclf.datasets import arrays
 
-        return memory.read_npz(path, options)
+        return arrays.read(path, options, arrays.npz)
     if is_shard(path):
         return _of_shards(path, [path], options)
     if name.endswith((".arrow", ".feather")):

@@ -12,7 +12,6 @@ each shard that is there with the hash in the manifest and was made of the same 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import threading
@@ -22,6 +21,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -249,21 +249,21 @@ class PackedRows(Rows):
         if len(self) > NAMED:
             return None
         found = [self._listed(number).called for number in range(len(self._shards))]
-        if any(names is None for names in found):
-            return None
-        return tuple(name for names in found for name in names or ())
+        known = [names for names in found if names is not None]
+        return tuple(chain.from_iterable(known)) if len(known) == len(found) else None
 
     def groups(self) -> Labels | None:
         """Which images stay together; None where that was not packed."""
         found = [self._listed(number).groups for number in range(len(self._shards))]
-        return None if not found or any(each is None for each in found) else np.concatenate(found)  # type: ignore[arg-type]
+        known = [groups for groups in found if groups is not None]
+        return np.concatenate(known) if known and len(known) == len(found) else None
 
     @cached_property
     def digests(self) -> Digests | None:
         """The digests of all images, which were packed with them."""
-        lists = [self._beside(number, hdf5.read_digests) for number in range(len(self._shards))]
-        known = [each for each in lists if each is not None]
-        if not known or len(known) < len(lists):
+        found = [self._beside(number, hdf5.read_digests) for number in range(len(self._shards))]
+        known = [digests for digests in found if digests is not None]
+        if not known or len(known) < len(found):
             return None
         return Digests(*map(np.concatenate, zip(*known, strict=True)))
 
@@ -344,12 +344,12 @@ class PackedRows(Rows):
             self._lists[number] = found
         return self._lists[number]
 
-    def _beside(self, number: int, of: Callable[[BinaryIO, Path, tuple[str, str]], Value]) -> Value:
+    def _beside(self, number: int, of: Callable[[Path, BinaryIO, tuple[str, str]], Value]) -> Value:
         """What was packed with the images of a shard."""
         path, pair = self._path(number), (f"{self.split}_set_x", f"{self.split}_set_y")
         try:
             with locate(path).stream() as file:
-                return of(file, path, pair)
+                return of(path, file, pair)
         except OSError as error:
             raise DataError(f"{printable(path)}: {reason(error)}") from error
 
@@ -367,12 +367,10 @@ class PackedRows(Rows):
         return _DamagedError(f"{shown}: is not the shard that was packed: {why}: {_MEND}")
 
     def _failure(self, number: int, error: OSError) -> DataError:
-        """Damage, if the shard is missing or its disk fails; a store or a network may be mended."""
+        """Damage, if the shard is missing; a disk, a store or a network may be mended."""
         shown = printable(self._path(number))
         if isinstance(error, FileNotFoundError):
             return _DamagedError(f"{shown}: the shard is missing: {_MEND}")
-        if error.errno == errno.EIO and not is_remote(self._path(number)):
-            return _DamagedError(f"{shown}: {reason(error)}: {_MEND}")
         return DataError(f"{shown}: cannot be read: {reason(error)}")
 
 
@@ -474,8 +472,7 @@ def write_folder(
     what ``workers`` raise; what was written by then is kept by the next run.
     """
     first = next(iter(splits.values()))
-    if any(listing.classes != first.classes for listing in splits.values()):
-        raise DataError(f"{printable(output)}: the splits have different classes")
+    hdf5.require_same_classes(output, splits)
     older = load(output) if MANIFEST in _names_in(output) else None
     manifest = Manifest(first.classes, first.preprocess)
     if older is None:
