@@ -340,20 +340,6 @@ def paint(path: Path, colour: Colour, size: tuple[int, int] = (90, 70)) -> Path:
 
 
 @pytest.fixture
-def no_hang() -> Iterator[None]:
-    """An error in place of waiting for ever."""
-
-    def stop(*_: object) -> None:
-        raise TimeoutError("this hangs")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(int(TIMEOUT))
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
-@pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A store in this process's memory, and a folder of its own for what cannot be sent there."""
     fsspec = pytest.importorskip("fsspec")

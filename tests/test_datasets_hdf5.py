@@ -31,8 +31,8 @@ def path(tmp_path: Path) -> Path:
 
 def holds(data: Dataset | None, images: NDArray[Any] = X, labels: NDArray[Any] = Y) -> bool:
     assert data is not None
-    types = data.images.dtype, data.Y.dtype, data.Y.shape
-    assert types == (np.uint8, np.float64, (1, len(labels)))
+    assert (data.images.dtype.name, data.Y.dtype.name) == ("uint8", "float64")
+    assert data.Y.shape == (1, len(labels))
     return np.array_equal(data.images, images) and data.Y[0].tolist() == labels.tolist()
 
 
