@@ -5,23 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from catclf.cli import options
 from catclf.cli.open_data import reading_with_progress
-from catclf.cli.options import (
-    DATA,
-    TRAINING,
-    JsonOrText,
-    Options,
-    Quiet,
-    Reading,
-    option,
-    setting,
-)
 from catclf.cli.shell import json_line, options_of, put, warn
 from catclf.errors import SettingsError
 from catclf.settings import AUTO, Settings
@@ -39,35 +31,30 @@ if TYPE_CHECKING:
     from catclf.terminal.stream import Styling
 
 
-def _several(*names: str, metavar: str, help: str, shown: str | None = None) -> Any:
-    values = option(*names, metavar=f"{metavar},{metavar}", help=help, shown=shown, group=TRAINING)
-    return Annotated[list[str] | None, values]
-
-
+_several = partial(options.optional, list[str], group=options.TRAINING)
 LISTS = {
     "features": _several(
-        metavar="KIND",
         help="Input features: pixels, hog, patches, network, or several: hog,patches.",
+        metavar="KIND,KIND",
         shown="pixels",
     ),
     "learning_rate": _several(
         *("--learning-rate", "--lr"),
-        metavar="N",
         help="Learning rates α of gradient descent, as 0.01,0.001; none: to the optimum.",
+        metavar="N,N",
         shown="0.01,0.005,0.001 for pixels without --l2 auto",
     ),
     "l2": _several(
-        *("--l2",),
-        metavar="N",
         help="Penalties λ, each with each rate; auto selects one on the training folds.",
+        metavar="N,N",
         shown="0; other features auto",
     ),
     "class_weight": _several(
-        metavar="WORD", help="none, balanced, or both: none,balanced.", shown="none"
+        help="none, balanced, or both: none,balanced.", metavar="WORD,WORD", shown="none"
     ),
     "sizes": _several(
-        metavar="N",
         help="Learning curve: numbers of training images, as 50,100,200, for one candidate.",
+        metavar="N,N",
     ),
 }
 
@@ -82,31 +69,31 @@ def compare(
             show_default="the bundled training set",
         ),
     ] = None,
-    reading: Reading,
+    reading: options.Reading,
     distinct: Annotated[
         bool,
-        option(
+        options.option(
             "--distinct/--no-distinct",
             help="Leave out images that repeat others: they would be in both sides of a fold.",
-            group=DATA,
+            group=options.DATA,
         ),
     ] = True,
-    lists: Annotated[Options, LISTS],
+    lists: Annotated[options.Options, LISTS],
     iterations: Annotated[
-        int, setting("iterations", help="Steps of each run.")
+        int, options.setting("iterations", help="Steps of each run.")
     ] = Settings.iterations,
-    folds: Annotated[int, option(help="Parts, each held out once.", metavar="N")] = 5,
-    repeats: Annotated[int, option(help="Divisions into folds.", metavar="N")] = 1,
-    seed: Annotated[int, option(help="Of the divisions.", metavar="N")] = 0,
+    folds: Annotated[int, options.option(help="Parts, each held out once.", metavar="N")] = 5,
+    repeats: Annotated[int, options.option(help="Divisions into folds.", metavar="N")] = 1,
+    seed: Annotated[int, options.option(help="Of the divisions.", metavar="N")] = 0,
     by: Annotated[
         str,
-        option(
+        options.option(
             help="The measure that decides: balanced-accuracy, accuracy, roc-auc or log-loss.",
             choices=("balanced-accuracy", "accuracy", "roc-auc", "log-loss"),
         ),
     ] = "balanced-accuracy",
-    format: JsonOrText = "text",
-    quiet: Quiet = False,
+    format: options.JsonOrText = "text",
+    quiet: options.Quiet = False,
 ) -> None:
     """Compare features, learning rates, penalties and class weights on the same stratified folds.
 
@@ -245,8 +232,8 @@ def _advice(comparison: Comparison, measure: str, style: Styling) -> list[str]:
 
     best = comparison.best(measure)
     assert best is not None
-    options = options_of(best.candidate.settings())
-    lines = [style.bold(f"take {options}") + f": the best {NAMES[measure]}"]
+    taken = options_of(best.candidate.settings())
+    lines = [style.bold(f"take {taken}") + f": the best {NAMES[measure]}"]
     if alike := ", ".join(str(result.candidate) for result in comparison.as_good(measure)):
         lines += wrap(f"as good, as far as these folds can tell: {alike}", 80)
     lines.append("no test set was used: keep yours for the one model that you train with this")

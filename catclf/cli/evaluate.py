@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from catclf.cli import options
 from catclf.cli.open_data import open_labelled
-from catclf.cli.options import (
-    OUTPUT,
-    SOURCE_HELP,
-    JsonOrText,
-    Labelled,
-    Threshold,
-    models_option,
-    option,
-    usual_model,
-)
 from catclf.cli.shell import json_line, put, warn
 from catclf.errors import SettingsError
 from catclf.terminal.stream import stdout_styling
@@ -33,22 +24,22 @@ def evaluate(
     data: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[DATA]",
-            help=SOURCE_HELP,
-            show_default="the bundled test set",
+            metavar="[DATA]", help=options.SOURCE_HELP, show_default="the bundled test set"
         ),
     ] = None,
     model: Annotated[
         list[Path] | None,
-        models_option("A second one is compared with the first on the same images."),
+        options.models_option("A second one is compared with the first on the same images."),
     ] = None,
-    reading: Labelled,
-    threshold: Threshold = None,
+    reading: options.Labelled,
+    threshold: options.Threshold = None,
     mistakes: Annotated[
         int,
-        option(low=0, metavar="N", help="Most confident mistakes to list.", group=OUTPUT),
+        options.option(
+            low=0, metavar="N", help="Most confident mistakes to list.", group=options.OUTPUT
+        ),
     ] = 5,
-    format: JsonOrText = "text",
+    format: options.JsonOrText = "text",
 ) -> None:
     """Evaluate a model on labelled images that it was not trained on.
 
@@ -63,7 +54,7 @@ def evaluate(
     from catclf.evaluation import evaluate
     from catclf.model.file import load, naming
 
-    models = model or [Path(usual_model())]
+    models = model or [Path(options.usual_model())]
     if len(models) > 2:
         raise SettingsError(f"{len(models)} models: evaluate takes one, or two to compare them")
     results = []

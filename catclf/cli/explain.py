@@ -9,18 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from catclf.cli import options
 from catclf.cli.open_data import open_labelled
-from catclf.cli.options import (
-    DATA,
-    JsonOrText,
-    ModelPath,
-    Options,
-    SplitOption,
-    complete_class,
-    file_option,
-    option,
-    reading_options,
-)
 from catclf.cli.shell import json_line, put, require_output
 from catclf.errors import DataError, ImageError, SettingsError
 from catclf.images.preprocess import Limits
@@ -37,35 +27,38 @@ if TYPE_CHECKING:
 BAR = 12  # characters for each side of a bar
 
 
+WHAT = {
+    "index": options.optional(
+        int, help="The image's number in a data set.", low=0, group=options.DATA
+    ),
+    "label": options.optional(
+        str,
+        help="The true class, for the loss.",
+        metavar="CLASS",
+        complete=options.complete_class,
+        shown="that in the data set, else the predicted class",
+    ),
+}
+
+
 def explain(
     *,
     image: Annotated[
         Path,
         typer.Argument(metavar="IMAGE", help="An image, or with --index a data set."),
     ],
-    model: ModelPath = Path("model.npz"),
-    index: Annotated[
-        int | None, option(low=0, help="The image's number in a data set.", group=DATA)
-    ] = None,
-    reading: Annotated[Options, reading_options(split=SplitOption)],
-    label: Annotated[
-        str | None,
-        option(
-            help="The true class, for the loss.",
-            metavar="CLASS",
-            complete=complete_class,
-            shown="that in the data set, else the predicted class",
-        ),
-    ] = None,
+    model: options.ModelPath = Path("model.npz"),
+    what: Annotated[options.Options, WHAT],
+    reading: Annotated[options.Options, options.reading_options(split=options.SplitOption)],
     image_file: Annotated[
         Path | None,
-        file_option(
+        options.file_option(
             *("--image",),
             help="Write the image and the map of its evidence here, as PNG.",
             endings=[".png"],
         ),
     ] = None,
-    format: JsonOrText = "text",
+    format: options.JsonOrText = "text",
 ) -> None:
     """Explain the prediction for one image: z as a sum of parts, and the graph of its loss.
 
@@ -78,7 +71,7 @@ def explain(
     trained = load(model)
     if image_file is not None:
         require_output(image_file, [image, model])
-    if index is not None:
+    if (index := what["index"]) is not None:
         shown, pixels, actual = _of_data_set(reading, trained, image, index)
     elif reading["split"]:
         raise SettingsError("--split is of a data set: say which image with --index")
@@ -86,7 +79,7 @@ def explain(
         shown, pixels, actual = printable(image), _read(trained, image), None
     with naming(model):
         result = explaining.explain(trained, pixels)
-    label = label or actual or result.prediction
+    label = what["label"] or actual or result.prediction
     if label not in trained.classes:
         names = " or ".join(map(printable, trained.classes))
         raise SettingsError(f"--label {printable(label)} is no class of the model: use {names}")
@@ -117,7 +110,7 @@ def _read(model: Model, path: Path) -> Pixels:
 
 
 def _of_data_set(
-    reading: Options, model: Model, path: Path, index: int
+    reading: options.Options, model: Model, path: Path, index: int
 ) -> tuple[str, Pixels, str | None]:
     """The name of an image, its pixels and its label."""
     data, shown = open_labelled(reading, model, path, encodes=False), printable(path)

@@ -14,22 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catclf.cli import loaded, records
-from catclf.cli.options import (
-    MAX_PIXELS_HELP,
-    OUTPUT,
-    TRUNCATED_HELP,
-    ClusterAddress,
-    Insecure,
-    Options,
-    Threshold,
-    address_of,
-    complete_class,
-    file_option,
-    models_option,
-    option,
-    usual_model,
-)
+from catclf.cli import loaded, options, records
 from catclf.cli.shell import ExitCode, Signals, as_options, results, warn
 from catclf.errors import CatclfError, ImageError, InputError, ModelError, SettingsError
 from catclf.images.preprocess import Limits
@@ -48,7 +33,6 @@ if TYPE_CHECKING:
 
     Pause = AbstractContextManager[None]
 
-INPUT, LIMITS = "Input", "Limits"
 ANY = "unsure"  # in the place of a class: images of both that are near the threshold
 # What reads the files that are taken for images, by their endings.
 ADVICE = {
@@ -71,65 +55,67 @@ def between(name: str, text: str | None) -> tuple[float, float] | None:
     )
 
 
-in_output = partial(option, group=OUTPUT)
+_input = partial(options.optional, group="Input")
+_output = partial(options.optional, group=options.OUTPUT)
+_limit = partial(options.optional, group="Limits")
 # The options that are fields of ``Scoring``.
-SCORING: Options = {
-    "null": Annotated[
-        bool, option("--null", "-0", help="Names in lists end with NUL.", group=INPUT)
-    ],
-    "recursive": Annotated[
-        bool, option("--recursive", "-r", help="Descend into folders in folders.", group=INPUT)
-    ],
-    "threshold": Threshold,
-    "format": Annotated[
-        str | None,
-        in_output(
-            help="How to print: table, tsv, csv, jsonl or parquet.",
-            choices=records.FORMATS,
-            shown="what --output ends in, table on a terminal, else tsv",
-        ),
-    ],
-    "only": Annotated[
-        str | None,
-        in_output(
-            metavar="CLASS",
-            help="Print the paths of this class's images, or of unsure ones, and nothing else.",
-            complete=complete_class,
-        ),
-    ],
-    "between": Annotated[
-        str | None,
-        in_output(
-            metavar="LOW,HIGH",
-            help="Print unsure images alone: those between these probabilities, which are meant "
-            "around the threshold 0.5 and move with it.",
-            check=partial(between, "between"),
-        ),
-    ],
-    "fail_if_unlike": Annotated[
-        float | None,
-        in_output(
-            low=0.0,
-            high=1.0,
-            metavar="FRACTION",
-            help="Exit 3 if more of the images are unlike the training images (network).",
-        ),
-    ],
-    "print0": Annotated[bool, in_output("--print0", help="With --only: end paths with NUL.")],
-    "quiet": Annotated[
-        bool,
-        in_output(
-            *("--quiet", "-q"),
-            help="Print nothing; exit 0 if every image is of the positive class, else 1.",
-        ),
-    ],
-    "max_pixels": Annotated[
-        int | None, option(low=1, help=MAX_PIXELS_HELP, shown="100 million", group=LIMITS)
-    ],
-    "max_bytes": Annotated[
-        int | None, option(low=1, help="Refuse larger files unread.", shown="256 MB", group=LIMITS)
-    ],
-    "truncated": Annotated[bool, option("--truncated", help=TRUNCATED_HELP, group=LIMITS)],
+SCORING: options.Options = {
+    "null": _input(bool, "--null", "-0", help="Names in lists end with NUL."),
+    "recursive": _input(bool, "--recursive", "-r", help="Descend into folders in folders."),
+    "threshold": options.Threshold,
+    "format": _output(
+        str,
+        help="How to print: table, tsv, csv, jsonl or parquet.",
+        choices=records.FORMATS,
+        shown="what --output ends in, table on a terminal, else tsv",
+    ),
+    "only": _output(
+        str,
+        help="Print the paths of this class's images, or of unsure ones, and nothing else.",
+        metavar="CLASS",
+        complete=options.complete_class,
+    ),
+    "between": _output(
+        str,
+        help="Print unsure images alone: those between these probabilities, which are meant "
+        "around the threshold 0.5 and move with it.",
+        metavar="LOW,HIGH",
+        check=partial(between, "between"),
+    ),
+    "fail_if_unlike": _output(
+        float,
+        help="Exit 3 if more of the images are unlike the training images (network).",
+        metavar="FRACTION",
+        **{"low": 0.0, "high": 1.0},
+    ),
+    "print0": _output(bool, "--print0", help="With --only: end paths with NUL."),
+    "quiet": _output(
+        *(bool, "--quiet", "-q"),
+        help="Print nothing; exit 0 if every image is of the positive class, else 1.",
+    ),
+    "max_pixels": _limit(int, help=options.MAX_PIXELS_HELP, low=1, shown="100 million"),
+    "max_bytes": _limit(int, help="Refuse larger files unread.", low=1, shown="256 MB"),
+    "truncated": _limit(bool, "--truncated", help=options.TRUNCATED_HELP),
+}
+# The options that say where records are written.
+OUTPUTS: options.Options = {
+    "output": _output(
+        *(Path, "--output", "-o"),
+        help="Write to this file, when all is done.",
+        metavar="FILE",
+        check=options.ends_in(*records.ENDINGS, ".txt"),
+    ),
+    "output_dir": _output(
+        Path, help="Write one file for each argument in this folder, and make none that is there."
+    ),
+    "part": _output(
+        str,
+        help="With --output-dir: the K-th of N jobs, every N-th argument from the K-th on.",
+        metavar="K/N",
+        shown="all",
+    ),
+    "cluster": options.ClusterAddress,
+    "insecure": options.Insecure,
 }
 
 
@@ -145,33 +131,10 @@ def predict(
         ),
     ],
     model: Annotated[
-        list[Path] | None, models_option("Several give each image a probability of each.")
+        list[Path] | None, options.models_option("Several give each image a probability of each.")
     ] = None,
-    how: Annotated[Options, SCORING],
-    output: Annotated[
-        Path | None,
-        file_option(
-            *("--output", "-o"),
-            help="Write to this file, when all is done.",
-            endings=[*records.ENDINGS, ".txt"],
-        ),
-    ] = None,
-    output_dir: Annotated[
-        Path | None,
-        in_output(
-            help="Write one file for each argument in this folder, and make none that is there."
-        ),
-    ] = None,
-    part: Annotated[
-        str | None,
-        in_output(
-            metavar="K/N",
-            help="With --output-dir: the K-th of N jobs, every N-th argument from the K-th on.",
-            shown="all",
-        ),
-    ] = None,
-    cluster: ClusterAddress = None,
-    insecure: Insecure = False,
+    how: Annotated[options.Options, SCORING],
+    to: Annotated[options.Options, OUTPUTS],
 ) -> None:
     """Score images: path, predicted class, and probability of the positive class.
 
@@ -184,16 +147,16 @@ def predict(
 
     Example: find . -name '*.jpg' -print0 | catclf predict -0 - --only cat --print0
     """
-    how["format"] = records.format_of(output, how["format"])
-    models = tuple(model or [Path(usual_model())])
-    scoring = Scoring(models, **how, in_folder=output_dir is not None)
-    _require_consistent(scoring, output, part, cluster)
-    address = address_of(cluster, insecure)
+    how["format"] = records.format_of(to["output"], how["format"])
+    models, folder = tuple(model or [Path(options.usual_model())]), to["output_dir"]
+    scoring = Scoring(models, **how, in_folder=folder is not None)
+    _require_consistent(scoring, to)
+    address = options.address_of(to["cluster"], to["insecure"])
     with Signals() as signals:
         given = records.named(paths)
-        shards: list[records.Shard] = [(given, output)]
-        if output_dir is not None:
-            shards = records.pending(given, output_dir, scoring.ending, part, scoring.quiet)
+        shards: list[records.Shard] = [(given, to["output"])]
+        if folder is not None:
+            shards = records.pending(given, folder, scoring.ending, to["part"], scoring.quiet)
         run = ScoringRun(scoring, shards, signals.pause)
         if address is None:
             run.start()
@@ -202,29 +165,27 @@ def predict(
     _conclude(run)
 
 
-def _require_consistent(
-    scoring: Scoring, output: Path | None, part: str | None, cluster: str | None
-) -> None:
+def _require_consistent(scoring: Scoring, to: options.Options) -> None:
     """Raise SettingsError for options that make no sense together."""
     bare, in_folder, format = scoring.only is not None, scoring.in_folder, scoring.format
-    to_terminal = output is None and not in_folder and is_terminal(sys.stdout)
-    of_one_model = bare or scoring.quiet or scoring.between or scoring.threshold is not None
-    several = len(scoring.models) > 1
-    mistakes = {
-        "--print0 ends the paths of --only: give both": scoring.print0 and not bare,
-        "--only prints bare paths: leave out --format": bare and format,
-        "--format parquet is binary: give --output": to_terminal and format == "parquet",
-        "--part is of the outputs in --output-dir: give both": part and not in_folder,
-        "--output and --output-dir exclude each other: give one of them": output and in_folder,
-        "--cluster writes an output for each argument: give --output-dir": cluster
-        and not in_folder,
-        "several models give several probabilities: write --format csv, jsonl or parquet, without "
-        "--only, --between, --threshold and --quiet": several
-        and (of_one_model or format not in ("csv", "jsonl", "parquet")),
-    }
-    for mistake, made in mistakes.items():
-        if made:
-            raise SettingsError(mistake)
+    on_terminal = to["output"] is None and not in_folder and is_terminal(sys.stdout)
+    of_one = bare or scoring.quiet or scoring.between or scoring.threshold is not None
+    one_number = of_one or format not in ("csv", "jsonl", "parquet")
+    for mistake, why in (
+        (scoring.print0 and not bare, "--print0 ends the paths of --only: give both"),
+        (bare and format, "--only prints bare paths: leave out --format"),
+        (on_terminal and format == "parquet", "--format parquet is binary: give --output"),
+        (to["part"] and not in_folder, "--part is of the outputs in --output-dir: give both"),
+        (to["output"] and in_folder, "--output and --output-dir exclude each other: give one"),
+        (to["cluster"] and not in_folder, "--cluster writes many outputs: give --output-dir"),
+        (
+            len(scoring.models) > 1 and one_number,
+            "several models give several probabilities: write --format csv, jsonl or parquet, "
+            "without --only, --between, --threshold and --quiet",
+        ),
+    ):
+        if mistake:
+            raise SettingsError(why)
 
 
 def _conclude(run: ScoringRun) -> None:

@@ -5,17 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from catclf.cli import options
 from catclf.cli.open_data import open_labelled
-from catclf.cli.options import (
-    DATA,
-    OUTPUT,
-    Labelled,
-    ModelPath,
-    Quiet,
-    Threshold,
-    file_option,
-    option,
-)
 from catclf.cli.shell import put, require_output, warn
 from catclf.errors import DataError, SettingsError
 from catclf.storage.location import locate, replacing
@@ -25,43 +16,44 @@ if TYPE_CHECKING:
     from catclf.evaluation.compare import Comparison
 
 
+ABOUT = {
+    "data": options.optional(
+        Path,
+        help="Labelled images to evaluate the model on.",
+        metavar="DATA",
+        shown="none: no results",
+        group=options.DATA,
+    ),
+    "compare": options.optional(
+        Path, help="Output of catclf compare --format json.", metavar="FILE", group=options.DATA
+    ),
+    "threshold": options.Threshold,
+}
+
+
 def report(
     *,
-    model: ModelPath = Path("model.npz"),
-    data: Annotated[
-        Path | None,
-        option(
-            help="Labelled images to evaluate the model on.",
-            metavar="DATA",
-            shown="none: no results",
-            group=DATA,
-        ),
-    ] = None,
-    reading: Labelled,
-    threshold: Threshold = None,
-    compare: Annotated[
-        Path | None,
-        option(help="Output of catclf compare --format json.", metavar="FILE", group=DATA),
-    ] = None,
+    model: options.ModelPath = Path("model.npz"),
+    about: Annotated[options.Options, ABOUT],
+    reading: options.Labelled,
     gallery: Annotated[
         int,
-        option(
+        options.option(
             help="Most confident correct and wrong predictions to show.",
-            low=0,
-            high=500,
-            group=OUTPUT,
+            group=options.OUTPUT,
+            **{"low": 0, "high": 500},
         ),
     ] = 6,
     output: Annotated[
         Path,
-        file_option(
+        options.file_option(
             *("--output", "-o"),
             help="Page to write.",
             shown="report.html",
             endings=[".html", ".htm"],
         ),
     ] = Path("report.html"),
-    quiet: Quiet = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Write a page about a model: results, curves, weights, and predictions with their evidence.
 
@@ -73,13 +65,10 @@ def report(
     from catclf.model.file import load
     from catclf.report import page
 
-    if data is None:
-        given = {**reading, "threshold": threshold}
-        idle = [f"`{name}`" for name, value in given.items() if value not in (None, False)]
-        if idle:
-            raise SettingsError(
-                f"{', '.join(idle)}: of no use without labelled images: give `data`"
-            )
+    data, compare, threshold = about.values()
+    idle = [f"`{name}`" for name, value in {**reading, "threshold": threshold}.items() if value]
+    if data is None and idle:
+        raise SettingsError(f"{', '.join(idle)}: of no use without labelled images: give `data`")
     trained = load(model)
     require_output(output, [path for path in (model, data, compare) if path is not None])
     compared = None if compare is None else _comparison(compare)

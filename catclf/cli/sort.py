@@ -7,7 +7,7 @@ import filecmp
 import os
 import shutil
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from itertools import chain
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catclf.cli.options import OUTPUT, ModelPath, Quiet, Threshold, option
+from catclf.cli.options import OUTPUT, ModelPath, Options, Quiet, Threshold, option, optional
 from catclf.cli.predict import Scoring, between
 from catclf.cli.shell import ExitCode, Signals, put, warn
 from catclf.errors import ImageError, OutputError, SettingsError
@@ -28,10 +28,27 @@ if TYPE_CHECKING:
     from catclf.images.inputs import Input
 
 UNSURE_FOLDER = "unsure"
-Put = Callable[[Path, Path], object]  # puts an image in the place of an empty file
+DONE = {"copy": "copied", "move": "moved", "link": "linked"}
+
+
+_option = partial(optional, group=OUTPUT)
+HOW = {
+    "copy": _option(bool, "--copy", help="Copy the images. This is the default."),
+    "move": _option(bool, "--move", help="Move the images."),
+    "link": _option(bool, "--link", help="Link to the images."),
+    "unsure": _option(
+        str,
+        help="Put images between these probabilities in a folder unsure; they are meant around the "
+        "threshold 0.5 and move with it.",
+        metavar="LOW,HIGH",
+        check=partial(between, "unsure"),
+    ),
+    "threshold": Threshold,
+}
 
 
 def sort(
+    *,
     sources: Annotated[
         list[str],
         typer.Argument(
@@ -43,21 +60,7 @@ def sort(
         option("--output", "-o", help="The folder of the folders.", metavar="FOLDER", group=OUTPUT),
     ],
     model: ModelPath = Path("model.npz"),
-    copy: Annotated[
-        bool, option("--copy", help="Copy the images. This is the default.", group=OUTPUT)
-    ] = False,
-    move: Annotated[bool, option("--move", help="Move the images.", group=OUTPUT)] = False,
-    link: Annotated[bool, option("--link", help="Link to the images.", group=OUTPUT)] = False,
-    unsure: Annotated[
-        str | None,
-        option(
-            metavar="LOW,HIGH",
-            help="Put images between these probabilities in a folder unsure; they are meant "
-            "around the threshold 0.5 and move with it.",
-            group=OUTPUT,
-        ),
-    ] = None,
-    threshold: Threshold = None,
+    how: Annotated[Options, HOW],
     quiet: Quiet = False,
 ) -> None:
     """Sort images into a folder for each class: copied, moved or linked, nothing overwritten.
@@ -68,15 +71,13 @@ def sort(
 
     Example: catclf sort photos -o sorted --unsure 0.2,0.8
     """
-    if copy + move + link > 1:
+    ways, unsure = [way for way in DONE if how[way]] or ["copy"], how["unsure"]
+    if len(ways) > 1:
         raise SettingsError("--copy, --move and --link exclude each other: give one of them")
     for path in (*sources, str(output)):
         if is_remote(path):
             raise SettingsError(f"{printable(path)}: images are sorted on disk: copy them there")
-    how = "moved" if move else "linked" if link else "copied"
-    linked = partial(_copy, make=_link)
-    ways: dict[str, Put] = {"copied": _copy, "moved": _move, "linked": linked}
-    scoring = Scoring((model,), threshold=threshold, between=between("unsure", unsure))
+    scoring = Scoring((model,), threshold=how["threshold"], between=unsure)
     done, there, failed, roots = Counter[str](), 0, 0, deque[str]()
     with Signals() as signals:
         [trained] = models = scoring.load()
@@ -92,13 +93,13 @@ def sort(
                 image, folder = Path(record.path), output / _folder_name(label)
                 # The name of an image below its source, or its own where that is the source.
                 name = os.path.relpath(image, root) if record.path != root else image.name
-                new = _place(image, folder / name, ways[how])
+                new = _place(image, folder / name, ways[0])
                 done[label] += new
                 there += not new
     if not quiet:
         for label in (*trained.classes, *([UNSURE_FOLDER] if unsure else [])):
             shown = printable(output / _folder_name(label))
-            put(f"{shown}: {counted(done[label], 'image')} {how}\n")
+            put(f"{shown}: {counted(done[label], 'image')} {DONE[ways[0]]}\n")
         if there:
             put(f"{counted(there, 'image')} {'was' if there == 1 else 'were'} there already\n")
     if failed:
@@ -126,7 +127,7 @@ def _folder_name(label: str) -> str:
     return f"_{name}" if name in ("", ".", "..") else name
 
 
-def _place(path: Path, target: Path, put_there: Put) -> bool:
+def _place(path: Path, target: Path, way: str) -> bool:
     """Put an image at a free name; False where it is there already. Raises OutputError."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +135,7 @@ def _place(path: Path, target: Path, put_there: Put) -> bool:
         if name is None:
             return False
         try:
-            put_there(path, name)
+            _put(path, name, way)
         except BaseException:
             discard(name)
             raise
@@ -160,28 +161,30 @@ def _free_name(path: Path, target: Path) -> Path | None:
         return name
 
 
-def _copy(path: Path, name: Path, make: Put = shutil.copy2) -> None:
-    """Put what ``make`` makes of an image in the place of an empty file."""
+def _put(path: Path, name: Path, way: str) -> None:
+    """Copy, move or link an image to the place of an empty file.
+
+    A link is moved as what it leads to, for it may hold from its own folder alone.
+    """
+    as_link = way == "link" or (way == "move" and path.is_symlink())
+    if way == "move" and not as_link:
+        try:
+            path.replace(name)
+            return
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
     new = name.parent / free_name()
     try:
-        make(path, new)
+        if as_link:
+            _link(path, new)
+        else:
+            shutil.copy2(path, new)
         new.replace(name)
     finally:
         discard(new)
-
-
-def _move(path: Path, name: Path) -> None:
-    """Move an image; what a link leads to, for it may hold from its own folder alone."""
-    try:
-        if not path.is_symlink():
-            path.replace(name)
-            return
-        _copy(path, name, _link)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        _copy(path, name)
-    path.unlink()
+    if way == "move":
+        path.unlink()
 
 
 def _link(path: Path, new: Path) -> None:
