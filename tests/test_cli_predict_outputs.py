@@ -8,12 +8,11 @@ import io
 import json
 import math
 import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import GREEN, RED, Run, command, paint, read_terminal
+from conftest import GREEN, RED, Run, fill
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -93,12 +92,8 @@ def test_a_json_line_gives_back_every_field_in_strict_json(record: Prediction) -
     else:
         assert fields["path"].encode() == raw
     if record.error is None:
-        assert (fields["label"], fields["probability"], fields["z"], fields["model"]) == (
-            record.label,
-            record.probability,
-            record.z,
-            MODEL.fingerprint,
-        )
+        found = [fields[name] for name in ("label", "probability", "z", "model")]
+        assert found == [record.label, record.probability, record.z, MODEL.fingerprint]
     else:
         assert (fields["error"], fields["message"]) == (record.kind, record.error)
 
@@ -122,28 +117,47 @@ def test_a_bare_path_is_its_bytes(path: str, end: bytes) -> None:
 @pytest.fixture
 def two(model: Path, tmp_path: Path) -> Path:
     """A green image, which is a cat, and a red one."""
-    paint(tmp_path / "g.png", GREEN)
-    paint(tmp_path / "r.png", RED)
-    return tmp_path
+    return fill(tmp_path, {"g.png": GREEN, "r.png": RED})
 
 
 def test_the_paths_of_one_class_and_nothing_else(run: Run, two: Path) -> None:
     inputs = ("predict", "g.png", "none.png", "r.png", "g.png", "--only")
-    assert run(*inputs, "cat").stdout == "g.png\ng.png\n"
+    cats = run(*inputs, "cat")
+    assert (cats.code, cats.stdout) == (3, "g.png\ng.png\n")
     assert run(*inputs, "non-cat", "--print0").stdout == "r.png\0"
-    assert run(*inputs, "cat").code == 3
+
+
+TWO_MODELS = "-m model.npz -m model.npz"
 
 
 @pytest.mark.parametrize(
-    "options",
-    [("--only", "dog"), ("--print0",), ("--only", "cat", "--format", "csv"), ("--format", "xml")],
+    ("args", "why"),
+    [
+        ("--only dog", "the model's classes are non-cat or cat"),
+        ("--print0", "--print0 ends the paths of --only"),
+        ("--only cat --format csv", "--only prints bare paths"),
+        ("-o a.csv --only cat", "--only prints bare paths"),
+        ("--format xml", "xml"),
+        ("--between 0.8,0.2", "give two probabilities, the lower first"),
+        ("--between 0,1", "give two probabilities, the lower first"),
+        ("--between 0.5", "give two probabilities, the lower first"),
+        *((f"-o a.{end}", "end it in .tsv or") for end in ("json", "xlsx", "csv.gz", "png")),
+        ("-o a.csv --format tsv", "its ending says csv, and --format tsv"),
+        (TWO_MODELS, "several models"),
+        (f"{TWO_MODELS} --format csv -q", "several models"),
+        ("-m model.npz -m small.npz --format csv", "images of another size or fit"),
+        *((f"@list -o {name}", name) for name in ("g.png", "model.npz", "list", ".", "/dev/null")),
+        ("-o none/out", "does not exist"),
+    ],
 )
-def test_options_that_make_no_sense_are_refused_in_one_line(
-    run: Run, two: Path, options: tuple[str, ...]
+def test_what_cannot_be_is_refused_before_anything_is_written(
+    run: Run, two: Path, args: str, why: str
 ) -> None:
-    result = run("predict", "g.png", *options)
-    assert (result.code, result.stdout) == (2, "")
-    assert result.stderr.count("\n") == 1
+    (two / "list").write_text("g.png\n")
+    catclf.save(MODEL, two / "small.npz")
+    before = {path.name: path.read_bytes() for path in two.iterdir()}
+    run("predict", "g.png", *args.split()).refused(why)
+    assert {path.name: path.read_bytes() for path in two.iterdir()} == before
 
 
 @pytest.mark.parametrize(
@@ -152,59 +166,42 @@ def test_options_that_make_no_sense_are_refused_in_one_line(
 )
 def test_quiet_says_it_by_exit_code(run: Run, two: Path, inputs: str, code: int) -> None:
     result = run("predict", "-q", *inputs.split())
-    assert (result.code, result.stdout) == (code, "")
-    assert bool(result.stderr) == (code == 3)
+    assert (result.code, result.stdout, bool(result.stderr)) == (code, "", code == 3)
 
 
 def test_probability_and_z_have_all_their_digits(run: Run, two: Path) -> None:
-    line = run("predict", "g.png", "--format", "jsonl").stdout
-    record = json.loads(line)
-    assert record["probability"] == 1 / (1 + math.exp(-record["z"]))
-    as_tsv = run("predict", "g.png").stdout.split("\t")[2]
-    assert float(as_tsv) == record["probability"]
-    at = repr(record["probability"])
-    assert run("predict", "g.png", "--threshold", at).stdout.split("\t")[1] == "non-cat"
-    below = repr(math.nextafter(record["probability"], 0))
-    assert run("predict", "g.png", "--threshold", below).stdout.split("\t")[1] == "cat"
-
-
-def test_the_record_names_the_model(run: Run, two: Path) -> None:
+    record = json.loads(run("predict", "g.png", "--format", "jsonl").done())
+    p = record["probability"]
+    assert p == 1 / (1 + math.exp(-record["z"]))
+    assert float(run("predict", "g.png").done().split("\t")[2]) == p
+    for threshold, label in ((p, "non-cat"), (math.nextafter(p, 0), "cat")):
+        line = run("predict", "g.png", "--threshold", repr(threshold)).done()
+        assert line.split("\t")[1] == label
     model = catclf.load(two / "model.npz")
-    other = catclf.Model(model.w, 1e-9)
-    catclf.save(other, two / "other.npz")
-    found = [
-        json.loads(run("predict", "g.png", "-m", name, "--format", "jsonl").stdout)["model"]
-        for name in ("model.npz", "other.npz")
-    ]
-    assert found == [model.fingerprint, other.fingerprint]
-    assert model.fingerprint != other.fingerprint
-    cropped = catclf.Model(model.w, 0.0, Preprocess(fit="crop"))
-    assert cropped.fingerprint not in (model.fingerprint, other.fingerprint)
+    assert record["model"] == model.fingerprint
+    others = catclf.Model(model.w, 1e-9), catclf.Model(model.w, 0.0, Preprocess(fit="crop"))
+    assert len({model.fingerprint, *(each.fingerprint for each in others)}) == 3
 
 
-def test_an_output_file_is_there_when_all_is_done(run: Run, two: Path) -> None:
-    printed = run("predict", "g.png", "none.png", "r.png", "--format", "csv")
-    (two / "out.csv").write_text("old")
-    filed = run("predict", "g.png", "none.png", "r.png", "--format", "csv", "-o", "out.csv")
+@pytest.mark.parametrize(
+    ("name", "format"), [("a.csv", "csv"), ("a.JSONL", "jsonl"), ("a.tsv", "tsv"), ("a.out", "tsv")]
+)
+def test_an_output_is_there_when_all_is_done_as_its_ending_says(
+    run: Run, two: Path, name: str, format: str
+) -> None:
+    inputs = ("predict", "g.png", "none.png", "r.png")
+    printed = run(*inputs, "--format", format)
+    (two / name).write_text("old")
+    filed = run(*inputs, "-o", name)
     assert (filed.code, filed.stdout, filed.stderr) == (3, "", printed.stderr)
-    assert (two / "out.csv").read_text() == printed.stdout
-
-
-@pytest.mark.parametrize("output", ["g.png", "model.npz", "list", ".", "none/out", "/dev/null"])
-def test_an_output_that_would_do_harm_is_refused(run: Run, two: Path, output: str) -> None:
-    (two / "list").write_text("g.png\n")
-    before = {name: (two / name).read_bytes() for name in ("g.png", "model.npz", "list")}
-    result = run("predict", "g.png", "@list", "--output", output)
-    assert (result.code, result.stdout) == (2, "")
-    assert result.stderr.count("\n") == 1
-    assert all((two / name).read_bytes() == content for name, content in before.items())
+    assert (two / name).read_text() == printed.stdout
 
 
 def test_many_images_score_as_each_alone(run: Run, two: Path) -> None:
     """The batch, the worker and the order leave no trace in a score."""
     names = ["g.png", "r.png"] * 30
-    together = run("predict", "-", input="\n".join(names)).stdout.splitlines()
-    alone = {name: run("predict", name).stdout.strip() for name in ("g.png", "r.png")}
+    together = run("predict", "-", input="\n".join(names)).done().splitlines()
+    alone = {name: run("predict", name).done().strip() for name in ("g.png", "r.png")}
     assert together == [alone[name] for name in names]
 
 
@@ -212,9 +209,7 @@ def test_many_images_score_as_each_alone(run: Run, two: Path) -> None:
 def shades(two: Path) -> list[str]:
     """Greys from black to white, and what is left of an image."""
     names = [f"{grey:03}.png" for grey in range(0, 256, 15)]
-    for name in names:
-        paint(two / name, (int(name[:3]),) * 3)
-    (two / "bad.png").write_bytes(b"no image")
+    fill(two, {name: (int(name[:3]),) * 3 for name in names} | {"bad.png": b"no image"})
     return [*names, "bad.png"]
 
 
@@ -223,64 +218,30 @@ def probabilities(run: Run, *args: str) -> dict[str, float]:
     return {row["path"]: float(row["probability"]) for row in rows if row["probability"]}
 
 
-@pytest.mark.parametrize("threshold", [0.5, 0.9, 0.02])
-@pytest.mark.parametrize("between", [(0.2, 0.8), (0.4, 0.45)])
+@pytest.mark.parametrize(
+    ("threshold", "between"), [(0.5, (0.4, 0.45)), (0.9, (0.2, 0.8)), (0.02, (0.2, 0.8))]
+)
 def test_unsure_images_are_near_the_threshold(
     run: Run, shades: list[str], threshold: float, between: tuple[float, float]
 ) -> None:
     every = probabilities(run, *shades)
-    low, high = between
-    odds = threshold / (1 - threshold)
-    edges = [odds * p / (1 - p) for p in (low, high)]
-    expected = [p for p in every if edges[0] < every[p] / (1 - every[p]) < edges[1]]
-    options = ("--threshold", str(threshold), "--between", f"{low},{high}")
+    low, high = (threshold / (1 - threshold) * p / (1 - p) for p in between)
+    expected = [p for p in every if low < every[p] / (1 - every[p]) < high]
+    options = ("--threshold", str(threshold), "--between", "{},{}".format(*between))
     result = run("predict", *shades, *options)
     assert [line.split("\t")[0] for line in result.stdout.splitlines()] == expected
     assert (result.code, result.stderr) == (3, run("predict", "bad.png").stderr)
-    bare = run("predict", *shades, *options, "--only", "unsure").stdout
-    assert bare.splitlines() == expected
     cats = [p for p in expected if every[p] > threshold]
-    assert run("predict", *shades, *options, "--only", "cat").stdout.splitlines() == cats
+    for only, names in (("unsure", expected), ("cat", cats)):
+        assert run("predict", *shades, *options, "--only", only).stdout.splitlines() == names
 
 
-def test_unsure_is_a_class_of_its_own(run: Run, shades: list[str]) -> None:
+def test_unsure_is_a_class_of_its_own(run: Run, shades: list[str], two: Path) -> None:
     found = run("predict", *shades, "--only", "unsure").stdout
     assert found == run("predict", *shades, "--only", "unsure", "--between", "0.2,0.8").stdout
-    for text in ("0.8,0.2", "0,1", "a,b", "0.5"):
-        refused = run("predict", "g.png", "--between", text)
-        assert (refused.code, refused.stdout) == (2, "")
-        assert "give two probabilities, the lower first" in refused.stderr
-
-
-@pytest.mark.parametrize(
-    ("name", "format"), [("a.csv", "csv"), ("a.JSONL", "jsonl"), ("a.tsv", "tsv"), ("a.out", "tsv")]
-)
-def test_the_ending_of_an_output_says_how_it_is_written(
-    run: Run, two: Path, name: str, format: str
-) -> None:
-    assert run("predict", "g.png", "r.png", "-o", name).code == 0
-    expected = run("predict", "g.png", "r.png", "--format", format).stdout
-    assert (two / name).read_text() == expected
-
-
-@pytest.mark.parametrize(
-    ("args", "why"),
-    [
-        *((("-o", f"a.{end}"), "end it in .tsv or") for end in ("json", "xlsx", "csv.gz", "png")),
-        (("-o", "a.csv", "--format", "tsv"), "its ending says csv, and --format tsv"),
-        (("-o", "a.csv", "--only", "cat"), "--only prints bare paths"),
-        (("-m", "model.npz", "-m", "model.npz"), "several models"),
-        (("-m", "model.npz", "-m", "model.npz", "--format", "csv", "-q"), "several models"),
-    ],
-)
-def test_what_a_name_cannot_mean_is_refused(
-    run: Run, two: Path, args: tuple[str, ...], why: str
-) -> None:
-    before = sorted(two.iterdir())
-    refused = run("predict", "g.png", *args)
-    assert (refused.code, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
-    assert why in refused.stderr
-    assert sorted(two.iterdir()) == before
+    model = catclf.load(two / "model.npz")
+    catclf.save(catclf.Model(model.w, 0.0, classes=("sure", "unsure")), two / "model.npz")
+    assert run("predict", "g.png", "r.png", "--only", "unsure").done() == "g.png\n"
 
 
 @pytest.mark.parametrize("kind", ["pixels", "hog"])
@@ -290,44 +251,27 @@ def test_several_models_give_a_probability_each(
     rng = np.random.default_rng(0)
     features = HogFeatures(64) if kind == "hog" else None
     for name in ("one", "two"):
-        n = 12288 if features is None else features.n
-        w = rng.normal(size=(n, 1)) / 100
+        w = rng.normal(size=(12288 if features is None else features.n, 1)) / 100
         catclf.save(catclf.Model(w, 0.1, features=features), two / f"{name}.npz")
-    both = run("predict", *shades, "-m", "one.npz", "-m", "two.npz", "--format", "jsonl")
+    models = ("-m", "one.npz", "-m", "two.npz", "--format")
+    both = run("predict", *shades, *models, "jsonl")
     assert both.code == 3
     rows = [json.loads(line) for line in both.stdout.splitlines()]
     for name in ("one", "two"):
         alone = probabilities(run, *shades, "-m", f"{name}.npz")
         assert {row["path"]: row[f"probability_{name}"] for row in rows[:-1]} == alone
     assert set(rows[-1]) == {"path", "error", "message"}
-    table = run("predict", "g.png", "-m", "one.npz", "-m", "two.npz", "--format", "csv").stdout
+    table = run("predict", "g.png", *models, "csv").done()
     assert table.splitlines()[0] == "path,probability_one,probability_two,error"
-    catclf.save(catclf.Model(np.zeros((12, 1)), 0.0, preprocess=Preprocess(2)), two / "small.npz")
-    refused = run("predict", "g.png", "-m", "one.npz", "-m", "small.npz", "--format", "csv")
-    assert (refused.code, "images of another size or fit" in refused.stderr) == (2, True)
-
-
-def test_a_terminal_is_told_what_became_of_all(
-    model: Path, shades: list[str], tmp_path: Path
-) -> None:
-    controller, terminal = os.openpty()
-    subprocess.run(
-        [command(), "predict", *shades, "-o", "out.tsv"], cwd=tmp_path, stderr=terminal, timeout=60
-    )
-    os.close(terminal)
-    last = read_terminal(controller).decode().replace("\r", "").splitlines()[-1]
-    cats = (tmp_path / "out.tsv").read_text().count("\tcat\t")
-    assert f"catclf: 19 images: {cats} cat, {18 - cats} non-cat, " in last
-    assert last.endswith("between 20 and 80 %, 1 failed")
 
 
 @pytest.mark.parametrize("option", [(), ("-0",)])
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "zip", "tar"])
+@pytest.mark.parametrize("kind", ["PNG", "tar"])
 def test_an_image_in_the_place_of_a_list_is_one_line(
     run: Run, two: Path, option: tuple[str, ...], kind: str
 ) -> None:
-    content = {"zip": b"PK\3\4", "tar": bytes(257) + b"ustar"}.get(kind, b"") + os.urandom(99_000)
-    if kind.isupper():
+    content = bytes(257) + b"ustar" + os.urandom(99_000)
+    if kind == "PNG":
         stream = io.BytesIO()
         noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
         Image.fromarray(noise).save(stream, kind)

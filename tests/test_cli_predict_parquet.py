@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from archive_files import image_bytes
-from conftest import Run
+from conftest import Run, fill
 from parquet_files import write
 from typer.testing import CliRunner
 
@@ -33,9 +32,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     w = np.random.default_rng(0).normal(size=(SIZE * SIZE * 3, 1))
     catclf.save(catclf.Model(w, 0.0, Preprocess(SIZE), ("dog", "cat")), tmp_path / "model.npz")
     contents = [image_bytes(seed) for seed in range(M)]
-    (tmp_path / "in").mkdir()
-    for number, content in enumerate(contents):
-        (tmp_path / "in" / f"{number:02d}.png").write_bytes(content)
+    fill(tmp_path / "in", {f"{number:02d}.png": each for number, each in enumerate(contents)})
     for part in range(2):
         write(tmp_path / f"s-{part}.parquet", contents[part * 10 :][:10], None, paths=False)
     monkeypatch.chdir(tmp_path)
@@ -46,19 +43,23 @@ def predict(*args: str) -> Any:
     return CliRunner().invoke(app, ["predict", *args])
 
 
-def test_rows_are_scored_as_files(run: Run, photos: Path) -> None:
-    files = [line.split("\t")[1:] for line in run("predict", "in").stdout.splitlines()]
-    result = run("predict", "s-*.parquet")
-    assert (result.code, result.stderr) == (0, "")
-    lines = [line.split("\t") for line in result.stdout.splitlines()]
+def test_rows_are_scored_as_files_and_each_input_has_its_output(run: Run, photos: Path) -> None:
+    files = [line.split("\t")[1:] for line in run("predict", "in").done().splitlines()]
+    lines = [line.split("\t") for line in run("predict", "s-*.parquet").done().splitlines()]
     assert [line[1:] for line in lines] == files
     assert [line[0] for line in lines] == [f"s-{i // 10}.parquet:{i % 10}" for i in range(M)]
+    args = ("s-{0..1}.parquet", "--output-dir", "out", "--format", "parquet")
+    assert predict(*args).exit_code == 0
+    tables = [pq.read_table(f"out/s-{part}.parquet.parquet") for part in range(2)]
+    assert [table.num_rows for table in tables] == [10, 10]
+    scored = pa.concat_tables(tables)["probability"].to_pylist()
+    assert scored == [float(probability) for _, probability in files]
 
 
 def test_records_are_typed_columns_with_the_numbers_of_jsonl(photos: Path) -> None:
-    (photos / "in" / "03.png").write_bytes(b"no image")
-    assert predict("in", "--format", "jsonl", "-o", "out.jsonl").exit_code == 3
-    assert predict("in", "--format", "parquet", "-o", "out.parquet").exit_code == 3
+    fill(photos, {"in/03.png": b"no image", "empty": ""})
+    for name in ("jsonl", "parquet"):
+        assert predict("in", "--format", name, "-o", f"out.{name}").exit_code == 3
     table = pq.read_table("out.parquet")
     assert {field.name: str(field.type) for field in table.schema} == {
         **dict.fromkeys(("path", "label", "model", "error", "message"), "string"),
@@ -68,23 +69,8 @@ def test_records_are_typed_columns_with_the_numbers_of_jsonl(photos: Path) -> No
     rows = [{k: v for k, v in row.items() if v is not None} for row in table.to_pylist()]
     assert rows == [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
     facts = json.loads(table.schema.metadata[b"catclf"])
-    assert facts["classes"] == ["dog", "cat"]
-    assert facts["model"] == rows[0]["model"]
-
-
-def test_each_input_has_its_output(photos: Path) -> None:
-    args = ("s-{0..1}.parquet", "--output-dir", "out", "--format", "parquet")
-    assert predict(*args).exit_code == 0
-    tables = [pq.read_table(f"out/s-{part}.parquet.parquet") for part in range(2)]
-    assert [table.num_rows for table in tables] == [10, 10]
-    scored = pa.concat_tables(tables)["probability"].to_pylist()
-    direct = predict("in", "--format", "csv").stdout.splitlines()[1:]
-    assert scored == [float(line.split(",")[2]) for line in direct]
-
-
-def test_no_records_are_a_file_without_rows(photos: Path) -> None:
-    Path("empty").write_text("")
-    assert predict("@empty", "--format", "parquet", "-o", "out.parquet").exit_code == 0
+    assert (facts["classes"], facts["model"]) == (["dog", "cat"], rows[0]["model"])
+    assert predict("@empty", "-o", "out.parquet").exit_code == 0
     assert pq.read_table("out.parquet").num_rows == 0
 
 
@@ -99,9 +85,8 @@ def test_binary_records_go_to_no_terminal(photos: Path, monkeypatch: pytest.Monk
 def test_a_bad_file_is_a_record_and_the_others_are_scored(photos: Path, content: bytes) -> None:
     Path("s-0.parquet").write_bytes(content)
     result = predict("s-0.parquet", "s-1.parquet")
-    assert result.exit_code == 3
+    assert (result.exit_code, result.stdout.count("\n")) == (3, 11)
     assert result.stderr.startswith("catclf: s-0.parquet: is damaged, or not a Parquet file: ")
-    assert result.stdout.count("\n") == 11
     assert "there is no such file" in predict("none.parquet").stderr
     os.mkfifo("pipe.parquet")
     assert "is not a regular file" in predict("pipe.parquet").stderr
@@ -113,10 +98,8 @@ def test_images_above_the_limit_and_without_bytes_fail_alone(photos: Path) -> No
     assert result.exit_code == 3
     first, second, third = result.stdout.splitlines()[1:]
     assert first.startswith("s-0.parquet:0.png,")
-    assert (
-        second
-        == 's-0.parquet:1.png,,,"has no bytes in its file, at most a path, which is not read"'
-    )
+    none = "has no bytes in its file, at most a path, which is not read"
+    assert second == f's-0.parquet:1.png,,,"{none}"'
     assert third == 's-0.parquet:2.png,,,"has 5000 bytes, more than the limit"'
 
 
@@ -145,9 +128,7 @@ def test_rows_are_written_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [file.metadata.row_group(i).num_rows for i in range(3)] == [4, 4, 2]
         values = file.read().to_pydict()
         assert values["a"] == [str(i) for i in range(10)]
-        assert [math.nan if b is None else b for b in values["b"]][1::2] == [
-            i / 3 for i in range(1, 10, 2)
-        ]
+        assert values["b"] == [i / 3 if i % 2 else None for i in range(10)]
 
 
 def test_without_the_extra_it_is_one_line(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
