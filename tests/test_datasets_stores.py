@@ -67,7 +67,8 @@ WRITERS = {
 def test_a_file_in_a_store_is_read_as_on_disk(store: Any, tmp_path: Path, name: str) -> None:
     WRITERS[name](tmp_path / name)
     store.put(str(tmp_path / name), f"/in/{name}")
-    url, options = f"memory://in/{name}", {} if name == "a.h5" else {"size": 8}
+    url = f"memory://in/{name}"
+    options: dict[str, Any] = {} if name == "a.h5" else {"size": 8}
     here, there = (opened(each, **options) for each in (tmp_path / name, url))
     np.testing.assert_array_equal(there.images, here.images)
     np.testing.assert_array_equal(there.Y, here.Y)
