@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from archive_files import image_bytes
+from conftest import fill
 from parquet_files import IMAGE, features, write
 
 from catclf.datasets import Listing, ReadOptions, open_source
@@ -35,12 +36,12 @@ def source(path: Path, **reading: Any) -> Listing:
     return open_source(path, ReadOptions(size=SIZE, **reading)).split("train")
 
 
-def folder(root: Path) -> Path:
-    for number, (content, label) in enumerate(zip(CONTENTS, LABELS, strict=True)):
-        path = root / NAMES[label] / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return root
+def content_of(listing: Listing, row: int) -> bytes:
+    """The bytes of an image, read as it is decoded."""
+    member = listing.path(row)
+    assert isinstance(member, Member)
+    with member.open(Limits()) as file:
+        return file.read()
 
 
 def refused(path: Path, why: str, **reading: Any) -> None:
@@ -51,15 +52,15 @@ def refused(path: Path, why: str, **reading: Any) -> None:
 @pytest.mark.parametrize("group", [1, 3, 100])
 @pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
 def test_rows_have_the_pixels_of_files(tmp_path: Path, group: int, compression: str) -> None:
-    path = write(
-        tmp_path / "a.parquet", CONTENTS, LABELS, NAMES, group=group, compression=compression
-    )
+    path = tmp_path / "a.parquet"
+    write(path, CONTENTS, LABELS, NAMES, group=group, compression=compression)
     data = opened(path)
     assert (data.classes, data.Y.tolist()) == (NAMES, [LABELS])
     assert data.names == tuple(f"{path}:{number}.png" for number in range(8))
-    files = opened(folder(tmp_path / "f"))
-    names = [int(Path(name).stem) for name in files.names or ()]
-    np.testing.assert_array_equal(data.images[names], files.images)
+    names = [f"{NAMES[label]}/{number}.png" for number, label in enumerate(LABELS)]
+    files = opened(fill(tmp_path / "f", dict(zip(names, CONTENTS, strict=True))))
+    rows = [int(Path(name).stem) for name in files.names or ()]
+    np.testing.assert_array_equal(data.images[rows], files.images)
 
 
 def test_files_of_a_pattern_are_one_source_with_parts(tmp_path: Path) -> None:
@@ -170,10 +171,7 @@ def test_rows_may_be_taken_in_any_grouping(tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.concatenate(blocks), images[rows])
         assert some.names() == [(whole.names() or ())[row] for row in rows]
     for row in (6, 0, 3, 3, 2, 7):  # back and forth
-        member = whole.path(row)
-        assert isinstance(member, Member)
-        with member.open(Limits()) as file:
-            assert file.read() == CONTENTS[row]
+        assert content_of(whole, row) == CONTENTS[row]
 
 
 @pytest.mark.parametrize(
@@ -228,10 +226,7 @@ def test_only_a_few_images_are_held_at_a_time(tmp_path: Path) -> None:
     before = pa.total_allocated_bytes()
     whole, most = source(path), 0
     for row in range(100):
-        member = whole.path(row)
-        assert isinstance(member, Member)
-        with member.open(Limits()) as file:
-            assert file.read() == images[row]
+        assert content_of(whole, row) == images[row]
         most = max(most, pa.total_allocated_bytes() - before)
     assert most < 5_000_000  # of 20 MB in one row group
 
@@ -245,12 +240,8 @@ def test_without_the_extra_it_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
 def test_bombs_are_not_unpacked(tmp_path: Path) -> None:
     images = [image_bytes(1), *[bytes(500_000)] * 3]
     path = write(tmp_path / "a.parquet", images, [0, 1, 0, 1], NAMES, compression="zstd", group=4)
-    limits = Limits(file_bytes=10_000)
-    refused(
-        path,
-        r"4 images cannot be read: .* \(is in a row group of \d+ bytes that would",
-        limits=limits,
-    )
+    why = r"4 images cannot be read: .* \(is in a row group of \d+ bytes that would"
+    refused(path, why, limits=Limits(file_bytes=10_000))
     table = pa.table({"image": pa.nulls(100_000, IMAGE), "label": [0] * 100_000})
     pq.write_table(table, tmp_path / "b.parquet")
     refused(tmp_path / "b.parquet", r"is damaged: it has 100000 rows in \d+ bytes")
