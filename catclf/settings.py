@@ -61,20 +61,10 @@ class Settings:
     """
 
     learning_rate: Open = setting(
-        None,
-        "Learning rate α.",
-        above=0.0,
-        shown="0.005, features 1.9",
-        alias="lr",
+        None, "Learning rate α.", above=0.0, shown="0.005, features 1.9", alias="lr"
     )
     iterations: int = setting(2000, "Number of steps; of lbfgs the most.", low=0)
-    l2: Open = setting(
-        None,
-        "Penalty λ, or auto.",
-        low=0.0,
-        auto=True,
-        shown="0, features auto",
-    )
+    l2: Open = setting(None, "Penalty λ, or auto.", low=0.0, auto=True, shown="0, features auto")
     print_every: int = setting(100, "Steps between printed costs.", OUTPUT, low=1)
     seed: int = setting(0, "Seed of random choices.", low=0)
     method: str = setting(
@@ -120,11 +110,7 @@ class Settings:
         kept=False,
     )
     flip: bool | None = setting(
-        None,
-        "Train on mirror images, too.",
-        shown="for hog and patches",
-        kept=False,
-        hidden=True,
+        None, "Train on mirror images, too.", shown="for hog and patches", kept=False, hidden=True
     )
     cache: Path | None = setting(
         None,
@@ -147,37 +133,30 @@ class Settings:
     def __post_init__(self) -> None:
         for each in fields(self):
             require_sound(each.name, getattr(self, each.name), each.metadata)
-        self._require_solver_suits()
-        if self.cache is not None and not self.encodes:
-            raise SettingsError(
-                "`cache` keeps features: give other `features` than pixels, or `flip`"
-            )
-        if self.cache is not None and has_scheme(self.cache):
-            raise SettingsError(
-                f"{printable(self.cache)}: `cache` keeps features on disk alone: name a file there"
-            )
-        if self.fixed_l2 == 0 and self.fixed_threshold is None:
-            raise SettingsError(
-                "`threshold=auto` needs a penalty, for models without one are sure of everything: "
-                "give `l2=auto`, or a number above 0"
-            )
+        if fault := self._fault():
+            raise SettingsError(fault)
 
-    def _require_solver_suits(self) -> None:
-        if self.schedule != "constant" and self.solver not in (None, "gd"):
-            raise SettingsError(
-                f"`schedule` is for `solver=gd`: {self.solver} finds its steps itself"
-            )
-        if self.batch_size and self.solver not in (None, "gd"):
-            raise SettingsError(
-                f"`batch_size` is for `solver=gd`: {self.solver} needs full batches"
-            )
+    def _fault(self) -> str | None:
+        """What makes no sense of settings that are sound by themselves."""
+        by_itself = self.solver not in (None, "gd")
+        if by_itself and self.schedule != "constant":
+            return f"`schedule` is for `solver=gd`: {self.solver} finds its steps itself"
+        if by_itself and self.batch_size:
+            return f"`batch_size` is for `solver=gd`: {self.solver} needs full batches"
         if self.batch_size and self.method == "gram":
-            raise SettingsError("`batch_size` works on the pixels: use `method=stream` or auto")
+            return "`batch_size` works on the pixels: use `method=stream` or auto"
+        if self.cache is not None and not self.encodes:
+            return "`cache` keeps features: give other `features` than pixels, or `flip`"
+        if self.cache is not None and has_scheme(self.cache):
+            return f"{printable(self.cache)}: `cache` is a file on disk alone: name one there"
+        if self.fixed_l2 == 0 and self.fixed_threshold is None:
+            return "`threshold=auto` needs a penalty: give `l2=auto`, or a number above 0"
+        return None
 
     @classmethod
     def of(cls, settings: Settings | None, given: Mapping[str, Any]) -> Settings:
         """Settings with some of them given by name. Raises SettingsError for an unknown name."""
-        known = cls.__dataclass_fields__
+        known = [each.name for each in fields(cls)]
         for name in given:
             if name not in known:
                 from difflib import get_close_matches

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from sklearn.exceptions import ConvergenceWarning  # noqa: TID251
 from sklearn.utils.multiclass import check_classification_targets, type_of_target  # noqa: TID251
 from sklearn.utils.validation import check_is_fitted, validate_data  # noqa: TID251
 
-from catclf.datasets import Dataset, ReadOptions, to_dataset
+from catclf.datasets import ReadOptions, to_dataset
 from catclf.datasets import memory as held
 from catclf.datasets.digests import digests_of, grouping
 from catclf.errors import (
@@ -43,7 +44,7 @@ from catclf.model.file import load as load_model
 from catclf.model.file import save as save_model
 from catclf.model.model import score_rows
 from catclf.samples import Images, Labelled, split
-from catclf.settings import FEATURE_RATE, Open, Settings
+from catclf.settings import FEATURE_RATE, Settings
 from catclf.text import printable
 from catclf.training import Fit, prepare_job, solve
 from catclf.training.pipeline import resolve
@@ -51,14 +52,22 @@ from catclf.training.solvers import StopReason
 
 CONSTANT = 1e-12  # of the mean of a column: what varies less is constant
 _AT_ONCE = 256  # image files that are decoded before they are scored
-_LABELS: dict[str, Callable[[str], Any]] = {
-    "b": lambda text: text == "True",
-    "i": int,
-    "u": int,
-    "f": float,
-    "U": str,
-    "O": str,
+_OF_COMMANDS = ("print_every", "method", "cache")  # settings that are no parameters here
+_SETTINGS = {each.name: each.default for each in fields(Settings) if each.name not in _OF_COMMANDS}
+_DEFAULTS: dict[str, Any] = {
+    **{"features": "pixels", **_SETTINGS, "class_weight": None},
+    **{"size": None, "image_fit": "squash", "positive": None, "workers": None},
 }
+_ANY_PLACE, _BY_NAME = Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY
+_SIGNATURE = Signature(
+    [
+        Parameter("self", _ANY_PLACE),
+        *(
+            Parameter(name, _ANY_PLACE if name == "features" else _BY_NAME, default=default)
+            for name, default in _DEFAULTS.items()
+        ),
+    ]
+)
 
 
 class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # has no types
@@ -82,44 +91,12 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     array(['day', 'night'], dtype='<U5')
     """
 
-    def __init__(
-        self,
-        features: str = "pixels",
-        *,
-        flip: bool | None = None,
-        l2: Open = None,
-        threshold: Open = None,
-        solver: str | None = None,
-        learning_rate: float | None = None,
-        schedule: str = "constant",
-        iterations: int = 2000,
-        batch_size: int = 0,
-        class_weight: str | Mapping[Any, float] | None = None,
-        validation: float = 0.0,
-        patience: int = 10,
-        seed: int = 0,
-        size: int | None = None,
-        image_fit: str = "squash",
-        positive: Any = None,
-        workers: int | None = None,
-    ) -> None:
-        self.features = features
-        self.flip = flip
-        self.l2 = l2
-        self.threshold = threshold
-        self.solver = solver
-        self.learning_rate = learning_rate
-        self.schedule = schedule
-        self.iterations = iterations
-        self.batch_size = batch_size
-        self.class_weight = class_weight
-        self.validation = validation
-        self.patience = patience
-        self.seed = seed
-        self.size = size
-        self.image_fit = image_fit
-        self.positive = positive
-        self.workers = workers
+    def __init__(self, *values: Any, **named: Any) -> None:
+        given = dict(_SIGNATURE.bind(self, *values, **named).arguments)
+        del given["self"]
+        vars(self).update(_DEFAULTS | given)
+
+    __init__.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -141,18 +118,19 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             y = validate_data(self, X="no_validation", y=y)
         check_classification_targets(y)
         self.classes_, numbers = np.unique(np.asarray(y), return_inverse=True)
-        if len(self.classes_) == 1:
-            raise ValueError(f"y has 1 class, {self.classes_[0]!r}: two are needed")
-        if len(self.classes_) > 2:
+        if len(self.classes_) != 2:
+            count = f"{len(self.classes_)} class{'es' * (len(self.classes_) > 1)}"
             raise ValueError(
                 "Only binary classification is supported. The type of the target is "
-                f"{type_of_target(y)}: it has {len(self.classes_)} classes"
+                f"{type_of_target(y)}: it has {count}"
             )
         if self.positive is not None and self.positive not in self.classes_.tolist():
             raise ValueError(f"positive={self.positive!r} is none of {self.classes_.tolist()}")
         self._sign = -1 if self.positive == self.classes_[0] and self.positive is not None else 1
         weights = self._weights(sample_weight, numbers)
         Y = (numbers if self._sign > 0 else 1 - numbers).astype(np.float64)[None]
+        if weights is not None:
+            X, Y, weights = _with_weight(X, Y, weights)
         with _value_errors():
             fit = self._fit_rows(X, Y, weights) if rows else self._fit_images(X, Y, weights)
         if fit.reason is StopReason.LIMIT:
@@ -190,14 +168,13 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         check_is_fitted(self)
         if not hasattr(self, "model_"):
             raise ModelError("this classifier was trained on rows: a model file is for images")
-        values = self.classes_.tolist()
-        kind = self.classes_.dtype.kind
-        if kind not in _LABELS or (kind == "O" and not all(type(v) is str for v in values)):
-            raise ModelError(f"labels {values[0]!r} and {values[1]!r}: a file holds text, numbers")
+        labels = self.classes_[:: self._sign].tolist()
+        if not all(type(label) in (bool, int, float, str) for label in labels):
+            raise ModelError(f"labels {labels[0]!r} and {labels[1]!r}: a file holds text, numbers")
         training, parameters = self.model_.training, self.get_params()
         if isinstance(self.class_weight, Mapping):
             parameters["class_weight"] = None  # which no file of this kind holds
-        facts = {"labels": kind, "parameters": parameters}
+        facts = {"labels": labels, "parameters": parameters}
         settings = training.settings | {"sklearn": facts}
         save_model(replace(self.model_, training=replace(training, settings=settings)), path)
 
@@ -205,14 +182,14 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     def load(cls, path: str | Path) -> ImageClassifier:
         """A fitted classifier from any model file. Raises ModelError."""
         model = load_model(path)
-        facts = model.training.settings.get("sklearn", {})
         try:
-            classifier = cls(**facts.get("parameters", {}))
-            to_label = _LABELS[facts.get("labels", "U")]
-            classes = np.array([to_label(name) for name in model.classes])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{printable(path)}: has labels of an unknown kind") from error
-        classifier.classes_, classifier._sign = classes, 1
+            facts = {"parameters": {}, "labels": model.classes}
+            facts |= model.training.settings.get("sklearn", {})
+            classifier = cls(**facts["parameters"])
+            first, second = facts["labels"]
+            classifier.classes_, classifier._sign = np.array([first, second]), 1
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{printable(path)}: has parameters of an unknown kind") from error
         return classifier._fitted(model.w, model.b, model.boundary, model.training.steps, model)
 
     def _weights(self, sample_weight: ArrayLike | None, numbers: NDArray[np.intp]) -> Floats | None:
@@ -236,7 +213,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         first, second = map(str, self.classes_[:: self._sign])
         options = ReadOptions(size=self.size, fit=self.image_fit, workers=self.workers)
         data = to_dataset(held.read(X, Y[0].astype(np.int64), options).split())
-        data, weights = _without_zeros(replace(data, classes=(first, second)), weights)
+        data = replace(data, classes=(first, second))
         v, settings = _scaled(weights, self._settings())
         trained = prepare_job(data, settings, weights=v, workers=self.workers).run()
         model = trained.model
@@ -247,28 +224,23 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         settings = self._settings()
         if self.features != "pixels" or self.flip:
             raise SettingsError("`features` and `flip` are for images, and X are rows of numbers")
-        settings = replace(
-            settings,
-            l2=0.0 if self.l2 is None else self.l2,
-            learning_rate=FEATURE_RATE if self.learning_rate is None else self.learning_rate,
-        )
-        if weights is not None:
-            X, Y, weights = X[weights > 0], Y[:, weights > 0], weights[weights > 0]
+        rate = FEATURE_RATE if self.learning_rate is None else self.learning_rate
+        settings = replace(settings, l2=self.l2 or 0.0, learning_rate=rate)
         groups = grouping(digests_of(X), Y[0]).groups
         kept, out = np.arange(len(X)), None
         if settings.validation:
-            some, others = split(
-                Encoded(X, Y, "rows", ""), settings.validation, settings.seed, groups
-            )
+            labelled = Encoded(X, Y, "rows", "")
+            some, others = split(labelled, settings.validation, settings.seed, groups)
             kept, out = some.rows, others.rows
-        mean, factor = _standard(X[kept], None if weights is None else weights[kept])
+        v = None if weights is None else weights[kept]
+        mean, factor = _standard(X[kept], v)
 
         def standardized(rows: NDArray[np.intp]) -> Labelled:
             scaled = ((X[rows] - mean) * factor).astype(np.float32)
             return Encoded(scaled, Y[:, rows], "rows", "")
 
         data, held_out = standardized(kept), None if out is None else standardized(out)
-        v, settings = _scaled(None if weights is None else weights[kept], settings)
+        v, settings = _scaled(v, settings)
         chosen = resolve(settings, data, groups=groups[kept], weights=v, workers=self.workers)
         fit = solve(data, chosen.settings, validation=held_out, weights=v, workers=self.workers)
         w = fit.w * factor[:, None]
@@ -289,9 +261,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         return self
 
     def _settings(self) -> Settings:
-        names = (each.name for each in fields(Settings) if hasattr(self, each.name))
-        given = {name: getattr(self, name) for name in names}
-        if isinstance(self.class_weight, Mapping) or self.class_weight is None:
+        given = {name: getattr(self, name) for name in ("features", *_SETTINGS)}
+        if not isinstance(self.class_weight, str):
             given["class_weight"] = "none"
         return Settings(**given)
 
@@ -328,26 +299,27 @@ def _as_given(X: Any) -> tuple[Any, bool]:
 
     Neither images nor paths are rows, and so is what scikit-learn refuses.
     """
-    if isinstance(X, list | tuple) and X:
-        dimensions, arrays = 1 + np.ndim(X[0]), False
-    else:
-        dimensions, arrays = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim, True
-    table = hasattr(X, "iloc") or getattr(getattr(X, "dtype", None), "kind", "") == "O"
-    if dimensions == 2 and table and X.shape[1] == 1:
-        X, dimensions = X.iloc[:, 0] if hasattr(X, "iloc") else X[:, 0], 1
-        if not isinstance(next(iter(X), None), str | os.PathLike):
-            X, dimensions = np.asarray(X)[:, None], 2
+    listed = isinstance(X, list | tuple) and bool(X)
+    array = np.asarray(X[0] if listed else X)
+    dimensions = array.ndim + listed
+    if not listed and array.shape[1:] == (1,) and _are_paths(array[:, 0]):
+        X, dimensions = array[:, 0], 1
     if dimensions == 1 and len(X):
-        return X, not isinstance(next(iter(X)), str | os.PathLike)
-    return X, dimensions not in (3, 4) or (dimensions == 3 and arrays)
+        return X, not _are_paths(X)
+    return X, dimensions not in (3, 4) or (dimensions == 3 and not listed)
 
 
-def _without_zeros(data: Dataset, weights: Floats | None) -> tuple[Dataset, Floats | None]:
-    """The images that count, and their weights."""
-    if weights is None or weights.all():
-        return data, weights
+def _are_paths(values: Any) -> bool:
+    return isinstance(next(iter(values), None), str | os.PathLike)
+
+
+def _with_weight(X: Any, Y: Floats, weights: Floats) -> tuple[Any, Floats, Floats]:
+    """The images or rows that count, their labels (1, k) and their weights (k,)."""
     rows = np.flatnonzero(weights)
-    return replace(data, images=data.images[rows], Y=data.Y[:, rows], names=None), weights[rows]
+    if len(rows) < len(weights):
+        listed = X if isinstance(X, np.ndarray) else list(X)
+        X = listed[rows] if listed is X else [listed[row] for row in rows]
+    return X, Y[:, rows], weights[rows]
 
 
 def _standard(X: Floats, v: Floats | None) -> tuple[Floats, Floats]:
@@ -390,7 +362,6 @@ class DivergedValueError(DivergedError, ValueError):
 
 _VALUE_ERRORS: dict[type[CatclfError], type[CatclfError]] = {
     DataError: DataValueError,
-    ImageError: DataValueError,
     SettingsError: SettingsValueError,
     DivergedError: DivergedValueError,
 }
@@ -402,10 +373,6 @@ def _value_errors() -> Iterator[None]:
     try:
         yield
     except CatclfError as error:
-        kind = next((k for of, k in _VALUE_ERRORS.items() if isinstance(error, of)), None)
-        if kind is None or isinstance(error, ValueError):
+        if type(error) not in _VALUE_ERRORS:
             raise
-        raise kind(str(error)) from error
-
-
-PictureClassifier = ImageClassifier  # its name in scripts of before
+        raise _VALUE_ERRORS[type(error)](str(error)) from error

@@ -6,9 +6,13 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import zip_longest
 
 BACKTICK = "\uff40"  # looks like one, and stands for it in names that have several
 
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
+_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):(?:/|\Z)")
+_QUERY, _SETTING_OF_QUERY = re.compile("[?#]"), re.compile(r"\?(?=[\w.-]+=)")
 # What people read in the place of keys that model files keep, for scripts rely on those.
 _SETTING_NAMES = {
     ("chosen", "names"): "selected by cross-validation",
@@ -21,9 +25,6 @@ _SETTING_NAMES = {
 def counted(count: int, noun: str, spec: str = "") -> str:
     """A number, formatted as ``spec`` says, with its noun: 1 image, 2 images."""
     return f"{count:{spec}} {noun}{'' if count == 1 else 's'}"
-
-
-_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):(?:/|\Z)")
 
 
 def has_scheme(path: str | os.PathLike[str]) -> bool:
@@ -56,15 +57,12 @@ def without_query(path: str | os.PathLike[str]) -> str:
     if not has_scheme(text):
         return text
     scheme, _, rest = url_of(text).partition("://")
-    rest = (_QUERY if scheme in ("http", "https") else _SETTING).split(rest, maxsplit=1)[0]
+    rest = (_QUERY if scheme in ("http", "https") else _SETTING_OF_QUERY).split(rest, maxsplit=1)[0]
     host, slash, name = rest.partition("/")
     user, at, machine = host.rpartition("@")
     if at and (":" in user or scheme in ("http", "https")):
         host = machine
     return f"{scheme}://{host}{slash}{name}"
-
-
-_QUERY, _SETTING = re.compile("[?#]"), re.compile(r"\?(?=[\w.-]+=)")
 
 
 def printable(path: str | os.PathLike[str], limit: int | None = None) -> str:
@@ -91,17 +89,19 @@ def aligned(rows: Sequence[Sequence[str]], sides: str, gap: str = "  ") -> list[
     ``sides`` has a sign for each column: ``<`` for text, ``>`` for numbers; ``gap`` stands between
     columns. A row may have fewer cells than there are columns. Colour in a cell takes no room.
     """
-    widths = [
-        max((_width(row[i]) for row in rows if i < len(row)), default=0) for i in range(len(sides))
-    ]
+    widths = [max(map(_width, column)) for column in zip_longest(*rows, fillvalue="")]
     lines = []
     for row in rows:
         cells = []
         for cell, side, width in zip(row, sides, widths, strict=False):
-            room = " " * (width - _width(cell))
-            cells.append(cell + room if side == "<" else room + cell)
+            blank = " " * (width - _width(cell))
+            cells.append(cell + blank if side == "<" else blank + cell)
         lines.append(gap.join(cells).rstrip())
     return lines
+
+
+def _width(cell: str) -> int:
+    return len(_COLOUR.sub("", cell))
 
 
 def blocks(*parts: Sequence[str]) -> str:
@@ -132,22 +132,14 @@ def _setting(value: object, depth: int = 3) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_setting(each, depth - 1) for each in value)
     if isinstance(value, Mapping):
-        counts = {name: value.get(name) for name in ("tp", "fp", "tn", "fn")}
-        if set(value) == set(counts) and all(isinstance(n, int) for n in value.values()):
-            correct, total = value["tp"] + value["tn"], sum(value.values())
+        counts = [value.get(name) for name in ("tp", "tn", "fp", "fn")]
+        if len(value) == len(counts) and all(isinstance(count, int) for count in counts):
+            correct, total = sum(counts[:2]), sum(counts)
             return f"{100 * correct / total:.2f} %, {correct} of {total}" if total else "unknown"
         return ", ".join(f"{name} {_setting(each, depth - 1)}" for name, each in value.items())
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     return str(value)
-
-
-def _width(cell: str) -> int:
-    if "\x1b" in cell:
-        import re  # here: processes that decode images need none of it
-
-        cell = re.sub("\x1b\\[[0-9;]*m", "", cell)
-    return len(cell)
 
 
 def _escaped(character: str) -> str:

@@ -14,15 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import (
-    FUSED,
-    Run,
-    command,
-    drop_powers,
-    make_images,
-    read_terminal,
-    write_hdf5,
-)
+from conftest import FUSED, Run, command, drop_powers, make_images, read_terminal, write_hdf5
 
 import catclf
 from catclf.training.pipeline import features_for

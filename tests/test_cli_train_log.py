@@ -189,11 +189,7 @@ def test_what_is_printed_logged_kept_and_summed_up_is_one_run(
 
 
 @pytest.mark.parametrize(
-    ("solver", "label"),
-    [
-        ("gd", "steps of gradient descent"),
-        ("lbfgs", "iterations of L-BFGS"),
-    ],
+    ("solver", "label"), [("gd", "steps of gradient descent"), ("lbfgs", "iterations of L-BFGS")]
 )
 def test_the_plot_names_its_solver(
     run: Run, tmp_path: Path, noisy: Path, solver: str, label: str

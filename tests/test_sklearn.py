@@ -38,10 +38,7 @@ def images() -> Any:
 
 
 def test_scikit_learn_finds_no_fault() -> None:
-    results = check_estimator(
-        ImageClassifier(iterations=200),
-        on_skip=None,
-    )
+    results = check_estimator(ImageClassifier(iterations=200), on_skip=None)
     status: dict[str, set[str]] = {}
     for result in results:
         status.setdefault(result["status"], set()).add(result["check_name"])

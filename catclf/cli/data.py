@@ -333,9 +333,7 @@ def suspects(
     format: Annotated[
         str,
         option(
-            help="How to print: text, csv or jsonl.",
-            choices=("text", "csv", "jsonl"),
-            group=OUTPUT,
+            help="How to print: text, csv or jsonl.", choices=("text", "csv", "jsonl"), group=OUTPUT
         ),
     ] = "text",
     output: Annotated[

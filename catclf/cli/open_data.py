@@ -169,12 +169,7 @@ def splits_of(
 
 
 def open_labelled(
-    options: Options,
-    model: Model,
-    path: Path | None,
-    *,
-    quiet: bool = False,
-    encodes: bool = True,
+    options: Options, model: Model, path: Path | None, *, quiet: bool = False, encodes: bool = True
 ) -> Dataset:
     """A source as the model sees it, its notes on stderr; without a path the bundled data.
 

@@ -112,8 +112,7 @@ def train(
         ),
     ] = 0,
     resume: Annotated[
-        bool,
-        option("--resume", help="Go on from the checkpoint of a stopped run.", group=OUTPUT),
+        bool, option("--resume", help="Go on from the checkpoint of a stopped run.", group=OUTPUT)
     ] = False,
     quiet: Quiet = False,
     config: Annotated[Path | None, file_option(help="Read options from this TOML file.")] = None,
