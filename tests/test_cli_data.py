@@ -1,8 +1,7 @@
-"""``catclf data`` and training on every kind of source, as a shell sees them."""
+"""``catclf data``, and training on what it reads, as a shell sees them."""
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import shutil
@@ -12,9 +11,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import GREEN, RED, Result, Run, make_images, paint, write_hdf5
+from conftest import Run, fill, write_hdf5
 from numpy.typing import NDArray
 from PIL import Image
+
+import catclf
 
 SIZE = 32
 
@@ -28,30 +29,11 @@ def scenes(count: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def folder(root: Path, classes: tuple[str, ...], each: int = 6, seed: int = 0) -> Path:
+    """A folder of different images for each class."""
     for place, name in enumerate(classes):
-        (root / name).mkdir(parents=True)
-        for i, image in enumerate(scenes(each, seed * 100 + place)):
-            Image.fromarray(image).save(root / name / f"{i}.png")
+        images = scenes(each, seed * 100 + place)
+        fill(root / name, {f"{i}.png": image for i, image in enumerate(images)})
     return root
-
-
-def model(path: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """The arrays of a model file as bytes, and its meta without where the data lay."""
-    with np.load(path) as file:
-        arrays = {name: file[name].tobytes() for name in file.files if name != "meta"}
-        meta = json.loads(str(file["meta"]))
-    del meta["training"]["source"]
-    return arrays, meta
-
-
-def failed(result: Result, *why: str) -> None:
-    """Exit code 2, nothing on stdout, and one line on stderr that says each of these."""
-    assert result.code == 2
-    assert result.stdout == ""
-    assert result.stderr.startswith("catclf: ")
-    assert result.stderr.count("\n") == 1
-    for text in why:
-        assert text in result.stderr
 
 
 def strict(text: str) -> Any:
@@ -63,35 +45,34 @@ def strict(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-# Training on every source
+# Training
 
 TRAIN = ("train", "--iterations", "20", "--print-every", "20", "-o", "m.npz")
 
 
 def test_every_source_of_the_same_images_trains_to_the_same_model(run: Run, tmp_path: Path) -> None:
     root = folder(tmp_path / "photos", ("cat", "non-cat"))
-    images = np.concatenate([scenes(6, 0), scenes(6, 1)])
-    labels = np.repeat([1, 0], 6)
+    images, labels = np.concatenate([scenes(6, 0), scenes(6, 1)]), np.repeat([1, 0], 6)
     files = sorted(root.glob("*/*.png"))
-    with (tmp_path / "t.csv").open("w", newline="") as file:
-        rows = [(str(path.relative_to(tmp_path)), path.parent.name) for path in files]
-        csv.writer(file).writerows([("path", "label"), *rows])
+    rows = [f"{path.relative_to(tmp_path)},{path.parent.name}\n" for path in files]
+    (tmp_path / "t.csv").write_text("path,label\n" + "".join(rows))
     np.savez(tmp_path / "d.npz", x=images, y=labels)
     write_hdf5(tmp_path / "d.h5", images=images, labels=labels)
-    models = []
+    prints = set()
     for name in ("photos", "t.csv", "d.npz", "d.h5"):
         result = run(*TRAIN, "--data", name, "--size", "32")
         assert result.code == 0, result.stderr
-        models.append(model(tmp_path / "m.npz"))
-    assert all(other == models[0] for other in models[1:])
+        model = catclf.load(tmp_path / "m.npz")
+        prints.add((model.fingerprint, model.training.fingerprint, model.classes, model.costs))
+    assert len(prints) == 1
 
 
 @pytest.mark.parametrize(
     ("classes", "options", "expected", "note"),
     [
-        (("dog", "non-dog"), [], ["non-dog", "dog"], "dog is the positive class"),
-        (("bird", "cat", "dog"), [], ["non-cat", "cat"], "the other 2 classes are not"),
-        (("ripe", "unripe"), ["--positive", "ripe"], ["unripe", "ripe"], None),
+        (("dog", "non-dog"), [], ("non-dog", "dog"), "dog is the positive class"),
+        (("bird", "cat", "dog"), [], ("non-cat", "cat"), "the other 2 classes are not"),
+        (("ripe", "unripe"), ["--positive", "ripe"], ("unripe", "ripe"), None),
     ],
 )
 def test_the_positive_class_is_noted_where_it_was_chosen(
@@ -99,55 +80,40 @@ def test_the_positive_class_is_noted_where_it_was_chosen(
     tmp_path: Path,
     classes: tuple[str, ...],
     options: list[str],
-    expected: list[str],
+    expected: tuple[str, str],
     note: str | None,
 ) -> None:
     folder(tmp_path / "photos", classes, 2)
     result = run(*TRAIN, "--data", "photos", "--size", "8", "-q", *options)
     assert result.code == 0
-    notes = [line for line in result.stderr.splitlines() if line.startswith("catclf: ")]
-    assert model(tmp_path / "m.npz")[1]["classes"] == expected
-    assert len(notes) == (note is not None)
-    assert note is None or note in notes[0]
+    assert catclf.load(tmp_path / "m.npz").classes == expected
+    assert result.stderr.count("\n") == (note is not None)
+    assert (note or "") in result.stderr
 
 
-def test_an_unreadable_image_ends_training_unless_it_is_skipped(run: Run, tmp_path: Path) -> None:
-    root = folder(tmp_path / "photos", ("cat", "dog"))
-    (root / "dog" / "bad.jpg").write_bytes(b"\xff\xd8\xff")
-    failed(run(*TRAIN, "--data", "photos"), "dog/bad.jpg (", "--skip-bad")
-    assert not (tmp_path / "m.npz").exists()
-    result = run(*TRAIN, "--data", "photos", "--skip-bad", "--size", "8")
-    assert result.code == 0
-    assert "left out 1 unreadable image: dog/bad.jpg (" in result.stderr
-    assert " of 12 " in result.stdout
-
-
-# pack
-
-
-def test_pack_refuses_what_it_could_not_read_again_or_would_destroy(
-    run: Run, tmp_path: Path
-) -> None:
-    source = write_hdf5(tmp_path / "d.h5", x=scenes(4), y=np.array([0, 1, 0, 1]))
-    before = source.read_bytes()
-    failed(run("data", "pack", "d.h5", "-o", "d.h5"), "d.h5: is another file of this run")
-    failed(run("data", "pack", "d.h5", "-o", "packed"), "packed: ", ".h5")
-    assert source.read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["d.h5"]
-
-
-def test_pack_says_which_images_it_left_out(run: Run, tmp_path: Path) -> None:
+def test_an_unreadable_image_ends_work_unless_it_is_skipped(run: Run, tmp_path: Path) -> None:
     root = folder(tmp_path / "photos", ("cat", "dog"))
     (root / "dog" / "bad.jpg").touch()
-    failed(run("data", "pack", "photos", "-o", "p.h5"), "dog/bad.jpg (is empty)", "--skip-bad")
-    assert not (tmp_path / "p.h5").exists()
+    for args in ((*TRAIN, "--data", "photos"), ("data", "pack", "photos", "-o", "p.h5")):
+        run(*args).refused("dog/bad.jpg (is empty)", "--skip-bad")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
+    left_out = "left out 1 unreadable image: dog/bad.jpg (is empty)"
+    result = run(*TRAIN, "--data", "photos", "--skip-bad", "--size", "8")
+    assert (result.code, " of 12 " in result.stdout) == (0, True)
+    assert left_out in result.stderr
     result = run("data", "pack", "photos", "-o", "p.h5", "--skip-bad", "--compress", "gzip")
-    assert result.code == 0
     assert result.stdout.startswith("p.h5: train 12 images, ")
-    assert "left out 1 unreadable image: dog/bad.jpg (is empty)" in result.stderr
+    assert left_out in result.stderr
     with h5py.File(tmp_path / "p.h5") as file:
         assert file["train_set_x"].shape == (12, 64, 64, 3)
         assert file["train_set_x"].compression == "gzip"
+
+
+def test_what_a_killed_packing_left_is_swept_by_the_next_one(run: Run, tmp_path: Path) -> None:
+    folder(tmp_path / "set", ("cat", "dog"), 1)
+    fill(tmp_path, {"packed/.catclf-0123456789abcdef.tmp": b"half"})
+    assert run("data", "pack", "set", "-o", "packed/").code == 0
+    assert not list((tmp_path / "packed").glob(".*.tmp"))
 
 
 # info
@@ -161,15 +127,14 @@ def test_info_shows_shapes_classes_and_shares_of_both_parts(run: Run, tmp_path: 
     text = run("data", "info", "d.h5").stdout
     assert "train: 10 images, uint8 10 x 32 x 32 x 3" in text
     assert "test: 4 images" in text
-    table = [line.split() for line in text.splitlines() if line.startswith("  ")]
+    table = [line.split()[:3] for line in text.splitlines() if line.startswith("  ")]
     assert table == [
-        ["non-cat", "7", "70.0", "%"],
-        ["cat", "3", "30.0", "%"],
-        ["non-cat", "1", "25.0", "%"],
-        ["cat", "3", "75.0", "%"],
+        ["non-cat", "7", "70.0"],
+        ["cat", "3", "30.0"],
+        ["non-cat", "1", "25.0"],
+        ["cat", "3", "75.0"],
     ]
-    result = run("data", "info", "d.h5", "--format", "json", "--image", "sheet.png")
-    facts = strict(result.stdout)
+    facts = strict(run("data", "info", "d.h5", "--format", "json", "--image", "sheet.png").stdout)
     assert facts["parts"]["train"]["classes"] == {"non-cat": 7, "cat": 3}
     assert facts["parts"]["test"]["shape"] == [4, 32, 32, 3]
     sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"))
@@ -186,14 +151,11 @@ def test_verify_finds_what_is_known_of_the_course_files(
     run: Run, course: tuple[Path, Path]
 ) -> None:
     result = run("data", "verify", *course, "--format", "json")
-    assert result.code == 1
-    assert result.stderr == ""
+    assert (result.code, result.stderr) == (1, "")
     report = strict(result.stdout)
     names = ["train_catvnoncat.h5", "test_catvnoncat.h5"]
-    assert report["checked"] == [
-        {"split": names[0], "images": 209},
-        {"split": names[1], "images": 50},
-    ]
+    counts = {names[0]: 209, names[1]: 50}
+    assert report["checked"] == [{"split": name, "images": n} for name, n in counts.items()]
     leak, shares = report["problems"]
     assert leak == {
         "kind": "same-image-across-parts",
@@ -204,13 +166,10 @@ def test_verify_finds_what_is_known_of_the_course_files(
 
 
 def test_verify_of_clean_data_says_what_was_checked(run: Run, tmp_path: Path) -> None:
-    folder(tmp_path / "photos" / "train", ("cat", "dog"), 20)
-    folder(tmp_path / "photos" / "test", ("cat", "dog"), 10, seed=1)
-    result = run("data", "verify", "photos", "--size", "32")
-    assert result.code == 0
-    assert result.stderr == ""
-    lines = result.stdout.splitlines()
-    assert lines[0] == "checked 60 images: photos train 40, photos test 20"
+    folder(tmp_path / "photos" / "train", ("cat", "dog"), 6)
+    folder(tmp_path / "photos" / "test", ("cat", "dog"), 4, seed=1)
+    lines = run("data", "verify", "photos", "--size", "32").done().splitlines()
+    assert lines[0] == "checked 20 images: photos train 12, photos test 8"
     assert lines[-1] == "problems: none"
     said = " ".join(lines[1:-1])
     for text in ("equal", "near-duplicates", "within 4 of 64 bits", "class balance", "scrambled"):
@@ -251,7 +210,7 @@ def test_verify_lists_the_images_of_a_class_that_cannot_be_read_at_all(
     result = run("data", "verify", "photos", "--format", "json")
     assert (result.code, result.stderr) == (1, "")
     assert [found["kind"] for found in strict(result.stdout)["problems"]] == ["unreadable"] * 6
-    failed(run("data", "pack", "photos", "-o", "p.h5", "--skip-bad"), "no image of class cat")
+    run("data", "pack", "photos", "-o", "p.h5", "--skip-bad").refused("no image of class cat")
 
 
 def test_verify_tells_parts_of_one_name_apart(run: Run, tmp_path: Path) -> None:
@@ -270,8 +229,8 @@ def test_verify_tells_parts_of_one_name_apart(run: Run, tmp_path: Path) -> None:
 
 
 def test_split_divides_by_class_and_keeps_duplicates_together(run: Run, tmp_path: Path) -> None:
-    root = folder(tmp_path / "photos", ("cat", "dog"), 20)
-    for i in range(6):
+    root = folder(tmp_path / "photos", ("cat", "dog"), 12)
+    for i in range(4):
         image = Image.open(root / "cat" / f"{i}.png")
         shutil.copy(root / "cat" / f"{i}.png", root / "cat" / f"copy{i}.png")
         content = io.BytesIO()
@@ -292,10 +251,10 @@ def test_split_divides_by_class_and_keeps_duplicates_together(run: Run, tmp_path
                 np.testing.assert_array_equal(image, np.asarray(Image.open(root / name)))
     everything = {str(path.relative_to(root)) for path in root.glob("*/*") if path.name[0] != "b"}
     assert set(train) | set(test) == everything
-    assert len(train) + len(test) == len(everything) == 52
-    assert abs(np.sum(labels == 0) - 8) <= 1  # of 32 cats
-    assert np.sum(labels == 1) == 5  # of 20 dogs
-    for i in range(6):
+    assert len(train) + len(test) == len(everything) == 32
+    assert abs(np.sum(labels == 0) - 5) <= 1  # of 20 cats
+    assert np.sum(labels == 1) == 3  # of 12 dogs
+    for i in range(4):
         kin = {f"cat/{i}.png", f"cat/copy{i}.png", f"cat/near{i}.jpg"}
         assert kin <= set(train) or kin <= set(test)
     assert run(*split, "3", "-o", "again.h5").code == 0
@@ -303,27 +262,3 @@ def test_split_divides_by_class_and_keeps_duplicates_together(run: Run, tmp_path
     first, again, other = ((tmp_path / n).read_bytes() for n in ("s.h5", "again.h5", "other.h5"))
     assert first == again != other
     assert run("data", "verify", "s.h5").stdout.count("across") == 0
-
-
-def test_split_of_data_that_have_a_test_part_already_is_refused(run: Run, tmp_path: Path) -> None:
-    x, y = make_images(20)
-    arrays = {f"{part}_set_{k}": v for part in ("train", "test") for k, v in (("x", x), ("y", y))}
-    write_hdf5(tmp_path / "d.h5", **arrays)
-    failed(run("data", "split", "d.h5", "-o", "s.h5"), "d.h5: ", "test split")
-
-
-@pytest.mark.parametrize("share", ["0", "1", "0.01"])
-def test_split_refuses_a_part_without_images(run: Run, tmp_path: Path, share: str) -> None:
-    write_hdf5(tmp_path / "d.h5", x=scenes(10), y=np.arange(10) % 2)
-    failed(run("data", "split", "d.h5", "-o", "s.h5", "--test", share), "cannot be divided")
-    assert not (tmp_path / "s.h5").exists()
-
-
-def test_what_a_killed_packing_left_is_swept_by_the_next_one(run: Run, tmp_path: Path) -> None:
-    for name in ("cat", "dog"):
-        (tmp_path / "set" / name).mkdir(parents=True)
-        paint(tmp_path / "set" / name / "0.png", GREEN if name == "cat" else RED)
-    (tmp_path / "packed").mkdir()
-    (tmp_path / "packed" / ".catclf-0123456789abcdef.tmp").write_bytes(b"half")
-    assert run("data", "pack", "set", "-o", "packed/").code == 0
-    assert not [path for path in (tmp_path / "packed").iterdir() if path.suffix == ".tmp"]

@@ -98,6 +98,39 @@ REFUSED = {
     "train d16.h5 --features hog --cache d16.h5": "is another file of this run",
     "train d16.h5 --features hog --cache precious": "is a file of another kind",
     "train small.h5 --classes cat": "--classes cat: two different names",
+    "train none.h5": f"none.h5: {wording.NO_SOURCE}",
+    "train text.h5": "text.h5: is not an HDF5 file",
+    "train small.h5 --lr -1": "--learning-rate -1 is not a number above 0",
+    "train small.h5 --lr nan": "--learning-rate nan",
+    "train small.h5 --lr fast": "See 'catclf train --help'.",
+    "train small.h5 --iterations -5": "--iterations -5",
+    "train small.h5 --print-every 0": "--print-every 0",
+    "train small.h5 --positive dog": "dog",
+    "train small.h5 --size 0": "--size 0",
+    "train small.h5 --size 9": "8x8",
+    "train small.h5 -o .": "file name",
+    "train small.h5 -o ..": "folder",
+    "train small.h5 -o none/model.npz": wording.NO_FOLDER,
+    "train small.h5 -o /dev/null": "regular file",
+    "train small.h5 --log small.h5": f"small.h5: {wording.OTHER_FILE}",
+    "train small.h5 --log none/log": wording.NO_FOLDER,
+    "train small.h5 --log same -o same": f"same: {wording.OTHER_FILE}",
+    "train small.h5 --log model.npz.checkpoint --resume": "model.npz.checkpoint: is another file",
+    "train small.h5 --plot a --log a": f"a: {wording.OTHER_FILE}",
+    "train small.h5 --features hog --plot a --cache a": f"a: {wording.OTHER_FILE}",
+    "train small.h5 --features hog --cache m.checkpoint -o m --resume": "is another file of",
+    "data pack small.h5 -o small.h5": "small.h5: is another file of this run",
+    "data pack small.h5 -o packed": ".h5",
+    "data split small.h5 -o s.h5": "small.h5: has a training and a test split already",
+    "data split test.h5 -o s.h5 --test 0": "cannot be divided",
+    "data split test.h5 -o s.h5 --test 1": "cannot be divided",
+    "data split test.h5 -o s.h5 --test 0.01": "cannot be divided",
+    "inspect model.npz --image model.npz": ": another kind of file is written: end it in .png\n",
+    "inspect model.npz --image none/w.png": wording.NO_FOLDER,
+    "inspect model.npz --image .": "file name",
+    "inspect none.npz": f"none.npz: {wording.NO_FILE}",
+    "inspect text.h5": "text.h5: is no",
+    "inspect .": ".",
 }
 
 
@@ -110,6 +143,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_hdf5(root / "test.h5", x=x, y=y, list_classes=CLASSES)
     catclf.save(catclf.Model(np.zeros((192, 1)), 0.1, Preprocess(8)), root / "model.npz")
     (root / "precious").write_text("a letter")
+    (root / "text.h5").write_text("no HDF5")
     for name in ("photos", "cut.checkpoint"):
         (root / name).mkdir()
     return root
