@@ -94,7 +94,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     def __init__(self, *values: Any, **named: Any) -> None:
         given = dict(_SIGNATURE.bind(self, *values, **named).arguments)
         del given["self"]
-        vars(self).update(_DEFAULTS | given)
+        for name, value in (_DEFAULTS | given).items():
+            setattr(self, name, value)
 
     __init__.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
 
@@ -183,12 +184,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         """A fitted classifier from any model file. Raises ModelError."""
         model = load_model(path)
         try:
-            facts = {"parameters": {}, "labels": model.classes}
-            facts |= model.training.settings.get("sklearn", {})
-            classifier = cls(**facts["parameters"])
-            first, second = facts["labels"]
+            facts = model.training.settings.get("sklearn", {})
+            classifier = cls(**facts.get("parameters", {}))
+            first, second = facts.get("labels", model.classes)
             classifier.classes_, classifier._sign = np.array([first, second]), 1
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise ModelError(f"{printable(path)}: has parameters of an unknown kind") from error
         return classifier._fitted(model.w, model.b, model.boundary, model.training.steps, model)
 

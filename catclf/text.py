@@ -132,8 +132,8 @@ def _setting(value: object, depth: int = 3) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_setting(each, depth - 1) for each in value)
     if isinstance(value, Mapping):
-        counts = [value.get(name) for name in ("tp", "tn", "fp", "fn")]
-        if len(value) == len(counts) and all(isinstance(count, int) for count in counts):
+        counts = [n for n in map(value.get, ("tp", "tn", "fp", "fn")) if isinstance(n, int)]
+        if len(value) == len(counts) == 4:
             correct, total = sum(counts[:2]), sum(counts)
             return f"{100 * correct / total:.2f} %, {correct} of {total}" if total else "unknown"
         return ", ".join(f"{name} {_setting(each, depth - 1)}" for name, each in value.items())

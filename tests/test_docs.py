@@ -79,15 +79,11 @@ def test_the_commands_print_what_is_shown(
 
 @TOPICS
 def test_the_python_examples_run(page: Path, tmp_path: Path) -> None:
+    code = "\n".join(block for kind, block in FENCED.findall(page.read_text()) if kind == "python")
+    assert set(re.findall(r"\bcatclf\.(\w+)", code)) <= {*catclf.__all__, "sklearn", "export"}
     readme.prepare(tmp_path)
-    for kind, block in FENCED.findall(page.read_text()):
-        if kind == "python":
-            assert set(re.findall(r"\bcatclf\.(\w+)", block)) <= {
-                *catclf.__all__,
-                "sklearn",
-                "export",
-            }
-            subprocess.run([sys.executable, "-c", block], cwd=tmp_path, check=True, timeout=180)
+    if code:
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=180)
 
 
 def test_the_page_on_python_has_a_row_for_each_public_name() -> None:

@@ -81,16 +81,16 @@ def test_rows_are_standardised_and_reach_the_penalised_optimum() -> None:
         ImageClassifier("hog").fit(X, y)
 
 
-@pytest.mark.parametrize("scale", [1e-9, 1e-6, 1.0, 1e6])
 @pytest.mark.parametrize("solver", ["gd", "lbfgs"])
-def test_rows_have_no_units(scale: float, solver: str) -> None:
+def test_rows_have_no_units(solver: str) -> None:
     X, y = load_breast_cancer(return_X_y=True)
-    settings: dict[str, Any] = {"l2": 0.1, "solver": solver}
-    plain = ImageClassifier(**settings).fit(X, y).decision_function(X)
-    offset = np.arange(30) * scale  # of each column
-    scaled = ImageClassifier(**settings).fit(X * scale + offset, y)
-    np.testing.assert_allclose(scaled.decision_function(X * scale + offset), plain, atol=1e-3)
-    assert scaled.score(X * scale + offset, y) > 0.97
+    classifier = ImageClassifier(l2=0.1, solver=solver, iterations=500)
+    plain = classifier.fit(X, y).decision_function(X)
+    for scale in (1e-9, 1e6):
+        scaled = X * scale + np.arange(30) * scale
+        found = classifier.fit(scaled, y).decision_function(scaled)
+        np.testing.assert_allclose(found, plain, atol=1e-3)
+        assert classifier.score(scaled, y) > 0.97
 
 
 def test_constant_columns_count_for_nothing() -> None:
@@ -251,12 +251,7 @@ def test_paths_are_read_as_the_command_line_reads_them(
         Image.fromarray(image).resize((30, 20)).save(path)
     classifier = ImageClassifier("hog", size=32, image_fit="crop", l2=1.0)
     classifier.fit(list(map(str, paths)), y)
-    assert (
-        classifier.model_.preprocess
-        == catclf.Model(
-            np.zeros((32 * 32 * 3, 1)), 0.0, preprocess=classifier.model_.preprocess
-        ).preprocess
-    )
+    assert (classifier.model_.preprocess.size, classifier.model_.preprocess.fit) == (32, "crop")
     classifier.save(tmp_path / "model.npz")
     result = run("predict", "-m", "model.npz", *paths[:12], "--format", "tsv")
     printed = [float(line.split("\t")[2]) for line in result.stdout.splitlines()]

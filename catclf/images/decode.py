@@ -357,6 +357,7 @@ class _Decoding(threading.local):
 
     limits: Limits | None = None
     truncated = False
+    pattern = "(?!)"  # scikit-learn copies filters by their patterns: its copy matches nothing
 
     def match(self, text: str) -> bool:
         """As the pattern of a filter of warnings: every warning of a thread that decodes."""
