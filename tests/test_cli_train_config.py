@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import Run
+from conftest import Run, fill
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,23 +100,15 @@ def test_any_text_is_written_astoml(text: str) -> None:
         ("l2 = 1979-05-27", "l2: text or a number is needed"),
         ("a b", "is not a TOML file: Expected '='"),
         ("x = " + "[" * 5000, "is not a TOML file"),
+        (b"x = '\xff'", "is not a TOML file"),
         ("# " + "x" * (1 << 20), "cannot be read: is too large"),
     ],
 )
 def test_a_line_that_is_no_option_is_refused_by_name(
-    line: str, message: str, run: Run, tmp_path: Path
+    line: str | bytes, message: str, run: Run, tmp_path: Path
 ) -> None:
-    (tmp_path / "run.toml").write_text(line)
+    fill(tmp_path, {"run.toml": line})
     run("train", "--config", "run.toml").refused(f"catclf: run.toml: {message}")
-
-
-def test_the_file_is_no_source_of_images(config: Path, run: Run) -> None:
-    """A fit that changes no stored image is warned of, as it is without a file of options."""
-    result = run("train", "--config", config, "--fit", "crop", "--iterations", "1", "-q")
-    assert result.code == 0
-    assert result.stderr == (
-        "catclf: small.h5: --fit crop changes no stored image: it only says how they were made\n"
-    )
 
 
 def test_a_file_that_is_not_there_and_one_that_is_to_be_replaced_are_refused(
@@ -125,8 +117,3 @@ def test_a_file_that_is_not_there_and_one_that_is_to_be_replaced_are_refused(
     run("train", "--config", "none.toml").refused("none.toml: cannot be read: no such file or ")
     run("train", "--config", config, "-o", "run.toml").refused()
     assert config.read_text() == FILE
-
-
-def test_bytes_that_are_no_text_are_notoml(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "run.toml").write_bytes(b"x = '\xff'")
-    run("train", "--config", "run.toml").refused("is not a TOML file")

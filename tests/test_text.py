@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import GREEN, Run, paint
+from conftest import Run
 
 from catclf.text import (
     aligned,
@@ -23,21 +23,6 @@ from catclf.text import (
 def test_one_is_singular(count: int, text: str) -> None:
     assert counted(count, "image") == text
     assert counted(12345, "image", ",") == "12,345 images"
-
-
-def test_commands_say_one_image_and_one_step(run: Run, tmp_path: Path) -> None:
-    for name in ("cat", "dog"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        paint(tmp_path / "photos" / name / "a.png", GREEN)
-    args = ("train", "--data", "photos", "--size", "8", "--iterations", "1")
-    assert "model.npz: 1 step in " in run(*args).stdout
-    (tmp_path / "photos" / "cat" / "bad.png").touch()
-    assert "photos: 1 image cannot be read: cat/bad.png (is empty)" in run(*args).stderr
-    skipped = run(*args, "--skip-bad").stderr
-    assert "left out 1 unreadable image: cat/bad.png (is empty)" in skipped
-    packed = run("data", "pack", "photos", "-o", "p.h5", "--size", "8", "--skip-bad")
-    assert "p.h5: train 2 images, " in packed.stdout
-    assert "which repeats another" in run("compare", "p.h5", "--folds", "2").stderr
 
 
 def test_columns_stand_under_each_other_and_colour_takes_no_room() -> None:
