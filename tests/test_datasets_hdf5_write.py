@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import resource
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import Run, contents, fill, make_images, opened, unopened
+from conftest import Run, contents, fill, limited, make_images, opened, unopened
 
 from catclf.datasets import Listing, ReadOptions, open_source
 from catclf.datasets.hdf5 import write
@@ -196,12 +195,9 @@ def test_a_kill_in_the_middle_leaves_no_half_file_under_the_name(
 def test_a_file_that_cannot_grow_is_one_line_and_leaves_nothing(
     run: Run, tmp_path: Path, photos: Path
 ) -> None:
-    def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-
-    # Compiled modules would be cut short, too.
-    env = {"PYTHONDONTWRITEBYTECODE": "1"}
-    packed = run("data", "pack", photos, "-o", "p.h5", "--size", "400", env=env, preexec=limited)
+    env = {"PYTHONDONTWRITEBYTECODE": "1"}  # else compiled modules would be cut short, too
+    with limited(100_000):
+        packed = run("data", "pack", photos, "-o", "p.h5", "--size", "400", env=env)
     packed.refused("p.h5: cannot be written: ")
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
@@ -213,20 +209,13 @@ def test_no_byte_that_finds_no_room_is_lost(
     write(output, {"train": source()})
     size = output.stat().st_size
     output.unlink()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     for room in [*range(1000, size, 1931), size - 1]:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
-        try:
-            with pytest.raises(OutputError, match=r"p\.h5: cannot be written: file too large"):
-                write(output, {"train": source()})
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        why = r"p\.h5: cannot be written: file too large"
+        with pytest.raises(OutputError, match=why), limited(room):
+            write(output, {"train": source()})
         assert contents(output.parent) == {}
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
+    with limited(size):
         write(output, {"train": source()})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert np.array_equal(np.asarray(opened(output).images), IMAGES)
     assert capfd.readouterr().err == ""
 

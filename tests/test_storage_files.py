@@ -6,90 +6,60 @@ import errno
 import os
 import socket
 import stat
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import contents, fill, in_python_without_powers, limited
 
 from catclf.errors import OutputError
 from catclf.storage.location import replacing, replacing_path, require_writable
 from catclf.text import printable, reason
+
+OLD = {"out": b"old"}
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def write_half(path: Path, failure: BaseException) -> None:
+def write(path: Path, failure: BaseException | None = None) -> None:
+    """Write "new", or half of it before a failure."""
     with replacing(path) as file:
-        file.write(b"half")
-        raise failure
+        if failure:
+            file.write(b"n")
+            raise failure
+        file.write(b"new")
 
 
-def write(path: Path, content: bytes = b"new") -> None:
-    with replacing(path) as file:
-        file.write(content)
+# Writing
 
 
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Without root's right to pass over permissions; a normal user stays who he is."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@pytest.fixture
-def read_only() -> Iterator[Path]:
-    """A folder that may be entered and read but not written, outside of pytest's private ones."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "old.npz").write_bytes(b"old")
-        folder.chmod(0o555)
-        yield folder
-        folder.chmod(0o755)
-
-
-@pytest.mark.parametrize("old", [b"old", None])
+@pytest.mark.parametrize("old", [OLD, {}])
 def test_a_block_that_ends_well_puts_all_of_the_new_content_in_place(
-    tmp_path: Path, old: bytes | None
+    tmp_path: Path, old: dict[str, bytes]
 ) -> None:
-    path, new = tmp_path / "out", os.urandom(300_000)
-    if old is not None:
-        path.write_bytes(old)
+    path, new = fill(tmp_path, old) / "out", os.urandom(300_000)
     with replacing(path) as file:
         file.write(new[:1])
         file.write(new[1:])
         file.flush()
-        assert old is None or path.read_bytes() == old
-    assert path.read_bytes() == new
-    assert names(tmp_path) == ["out"]
+        assert not old or path.read_bytes() == b"old"
+    assert contents(tmp_path) == {"out": new}
 
 
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit, MemoryError])
-@pytest.mark.parametrize("old", [b"old", None])
+@pytest.mark.parametrize("old", [OLD, {}])
 def test_a_failing_block_leaves_the_old_content_and_nothing_else(
-    tmp_path: Path, failure: type[BaseException], old: bytes | None
+    tmp_path: Path, failure: type[BaseException], old: dict[str, bytes]
 ) -> None:
-    path = tmp_path / "out"
-    if old is not None:
-        path.write_bytes(old)
+    path = fill(tmp_path, old) / "out"
     with pytest.raises(failure):
-        write_half(path, failure())
+        write(path, failure())
     with pytest.raises(OutputError, match="out: cannot be written: no space left"):
-        write_half(path, OSError(errno.ENOSPC, "No space left"))
-    assert names(tmp_path) == ([] if old is None else ["out"])
-    assert old is None or path.read_bytes() == old
+        write(path, OSError(errno.ENOSPC, "No space left"))
+    assert contents(tmp_path) == old
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG])
@@ -97,46 +67,30 @@ def test_a_failing_block_leaves_the_old_content_and_nothing_else(
 def test_a_disk_that_fails_at_the_end_is_an_output_error_and_keeps_the_old_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, code: int
 ) -> None:
-    path = tmp_path / "out"
-    path.write_bytes(b"old")
+    path = fill(tmp_path, OLD) / "out"
 
     def fail(*_: Any) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(step, fail)
-    with pytest.raises(OutputError, match="out: cannot be written: ") as caught:
-        write(path)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(step, fail)
+        with pytest.raises(OutputError, match="out: cannot be written: ") as caught:
+            write(path)
     assert os.strerror(code).lower() in str(caught.value)
-    assert path.read_bytes() == b"old"
-    assert names(tmp_path) == ["out"]
+    assert contents(tmp_path) == OLD
 
 
 def test_a_real_file_size_limit_is_an_output_error_and_keeps_the_old_content(
     tmp_path: Path,
 ) -> None:
-    path = tmp_path / "out"
-    path.write_bytes(b"old")
-    script = (
-        "import resource, signal, sys\n"
-        "from pathlib import Path\n"
-        "from catclf.errors import OutputError\n"
-        "from catclf.storage.location import replacing\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        "try:\n"
-        "    with replacing(Path(sys.argv[1])) as file:\n"
-        "        file.write(bytes(10_000))\n"
-        "except OutputError as error:\n"
-        "    print(error)\n"
-    )
-    # Without -B the limit would also cut compiled modules short.
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", script, path], capture_output=True, text=True, timeout=180
-    )
-    assert done.stdout.startswith(f"{path}: cannot be written: file too large"), done
-    assert path.read_bytes() == b"old"
-    assert names(tmp_path) == ["out"]
+    path = fill(tmp_path, OLD) / "out"
+    with (
+        pytest.raises(OutputError, match="out: cannot be written: file too large"),
+        limited(4096),
+        replacing(path) as file,
+    ):
+        file.write(bytes(10_000))
+    assert contents(tmp_path) == OLD
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o666])
@@ -158,27 +112,25 @@ def test_who_could_read_what_is_replaced_can_read_the_new_file(
 def test_the_mode_follows_the_umask(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        with replacing(tmp_path / "out"):
-            pass
+        write(tmp_path / "out")
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o666 & ~umask
 
 
-@pytest.mark.parametrize("exists", [True, False])
-def test_a_symbolic_link_is_kept_and_its_target_replaced(tmp_path: Path, exists: bool) -> None:
+@pytest.mark.parametrize("old", [{"target": b"old"}, {}])
+def test_a_symbolic_link_is_kept_and_its_target_replaced(
+    tmp_path: Path, old: dict[str, bytes]
+) -> None:
     (tmp_path / "far").mkdir()
-    target, link = tmp_path / "far" / "target", tmp_path / "link"
-    if exists:
-        target.write_bytes(b"old")
+    fill(tmp_path / "far", old)
+    link = tmp_path / "link"
     link.symlink_to("far/target")
     require_writable(link)
-    with replacing(link) as file:
-        file.write(b"new")
+    write(link)
     assert link.is_symlink()
-    assert target.read_bytes() == b"new"
     assert names(tmp_path) == ["far", "link"]
-    assert names(tmp_path / "far") == ["target"]
+    assert contents(tmp_path / "far") == {"target": b"new"}
 
 
 @pytest.mark.parametrize(
@@ -186,12 +138,9 @@ def test_a_symbolic_link_is_kept_and_its_target_replaced(tmp_path: Path, exists:
     ["n" * 255, "no-ending", "-o", "sp ace", "line\nbreak", "[b]", "ä€😀", os.fsdecode(b"\xff")],
 )
 def test_any_name_that_the_system_allows_is_written_exactly(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    require_writable(path)
-    with replacing(path) as file:
-        file.write(b"new")
-    assert names(tmp_path) == [name]
-    assert path.read_bytes() == b"new"
+    require_writable(tmp_path / name)
+    write(tmp_path / name)
+    assert contents(tmp_path) == {name: b"new"}
 
 
 def test_a_relative_name_means_the_folder_at_the_start(
@@ -207,26 +156,15 @@ def test_a_relative_name_means_the_folder_at_the_start(
     assert names(tmp_path / "b") == []
 
 
-@pytest.mark.parametrize("place", ["missing/out", "folder", "pipe"])
-def test_what_cannot_be_replaced_is_an_output_error_and_stays(tmp_path: Path, place: str) -> None:
-    (tmp_path / "folder" / "inner").mkdir(parents=True)
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OutputError, match=f"{place}: "):
-        write(tmp_path / place)
-    assert names(tmp_path) == ["folder", "pipe"]
-    assert names(tmp_path / "folder") == ["inner"]
-    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+# What cannot be written, and is said before the work
 
 
 def test_a_writable_place_is_accepted_and_left_as_it_was(tmp_path: Path) -> None:
-    old = tmp_path / "old.npz"
-    old.write_bytes(b"old")
-    before = old.stat()
+    old = fill(tmp_path, OLD) / "out"
+    before = old.stat().st_mtime_ns
     require_writable(old, [tmp_path / "other", tmp_path / ("n" * 300), tmp_path / "a" / "b"])
     require_writable(tmp_path / "new.npz")
-    assert old.read_bytes() == b"old"
-    assert old.stat().st_mtime_ns == before.st_mtime_ns
-    assert names(tmp_path) == ["old.npz"]
+    assert (contents(tmp_path), old.stat().st_mtime_ns) == (OLD, before)
 
 
 @pytest.mark.parametrize(
@@ -243,16 +181,16 @@ def test_a_writable_place_is_accepted_and_left_as_it_was(tmp_path: Path) -> None
         ("loop", "too many levels of symbolic links"),
         ("n" * 256, "file name too long"),
         ("missing\n/out", r"missing\\n does not exist"),
+        *((f"/dev/{name}", "is not a regular file") for name in ("null", "zero", "full")),
     ],
 )
-def test_a_place_that_cannot_become_a_file_is_refused_in_one_line(
+def test_a_place_that_cannot_become_a_file_is_refused_in_one_line_and_stays(
     tmp_path: Path, name: str, why: str
 ) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "file").write_bytes(b"content")
+    fill(tmp_path, {"file": b"content", "folder/inner": b""})
     os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "link-to-pipe").symlink_to("pipe")
-    (tmp_path / "link-to-nowhere").symlink_to("nowhere/out")
+    for link, target in (("to-pipe", "pipe"), ("to-nowhere", "nowhere/out")):
+        (tmp_path / f"link-{link}").symlink_to(target)
     (tmp_path / "loop").symlink_to("loop")
     with socket.socket(socket.AF_UNIX) as server:
         # The address of a socket is short, and tmp_path may be long.
@@ -264,19 +202,22 @@ def test_a_place_that_cannot_become_a_file_is_refused_in_one_line(
         require_writable(tmp_path / name)
     assert str(caught.value).isprintable()
     assert printable(tmp_path / name) in str(caught.value)
+    with pytest.raises(OutputError):
+        write(tmp_path / name)
     assert names(tmp_path) == before
+    assert names(tmp_path / "folder") == ["inner"]
     assert (tmp_path / "file").read_bytes() == b"content"
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        *((f"/dev/{name}", "is not a regular file") for name in ("null", "zero", "full")),
         ("-", "is not a place for a file: leave the option out for stdout"),
         *((name, "is not a file name") for name in ("", ".", "/")),
     ],
 )
-def test_a_name_that_is_no_place_for_a_file_is_refused(name: str, why: str) -> None:
+def test_a_name_that_is_none_of_a_file_is_refused(name: str, why: str) -> None:
     with pytest.raises(OutputError, match=why):
         require_writable(Path(name))
 
@@ -286,7 +227,7 @@ def test_shared_memory_is_a_place_for_files() -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         require_writable(Path(folder) / "m.npz")
         write(Path(folder) / "m.npz")
-        assert names(Path(folder)) == ["m.npz"]
+        assert contents(Path(folder)) == {"m.npz": b"new"}
     require_writable(Path(f"/dev/shm/catclf-{os.getpid()}.npz"))
 
 
@@ -294,8 +235,7 @@ def test_shared_memory_is_a_place_for_files() -> None:
 @pytest.mark.parametrize("linked", [False, True])
 def test_an_input_of_the_run_is_never_the_output(tmp_path: Path, output: str, linked: bool) -> None:
     (tmp_path / "x").mkdir()
-    data = tmp_path / "data.h5"
-    data.write_bytes(b"precious")
+    data = fill(tmp_path, {"data.h5": b"precious"}) / "data.h5"
     (tmp_path / "hard link").hardlink_to(data)
     (tmp_path / "link").symlink_to("data.h5")
     taken = tmp_path / "new" if output.endswith("new") else data  # that is not there yet
@@ -307,13 +247,28 @@ def test_an_input_of_the_run_is_never_the_output(tmp_path: Path, output: str, li
     assert data.read_bytes() == b"precious"
 
 
-def test_a_read_only_folder_is_refused_and_stays(read_only: Path) -> None:
-    for name in ("old.npz", "new.npz"):
-        for put in (write, require_writable):
-            with pytest.raises(OutputError, match="written: permission denied"), as_nobody():
-                put(read_only / name)
-    assert names(read_only) == ["old.npz"]
-    assert (read_only / "old.npz").read_bytes() == b"old"
+WRITE_THERE = """
+import sys
+from pathlib import Path
+from catclf.errors import OutputError
+from catclf.storage.location import replacing, require_writable
+
+for path in map(Path, sys.argv[1:]):
+    for put in (require_writable, lambda path: replacing(path).__enter__()):
+        try:
+            put(path)
+        except OutputError as error:
+            print(error)
+"""
+
+
+def test_a_read_only_folder_is_refused_and_stays(tmp_path: Path) -> None:
+    folder = fill(tmp_path, {"f/out": b"old"}) / "f"
+    folder.chmod(0o555)
+    lines = in_python_without_powers(WRITE_THERE, folder / "out", folder / "new").splitlines()
+    assert len(lines) == 4
+    assert all("cannot be written: permission denied" in line for line in lines)
+    assert contents(folder) == OLD
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.ENOSPC, errno.EDQUOT])
@@ -326,6 +281,9 @@ def test_a_folder_in_which_no_file_can_be_made_is_refused(
     monkeypatch.setattr("os.open", fail)
     with pytest.raises(OutputError, match=os.strerror(code).lower()):
         require_writable(tmp_path / "out")
+
+
+# Words
 
 
 @pytest.mark.parametrize(
