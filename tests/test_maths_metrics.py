@@ -87,8 +87,8 @@ def test_curve_and_areas_are_scikit_learns_with_ties(case: tuple[Array, Array]) 
     expected = sklearn_metrics.average_precision_score(Y[0], Z[0])
     assert found.average_precision == pytest.approx(expected, rel=1e-12)
     false, true, _ = sklearn_metrics.roc_curve(Y[0], Z[0], drop_intermediate=False)
-    np.testing.assert_allclose(found.false / found.negatives, false, rtol=1e-12)
-    np.testing.assert_allclose(found.true / found.positives, true, rtol=1e-12)
+    np.testing.assert_allclose(found.false / found.false[-1], false, rtol=1e-12)
+    np.testing.assert_allclose(found.true / found.true[-1], true, rtol=1e-12)
 
 
 @pytest.mark.parametrize("label", [0.0, 1.0])

@@ -20,10 +20,10 @@ from catclf.training import Settings, prepare_job, solve
 from catclf.training.crossval import (
     FOLDS,
     STRENGTHS,
-    Descents,
     Selection,
     best_threshold,
     descend_out_of_fold,
+    descents,
     select,
     thresholds_of_others,
 )
@@ -237,13 +237,11 @@ def test_descents_side_by_side_are_those_one_by_one(l2: float, weight: str) -> N
 
 def test_a_descent_that_diverges_does_not_touch_the_others() -> None:
     data = rows_of(40)
-    mask, l2 = np.ones((40, 2)), np.zeros((1, 2))
-    descents = Descents([gram_of(data)], data.Y, mask, l2)
-    *_, last = descents.run(lambda step: np.array([[1e300, 0.5]]), 20)
-    alone = Descents([gram_of(data)], data.Y, mask[:, 1:], l2[:, 1:])
-    *_, expected = alone.run(lambda step: 0.5, 20)
-    assert (descents.diverged[0] >= 0, descents.diverged[1]) == (True, -1)
-    np.testing.assert_allclose(last.Z[:, 1:], expected.Z)
+    given, mask = ([gram_of(data)], data.Y), np.ones((40, 2))
+    *_, last = descents(*given, mask, 0.0, None, lambda step: np.array([1e300, 0.5]), 20)
+    *_, alone = descents(*given, mask[:, 1:], 0.0, None, lambda step: 0.5, 20)
+    assert (last.diverged[0] >= 0, last.diverged[1]) == (True, -1)
+    np.testing.assert_allclose(last.Z[:, 1:], alone.Z)
 
 
 # Groups, and what is said of images that were not learned from

@@ -2,7 +2,7 @@
 
 Each candidate is trained on the same divisions of the images, and measured on those held out.
 Candidates with a learning rate descend on the Gram matrix K = XᵀX, a column for each division (see
-``catclf.training.crossval.Descents``); the others are taken to the optimum, as L-BFGS takes what
+``catclf.training.crossval.descents``); the others are taken to the optimum, as L-BFGS takes what
 ``train`` trains, with a penalty that is given or selected on the training images of each division.
 """
 
@@ -28,7 +28,7 @@ from catclf.maths.threads import Team, blas_threads
 from catclf.samples import Indices, Labelled, Subset, possible_folds, stratified_folds
 from catclf.settings import AUTO, Settings, require_sound
 from catclf.text import printable
-from catclf.training.crossval import Descents, Path, objective_of, select
+from catclf.training.crossval import Path, descents, objective_of, select
 from catclf.training.kernels import Weights
 from catclf.training.objective import all_rows, class_weights, gram
 from catclf.training.pipeline import score_shift
@@ -457,33 +457,31 @@ class _Runs:
             np.repeat(masks, count, axis=0).T.astype(np.float64)  # (m, columns)
             for masks in (self.train, self.tested)
         )
-        rates = np.tile([c.learning_rate for c in candidates], d).reshape(1, -1)
-        l2 = np.tile([float(c.l2) for c in candidates], d).reshape(1, -1)
-        descents = Descents(K, self.data.Y, mask, l2, v)
+        rates = np.tile([c.learning_rate for c in candidates], d)
+        l2 = np.tile([float(c.l2) for c in candidates], d)
         curves: list[tuple[Floats, Floats]] = []
 
-        def over_folds(values: Floats) -> Floats:
-            values = np.where(descents.diverged >= 0, np.nan, values)
+        def over_folds(values: Floats, diverged: Indices) -> Floats:
+            values = np.where(diverged >= 0, np.nan, values)
             return np.asarray(values.reshape(-1, count).mean(axis=0))
 
-        Z, steps = np.zeros(mask.shape), set(self.plan.steps)
-        for step, found in enumerate(descents.run(lambda _: rates, total)):
-            Z = found.Z
+        steps = set(self.plan.steps)
+        moving = descents(K, self.data.Y, mask, l2, v, lambda _: rates, total)
+        for step, (Z, losses, costs, diverged) in enumerate(moving):  # noqa: B007
             if step in steps:
-                held_out = np.einsum("ij,ij->j", found.losses, out) / out.sum(axis=0)
-                curves.append((over_folds(found.costs[0]), over_folds(held_out)))
+                held_out = np.einsum("ij,ij->j", losses, out) / out.sum(axis=0)
+                curves.append((over_folds(costs, diverged), over_folds(held_out, diverged)))
                 if self.on_progress:
                     self.on_progress(Progress(candidates, step, total, *curves[-1]))
         trained, held = (np.array(each).T.tolist() for each in zip(*curves, strict=True))
         results = []
         for c, candidate in enumerate(candidates):
-            lost = descents.diverged[c::count]
-            lost = lost[lost >= 0]
+            lost = [step for step in diverged[c::count].tolist() if step >= 0]
             scores = self._measured(Z[:, c::count].T, v)
-            if len(lost):
+            if lost:
                 scores = {name: np.full_like(values, np.nan) for name, values in scores.items()}
-            diverged = int(lost.min()) if len(lost) else None
-            results.append(Result(candidate, scores, tuple(trained[c]), tuple(held[c]), diverged))
+            first = min(lost, default=None)
+            results.append(Result(candidate, scores, tuple(trained[c]), tuple(held[c]), first))
         return results
 
     def _optimal(self, K: list[Floats], v: Weights, candidate: Candidate) -> Result:

@@ -11,10 +11,12 @@ Derivatives by reverse accumulation (Griewank and Walther, "Evaluating Derivativ
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from catclf.text import aligned
 
 
+@dataclass(eq=False, slots=True)
 class Node:
     """A number that remembers the operation and the numbers that made it.
 
@@ -22,17 +24,11 @@ class Node:
     ``parents`` are the numbers that made it, each with its local derivative d(self)/d(parent).
     """
 
-    __slots__ = ("grad", "name", "operation", "parents", "value")
-
-    def __init__(
-        self,
-        value: float,
-        name: str = "",
-        operation: str = "",
-        parents: tuple[tuple[Node, float], ...] = (),
-    ) -> None:
-        self.value, self.grad = float(value), 0.0
-        self.name, self.operation, self.parents = name, operation, parents
+    value: float
+    name: str = ""
+    operation: str = ""
+    parents: tuple[tuple[Node, float], ...] = ()
+    grad: float = 0.0
 
     def named(self, name: str) -> Node:
         """Give this node a name for the table, and return it."""
@@ -96,18 +92,16 @@ def logistic_loss(z: Node, y: float) -> Node:
 
 def topological(root: Node) -> list[Node]:
     """Every node that root depends on, each after its parents. Not recursive: any depth will do."""
-    order: list[Node] = []
-    seen: set[int] = set()
-    stack: list[tuple[Node, bool]] = [(root, False)]
+    order: dict[Node, None] = {}
+    seen, stack = set[Node](), [root]
     while stack:
-        node, expanded = stack.pop()
-        if expanded:
-            order.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            stack.append((node, True))
-            stack.extend((parent, False) for parent, _ in reversed(node.parents))
-    return order
+        node = stack[-1]
+        if node in seen:
+            order.setdefault(stack.pop())
+        else:
+            seen.add(node)
+            stack.extend(parent for parent, _ in reversed(node.parents) if parent not in seen)
+    return list(order)
 
 
 def backward(root: Node) -> None:
@@ -127,14 +121,14 @@ def table(root: Node) -> list[str]:
     Call ``backward`` first. Constants are left out; results without a name are numbered.
     """
     order = [node for node in topological(root) if node.name or node.operation]
-    names = {id(node): node.name or f"t{i}" for i, node in enumerate(order, 1)}
+    names = {node: node.name or f"t{i}" for i, node in enumerate(order, 1)}
     rows = [("node", "is", "value", "d root / d node")]
     for node in order:
-        left, *right = [names.get(id(p), f"{p.value:g}") for p, _ in node.parents] or ["input"]
+        left, *right = [names.get(p, f"{p.value:g}") for p, _ in node.parents] or ["input"]
         formula = " ".join(filter(None, (left, node.operation, *right)))
         if node.operation.isalpha():
             formula = f"{node.operation}({left})"
-        rows.append((names[id(node)], formula, f"{node.value:z.6g}", f"{node.grad:z.6g}"))
+        rows.append((names[node], formula, f"{node.value:z.6g}", f"{node.grad:z.6g}"))
     return aligned(rows, "<<>>")
 
 

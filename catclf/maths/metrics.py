@@ -180,21 +180,13 @@ class Roc:
     true: NDArray[np.int64]
 
     @property
-    def negatives(self) -> int:
-        return int(self.false[-1])
-
-    @property
-    def positives(self) -> int:
-        return int(self.true[-1])
-
-    @property
     def auc(self) -> float:
         """The area under the ROC curve; NaN unless both classes are there.
 
         The chance that a positive image scores above a negative one, a tie counting half (Hanley
         and McNeil, Radiology 143, 1982). A sum of whole numbers, divided once.
         """
-        pairs = self.positives * self.negatives
+        pairs = int(self.true[-1]) * int(self.false[-1])
         widths, heights = np.diff(self.false), self.true[1:] + self.true[:-1]
         return int(np.dot(widths, heights)) / (2 * pairs) if pairs else math.nan
 
@@ -205,10 +197,10 @@ class Roc:
         NaN without positives. No interpolation, which would be too kind (Davis and Goadrich, ICML
         2006).
         """
-        if not self.positives:
+        if not self.true[-1]:
             return math.nan
         precision = self.true[1:] / (self.true[1:] + self.false[1:])
-        return float(np.dot(np.diff(self.true), precision) / self.positives)
+        return float(np.dot(np.diff(self.true), precision) / self.true[-1])
 
 
 def roc(Z: Floats, Y: Floats) -> Roc:

@@ -252,7 +252,7 @@ def roc_points(roc: Roc) -> list[Point]:
     """Rates in percent at the corners of the curve; points on a straight line are left out."""
     across, up = np.diff(roc.false.astype(np.float64)), np.diff(roc.true.astype(np.float64))
     corner = np.r_[True, across[:-1] * up[1:] != up[:-1] * across[1:], True]
-    false, true = 100 * roc.false[corner] / roc.negatives, 100 * roc.true[corner] / roc.positives
+    false, true = (100 * each[corner] / each[-1] for each in (roc.false, roc.true))
     return list(zip(false.tolist(), true.tolist(), strict=True))
 
 

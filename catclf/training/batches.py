@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from catclf.maths.threads import Team
-from catclf.samples import Images, Indices, Labelled, in_memory, read_rows, take
+from catclf.samples import Indices, Labelled, cut, in_memory, read_rows, take
 from catclf.training.kernels import Values
 
 if TYPE_CHECKING:
@@ -33,12 +32,14 @@ class Batches:
     """
 
     def __init__(self, data: Labelled, size: int, seed: int) -> None:
-        self._images = data.images
-        self.m, self.size, self._seed = len(data.images), min(size, len(data.images)), seed
+        self._images, self._seed = data.images, seed
+        self.m, self.size = len(data.images), min(size, len(data.images))
         self.updates_per_epoch = -(-self.m // self.size)
-        self._epoch = -1
-        self._order: Indices = np.empty(0, np.intp)
-        self._windows: Windows | None = None
+        self._epoch, self._order = -1, np.empty(0, np.intp)
+        # Of images on disk: the rows of each window of this epoch, and the order that they get.
+        self._windows: list[tuple[Indices, Indices]] = []
+        self._reader = Team(1)
+        self._read_ahead: dict[int, Future[Values]] = {}
 
     def batch(self, update: int) -> tuple[Values, Indices]:
         """Images (k, …) of an update, counted from 0, and their numbers (k,)."""
@@ -47,10 +48,10 @@ class Batches:
             self._begin(epoch)
         start = number * self.size
         rows = self._order[start : start + self.size]
-        if self._windows is None:
-            rows = np.sort(rows)
-            return take(self._images, rows), rows
-        return self._windows.take(start, start + len(rows)), rows
+        if self._windows:
+            return self._from_windows(start, start + len(rows)), rows
+        rows = np.sort(rows)
+        return take(self._images, rows), rows
 
     def _begin(self, epoch: int) -> None:
         rng = np.random.default_rng([self._seed, _SHUFFLE, epoch])
@@ -58,59 +59,35 @@ class Batches:
         if in_memory(self._images):
             self._order = rng.permutation(self.m)
             return
-        chunk = _chunk(self._images)
+        stored = int(getattr(self._images, "chunk_rows", 0))  # of a file with chunks of its own
+        chunk = stored if 1 < stored < min(WINDOW, self.m) else CHUNK
         blocks = rng.permutation(-(-self.m // chunk))
-        together = max(1, WINDOW // chunk)
-        windows: list[tuple[Indices, Indices]] = []
-        for start in range(0, len(blocks), together):
-            chosen = np.sort(blocks[start : start + together])
-            rows = (chosen[:, None] * chunk + np.arange(chunk)).reshape(-1)
+        self._windows, self._read_ahead = [], {}
+        for some in cut(slice(len(blocks)), max(1, WINDOW // chunk)):
+            rows = (np.sort(blocks[some])[:, None] * chunk + np.arange(chunk)).reshape(-1)
             rows = rows[rows < self.m]
-            windows.append((rows, rng.permutation(len(rows))))
-        self._order = np.concatenate([rows[order] for rows, order in windows])
-        self._windows = Windows(self._images, windows)
+            self._windows.append((rows, rng.permutation(len(rows))))
+        self._order = np.concatenate([rows[order] for rows, order in self._windows])
+        self._ends = np.cumsum([len(rows) for rows, _ in self._windows])
 
-
-class Windows:
-    """The images of one epoch on disk, window by window, the next one read ahead."""
-
-    def __init__(self, images: Images, windows: list[tuple[Indices, Indices]]) -> None:
-        self._images, self._windows = images, windows
-        self._ends = np.cumsum([len(rows) for rows, _ in windows])
-        self._reader = Team(1)
-        self._held: dict[int, Future[Values]] = {}
-
-    def take(self, start: int, stop: int) -> Values:
-        """The images at the places start … stop of the epoch's order."""
+    def _from_windows(self, start: int, stop: int) -> Values:
+        """The images at the places start … stop of the epoch's order; one more window is read."""
         first, last = np.searchsorted(self._ends, [start, stop - 1], side="right").tolist()
-        for number in [number for number in self._held if number < first]:
-            del self._held[number]
+        for number in range(first, min(last + 2, len(self._windows))):
+            if number not in self._read_ahead:
+                self._read_ahead[number] = self._reader.submit(self._read, number)
+        for number in [number for number in self._read_ahead if number < first]:
+            del self._read_ahead[number]
         parts = []
         for number in range(first, last + 1):
             rows, order = self._windows[number]
             begins = int(self._ends[number]) - len(rows)
             places = order[max(start - begins, 0) : stop - begins]
-            parts.append(self._window(number).result()[places])
-        if last + 1 < len(self._windows):
-            self._window(last + 1)
+            parts.append(self._read_ahead[number].result()[places])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _window(self, number: int) -> Future[Values]:
-        if number not in self._held:
-            self._held[number] = self._reader.submit(self._read, number)
-        return self._held[number]
 
     def _read(self, number: int) -> Values:
         rows = self._windows[number][0]
-        edges = [0, *(np.flatnonzero(np.diff(rows) > 1) + 1).tolist(), len(rows)]
-        pixels = np.empty((len(rows), *self._images.shape[1:]), self._images.dtype)
-        for a, b in pairwise(edges):
-            block = read_rows(self._images, slice(int(rows[a]), int(rows[b - 1]) + 1))
-            pixels[a:b] = block.reshape(b - a, *self._images.shape[1:])
-        return pixels
-
-
-def _chunk(images: Images) -> int:
-    """How many neighbours to read at once: a whole chunk of a file that is stored in chunks."""
-    stored = int(getattr(images, "chunk_rows", 0))
-    return stored if 1 < stored < min(WINDOW, len(images)) else CHUNK
+        runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)  # of consecutive numbers
+        parts = [read_rows(self._images, slice(int(run[0]), int(run[-1]) + 1)) for run in runs]
+        return np.concatenate(parts).reshape(len(rows), *self._images.shape[1:])

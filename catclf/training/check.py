@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import combinations
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.errors import SettingsError, ShapeError
 from catclf.maths import PIXEL_MAX, Floats, Pixels, graph, logistic
 from catclf.maths.graph import Node
 from catclf.maths.threads import blas_threads
@@ -24,6 +23,8 @@ from catclf.training.objective import GramObjective, Point
 EXACT = 1e-10  # relative; forms that only round differently agree to about 1e-14
 ALLOWED_SLOPES = 1e-6  # relative; a 5-point stencil agrees to about 1e-10
 SLOPES = "finite differences"
+STEP = 1e-3  # of the stencil
+TINY = np.finfo(float).tiny
 
 Gradient = tuple[float, Floats, float]  # J, dw (n, 1), db
 Form = Callable[["Place"], Gradient]
@@ -33,24 +34,17 @@ Form = Callable[["Place"], Gradient]
 class Place:
     """Where gradients are compared: a batch and a point that lies in the span of its images.
 
-    images uint8 (m, size, size, 3), Y (1, m); w = Xa (n, 1) of a (m, 1), and b; penalty l2.
+    images uint8 (m, size, size, 3), their features X (n, m), of a few images only, and Y (1, m);
+    w = Xa (n, 1) of a (m, 1), and b; penalty l2.
     """
 
     images: Pixels
+    X: Floats
     Y: Floats
     a: Floats
+    w: Floats
     b: float
     l2: float
-
-    @cached_property
-    def X(self) -> Floats:
-        """Features float64 (n, m): of a few images only."""
-        return logistic.flatten(self.images).astype(np.float64) / PIXEL_MAX
-
-    @cached_property
-    def w(self) -> Floats:
-        """w = Xa, shape (n, 1)."""
-        return np.asarray(self.X @ self.a)
 
 
 @dataclass(frozen=True)
@@ -89,22 +83,17 @@ class GradientCheck:
 
 
 def evenly(m: int, count: int) -> NDArray[np.int64]:
-    """Up to ``count`` row numbers of ``m``, evenly spaced. Raises SettingsError for fewer than one.
-
-    Even, because data sets are often sorted by class.
-    """
-    if count < 1:
-        raise SettingsError(f"examples {count} is too small: 1 or more is needed")
+    """Up to ``count`` row numbers of ``m``, evenly: data sets are often sorted by class."""
     return np.unique(np.linspace(0, m - 1, min(count, m)).round().astype(np.int64))
 
 
 def place(images: Pixels, Y: Floats, l2: float, seed: int) -> Place:
     """A random point for these few images, scaled so that |wᵀx| <= 1 and no sigmoid is flat."""
     rng = np.random.default_rng(seed)
+    X = logistic.flatten(images).astype(np.float64) / PIXEL_MAX
     a = rng.standard_normal((len(images), 1))
-    raw = Place(images, Y, a, 0.0, l2)
-    a /= max(float(np.abs(raw.w.T @ raw.X).max()), 1e-9)
-    return Place(images, Y, a, float(rng.standard_normal()), l2)
+    a /= max(float(np.abs((X @ a).T @ X).max()), 1e-9)
+    return Place(images, X, Y, a, X @ a, float(rng.standard_normal()), l2)
 
 
 def vectorized(at: Place) -> Gradient:
@@ -135,7 +124,7 @@ def by_graph(at: Place) -> Gradient:
 
 def by_gram(at: Place) -> Gradient:
     """The sample Gram matrix K = XᵀX: da in the span of the images, then dw = X da."""
-    problem = GramObjective(_Batch(at.images, at.Y), at.l2)
+    problem = GramObjective(at, at.l2)
     J, gradient = problem.evaluate(Point(at.a, at.b))
     return J, problem.weights(gradient), gradient.b
 
@@ -156,72 +145,82 @@ def check_gradient(
     ``directions`` random directions are compared with slopes of the cost. The arithmetic uses one
     BLAS thread, so that the speed-up over the loop is that of one core.
     """
-    _ = at.X, at.w  # made before the clocks start
     found, seconds = {}, {}
     with blas_threads(1):
         for name, form in (forms or FORMS).items():
             seconds[name], found[name] = _timed(form, at)
         began, first = perf_counter(), next(iter(found))
-        worst = _worst_slope(at, found[first], directions, seed)
+        worst = worst_slope(at, found[first], directions, seed)
         seconds[SLOPES] = perf_counter() - began
-    names = list(found)
     pairs = [
-        Pair(one, other, difference(found[one], found[other]), EXACT)
-        for i, one in enumerate(names)
-        for other in names[i + 1 :]
+        Pair(*names, difference(*(found[name] for name in names)), EXACT)
+        for names in combinations(found, 2)
     ]
     pairs.append(Pair(first, SLOPES, worst, ALLOWED_SLOPES))
     return GradientCheck(len(at.images), len(at.w), at.l2, seconds, tuple(pairs))
 
 
 def difference(first: Gradient, second: Gradient) -> float:
-    """The largest difference of J, dw or db, relative to the largest number of its kind."""
-    worst = 0.0
+    """The largest difference of J, dw or db, relative to the largest number of its kind.
+
+    NaN where a number is not finite, and where shapes differ.
+    """
+    worst = []
     for one, other in zip(first, second, strict=True):
         a, b = np.asarray(one), np.asarray(other)
-        if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
-            return float("nan")
-        largest = max(np.abs(a).max(), np.abs(b).max(), np.finfo(float).tiny)
-        worst = max(worst, float(np.abs(a - b).max() / largest))
-    return worst
+        if a.shape != b.shape:
+            return np.nan
+        worst.append(np.abs(a - b).max() / max(np.abs(a).max(), np.abs(b).max(), TINY))
+    return float(np.max(worst))
 
 
-def directional_error(
-    function: Callable[[Floats], float],
-    point: Floats,
-    gradient: Floats,
-    rng: np.random.Generator,
-    step: float = 1e-3,
-) -> float:
-    """Relative difference between gradient·v and the slope of ``function`` along a random unit v.
+def worst_slope(at: Place, result: Gradient, directions: int, seed: int) -> float:
+    """The largest relative difference between gradient·v and the slope of J along v; NaN if any is.
 
-    The slope is the 5-point stencil (f(-2h) - 8f(-h) + 8f(h) - f(2h)) / 12h, whose error is of
-    order h⁴ (Abramowitz and Stegun 25.3.6). One direction tests all coordinates at once. ``point``
-    and ``gradient`` have one shape, which is also the shape given to ``function``.
+    v are random unit vectors of (w, b), each of which tests all coordinates at once. The slope is
+    the 5-point stencil (J(-2h) - 8J(-h) + 8J(h) - J(2h)) / 12h, whose error is of order h⁴
+    (Abramowitz and Stegun 25.3.6).
     """
-    if point.shape != gradient.shape:
-        raise ShapeError(f"point {point.shape} and gradient {gradient.shape} differ in shape")
-    v = rng.standard_normal(point.shape)
-    v /= np.linalg.norm(v)
-    f = [function(point + k * step * v) for k in (-2, -1, 1, 2)]
-    slope = (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * step)
-    expected = float(np.sum(gradient * v))
-    return abs(slope - expected) / max(abs(slope), abs(expected), np.finfo(float).tiny)
+    gradient, point = np.vstack([result[1], [[result[2]]]]), np.vstack([at.w, [[at.b]]])
+    rng, errors = np.random.default_rng(seed + 1), []
+
+    def J(p: Floats) -> float:
+        Z = np.asarray(p[:-1].T @ at.X + p[-1, 0])
+        penalty = at.l2 / (2 * len(at.images)) * np.vdot(p[:-1], p[:-1])
+        return logistic.cost(Z, at.Y) + float(penalty)
+
+    for _ in range(directions):
+        v = rng.standard_normal(point.shape)
+        v /= np.linalg.norm(v)
+        f = [J(point + k * STEP * v) for k in (-2, -1, 1, 2)]
+        slope = (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * STEP)
+        expected = float(np.sum(gradient * v))
+        errors.append(abs(slope - expected) / max(abs(slope), abs(expected), TINY))
+    return float(np.max(errors))
+
+
+def _timed(form: Form, at: Place) -> tuple[float, Gradient]:
+    """The shortest of up to 20 runs within a tenth of a second, and the result of the form."""
+    times: list[float] = []
+    while not times or (sum(times) < 0.1 and len(times) < 20):
+        began = perf_counter()
+        result = form(at)
+        times.append(perf_counter() - began)
+    return min(times), result
 
 
 @dataclass(frozen=True)
 class Example:
-    """A worked example: what was computed, what it must be, to which absolute difference."""
+    """A worked example: what was computed, and what it must be, to eight digits."""
 
     name: str
     result: tuple[float, ...]
     expected: tuple[float, ...]
-    allowed: float = 5e-9
 
     @property
     def agrees(self) -> bool:
         pairs = zip(self.result, self.expected, strict=True)
-        return all(abs(a - b) <= self.allowed for a, b in pairs)
+        return all(abs(a - b) <= 5e-9 for a, b in pairs)
 
 
 def course_graph() -> Node:
@@ -255,34 +254,3 @@ def examples() -> list[Example]:
         Example("L2 loss", (logistic.l2_loss(Yhat, Y),), (0.43,)),
         Example("flatten keeps images", tuple(X[:3, 1].tolist()), (12.0, 13.0, 14.0)),
     ]
-
-
-@dataclass(frozen=True)
-class _Batch:
-    images: Pixels
-    Y: Floats
-
-
-def _timed(form: Form, at: Place) -> tuple[float, Gradient]:
-    """The shortest of up to 20 runs within a tenth of a second, and the result of the form."""
-    times: list[float] = []
-    while not times or (sum(times) < 0.1 and len(times) < 20):
-        began = perf_counter()
-        result = form(at)
-        times.append(perf_counter() - began)
-    return min(times), result
-
-
-def _worst_slope(at: Place, result: Gradient, directions: int, seed: int) -> float:
-    """The largest directional error over (w, b) together; NaN if any is."""
-    gradient = np.vstack([result[1], [[result[2]]]])
-    point = np.vstack([at.w, [[at.b]]])
-    rng = np.random.default_rng(seed + 1)
-
-    def J(p: Floats) -> float:
-        Z = np.asarray(p[:-1].T @ at.X + p[-1, 0])
-        penalty = at.l2 / (2 * len(at.images)) * np.vdot(p[:-1], p[:-1])
-        return logistic.cost(Z, at.Y) + float(penalty)
-
-    errors = [directional_error(J, point, gradient, rng) for _ in range(directions)]
-    return float(np.max(errors))

@@ -3,7 +3,7 @@
 Each fold has a model of its own, a column. One pass over the rows, or one product with the sample
 Gram matrix K, gives costs and gradients of all columns, so that rows in a file are read once and
 not once for each fold. L-BFGS moves every column by itself; penalties go from strong to weak, each
-begun where the one before ended, with its pairs of steps and gradient changes. ``Descents`` moves
+begun where the one before ended, with its pairs of steps and gradient changes. ``descents`` moves
 columns by gradient descent.
 """
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from catclf.machine import cores
 from catclf.maths import Floats, logit, losses_and_errors
 from catclf.maths.threads import Team, blas_threads
-from catclf.samples import Indices, Labelled, possible_folds, scale_of, stratified_folds
+from catclf.samples import Indices, Labelled, possible_folds, stratified_folds
 from catclf.settings import Settings
 from catclf.training.kernels import Sums, Values, Weights
 from catclf.training.objective import GramObjective, Objective, Span, StreamObjective, Vector
@@ -137,8 +137,8 @@ class FoldRows(Folds):
         self.length, self.dot, self._objective = objective.n + 1, inner, objective
 
     def evaluate(self, columns: Columns, vectors: Floats) -> Pass:
-        images, b = self._objective.images, vectors[-1][:, None]
-        scale, Z = scale_of(images), np.empty((len(columns), self.m))
+        objective, Z = self._objective, np.empty((len(columns), self.m))
+        scale, b = objective.scale, vectors[-1][:, None]
         w = (vectors[:-1] / scale).astype(np.float32)
 
         def of_block(rows: slice, values: Values) -> Sums:
@@ -148,7 +148,7 @@ class FoldRows(Folds):
             dW = P.T @ dZ.T.astype(np.float32)
             return Sums(losses.sum(axis=1), dZ.sum(axis=1), dW)
 
-        sums = self._objective.reduced(of_block, images, width=len(columns))
+        sums = objective.reduced(of_block, objective.images, width=len(columns))
         gradients = np.concatenate([sums.dw / scale, sums.db[None]])
         trained = self.trained[columns]
         return Pass(sums.loss / trained, gradients / trained, Z)
@@ -394,67 +394,62 @@ def thresholds_of_others(Z: Floats, Y: Floats, fold_of: Indices) -> Floats:
     return thresholds
 
 
-class Descents:
-    """Gradient descents on the Gram matrix, one a column, all side by side.
+class Step(NamedTuple):
+    """Of each column at a step: scores and losses (m, c) of all images, and costs (c,).
 
-    Column c is trained on the images where ``mask`` (m, c) is 1, with weights v and penalty l2
-    (1, c); the others' coordinates stay 0, so that what it learns does not depend on them:
+    ``diverged`` (c,) is the step at which the cost of a column left the finite, or -1.
+    """
+
+    Z: Floats
+    losses: Floats
+    costs: Floats
+    diverged: Columns
+
+
+def descents(
+    K: Sequence[Floats],
+    Y: Floats,
+    mask: Floats,
+    l2: Floats | float,
+    v: Weights,
+    rate: Callable[[int], Floats | float],
+    steps: int,
+) -> Iterator[Step]:
+    """Gradient descents on the Gram matrix, one a column, all side by side: start and each step.
+
+    Column c is trained on the images where ``mask`` (m, c) is 1, with weights v, penalty l2 (1, c)
+    and the rates (1, c) that ``rate`` gives for a step; the others' coordinates stay 0, so that
+    what it learns does not depend on them:
 
         Z = K A + b,   dA = M v (σ(Z) - Y) / m_train + (λ/m_train) A,   A := A - α dA
 
     There is one K (m, m) for all columns, or one for each run of as many columns. A column whose
-    cost leaves the finite is set to zero for good; ``diverged`` (c,) is the step, or -1.
+    cost leaves the finite is set to zero for good.
     """
-
-    def __init__(
-        self, K: Sequence[Floats], Y: Floats, mask: Floats, l2: Floats, v: Weights = None
-    ) -> None:
-        self._K, self._y, self.mask, self._l2 = K, Y.T, mask, l2
-        self._counted = mask if v is None else mask * v.T
-        self.trained = mask.sum(axis=0, keepdims=True)  # (1, c) images
-        self._A, self._b = np.zeros(mask.shape), np.zeros((1, mask.shape[1]))
-        self.diverged = np.full(mask.shape[1], -1)
-
-    def run(self, rates: Callable[[int], Floats | float], steps: int) -> Iterator[Evaluation]:
-        """The start and each of the steps; ``rates`` gives the rates (1, c) of the next step."""
-        with np.errstate(over="ignore", invalid="ignore"):  # divergence shows in the cost
-            for step in range(steps + 1):
-                found = self._evaluate(step)
-                yield found
-                if step < steps:
-                    self._move(found.dZ, rates(step))
-
-    def _evaluate(self, step: int) -> Evaluation:
-        columns = np.split(self._A, len(self._K), axis=1)
-        KA = np.hstack([K @ A for K, A in zip(self._K, columns, strict=True)])  # (m, c)
-        Z = np.asarray(KA + self._b)
-        losses, dZ = losses_and_errors(Z, self._y)
-        costs: Floats = np.einsum("ij,ij->j", losses, self._counted)[None] / self.trained
-        if self._l2.any():
-            squares = np.einsum("ij,ij->j", self._A, KA)[None]  # ‖w‖² = aᵀK a
-            costs += self._l2 / (2 * self.trained) * squares
-        lost = ~(costs[0] <= DIVERGED_COST)
-        if lost.any():
-            self.diverged[lost & (self.diverged < 0)] = step
-            self._A[:, lost] = self._b[:, lost] = 0.0
-        return Evaluation(Z, losses, dZ, costs)
-
-    def _move(self, dZ: Floats, rates: Floats | float) -> None:
-        dZ *= self._counted
-        dZ *= np.where(self.diverged < 0, rates / self.trained, 0.0)
-        dZ[:, self.diverged >= 0] = 0.0
-        self._A *= 1.0 - rates * self._l2 / self.trained
-        self._A -= dZ
-        self._b -= dZ.sum(axis=0, keepdims=True)
-
-
-class Evaluation(NamedTuple):
-    """Of each column at a step: scores, losses and errors (m, c) of all images, costs (1, c)."""
-
-    Z: Floats
-    losses: Floats
-    dZ: Floats  # noqa: N815
-    costs: Floats
+    counted = mask if v is None else mask * v.T
+    trained = mask.sum(axis=0)  # (c,) images
+    A, b, diverged = np.zeros(mask.shape), np.zeros(mask.shape[1]), np.full(mask.shape[1], -1)
+    with np.errstate(over="ignore", invalid="ignore"):  # divergence shows in the cost
+        for step in range(steps + 1):
+            runs = zip(K, np.split(A, len(K), axis=1), strict=True)
+            KA = np.hstack([k @ a for k, a in runs])  # (m, c)
+            Z = KA + b
+            losses, dZ = losses_and_errors(Z, Y.T)
+            costs: Floats = np.einsum("ij,ij->j", losses, counted) / trained
+            if np.any(l2):
+                costs += l2 / (2 * trained) * np.einsum("ij,ij->j", A, KA)  # ‖w‖² = aᵀK a
+            lost = ~(costs <= DIVERGED_COST)
+            if lost.any():
+                diverged[lost & (diverged < 0)] = step
+                A[:, lost] = b[lost] = 0.0
+            yield Step(Z, losses, costs, diverged)
+            α = np.where(diverged < 0, rate(step), 0.0) if step < steps else 0.0
+            dZ *= counted
+            dZ *= α / trained
+            dZ[:, diverged >= 0] = 0.0
+            A *= 1.0 - α * l2 / trained
+            A -= dZ
+            b -= dZ.sum(axis=0)
 
 
 def descend_out_of_fold(
@@ -468,12 +463,11 @@ def descend_out_of_fold(
     on_progress: OnProgress | None = None,
 ) -> Floats | None:
     """Scores Z (1, m) of the images by descents on the other folds; None where it was stopped."""
-    folds = int(fold_of.max()) + 1
-    mask = (fold_of[:, None] != np.arange(folds)).astype(np.float64)
-    descents = Descents([K], Y, mask, np.full((1, folds), settings.l2), v)
+    mask = (fold_of[:, None] != np.arange(int(fold_of.max()) + 1)).astype(np.float64)
     Z = np.zeros(mask.shape)
     with blas_threads(1):
-        for step, (Z, *_) in enumerate(descents.run(settings.rate, steps)):  # noqa: B007
+        moving = descents([K], Y, mask, settings.l2, v, settings.rate, steps)
+        for step, (Z, *_) in enumerate(moving):  # noqa: B007
             if should_stop and should_stop():
                 return None
             if on_progress and step % 100 == 0:

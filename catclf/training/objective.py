@@ -94,7 +94,21 @@ def weights_of(Y: Floats, kind: str, weights: Weights) -> Weights:
     return weights if v is None else v if weights is None else v * weights
 
 
-class StreamObjective:
+class _Problem:
+    """What both forms keep: images, labels, penalty, threads, and weights v of the losses (1, m).
+
+    ``is_exact`` says whether all products are float64, ``is_local`` whether the images are here.
+    """
+
+    is_exact, is_local, method = True, True, "gram"
+
+    def __init__(self, data: Labelled, l2: float, team: Team | int, v: Weights) -> None:
+        (self.m, self.n), self.l2, self.v = measured(data), l2, v
+        self.images, self.Y, self.scale = data.images, data.Y, scale_of(data.images)
+        self.team = Team(team) if isinstance(team, int) else team
+
+
+class StreamObjective(_Problem):
     """The objective of w itself: each evaluation passes once over the images.
 
     The pixels stay uint8, in memory or on disk (features are float32, and nothing divides them).
@@ -114,7 +128,7 @@ class StreamObjective:
     ``part`` is the number of images in a part where these are a run of a larger data set's.
     """
 
-    is_exact, is_local = False, True  # whether all products are float64; whether the rows are here
+    is_exact = False
 
     def __init__(
         self,
@@ -126,13 +140,9 @@ class StreamObjective:
         fused: bool = False,
         part: int = 0,
     ) -> None:
-        self.m, self.n = measured(data)
-        self.l2, self.v, self.fused = l2, v, fused
-        self.method = "fused" if fused else "stream"
-        self.images, self.Y = data.images, data.Y
-        self.team = Team(team) if isinstance(team, int) else team
-        self._block = FUSED_BLOCK if fused else BLOCK
-        self._part, self._scale = part, scale_of(data.images)
+        super().__init__(data, l2, team, v)
+        self.method, self.fused = "fused" if fused else "stream", fused
+        self._block, self._part = FUSED_BLOCK if fused else BLOCK, part
         self._local, self._K = threading.local(), np.empty((0, 0))
 
     @property
@@ -188,7 +198,7 @@ class StreamObjective:
 
     def mean(self) -> Floats:
         """The mean μ of the features x of the images, (n, 1)."""
-        return self.total() / (self._scale * self.m)
+        return self.total() / (self.scale * self.m)
 
     def squares(self) -> Floats:
         """‖x‖² of each image, (m,)."""
@@ -237,7 +247,7 @@ class StreamObjective:
     def _doubles(self) -> Iterator[tuple[slice, Floats]]:
         """Blocks of the features in float64."""
         for rows in cut(slice(self.m), READ):
-            yield rows, read_rows(self.images, rows).astype(np.float64) / self._scale
+            yield rows, read_rows(self.images, rows).astype(np.float64) / self.scale
 
     def weights(self, point: Point) -> Floats:
         """w (n, 1) of a point."""
@@ -246,7 +256,7 @@ class StreamObjective:
     def _means(self, point: Point, sums: Sums, count: int) -> tuple[float, Point]:
         """Cost and gradient of sums over ``count`` images, with the penalty."""
         w, dw = point.coordinates, sums.dw
-        dw /= self._scale * count
+        dw /= self.scale * count
         loss = sums.loss / count
         if self.l2:
             loss += self.l2 / (2 * self.m) * float(np.vdot(w, w))
@@ -265,7 +275,7 @@ class StreamObjective:
         exact, gradient = what == "exact", what != "losses"
         with np.errstate(over="ignore"):  # a w beyond float32 shows as an infinite cost
             # Not every pixel is divided, but w.
-            w: Real = (point.coordinates / self._scale).astype(np.float64 if exact else np.float32)
+            w: Real = (point.coordinates / self.scale).astype(np.float64 if exact else np.float32)
 
         def of_block(block: slice, values: Values) -> Sums:
             each = None if v is None else v[:, block]
@@ -319,7 +329,7 @@ class StreamObjective:
         return getattr(self._local, name)
 
 
-class GramObjective:
+class GramObjective(_Problem):
     """The objective in the span of the images, on the sample Gram matrix K = XᵀX (m, m).
 
     From w = 0 every iterate of descent is a combination w = X a of the images, with
@@ -332,8 +342,6 @@ class GramObjective:
     by m alone, so that it is the same for any number of workers.
     """
 
-    is_exact, is_local, method = True, True, "gram"
-
     def __init__(
         self,
         data: Labelled,
@@ -342,10 +350,7 @@ class GramObjective:
         v: Weights = None,
         K: Floats | None = None,
     ) -> None:
-        self.m, self.n = measured(data)
-        self.l2, self.v = l2, v
-        self.images, self.Y = data.images, data.Y
-        self.team = Team(team) if isinstance(team, int) else team
+        super().__init__(data, l2, team, v)
         self.K = gram(all_rows(data.images), self.team) if K is None else K
 
     @property
@@ -390,7 +395,7 @@ class GramObjective:
         for rows in cut(slice(self.m), WEIGHED):
             pixels = read_rows(self.images, rows)
             w += pixels.T.astype(np.float64) @ point.coordinates[rows]
-        w /= scale_of(self.images)
+        w /= self.scale
         return w
 
     def product(self, a: Floats) -> Floats:

@@ -16,7 +16,7 @@ from catclf.machine import cores
 from catclf.maths import Floats
 from catclf.maths.metrics import Counts
 from catclf.maths.threads import Team, blas_threads
-from catclf.samples import Labelled, cut, read_rows, scale_of, split
+from catclf.samples import Labelled, cut, read_rows, split
 from catclf.settings import Settings
 from catclf.training.batches import Batches
 from catclf.training.kernels import Weights
@@ -197,8 +197,9 @@ def _safe_rate(objective: Objective) -> float:
 
 def _separates(objective: Objective, w: Floats, b: float) -> bool:
     """Whether z has the sign of the label for every image."""
+    scaled = w / objective.scale
     for rows in cut(slice(objective.m), 128):
-        z = read_rows(objective.images, rows) @ (w / scale_of(objective.images)) + b
+        z = read_rows(objective.images, rows) @ scaled + b
         if ((z[:, 0] > 0) != (objective.Y[0, rows] > 0.5)).any():
             return False
     return True
