@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -28,7 +28,6 @@ from catclf.version import __version__
 LOCAL_MAX = 1024  # processes on one machine
 FORMS = "local:2, tcp://localhost:8786, tls://host:8786 or file:scheduler.json"
 WAIT = 60.0  # seconds without any worker until a run gives up
-SETTLE = 0.5  # seconds in which a further worker comes, if it comes at once
 CONNECT = 10.0  # seconds for a scheduler to answer
 POLL = 1.0  # seconds between looks at the workers while tasks are done
 # What to do when a run has ended before its time, but for starting what was missing.
@@ -126,13 +125,6 @@ class Engine:
     def workers(self) -> int:
         """How many workers there are now."""
         return len(self._client.scheduler_info(n_workers=-1)["workers"])
-
-    def settle(self) -> None:
-        """Wait until no more workers come, where others have started them."""
-        before = 0
-        while self.address.url and self.workers > before:
-            before = self.workers
-            sleep(SETTLE)
 
     def run(
         self,
@@ -352,9 +344,7 @@ def connected(address: Address, again: str = RESUME) -> Iterator[Engine]:
             client.wait_for_workers(1, timeout=WAIT)
         except TimeoutError as error:
             raise _no_worker(address, again) from error
-        engine = Engine(client, address, again)
-        engine.settle()
-        yield engine
+        yield Engine(client, address, again)
 
 
 def _client(library: Any, address: Address, stack: ExitStack) -> Any:

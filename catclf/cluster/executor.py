@@ -216,19 +216,19 @@ class Cluster:
 
     def keep(
         self, data: Sourced, features: Features, key: str, phase: Phase
-    ) -> tuple[KeptRows, Standardizer]:
+    ) -> tuple[Partitions, Standardizer]:
         """The rows of all images, which workers make and keep.
 
         Raises SettingsError, DataError, OutputError and ClusterError.
         """
-        source = replace(self._source(data), key=key)
-        kept, shape = Partitions(self._engine, source, features), (source.m, features.n)
+        kept = Partitions(self._engine, replace(self._source(data), key=key), features)
         with phase("encoding images") as on_progress:
             kept.make()
-            on_progress(source.m, source.m)
-        standard = Standardizer.of_sums(partial(kept.total, "moments"), shape, features.damping)
+            on_progress(len(kept), len(kept))
+        sums = partial(kept.total, "moments")
+        standard = Standardizer.of_sums(sums, kept.shape, features.damping)
         kept.standardize(standard)
-        return KeptRows(kept, shape), standard
+        return kept, standard
 
     def distributed(self, objective: StreamObjective, data: Labelled) -> DistributedObjective:
         """The same objective with its sums made by workers. Raises SettingsError."""
@@ -241,8 +241,8 @@ class Cluster:
 
     def partitions(self, data: Labelled) -> Partitions:
         """A data set as workers keep it. Raises SettingsError unless it is a packed folder."""
-        if isinstance(data.images, KeptRows):
-            return data.images.kept
+        if isinstance(data.images, Partitions):
+            return data.images
         source = self._source(data)
         return self._kept.setdefault(source, Partitions(self._engine, source))
 
@@ -265,15 +265,18 @@ class Cluster:
         )
 
 
-class Partitions:
-    """The consecutive images that each worker keeps for all steps of a run.
+class Partitions(Rows):
+    """The consecutive images, or rows of features, that each worker keeps for all steps of a run.
 
     There are as many as there have been workers: one that dies is made again by another worker,
-    and when there are half as many workers more, all are made anew.
+    and when there are half as many workers more, all are made anew. Here is only their shape.
     """
+
+    dtype = np.dtype(np.float32)
 
     def __init__(self, engine: Engine, source: Source, features: Features | None = None) -> None:
         self._engine, self._source, self._features = engine, source, features
+        self.shape: tuple[int, int] = source.m, features.n if features else 0
         self._standard: Standardizer | None = None
         self._probe, self._futures, self._shown = "", list[Any](), list[str]()
         self._workers, self._looked = 0, 0.0
@@ -309,6 +312,10 @@ class Partitions:
         tasks = [(standard,)] * len(self._futures)
         self._futures = self._engine.keep(_standardized, tasks, self._shown, self._futures)
 
+    def sample(self, numbers: Indices) -> NDArray[np.float32]:
+        """The rows with these numbers, which go up."""
+        return np.concatenate([rows for _, rows in self.pieces("chosen", numbers)])
+
     def pieces(self, method: str, *arguments: Any) -> list[Piece]:
         """What a method of all partitions gives, in order. Raises ClusterError."""
         self.make()
@@ -342,22 +349,6 @@ def _itself(value: Value) -> Value:
 
 def _standardized(standard: Standardizer, partition: Partition) -> Partition:
     return replace(partition, standard=standard)
-
-
-class KeptRows(Rows):
-    """Rows of features float32 (m, n) that workers keep; their shape is all that is here."""
-
-    dtype = np.dtype(np.float32)
-
-    def __init__(self, kept: Partitions, shape: tuple[int, int]) -> None:
-        self.kept, self.shape = kept, shape
-
-    def sample(self, numbers: Indices) -> NDArray[np.float32]:
-        """The rows with these numbers, which go up."""
-        return np.concatenate([rows for _, rows in self.kept.pieces("chosen", numbers)])
-
-    def read_into(self, start: int, out: NDArray[Any]) -> None:
-        raise SettingsError("`cluster` keeps the rows of features on its workers")
 
 
 class DistributedObjective(StreamObjective):

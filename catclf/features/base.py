@@ -69,16 +69,26 @@ class Features(ABC):
 
     @classmethod
     def learn(
-        cls, images: Images, seed: int, *, flip: bool, workers: int | None, phase: Phase
+        cls,
+        images: Images,
+        seed: int = 0,
+        *,
+        flip: bool = True,
+        workers: int | None = None,
+        phase: Phase | None = None,
     ) -> Self:
-        """From images uint8 (m, size, size, 3) without their labels. Raises SettingsError."""
+        """From images uint8 (m, size, size, 3) without their labels, and a seed.
+
+        ``phase`` shows the progress of each step of the learning. Raises SettingsError when the
+        images are too small.
+        """
         return cls(int(images.shape[1]), flip)
 
     @classmethod
     def of_size(cls, size: int, flip: bool) -> Self:
         """Without images, for kinds that learn nothing from them. Raises what ``learn`` raises."""
         nothing = np.empty((0, size, size, 3), np.uint8)
-        return cls.learn(nothing, 0, flip=flip, workers=None, phase=silent)
+        return cls.learn(nothing, flip=flip)
 
     @classmethod
     def restore(cls, settings: dict[str, Any], size: int, read: Read) -> Self:
@@ -174,21 +184,9 @@ def class_of(kind: str) -> type[Features]:
     return found
 
 
-def learn(
-    kind: str,
-    images: Images,
-    seed: int = 0,
-    *,
-    flip: bool = True,
-    workers: int | None = None,
-    phase: Phase = silent,
-) -> Features:
-    """Features of a kind, learned from images uint8 (m, size, size, 3) and a seed.
-
-    ``phase`` shows the progress of each step of the learning. Raises SettingsError when the kind
-    is unknown or the images are too small for it.
-    """
-    return class_of(kind).learn(images, seed, flip=flip, workers=workers, phase=phase)
+def learn(kind: str, images: Images, seed: int = 0, **options: Any) -> Features:
+    """Features of a kind: see ``Features.learn``. Raises SettingsError for an unknown one, too."""
+    return class_of(kind).learn(images, seed, **options)
 
 
 def restore(settings: dict[str, Any], size: int, read: Read) -> Features:

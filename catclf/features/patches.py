@@ -88,7 +88,7 @@ class PatchFeatures(Features):
         *,
         flip: bool = True,
         workers: int | None = None,
-        phase: Phase = silent,
+        phase: Phase | None = None,
         recipe: Recipe | None = None,
     ) -> Self:
         """Both layers, one after the other; the same for any number of workers.
@@ -99,6 +99,7 @@ class PatchFeatures(Features):
         atoms = next((k for limit, k in ATOMS_BY_IMAGES if m < limit), ATOMS_OF_MANY)
         recipe = recipe or Recipe.of(size, atoms, flip)
         recipe.require_size(size)
+        phase = phase or silent
         learning = _Learning(images, recipe, seed, Team(workers or cores()))
         with blas_threads(1):
             with phase("learning the first layer") as on_progress:
