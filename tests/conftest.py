@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import catclf
+from catclf.cluster.engine import Address, Engine, connected
 from catclf.datasets import Dataset, ReadOptions, Split, open_dataset, open_source
 from catclf.datasets.packed import write_folder
 from catclf.errors import DataError
@@ -184,6 +185,33 @@ def in_python_without_powers(code: str, *args: str | Path) -> str:
 def command() -> str:
     """The path of the installed ``catclf``."""
     return str(Path(sys.executable).parent / "catclf")
+
+
+@pytest.fixture(scope="session")
+def three_workers() -> Iterator[Engine]:
+    """Worker processes, which are started anew when they die."""
+    pytest.importorskip("distributed")
+    with connected(Address(processes=3)) as engine:
+        yield engine
+
+
+@pytest.fixture
+def workers(three_workers: Engine) -> Engine:
+    """All three of them, also after a test that has killed some."""
+    three_workers._client.wait_for_workers(3, timeout=TIMEOUT)
+    return three_workers
+
+
+@pytest.fixture
+def shared(workers: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """The same workers for all runs in this process; their folder is another one."""
+
+    @contextmanager
+    def connected(address: Address, again: str) -> Iterator[Engine]:
+        yield workers
+
+    monkeypatch.setattr("catclf.cluster.engine.connected", connected)
+    return workers
 
 
 @pytest.fixture

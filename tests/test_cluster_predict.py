@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +19,15 @@ from catclf.cli.predict import Scoring, ScoringRun
 from catclf.cli.records import Shard, Tally, pending
 from catclf.cli.shell import Signals
 from catclf.cluster import Address
-from catclf.cluster.engine import AGAIN, Engine, connected
+from catclf.cluster.engine import Engine
 from catclf.errors import ClusterError, ModelError
 from catclf.images.preprocess import Preprocess
 
 pytest.importorskip("distributed")
+pytestmark = pytest.mark.usefixtures("shared")
 
 SHARDS, EACH = 6, 5
 LOCAL = Address(processes=2)
-
-
-@pytest.fixture(scope="module")
-def two() -> Iterator[Engine]:
-    with connected(LOCAL) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -88,17 +81,6 @@ def outputs_of(folder: Path, name: str, *, alone: bool = False) -> tuple[dict[st
     return outputs(folder / name), run.tally
 
 
-@pytest.fixture(autouse=True)
-def shared(two: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All runs in this process use the same two workers, whose folder is another one."""
-
-    @contextmanager
-    def connected(address: Address, again: str) -> Iterator[Engine]:
-        yield two
-
-    monkeypatch.setattr("catclf.cluster.engine.connected", connected)
-
-
 def test_workers_write_the_bytes_of_one_machine_and_what_is_there_is_kept(
     folder: Path, expected: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -144,14 +126,13 @@ def poisoned(job: Scoring, shard: Shard, where: str, digests: tuple[str, ...]) -
 
 
 def test_a_shard_that_kills_every_worker_is_named_and_the_others_are_done(
-    two: Engine, folder: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    workers: Engine, folder: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "score", poisoned)
     with pytest.raises(ClusterError, match=r"^s-2\.tar: 3 workers died of the same task: "):
         outputs_of(folder, "poisoned")
     others = {name: each for name, each in expected.items() if name != "s-2.tar.jsonl"}
     assert outputs(folder / "poisoned") == others
-    two._client.wait_for_workers(2, timeout=180)
 
 
 def test_another_model_is_refused_by_a_worker(folder: Path) -> None:
@@ -171,9 +152,3 @@ def test_the_command_is_that_of_one_machine(
         assert outputs(folder / name) == expected
     refused = CliRunner().invoke(app, ["predict", "s-1.tar", "--cluster", "local:2"])
     assert (refused.exit_code, "give --output-dir" in refused.stderr) == (2, True)
-
-
-def test_a_run_without_its_scheduler_is_to_be_run_again() -> None:
-    assert str(Engine(None, LOCAL, AGAIN).gone()) == (
-        "local:2: the scheduler is gone: start it again, and run this again: what is done stays"
-    )
