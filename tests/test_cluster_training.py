@@ -29,7 +29,7 @@ from catclf.datasets import Dataset, ReadOptions, open_dataset
 from catclf.errors import ClusterError, DataError, SettingsError
 from catclf.features import efficientnet, learn, patches
 from catclf.features.rows import prepare
-from catclf.maths.reduction import part_length
+from catclf.maths.threads import part_length
 from catclf.training import Settings
 from catclf.training.objective import StreamObjective
 from catclf.training.pipeline import prepare_job
