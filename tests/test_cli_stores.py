@@ -17,7 +17,7 @@ from test_storage_remote import fails
 import catclf
 from catclf.cli.predict import Scoring, ScoringRun, score
 from catclf.cli.records import Shard, named, pending
-from catclf.cli.shell import Signals
+from catclf.cli.shell import Pause
 from catclf.cli.usage import read_config
 from catclf.cluster import parse
 from catclf.errors import InputError, ModelError, OutputError, SettingsError
@@ -99,10 +99,9 @@ def test_a_checkpoint_of_a_store_is_gone_on_from(store: Any) -> None:
 def scored(names: list[str], output: str) -> tuple[int, int]:
     """Score what a store holds, each in an output of its own: how many were done, and failed."""
     job = Scoring((Path("model.npz"),), in_folder=True)
-    with Signals() as signals:
-        shards = pending(named(names), Path(output), job.ending, None)
-        run = ScoringRun(job, shards, signals.pause, lambda line: None)
-        run.start()
+    shards = pending(named(names), Path(output), job.ending, None)
+    run = ScoringRun(job, shards, Pause(), lambda line: None)
+    run.start()
     return run.tally.done, run.tally.failed
 
 

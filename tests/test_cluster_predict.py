@@ -17,7 +17,7 @@ from catclf.cli import predict as cluster
 from catclf.cli.app import app
 from catclf.cli.predict import Scoring, ScoringRun
 from catclf.cli.records import Shard, Tally, pending
-from catclf.cli.shell import Signals
+from catclf.cli.shell import Pause
 from catclf.cluster import Address
 from catclf.cluster.engine import Engine
 from catclf.errors import ClusterError, ModelError
@@ -70,12 +70,11 @@ def outputs_of(folder: Path, name: str, *, alone: bool = False) -> tuple[dict[st
     try:
         names = [f"s-{number}.tar" for number in range(SHARDS)]
         shards: list[Shard] = pending(names, Path(name), job.ending, None)
-        with Signals() as signals:
-            run = ScoringRun(job, shards, signals.pause, lambda line: None)
-            if alone:
-                run.start()
-            else:
-                cluster.run_by_workers(run, LOCAL)
+        run = ScoringRun(job, shards, Pause(), lambda line: None)
+        if alone:
+            run.start()
+        else:
+            cluster.run_by_workers(run, LOCAL)
     finally:
         os.chdir(before)
     return outputs(folder / name), run.tally

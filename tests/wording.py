@@ -12,7 +12,6 @@ AS_GOOD = "as good, as far as these folds can tell: "
 TAKE, TEST_SET_KEPT = "take ", "no test set was used"
 MAJORITY = "majority baseline"
 SELECTED = "selected by cross-validation"
-EVALUATED_ON = "evaluated on"
 
 # Warnings.
 BALANCE_DIFFERS = "class balance differs: "

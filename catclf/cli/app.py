@@ -60,7 +60,7 @@ class Program(Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # before Typer makes it an exit code of its own
-            shell.abandon_stdout()
+            shell.abandon()
             raise typer.Exit(ExitCode.CLOSED_PIPE) from None
         except (KeyboardInterrupt, Stopped) as stopped:
             shell.warn("; ".join(["interrupted", *getattr(stopped, "__notes__", [])]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
-from contextlib import ExitStack, chdir, closing, nullcontext, suppress
+from contextlib import ExitStack, chdir, closing, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from catclf.cli import loaded, options, records
-from catclf.cli.shell import ExitCode, Signals, as_options, results, warn
+from catclf.cli.shell import ExitCode, Pause, as_options, pausing, results, warn
 from catclf.errors import CatclfError, ImageError, InputError, ModelError, SettingsError
 from catclf.images.preprocess import Limits
 from catclf.storage.location import is_remote, locate
@@ -23,15 +23,11 @@ from catclf.terminal.stream import is_file, is_terminal, use_colour
 from catclf.text import counted, printable, url_of
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from catclf.cluster import Address
     from catclf.images.inputs import Input
     from catclf.images.pool import Decoder
     from catclf.model import Model
     from catclf.model.predict import Prediction
-
-    Pause = AbstractContextManager[None]
 
 ANY = "unsure"  # in the place of a class: images of both that are near the threshold
 # What reads the files that are taken for images, by their endings.
@@ -152,12 +148,12 @@ def predict(
     scoring = Scoring(models, **how, in_folder=folder is not None)
     _require_consistent(scoring, to)
     address = options.address_of(to["cluster"], to["insecure"])
-    with Signals() as signals:
+    with pausing() as pause:
         given = records.named(paths)
         shards: list[records.Shard] = [(given, to["output"])]
         if folder is not None:
             shards = records.pending(given, folder, scoring.ending, to["part"], scoring.quiet)
-        run = ScoringRun(scoring, shards, signals.pause)
+        run = ScoringRun(scoring, shards, pause)
         if address is None:
             run.start()
         else:
@@ -542,7 +538,7 @@ def score(
             except OSError as error:
                 raise InputError(f"{printable(folder)}: a worker sees no such folder") from error
         models = _models(scoring.models, folder, digests)
-        run = ScoringRun(scoring, [shard], nullcontext(), lines.append, models)
+        run = ScoringRun(scoring, [shard], Pause(), lines.append, models)
         run.start()
     return run.tally, lines
 

@@ -33,7 +33,7 @@ pager_allowed = True  # --no-pager makes it False
 LESS = "less -FRX"  # ends by itself where all is seen, keeps colours and what was shown
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SETTING = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`\s]*))?`")
-_UNDECODED = re.compile("[\ud800-\udfff]")  # bytes that are not UTF-8, and halves of characters
+_undecoded = re.compile("[\ud800-\udfff]").search  # bytes that are not UTF-8, halves of characters
 _LOOKED_AT = 1 << 20  # bytes of an output in which the marks of this program are
 _TEXTS = (".html", ".htm", ".svg", ".csv", ".tsv", ".json", ".jsonl", ".txt", ".log", ".md")
 _AGAIN = 0.01  # seconds until a signal is raised again
@@ -55,25 +55,19 @@ class ExitCode(IntEnum):
 # stdout and stderr
 
 
-def put(text: str) -> None:
+def put(content: str | bytes) -> None:
     """Write results to stdout and deliver them at once.
 
     Raises BrokenPipeError when the reader has gone, which ends a run quietly, and OutputError when
     they cannot be written for another reason, such as a full disk: that must not be exit 0.
     """
-    _deliver(lambda: sys.stdout.write(text))
-
-
-def put_bytes(content: bytes) -> None:
-    """Write bytes to stdout as they are; raises as ``put`` does."""
-    _deliver(lambda: sys.stdout.buffer.write(content))
-
-
-def _deliver(write: Callable[[], object]) -> None:
     if sys.stdout is None:  # a shell may start us with it closed
         raise OutputError("standard output is closed: there is nowhere to write the results")
     with delivering():
-        write()
+        if isinstance(content, str):
+            sys.stdout.write(content)
+        else:
+            sys.stdout.buffer.write(content)
         sys.stdout.flush()
 
 
@@ -85,7 +79,7 @@ def delivering() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        abandon_stdout()
+        abandon()
         raise OutputError(f"standard output cannot be written: {error.strerror}") from error
 
 
@@ -118,9 +112,11 @@ def _option(name: str, value: str | None) -> str:
     return f"--{name.replace('_', '-')}" + (f" {value}" if value is not None else "")
 
 
-def abandon_stdout() -> None:
-    """Point stdout at nothing, so that Python's own flush at exit stays quiet."""
-    _abandon(1)
+def abandon(descriptor: int = 1) -> None:
+    """Point stdout, or another descriptor, at nothing: Python's own flush at exit stays quiet."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, descriptor)
+    os.close(nothing)
 
 
 def settle_stderr() -> None:
@@ -129,13 +125,7 @@ def settle_stderr() -> None:
         if sys.stderr is not None:
             sys.stderr.flush()
     except OSError:
-        _abandon(2)
-
-
-def _abandon(descriptor: int) -> None:
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, descriptor)
-    os.close(nothing)
+        abandon(2)
 
 
 class _Text(StringIO):
@@ -198,11 +188,11 @@ def unicode_fields(fields: Mapping[str, object]) -> dict[str, object]:
     """These fields with every text in Unicode, at any depth."""
     converted: dict[str, object] = {}
     for name, value in fields.items():
-        key = name if _is_unicode(name) else printable(name)
+        key = printable(name) if _undecoded(name) else name
         converted[key] = _unicode(value)
         values = value if isinstance(value, list | tuple) else [value]
         texts = [each for each in values if isinstance(each, str)]
-        if len(texts) == len(values) and not all(map(_is_unicode, texts)):
+        if len(texts) == len(values) and any(map(_undecoded, texts)):
             from base64 import b64encode
 
             encoded = [b64encode(raw_bytes(text)).decode("ascii") for text in texts]
@@ -211,18 +201,13 @@ def unicode_fields(fields: Mapping[str, object]) -> dict[str, object]:
 
 
 def _unicode(value: object) -> object:
-    if isinstance(value, str):
-        return value if _is_unicode(value) else raw_bytes(value).decode("utf-8", "replace")
+    if isinstance(value, str) and _undecoded(value):
+        return raw_bytes(value).decode("utf-8", "replace")
     if isinstance(value, Mapping):
         return unicode_fields(value)
     if isinstance(value, list | tuple):
         return [_unicode(each) for each in value]
     return value
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether every byte of the name that this text was made from is decoded."""
-    return text.isascii() or _UNDECODED.search(text) is None
 
 
 def raw_bytes(text: str) -> bytes:
@@ -244,7 +229,7 @@ def results(output: Path | None, taken: Sequence[Path], *, kept: bool = True) ->
     """
     if output is None:
         put("")  # refuses a closed stdout before there is anything to lose
-        yield put_bytes
+        yield put
         return
     require_writable(output, taken)
     require_own(output, records=True)
@@ -343,76 +328,68 @@ def _swallowed(unraisable: Any) -> None:
         return
 
     def again(number: int, frame: FrameType | None) -> None:
-        if _block is None or _block.paused:  # else its next pause raises
+        if _pause is None or _pause.waiting:  # else the next pause raises
             raise error
 
     signal.signal(signal.SIGALRM, again)
     signal.setitimer(signal.ITIMER_REAL, _AGAIN)
 
 
-class Signals:
-    """A block in which SIGINT, SIGTERM and SIGHUP raise Stopped, but only where ``pause`` allows.
+class Pause:
+    """A block that only waits, so that a signal may end it; one that came before raises at once."""
 
-    An exception at any other place could cut a line, leave a file behind or a lock taken.
-    ``second`` is what handles a second signal: by default it ends the process at once. An ignored
-    one, as under nohup, stays ignored. ``pause`` is a block that only waits; entering it raises
-    Stopped for a signal that came before. The block exits without a word as the signal demands.
-    """
+    def __init__(self) -> None:
+        self.number: int | None = None  # of the signal that asks for the end
+        self.waiting = False
 
-    def __init__(self, second: Any = signal.SIG_DFL) -> None:
-        self.number: int | None = None
-        self.paused = False
-        self.pause = Pause(self)
-        self._second = second
-        self._before: dict[int, Any] = {}
+    def __enter__(self) -> None:
+        self.waiting = True
+        if self.number is not None:
+            raise Stopped(self.number)
 
-    def __enter__(self) -> Signals:
-        global _block
-        _block = self
-        for number in SIGNALS:
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        global _block
-        _block = None
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        if isinstance(error, Stopped):
-            raise typer.Exit(error.code) from None
+    def __exit__(self, *_: object) -> None:
+        self.waiting = False
 
     def requested(self) -> bool:
         """Whether a signal has asked for the end."""
         return self.number is not None
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.number = number
-        for each in self._before:
-            signal.signal(each, self._second)
-        if self.paused:
+    def exit_if_requested(self) -> None:
+        """Exit as the signal demands, if there was one."""
+        if self.number is not None:
+            raise typer.Exit(128 + self.number)
+
+
+_pause: Pause | None = None
+
+
+@contextmanager
+def pausing(second: Any = signal.SIG_DFL) -> Iterator[Pause]:
+    """A block in which SIGINT, SIGTERM and SIGHUP end the work where it pauses, and there alone.
+
+    An exception at any other place could cut a line, leave a file behind or a lock taken.
+    ``second`` is what handles a second signal: by default it ends the process at once. An ignored
+    one, as under nohup, stays ignored. The block exits without a word as the signal demands.
+    """
+    global _pause
+    _pause = pause = Pause()
+    before: dict[int, Any] = {}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pause.number = number
+        for each in before:
+            signal.signal(each, second)
+        if pause.waiting:
             raise Stopped(number)
 
-
-class Pause:
-    """A block that only waits, so that a signal may end it."""
-
-    def __init__(self, signals: Signals) -> None:
-        self._signals = signals
-
-    def __enter__(self) -> None:
-        self._signals.paused = True
-        if self._signals.number is not None:
-            raise Stopped(self._signals.number)
-
-    def __exit__(self, *_: object) -> None:
-        self._signals.paused = False
-
-
-_block: Signals | None = None
-
-
-def exit_if_stopped(signals: Signals) -> None:
-    """Exit as the signal demands, if there was one."""
-    if signals.number is not None:
-        raise typer.Exit(128 + signals.number)
+    for number in SIGNALS:
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            before[number] = signal.signal(number, note)
+    try:
+        yield pause
+    except Stopped as stopped:
+        raise typer.Exit(stopped.code) from None
+    finally:
+        _pause = None
+        for each, handler in before.items():
+            signal.signal(each, handler)

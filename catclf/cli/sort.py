@@ -18,7 +18,7 @@ import typer
 
 from catclf.cli.options import OUTPUT, ModelPath, Options, Quiet, Threshold, option, optional
 from catclf.cli.predict import Scoring, between
-from catclf.cli.shell import ExitCode, Signals, put, warn
+from catclf.cli.shell import ExitCode, pausing, put, warn
 from catclf.errors import ImageError, OutputError, SettingsError
 from catclf.storage.local import UNPACK
 from catclf.storage.location import discard, free_name, is_remote
@@ -79,10 +79,10 @@ def sort(
             raise SettingsError(f"{printable(path)}: images are sorted on disk: copy them there")
     scoring = Scoring((model,), threshold=how["threshold"], between=unsure)
     done, there, failed, roots = Counter[str](), 0, 0, deque[str]()
-    with Signals() as signals:
+    with pausing() as pause:
         [trained] = models = scoring.load()
         inputs, is_unsure = _inputs(sources, output, roots), scoring.unsure(trained)
-        with closing(scoring.predictions(inputs, models, signals.pause)) as batches:
+        with closing(scoring.predictions(inputs, models, pause)) as batches:
             for record in chain.from_iterable(batches):
                 root = roots.popleft()
                 if record.error is not None:

@@ -35,7 +35,7 @@ from catclf.cli.options import (
     setting,
     settings_options,
 )
-from catclf.cli.shell import Signals, exit_if_stopped, put, require_outputs, warn
+from catclf.cli.shell import Pause, pausing, put, require_outputs, warn
 from catclf.cli.usage import recorded, to_toml
 from catclf.errors import OutputError, SettingsError
 from catclf.settings import Settings
@@ -160,7 +160,7 @@ def train(
     _show_summary(trained, output, quiet, data)
     if not quiet and not trained.fit.interrupted:
         warn(what_next(trained, wanted, output, data))
-    exit_if_stopped(stop)
+    stop.exit_if_requested()
 
 
 def _solved(
@@ -169,7 +169,7 @@ def _solved(
     settings: Settings,
     checkpoints: "Checkpoints | None",
     address: "Address | None",
-) -> "tuple[Trained, Signals]":
+) -> "tuple[Trained, Pause]":
     """Select what the settings leave open, train with the cost in sight, and save.
 
     From the first step on a signal ends training with the weights of then. The solver says which
@@ -190,7 +190,7 @@ def _solved(
         total, every = job.resolved.settings.expected_steps
         loaded()
         # A second signal raises KeyboardInterrupt.
-        stop = stack.enter_context(Signals(signal.default_int_handler))
+        stop = stack.enter_context(pausing(signal.default_int_handler))
         shows = [stack.enter_context(training_display(total, every, quiet, listed))]
         if log is not None:
             shows.append(stack.enter_context(step_log(log, every)))
@@ -209,7 +209,7 @@ def _solved(
         )
         if trained.fit.interrupted and trained.fit.steps == 0:
             warn("interrupted before the first step: nothing was saved")
-            exit_if_stopped(stop)
+            stop.exit_if_requested()
         trained = _remembering(trained, recorded(ctx))
         save(trained.model, ctx.params["output"])
     return trained, stop

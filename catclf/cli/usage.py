@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from catclf.cli.options import DEFAULT, expanded
-from catclf.cli.shell import ExitCode, abandon_stdout, as_options, delivering, paged, put
+from catclf.cli.shell import ExitCode, abandon, as_options, delivering, paged, put
 from catclf.errors import InputError, SettingsError
 from catclf.storage.location import locate
 from catclf.text import printable, reason, url_of
@@ -344,7 +344,7 @@ def printing_help() -> Iterator[None]:
     except (BrokenPipeError, SystemExit) as error:
         if isinstance(error, SystemExit) and not error.code:
             raise  # completion was shown or installed
-        abandon_stdout()  # rich makes a broken pipe a SystemExit with a code
+        abandon()  # rich makes a broken pipe a SystemExit with a code
         raise typer.Exit(ExitCode.CLOSED_PIPE) from None
 
 

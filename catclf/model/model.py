@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -14,6 +16,7 @@ from catclf.errors import ModelError, ShapeError
 from catclf.images.preprocess import Preprocess
 from catclf.maths import PIXEL_MAX, Floats, logit, sigmoid
 from catclf.maths.metrics import Counts
+from catclf.text import counted, printable, setting_rows
 from catclf.version import __version__
 
 if TYPE_CHECKING:
@@ -74,6 +77,10 @@ class Training:
             words += f"{'; ' if words else ''}{raised} of {self.steps} steps raised the cost"
             words += f": with a learning rate of {safe:.2g} none would" if safe else ""
         return words
+
+
+def _indented(settings: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(f"  {name}", value) for name, value in setting_rows(settings)]
 
 
 def _nearness(within: float) -> str:
@@ -220,6 +227,51 @@ class Model:
             for _, array in sorted(self.features.arrays().items()):
                 digest.update(array.tobytes())
         return digest.hexdigest()
+
+    @property
+    def weight_range(self) -> dict[str, float]:
+        """The norm, the least and the greatest of the weights."""
+        norm = math.hypot(*self.w.ravel().tolist())  # finite as long as the norm is
+        return {
+            "norm": min(norm, sys.float_info.max),
+            "least": float(self.w.min()),
+            "greatest": float(self.w.max()),
+        }
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """All that people may want to know of it, and of how it was trained: names and values."""
+        image, weights, training = self.preprocess, self.weight_range, self.training
+        negative, positive = map(printable, self.classes)
+        yield "fingerprint", self.fingerprint
+        yield "classes", f"{negative}, {positive} (positive)"
+        yield "threshold", f"{self.threshold!r}"
+        background = " ".join(map(str, image.background))
+        side = f"{image.size}x{image.size} RGB / 255"
+        yield "image", f"{side}, {image.fit}, {image.resampling}, background {background}"
+        span = f"from {weights['least']:z.4g} to {weights['greatest']:z.4g}"
+        yield "weights", f"{self.n:,} {span}, norm {weights['norm']:.4g}"
+        if self.features:
+            settings = dict(self.features.settings)
+            yield "features", settings.pop("kind")
+            yield from _indented(settings)
+        yield "bias", f"{self.b!r}"
+        images = counted(training.images, "image", ",")
+        source = printable(training.source) or "unknown"
+        yield "trained on", f"{source}: {images}, {training.positives:,} of them {positive}"
+        yield "data", f"SHA-256 {printable(training.fingerprint) or 'unknown'}"
+        yield "steps", f"{training.steps:,}{', interrupted' if training.interrupted else ''}"
+        if training.ending:
+            yield "ended", training.ending
+        yield from _indented(training.settings)
+        for name, counts in (("train", training.train), ("test", training.test)):
+            right = "unknown"
+            if counts is not None and counts.total:
+                right = f"{100 * counts.accuracy:.2f} %  {counts.correct} of {counts.total}"
+            yield f"{name} accuracy", right
+        yield "made by", f"catclf {printable(training.catclf)}"
+        if self.costs:
+            ends = (f"{self.costs[i]:z.6f} at step {self.cost_steps[i]}" for i in (0, -1))
+            yield "cost", ", ".join(ends)
 
     def scores(self, images: Images) -> Floats:
         """Z (1, m) of images uint8 (m, size, size, 3).

@@ -24,10 +24,9 @@ from catclf.features.base import CHANNELS
 from catclf.images import png
 from catclf.images.png import colours, full_colour
 from catclf.maths import Pixels
-from catclf.maths.metrics import Counts, wilson
 from catclf.model import Model
 from catclf.report import charts
-from catclf.text import counted, printable, setting_rows
+from catclf.text import counted, printable
 from catclf.version import __version__
 
 # The page may load nothing and run nothing, whatever its texts hold.
@@ -46,7 +45,7 @@ MEANING = {
     "calibration_intercept": "above 0: probabilities are too low",
     "calibration_slope": "below 1: probabilities are too extreme",
 }  # of measures, by key
-_INTERNAL = {"print_every", "method", "summation", "cache", "threshold"}  # the last is shown anyway
+FIRST = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss")
 
 
 def shown(text: str) -> str:
@@ -66,19 +65,19 @@ def page(
     ``evaluated`` holds an evaluation and its data, for results and gallery, ``compared`` a
     comparison and the measure that decides; ``gallery`` is the number of images of each kind.
     """
-    result = evaluated[0] if evaluated else None
     heading, training = " or ".join(map(shown, model.classes[::-1])), model.training
     size, trained = f"{model.preprocess.size}×{model.preprocess.size}", ""
     if training.images:
         images, steps = counted(training.images, "image"), counted(training.steps, "step")
         trained = f", trained on {images} in {steps}"
-    body = [_data(model, result), _training(model), _training_suspects(model), _weights(model)]
-    head = _tiles(model, result)
-    if result:
-        head += "".join(f'<p class="warn">{shown(line)}</p>' for line in result.warnings())
-        body.insert(0, _results(result))
-    if evaluated and gallery:
-        body += [_gallery(model, *evaluated, gallery), _suspects(*evaluated, gallery)]
+    body = [_training(model), _training_suspects(model), _weights(model)]
+    head = ""
+    if evaluated:
+        result = evaluated[0]
+        doubts = "".join(f'<p class="warn">{shown(line)}</p>' for line in result.warnings())
+        head, body = _tiles(result) + doubts, [_results(result), *body]
+        if gallery:
+            body += [_gallery(model, *evaluated, gallery), _suspects(*evaluated, gallery)]
     if compared:
         body.append(_comparison(*compared))
     titles = {
@@ -131,34 +130,18 @@ def _document(titles: Mapping[str, str], head: str, body: list[str], foot: str) 
     )
 
 
-def _tiles(model: Model, result: Evaluation | None) -> str:
+def _tiles(result: Evaluation) -> str:
     """The few numbers to see first."""
-    cells: list[tuple[str, str, str]] = []
-    if result is not None:
-        cells.append(("accuracy", f"{100 * result.counts.accuracy:.2f} %", _right(result.counts)))
-        for each in measures(result):
-            if each.key in ("balanced_accuracy", "roc_auc", "log_loss"):
-                baseline = f"majority baseline: {each.show(each.baseline)}"
-                cells.append((each.name, each.show(each.value), baseline))
-    else:
-        for name, counts in (("training", model.training.train), ("test", model.training.test)):
-            if counts is not None and counts.total:
-                accuracy = f"{100 * counts.accuracy:.1f} %"
-                cells.append((f"{name} accuracy", accuracy, _right(counts)))
-        if model.costs:
-            cells.append(("final cost", f"{model.costs[-1]:.4f}", "ln 2 = 0.6931 at the start"))
-    tiles = "".join(
-        f'<div><dt>{escape(name)}</dt><dd class="big">{_kept(value)}</dd>'
-        f'<dd class="small">{_kept(note)}</dd></div>'
-        for name, value, note in cells
-    )
-    return f'<dl class="tiles">{tiles}</dl>' if tiles else ""
-
-
-def _right(counts: Counts) -> str:
-    low, high = wilson(counts.correct, counts.total)
-    interval = f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"
-    return f"{counts.correct} of {counts.total}; {interval}"
+    tiles = ""
+    for each in measures(result):
+        if each.key in FIRST:
+            baseline = f"majority baseline: {each.show(each.baseline)}"
+            note = each.note if each.key == "accuracy" else baseline
+            tiles += (
+                f'<div><dt>{each.name}</dt><dd class="big">{_kept(each.show(each.value))}</dd>'
+                f'<dd class="small">{_kept(note)}</dd></div>'
+            )
+    return f'<dl class="tiles">{tiles}</dl>'
 
 
 def _results(result: Evaluation) -> str:
@@ -174,9 +157,12 @@ def _results(result: Evaluation) -> str:
     if result.counts.positives and result.counts.negatives:
         caption = "Each point is a threshold; the dot is the one in use."
         curves = _chart(charts.roc_curve(result), caption) + curves
+    counts, positive = result.counts, shown(result.classes[1])
+    share = f"{counts.positives} {positive} ({100 * result.positive_fraction:.1f} %)"
     return _section(
         "Results",
-        f"<p>On {shown(result.source)}, at threshold {result.threshold:.4g}.</p>",
+        f"<p>On {shown(result.source)}: {counted(counts.total, 'image')}, {share}, at threshold "
+        f"{result.threshold:.4g}.</p>",
         f'<div class="pair"><div>{_table(["measure"], ["model", "baseline"], rows)}'
         '<p class="hint">Majority baseline: the best result of a prediction that ignores the image.'
         f"</p></div>{_confusion(result)}</div>",
@@ -208,51 +194,18 @@ def _confusion(result: Evaluation) -> str:
     )
 
 
-def _data(model: Model, result: Evaluation | None) -> str:
-    """The images that the model was trained and evaluated on, and what it sees of each."""
-    training, preprocess, used = model.training, model.preprocess, ""
-    sources = [("trained on", training.source, training.positives, training.images)]
-    if result is not None:
-        counts = result.counts
-        sources.append(("evaluated on", result.source, counts.positives, counts.total))
-    for what, source, positives, total in sources:
-        if total:
-            fraction = f"{positives} {model.classes[1]} ({100 * positives / total:.1f} %)"
-            images = counted(total, "image")
-            used += f"<dt>{what}</dt><dd>{shown(f'{source}: {images}, {fraction}')}</dd>"
-    inputs = "each divided by 255"
-    if model.features is not None:
-        inputs = f"turned into {model.n} by <code>{model.features.kind}</code>"
-    return _section(
-        "Data",
-        f"<p>An image is {preprocess.size}×{preprocess.size} pixels of red, green and blue: "
-        f"{preprocess.n} numbers, {inputs}. Files are fitted by "
-        f"<code>{shown(preprocess.fit)}</code>.</p>",
-        f'<dl class="facts">{used}</dl>' if used else "",
-    )
-
-
 def _training(model: Model) -> str:
-    """Settings beside the cost curve."""
-    training, chart = model.training, ""
-    used = {name: each for name, each in training.settings.items() if name not in _INTERNAL}
-    facts = dict(setting_rows(used)) | {
-        "steps done": f"{training.steps}{' (interrupted)' if training.interrupted else ''}",
-        "ended": training.ending,
-        "bias b": f"{model.b:+z.6f}",
-        "threshold": f"{model.threshold:.4g}",
-        "data fingerprint": training.fingerprint and f"{training.fingerprint[:16]}…",
-    }
+    """What the model is and how it was trained, beside the cost curve."""
+    chart = ""
     if model.costs:
-        solver = str(training.settings.get("solver", "gd"))
+        solver = str(model.training.settings.get("solver", "gd"))
         curve = charts.cost_curve(model.costs, model.cost_steps, solver)
         caption = "Mean loss over the training images, with the penalty if there is one."
         chart = _chart(curve, caption)
-    items = "".join(
-        f"<dt>{shown(key)}</dt><dd>{shown(fact)}</dd>" for key, fact in facts.items() if fact
+    facts = "".join(
+        f"<dt>{shown(name.strip())}</dt><dd>{shown(fact)}</dd>" for name, fact in model.facts()
     )
-    listed = f'<div><h3>Settings</h3><dl class="facts">{items}</dl></div>'
-    return _section("Training", f'<div class="pair">{chart}{listed}</div>')
+    return _section("Training", f'<div class="pair">{chart}<dl class="facts">{facts}</dl></div>')
 
 
 def _training_suspects(model: Model) -> str:
