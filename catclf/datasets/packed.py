@@ -16,14 +16,13 @@ import hashlib
 import json
 import threading
 from bisect import insort
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -103,6 +102,11 @@ class Manifest:
         fields = {"format": FORMAT, "version": VERSION, "catclf": __version__, **asdict(self)}
         with replacing(folder / MANIFEST, kept=False) as file:
             file.write(json.dumps(fields, indent=1).encode() + b"\n")
+
+    @property
+    def size(self) -> int:
+        """Height and width of all images."""
+        return self.preprocess.size
 
     def files(self) -> set[str]:
         """The names of all shards."""
@@ -201,6 +205,78 @@ class _DamagedError(DataError):
     """A shard that is missing, or is not the one that was packed."""
 
 
+class _ShardFile:
+    """A shard where it lies, on disk or in a store.
+
+    Raises DataError where it is missing, damaged or another one than was packed.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, split: Split, shard: Shard) -> None:
+        self.shard, self._path, self._manifest = shard, folder / shard.file, manifest
+        self._pair = f"{split}_set_x", f"{split}_set_y"
+        self._lock, self._verified = threading.Lock(), ""  # the file, or a copy, that is right
+
+    def require(self) -> None:
+        """Raise DataError unless it is there with its size."""
+        with self._failures_named():
+            size = locate(self._path).size()
+        if size != self.shard.bytes:
+            raise self._other(f"it has {size:,} bytes and not {self.shard.bytes:,}")
+
+    def open(self) -> hdf5.DiskRows:
+        """The images; the SHA-256 of all is compared first, once in a process."""
+        with self._lock, self._failures_named():  # other threads may verify other shards
+            if not self._verified:
+                place = Copy.of(self._path) if is_remote(self._path) else str(self._path)
+                if (found := sha256_of(Path(place))) != self.shard.sha256:
+                    raise self._other(f"its SHA-256 begins with {found[:12]}")
+                self._verified = place
+        rows, size = hdf5.open_rows(Path(self._verified), self._pair[0]), self._manifest.size
+        if rows.shape != (self.shard.images, size, size, 3):
+            raise self._other(f"it holds images {rows.shape}")
+        return rows
+
+    def damage(self) -> str:
+        """The reason why it cannot be used, all of which is read; "" where it can."""
+        try:
+            self.require()
+            self.open()
+        except _DamagedError as error:
+            return str(error).removesuffix(f": {_MEND}")
+        return ""
+
+    @cached_property
+    def listing(self) -> Listing:
+        """Labels and names; a remote shard is not copied for these."""
+        with self._failures_named(), locate(self._path).stream() as file:
+            found, manifest = hdf5.read_labels(self._path, file, self._pair), self._manifest
+        same = found.classes == manifest.classes and found.preprocess == manifest.preprocess
+        if not same or len(found) != self.shard.images:
+            raise self._other(f"it holds {counted(len(found), 'image')} of others")
+        return found
+
+    def digests(self) -> Digests | None:
+        """The digests of its images, if they were packed with them; likewise."""
+        with self._failures_named(), locate(self._path).stream() as file:
+            return hdf5.read_digests(self._path, file, self._pair)
+
+    @contextmanager
+    def _failures_named(self) -> Iterator[None]:
+        """A block that reads the file; a disk, a store or a network may be mended."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise _DamagedError(
+                f"{printable(self._path)}: the shard is missing: {_MEND}"
+            ) from error
+        except OSError as error:
+            raise DataError(f"{printable(self._path)}: cannot be read: {reason(error)}") from error
+
+    def _other(self, why: str) -> DataError:
+        shown = printable(self._path)
+        return _DamagedError(f"{shown}: is not the shard that was packed: {why}: {_MEND}")
+
+
 class PackedRows(Rows):
     """The images of one split uint8 (m, size, size, 3), with what is used of an array.
 
@@ -216,28 +292,48 @@ class PackedRows(Rows):
     ) -> None:
         self.folder, self.split, self.left_out = folder, split, tuple(left_out)
         self._manifest, self._packed = manifest, manifest.splits[split]
-        self._shards = [each for each in self._packed.shards if each.file not in left_out]
-        self._ends = np.cumsum([shard.images for shard in self._shards])
-        size, m = manifest.preprocess.size, sum(shard.images for shard in self._shards)
-        self.shape: tuple[int, ...] = (m, size, size, 3)
-        self._open: OrderedDict[int, hdf5.DiskRows] = OrderedDict()
-        self._copies: dict[int, Copy] = {}  # of shards of a remote folder
-        self._lists: dict[int, Listing] = {}  # labels and names
-        self._verified: set[int] = set()
+        shards = [each for each in self._packed.shards if each.file not in left_out]
+        self._files = [_ShardFile(folder, manifest, split, shard) for shard in shards]
+        self._ends = np.cumsum([shard.images for shard in shards])
+        m = sum(shard.images for shard in shards)
+        self.shape: tuple[int, ...] = (m, manifest.size, manifest.size, 3)
+        self._open: dict[int, hdf5.DiskRows] = {}  # the latest is the last
         self._lock = threading.Lock()
-        self._each = [threading.Lock() for _ in self._shards]
 
     def read_into(self, start: int, images: Pixels) -> None:
         """Fill an array of images with those from ``start`` on."""
-        for number, begin, count, done in self._pieces(start, start + len(images)):
-            self._verified_shard(number).read_into(begin, images[done : done + count])
+        done = 0
+        for number, rows in self._pieces(start, start + len(images)):
+            count = rows.stop - rows.start
+            self._opened(number).read_into(rows.start, images[done : done + count])
+            done += count
 
     def labels(self, start: int, stop: int) -> Labels:
         """The labels of some images, indices of the classes, int64."""
-        labels = np.empty(stop - start, np.int64)
-        for number, begin, count, done in self._pieces(start, stop):
-            labels[done : done + count] = self._listed(number).labels[begin : begin + count]
-        return labels
+        pieces = self._pieces(start, stop)
+        labels = [self._files[number].listing.labels[rows] for number, rows in pieces]
+        return np.concatenate([np.empty(0, np.int64), *labels])
+
+    def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, slice]]:
+        """Consecutive images as shards with rows of each."""
+        while start < stop:
+            number = int(np.searchsorted(self._ends, start, side="right"))
+            end = int(self._ends[number])
+            first, last = end - self._files[number].shard.images, min(stop, end)
+            yield number, slice(start - first, last - first)
+            start = last
+
+    def _opened(self, number: int) -> hdf5.DiskRows:
+        with self._lock:
+            if number in self._open:
+                self._open[number] = self._open.pop(number)
+                return self._open[number]
+        rows = self._files[number].open()
+        with self._lock:
+            self._open[number] = rows
+            while len(self._open) > OPEN:
+                del self._open[next(iter(self._open))]
+        return rows
 
     def label_of(self, name: str) -> int:
         """The label of a class; 1 where the source named none."""
@@ -248,24 +344,24 @@ class PackedRows(Rows):
         """The images' names before they were packed; None where they had none, or are too many."""
         if len(self) > NAMED:
             return None
-        found = [self._listed(number).called for number in range(len(self._shards))]
-        known = [names for names in found if names is not None]
-        return tuple(chain.from_iterable(known)) if len(known) == len(found) else None
+        known = self._of_all(lambda file: file.listing.called)
+        return tuple(chain.from_iterable(known)) if known else None
 
     def groups(self) -> Labels | None:
         """Which images stay together; None where that was not packed."""
-        found = [self._listed(number).groups for number in range(len(self._shards))]
-        known = [groups for groups in found if groups is not None]
-        return np.concatenate(known) if known and len(known) == len(found) else None
+        known = self._of_all(lambda file: file.listing.groups)
+        return np.concatenate(known) if known else None
 
     @cached_property
     def digests(self) -> Digests | None:
-        """The digests of all images, which were packed with them."""
-        found = [self._beside(number, hdf5.read_digests) for number in range(len(self._shards))]
-        known = [digests for digests in found if digests is not None]
-        if not known or len(known) < len(found):
-            return None
-        return Digests(*map(np.concatenate, zip(*known, strict=True)))
+        """The digests of all images; None where they were not packed with them."""
+        known = self._of_all(_ShardFile.digests)
+        return Digests(*map(np.concatenate, zip(*known, strict=True))) if known else None
+
+    def _of_all(self, of: Callable[[_ShardFile], Value | None]) -> list[Value]:
+        """What each shard says; nothing if one of them says nothing."""
+        known = [each for file in self._files if (each := of(file)) is not None]
+        return known if len(known) == len(self._files) else []
 
     def fingerprint(self, classes: tuple[str, str]) -> str:
         """The fingerprint that was made while packing, if it is of these two classes; or nothing.
@@ -277,101 +373,12 @@ class PackedRows(Rows):
 
     def require_files(self) -> None:
         """Raise DataError unless every shard is there with its size."""
-        for number in range(len(self._shards)):
-            self._require_file(number)
+        for file in self._files:
+            file.require()
 
     def damaged(self) -> dict[str, str]:
         """The names of shards that cannot be used, with the reason; all of them are read."""
-        damaged = {}
-        for number, shard in enumerate(self._shards):
-            try:
-                self._require_file(number)
-                self._verified_shard(number)
-            except _DamagedError as error:
-                damaged[shard.file] = str(error).removesuffix(f": {_MEND}")
-        return damaged
-
-    def _path(self, number: int) -> Path:
-        return self.folder / self._shards[number].file
-
-    def _require_file(self, number: int) -> None:
-        try:
-            size, expected = locate(self._path(number)).size(), self._shards[number].bytes
-        except OSError as error:
-            raise self._failure(number, error) from error
-        if size != expected:
-            raise self._other(number, f"it has {size:,} bytes and not {expected:,}")
-
-    def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
-        """Shard, first row in it, number of rows, and their place, for consecutive images."""
-        row = start
-        while row < stop:
-            number = int(np.searchsorted(self._ends, row, side="right"))
-            end = int(self._ends[number])
-            count = min(stop, end) - row
-            yield number, row - end + self._shards[number].images, count, row - start
-            row += count
-
-    def _verified_shard(self, number: int) -> hdf5.DiskRows:
-        """The images of a shard whose SHA-256 is the manifest's."""
-        with self._each[number]:  # other threads may verify other shards
-            if number not in self._verified:
-                try:
-                    found = sha256_of(self._file(number))
-                except OSError as error:
-                    raise self._failure(number, error) from error
-                if found != self._shards[number].sha256:
-                    raise self._other(number, f"its SHA-256 begins with {found[:12]}")
-                self._verified.add(number)
-        with self._lock:
-            if number not in self._open:
-                rows = hdf5.open_rows(self._file(number), f"{self.split}_set_x")
-                if rows.shape != (self._shards[number].images, *self.shape[1:]):
-                    raise self._other(number, f"it holds images {rows.shape}")
-                self._open[number] = rows
-                while len(self._open) > OPEN:
-                    self._open.popitem(last=False)
-            self._open.move_to_end(number)
-            return self._open[number]
-
-    def _listed(self, number: int) -> Listing:
-        """A shard's labels and names; a remote one is not copied for these."""
-        if number not in self._lists:
-            found, manifest = self._beside(number, hdf5.read_labels), self._manifest
-            same = found.classes == manifest.classes and found.preprocess == manifest.preprocess
-            if not same or len(found) != self._shards[number].images:
-                raise self._other(number, f"it holds {counted(len(found), 'image')} of others")
-            self._lists[number] = found
-        return self._lists[number]
-
-    def _beside(self, number: int, of: Callable[[Path, BinaryIO, tuple[str, str]], Value]) -> Value:
-        """What was packed with the images of a shard."""
-        path, pair = self._path(number), (f"{self.split}_set_x", f"{self.split}_set_y")
-        try:
-            with locate(path).stream() as file:
-                return of(path, file, pair)
-        except OSError as error:
-            raise DataError(f"{printable(path)}: {reason(error)}") from error
-
-    def _file(self, number: int) -> Path:
-        """The file of a shard; a remote one is copied to this machine once. Raises OSError."""
-        path = self._path(number)
-        if not is_remote(path):
-            return path
-        if number not in self._copies:
-            self._copies[number] = Copy.of(path)
-        return Path(self._copies[number])
-
-    def _other(self, number: int, why: str) -> DataError:
-        shown = printable(self._path(number))
-        return _DamagedError(f"{shown}: is not the shard that was packed: {why}: {_MEND}")
-
-    def _failure(self, number: int, error: OSError) -> DataError:
-        """Damage, if the shard is missing; a disk, a store or a network may be mended."""
-        shown = printable(self._path(number))
-        if isinstance(error, FileNotFoundError):
-            return _DamagedError(f"{shown}: the shard is missing: {_MEND}")
-        return DataError(f"{shown}: cannot be read: {reason(error)}")
+        return {file.shard.file: why for file in self._files if (why := file.damage())}
 
 
 def require_folder(output: Path, taken: Sequence[Path]) -> None:
@@ -438,11 +445,9 @@ class Job:
         name, older = f"{self.split}-{self.number:05d}.h5", self.older
         source, shard = _digest(rows, self.compression), None
         if older is not None and (older.source, older.file) == (source, name):
-            split = {self.split: PackedSplit([older])}
-            known = PackedRows(
-                self.output, Manifest(rows.classes, rows.preprocess, split), self.split
-            )
-            if (not older.skipped or rows.options.skip_bad) and not known.damaged():
+            made = Manifest(rows.classes, rows.preprocess)
+            there = _ShardFile(self.output, made, self.split, older)
+            if (not older.skipped or rows.options.skip_bad) and not there.damage():
                 return Made(older, True, [])
         path, rows = self.output / name, rows.with_options(every_class=False)
         with suppress(hdf5.NoImagesError), replacing_path(path, kept=False) as file:
