@@ -8,6 +8,7 @@ can crash the HDF5 library, or keep it busy for ever.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -33,7 +34,7 @@ from catclf.errors import DataError, OutputError
 from catclf.maths import Pixels
 from catclf.samples import Rows, read_at
 from catclf.storage.local import kind_of_file, open_regular
-from catclf.storage.location import is_remote, locate, replacing_path, require_writable
+from catclf.storage.location import locate, replacing_path, require_writable
 from catclf.text import printable, reason
 
 MOST_COMPRESSION = 1100  # deflate reaches 1032:1 at best
@@ -99,7 +100,7 @@ def _open(path: Path) -> Any:
         with open_regular(place):  # whose failures are said in fewer words
             return h5py.File(os.fsencode(place), "r")
     except OSError as error:
-        why = f"cannot be read as HDF5: {reason(error)}".splitlines()[0]
+        why = f"cannot be read as HDF5: {printable(reason(error))}"
         if truncated := re.search(r"eof = (\d+).*stored_eof = (\d+)", str(error)):
             had, needed = truncated.groups()
             why = f"is truncated: {had} of {needed} bytes are there: copy or download it again"
@@ -173,14 +174,12 @@ class _Store(arrays.Store):
         return _attribute(images, FIT), _attribute(images, RESAMPLING)
 
     def beside(self, key: str, m: int) -> dict[str, Any]:
-        names, groups = (
-            self.packed(key, "names", (m,), "SO"),
-            self.packed(key, "groups", (m,), "i"),
-        )
-        return {
-            "called": None if names is None else tuple(texts_of(names)),
-            "groups": None if groups is None else groups.astype(np.int64),
-        }
+        facts: dict[str, Any] = {}
+        if (names := self.packed(key, "names", (m,), "SO")) is not None:
+            facts["called"] = tuple(texts_of(names))
+        if (groups := self.packed(key, "groups", (m,), "i")) is not None:
+            facts["groups"] = groups.astype(np.int64)
+        return facts
 
     def packed(self, key: str, name: str, shape: Shape, kinds: str) -> NDArray[Any] | None:
         """An array that was packed with images; None where there is none of that type."""
@@ -384,14 +383,6 @@ def require_output(output: Path, taken: Iterable[Path]) -> None:
     require_writable(output, taken)
 
 
-def require_same_classes(output: Path, splits: Mapping[Split, Listing]) -> tuple[str, ...]:
-    """The classes of all splits. Raises DataError where they are different."""
-    classes = next(iter(splits.values())).classes
-    if any(listing.classes != classes for listing in splits.values()):
-        raise DataError(f"{printable(output)}: the splits have different classes")
-    return classes
-
-
 def write(
     output: Path,
     splits: Mapping[Split, Listing],
@@ -404,27 +395,25 @@ def write(
     and OutputError.
     """
     with replacing_path(output) as file:
-        return fill(file, output, splits, compression, on_split)
+        return fill(file, splits, compression, on_split)
 
 
 def fill(
     path: Path,
-    output: Path,
     splits: Mapping[Split, Listing],
     compression: str = "none",
     on_split: Callable[[Split], None] | None = None,
     digester: Digester | None = None,
 ) -> dict[Split, Labels]:
-    """Write the splits to the file ``path``, which will be ``output``; as ``write``.
+    """Write the splits to the empty file ``path``; as ``write``.
 
     Images lie in chunks of 64, so that reading them in order touches each byte once. Their names
     and how they were made are kept beside them, and their digests if a ``digester`` is given.
-    Raises DataError and OutputError.
+    Raises DataError and OSError.
     """
     import h5py  # noqa: TID251
 
-    classes = require_same_classes(output, splits)
-    written: dict[Split, Labels] = {}
+    classes, written = classes_of(splits), dict[Split, Labels]()
     try:
         with _Disk(path, "w+") as disk, disk.checked(), h5py.File(disk, "w") as file:
             if classes:
@@ -433,14 +422,17 @@ def fill(
                 written[split] = _write_split(file, disk, split, listing, compression, digester)
                 if on_split:
                     on_split(split)
-    except (OSError, RuntimeError) as error:
-        why = reason(error) if isinstance(error, OSError) else str(error)
-        if found := re.search(r"error message = '([^']*)'", str(error)):
-            why = found[1].lower()  # within a long sentence of the library
-        if is_remote(output):
-            why += f" (collected in {printable(path.parent)}: set TMPDIR to a larger folder)"
-        raise OutputError(f"{printable(output)}: cannot be written: {why}") from error
+    except RuntimeError as error:  # of the library
+        raise OSError(errno.EIO, str(error)) from error
     return written
+
+
+def classes_of(splits: Mapping[Split, Listing]) -> tuple[str, ...]:
+    """The classes of all splits. Raises DataError where they are different."""
+    first = next(iter(splits.values()))
+    if any(listing.classes != first.classes for listing in splits.values()):
+        raise DataError(f"{first.shown}: the splits have different classes")
+    return first.classes
 
 
 class _Disk(io.FileIO):

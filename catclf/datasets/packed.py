@@ -451,9 +451,8 @@ class Job:
                 return Made(older, True, [])
         path, rows = self.output / name, rows.with_options(every_class=False)
         with suppress(hdf5.NoImagesError), replacing_path(path, kept=False) as file:
-            digester = Digester(near=True)
-            splits = {self.split: rows}
-            m = len(hdf5.fill(file, path, splits, self.compression, digester=digester)[self.split])
+            splits, digester = {self.split: rows}, Digester(near=True)
+            m = len(hdf5.fill(file, splits, self.compression, digester=digester)[self.split])
             size, sha256, skipped = file.stat().st_size, sha256_of(file), len(rows) - m
             shard = Shard(name, m, size, sha256, self.first, self.stop, source, skipped)
         return Made(shard, False, [(self.first + row, why) for row, why in rows.skipped])
@@ -477,7 +476,7 @@ def write_folder(
     what ``workers`` raise; what was written by then is kept by the next run.
     """
     first = next(iter(splits.values()))
-    hdf5.require_same_classes(output, splits)
+    hdf5.classes_of(splits)
     older = load(output) if MANIFEST in _names_in(output) else None
     manifest = Manifest(first.classes, first.preprocess)
     if older is None:
