@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import special
-from sklearn.metrics import log_loss
 
 from catclf.errors import CatclfError, ShapeError
 from catclf.maths import Floats, logistic
@@ -46,26 +44,6 @@ def test_sigmoid_is_exact_at_its_extremes() -> None:
 @given(arrays(np.float64, (3, 5), elements=st.floats(-1e6, 1e6)))
 def test_softmax_is_scipys_by_rows(Z: Floats) -> None:
     np.testing.assert_allclose(logistic.softmax(Z), special.softmax(Z, axis=1), rtol=1e-12)
-
-
-def test_softmax_of_large_values_is_shifted() -> None:
-    e = math.e
-    expected = [[1 / (1 + e), e / (1 + e)], [0.5, 0.5]]
-    np.testing.assert_allclose(
-        logistic.softmax(np.array([[9999.0, 10000.0], [-1e4, -1e4]])), expected
-    )
-
-
-def test_l1_and_l2_losses_have_the_courses_hand_values() -> None:
-    yhat = np.array([[0.9, 0.2, 0.1, 0.4, 0.9]])
-    y = np.array([[1.0, 0.0, 0.0, 1.0, 1.0]])
-    assert logistic.l1_loss(yhat, y) == pytest.approx(1.1, rel=1e-15)
-    assert logistic.l2_loss(yhat, y) == pytest.approx(0.43, rel=1e-15)
-
-
-def test_flatten_makes_image_j_column_j() -> None:
-    images = np.arange(2 * 2 * 2 * 3).reshape(2, 2, 2, 3)
-    assert logistic.flatten(images).T.tolist() == [list(range(12)), list(range(12, 24))]
 
 
 def test_flatten_is_a_view_without_a_copy() -> None:
@@ -122,13 +100,6 @@ def test_cost_stays_finite_where_the_logarithm_of_a_does_not(z: float, wrong: fl
     assert logistic.cost(Z, np.array([[1.0 - wrong]])) == 0.0
 
 
-def test_cost_is_scikit_learns_log_loss() -> None:
-    rng = np.random.default_rng(0)
-    Z, labels = 3 * rng.standard_normal((1, 50)), rng.integers(0, 2, (1, 50)).astype(float)
-    expected = log_loss(labels[0], special.expit(Z[0]))
-    assert logistic.cost(Z, labels) == pytest.approx(expected, rel=1e-12)
-
-
 @wild
 @given(rows)
 def test_losses_and_errors_match_logaddexp_and_expit(Z: Floats) -> None:
@@ -139,23 +110,14 @@ def test_losses_and_errors_match_logaddexp_and_expit(Z: Floats) -> None:
 
 
 @both_forms
-def test_zero_weights_cost_ln_2_whatever_the_images(form: Form) -> None:
-    assert form(1e6 * X, Y, np.zeros((2, 1)), 0.0)[0] == pytest.approx(math.log(2), rel=1e-15)
-
-
-@both_forms
-def test_propagation_gives_the_numbers_the_course_prints(form: Form) -> None:
-    J, dw, db = form(X, Y, W, B)
-    assert pytest.approx(5.801545319394553, rel=1e-12) == J
-    np.testing.assert_allclose(dw, [[0.99845601], [2.39507239]], atol=5e-9)
-    assert db == pytest.approx(0.00145557813678, abs=5e-13)
-
-
-@both_forms
 def test_a_hundred_steps_of_descent_give_the_numbers_the_course_prints(form: Form) -> None:
     w, b = W, B
-    for _ in range(100):
-        _, dw, db = form(X, Y, w, b)
+    for step in range(100):
+        J, dw, db = form(X, Y, w, b)
+        if step == 0:
+            assert pytest.approx(5.801545319394553, rel=1e-12) == J
+            np.testing.assert_allclose(dw, [[0.99845601], [2.39507239]], atol=5e-9)
+            assert db == pytest.approx(0.00145557813678, abs=5e-13)
         w, b = w - 0.009 * dw, b - 0.009 * db
     np.testing.assert_allclose(w, [[0.19033591], [0.12259159]], atol=5e-9)
     assert b == pytest.approx(1.92535983008, abs=5e-11)

@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import make_images
 from hypothesis import given
 from hypothesis import strategies as st
 from lazily import Labels, labelled
@@ -87,36 +86,6 @@ def test_ranges_are_balanced(parts: int, tasks: int) -> None:
     assert max(len(list(aligned_runs(a, b, parts))) for a, b in ranges) <= 10
 
 
-def test_a_fold_from_the_left_has_other_bits_than_its_groups() -> None:
-    rng = np.random.default_rng(0)
-    differing = {"tree": 0, "left": 0}
-    for _ in range(200):
-        count, level = int(rng.integers(9, 200)), int(rng.integers(1, 4))
-        values = rng.standard_normal(count).tolist()
-        groups = [values[i : i + (1 << level)] for i in range(0, count, 1 << level)]
-        tree: TreeSum[float] = TreeSum(lambda a, b: a + b)
-        for group in groups:
-            alone: TreeSum[float] = TreeSum(lambda a, b: a + b)
-            for value in group:
-                alone.take(value)
-            tree.take(alone.total(), level)
-        whole: TreeSum[float] = TreeSum(lambda a, b: a + b)
-        for value in values:
-            whole.take(value)
-        differing["tree"] += whole.total() != tree.total()
-        differing["left"] += left(values) != left([left(group) for group in groups])
-    assert differing["tree"] == 0
-    assert differing["left"] > 100
-
-
-def left(values: list[float]) -> float:
-    """A sum from the left, one by one."""
-    total = 0.0
-    for value in values:
-        total += value
-    return total
-
-
 @pytest.mark.parametrize("block", [BLOCK, FUSED_BLOCK])
 def test_a_part_is_a_power_of_two_of_blocks(block: int) -> None:
     for m in [1, 100, 4000, 4096, 8191, 8192, 10**5, 10**9]:
@@ -144,9 +113,3 @@ def test_problems_of_aligned_runs_sum_to_the_bits_of_the_whole(m: int, workers: 
         total = tree.total()
         assert (total.loss, total.db) == (whole.loss, whole.db)
         assert total.dw.tobytes() == whole.dw.tobytes()
-
-
-def test_the_sum_is_near_the_exact_one() -> None:
-    images, labels = make_images(3000, 2)
-    total = StreamObjective(Labels(images, labels.reshape(1, -1).astype(float))).total()
-    assert np.array_equal(total[:, 0], images.reshape(3000, -1).sum(axis=0, dtype=np.float64))

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from lazily import Labels, labelled, on_disk
 
-from catclf.errors import SettingsError
 from catclf.maths import cost_and_gradient
 from catclf.training import Settings, batches, solve
 from catclf.training.batches import Batches
@@ -116,9 +115,3 @@ def test_a_batch_of_all_images_is_full_batch_descent() -> None:
     for size in (50, 80):
         fit = solve(data, Settings(iterations=20, batch_size=size))
         assert fit.w.tobytes() == whole.w.tobytes()
-
-
-@pytest.mark.parametrize("other", [{"solver": "lbfgs"}, {"method": "gram"}, {"batch_size": -1}])
-def test_batches_are_refused_where_they_cannot_work(other: dict[str, str]) -> None:
-    with pytest.raises(SettingsError, match=r"batch.size"):
-        Settings(**({"batch_size": 8} | other))  # type: ignore[arg-type]

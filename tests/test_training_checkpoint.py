@@ -23,7 +23,7 @@ from lazily import Labels, labelled, on_disk
 from catclf.datasets import Dataset
 from catclf.errors import CheckpointError, OutputError
 from catclf.training import Fit, Settings, checkpoint, solve
-from catclf.training.checkpoint import Checkpoints, beside
+from catclf.training.checkpoint import Checkpoints
 from catclf.training.objective import Point
 from catclf.training.solvers import Curve, State, Watch
 
@@ -36,6 +36,8 @@ CASES = {
     "batches on disk": (Settings(batch_size=32, iterations=40, print_every=7), True),
     "validation": (Settings(validation=0.25, iterations=40, print_every=3, patience=30), False),
     "schedule": (Settings(schedule="cosine", method="gram", iterations=40, print_every=7), False),
+    "lbfgs gram": (Settings(solver="lbfgs", iterations=40, method="gram", l2=1e-9), False),
+    "lbfgs stream": (Settings(solver="lbfgs", iterations=40, method="stream", l2=1e-9), True),
     "all": (Settings(validation=0.25, batch_size=32, iterations=40, print_every=3), True),
 }
 
@@ -107,38 +109,6 @@ def test_a_finished_run_may_be_made_longer(tmp_path: Path) -> None:
     assert result(longer) == result(solve(sources(False), settings))
 
 
-def test_with_a_schedule_the_iterations_must_be_the_same(tmp_path: Path) -> None:
-    settings, path = CASES["schedule"][0], tmp_path / "c"
-    solve(sources(False), settings, checkpoints=Checkpoints(path, every=20))
-    with pytest.raises(CheckpointError, match="with iterations 40, not 50"):
-        solve(
-            sources(False),
-            replace(settings, iterations=50),
-            checkpoints=Checkpoints(path, resume=True),
-        )
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "says"),
-    [
-        ("cosine", "constant", "cosine, not constant"),
-        ("constant", "linear", "constant, not linear"),
-    ],
-)
-def test_another_schedule_is_another_run(
-    before: str, after: str, says: str, tmp_path: Path
-) -> None:
-    settings, path = Settings(method="gram", iterations=20), tmp_path / "c"
-    earlier = replace(settings, schedule=before)
-    solve(sources(False), earlier, checkpoints=Checkpoints(path, every=10))
-    with pytest.raises(CheckpointError, match=f"is of a run with schedule {says}"):
-        solve(
-            sources(False),
-            replace(settings, schedule=after),
-            checkpoints=Checkpoints(path, resume=True),
-        )
-
-
 @pytest.mark.parametrize("method", ["gram", "stream"])
 def test_what_auto_chose_for_a_run_is_kept(method: str, tmp_path: Path) -> None:
     settings, path = Settings(method=method, iterations=40, print_every=7), tmp_path / "c"
@@ -156,14 +126,6 @@ def test_what_auto_chose_for_a_run_is_kept(method: str, tmp_path: Path) -> None:
     assert result(longer) == result(solve(sources(False), settings))
 
 
-def test_without_a_checkpoint_a_run_begins_anew(tmp_path: Path) -> None:
-    settings = CASES["gram"][0]
-    found = Checkpoints(tmp_path / "none", resume=True)
-    assert result(solve(sources(False), settings, checkpoints=found)) == result(
-        solve(sources(False), settings)
-    )
-
-
 def dataset(seed: int = 0) -> Dataset:
     data = labelled(40, size=4, seed=seed)
     return Dataset(data.images, data.Y, ("non-cat", "cat"), "made")
@@ -179,6 +141,8 @@ def dataset(seed: int = 0) -> Dataset:
         ({"batch_size": 8}, "method gram, not stream"),
         ({"print_every": 3}, "print-every 100, not 3"),
         ({"validation": 0.3}, "validation 0.0, not 0.3"),
+        ({"schedule": "linear"}, "schedule constant, not linear"),
+        ({"schedule": "cosine", "iterations": 50}, "schedule constant, not cosine"),
     ],
 )
 def test_another_run_is_refused_by_its_difference(
@@ -393,7 +357,3 @@ def test_a_long_curve_is_thinned_alike_with_and_without_a_stop(
     *even, last = whole.cost_steps
     assert (even[0], last) == (0, iterations)
     assert len({b - a for a, b in pairwise(even)}) == 1
-
-
-def test_it_lies_beside_the_model() -> None:
-    assert beside(Path("a/model.npz")) == Path("a/model.npz.checkpoint")

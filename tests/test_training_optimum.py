@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -16,6 +17,7 @@ from catclf.training import Fit, Settings, solve
 from catclf.training.objective import class_weights
 
 Array = NDArray[np.float64]
+both_methods = pytest.mark.parametrize("method", ["stream", "gram"])
 
 
 def images(kind: str) -> Labels:
@@ -96,11 +98,12 @@ def check(data: Labels, v: Floats, best: float, fit: Fit) -> None:
     assert found - best <= max(fit.within, 1e-7) * found + 1e-13, where
     assert found <= best * (1 + 1e-6) + 1e-13, where
     assert fit.costs[-1] == pytest.approx(found, rel=1e-5), where
+    assert fit.cost_steps[-1] == fit.steps < 300
     if l2 >= 1e-5:
         assert fit.reason == "optimum", where
 
 
-@pytest.mark.parametrize("method", ["gram", "stream"])
+@both_methods
 def test_a_converged_descent_has_its_certificate_and_a_short_one_says_how_far(method: str) -> None:
     data = images("tall")
     v = np.ones_like(data.Y)
@@ -137,6 +140,31 @@ def test_a_large_problem_is_certified_without_newton(monkeypatch: pytest.MonkeyP
     assert fit.reason == "optimum"
 
 
+# How L-BFGS ends
+
+
+@both_methods
+def test_each_iteration_is_reported_and_kept_and_the_limit_is_named(method: str) -> None:
+    seen: list[tuple[int, float]] = []
+    settings = Settings(solver="lbfgs", l2=1.0, iterations=7, print_every=3, method=method)
+    fit = solve(labelled(60), settings, on_step=lambda *step: seen.append(step))
+    assert [step for step, _ in seen] == list(range(8))
+    assert fit.costs == tuple(cost for _, cost in seen)
+    assert (fit.steps, fit.cost_steps, fit.reason) == (7, tuple(range(8)), "limit")
+
+
+@both_methods
+def test_an_optimum_at_the_last_iteration_that_is_allowed_is_an_optimum(method: str) -> None:
+    data, settings = labelled(60), Settings(solver="lbfgs", l2=1.0, method=method)
+    whole = solve(data, settings)
+    assert whole.reason == "optimum"
+    again = solve(data, replace(settings, iterations=whole.steps))
+    assert (again.w.tobytes(), again.costs, again.reason) == (
+        whole.w.tobytes(), whole.costs, whole.reason
+    )  # fmt: skip
+    assert solve(data, replace(settings, iterations=whole.steps // 2)).reason == "limit"
+
+
 # Descent that bounces
 
 
@@ -158,7 +186,7 @@ def fit_costs(rate: float, method: str) -> list[float]:
     return found
 
 
-@pytest.mark.parametrize("method", ["gram", "stream"])
+@both_methods
 def test_a_rate_that_nobody_gave_is_replaced_where_it_does_not_descend(method: str) -> None:
     data, seen = labelled(400, size=2), list[int]()
     data.Y[:] = np.random.default_rng(0).random(data.Y.shape) < 0.5

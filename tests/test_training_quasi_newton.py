@@ -17,7 +17,6 @@ from catclf.training.solvers import (
     Iterate,
     Memory,
     evaluated,
-    iterate,
     line_search,
     minimize,
 )
@@ -67,10 +66,6 @@ def test_the_direction_is_that_of_the_dense_update(count: int) -> None:
     assert len(memory.steps) == min(count, PAIRS)
     g = rng.normal(size=k)
     np.testing.assert_allclose(memory.direction(g), -dense_inverse(memory, k) @ g, rtol=1e-9)
-
-
-def test_without_pairs_the_direction_is_the_steepest() -> None:
-    np.testing.assert_array_equal(Memory().direction(np.array([1.0, -2.0])), [-1.0, 2.0])
 
 
 def test_a_pair_without_curvature_is_not_remembered() -> None:
@@ -126,53 +121,3 @@ def test_it_meets_scipys_optimum(l2: float) -> None:
     np.testing.assert_allclose(here.x, other.x, atol=1e-4)
     assert np.linalg.norm(here.gradient) < 1e-6
     assert function.calls < 3 * other.nfev
-
-
-def test_a_quadratic_ends_after_about_as_many_iterations_as_dimensions() -> None:
-    A = np.diag([1.0, 3.0, 10.0, 30.0])
-    target = np.array([1.0, -2.0, 3.0, -4.0])
-    here = Iterate(np.zeros(4), 0.5 * float(target @ A @ target), -A @ target)
-    memory = Memory()
-
-    def function(x: Vector) -> Evaluated:
-        return 0.5 * float((x - target) @ A @ (x - target)), A @ (x - target)
-
-    for _ in range(14):
-        found = evaluated(iterate(here, memory), function)
-        if found is None:
-            break
-        assert found.cost <= here.cost
-        here = found
-    np.testing.assert_allclose(here.x, target, atol=1e-4)
-
-
-def test_no_iterations_leave_the_start() -> None:
-    function = Logistic()
-    here = evaluated(minimize(function.here(), Memory(), 1e-9, 0), function)
-    assert here.x is function.start
-    assert here.cost == pytest.approx(np.log(2.0))
-
-
-def test_at_the_minimum_it_ends() -> None:
-    function = Logistic(l2=1.0)
-    best = evaluated(minimize(function.here(), Memory(), 1e-15, 200), function)
-    again = evaluated(minimize(best, Memory(), 1e-9, 200), function)
-    assert again.cost == pytest.approx(best.cost, rel=1e-12)
-
-
-def test_two_runs_can_be_answered_side_by_side() -> None:
-    functions = Logistic(k=5), Logistic(k=7)
-    runs = [minimize(f.here(), Memory(), 1e-12, 100) for f in functions]
-    asked = [next(run) for run in runs]
-    found: list[Iterate | None] = [None, None]
-    while None in found:
-        for i, (run, function) in enumerate(zip(runs, functions, strict=True)):
-            if found[i] is None:
-                try:
-                    asked[i] = run.send(function(asked[i]))
-                except StopIteration as end:
-                    found[i] = end.value
-    for here, function in zip(found, functions, strict=True):
-        assert here is not None
-        alone = evaluated(minimize(function.here(), Memory(), 1e-12, 100), function)
-        np.testing.assert_array_equal(here.x, alone.x)

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 from lazily import Labels
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
-from catclf.errors import SettingsError
 from catclf.features.rows import Standardizer, cached
 from catclf.maths import cost_and_gradient, losses_and_errors
 from catclf.maths.threads import Team
 from catclf.training import Settings, solve
-from catclf.training.objective import GramObjective, Point, StreamObjective, class_weights, gram
+from catclf.training.objective import Point, StreamObjective, class_weights, gram
 
 BALANCED = (0.75, 1.5)  # for a third of positives
 
@@ -60,20 +58,6 @@ def test_a_pass_over_rows_is_the_formula(workers: int) -> None:
         assert found.b == pytest.approx(expected[2], abs=1e-6)
 
 
-@pytest.mark.parametrize("weights", ["none", "balanced"])
-def test_both_forms_descend_alike(weights: str) -> None:
-    data = rows_of(60, 100)
-    v = class_weights(data.Y, weights)
-    streamed, other = StreamObjective(data, 1.0, 1, v), GramObjective(data, 1.0, 1, v)
-    a, b = streamed.start(), other.start()
-    for _ in range(30):
-        J, da = streamed.evaluate(a)
-        K, db = other.evaluate(b)
-        assert pytest.approx(J, rel=1e-6) == K
-        a, b = a.moved(da, -1.0), b.moved(db, -1.0)
-    np.testing.assert_allclose(other.weights(b), a.coordinates, atol=1e-6)
-
-
 @pytest.mark.parametrize("m", [3, 511, 1030])
 def test_inner_products_are_the_same_for_any_number_of_workers(m: int) -> None:
     rows = rows_of(m, 700).images
@@ -101,42 +85,3 @@ def test_rows_in_a_file_train_as_those_in_memory(
         np.testing.assert_array_equal(first.w, second.w)
     again = solve(in_file, settings, workers=2)
     np.testing.assert_array_equal(first.w, again.w)
-
-
-def reference(data: Labels, l2: float, balanced: bool) -> LogisticRegression:
-    model = LogisticRegression(
-        C=1 / l2, tol=1e-10, max_iter=10_000, class_weight="balanced" if balanced else None
-    )
-    return model.fit(data.images.astype(np.float64), data.Y[0].astype(int))
-
-
-@pytest.mark.parametrize("balanced", [False, True])
-@pytest.mark.parametrize(("solver", "l2"), [("gd", 1.0), ("lbfgs", 0.01), ("lbfgs", 1.0)])
-def test_solvers_end_where_scikit_learn_does(l2: float, balanced: bool, solver: str) -> None:
-    data = rows_of()
-    weight = "balanced" if balanced else "none"
-    settings = Settings(1.9, 20_000, l2, class_weight=weight, solver=solver)
-    fit = solve(data, settings)
-    model = reference(data, l2, balanced)
-    np.testing.assert_allclose(fit.w, model.coef_.T, rtol=2e-3, atol=2e-3)
-    assert fit.b == pytest.approx(float(model.intercept_[0]), abs=2e-3)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"solver": "newton"}, "solver=newton` is unknown: use gd or lbfgs"),
-        ({"solver": "lbfgs", "batch_size": 5}, "full batches"),
-        ({"class_weight": "heavy"}, "none or balanced"),
-    ],
-)
-def test_settings_that_do_not_go_together_are_refused(
-    options: dict[str, object], message: str
-) -> None:
-    with pytest.raises(SettingsError, match=message):
-        Settings(**options)  # type: ignore[arg-type]
-
-
-def test_facts_leave_out_what_says_nothing() -> None:
-    assert "class_weight" not in Settings().to_dict()
-    assert Settings(class_weight="balanced").to_dict()["class_weight"] == "balanced"

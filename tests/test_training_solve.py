@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,10 @@ import pytest
 from conftest import FUSED, make_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_info, threadpool_limits
 
-from catclf.datasets import Dataset, bundled, open_dataset
+from catclf.datasets import Dataset, open_dataset
 from catclf.errors import DivergedError, SettingsError
 from catclf.maths import Floats, cost_and_gradient
-from catclf.maths.threads import blas_threads
 from catclf.training import Fit, Settings, solve
 
 every_method = pytest.mark.parametrize("method", ["stream", "gram", FUSED])
@@ -32,9 +27,6 @@ GOLDEN = (
     "0.214820 0.203078 0.192544 0.183033 0.174399 0.166521 0.159305 0.152667 0.146542 0.140872 "
     "0.135608"
 )
-
-
-FEW = Settings(iterations=100, print_every=10)  # steps: in float64 they take long
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +49,10 @@ def test_the_courses_data_give_the_golden_costs(course_fits: dict[str, Fit], met
     assert fit.cost_steps == tuple(range(0, 2001, 100))
 
 
-def test_stream_and_gram_find_the_same_weights(
-    course_fits: dict[str, Fit], course: tuple[Path, Path]
-) -> None:
+def test_stream_and_gram_find_the_same_weights(course_fits: dict[str, Fit]) -> None:
     gram, stream = course_fits["gram"], course_fits["stream"]
     assert np.linalg.norm(gram.w - stream.w) <= 1e-5 * np.linalg.norm(gram.w)  # float32 products
-    gram = solve(open_dataset(course[0]), replace(FEW, method="gram"))
-    w, b, _ = plain_descent(open_dataset(course[0]), FEW)
-    assert np.linalg.norm(gram.w - w) <= 1e-11 * np.linalg.norm(gram.w)
-    assert gram.b == pytest.approx(b, rel=1e-11)
+    assert gram.settings == Settings(0.005, 2000, 0.0, method="gram", solver="gd")
 
 
 def test_the_courses_data_give_the_courses_accuracy(
@@ -77,19 +64,6 @@ def test_the_courses_data_give_the_courses_accuracy(
         data = open_dataset(path, part)  # type: ignore[arg-type]
         correct.append(int(np.sum((fit.w.T @ (data.X / 255) + fit.b > 0) == data.Y)))
     assert correct == [207, 35]  # of 209, 99.04 %, and of 50, 70 %
-
-
-@every_method
-def test_weights_do_not_depend_on_the_number_of_threads(
-    course: tuple[Path, Path], method: str
-) -> None:
-    train_set = open_dataset(course[0])
-    fits = []
-    for threads in (1, 2):
-        with threadpool_limits(limits=threads, user_api="blas"):
-            fits.append(solve(train_set, Settings(iterations=20, method=method)))
-    assert fits[0].w.tobytes() == fits[1].w.tobytes()
-    assert fits[0].costs == fits[1].costs
 
 
 @pytest.mark.parametrize(
@@ -113,25 +87,6 @@ def test_a_schedule_is_a_rate_for_each_step(
     assert fit.b == pytest.approx(b, rel=1e-5)
 
 
-def threads() -> list[int]:
-    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-
-
-def test_training_uses_one_thread(data: Dataset) -> None:
-    seen: list[int] = []
-    with threadpool_limits(limits=2, user_api="blas"):
-        solve(data, Settings(iterations=1), on_step=lambda step, cost: seen.extend(threads()))
-    assert set(seen) == {1}
-
-
-def test_the_thread_limit_ends_with_its_block() -> None:
-    with threadpool_limits(limits=2, user_api="blas"):
-        before = threads()
-        with blas_threads(1):
-            assert set(threads()) == {1}
-        assert threads() == before
-
-
 def plain_descent(data: Dataset, settings: Settings) -> tuple[Floats, float, list[float]]:
     """The course's notebook, with the penalty: the formulas as they are written down.
 
@@ -152,23 +107,6 @@ def plain_descent(data: Dataset, settings: Settings) -> tuple[Floats, float, lis
     return w, b, costs
 
 
-@pytest.fixture(scope="module")
-def bundled_costs() -> list[float]:
-    """The costs of the bundled data with the course's settings, by the plain loop in float64."""
-    return plain_descent(open_dataset(bundled()[0]), FEW)[2]
-
-
-@every_method
-def test_the_bundled_data_give_the_costs_of_the_plain_loop(
-    bundled_costs: list[float], method: str
-) -> None:
-    """Every form prints the digits of the formulas, on any machine."""
-    fit = solve(open_dataset(bundled()[0]), replace(FEW, method=method))
-    assert [f"{cost:.6f}" for cost in fit.costs] == [f"{cost:.6f}" for cost in bundled_costs]
-    close = 1e-12 if method == "gram" else 1e-6  # products in float32
-    assert fit.costs == pytest.approx(bundled_costs, rel=close)
-
-
 @every_method
 @with_and_without_l2
 def test_descent_is_the_plain_loop(data: Dataset, method: str, l2: float) -> None:
@@ -180,18 +118,6 @@ def test_descent_is_the_plain_loop(data: Dataset, method: str, l2: float) -> Non
     assert fit.b == pytest.approx(b, rel=close)
     assert fit.costs == pytest.approx(costs, rel=close)
     assert (fit.steps, fit.settings, fit.interrupted) == (200, settings.started(), False)
-
-
-@every_method
-def test_a_long_descent_meets_scikit_learns_optimum(data: Dataset, method: str) -> None:
-    l2 = 2.0
-    fit = solve(data, Settings(learning_rate=0.3, iterations=20_000, l2=l2, method=method))
-    # C Σ loss + ½‖w‖² is our objective times m/λ when C = 1/λ; neither penalises the intercept.
-    other = LogisticRegression(C=1 / l2, solver="newton-cholesky", tol=1e-12, max_iter=1000)
-    other.fit((data.X / 255).T, data.Y[0])
-    close = 1e-8 if method == "gram" else 1e-5  # products in float32
-    np.testing.assert_allclose(fit.w, other.coef_.T, rtol=close, atol=close)
-    assert fit.b == pytest.approx(float(other.intercept_[0]), rel=close)
 
 
 @pytest.mark.parametrize(
@@ -215,13 +141,7 @@ def test_each_step_is_reported_once_and_the_history_keeps_some(
     assert fit.cost_steps == cost_steps
     assert fit.costs == tuple(cost for step, cost in seen if step in cost_steps)
     assert fit.costs[0] == pytest.approx(math.log(2), rel=1e-15)
-
-
-def test_no_iterations_leave_everything_at_zero(data: Dataset) -> None:
-    fit = solve(data, Settings(iterations=0))
-    assert (fit.steps, fit.b, fit.interrupted) == (0, 0.0, False)
-    assert fit.w.shape == (48, 1)
-    assert not fit.w.any()
+    assert fit.w.any() == (iterations > 0)
 
 
 @every_method
@@ -258,25 +178,6 @@ def test_an_error_in_the_callback_is_not_swallowed(data: Dataset) -> None:
 
 
 @every_method
-def test_training_leaves_the_data_as_they_were(data: Dataset, method: str) -> None:
-    images, Y = data.images.copy(), data.Y.copy()
-    solve(data, Settings(iterations=5, l2=1.0, method=method))
-    assert np.array_equal(data.images, images)
-    assert np.array_equal(data.Y, Y)
-
-
-@every_method
-def test_divergence_on_the_courses_data_names_step_and_rate(
-    course: tuple[Path, Path], method: str
-) -> None:
-    with pytest.raises(DivergedError) as failure:
-        solve(open_dataset(course[0]), Settings(learning_rate=1e3, method=method))
-    assert re.search(
-        r"at step 1 with learning rate 1000: try `learning_rate=100`$", str(failure.value)
-    )
-
-
-@every_method
 @pytest.mark.parametrize(
     ("rate", "l2"),
     [(1e6, 0.0), (1e200, 0.0), (1e300, 0.0), (0.5, 1e6), (1e200, 1e200), (1.0, 1e308)],
@@ -292,7 +193,8 @@ def test_divergence_is_one_line_without_warnings(
             on_step=lambda step, _: steps.append(step),
         )
     message = str(failure.value)
-    assert f"at step {len(steps)} with learning rate {rate:g}:" in message
+    cure = f"at step {len(steps)} with learning rate {rate:g}: try `learning_rate={rate / 10:g}`"
+    assert cure in message
     assert "\n" not in message
     assert ("`l2`" in message) == (l2 > 0)
     assert steps == list(range(len(steps)))  # the step that diverged is not reported as progress
@@ -335,7 +237,3 @@ def test_a_bad_setting_is_refused_by_name(
 ) -> None:
     with pytest.raises(SettingsError, match=f"^`{name}={value:g}`" if value != "newton" else name):
         solve(data, Settings(**{setting: value}))
-
-
-def test_the_defaults_are_the_courses(course_fits: dict[str, Fit]) -> None:
-    assert course_fits["gram"].settings == Settings(0.005, 2000, 0.0, method="gram", solver="gd")

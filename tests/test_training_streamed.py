@@ -6,11 +6,12 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import FUSED
 from lazily import Labels, OnDisk, labelled, on_disk
 from threadpoolctl import threadpool_limits
 
 from catclf.errors import DataError
-from catclf.maths import cost, cost_and_gradient
+from catclf.maths import cost
 from catclf.samples import IndexedImages, take
 from catclf.training import Settings, solve
 from catclf.training.kernels import BLOCK
@@ -25,44 +26,25 @@ def bits(found: tuple[float, Point]) -> tuple[float, float, bytes]:
     return found[0], found[1].b, found[1].coordinates.tobytes()
 
 
-SIZES = [1, BLOCK, BLOCK + 1, 16 * BLOCK - 1, 33 * BLOCK + 5, 70 * BLOCK]
-
-
-@pytest.mark.parametrize("m", SIZES)
-def test_workers_and_place_change_no_bit(m: int) -> None:
-    data = labelled(m, size=2)
+@pytest.mark.parametrize("m", [1, BLOCK + 1, 16 * BLOCK - 1, 33 * BLOCK + 5, 70 * BLOCK])
+@pytest.mark.parametrize("method", ["stream", FUSED])
+def test_workers_and_place_change_no_bit(m: int, method: str) -> None:
+    data, fused = labelled(m, size=2), method == "fused"
     found = {
-        bits(StreamObjective(source, 2.0, workers).evaluate(a_point(12)))
+        bits(StreamObjective(source, 2.0, workers, fused=fused).evaluate(a_point(12)))
         for source in (data, on_disk(data))
         for workers in (1, 2, 3)
     }
     assert len(found) == 1
 
 
-@pytest.mark.parametrize("size", [8, 13, 16])  # n of 192, 507 and 768: below, off and above 512
-def test_a_pass_is_the_formula(size: int) -> None:
-    data = labelled(300, size)
-    n, point = 3 * size * size, a_point(3 * size * size)
-    J, (found) = StreamObjective(data, 2.0, 2).evaluate(point)
-    X = data.images.reshape(300, n).T / 255.0
-    expected, dw, db = cost_and_gradient(X, data.Y, point.coordinates, point.b, 2.0)
-    close = 2e-6  # products in float32
-    assert pytest.approx(expected, rel=close) == J
-    assert found.b == pytest.approx(db, rel=close, abs=close)
-    np.testing.assert_allclose(found.coordinates, dw, atol=close * np.abs(dw).max(), rtol=0)
-
-
-def test_the_loss_is_the_cost_without_its_penalty() -> None:
-    data, point = labelled(200), a_point()
-    Z = point.coordinates.T @ (data.images.reshape(200, -1).T / 255) + point.b
-    assert StreamObjective(data, 9.0).loss(point) == pytest.approx(cost(Z, data.Y), rel=1e-6)
-
-
-def test_the_centre_is_the_mean_image() -> None:
+def test_the_centre_is_the_mean_image_and_the_loss_has_no_penalty() -> None:
     data = labelled(190)
-    w = StreamObjective(data, 1.0).total() / (255 * len(data.images))
-    mean = data.images.reshape(190, -1).mean(axis=0).reshape(-1, 1) / 255
-    np.testing.assert_allclose(w, mean, rtol=1e-6)
+    problem, X = StreamObjective(data, 9.0), data.images.reshape(190, -1).T / 255
+    np.testing.assert_allclose(problem.mean(), X.mean(axis=1, keepdims=True), rtol=1e-6)
+    point = a_point()
+    loss = cost(point.coordinates.T @ X + point.b, data.Y)
+    assert problem.loss(point) == pytest.approx(loss, rel=1e-6)  # the cost without its penalty
 
 
 def test_the_gram_form_reads_images_on_disk_once_for_its_matrix() -> None:

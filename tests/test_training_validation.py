@@ -9,7 +9,6 @@ import pytest
 from lazily import Labels, labelled, on_disk
 
 from catclf.datasets import Dataset
-from catclf.errors import DataError, SettingsError
 from catclf.images.preprocess import Preprocess
 from catclf.maths import cost
 from catclf.samples import IndexedImages, split
@@ -20,37 +19,6 @@ def rows_of(part: object) -> list[int]:
     images = part.images  # type: ignore[attr-defined]
     assert isinstance(images, IndexedImages)
     return list(images.rows.tolist())
-
-
-@pytest.mark.parametrize(("m", "fraction"), [(50, 0.2), (51, 0.5), (200, 0.013), (10, 0.9)])
-def test_a_split_holds_out_a_part_of_each_class(m: int, fraction: float) -> None:
-    data = labelled(m, size=2)
-    trained, held = split(data, fraction, seed=1)
-    assert sorted(rows_of(trained) + rows_of(held)) == list(range(m))
-    for label in (0.0, 1.0):
-        of_class = np.count_nonzero(label == data.Y)
-        assert np.count_nonzero(label == held.Y) == round(fraction * of_class)
-    assert np.array_equal(held.Y, data.Y[:, rows_of(held)])
-    assert rows_of(held) == sorted(rows_of(held))
-
-
-def test_a_split_follows_its_seed() -> None:
-    data = labelled(100, size=2)
-    one, again, other = (rows_of(split(data, 0.2, seed)[1]) for seed in (1, 1, 2))
-    assert one == again
-    assert one != other
-
-
-@pytest.mark.parametrize("fraction", [0.01, 0.99])
-def test_a_class_that_cannot_be_in_both_is_refused(fraction: float) -> None:
-    with pytest.raises(DataError, match="held out"):
-        split(labelled(10, size=2), fraction, seed=0)
-
-
-@pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
-def test_a_part_that_is_none_is_refused(value: float) -> None:
-    with pytest.raises(SettingsError, match="validation"):
-        Settings(validation=value)
 
 
 def noisy(m: int = 60) -> Labels:
@@ -94,10 +62,6 @@ def test_the_best_weights_are_kept_and_patience_ends(case: str) -> None:
     assert patient.costs[-1] > 0
 
 
-def with_patience(settings: Settings) -> Settings:
-    return replace(settings, patience=10**6)
-
-
 def with_validation(settings: Settings, patience: int) -> Settings:
     return replace(settings, validation=0.3, patience=patience)
 
@@ -115,7 +79,7 @@ def test_training_sees_nothing_but_its_part(case: str) -> None:
 
 def test_other_images_may_judge() -> None:
     data, judge = noisy(), noisy(30)
-    fit = solve(data, with_patience(CASES["gram"]), validation=judge)
+    fit = solve(data, replace(CASES["gram"], patience=10**6), validation=judge)
     alone = solve(data, CASES["gram"])
     assert fit.costs == alone.costs  # all images are trained on
     assert fit.validation is not None
