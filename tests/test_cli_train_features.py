@@ -126,4 +126,4 @@ def test_compare_takes_features(run: Run, data: Path) -> None:
     assert json.loads(found)["candidates"][0]["features"] == "hog"
     assert run("train", "--data", data, "-q").code == 0
     assert run("report", "--compare", "c.json").code == 0
-    assert "features hog" in (data.parent / "report.html").read_text()
+    assert "hog, λ auto" in (data.parent / "report.html").read_text()

@@ -13,25 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from catclf.cli import options
 from catclf.cli.open_data import reading_to_train, splits_of, warn_of_left_out, warn_of_notes
-from catclf.cli.options import (
-    OUTPUT,
-    ClusterAddress,
-    Insecure,
-    JsonOrText,
-    Options,
-    Quiet,
-    Reading,
-    SourcePath,
-    Workers,
-    address_of,
-    ends_in,
-    file_option,
-    given,
-    option,
-    reading_options,
-    settings_options,
-)
 from catclf.cli.shell import ExitCode, as_options, json_line, put, require_output, require_own, warn
 from catclf.cli.usage import Group, add_command, put_help
 from catclf.errors import DataError, SettingsError
@@ -45,7 +28,7 @@ if TYPE_CHECKING:
     from catclf.maths import Pixels
 
 SHEET = 96  # images on a contact sheet: 12 by 8
-SizeFitSkip = Annotated[Options, reading_options("size", "fit", "skip_bad")]
+SizeFitSkip = Annotated[options.Options, options.reading_options("size", "fit", "skip_bad")]
 
 data = typer.Typer(cls=Group, invoke_without_command=True)
 
@@ -59,38 +42,38 @@ def group(ctx: typer.Context) -> None:
 
 # Pack
 
+PACKING: options.Options = {
+    "compress": options.of_output(
+        str,
+        help="none, gzip or lzf: smaller, but slower to read in each pass.",
+        choices=("none", "gzip", "lzf"),
+    ),
+    "workers": options.Workers,
+    "shard_images": options.optional(
+        int, help="Images of a shard, where --output is a folder.", low=1, shown="65536"
+    ),
+    "cluster": options.ClusterAddress,
+    "insecure": options.Insecure,
+    "quiet": options.Quiet,
+}
+
 
 def pack(
     *,
-    source: SourcePath,
+    source: options.SourcePath,
     output: Annotated[
         str,
-        option(
+        options.option(
             *("--output", "-o"),
             help="HDF5 file to write, or a folder for shards of 65,536 images: a name ending in /, "
             "or a URL such as s3://bucket/packed.",
             metavar="PATH",
-            group=OUTPUT,
-            check=ends_in(".h5", ".hdf5"),
+            group=options.OUTPUT,
+            check=options.ends_in(".h5", ".hdf5"),
         ),
     ],
     reading: SizeFitSkip,
-    compress: Annotated[
-        str,
-        option(
-            help="none, gzip or lzf: smaller, but slower to read in each pass.",
-            choices=("none", "gzip", "lzf"),
-            group=OUTPUT,
-        ),
-    ] = "none",
-    workers: Workers = None,
-    shard_images: Annotated[
-        int | None,
-        option(low=1, help="Images of a shard, where --output is a folder.", shown="65536"),
-    ] = None,
-    cluster: ClusterAddress = None,
-    insecure: Insecure = False,
-    quiet: Quiet = False,
+    packing: Annotated[options.Options, PACKING],
 ) -> None:
     """Write a data set as one HDF5 file or as shards, in the memory of a few images.
 
@@ -102,7 +85,9 @@ def pack(
     from catclf.datasets import hdf5, packed
     from catclf.datasets.dataset import HDF5_ENDINGS
 
-    path, address = Path(output), address_of(cluster, insecure)
+    path, workers, quiet = Path(output), packing["workers"], packing["quiet"]
+    address = options.address_of(packing["cluster"], packing["insecure"])
+    compress = packing["compress"] or "none"
     to_store = is_remote(path) and path.suffix.lower() not in HDF5_ENDINGS
     to_folder = output.endswith("/") or path.is_dir() or to_store
     if not to_folder:
@@ -123,7 +108,7 @@ def pack(
                 engine = stack.enter_context(connected(address, AGAIN))
                 packers = Packers(engine, source, address.threads(workers)).done
             shards = packed.write_folder(
-                path, splits, compress, shard_images=shard_images, workers=packers
+                path, splits, compress, shard_images=packing["shard_images"], workers=packers
             )
             made = {
                 split: f"{counted(len(each.labels), 'image')} in {counted(each.shards, 'shard')}"
@@ -154,13 +139,13 @@ def _write_file(path: Path, splits: dict[Split, Listing], compress: str) -> dict
 
 def info(
     *,
-    source: SourcePath,
+    source: options.SourcePath,
     image_file: Annotated[
         Path | None,
-        file_option("--image", help="Write a contact sheet as PNG here.", endings=[".png"]),
+        options.file_option("--image", help="Write a contact sheet as PNG here.", endings=[".png"]),
     ] = None,
     reading: SizeFitSkip,
-    format: JsonOrText = "text",
+    format: options.JsonOrText = "text",
 ) -> None:
     """Show shapes, classes, class balance and settings of a data set.
 
@@ -237,8 +222,8 @@ def _sheet(splits: dict[Split, Listing]) -> bytes:
 def verify(
     *,
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Data sets.")],
-    reading: Annotated[Options, reading_options("size")],
-    format: JsonOrText = "text",
+    reading: Annotated[options.Options, options.reading_options("size")],
+    format: options.JsonOrText = "text",
 ) -> None:
     """Look for duplicates, leaks between parts, odd class balance and bad images.
 
@@ -281,14 +266,14 @@ def verify(
 
 def split(
     *,
-    source: SourcePath,
-    output: Annotated[Path, file_option("--output", "-o", help="HDF5 file to write.")],
+    source: options.SourcePath,
+    output: Annotated[Path, options.file_option("--output", "-o", help="HDF5 file to write.")],
     test: Annotated[
-        float, option(low=0.0, high=1.0, help="Fraction of images for the test part.")
+        float, options.option(low=0.0, high=1.0, help="Fraction of images for the test part.")
     ] = 0.2,
-    seed: Annotated[int, option(low=0, help="Which of the possible divisions.")] = 0,
+    seed: Annotated[int, options.option(low=0, help="Which of the possible divisions.")] = 0,
     reading: SizeFitSkip,
-    quiet: Quiet = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Divide a data set at random into a training and a test part of one HDF5 file.
 
@@ -323,26 +308,24 @@ def split(
 
 # Suspects
 
+LISTING: options.Options = {
+    "workers": options.Workers,
+    "format": options.of_output(
+        str, help="How to print: text, csv or jsonl.", choices=("text", "csv", "jsonl")
+    ),
+    "output": options.optional_file(
+        "--output", "-o", help="Page of the images to write.", endings=[".html", ".htm"]
+    ),
+    "quiet": options.Quiet,
+}
+
 
 def suspects(
     *,
-    source: SourcePath,
-    settings: Annotated[Options, settings_options("features", "seed", "cache")],
-    reading: Reading,
-    workers: Workers = None,
-    format: Annotated[
-        str,
-        option(
-            help="How to print: text, csv or jsonl.", choices=("text", "csv", "jsonl"), group=OUTPUT
-        ),
-    ] = "text",
-    output: Annotated[
-        Path | None,
-        file_option(
-            "--output", "-o", help="Page of the images to write.", endings=[".html", ".htm"]
-        ),
-    ] = None,
-    quiet: Quiet = False,
+    source: options.SourcePath,
+    settings: Annotated[options.Options, options.settings_options("features", "seed", "cache")],
+    reading: options.Reading,
+    listing: Annotated[options.Options, LISTING],
 ) -> None:
     """List labels that are probably wrong, the most doubted first, to be looked at.
 
@@ -357,10 +340,11 @@ def suspects(
     from catclf.terminal.progress import phases
     from catclf.training import prepare_job
 
+    workers, output, quiet = (listing[name] for name in ("workers", "output", "quiet"))
     if output is not None:
         require_output(output, [source])
-    asked: Options = {"features": AUTO, "l2": AUTO}
-    wanted = Settings(**asked | given(settings))
+    asked: options.Options = {"features": AUTO, "l2": AUTO}
+    wanted = Settings(**asked | options.given(settings))
     with reading_to_train(reading, wanted, [source], quiet, workers) as (wanted, how):
         opened = open_dataset(source, "train", how)
     warn_of_notes(opened)
@@ -373,7 +357,7 @@ def suspects(
         rows, Z = job.resolved.scored
         found = find(Z, opened.Y[:, rows], opened.classes, opened.names, rows)
         looked_at = len(rows)
-    put(_listed(found, looked_at, printable(opened.source), format))
+    put(_listed(found, looked_at, printable(opened.source), listing["format"]))
     if output is not None:
         from catclf.report import suspects_page
 

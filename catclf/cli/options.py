@@ -111,6 +111,16 @@ def optional(kind: Any, *names: str, **facts: Any) -> Any:
     return Annotated[kind if kind is bool else kind | None, option(*names, **facts)]
 
 
+of_data, of_training, of_output = (
+    partial(optional, group=group) for group in (DATA, TRAINING, OUTPUT)
+)
+
+
+def optional_file(*names: str, **facts: Any) -> Any:
+    """As above, of a file to be written."""
+    return Annotated[Path | None, file_option(*names, **facts)]
+
+
 def given(options: Options) -> Options:
     """The options of a group that are given."""
     return {name: value for name, value in options.items() if value is not None}
@@ -332,22 +342,21 @@ Data = Annotated[
 ]
 MAX_PIXELS_HELP = "Refuse larger images before decoding them."
 TRUNCATED_HELP = "Read what is there of image files that are cut short."
-_usual = partial(optional, group=DATA)
-_rare = partial(optional, group=DATA, hidden=True)
-SplitOption = _usual(
+_rare = partial(of_data, hidden=True)
+SplitOption = of_data(
     str,
     help="The split taken of a source that is divided: train, validation or test.",
     choices=("train", "validation", "test"),
     shown="test where there are both",
 )
-PositiveName = _usual(
+PositiveName = of_data(
     str,
     help="What the positive class is called in this data.",
     metavar="CLASS",
     shown="as in the model",
 )
 READING = {
-    "size": _usual(
+    "size": of_data(
         int,
         help="Height and width of the images.",
         low=1,
@@ -355,14 +364,14 @@ READING = {
         metavar="PIXELS",
         shown="by features",
     ),
-    "fit": _usual(
+    "fit": of_data(
         str,
         help="How files become square: squash, crop or pad.",
         choices=("squash", "crop", "pad"),
         shown="squash",
     ),
-    "positive": _usual(str, help="The class to find.", metavar="CLASS", shown="cat"),
-    "skip_bad": _usual(bool, "--skip-bad", help="Leave unreadable images out."),
+    "positive": of_data(str, help="The class to find.", metavar="CLASS", shown="cat"),
+    "skip_bad": of_data(bool, "--skip-bad", help="Leave unreadable images out."),
 }
 RARELY_READING = {
     "label_from": _rare(

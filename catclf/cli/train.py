@@ -14,27 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from catclf.cli import loaded
+from catclf.cli import loaded, options
 from catclf.cli.open_data import open_for_training, reading_to_train
-from catclf.cli.options import (
-    DATA,
-    OUTPUT,
-    TRAINING,
-    ClusterAddress,
-    Data,
-    Insecure,
-    Options,
-    Quiet,
-    Reading,
-    Workers,
-    address_of,
-    file_option,
-    given,
-    on_disk,
-    option,
-    setting,
-    settings_options,
-)
 from catclf.cli.shell import Pause, pausing, put, require_outputs, warn
 from catclf.cli.usage import recorded, to_toml
 from catclf.errors import OutputError, SettingsError
@@ -51,80 +32,64 @@ if TYPE_CHECKING:
     from catclf.training.solvers import OnStep
 
 GAP = 0.1  # of accuracy between images that were learned from and others, which is much
-SETTINGS = settings_options(
+MODEL = Path("model.npz")
+SOURCES: options.Options = {
+    "data": options.Data,
+    "test": options.of_data(
+        Path, help="Data to test the model on.", metavar="DATA", shown="the test part"
+    ),
+    "validation": options.of_data(
+        str, help="Fraction to hold out, or data, to select the weights by.", metavar="DATA"
+    ),
+}
+SETTINGS = options.settings_options(
     *("features", "flip", "cache", "learning_rate", "iterations", "l2", "class_weight"),
     *("threshold", "solver", "batch_size", "schedule", "method", "patience", "seed"),
+    "print_every",
 )
+MACHINES: options.Options = {
+    "stream": options.of_training(
+        *(bool, "--stream"),
+        help="Read the pixels of HDF5 files anew in each step, so that memory does not grow with "
+        "them; without it those above 256 MB are read so.",
+        hidden=True,
+    ),
+    "workers": options.Workers,
+    "cluster": options.ClusterAddress,
+    "insecure": options.Insecure,
+}
+OUTPUTS: options.Options = {
+    "output": options.optional_file(
+        "--output", "-o", help="Model to write.", endings=[".npz"], shown=MODEL
+    ),
+    "log": options.optional_file(help="Write the cost as JSON lines here.", check=options.on_disk),
+    "plot": options.optional_file(help="Draw the cost as SVG here.", endings=[".svg"]),
+    "checkpoint_every": options.of_output(
+        int,
+        help="Steps between checkpoints, which are kept beside --output.",
+        low=0,
+        shown="never",
+        hidden=True,
+    ),
+    "resume": options.of_output(
+        bool, "--resume", help="Go on from the checkpoint of a stopped run."
+    ),
+    "quiet": options.Quiet,
+    "config": options.optional_file(help="Read options from this TOML file."),
+    "print_config": options.of_output(
+        bool, "--print-config", help="Print all options as such a file, and end.", hidden=True
+    ),
+}
 
 
 def train(
     ctx: typer.Context,
     *,
-    data: Data = None,
-    test: Annotated[
-        Path | None,
-        option(
-            help="Data to test the model on.", metavar="DATA", shown="the test part", group=DATA
-        ),
-    ] = None,
-    validation: Annotated[
-        str | None,
-        option(
-            help="Fraction to hold out, or data, to select the weights by.",
-            metavar="DATA",
-            group=DATA,
-        ),
-    ] = None,
-    reading: Reading,
-    settings: Annotated[Options, SETTINGS],
-    stream: Annotated[
-        bool,
-        option(
-            "--stream",
-            help="Read the pixels of HDF5 files anew in each step, so that memory does not grow "
-            "with them; without it those above 256 MB are read so.",
-            group=TRAINING,
-            hidden=True,
-        ),
-    ] = False,
-    workers: Workers = None,
-    cluster: ClusterAddress = None,
-    insecure: Insecure = False,
-    output: Annotated[
-        Path,
-        file_option("--output", "-o", help="Model to write.", endings=[".npz"], shown="model.npz"),
-    ] = Path("model.npz"),
-    print_every: Annotated[int | None, setting("print_every")] = None,
-    log: Annotated[
-        Path | None, file_option(help="Write the cost as JSON lines here.", check=on_disk)
-    ] = None,
-    plot: Annotated[
-        Path | None, file_option(help="Draw the cost as SVG here.", endings=[".svg"])
-    ] = None,
-    checkpoint_every: Annotated[
-        int,
-        option(
-            help="Steps between checkpoints, which are kept beside --output.",
-            low=0,
-            shown="never",
-            group=OUTPUT,
-            hidden=True,
-        ),
-    ] = 0,
-    resume: Annotated[
-        bool, option("--resume", help="Go on from the checkpoint of a stopped run.", group=OUTPUT)
-    ] = False,
-    quiet: Quiet = False,
-    config: Annotated[Path | None, file_option(help="Read options from this TOML file.")] = None,
-    print_config: Annotated[
-        bool,
-        option(
-            "--print-config",
-            help="Print all options as such a file, and end.",
-            group=OUTPUT,
-            hidden=True,
-        ),
-    ] = False,
+    sources: Annotated[options.Options, SOURCES],
+    reading: options.Reading,
+    settings: Annotated[options.Options, SETTINGS],
+    machines: Annotated[options.Options, MACHINES],
+    outputs: Annotated[options.Options, OUTPUTS],
 ) -> None:
     """Train a model on labelled images and save it.
 
@@ -132,31 +97,33 @@ def train(
 
     Example: catclf train --data photos --features network
     """
-    if print_config:
+    if outputs["print_config"]:
         put(to_toml(ctx))
         return
-    held_out, judged_by = fraction_or_path(validation, settings["patience"])
-    asked = given(settings | {"print_every": print_every})
-    wanted = Settings(validation=held_out, **asked)
-    address = _cluster_address(cluster, insecure, wanted)
+    output, data, quiet = outputs["output"] or MODEL, sources["data"], outputs["quiet"]
+    held_out, judged_by = fraction_or_path(sources["validation"], settings["patience"])
+    wanted = Settings(validation=held_out, **options.given(settings))
+    address = _cluster_address(machines, wanted)
     from catclf.datasets import bundled
 
-    images, test = (data, test) if data else (bundled()[0], test or bundled()[1])
-    sources = [path for path in (images, test, judged_by) if path is not None]
-    checkpoints = _checkpoints_beside(output, checkpoint_every, resume)
+    images, test = (data, sources["test"]) if data else bundled()
+    test = sources["test"] or test
+    taken = [path for path in (images, test, judged_by) if path is not None]
+    checkpoints = _checkpoints_beside(output, outputs["checkpoint_every"], outputs["resume"])
     kept = checkpoints.path if checkpoints else None
-    outputs = [output, kept, wanted.cache, log, plot]
-    require_outputs(outputs, [*sources, *([config] if config else [])])
+    written = [output, kept, wanted.cache, outputs["log"], outputs["plot"]]
+    require_outputs(written, [*taken, *([outputs["config"]] if outputs["config"] else [])])
     _warn_of_checkpoint(checkpoints)
-    with reading_to_train(reading, wanted, sources, quiet, workers, stream=stream) as (wanted, how):
+    workers, stream = machines["workers"], machines["stream"]
+    with reading_to_train(reading, wanted, taken, quiet, workers, stream=stream) as (wanted, how):
         opened = open_for_training(images, test, judged_by, how, held_out=held_out)
     trained, stop = _solved(ctx, opened, wanted, checkpoints, address)
     if checkpoints is not None and not trained.fit.interrupted:
         checkpoints.remove()
-    if plot is not None:
+    if outputs["plot"] is not None:
         from catclf.report.charts import save_cost_curve
 
-        save_cost_curve(plot, trained.model)
+        save_cost_curve(outputs["plot"], trained.model)
     _show_summary(trained, output, quiet, data)
     if not quiet and not trained.fit.interrupted:
         warn(what_next(trained, wanted, output, data))
@@ -180,10 +147,10 @@ def _solved(
     from catclf.training import prepare_job
 
     quiet, workers, log = (ctx.params[name] for name in ("quiet", "workers", "log"))
-    listed, phase = ctx.params["print_every"] is not None, phases(quiet)
+    listed = ctx.params["print_every"] is not None
     with ExitStack() as stack:
         cluster = _workers_at(address, workers, stack) if address else None
-        how: dict[str, Any] = {"cluster": cluster, "phase": phase}
+        how: dict[str, Any] = {"cluster": cluster, "phase": phases(quiet)}
         job = prepare_job(
             opened.trained, settings, validation=opened.validation, workers=workers, **how
         )
@@ -211,7 +178,7 @@ def _solved(
             warn("interrupted before the first step: nothing was saved")
             stop.exit_if_requested()
         trained = _remembering(trained, recorded(ctx))
-        save(trained.model, ctx.params["output"])
+        save(trained.model, ctx.params["output"] or MODEL)
     return trained, stop
 
 
@@ -239,13 +206,13 @@ def fraction_or_path(text: str | None, patience: int | None) -> tuple[float, Pat
     return fraction, None
 
 
-def _checkpoints_beside(output: Path, every: int, resume: bool) -> "Checkpoints | None":
+def _checkpoints_beside(output: Path, every: int | None, resume: bool) -> "Checkpoints | None":
     """The checkpoint of an output file, if the run keeps one or goes on from one."""
     if not (every or resume):
         return None
     from catclf.training.checkpoint import Checkpoints, beside
 
-    return Checkpoints(beside(output), every, resume)
+    return Checkpoints(beside(output), every or 0, resume)
 
 
 def _warn_of_checkpoint(checkpoints: "Checkpoints | None") -> None:
@@ -257,9 +224,9 @@ def _warn_of_checkpoint(checkpoints: "Checkpoints | None") -> None:
         warn(f"{shown}: {begins_anew if checkpoints.resume else replaced}")
 
 
-def _cluster_address(text: str | None, insecure: bool, settings: Settings) -> "Address | None":
+def _cluster_address(machines: options.Options, settings: Settings) -> "Address | None":
     """The address of --cluster, checked with the other options before anything is read."""
-    address = address_of(text, insecure)
+    address = options.address_of(machines["cluster"], machines["insecure"])
     selects = settings.fixed_l2 is None or settings.fixed_threshold is None
     divides = settings.method == "gram" or settings.batch_size or settings.validation
     if address is not None and (selects or divides or settings.cache is not None):
@@ -350,7 +317,7 @@ def what_next(trained: "Trained", settings: Settings, output: Path, data: Path |
     if near:
         verify = f"catclf data verify {shown_argument(data) if data else 'DATA'}"
         return f"the model is no better than a guess: see the data with {verify}"
-    model = "" if output == Path("model.npz") else f" -m {shown_argument(output)}"
+    model = "" if output == MODEL else f" -m {shown_argument(output)}"
     return f"next: catclf predict FOLDER{model}"
 
 
