@@ -11,6 +11,14 @@ from itertools import zip_longest
 BACKTICK = "\uff40"  # looks like one, and stands for it in names that have several
 
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
+
+
+def balance(positives: int, total: int, positive: str) -> str:
+    """How many images there are, and of the positive class: 120 images, 60 cat (50.0 %)."""
+    share = f"{100 * positives / total:.1f} %"
+    return f"{counted(total, 'image')}, {positives} {printable(positive)} ({share})"
+
+
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):(?:/|\Z)")
 _QUERY, _SETTING_OF_QUERY = re.compile("[?#]"), re.compile(r"\?(?=[\w.-]+=)")
 # What people read in the place of keys that model files keep, for scripts rely on those.

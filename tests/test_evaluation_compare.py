@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pty
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -103,12 +104,10 @@ def test_features_are_learned_and_standardised_without_the_fold_held_out(kind: s
 
 
 def test_curves_begin_at_ln_2_and_end_at_the_last_step() -> None:
-    points: list[compare.Progress] = []
-    plan = Plan((Candidate(0.01),), iterations=130, folds=2)
-    found = compare.cross_validate(make(), plan, on_progress=points.append)
+    found = compare.cross_validate(make(), Plan((Candidate(0.01),), iterations=130, folds=2))
     assert (found.plan.steps[0], found.plan.steps[-1]) == (0, 130)
     result = found.results[0]
-    assert len(result.trained) == len(result.held_out) == len(found.plan.steps) == len(points)
+    assert len(result.trained) == len(result.held_out) == len(found.plan.steps)
     assert result.trained[0] == pytest.approx(math.log(2), rel=1e-12)
     assert result.held_out[0] == pytest.approx(math.log(2), rel=1e-12)
     assert result.trained[-1] < result.trained[0]
@@ -369,7 +368,7 @@ def test_the_bundled_training_set_is_the_default_and_is_compared_live(
 ) -> None:
     controller, terminal = pty.openpty()
     env = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
-    args = [command(), "compare", "--iterations", "10", "--lr", "0.01,0.001"]
+    args = [command(), "compare", "--iterations", "1000", "--lr", "0.01,0.001"]
     done = subprocess.run(
         args, stdout=subprocess.PIPE, stderr=terminal, cwd=tmp_path, env=env, timeout=180
     )
@@ -378,9 +377,7 @@ def test_the_bundled_training_set_is_the_default_and_is_compared_live(
     os.close(controller)
     assert done.returncode == 0
     assert done.stdout.startswith(b"train.h5: ")
-    assert "held-out log loss" in shown
-    assert "α 0.001" in shown
-    assert "step 10 of 10" in shown
+    assert re.search(r"comparing.*/1000 ", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
 
 
 @pytest.mark.parametrize("format", ["text", "json"])

@@ -18,7 +18,7 @@ from catclf.cli.shell import json_line, options_of, put, warn
 from catclf.errors import SettingsError
 from catclf.settings import AUTO, Settings
 from catclf.terminal.stream import stdout_styling
-from catclf.text import aligned, blocks, counted, printable
+from catclf.text import aligned, balance, blocks, counted, printable
 
 if TYPE_CHECKING:
     from catclf.datasets import Dataset, ReadOptions
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         Candidate,
         Comparison,
         LearningCurve,
-        Progress,
     )
     from catclf.terminal.stream import Styling
 
@@ -105,7 +104,7 @@ def compare(
     """
     from catclf.evaluation import compare as core
     from catclf.evaluation.compare import plan_of
-    from catclf.terminal.progress import live_text, phases
+    from catclf.terminal.progress import phases
 
     given = {name: ",".join(each or []) for name, each in lists.items()}
     plan = plan_of(
@@ -125,10 +124,7 @@ def compare(
         curve = core.learning_curve(pooled, plan, sizes, phases(quiet))
         content, text = curve.to_dict(measure), format_curve(curve, measure, stdout_styling())
     else:
-        with live_text(quiet) as show:
-            comparison = core.cross_validate(
-                pooled, plan, dropped, lambda progress: show(_live(progress)), phases(quiet)
-            )
+        comparison = core.cross_validate(pooled, plan, dropped, phases(quiet))
         comparison.require_sound()
         content = core.to_dict(comparison, measure)
         text = format_text(comparison, measure, stdout_styling())
@@ -170,22 +166,10 @@ def _pooled(
     return alone, dropped
 
 
-def _live(progress: Progress) -> str:
-    rows = [("", "training cost", "held-out log loss")]
-    means = zip(progress.trained.tolist(), progress.held_out.tolist(), strict=True)
-    for candidate, (trained, out) in zip(progress.candidates, means, strict=True):
-        rows.append((f"{candidate!s:<20}", f"{trained:z.6f}", f"{out:z.6f}"))
-    return "\n".join([*aligned(rows, "<>>"), f"step {progress.step} of {progress.total}"])
-
-
 def format_text(comparison: Comparison, measure: str, style: Styling) -> str:
     """The table and the best candidate for people, in 80 columns but for long names."""
-    plan, positive = comparison.plan, printable(comparison.classes[1])
-    head = (
-        f"{printable(comparison.source)}: {counted(comparison.images, 'image')}, "
-        f"{comparison.positives} {positive} "
-        f"({100 * comparison.positives / comparison.images:.1f} %)"
-    )
+    plan, of = comparison.plan, (comparison.positives, comparison.images, comparison.classes[1])
+    head = f"{printable(comparison.source)}: {balance(*of)}"
     repeats = f" x {plan.repeats} repeats" if plan.repeats > 1 else ""
     steps = f", {counted(plan.iterations, 'step')}" if plan.descends else ""
     how = f"{plan.folds} folds{repeats}, seed {plan.seed}{steps}; mean ± std over held-out folds"

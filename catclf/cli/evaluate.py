@@ -12,7 +12,7 @@ from catclf.cli.open_data import open_labelled
 from catclf.cli.shell import json_line, put, warn
 from catclf.errors import SettingsError
 from catclf.terminal.stream import stdout_styling
-from catclf.text import aligned, blocks, counted, printable
+from catclf.text import aligned, balance, blocks, counted, printable
 
 if TYPE_CHECKING:
     from catclf.evaluation.evaluate import Evaluation, Pair
@@ -106,10 +106,8 @@ def format_text(result: Evaluation, mistakes: int, style: Styling) -> str:
 
     counts = result.counts
     negative, positive = map(printable, result.classes)
-    head = (
-        f"{printable(result.source)}: {counted(counts.total, 'image')}, {counts.positives} "
-        f"{positive} ({100 * result.positive_fraction:.1f} %), {counts.negatives} {negative}"
-    )
+    of = balance(counts.positives, counts.total, result.classes[1])
+    head = f"{printable(result.source)}: {of}, {counts.negatives} {negative}"
     groups, copies = int(result.independent.max()) + 1, []
     if groups < counts.total:
         copies = [f"intervals count {groups} images: the others are copies"]

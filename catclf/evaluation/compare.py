@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,16 +134,6 @@ class Plan:
         """The steps of the curves; none where no candidate descends."""
         every = max(1, self.iterations // POINTS)
         return (*range(0, self.iterations, every), self.iterations) if self.descends else ()
-
-
-class Progress(NamedTuple):
-    """The progress of a descent: after ``step`` of ``total``, means over folds, by candidate."""
-
-    candidates: Sequence[Candidate]
-    step: int
-    total: int
-    trained: Floats  # (candidates,) cost on the training folds
-    held_out: Floats  # (candidates,) log loss on the held-out folds
 
 
 @dataclass(frozen=True)
@@ -349,17 +339,15 @@ def cross_validate(
     data: Dataset,
     plan: Plan,
     dropped: int = 0,
-    on_progress: Callable[[Progress], None] | None = None,
     phase: Phase | None = None,
 ) -> Comparison:
     """Cross-validate all candidates of a plan; images that are equal or similar stay together.
 
-    The features of a division are learned without the images that it holds out. ``on_progress`` is
-    called with the curves' next point, POINTS times or so; ``dropped`` is only passed on. Raises
-    DataError if a class has too few images.
+    The features of a division are learned without the images that it holds out. ``dropped`` is only
+    passed on. Raises DataError if a class has too few images.
     """
     plan, held, groups = _held_out(data, plan)
-    results = tuple(_Runs(data, plan, groups, ~held, held, on_progress, phase).results())
+    results = tuple(_Runs(data, plan, groups, ~held, held, phase).results())
     study = plan, data.source, data.m, int(data.Y.sum())
     return Comparison(*study, data.classes, dropped, results)
 
@@ -386,7 +374,7 @@ def learning_curve(
         for i, size in enumerate(sizes):
             train[i, j, order[:size]] = True
     tested = np.tile(held, (len(sizes), 1))
-    runs = _Runs(data, plan, groups, train.reshape(tested.shape), tested, None, phase)
+    runs = _Runs(data, plan, groups, train.reshape(tested.shape), tested, phase)
     (result,) = runs.results()
     if result.diverged is not None:
         raise DivergedError(
@@ -417,7 +405,6 @@ class _Runs:
     groups: Indices
     train: Masks
     tested: Masks
-    on_progress: Callable[[Progress], None] | None
     phase: Phase | None
 
     def results(self) -> list[Result]:
@@ -452,6 +439,8 @@ class _Runs:
         self, K: list[Floats], v: Weights, candidates: Sequence[Candidate]
     ) -> list[Result]:
         """By descent, all side by side: column d * candidates + c is candidate c in division d."""
+        from catclf.features.base import silent
+
         count, total, d = len(candidates), self.plan.iterations, len(self.train)
         mask, out = (
             np.repeat(masks, count, axis=0).T.astype(np.float64)  # (m, columns)
@@ -467,12 +456,12 @@ class _Runs:
 
         steps = set(self.plan.steps)
         moving = descents(K, self.data.Y, mask, l2, v, lambda _: rates, total)
-        for step, (Z, losses, costs, diverged) in enumerate(moving):  # noqa: B007
-            if step in steps:
-                held_out = np.einsum("ij,ij->j", losses, out) / out.sum(axis=0)
-                curves.append((over_folds(costs, diverged), over_folds(held_out, diverged)))
-                if self.on_progress:
-                    self.on_progress(Progress(candidates, step, total, *curves[-1]))
+        with (self.phase or silent)("comparing") as show:
+            for step, (Z, losses, costs, diverged) in enumerate(moving):  # noqa: B007
+                if step in steps:
+                    held_out = np.einsum("ij,ij->j", losses, out) / out.sum(axis=0)
+                    curves.append((over_folds(costs, diverged), over_folds(held_out, diverged)))
+                    show(step, total)
         trained, held = (np.array(each).T.tolist() for each in zip(*curves, strict=True))
         results = []
         for c, candidate in enumerate(candidates):

@@ -26,7 +26,7 @@ from catclf.images.png import colours, full_colour
 from catclf.maths import Pixels
 from catclf.model import Model
 from catclf.report import charts
-from catclf.text import counted, printable
+from catclf.text import balance, counted, printable
 from catclf.version import __version__
 
 # The page may load nothing and run nothing, whatever its texts hold.
@@ -157,12 +157,11 @@ def _results(result: Evaluation) -> str:
     if result.counts.positives and result.counts.negatives:
         caption = "Each point is a threshold; the dot is the one in use."
         curves = _chart(charts.roc_curve(result), caption) + curves
-    counts, positive = result.counts, shown(result.classes[1])
-    share = f"{counts.positives} {positive} ({100 * result.positive_fraction:.1f} %)"
+    of = balance(result.counts.positives, result.counts.total, result.classes[1])
+    used = f"On {shown(result.source)}: {escape(of)}, at threshold {result.threshold:.4g}."
     return _section(
         "Results",
-        f"<p>On {shown(result.source)}: {counted(counts.total, 'image')}, {share}, at threshold "
-        f"{result.threshold:.4g}.</p>",
+        f"<p>{used}</p>",
         f'<div class="pair"><div>{_table(["measure"], ["model", "baseline"], rows)}'
         '<p class="hint">Majority baseline: the best result of a prediction that ignores the image.'
         f"</p></div>{_confusion(result)}</div>",

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import pairwise
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from catclf.terminal.stream import is_terminal, progress_stream
 
@@ -127,19 +127,6 @@ def _put(stream: TextIO, line: str) -> None:
     stream.flush()
 
 
-def _now_and_then(stream: TextIO) -> Callable[[str], None]:
-    """A function that writes a line after ten seconds at the earliest, then one a minute."""
-    due = perf_counter() + FIRST_LINE
-
-    def write(line: str) -> None:
-        nonlocal due
-        if perf_counter() >= due:
-            _put(stream, line)
-            due = perf_counter() + LINES_APART
-
-    return write
-
-
 @contextmanager
 def every_so_many(every: int, write: OnStep) -> Iterator[OnStep]:
     """A callback that writes every ``every``-th step, and at the end the last one in any case."""
@@ -249,8 +236,15 @@ def counting(what: str, quiet: bool, *, results: bool = False) -> Iterator[OnCou
         yield lambda done, total: None
         return
     if not is_terminal(stream):
-        write = _now_and_then(stream)
-        yield lambda done, total: write(f"{what}: {done} of {total}")
+        due = began + FIRST_LINE
+
+        def line(done: int, total: int | None) -> None:
+            nonlocal due
+            if perf_counter() >= due:
+                _put(stream, f"{what}: {done} of {total}")
+                due = perf_counter() + LINES_APART
+
+        yield line
         return
 
     def frame(done: int, total: int | None) -> RenderableType:
@@ -270,22 +264,3 @@ def counting(what: str, quiet: bool, *, results: bool = False) -> Iterator[OnCou
 def phases(quiet: bool) -> Callable[[str], AbstractContextManager[OnCount]]:
     """Progress on stderr for each named phase of the work."""
     return partial(counting, quiet=quiet)
-
-
-@contextmanager
-def live_text(quiet: bool) -> Iterator[Callable[[str], Any]]:
-    """A callback that shows a block of text on stderr in place of the one before it.
-
-    On a terminal it is gone at the end; elsewhere only its last line is written, now and then.
-    """
-    stream = progress_stream()
-    if quiet or stream is None:
-        yield lambda text: None
-    elif is_terminal(stream):
-        from rich.text import Text  # noqa: TID251
-
-        with _Live(stream) as live:
-            yield lambda text: live.draw(partial(Text, text, no_wrap=True))
-    else:
-        write = _now_and_then(stream)
-        yield lambda text: write(text.splitlines()[-1])
