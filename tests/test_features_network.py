@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from catclf.features.efficientnet import (
     counts,
     quantize,
 )
-from catclf.features.network import Network, NetworkFeatures, resampling, resize, side_for
+from catclf.features.network import Network, NetworkFeatures, resize, side_for
 from catclf.features.rows import StreamEncoder, encode
 from catclf.maths.threads import blas_threads
 
@@ -115,11 +114,6 @@ def test_pixels_are_those_of_pillow(size: int, side: int) -> None:
     np.testing.assert_allclose(resize(pixels, side), expected, rtol=0, atol=1.15)
 
 
-def test_rows_of_weights_sum_to_one() -> None:
-    for size, side in ((64, 224), (500, 224), (3, 224)):
-        np.testing.assert_allclose(resampling(size, side).sum(axis=1), 1, atol=1e-6)
-
-
 def test_results_stay_within_the_range_of_pixels() -> None:
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[:, 4:] = 255  # a cubic overshoots at an edge
@@ -184,18 +178,6 @@ def test_bands_of_any_height_give_the_same_features(monkeypatch: pytest.MonkeyPa
         np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4)
 
 
-def test_one_image_has_the_same_bits_after_others_and_beside_others() -> None:
-    side = 64
-    network = Network(random_weights(), side)
-    images = [image(side, seed) for seed in range(12)]
-    with blas_threads(1):
-        alone = [Network(random_weights(), side)(pixels) for pixels in images]
-        for workers in (1, 2, 3):
-            with ThreadPoolExecutor(workers) as pool:
-                for found, expected in zip(pool.map(network, images), alone, strict=True):
-                    np.testing.assert_array_equal(found, expected)
-
-
 @pytest.mark.parametrize("side", [33, 64])
 def test_compiled_sums_have_the_same_bits(side: int) -> None:
     kernels = pytest.importorskip("catclf.features.numba_kernels")
@@ -251,15 +233,6 @@ def test_with_flip_an_image_and_its_mirror_image_have_one_row() -> None:
         rows = features.transform(images)
         mirrored = features.transform(np.ascontiguousarray(images[:, :, ::-1]))
     np.testing.assert_array_equal(rows, mirrored)
-
-
-def test_small_images_are_enlarged_to_the_side_of_the_network() -> None:
-    images = drawn(1, 20)
-    features = NetworkFeatures(20, random_weights())
-    with blas_threads(1):
-        squares = Network(random_weights(), 256)(resize(images[0], 256)).astype(np.float64)
-        found = features.transform(images)[0]
-    np.testing.assert_allclose(found, np.sqrt(squares * 1280 / squares.sum()), rtol=1e-5)
 
 
 def test_the_bits_are_the_same_for_any_number_of_workers_and_any_batch() -> None:

@@ -124,48 +124,37 @@ def mend_zip(data: bytes) -> bytes:
     return bytes(mended)
 
 
+# Modes and options of valid files, by format; "+" before a mode: of two frames.
+MODES: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "PNG": [
+        ("RGB", {"exif": 1}),
+        ("P", {"transparency": 3}),
+        ("RGBA", {}),
+        ("1", {}),
+        ("+RGB", {}),
+    ],
+    "JPEG": [("RGB", {"exif": 1}), ("RGB", {"progressive": True}), ("CMYK", {}), ("L", {})],
+    "GIF": [("RGB", {}), ("+RGB", {})],
+    "TIFF": [
+        *(("RGB", {"compression": name}) for name in ("tiff_lzw", "jpeg", "tiff_adobe_deflate")),
+        *(("1", {"compression": "group4"}), ("F", {}), ("LAB", {})),
+    ],
+    "WEBP": [("RGB", {"exif": 1}), ("RGBA", {"lossless": True}), ("+RGB", {})],
+}
+
+
 def images(kind: str) -> list[bytes]:
-    """Valid files of one format in several of its modes and sizes."""
-    rng = np.random.default_rng(0)
+    """Valid files of one format in several of its modes."""
+    rng, exif, found = np.random.default_rng(0), Image.Exif(), []
     pixels = Image.fromarray(rng.integers(0, 256, (40, 52, 3), dtype=np.uint8))
-    exif = Image.Exif()
     exif[0x0112] = 6
-    kinds: dict[str, list[tuple[Image.Image, dict[str, Any]]]] = {
-        "PNG": [
-            (pixels, {"exif": exif}),
-            (pixels.convert("P"), {"transparency": 3}),
-            (pixels.convert("RGBA"), {}),
-            (pixels.convert("1"), {}),
-            (pixels, {"save_all": True, "append_images": [pixels.rotate(90)]}),
-        ],
-        "JPEG": [
-            (pixels, {"exif": exif}),
-            (pixels, {"progressive": True}),
-            (pixels.convert("CMYK"), {}),
-            (pixels.convert("L"), {}),
-        ],
-        "GIF": [
-            (pixels, {}),
-            (pixels, {"save_all": True, "append_images": [pixels.rotate(90)]}),
-        ],
-        "TIFF": [
-            (pixels, {"compression": "tiff_lzw"}),
-            (pixels, {"compression": "jpeg"}),
-            (pixels, {"compression": "tiff_adobe_deflate"}),
-            (pixels.convert("1"), {"compression": "group4"}),
-            (pixels.convert("F"), {}),
-            (pixels.convert("LAB"), {}),
-        ],
-        "WEBP": [
-            (pixels, {"exif": exif}),
-            (pixels.convert("RGBA"), {"lossless": True}),
-            (pixels, {"save_all": True, "append_images": [pixels.rotate(90)]}),
-        ],
-    }
-    found = []
-    for image, options in kinds[kind]:
-        stream = io.BytesIO()
-        image.save(stream, kind, **options)
+    for mode, options in MODES[kind]:
+        stream, more = io.BytesIO(), dict(options)
+        if "exif" in options:
+            more["exif"] = exif
+        if mode.startswith("+"):
+            more |= {"save_all": True, "append_images": [pixels.rotate(90)]}
+        pixels.convert(mode.removeprefix("+")).save(stream, kind, **more)
         found.append(stream.getvalue())
     return found
 

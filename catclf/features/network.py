@@ -298,12 +298,13 @@ class _Block:
         lines, start = lines[above:end], first + above
         Z = _shaped(product, len(lines) * inner, self._channels)
         np.matmul(X[start * inner : (start + len(lines)) * inner], self._expand, out=Z)
-        target = lines[:, self._before : self._before + inner]
         rows = Z.reshape(len(lines), -1)
-        flat = as_strided(target, rows.shape, (target.strides[0], target.itemsize))
         if self._kernels:
-            self._kernels.activate(rows, self._b, flat)
+            first, step = self._before * self._channels, self._width * self._channels
+            self._kernels.activate(rows, self._b, lines.reshape(-1), first, step)
             return
+        target = lines[:, self._before : self._before + inner]
+        flat = as_strided(target, rows.shape, (target.strides[0], target.itemsize))
         rows += self._b
         np.clip(rows, 0, 6, out=flat)
 

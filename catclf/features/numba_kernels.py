@@ -125,10 +125,13 @@ def _place(builder: Any, source: Any, *steps: Any) -> Any:
 
 
 @_compiled
-def activate(Z: Any, b: Any, out: Any) -> None:
-    """out := min(max(Z + b, 0), 6) for Z and out (rows, numbers) and b (numbers,)."""
+def activate(Z: Any, b: Any, out: Any, first: int, step: int) -> None:
+    """out := min(max(Z + b, 0), 6) for Z (rows, numbers) and b (numbers,).
+
+    The numbers of a row y begin at ``first`` + y ``step`` in out (k,), so that all is contiguous.
+    """
     for y in range(len(Z)):
-        z, o = Z[y], out[y]
+        z, o = Z[y], out[first + y * step :]
         for x in range(len(b)):
             value = z[x] + b[x]
             value = value if value > ZERO else ZERO
