@@ -155,8 +155,8 @@ def test_the_positive_class_may_be_spelled_otherwise(tmp_path: Path) -> None:
 
 # Layouts: images, classes, and the red tones of each split in order
 
-HERE = {"train": [0, 1]}
-BOTH = {"train": [0, 1], "test": [2, 3]}
+HERE: dict[Split, list[int]] = {"train": [0, 1]}
+BOTH: dict[Split, list[int]] = {"train": [0, 1], "test": [2, 3]}
 SYSTEM = ["@eaDir", "__MACOSX", "lost+found", "#recycle", "$RECYCLE.BIN", "__pycache__"]
 SYSTEM += ["System Volume Information", ".ipynb_checkpoints", ".Trash-1000"]
 
