@@ -140,16 +140,8 @@ def features(
         test = Scored(model.scores(tested.images), tested.Y)
         with tempfile.TemporaryDirectory() as scratch:
             output = Path(scratch) / "model.npz"
-            command: list[str | Path] = [
-                BIN / "catclf",
-                "train",
-                "--features",
-                kind,
-                "-q",
-                "-o",
-                output,
-            ]
-            command += ["--data", files[0], "--test", files[1]]
+            command: list[str | Path] = [BIN / "catclf", "train", "-q", "--features", kind]
+            command += ["-o", output, "--data", files[0], "--test", files[1]]
             seconds = min(run(command).seconds for _ in range(3))
             stored = output.stat().st_size
         known, encodings = None, None

@@ -8,14 +8,13 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from scripts.benchmarks.images import write_jpegs
-from scripts.benchmarks.measure import BIN, compare, run, table
+from scripts.benchmarks.measure import BIN, compare, one_step_model, run, speeds, table
 
 
 def folder(scratch: Path, repeats: int, quick: bool) -> str:
     """Whole processes over images of 200x200; memory with one and with many times as many."""
     count, times = (400, 5) if quick else (2_000, 10)
-    images, model = write_jpegs(scratch / "jpegs", count), scratch / "folder.npz"
-    run([BIN / "catclf", "train", "--iterations", "1", "-o", model])
+    images, model = write_jpegs(scratch / "jpegs", count), one_step_model(scratch / "folder.npz")
     peer: list[str | Path] = [sys.executable, "-m", "scripts.benchmarks.peers"]
     ours: list[str | Path] = [BIN / "catclf", "predict", "-m", model]
     costs = compare(
@@ -27,11 +26,7 @@ def folder(scratch: Path, repeats: int, quick: bool) -> str:
         repeats,
     )
     many = run([*ours, *[images] * times])
-    base = costs["catclf predict"].seconds
-    rows = [
-        [name, f"{count / c.seconds:.0f}", f"{c.seconds / base:.2f}", f"{c.megabytes:.0f} MB"]
-        for name, c in costs.items()
-    ]
+    rows = speeds(costs, count)
     speed = f"{times * count / many.seconds:.0f}"
     rows.append([f"catclf predict, {times * count}", speed, "", f"{many.megabytes:.0f} MB"])
     return table([f"{count} JPEGs of 200x200", "images/s", "time ratio", "peak memory"], rows)
@@ -55,8 +50,7 @@ def archives(scratch: Path, repeats: int, quick: bool) -> str:
     writer = get_context("spawn").Process(target=write_archives, args=(scratch, distinct, copies))
     writer.start()
     writer.join()
-    model = scratch / "archives.npz"
-    run([BIN / "catclf", "train", "--iterations", "1", "-o", model])
+    model = one_step_model(scratch / "archives.npz")
     sources = {"a folder": "jpegs", "a tar": "jpegs.tar", "a zip": "jpegs.zip"}
     costs = compare(
         {
@@ -65,10 +59,5 @@ def archives(scratch: Path, repeats: int, quick: bool) -> str:
         },
         repeats,
     )
-    base = costs["a folder"].seconds
-    rows = [
-        [name, f"{count / c.seconds:.0f}", f"{c.seconds / base:.2f}", f"{c.megabytes:.0f} MB"]
-        for name, c in costs.items()
-    ]
     heading = f"{count} JPEGs of 200x200, {repeats} runs"
-    return table([heading, "images/s", "time ratio", "peak memory"], rows)
+    return table([heading, "images/s", "time ratio", "peak memory"], speeds(costs, count))

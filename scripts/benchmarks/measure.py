@@ -51,6 +51,21 @@ def run(command: Sequence[str | Path]) -> Cost:
     return Cost(seconds, usage.ru_maxrss / 1024)
 
 
+def one_step_model(path: Path) -> Path:
+    """A model file of the bundled data, made at once."""
+    run([BIN / "catclf", "train", "--iterations", "1", "-o", path])
+    return path
+
+
+def speeds(costs: Mapping[str, Cost], count: int) -> list[list[str]]:
+    """A row for each command that went through ``count`` images; ratios are to the first."""
+    first = next(iter(costs.values())).seconds
+    return [
+        [name, f"{count / c.seconds:.0f}", f"{c.seconds / first:.2f}", f"{c.megabytes:.0f} MB"]
+        for name, c in costs.items()
+    ]
+
+
 def machine() -> str:
     """One line on what the figures were measured with."""
     from importlib.metadata import version

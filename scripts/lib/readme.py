@@ -113,26 +113,22 @@ def with_tables(text: str) -> str:
     """A page with its tables as the program and the other pages have them now."""
 
     def table(match: re.Match[str]) -> str:
-        name = match[1]
-        return (
-            f"<!-- {name} -->\n\n{TABLES[name]()}\n\n<!-- /{name} -->"
-            if name in TABLES
-            else match[0]
-        )
+        return _marked_text(match[1], TABLES[match[1]]()) if match[1] in TABLES else match[0]
 
     return MARKED.sub(table, text)
 
 
+def _marked_text(name: str, text: str) -> str:
+    return f"<!-- {name} -->\n\n{text}\n\n<!-- /{name} -->"
+
+
 def put_between_marks(page: Path, name: str, text: str) -> None:
     """Replace what stands between ``<!-- name -->`` and ``<!-- /name -->`` of a page."""
-
-    def replaced(match: re.Match[str]) -> str:
-        return f"<!-- {name} -->\n\n{text}\n\n<!-- /{name} -->" if match[1] == name else match[0]
-
     before = page.read_text()
-    if name not in [mark for mark, _ in MARKED.findall(before)]:
+    found = [match[0] for match in MARKED.finditer(before) if match[1] == name]
+    if len(found) != 1:
         raise SystemExit(f"{page.name} needs one block <!-- {name} --> … <!-- /{name} -->")
-    page.write_text(MARKED.sub(replaced, before))
+    page.write_text(before.replace(found[0], _marked_text(name, text)))
 
 
 def program_commands() -> dict[str, Any]:
