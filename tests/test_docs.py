@@ -1,16 +1,19 @@
-"""The pages of catclf/docs are true, name what exists, and come with the program."""
+"""README.md, the pages of catclf/docs and docstrings are true, and name what exists."""
 
 from __future__ import annotations
 
+import doctest
 import json
 import re
 import shlex
 import subprocess
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import Run
+from conftest import ROOT, Run
 
 import catclf
 from catclf.cli.shell import ExitCode
@@ -23,6 +26,23 @@ TOPICS = pytest.mark.parametrize("page", readme.PAGES[1:], ids=lambda page: page
 FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMANDS = readme.program_commands()
 OTHERS = {"--all", "--docs", "--quick", "--sshlogin"}  # options of scripts/ and of GNU parallel
+OF_PROGRAM = {"--debug", "--version", "--install-completion"}
+README = readme.README.read_text()
+COURSE = "Neural Networks and Deep Learning"  # by deeplearning.ai
+WITH_EXAMPLES = sorted(
+    path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+    for path in (ROOT / "catclf").rglob("*.py")
+    if "\n    >>> " in path.read_text()
+)
+
+
+def page_on(topic: str) -> str:
+    return (readme.DOCS / f"{topic}.md").read_text()
+
+
+def words(text: str) -> str:
+    """Text without its line breaks."""
+    return " ".join(text.split())
 
 
 def prose(text: str) -> str:
@@ -37,7 +57,7 @@ def current(page: Path) -> str:
 
 def spans(text: str) -> list[str]:
     """What stands between backticks in the prose of a page."""
-    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", FENCED.sub("", text))]
+    return [words(span) for span in re.findall(r"`([^`]+)`", FENCED.sub("", text))]
 
 
 def calls(text: str) -> list[list[str]]:
@@ -60,12 +80,16 @@ def options(name: str) -> set[str]:
     return known
 
 
-@TOPICS
+# Examples
+
+
+@PAGES
 def test_the_commands_print_what_is_shown(
     page: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     text = page.read_text()
     real = readme.needs_datasets(text)
+    assert not (real and page == readme.README)
     readme.prepare(tmp_path, request.getfixturevalue("datasets") if real else None)
     readme.require_true(text, tmp_path)
     if page.stem == "features":
@@ -77,19 +101,49 @@ def test_the_commands_print_what_is_shown(
         assert (tmp_path / "model.npz").stat().st_size < 4_300_000
 
 
+def python_of(page: Path, folder: Path) -> tuple[str, str]:
+    """The examples in Python of a page, and what they print one after the other."""
+    code = "\n".join(block for kind, block in FENCED.findall(page.read_text()) if kind == "python")
+    readme.prepare(folder)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=180
+    )
+    assert done.returncode == 0, done.stderr
+    return code, done.stdout
+
+
 @TOPICS
 def test_the_python_examples_run(page: Path, tmp_path: Path) -> None:
-    code = "\n".join(block for kind, block in FENCED.findall(page.read_text()) if kind == "python")
-    assert set(re.findall(r"\bcatclf\.(\w+)", code)) <= {*catclf.__all__, "sklearn", "export"}
-    readme.prepare(tmp_path)
-    if code:
-        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=180)
+    if "```python" in page.read_text():
+        code, _ = python_of(page, tmp_path)
+        used = set(re.findall(r"\bcatclf\.(\w+)", code))
+        assert used <= {*catclf.__all__, "sklearn", "export"}
 
 
-def test_the_page_on_python_has_a_row_for_each_public_name() -> None:
-    rows = re.findall(r"^\| (`.*?`) \|", (readme.DOCS / "python.md").read_text(), re.MULTILINE)
-    named = [name for row in rows for name in re.findall(r"`(\w+)", row)]
-    assert sorted(named) == sorted(set(catclf.__all__) - {"__version__"})
+def test_the_python_example_of_the_readme_uses_exactly_the_public_names(tmp_path: Path) -> None:
+    code, printed = python_of(readme.README, tmp_path)
+    assert set(re.findall(r"\bcatclf\.(\w+)", code)) == set(catclf.__all__)
+    assert set(re.findall(r"^(?:import|from) .*$", code, re.MULTILINE)) == {"import catclf"}
+    version, probability, accuracy, cat, fox = printed.splitlines()
+    assert version == f"catclf {catclf.__version__}"
+    assert 0.5 < float(probability) <= 1.0  # it is a cat
+    assert 0.8 < float(accuracy) <= 1.0
+    assert cat.startswith("data/examples/cat.png cat 0.")
+    assert fox.startswith("data/examples/fox.png non-cat 0.")
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_examples_in_docstrings_print_what_they_say(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "catclf.sklearn" and find_spec("sklearn") is None:
+        pytest.skip("no scikit-learn")
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testmod(import_module(name))
+    assert (result.attempted > 0, result.failed) == (True, 0)
+
+
+# Names
 
 
 @PAGES
@@ -102,23 +156,16 @@ def test_every_call_is_of_a_command_with_its_own_options(page: Path) -> None:
         assert name, args
         used = {arg.partition("=")[0] for arg in args if re.match("-+[a-z0-9]", arg)}
         assert used - {"--debug"} <= options(name), args
-
-
-@PAGES
-def test_every_option_that_is_named_exists(page: Path) -> None:
-    own = {"--debug", "--version", "--install-completion"}  # of the program
-    known = set().union(*map(options, COMMANDS)) | own | OTHERS
+    known = set().union(*map(options, COMMANDS)) | OF_PROGRAM | OTHERS
     for span in spans(current(page)):
-        for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", span):
-            assert option in known, span
+        assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", span)) <= known, span
 
 
-def test_every_command_is_called_in_a_page() -> None:
+def test_every_command_and_option_is_told_of() -> None:
     pages = [call for page in readme.PAGES for call in calls(page.read_text())]
     assert {" ".join(call[:1]) for call in pages} >= {name.split()[0] for name in COMMANDS}
-
-
-def test_every_option_says_what_it_does() -> None:
+    rows = re.findall(r"^\| `catclf ([a-z ]+)` \| \w.+ \|$", README, re.MULTILINE)
+    assert rows == list(COMMANDS)
     for name, command in COMMANDS.items():
         for parameter in command.params:
             assert parameter.help, (name, parameter.name)
@@ -136,8 +183,8 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 @PAGES
 def test_the_words_are_those_of_the_field(page: Path) -> None:
     written = readme.MARKED.sub("", page.read_text())  # tables speak with the words of the program
-    words = r"\b(pictures?|step lengths?|blind|class shares?|judged?)\b"
-    assert not re.findall(words, prose(written), re.IGNORECASE)
+    found = r"\b(pictures?|step lengths?|blind|class shares?|judged?)\b"
+    assert not re.findall(found, prose(written), re.IGNORECASE)
 
 
 @TOPICS
@@ -146,27 +193,52 @@ def test_a_page_begins_with_its_title_and_a_line_on_what_it_is_about(page: Path)
     assert title == f"# {page.stem.replace('-', ' ').capitalize()}"
     assert (empty, below) == ("", "")
     assert re.fullmatch(r"[A-Z].{10,90}\.", about)
+    assert f"](catclf/docs/{page.name})" in README
 
 
-def test_the_page_on_features_has_a_row_for_each_in_both_tables() -> None:
-    text = (readme.DOCS / "features.md").read_text()
+def test_the_course_is_named_in_one_place() -> None:
+    files = [*readme.PAGES, ROOT / "data" / "README.md", *(ROOT / "catclf").rglob("*.py")]
+    naming = [file.name for file in files for _ in range(words(file.read_text()).count(COURSE))]
+    assert naming == ["training.md"]
+
+
+# Tables
+
+
+def test_the_readme_is_read_in_two_minutes_and_its_tables_are_those_of_the_program() -> None:
+    assert README.count("\n") <= 230
+    assert readme.with_tables(README) == README
+    assert set(readme.TABLES) == {name for name, _ in readme.MARKED.findall(README)}
+    for kind in FEATURES:
+        row = rf"^\| {kind} (?:\| \d+\.\d % \(\d+ to \d+\) ){{3}}\|$"
+        assert len(re.findall(row, README, re.MULTILINE)) == 1
+
+
+def test_exit_codes_and_promises_are_those_of_the_page() -> None:
+    rows = re.findall(r"^\| ([\d, ]+) \| \w", page_on("exit-codes"), re.MULTILINE)
+    assert {int(code) for row in rows for code in row.split(",")} == set(ExitCode)
+    [line] = re.findall(r"^\*\*Exit codes\.\*\* (.*?)\n\n", README, re.MULTILINE | re.DOTALL)
+    assert {int(code) for code in re.findall(r"\b\d+\b", line)} == set(ExitCode)
+    promises = words(README.partition("**Promises.**")[2].partition("\n## ")[0])
+    assert re.findall(r"\d\. ", promises) == ["1. ", "2. ", "3. ", "4. "]
+    assert promises in words(page_on("exit-codes"))
+
+
+def test_pages_have_a_row_for_each_public_name_and_kind_of_features() -> None:
+    rows = re.findall(r"^\| (`.*?`) \|", page_on("python"), re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`(\w+)", row)]
+    assert sorted(named) == sorted(set(catclf.__all__) - {"__version__"})
+    text = page_on("features")
     accuracies = next(part for part in text.split("\n\n") if part.startswith("| features |"))
     described = re.findall(r"^\| `(\w+)` \| .* \| \d+ \|$", text, re.MULTILINE)
     measured = re.findall(r"^\| (\w+) \| \d+\.\d % ", accuracies, re.MULTILINE)
     assert described == measured == list(FEATURES)
 
 
-def test_the_page_on_exit_codes_has_a_row_for_each() -> None:
-    text = (readme.DOCS / "exit-codes.md").read_text()
-    rows = re.findall(r"^\| ([\d, ]+) \| \w", text, re.MULTILINE)
-    assert {int(code) for row in rows for code in row.split(",")} == set(ExitCode)
-
-
 def test_the_page_on_changes_begins_with_this_version() -> None:
-    heads = re.findall(r"^## (.*)$", (readme.DOCS / "changes.md").read_text(), re.MULTILINE)
-    assert heads[0] == catclf.__version__
-    assert heads[-1] == "Before version 1"
-    section = readme.README.read_text().partition("\n## Changes\n")[2].partition("\n## ")[0]
+    heads = re.findall(r"^## (.*)$", page_on("changes"), re.MULTILINE)
+    assert (heads[0], heads[-1]) == (catclf.__version__, "Before version 1")
+    section = README.partition("\n## Changes\n")[2].partition("\n## ")[0]
     assert catclf.__version__ in section
 
 
@@ -183,10 +255,8 @@ CALLS = {
 
 
 def test_the_table_of_json_keys_is_what_is_printed(tmp_path: Path, run: Run) -> None:
-    text = (readme.DOCS / "formats.md").read_text()
-    rows = dict(
-        re.findall(r"^\| `([a-z ]+)`(?: \(jsonl\))? \| ([a-z0-9_ ]+) \|$", text, re.MULTILINE)
-    )
+    row = r"^\| `([a-z ]+)`(?: \(jsonl\))? \| ([a-z0-9_ ]+) \|$"
+    rows = dict(re.findall(row, page_on("formats"), re.MULTILINE))
     assert set(rows) == set(CALLS)
     readme.prepare(tmp_path)
     assert run("train", "-q", "--iterations", "5").code == 0

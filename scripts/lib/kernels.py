@@ -15,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 TRAIN_AND_PRINT = (
-    *("docs", "readme", "bundled", "same_bytes", "sklearn"),
+    *("docs", "bundled", "same_bytes", "sklearn"),
     *("training_*", "objective_*", "features_*", "model*", "evaluation_*", "export_*", "explain*"),
     *("cli_train*", "cli_predict", "cli_compare*", "cli_evaluate", "report*"),
 )
