@@ -39,21 +39,22 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def require_metadata(found: Message) -> None:
     """What the project file says, as an index shows it."""
-    assert (found["Name"], found["Version"]) == ("catclf", VERSION)
+    facts = (found["Name"], found["Version"], found["License-Expression"], found["License-File"])
+    assert facts == ("catclf", VERSION, "MIT", "LICENSE")
     assert found["Summary"] == PROJECT["description"]
     assert found["Requires-Python"] == PROJECT["requires-python"]
-    assert (found["License-Expression"], found["License-File"]) == ("MIT", "LICENSE")
     assert found["Description-Content-Type"] == "text/markdown"
     assert str(found.get_payload()).strip() == (ROOT / "README.md").read_text().strip()
-    extras = PROJECT["optional-dependencies"]
+    extras, needs = PROJECT["optional-dependencies"], found.get_all("Requires-Dist", [])
     assert sorted(found.get_all("Provides-Extra", [])) == sorted(extras)
-    plain = [need for need in found.get_all("Requires-Dist", []) if "extra ==" not in need]
-    assert {re.split("[<>=]", need)[0] for need in plain} == {
-        re.split("[<>=]", need)[0] for need in PROJECT["dependencies"]
-    }
-    needs = " ".join(found.get_all("Requires-Dist", []))
+    plain = [need for need in needs if "extra ==" not in need]
+    names, expected = (
+        {re.split("[<>=]", need)[0] for need in listed}
+        for listed in (plain, PROJECT["dependencies"])
+    )
+    assert names == expected
     for extra, wanted in (("onnx", "onnx>="), ("sklearn", "scikit-learn>="), ("fast", "numba>=")):
-        assert re.search(rf"{wanted}[\d.]+; extra == '{extra}'", needs), extra
+        assert re.search(rf"{wanted}[\d.]+; extra == '{extra}'", " ".join(needs)), extra
 
 
 def sources() -> set[str]:
@@ -73,12 +74,8 @@ def test_the_wheel_holds_the_package_and_the_drawings_alone(built: tuple[Path, P
         names = set(archive.namelist())
         assert archive.testzip() is None
         require_metadata(message_from_string(archive.read(f"{INFO}/METADATA").decode()))
-        assert archive.read(f"{INFO}/entry_points.txt").decode().split() == [
-            "[console_scripts]",
-            "catclf",
-            "=",
-            "catclf.cli:main",
-        ]
+        starts = archive.read(f"{INFO}/entry_points.txt").decode().split()
+        assert starts == ["[console_scripts]", "catclf", "=", "catclf.cli:main"]
         for name in ("train.h5", "test.h5"):
             assert archive.read(f"catclf/data/{name}") == (ROOT / "data" / name).read_bytes()
     inside = {name for name in names if not name.startswith(INFO)}
