@@ -23,16 +23,15 @@ TRAIN = ("train", "--iterations", "3", "--size", "8", "-q")
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A zip of class folders, two tars of samples and two Parquet files, of the same images."""
-    contents = {name: image_bytes(seed) for seed, name in enumerate(NAMES)}
-    stored(tmp_path / "a.zip", contents)
-    for shard in range(2):
+    images = [image_bytes(seed) for seed in range(8)]
+    stored(tmp_path / "a.zip", dict(zip(NAMES, images, strict=True)))
+    for shard, rows in enumerate((range(4), range(4, 8))):
         files: dict[str, bytes] = {}
-        for number, name in list(enumerate(NAMES))[4 * shard :][:4]:
-            files |= {f"{number}.png": contents[name], f"{number}.cls": name[:3].encode()}
+        for row in rows:
+            files |= {f"{row}.png": images[row], f"{row}.cls": NAMES[row][:3].encode()}
         tar(tmp_path / f"s-{shard}.tar", files)
-        some = NAMES[4 * shard :][:4]
-        labels = [TWO.index(name[:3]) for name in some]
-        write(tmp_path / f"p-{shard}.parquet", [contents[name] for name in some], labels, TWO)
+        labels = [TWO.index(NAMES[row][:3]) for row in rows]
+        write(tmp_path / f"p-{shard}.parquet", [images[row] for row in rows], labels, TWO)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

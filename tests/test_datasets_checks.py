@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import make_images
+from conftest import fill, make_images
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -32,26 +32,19 @@ def part(
     labels: Any = None,
     label: str = "data",
     classes: tuple[str, ...] = ("non-cat", "cat"),
-    names: tuple[str, ...] | None = None,
 ) -> Part:
     values = np.arange(len(images)) % 2 if labels is None else np.array(labels)
-    size = images.shape[1]
-    source = Listing(label, label, classes, values, Preprocess(size), pixels=images, called=names)
-    return measure(label, source)
+    preprocess = Preprocess(images.shape[1])
+    return measure(label, Listing(label, label, classes, values, preprocess, pixels=images))
 
 
 def found(*parts: Part, smallest: int = 32) -> list[tuple[str, str]]:
     return [(f.kind, f.message) for f in findings(parts, smallest)]
 
 
-def folder_part(root: Path, size: int = SIZE) -> Part:
-    source = open_source(root, ReadOptions(size=size, skip_bad=True)).split("train")
+def folder_part(root: Path) -> Part:
+    source = open_source(root, ReadOptions(size=SIZE, skip_bad=True)).split("train")
     return measure("photos", source)
-
-
-def save(path: Path, image: NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
 
 
 def test_clean_parts_have_no_findings() -> None:
@@ -60,15 +53,22 @@ def test_clean_parts_have_no_findings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "kind"), [([0, 1, 0], "same-image"), ([0, 1, 1], "same-image-other-label")]
+    ("labels", "finding"),
+    [
+        ([0, 1, 0], ("same-image", "same image: data image 0 = data image 2")),
+        (
+            [0, 1, 1],
+            (
+                "same-image-other-label",
+                "same image, labels cat, non-cat: data image 0 = data image 2",
+            ),
+        ),
+    ],
 )
-def test_equal_images_in_a_part_are_found(labels: list[int], kind: str) -> None:
+def test_equal_images_in_a_part_are_found(labels: list[int], finding: tuple[str, str]) -> None:
     images = scenes(3)
     images[2] = images[0]
-    ((found_kind, message),) = found(part(images, labels))
-    assert found_kind == kind
-    assert "data image 0 = data image 2" in message
-    assert ("cat, non-cat" in message) == (kind == "same-image-other-label")
+    assert found(part(images, labels)) == [finding]
 
 
 def test_an_image_that_is_there_many_times_is_one_finding() -> None:
@@ -99,8 +99,7 @@ def test_nearly_equal_images_are_found_within_and_across_parts() -> None:
 def test_a_part_without_class_names_calls_label_1_cat_as_training_does() -> None:
     train, test = scenes(20), scenes(20, seed=1)
     test[1] = train[1]
-    unnamed = part(test, label="test", classes=())
-    ((kind, _),) = found(part(train, label="train"), unnamed)
+    [(kind, _)] = found(part(train, label="train"), part(test, label="test", classes=()))
     assert kind == "same-image-across-parts"
 
 
@@ -181,34 +180,24 @@ def test_pixels_scrambled_by_a_wrong_reshape_are_found(m: int) -> None:
     scrambled = np.ascontiguousarray(columns.T).reshape(images.shape)
     right, wrong = part(images, label="right"), part(scrambled, label="wrong")
     green = images[..., 1].astype(float)
-    pairs = np.concatenate(
-        [
-            np.stack([green[:, :, :-1].ravel(), green[:, :, 1:].ravel()]),
-            np.stack([green[:, :-1].ravel(), green[:, 1:].ravel()]),
-        ],
-        axis=1,
-    )
-    assert right.correlation == pytest.approx(np.corrcoef(pairs)[0, 1], rel=1e-9)
-    messages = [message for kind, message in found(right, wrong) if kind == "scrambled"]
-    assert len(messages) == 1
-    assert "wrong" in messages[0]
-    assert "reshape(-1, m)" in messages[0]
+    neighbours = [green[:, :, :-1], green[:, :-1]], [green[:, :, 1:], green[:, 1:]]
+    one, other = (np.concatenate([each.ravel() for each in side]) for side in neighbours)
+    assert right.correlation == pytest.approx(np.corrcoef(one, other)[0, 1], rel=1e-9)
+    [message] = [message for kind, message in found(right, wrong) if kind == "scrambled"]
+    assert "wrong" in message
+    assert "reshape(-1, m)" in message
 
 
 def test_noise_is_called_scrambled_and_empty_images_are_not() -> None:
     assert "scrambled" in [kind for kind, _ in found(part(make_images(50, SIZE)[0]))]
-    assert {kind for kind, _ in found(part(np.full((3, 8, 8, 3), 7, np.uint8), [0, 0, 0]))} == {
-        "empty",
-        "same-image",
-    }
+    empty = part(np.full((3, 8, 8, 3), 7, np.uint8), [0, 0, 0])
+    assert {kind for kind, _ in found(empty)} == {"empty", "same-image"}
 
 
 def test_files_are_found_small_or_unreadable_by_name_and_reason(tmp_path: Path) -> None:
-    for i, image in enumerate(scenes(8)):
-        save(tmp_path / ("cat" if i % 2 else "dog") / f"{i}.png", image)
-    save(tmp_path / "cat" / "half.png", scenes(1, seed=5)[0][:16, :30])
-    save(tmp_path / "cat" / "tiny.png", scenes(1, seed=6)[0][:15, :30])
-    (tmp_path / "dog" / "empty.jpg").touch()
+    files = {f"{'cat' if i % 2 else 'dog'}/{i}.png": image for i, image in enumerate(scenes(8))}
+    odd = {"cat/half.png": scenes(1, seed=5)[0][:16, :30], "dog/empty.jpg": b""}
+    fill(tmp_path, {**files, **odd, "cat/tiny.png": scenes(1, seed=6)[0][:15, :30]})
     kinds = [
         ("unreadable", "photos dog/empty.jpg: is empty"),
         ("small", "small image: photos cat/tiny.png has 30x15 pixels"),
@@ -217,17 +206,10 @@ def test_files_are_found_small_or_unreadable_by_name_and_reason(tmp_path: Path) 
 
 
 def test_rows_after_an_unreadable_file_keep_their_names_and_labels(tmp_path: Path) -> None:
-    images = scenes(4)
-    (tmp_path / "cat").mkdir()
-    (tmp_path / "cat" / "a.png").touch()
-    save(tmp_path / "cat" / "b.png", images[0])
-    save(tmp_path / "dog" / "c.png", images[1])
-    save(tmp_path / "dog" / "d.png", images[0])
-    last = found(folder_part(tmp_path))[-1]
-    assert last == (
-        "same-image-other-label",
-        "same image, labels cat, dog: photos cat/b.png = photos dog/d.png",
-    )
+    one, other = scenes(2)
+    fill(tmp_path, {"cat/a.png": b"", "cat/b.png": one, "dog/c.png": other, "dog/d.png": one})
+    message = "same image, labels cat, dog: photos cat/b.png = photos dog/d.png"
+    assert found(folder_part(tmp_path))[-1] == ("same-image-other-label", message)
 
 
 # Groups

@@ -97,7 +97,7 @@ def test_workers_of_a_cluster_change_no_byte(
 def test_a_run_killed_again_and_again_ends_in_the_same_bytes(
     run: Run, data: Path, tmp_path: Path, training: str
 ) -> None:
-    limit = {"gram": "1000", "batches": "200"}.get(training, "60")
+    limit = {"gram": "300", "batches": "200"}.get(training, "60")
     args = arguments(training, source_of(data, training), "--iterations", limit)
     expected = trained(run, tmp_path, args)
     randomly, kills = random.Random(1), 0

@@ -50,7 +50,7 @@ def test_each_class_gives_its_share_rounded(
     assert len(rest) == sum(counts) - sum(expected)
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(max_examples=200)
 @given(data=st.data(), share=st.floats(0.05, 0.95), seed=st.integers(0, 5))
 def test_the_parts_are_disjoint_complete_sorted_and_split_no_group(
     data: st.DataObject, share: float, seed: int
@@ -140,7 +140,7 @@ def test_a_class_with_fewer_images_than_folds_is_refused_with_what_to_try() -> N
         stratified_folds(labels_of(20, 4), 5, 0, advice="take more")
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(max_examples=200)
 @given(
     groups=st.lists(st.tuples(st.integers(1, 9), st.integers(0, 2)), min_size=4, max_size=40),
     folds=st.integers(2, 6),

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run, make_images
-from PIL import Image
+from conftest import Run, fill, make_images
 
 import catclf
 from catclf.evaluation.evaluate import remembered, suspects
@@ -23,11 +22,9 @@ WRONG = [3, 10, 17, 41, 52]
 def photos(tmp_path: Path) -> Path:
     """60 images in folders, five of them in the wrong one."""
     images, labels = make_images(60, size=16)
-    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-        folder = tmp_path / "photos" / ("cat" if label != (number in WRONG) else "dog")
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(folder / f"{number}.png")
-    return tmp_path / "photos"
+    folders = ["cat" if label != (i in WRONG) else "dog" for i, label in enumerate(labels)]
+    names = (f"{folder}/{number}.png" for number, folder in enumerate(folders))
+    return fill(tmp_path / "photos", dict(zip(names, images, strict=True)))
 
 
 def numbers(names: list[str]) -> set[int]:
