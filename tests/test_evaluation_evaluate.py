@@ -41,10 +41,8 @@ def of(
 
 
 def test_every_number_on_the_course_data_is_scikit_learns(course: tuple[Path, Path]) -> None:
-    data = catclf.open_dataset(course[0])
-    model = catclf.train(data)
-    test = open_for(model.classes, model.preprocess, open_source(course[1]), "test")
-    facts = evaluate.to_dict(evaluate.Evaluation.of(model, test))
+    model = catclf.train(catclf.open_dataset(course[0]))
+    facts, test = catclf.evaluate(model, course[1]), catclf.open_dataset(course[1], "test")
     X = np.asarray(test.images).reshape(50, -1) / 255
     Z = X @ model.w[:, 0] + model.b
     A, truth = 1 / (1 + np.exp(-Z)), test.Y[0]
@@ -83,11 +81,8 @@ def test_mistakes_come_most_confident_first_and_by_name() -> None:
     assert [a.index for a in found.predictions(False, 9)] == [3, 1, 0]
     assert [a.index for a in found.predictions(True, 9)] == [2]
     assert of([1.0], [0]).predictions(False, 1)[0].display_name == "image 0"
-
-
-def test_confidence_is_measured_from_the_threshold() -> None:
-    found = of([1.0, 2.1], [1, 0], threshold=0.88)  # the threshold's z is 1.99
-    assert [a.index for a in found.predictions(False, 9)] == [0, 1]
+    above = of([1.0, 2.1], [1, 0], threshold=0.88)  # whose z is 1.99: confidence is the distance
+    assert [a.index for a in above.predictions(False, 9)] == [0, 1]
 
 
 @pytest.mark.parametrize(("threshold", "positives"), [(0.0, 3), (1.0, 0), (0.5, 1)])
@@ -97,12 +92,8 @@ def test_the_threshold_decides(threshold: float, positives: int) -> None:
 
 
 def test_a_similar_class_balance_is_not_warned_about() -> None:
-    alike = Evaluation("x", ("a", "b"), 0.5, np.zeros((1, 4)), np.array([[0.0, 1, 1, 0]]), None)
-    assert alike.warnings() == []
-    close = Evaluation(
-        "x", ("a", "b"), 0.5, np.zeros((1, 4)), np.array([[0.0, 1, 1, 1]]), None, (50, 100)
-    )
-    assert close.warnings() == []
+    for Y, trained in (([0, 1, 1, 0], (0, 0)), ([0, 1, 1, 1], (50, 100))):
+        assert replace(of([0.0] * 4, Y), trained=trained).warnings() == []
 
 
 def test_one_class_gives_a_warning_and_nulls() -> None:
@@ -160,16 +151,11 @@ def test_intervals_count_copies_of_an_image_once() -> None:
         assert grouped.intervals[key] == pytest.approx(interval, abs=1e-9)
     assert "intervals count 40 images" in format_text(grouped, 0, Styling())
     assert evaluate.to_dict(grouped)["groups"] == 40
-
-
-def test_average_precision_and_losses_have_intervals_from_ten_images_of_a_class_on() -> None:
-    Z = np.random.default_rng(0).standard_normal(29).tolist()
-    few, enough = of(Z, [1] * 9 + [0] * 20), of([*Z, 0.3], [1] * 10 + [0] * 20)
-    for key in ("average_precision", "log_loss", "brier"):
+    few = of(Z[:29], [1] * 9 + [0] * 20)
+    for key in ("average_precision", "log_loss", "brier"):  # from ten images of a class on
         assert all(map(math.isnan, few.intervals[key]))
-        low, high = enough.intervals[key]
-        value = evaluate.to_dict(enough)[key]
-        assert low < value < high
+        low, high = alone.intervals[key]
+        assert low < evaluate.to_dict(alone)[key] < high
 
 
 def test_two_models_are_compared_on_the_same_images() -> None:
@@ -214,21 +200,13 @@ def test_baselines_are_those_of_predictions_that_ignore_the_image() -> None:
 
 
 def test_files_are_prepared_as_the_model_remembers(tmp_path: Path) -> None:
-    for name in ("cat", "non-cat"):
+    for name in ("cat", "dog"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         Image.new("RGBA", (40, 20), (255, 0, 0, 0)).save(tmp_path / "photos" / name / "a.png")
     preprocess = Preprocess(8, "pad", background=(0, 0, 255))
-    model = Model(np.zeros((192, 1)), 0.0, preprocess)
-    data = open_for(model.classes, model.preprocess, open_source(tmp_path / "photos"), "test")
+    data = open_for(("non-cat", "cat"), preprocess, open_source(tmp_path / "photos"), "test")
     assert data.preprocess == preprocess
     assert (np.asarray(data.images) == (0, 0, 255)).all()
-
-
-def test_other_negatives_are_noted(tmp_path: Path) -> None:
-    for name in ("cat", "dog"):
-        (tmp_path / name).mkdir()
-        Image.new("RGB", (8, 8)).save(tmp_path / name / "a.png")
-    data = open_for(("non-cat", "cat"), Preprocess(), open_source(tmp_path), "test")
     assert data.notes[-1].endswith("negatives are dog here and were non-cat in training")
 
 
@@ -237,34 +215,23 @@ def test_the_class_balance_of_training_is_taken_from_the_model(tmp_path: Path) -
     path = write_hdf5(tmp_path / "x.h5", images=x, labels=y)
     training = Training(images=100, positives=5)
     model = Model(np.zeros((192, 1)), 0.0, Preprocess(8), training=training)
-    found = evaluate.Evaluation.of(
-        model, open_for(model.classes, model.preprocess, open_source(path), "test")
-    )
-    assert evaluate.to_dict(found)["training_fraction"] == 0.05
-    assert len(found.warnings()) == 1
+    facts = catclf.evaluate(model, path)
+    assert facts["training_fraction"] == 0.05
+    assert len(facts["warnings"]) == 1
 
 
 def test_images_seen_in_training_are_noted(tmp_path: Path) -> None:
     x, y = make_images(20)
     path = write_hdf5(tmp_path / "x.h5", images=x, labels=y)
-    data = catclf.open_dataset(path)
-    model = catclf.train(data, catclf.Settings(iterations=1))
-    found = evaluate.Evaluation.of(
-        model, open_for(model.classes, model.preprocess, open_source(path), "test")
-    )
-    assert evaluate.to_dict(found)["trained_on"] == 20
-    assert found.warnings()[0].startswith(
-        "x.h5: 20 of its 20 images are among those that the model was trained on"
-    )
+    model = catclf.train(catclf.open_dataset(path), iterations=1)
+    facts = catclf.evaluate(model, path)
+    assert facts["trained_on"] == 20
+    assert "x.h5: 20 of its 20 images are among those that the model" in facts["warnings"][0]
     others, _ = make_images(10, seed=1)
     some = np.concatenate([others, x[5:9][::-1]])
     path = write_hdf5(tmp_path / "y.h5", images=some, labels=np.resize(y, 14))
     catclf.save(model, tmp_path / "m.npz")
-    model = catclf.load(tmp_path / "m.npz")
-    found = evaluate.Evaluation.of(
-        model, open_for(model.classes, model.preprocess, open_source(path), "test")
-    )
-    assert evaluate.to_dict(found)["trained_on"] == 4
+    assert catclf.evaluate(tmp_path / "m.npz", path)["trained_on"] == 4
 
 
 def test_weights_beyond_all_sense_are_refused() -> None:

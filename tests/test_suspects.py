@@ -64,16 +64,11 @@ def test_the_command_lists_the_images_in_the_wrong_folder(run: Run, photos: Path
     assert all(line["label"] == Path(line["name"]).parts[0] for line in lines)
     table = list(csv.DictReader(io.StringIO(run(*command, "--format", "csv").stdout)))
     assert [row["name"] for row in table] == [line["name"] for line in lines]
-
-
-def test_the_page_shows_each_image(run: Run, photos: Path, tmp_path: Path) -> None:
-    done = run("data", "suspects", "photos", "--features", "hog", "-q", "-o", "page.html")
-    assert done.code == 0
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert page.count("<img") >= 5
+    assert run(*command, "-q", "-o", "page.html").code == 0
+    page = (photos.parent / "page.html").read_text(encoding="utf-8")
+    assert "<script" not in page
     for number in WRONG:
         assert f"{number}.png</b>" in page
-    assert "<script" not in page
 
 
 def test_training_says_how_many_and_model_and_report_name_them(

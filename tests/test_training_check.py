@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run, make_images
-from PIL import Image
+from conftest import Run, fill, make_images
 from typer.testing import CliRunner
 
 from catclf.cli.app import app
@@ -102,16 +101,15 @@ def test_slopes_are_as_far_off_as_the_gradient(l2: float) -> None:
 
 
 def test_check_prints_both_passes_and_the_speedup_and_exits_0(run: Run, small_hdf5: Path) -> None:
-    result = run("check", "--data", "small.h5", "--examples", "4")
-    assert (result.code, result.stderr) == (0, "")
-    rows = [line.split() for line in result.stdout.splitlines()]
+    shown = run("check", "--data", "small.h5", "--examples", "4").done()
+    rows = [line.split() for line in shown.splitlines()]
     assert ["J", "3", "*", "v", "33", "1"] in rows
     assert ["c", "input", "2", "9"] in rows
-    last = result.stdout.splitlines()[-1]
+    last = shown.splitlines()[-1]
     assert last.startswith("all agree; vectorized against the loop in this run, times as fast: ")
     assert int(last.rpartition(" ")[2]) > 1
-    assert "NO" not in result.stdout
-    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "NO" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_json_holds_differences_and_times(run: Run, small_hdf5: Path) -> None:
@@ -135,11 +133,9 @@ def test_a_disagreement_is_exit_1(small_hdf5: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_only_the_chosen_images_are_read(run: Run, tmp_path: Path) -> None:
-    for name in ("cat", "dog"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for i in range(5):
-            Image.new("RGB", (8, 8), (20 * i, 9, 9)).save(tmp_path / f"photos/{name}/{i}.png")
-    (tmp_path / "photos" / "cat" / "1.png").write_text("broken")
+    names = [f"photos/{name}/{i}.png" for name in ("cat", "dog") for i in range(5)]
+    fill(tmp_path, {name: (20 * i, 9, 9) for i, name in enumerate(names)})
+    fill(tmp_path, {"photos/cat/1.png": "broken"})
     args = ("check", "--data", "photos", "--size", "8", "--examples")
     assert run(*args, "2").code == 0  # the first cat and the last dog
     assert run(*args, "10").code == 2
@@ -147,5 +143,4 @@ def test_only_the_chosen_images_are_read(run: Run, tmp_path: Path) -> None:
 
 def test_bad_options_are_usage_errors(run: Run) -> None:
     for args in (("--examples", "0"), ("--l2", "-1"), ("--data", "none.h5")):
-        result = run("check", *args)
-        assert (result.code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+        run("check", *args).refused()
