@@ -384,7 +384,5 @@ def test_train_plots_its_cost(run: Run, small_hdf5: Path, tmp_path: Path) -> Non
     costs = catclf.load(tmp_path / "model.npz").costs
     description = root.find(SVG + "desc")
     assert description is not None
-    assert (
-        description.text == f"The cost falls from 0.6931 at step 0 to {costs[-1]:.4f} at step 50."
-    )
+    assert description.text == f"The cost goes from 0.6931 at step 0 to {costs[-1]:.4f} at step 50."
     run(*args, "model.npz").refused("another kind of file is written: end it in .svg")

@@ -22,7 +22,7 @@ from catclf.evaluation.evaluate import Evaluation
 from catclf.maths.metrics import Roc, calibration
 from catclf.model import Model
 from catclf.storage.location import replacing
-from catclf.text import counted, printable
+from catclf.text import printable
 
 Point = tuple[float, float]
 
@@ -189,16 +189,11 @@ def _n(value: float) -> str:
 
 def cost_curve(costs: Sequence[float], steps: Sequence[int], solver: str = "gd") -> Chart:
     """The cost J against the steps of the solver; the axis starts at zero."""
-    first, last, zero_weights = costs[0], costs[-1], math.log(2)
-    described = f"The cost goes from {first:.4f} to {last:.4f} in {counted(steps[-1], 'step')}."
-    if last < first:
-        described = (
-            f"The cost falls from {first:.4f} at step {steps[0]} to {last:.4f} at step {steps[-1]}."
-        )
+    last, zero_weights = f"{costs[-1]:.4f}", math.log(2)
     chart = Chart(
         "cost",
         "Cost during training",
-        described,
+        f"The cost goes from {costs[0]:.4f} at step {steps[0]} to {last} at step {steps[-1]}.",
         Axis(0, max(steps[-1], 1), STEPS.get(solver, "steps"), _thousands, ticks_max=5),
         Axis(0, round_up(min(max(costs), 1e300) * 1.05), "cost J (nats per image)"),
     )
@@ -209,7 +204,7 @@ def cost_curve(costs: Sequence[float], steps: Sequence[int], solver: str = "gd")
     chart.area(points, "f0")
     chart.line(points, "line s0")
     chart.dot(*points[-1], "f0")
-    chart.note(*points[-1], f"{last:.4f}", "end", (0, -11))
+    chart.note(*points[-1], last, "end", (0, -11))
     return chart
 
 

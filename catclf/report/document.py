@@ -162,7 +162,7 @@ def _results(result: Evaluation) -> str:
     return _section(
         "Results",
         f"<p>{used}</p>",
-        f'<div class="pair"><div>{_table(["measure"], ["model", "baseline"], rows)}'
+        f'<div class="pair"><div>{_table(["measure", "model", "baseline"], rows)}'
         '<p class="hint">Majority baseline: the best result of a prediction that ignores the image.'
         f"</p></div>{_confusion(result)}</div>",
         f'<div class="pair">{curves}</div>',
@@ -220,7 +220,7 @@ def _training_suspects(model: Model) -> str:
         "Suspect labels of training images",
         f"<p>{len(found)} labels of training images are probably wrong, by models that were "
         "trained without these images.</p>",
-        _table(("image", "label", "other class"), ["P(other)"], rows, "suspect labels"),
+        _table(["image", "label", "other class", "P(other)"], rows, "suspect labels"),
     )
 
 
@@ -328,7 +328,7 @@ def _comparison(comparison: Comparison, measure: str) -> str:
         f"<p>{plan.folds}-fold cross-validation{repeats} on "
         f"{counted(comparison.images, 'image')} of {shown(comparison.source)}, {steps}"
         f"no test set was used. {taken}</p>",
-        _table(["settings"], [*NAMES.values()], rows, "compared settings"),
+        _table(["settings", *NAMES.values()], rows, "compared settings"),
         '<p class="hint">Mean ± standard deviation over held-out folds.</p>',
         chart,
     )
@@ -375,26 +375,17 @@ def _gallery_of(figures: Iterable[str]) -> str:
     return f'<div class="gallery">{"".join(figures)}</div>'
 
 
-def _table(
-    names: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str]], scrolled: str = ""
-) -> str:
-    """A table of rows of HTML under heads of names and of numbers.
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], scrolled: str = "") -> str:
+    """A table of rows of HTML under heads; the first cell of a row is its head.
 
-    The first cell of a row is its head. ``scrolled`` names a wide table to a screen reader.
+    ``scrolled`` names a wide table to a screen reader.
     """
-    sides = [""] * len(names) + [' class="num"'] * len(numbers)
-    heads = "".join(
-        f'<th scope="col"{side}>{escape(head)}</th>'
-        for side, head in zip(sides, (*names, *numbers), strict=True)
-    )
+    head = "".join(f'<th scope="col">{escape(each)}</th>' for each in heads)
     body = ""
-    for head, *cells in rows:
-        body += f'<tr><th scope="row">{head}</th>'
-        body += "".join(
-            f"<td{side}>{cell}</td>" for side, cell in zip(sides[1:], cells, strict=True)
-        )
-        body += "</tr>"
-    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+    for first, *cells in rows:
+        rest = "".join(f"<td>{cell}</td>" for cell in cells)
+        body += f'<tr><th scope="row">{first}</th>{rest}</tr>'
+    table = f'<table class="rows"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     label = f'class="scroll" tabindex="0" role="region" aria-label="{scrolled}"'
     return f"<div {label}>{table}</div>" if scrolled else table
 
