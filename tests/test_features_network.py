@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import fill
+from conftest import fill, opened
 from networks import random_tensors, random_weights
 from numpy.typing import NDArray
 from PIL import Image
 
-from catclf.datasets import Dataset, ReadOptions, open_dataset
+from catclf.datasets import Dataset
 from catclf.datasets.listing import DecodedImages
 from catclf.errors import DataError, ShapeError
 from catclf.features import network as module
@@ -26,20 +28,31 @@ from catclf.features.efficientnet import (
     counts,
     quantize,
 )
-from catclf.features.network import Network, NetworkFeatures, resize, side_for
+from catclf.features.network import Network, NetworkFeatures, resampling, resize, side_for
 from catclf.features.rows import StreamEncoder, encode
+from catclf.maths import Pixels
 from catclf.maths.threads import blas_threads
 
 F64 = NDArray[np.float64]
 SIZE = 128
 
 
-def drawn(m: int, size: int = SIZE) -> NDArray[np.uint8]:
-    return np.random.default_rng(m).integers(0, 256, (m, size, size, 3), dtype=np.uint8)
+def drawn(m: int, size: int = SIZE, seed: int = 0) -> Pixels:
+    return np.random.default_rng(seed + m).integers(0, 256, (m, size, size, 3), dtype=np.uint8)
 
 
-def image(side: int, seed: int = 0) -> NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+def image(side: int, seed: int = 0) -> Pixels:
+    return drawn(1, side, seed)[0]
+
+
+def made(size: int = SIZE, flip: bool = False) -> NetworkFeatures:
+    return NetworkFeatures(size, random_weights(), flip)
+
+
+def through(side: int, pixels: Pixels, *kernels: Any, weights: Weights | None = None) -> Any:
+    """What the network gives, in products of one thread, as it is used."""
+    with blas_threads(1):
+        return Network(weights or random_weights(), side, *kernels)(pixels)
 
 
 # Weights
@@ -114,7 +127,9 @@ def test_pixels_are_those_of_pillow(size: int, side: int) -> None:
     np.testing.assert_allclose(resize(pixels, side), expected, rtol=0, atol=1.15)
 
 
-def test_results_stay_within_the_range_of_pixels() -> None:
+def test_rows_of_weights_sum_to_one_and_results_stay_within_the_range_of_pixels() -> None:
+    for size, side in ((64, 224), (500, 224), (3, 224)):
+        np.testing.assert_allclose(resampling(size, side).sum(axis=1), 1, atol=1e-6)
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[:, 4:] = 255  # a cubic overshoots at an edge
     found = resize(pixels, 32)
@@ -138,7 +153,7 @@ def convolve(x: F64, kernels: F64, stride: int, depthwise: bool) -> F64:
     return np.asarray(np.einsum("chwij,ocij->ohw", windows, kernels, optimize=True))
 
 
-def plain(weights: Weights, pixels: NDArray[np.uint8]) -> F64:
+def plain(weights: Weights, pixels: Pixels) -> F64:
     """The features by the definition of each layer."""
     x = ((pixels.astype(np.float64) - 127) / 128).transpose(2, 0, 1)
     block = x
@@ -158,33 +173,37 @@ def plain(weights: Weights, pixels: NDArray[np.uint8]) -> F64:
     return np.asarray(x.mean(axis=(1, 2)))
 
 
-@pytest.mark.parametrize("side", [32, 33, 47, 64])
-def test_features_are_those_of_the_definition(side: int) -> None:
-    expected = plain(random_weights(), image(side))
-    with blas_threads(1):
-        found = Network(random_weights(), side)(image(side))
+@pytest.mark.parametrize(
+    ("side", "band"),
+    [(32, None), (33, None), (47, None), (64, None)]
+    + [(37, band) for band in (1, 2_000, 9_000, 30_000, 1 << 30)],
+)
+def test_features_are_those_of_the_definition_in_bands_of_any_height(
+    side: int, band: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if band:
+        monkeypatch.setattr(module, "BAND", band)
+        monkeypatch.setattr(module, "PIXELS", 1)
+    expected, found = plain(random_weights(), image(side)), through(side, image(side))
     assert found.dtype == np.float32
     assert expected.std() > 0.1  # alive, and not all at 0 or 6
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4)
 
 
-def test_bands_of_any_height_give_the_same_features(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = plain(random_weights(), image(37))
-    for band in (1, 2_000, 9_000, 30_000, 1 << 30):
-        monkeypatch.setattr(module, "BAND", band)
-        monkeypatch.setattr(module, "PIXELS", 1)
-        with blas_threads(1):
-            found = Network(random_weights(), 37)(image(37))
-        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4)
+def test_one_image_has_the_same_bits_after_others_and_beside_others() -> None:
+    side, images = 64, [image(64, seed) for seed in range(12)]
+    alone = [through(side, pixels) for pixels in images]
+    network = Network(random_weights(), side)
+    for workers in (1, 2, 3):
+        with blas_threads(1), ThreadPoolExecutor(workers) as pool:
+            np.testing.assert_array_equal(list(pool.map(network, images)), alone)
 
 
 @pytest.mark.parametrize("side", [33, 64])
 def test_compiled_sums_have_the_same_bits(side: int) -> None:
     kernels = pytest.importorskip("catclf.features.numba_kernels")
-    with blas_threads(1):
-        expected = Network(random_weights(), side)(image(side))
-        found = Network(random_weights(), side, kernels)(image(side))
-    np.testing.assert_array_equal(found, expected)
+    found = through(side, image(side), kernels)
+    np.testing.assert_array_equal(found, through(side, image(side)))
 
 
 @pytest.mark.filterwarnings("error")
@@ -196,8 +215,7 @@ def test_no_weights_within_the_bounds_overflow(sign: int) -> None:
         np.full_like(sound.scales, SCALE_LIMIT),
         np.full_like(sound.biases, BIAS_LIMIT),
     )
-    with blas_threads(1):
-        assert np.isfinite(Network(largest, 32)(image(32))).all()
+    assert np.isfinite(through(32, image(32), weights=largest)).all()
 
 
 # Rows
@@ -211,33 +229,26 @@ def test_the_side_of_the_network(size: int, side: int) -> None:
     assert side_for(size) == side
 
 
-@pytest.mark.parametrize("flip", [False, True])
-def test_rows_are_roots_of_what_the_network_gives_of_length_sqrt_n(flip: bool) -> None:
-    images, network = drawn(2, 128), Network(random_weights(), 128)
-    features = NetworkFeatures(128, random_weights(), flip)
-    with blas_threads(1):
-        rows = features.transform(images)
-        for image, row in zip(images, rows, strict=True):
-            squares = network(image).astype(np.float64)
-            if flip:
-                squares = (squares + network(image[:, ::-1])) / 2
-            expected = squares * 1280 / squares.sum()
-            np.testing.assert_allclose(row.astype(np.float64) ** 2, expected, rtol=1e-5, atol=1e-6)
-    assert rows.dtype == np.float32
-
-
-def test_with_flip_an_image_and_its_mirror_image_have_one_row() -> None:
-    images = drawn(2, 128)
-    features = NetworkFeatures(128, random_weights(), flip=True)
+@pytest.mark.parametrize(("size", "flip"), [(128, False), (128, True), (20, False)])
+def test_rows_are_roots_of_what_the_network_gives_of_length_sqrt_n(size: int, flip: bool) -> None:
+    """Small images are enlarged, and with flip an image and its mirror image have one row."""
+    images, features, side = drawn(2, size), made(size, flip), side_for(size)
     with blas_threads(1):
         rows = features.transform(images)
         mirrored = features.transform(np.ascontiguousarray(images[:, :, ::-1]))
-    np.testing.assert_array_equal(rows, mirrored)
+    for each, row in zip(images, rows, strict=True):
+        seen = resize(each, side)
+        squares = through(side, seen).astype(np.float64)
+        if flip:
+            squares = (squares + through(side, seen[:, ::-1])) / 2
+        expected = squares * 1280 / squares.sum()
+        np.testing.assert_allclose(row.astype(np.float64) ** 2, expected, rtol=1e-5, atol=1e-6)
+    assert rows.dtype == np.float32
+    assert np.array_equal(rows, mirrored) == flip
 
 
 def test_the_bits_are_the_same_for_any_number_of_workers_and_any_batch() -> None:
-    images = drawn(21, 128)
-    features = NetworkFeatures(128, random_weights())
+    images, features = drawn(21), made()
     expected = encode(features, images, 1)
     for workers in (2, 3):
         np.testing.assert_array_equal(encode(features, images, workers), expected)
@@ -245,24 +256,22 @@ def test_the_bits_are_the_same_for_any_number_of_workers_and_any_batch() -> None
 
 
 def test_images_of_another_size_are_refused() -> None:
-    features = NetworkFeatures(128, random_weights())
     with pytest.raises(ShapeError):
-        features.transform(drawn(1, 129))
-    assert features.groups == {"channels": slice(0, 1280)}
-    assert features.name_of(7) == ""
+        made(128).transform(drawn(1, 129))
+    assert made().groups == {"channels": slice(0, 1280)}
+    assert made().name_of(7) == ""
 
 
 def test_compiled_sums_take_over_after_many_images(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
     monkeypatch.setattr(module, "COMPILED_AFTER", 3)
-    features: Any = NetworkFeatures(SIZE, random_weights())
+    features: Any = made()
     images = drawn(6)
-    expected = encode(NetworkFeatures(SIZE, random_weights()), images[:2], 1)
-    first = encode(features, images[:2], 1)
+    expected = encode(made(), images[:2], 1)
+    np.testing.assert_array_equal(encode(features, images[:2], 1), expected)
     encode(features, images[2:], 2)
     assert features._network.compiled
     np.testing.assert_array_equal(encode(features, images[:2], 1), expected)
-    np.testing.assert_array_equal(first, expected)
 
 
 # Rows made while images are decoded
@@ -275,79 +284,70 @@ def folder(tmp_path: Path) -> Path:
     return fill(tmp_path, dict(zip(names, drawn(12), strict=True)))
 
 
-def read(folder: Path, features: NetworkFeatures | None, **options: bool) -> Dataset:
+def held(folder: Path, **options: Any) -> Dataset:
+    return opened(folder, size=SIZE, **options)
+
+
+def streamed(folder: Path, features: NetworkFeatures | None, **options: Any) -> Any:
+    """Rows are made of the images as they are decoded; without features nothing is."""
     encoder = StreamEncoder(features, 2) if features else None
-    reading = ReadOptions(size=SIZE, encoder=lambda size: encoder, **options)  # type: ignore[arg-type]
-    return open_dataset(folder, "train", reading)
+    return held(folder, encoder=lambda size: encoder, **options)
 
 
 def test_rows_made_while_decoding_are_those_of_the_held_images(folder: Path) -> None:
-    features = NetworkFeatures(SIZE, random_weights())
-    held, streamed = open_dataset(folder, "train", ReadOptions(size=SIZE)), read(folder, features)
-    images: Any = streamed.images
-    assert isinstance(images, DecodedImages)
-    np.testing.assert_array_equal(images.rows, encode(features, held.images, 1))
-    np.testing.assert_array_equal(streamed.Y, held.Y)
-    assert streamed.names == held.names
-    assert streamed.fingerprint == held.fingerprint
-    np.testing.assert_array_equal(images[3:7], held.images[3:7])
-    np.testing.assert_array_equal(np.asarray(images), held.images)
-    assert (images.shape, len(images)) == (held.images.shape, held.m)
+    data, found = held(folder), streamed(folder, made())
+    assert isinstance(found.images, DecodedImages)
+    np.testing.assert_array_equal(found.images.rows, encode(made(), data.images, 1))
+    np.testing.assert_array_equal(found.Y, data.Y)
+    np.testing.assert_array_equal(found.images[3:7], data.images[3:7])
+    np.testing.assert_array_equal(np.asarray(found.images), data.images)
+    assert (found.names, found.fingerprint) == (data.names, data.fingerprint)
+    assert (found.images.shape, len(found.images)) == (data.images.shape, data.m)
 
 
 def test_rows_are_made_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    features = NetworkFeatures(SIZE, random_weights())
-    streamed = read(folder, features)
-    same = NetworkFeatures(SIZE, random_weights())
-    other = NetworkFeatures(SIZE, random_weights(), flip=True)
-    expected = encode(other, streamed.images, 1)
+    features = made()
+    images = streamed(folder, features).images
+    other = encode(made(flip=True), images, 1)
     monkeypatch.setattr(NetworkFeatures, "transform", lambda *args: pytest.fail("made again"))
-    for known in (features, same):
-        np.testing.assert_array_equal(encode(known, streamed.images), streamed.images.rows)  # type: ignore[attr-defined]
-    assert not np.array_equal(expected, streamed.images.rows)  # type: ignore[attr-defined]
+    for known in (features, made()):
+        np.testing.assert_array_equal(encode(known, images), images.rows)
+    assert not np.array_equal(other, images.rows)
 
 
 def test_images_may_only_be_decoded_when_they_are_needed(folder: Path) -> None:
-    held, lazy = open_dataset(folder, "train", ReadOptions(size=SIZE)), read(folder, None)
-    assert lazy.fingerprint == held.fingerprint
-    np.testing.assert_array_equal(lazy.images[2:5], held.images[2:5])
+    data, lazy = held(folder), streamed(folder, None)
+    assert lazy.fingerprint == data.fingerprint
+    np.testing.assert_array_equal(lazy.images[2:5], data.images[2:5])
+    (folder / "cat" / "05.png").unlink()
+    with pytest.raises(DataError, match=r"05\.png: can no longer be read"):
+        lazy.images[:]
 
 
 def test_a_file_that_cannot_be_read_is_left_out_of_the_rows(folder: Path) -> None:
     (folder / "cat" / "05.png").write_bytes(b"nothing")
-    features = NetworkFeatures(SIZE, random_weights())
     with pytest.raises(DataError, match=r"05\.png"):
-        read(folder, features)
-    streamed = read(folder, features, skip_bad=True)
-    held = open_dataset(folder, "train", ReadOptions(size=SIZE, skip_bad=True))
-    assert (streamed.m, streamed.names) == (11, held.names)
-    assert streamed.fingerprint == held.fingerprint
-    np.testing.assert_array_equal(streamed.images.rows, encode(features, held.images, 1))  # type: ignore[attr-defined]
-
-
-def test_a_file_that_is_gone_later_is_named(folder: Path) -> None:
-    lazy = read(folder, None)
-    (folder / "cat" / "05.png").unlink()
-    with pytest.raises(DataError, match=r"05\.png: can no longer be read"):
-        lazy.images[:]
+        streamed(folder, made())
+    found, data = streamed(folder, made(), skip_bad=True), held(folder, skip_bad=True)
+    assert (found.m, found.names, found.fingerprint) == (11, data.names, data.fingerprint)
+    np.testing.assert_array_equal(found.images.rows, encode(made(), data.images, 1))
 
 
 def test_blocks_are_drawn_as_they_are_needed() -> None:
     """Never more than a few of them wait, however many there are."""
     drawn = 0
 
-    def blocks() -> object:
+    def blocks() -> Iterator[Pixels]:
         nonlocal drawn
         for _ in range(50):
             drawn += 1
             yield np.zeros((Quick.block, SIZE, SIZE, 3), np.uint8)
 
     class Quick(NetworkFeatures):
-        def transform(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        def transform(self, images: Pixels) -> Any:
             return np.zeros((len(images), 3), np.float32)
 
-    encoder = StreamEncoder(Quick(SIZE, random_weights()), 2)
-    rows = encoder.encode_blocks(blocks())  # type: ignore[arg-type]
+    rows = StreamEncoder(Quick(SIZE, random_weights()), 2).encode_blocks(blocks())
     for taken in range(1, 51):
         next(rows)
         assert drawn <= taken + 2 + 2
