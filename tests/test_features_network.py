@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from catclf.features.efficientnet import (
     counts,
     quantize,
 )
-from catclf.features.network import Network, NetworkFeatures, resampling, resize, side_for
+from catclf.features.network import Network, NetworkFeatures, resize, side_for
 from catclf.features.rows import StreamEncoder, encode
 from catclf.maths import Pixels
 from catclf.maths.threads import blas_threads
@@ -37,12 +36,12 @@ F64 = NDArray[np.float64]
 SIZE = 128
 
 
-def drawn(m: int, size: int = SIZE, seed: int = 0) -> Pixels:
-    return np.random.default_rng(seed + m).integers(0, 256, (m, size, size, 3), dtype=np.uint8)
+def drawn(m: int, size: int = SIZE) -> Pixels:
+    return np.random.default_rng(m).integers(0, 256, (m, size, size, 3), dtype=np.uint8)
 
 
-def image(side: int, seed: int = 0) -> Pixels:
-    return drawn(1, side, seed)[0]
+def image(side: int) -> Any:
+    return drawn(1, side)[0]
 
 
 def made(size: int = SIZE, flip: bool = False) -> NetworkFeatures:
@@ -127,9 +126,7 @@ def test_pixels_are_those_of_pillow(size: int, side: int) -> None:
     np.testing.assert_allclose(resize(pixels, side), expected, rtol=0, atol=1.15)
 
 
-def test_rows_of_weights_sum_to_one_and_results_stay_within_the_range_of_pixels() -> None:
-    for size, side in ((64, 224), (500, 224), (3, 224)):
-        np.testing.assert_allclose(resampling(size, side).sum(axis=1), 1, atol=1e-6)
+def test_results_stay_within_the_range_of_pixels() -> None:
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[:, 4:] = 255  # a cubic overshoots at an edge
     found = resize(pixels, 32)
@@ -188,15 +185,6 @@ def test_features_are_those_of_the_definition_in_bands_of_any_height(
     assert found.dtype == np.float32
     assert expected.std() > 0.1  # alive, and not all at 0 or 6
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4)
-
-
-def test_one_image_has_the_same_bits_after_others_and_beside_others() -> None:
-    side, images = 64, [image(64, seed) for seed in range(12)]
-    alone = [through(side, pixels) for pixels in images]
-    network = Network(random_weights(), side)
-    for workers in (1, 2, 3):
-        with blas_threads(1), ThreadPoolExecutor(workers) as pool:
-            np.testing.assert_array_equal(list(pool.map(network, images)), alone)
 
 
 @pytest.mark.parametrize("side", [33, 64])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,18 +46,20 @@ def of_kind(kind: str, seed: int = 0) -> Dataset:
     return dataset(12 if kind == "network" else 40, SIZES[kind], seed)
 
 
-@pytest.fixture(autouse=True)
-def little_to_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patches, "PATCHES", 2000)
-    monkeypatch.setattr(patches, "WINDOWS", 1000)
-    monkeypatch.setattr(patches, "MAP_IMAGES", 10)
-    monkeypatch.setattr(patches, "WINDOW_IMAGES", 10)
-    monkeypatch.setattr(patches, "ATOMS_BY_IMAGES", ((10**6, 12),))
-    monkeypatch.setattr(efficientnet, "pretrained", random_weights)
+@pytest.fixture(autouse=True, scope="module")
+def little_to_learn() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(patches, "PATCHES", 2000)
+        patch.setattr(patches, "WINDOWS", 1000)
+        patch.setattr(patches, "MAP_IMAGES", 10)
+        patch.setattr(patches, "WINDOW_IMAGES", 10)
+        patch.setattr(patches, "ATOMS_BY_IMAGES", ((10**6, 12),))
+        patch.setattr(efficientnet, "pretrained", random_weights)
+        yield
 
 
 @cache
-def model_of(kind: str) -> Model:
+def model_of(kind: str) -> Any:
     """Needs what ``little_to_learn`` sets; every test has that."""
     data = of_kind(kind)
     encoder, rows = prepare(data, kind, flip=kind != "network", workers=1)
@@ -65,14 +67,18 @@ def model_of(kind: str) -> Model:
     return build_model(fit, data, encoder=encoder, trained=rows)
 
 
-@pytest.fixture(params=LEARNED)
-def model(request: pytest.FixtureRequest) -> Model:
-    return model_of(request.param)
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the file of each kind."""
+    folder = tmp_path_factory.mktemp("models")
+    for kind in LEARNED:
+        save(model_of(kind), folder / f"{kind}.npz")
+    return folder
 
 
-def test_scores_are_the_weights_times_the_features(model: Model) -> None:
-    assert model.features is not None
-    images = np.asarray(of_kind(model.features.kind, seed=3).images)
+@pytest.mark.parametrize("kind", LEARNED)
+def test_scores_are_the_weights_times_the_features(kind: str) -> None:
+    model, images = model_of(kind), np.asarray(of_kind(kind, seed=3).images)
     with blas_threads(1):  # as scoring does: more round float32 products differently
         rows = model.features.transform(images).astype(np.float64)
     Z = model.scores(images)
@@ -81,38 +87,40 @@ def test_scores_are_the_weights_times_the_features(model: Model) -> None:
         np.testing.assert_array_equal(model.scores(images[i : i + 1])[0], Z[:, i])
     assert model.scores(images[:0]).shape == (1, 0)
     assert model.n == len(model.w) == model.features.n
-
-
-def test_training_counts_are_those_of_the_model(model: Model) -> None:
-    assert model.features is not None
-    data = of_kind(model.features.kind)
+    data = of_kind(kind)
     assert model.training.train == model.counts(data.images, data.Y)
     assert model.training.train.accuracy > 0.8
+    with pytest.raises(ShapeError):
+        model.scores(dataset(size=20).images)
+    with pytest.raises(ShapeError, match="w has shape"):
+        Model(np.zeros((768, 1)), 0.0, Preprocess(16), features=model.features)
 
 
-def test_a_file_gives_the_same_scores_and_bytes(model: Model, tmp_path: Path) -> None:
-    assert model.features is not None
-    save(model, tmp_path / "model.npz")
-    again, images = load(tmp_path / "model.npz"), of_kind(model.features.kind, seed=5).images
+@pytest.mark.parametrize("kind", LEARNED)
+def test_a_file_gives_the_same_scores_and_bytes(kind: str, files: Path, tmp_path: Path) -> None:
+    model, path = model_of(kind), files / f"{kind}.npz"
+    again, images = load(path), of_kind(kind, seed=5).images
     np.testing.assert_array_equal(model.scores(images), again.scores(images))
     assert (again.fingerprint, again.training) == (model.fingerprint, model.training)
     assert json.loads(json.dumps(model.features.settings)) == model.features.settings
     save(again, tmp_path / "again.npz")
-    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "model.npz").read_bytes()
+    content = (tmp_path / "again.npz").read_bytes()
+    assert content == path.read_bytes()
+    for length in (0, 100, len(content) // 2, len(content) - 1):
+        (tmp_path / "cut.npz").write_bytes(content[:length])
+        with pytest.raises(ModelError, match="truncated"):
+            load(tmp_path / "cut.npz")
 
 
-def test_the_fingerprint_covers_what_was_learned(tmp_path: Path) -> None:
-    save(model_of("patches"), tmp_path / "model.npz")
-    other = load(tmp_path / "model.npz")
-    assert other.features is not None
+def test_the_fingerprint_covers_what_was_learned(files: Path) -> None:
+    other: Any = load(files / "patches.npz")
     other.features.arrays()["filters"][0, 0] += 1
     assert model_of("patches").fingerprint != other.fingerprint
 
 
-def test_the_file_keeps_int8_weights_their_origin_and_their_licence(tmp_path: Path) -> None:
-    save(model_of("network"), tmp_path / "model.npz")
-    assert (tmp_path / "model.npz").stat().st_size < 5_300_000
-    file = opened(tmp_path / "model.npz")
+def test_the_file_keeps_int8_weights_their_origin_and_their_licence(files: Path) -> None:
+    assert (files / "network.npz").stat().st_size < 5_300_000
+    file = opened(files / "network.npz")
     assert file.meta["features"] == {
         "kind": "network",
         "network": "efficientnet-lite2",
@@ -126,13 +134,6 @@ def test_the_file_keeps_int8_weights_their_origin_and_their_licence(tmp_path: Pa
         "w <f8 b <f8 costs <f8 cost_steps <i8 weights |i1 scales <f4 biases <f4 digests <u8 "
         "centers |i1 center_mean <f4"
     )
-
-
-def test_other_images_and_weights_are_refused(model: Model) -> None:
-    with pytest.raises(ShapeError):
-        model.scores(dataset(size=20).images)
-    with pytest.raises(ShapeError, match="w has shape"):
-        Model(np.zeros((768, 1)), 0.0, Preprocess(16), features=model.features)
 
 
 @pytest.mark.parametrize("kind", ["hog", "patches"])
@@ -184,7 +185,6 @@ def test_standardized_training_is_that_of_the_rows_themselves() -> None:
 
 def test_the_filters_are_what_can_be_seen() -> None:
     model = model_of("patches")
-    assert model.features is not None
     image, filters = model_image(model), model.features.arrays()["filters"]
     scale = image.shape[1] // (16 * 7 - 1)  # patches of 6 pixels, and one between them
     for place in range(4):
@@ -209,14 +209,20 @@ def test_occlusion_takes_away_what_the_model_sees() -> None:
 # What a file may not hold
 
 Change = Callable[[Opened], object]
+MISSING = object()
 
 
-def meta(**changes: Any) -> Change:
-    return lambda file: file.meta.update(changes)
+def at(place: str, value: Any) -> Change:
+    """Another value of meta, or of what meta has below ``place``, or none."""
 
+    def change(file: Opened) -> None:
+        *way, name = place.split(".")
+        inner = file.meta[way[0]] if way else file.meta
+        inner[name] = value
+        if value is MISSING:
+            del inner[name]
 
-def setting(**changes: Any) -> Change:
-    return lambda file: file.meta["features"].update(changes)
+    return change
 
 
 def without(name: str) -> Change:
@@ -239,46 +245,47 @@ def as_type(name: str, dtype: str) -> Change:
     return array(name, lambda numbers: numbers.astype(dtype))
 
 
-CHANGES: dict[str, dict[str, Change]] = {
+# By kind and place in meta: what is wrong there.
+WRONG: dict[str, dict[str, list[Any]]] = {
     "hog": {
-        "another kind": setting(kind="patches"),
-        "unknown": setting(kind="deep"),
-        "kind a list": setting(kind=[]),
-        "no kind": lambda file: file.meta["features"].pop("kind"),
-        "a list": meta(features=[]),
-        "a bare name": meta(features="hog"),
-        "pixels": meta(features="pixels"),
-        "pixels as an object": meta(features={"kind": "pixels", "flip": False}),
-        "more": setting(more=1),
-        "more bins": setting(bins=10),
-        "flip a number": setting(flip=1),
-        "flip nothing": setting(flip=None),
-        "version 1": meta(version=1),
-        "version 5": meta(version=5),
+        "features": [[], "hog", "pixels", {"kind": "pixels", "flip": False}],
+        "features.kind": ["patches", "deep", [], MISSING],
+        "features.more": [1],
+        "features.bins": [10],
+        "features.flip": [1, None],
+        "version": [1, 5],
+    },
+    "patches": {
+        "features.kind": ["hog"],
+        "features.second_atoms": [13, 14, 10**12],
+        "features.places": [64],
+        "features.grid": ["2"],
+        "features.energy": [0.0, 1, float("inf"), MISSING],
+        "features.first_even": [97, -1],
+        "features.second_even": [385, 2.0, True],
+        "features.patch": [None],
+        "features.window": [MISSING],
+        "features.flip": [0],
+        "preprocess.size": [9],
+    },
+    "network": {
+        "features.kind": ["patches"],
+        "features.network": ["efficientnet-b7"],
+        "features.weights": ["other 1.0"],
+        "features.licence": [MISSING],
+        "features.side": [10**12, 256, 128.0],
+        "features.flip": [0],
+        "preprocess.size": [160],
+        "similarity": [MISSING, "0.5", 1.5],
+    },
+}
+WRONG_ARRAYS: dict[str, dict[str, Change]] = {
+    "hog": {
         "short w": array("w", lambda w: w[:-1]),
         "one more array": array("extra", np.asarray),
     },
     "patches": {
-        "another kind": setting(kind="hog"),
-        "more atoms": setting(second_atoms=14),
-        "huge atoms": setting(second_atoms=10**12),
-        "other places": setting(places=64),
-        "odd atoms": setting(second_atoms=13),
-        "text": setting(grid="2"),
-        "energy zero": setting(energy=0.0),
-        "energy a whole number": setting(energy=1),
-        "energy infinite": setting(energy=float("inf")),
-        "energy missing": lambda file: file.meta["features"].pop("energy"),
-        "more even directions": setting(first_even=97),
-        "fewer than none": setting(first_even=-1),
-        "more even ones of the second": setting(second_even=385),
-        "a fraction of even ones": setting(second_even=2.0),
-        "even ones true": setting(second_even=True),
-        "no patch": setting(patch=None),
-        "no window": lambda file: file.meta["features"].pop("window"),
-        "flip a number": setting(flip=0),
-        "other size": lambda file: file.meta["preprocess"].update(size=9),
-        "huge atoms' numbers": everywhere("atoms", 1e7),
+        "huge atoms": everywhere("atoms", 1e7),
         "huge directions": everywhere("directions", 1e20),
         "large directions": everywhere("directions", 1e5),
         "large means": everywhere("direction_means", 1e6),
@@ -290,42 +297,21 @@ CHANGES: dict[str, dict[str, Change]] = {
         "float64": as_type("offsets", "<f8"),
     },
     "network": {
-        "no similarity": without("similarity"),
-        "similarity a text": meta(similarity="0.5"),
-        "similarity above 1": meta(similarity=1.5),
-        "no centers": without("centers"),
-        "no mean": without("center_mean"),
+        **{f"no {name}": without(name) for name in ("centers", "center_mean", "weights", "scales")},
         "too many centers": array("centers", lambda _: np.ones((101, 1280), np.int8)),
         "centers of other rows": array("centers", lambda _: np.ones((2, 1279), np.int8)),
         "an empty list of centers": array("centers", lambda _: np.ones((0, 1280), np.int8)),
         "a center of zeros": value("centers", 0, 0),
         "float centers": as_type("centers", "<f4"),
-        "mean infinite": value("center_mean", np.inf),
-        "mean large": value("center_mean", 1e30),
-        "patches": setting(kind="patches"),
-        "another network": setting(network="efficientnet-b7"),
-        "other weights": setting(weights="other 1.0"),
-        "no licence": lambda file: file.meta["features"].pop("licence"),
-        "a huge side": setting(side=10**12),
-        "another side": setting(side=256),
-        "a fraction of a side": setting(side=128.0),
-        "flip a number": setting(flip=0),
-        "other size": lambda file: file.meta["preprocess"].update(size=160),
+        **{f"mean {number}": value("center_mean", number) for number in (np.inf, 1e30)},
         "weight -128": value("weights", -128),
-        "scale 0": value("scales", 0),
+        **{f"scale {number}": value("scales", number) for number in (0, 101.0, np.inf, np.nan)},
         "scale negative": value("scales", -1e-3, 0),
-        "scale large": value("scales", 101.0),
-        "scale infinite": value("scales", np.inf),
-        "scale not a number": value("scales", np.nan),
         "scales that overflow": value("scales", 3e38, 5),
         "bias infinite": value("biases", -np.inf),
         "bias large": value("biases", -10_100, 0),
-        "float weights": as_type("weights", "<f4"),
-        "unsigned weights": as_type("weights", "|u1"),
-        "double scales": as_type("scales", "<f8"),
-        "big-endian scales": as_type("scales", ">f4"),
-        "no weights": without("weights"),
-        "no scales": without("scales"),
+        **{f"weights {dtype}": as_type("weights", dtype) for dtype in ("<f4", "|u1")},
+        **{f"scales {dtype}": as_type("scales", dtype) for dtype in ("<f8", ">f4")},
         "short weights": array("weights", lambda weights: weights[1:]),
         "many weights": array("weights", lambda _: np.zeros(60_000_000, np.int8)),
         "more axes": array("weights", lambda weights: weights[None]),
@@ -335,32 +321,29 @@ CHANGES: dict[str, dict[str, Change]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind, changes in CHANGES.items() for name in changes]
-)
-def test_a_changed_file_is_refused(kind: str, name: str, tmp_path: Path) -> None:
-    save(model_of(kind), tmp_path / "model.npz")
-    file = opened(tmp_path / "model.npz")
-    CHANGES[kind][name](file)
+def changes() -> Iterator[Any]:
+    for kind in LEARNED:
+        for place, wrong in WRONG[kind].items():
+            yield from (pytest.param(kind, at(place, bad), id=f"{kind}-{place}") for bad in wrong)
+        for name, change in WRONG_ARRAYS[kind].items():
+            yield pytest.param(kind, change, id=f"{kind}-{name}")
+
+
+@pytest.mark.parametrize(("kind", "change"), list(changes()))
+def test_a_changed_file_is_refused(kind: str, change: Change, files: Path, tmp_path: Path) -> None:
+    file = opened(files / f"{kind}.npz")
+    change(file)
     with pytest.raises(ModelError) as refused:
         load(file.write(tmp_path / "changed.npz"))
     assert "\n" not in str(refused.value)
     assert "damaged and cannot be read" not in str(refused.value)  # each has its own reason
 
 
-def test_a_truncated_file_is_refused(model: Model, tmp_path: Path) -> None:
-    save(model, tmp_path / "model.npz")
-    content = (tmp_path / "model.npz").read_bytes()
-    for length in (0, 100, len(content) // 2, len(content) - 1):
-        (tmp_path / "cut.npz").write_bytes(content[:length])
-        with pytest.raises(ModelError, match="truncated"):
-            load(tmp_path / "cut.npz")
-
-
 @pytest.mark.parametrize("name", ["filters", "offsets", "channels", "channel_means"])
-def test_the_largest_numbers_that_are_taken_give_finite_rows(name: str, tmp_path: Path) -> None:
-    save(model_of("patches"), tmp_path / "model.npz")
-    file = opened(tmp_path / "model.npz")
+def test_the_largest_numbers_that_are_taken_give_finite_rows(
+    name: str, files: Path, tmp_path: Path
+) -> None:
+    file = opened(files / "patches.npz")
     everywhere(name, 1e5)(file)
     again = load(file.write(tmp_path / "large.npz"))
     assert np.isfinite(again.scores(of_kind("patches").images)).all()
