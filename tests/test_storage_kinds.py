@@ -19,6 +19,7 @@ from catclf.images.preprocess import Preprocess
 from catclf.images.tree import LeftOut
 from catclf.storage.local import kind_of
 
+READERS = ["x.h5", "x.npz", "x.csv", "x.jsonl", "x.parquet", "x.zip", "x.tar", "x.jpg", "model"]
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n"
 
 
@@ -47,7 +48,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n"
         (b"", "it is empty"),
     ],
 )
-@pytest.mark.parametrize("name", ["x.h5", "x.npz", "x.csv", "x.jpg", "model"])
+@pytest.mark.parametrize("name", READERS)
 def test_every_reader_names_the_kind(tmp_path: Path, start: bytes, why: str, name: str) -> None:
     (tmp_path / name).write_bytes(start)
     reader: Any = {"x.jpg": read, "model": catclf.load}.get(name, open_dataset)
