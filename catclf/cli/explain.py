@@ -38,26 +38,24 @@ WHAT = {
         complete=options.complete_class,
         shown="that in the data set, else the predicted class",
     ),
+    "image_file": options.optional(
+        *(Path, "--image"),
+        help="Write the image and the map of its evidence here, as PNG.",
+        metavar="FILE",
+        check=options.ends_in(".png"),
+        group=options.OUTPUT,
+    ),
 }
 
 
 def explain(
     *,
     image: Annotated[
-        Path,
-        typer.Argument(metavar="IMAGE", help="An image, or with --index a data set."),
+        Path, typer.Argument(metavar="IMAGE", help="An image, or with --index a data set.")
     ],
     model: options.ModelPath = Path("model.npz"),
     what: Annotated[options.Options, WHAT],
     reading: Annotated[options.Options, options.reading_options(split=options.SplitOption)],
-    image_file: Annotated[
-        Path | None,
-        options.file_option(
-            *("--image",),
-            help="Write the image and the map of its evidence here, as PNG.",
-            endings=[".png"],
-        ),
-    ] = None,
     format: options.JsonOrText = "text",
 ) -> None:
     """Explain the prediction for one image: z as a sum of parts, and the graph of its loss.
@@ -68,10 +66,10 @@ def explain(
     from catclf.images import png
     from catclf.model.file import load, naming
 
-    trained = load(model)
+    (index, label, image_file), trained = what.values(), load(model)
     if image_file is not None:
         require_output(image_file, [image, model])
-    if (index := what["index"]) is not None:
+    if index is not None:
         shown, pixels, actual = _of_data_set(reading, trained, image, index)
     elif reading["split"]:
         raise SettingsError("--split is of a data set: say which image with --index")
@@ -79,7 +77,7 @@ def explain(
         shown, pixels, actual = printable(image), _read(trained, image), None
     with naming(model):
         result = explaining.explain(trained, pixels)
-    label = what["label"] or actual or result.prediction
+    label = label or actual or result.prediction
     if label not in trained.classes:
         names = " or ".join(map(printable, trained.classes))
         raise SettingsError(f"--label {printable(label)} is no class of the model: use {names}")

@@ -425,7 +425,7 @@ class ScoringRun:
         self._write(b"".join(lines))
 
     def _line(self, record: Prediction) -> bytes:
-        """A record's bytes; it is counted, and its failure is records.named."""
+        """A record's bytes; it is counted, and its failure is named."""
         unsure = record.error is None and self._unsure(record)
         self.tally.count(record, unsure)
         if record.error is not None:
