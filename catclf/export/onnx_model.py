@@ -13,6 +13,12 @@ from catclf.images.preprocess import Preprocess
 from catclf.model import Model
 from catclf.version import __version__
 
+FITS = {
+    "squash": "resized to {size}x{size} whatever its shape",
+    "crop": "cut to the largest square in its middle and resized to {size}x{size}",
+    "pad": "resized to fit into {size}x{size} and centred on the background",
+}
+
 
 def to_onnx(model: Model) -> bytes:
     """The file. Input ``images``; outputs ``label`` (N,), ``probability`` (N,) and ``z`` (N,).
@@ -54,12 +60,7 @@ def facts_of(model: Model) -> dict[str, str]:
 
 def preprocessing_text(preprocess: Preprocess) -> str:
     """What the caller must do to an image before the graph, in words."""
-    size = preprocess.size
-    fit = {
-        "squash": f"resized to {size}x{size} whatever its shape",
-        "crop": f"cut to the largest square in its middle and resized to {size}x{size}",
-        "pad": f"resized to fit into {size}x{size} and centred on the background",
-    }[preprocess.fit]
+    fit = FITS[preprocess.fit].format(size=preprocess.size)
     background = ", ".join(map(str, preprocess.background))
     return (
         "decode the image, turn it as its EXIF orientation says, put transparent pixels on the "

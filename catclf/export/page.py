@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catclf.errors import SettingsError
+from catclf.export.onnx_model import FITS
 from catclf.features import efficientnet
 from catclf.images.decode import resized
 from catclf.images.preprocess import Preprocess
@@ -27,11 +28,6 @@ from catclf.report import css, shown
 from catclf.version import __version__
 
 ENGINE = ("resize.js", "network.js", "worker.js")  # run in the worker
-_FITS = {
-    "squash": "made {size}×{size} pixels large whatever its shape",
-    "crop": "cut to the largest square in its middle, which is made {size}×{size} pixels large",
-    "pad": "made to fit into {size}×{size} pixels, in the middle of the background",
-}
 _INPUTS = {
     "pixels": "with x the values of the pixels divided by 255",
     "network": "with x the answers of a pretrained network, {network}, to the image",
@@ -141,7 +137,7 @@ def _computed(model: Model, inputs: str) -> str:
     """How an image becomes a probability, in words."""
     preprocess = model.preprocess
     background = ", ".join(map(str, preprocess.background))
-    fit = _FITS[preprocess.fit].format(size=preprocess.size)
+    fit = FITS[preprocess.fit].format(size=preprocess.size)
     positive = shown(model.classes[1])
     rule = f"P is above {model.threshold:g}"
     if model.z_threshold is not None:

@@ -7,24 +7,22 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catclf.errors import DataError, ImageError, SettingsError
+from catclf.errors import ImageError, SettingsError
 from catclf.images.inputs import read_inputs
 from catclf.images.pool import decode_batches
 from catclf.images.preprocess import Limits
 from catclf.maths import sigmoid
 from catclf.model.model import Model, judged_by
 from catclf.samples import cut
-from catclf.text import printable
 
 if TYPE_CHECKING:
     from catclf.images.pool import Outcome
 
 AnyPath = str | bytes | os.PathLike[str]
-DATA_SETS = (".h5", ".hdf5", ".npz", ".csv", ".tsv")
 SLOW_AT_ONCE = 32  # images between records where one takes tens of milliseconds
 
 
@@ -66,8 +64,8 @@ def predict(
     read as they are needed, up to 512 ahead, so that they may come from an endless iterator.
     ``model`` is a model or the path or URL of its file; ``threshold`` (default: the model's) is the
     probability above which an image is positive. ``limits`` are what is refused before it is
-    decoded, ``workers`` the processes that decode. Raises ModelError, SettingsError, and DataError
-    for what is no path or the path of a data set.
+    decoded, ``workers`` the processes that decode. Raises ModelError, SettingsError, and TypeError
+    for what is no path.
 
     >>> import numpy as np
     >>> for image in predict(["none.png"], Model(np.zeros((12288, 1)), 0.0)):
@@ -82,27 +80,15 @@ def predict(
         model = load(Path(model))
     alone = isinstance(paths, str | bytes | os.PathLike)
     given = paths if isinstance(paths, Iterable) and not alone else [paths]
-    names: Iterable[str] = map(_name, given)
+    names: Iterable[str] = (os.fsdecode(path) for path in given)  # type: ignore[arg-type]
     if isinstance(given, list | tuple):
         names = list(names)  # few are decoded without any other process
-        if alone and (path := Path(names[0])).suffix.lower() in DATA_SETS and path.is_file():
-            raise DataError(f"{printable(path)}: is a data set: call catclf.evaluate")
     limits = limits or Limits()
     inputs = read_inputs(
         names, recursive=recursive, limit=limits.file_bytes, lists=False, remote=alone
     )
     decoded = decode_batches(inputs, model.preprocess, limits, workers)
     return (found for batch in predict_batches(decoded, model, threshold) for found in batch)
-
-
-def _name(path: Any) -> str:
-    try:
-        return os.fsdecode(path)
-    except TypeError as error:
-        raise DataError(
-            f"a path is needed, not {type(path).__name__}: model.probabilities(images) scores "
-            "arrays, and catclf.evaluate a data set"
-        ) from error
 
 
 def predict_batches(
