@@ -82,6 +82,10 @@ class Part:
         """The class of a measured image."""
         return printable(self.classes[int(self.labels[index])])
 
+    def fraction(self, name: str) -> float:
+        """The fraction of images of a class."""
+        return float(np.mean(self.labels == self.classes.index(name)))
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names; where the source has none, those that training gives to 0 and 1."""
@@ -103,8 +107,8 @@ def doubts(trained: Dataset, tested: Dataset | None, judging: Dataset | None) ->
 
     ``tested`` and ``judging`` are the images that the model is tested and its step selected on.
     """
-    if hasattr(trained.images, "fingerprint") and getattr(trained.images, "digests", None) is None:
-        return  # shards whose pixels are read for nothing else
+    if not trained.tells_digests:
+        return
     exact = trained.digests().exact
     if twice := contradictions(exact, trained.Y[0]):
         yield (
@@ -192,31 +196,24 @@ def _repeat(what: str, members: list[tuple[Part, int]]) -> Finding:
 
 
 def _balance(parts: Sequence[Part]) -> Iterator[Finding]:
-    """Class balances of parts that differ by more than chance makes likely (two proportions)."""
+    """Class balances of parts that differ by more than chance makes likely (two proportions).
+
+    Of two classes the positive one is looked at.
+    """
     for a, b in combinations([part for part in parts if len(part.rows)], 2):
-        worst = max(_fractions(a, b), key=lambda found: abs(found[1] - found[2]), default=None)
-        if worst is None:
+        if set(a.classes) != set(b.classes):
             continue
-        name, p, q = worst
+        names = [choose_positive(a.source, None)[0]] if len(a.classes) == 2 else a.classes
+        fractions = [(a.fraction(name), b.fraction(name), name) for name in names]
+        p, q, name = max(fractions, key=lambda each: abs(each[0] - each[1]))
         pooled = (p * len(a.rows) + q * len(b.rows)) / (len(a.rows) + len(b.rows))
         error = sqrt(pooled * (1 - pooled) * (1 / len(a.rows) + 1 / len(b.rows)))
-        if abs(p - q) > SHARE_DIFFERENCE and abs(p - q) > SHARE_DEVIATIONS * error:
+        if abs(p - q) > max(SHARE_DIFFERENCE, SHARE_DEVIATIONS * error):
             yield Finding(
                 "class-shares",
-                f"the class balance differs: {name} is {100 * p:.1f} % of {a.label} and "
+                f"the class balance differs: {printable(name)} is {100 * p:.1f} % of {a.label} and "
                 f"{100 * q:.1f} % of {b.label}",
             )
-
-
-def _fractions(a: Part, b: Part) -> Iterator[tuple[str, float, float]]:
-    """Each class, if both parts have the same, with its fractions; of two only the positive."""
-    if set(a.classes) != set(b.classes):
-        return
-    names = [choose_positive(a.source, None)[0]] if len(a.classes) == 2 else a.classes
-    for name in names:
-        p = float(np.mean(a.labels == a.classes.index(name)))
-        q = float(np.mean(b.labels == b.classes.index(name)))
-        yield printable(name), p, q
 
 
 def _too_small(part: Part, smallest: int) -> Iterator[Finding]:

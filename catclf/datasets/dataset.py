@@ -152,12 +152,18 @@ class Dataset:
             known = self.__dict__["_digests"] = digests_of(self.images, near)
         return known
 
+    @property
+    def tells_digests(self) -> bool:
+        """Whether digests are at hand, or made; not of shards, which are read for nothing else."""
+        is_packed = hasattr(self.images, "fingerprint")
+        return not is_packed or getattr(self.images, "digests", None) is not None
+
     def kept_digests(self, rows: Labels | None = None) -> NDArray[np.uint64]:
         """What a model keeps of these images, or of ``rows``.
 
         Nothing of shards whose digests are not known.
         """
-        if hasattr(self.images, "fingerprint") and getattr(self.images, "digests", None) is None:
+        if not self.tells_digests:
             return np.zeros(0, np.uint64)
         exact = self.digests().exact
         return kept_digests(exact if rows is None else exact[rows])

@@ -55,9 +55,7 @@ class Digests(NamedTuple):
 
     def take(self, rows: Indices) -> Digests:
         """The digests of some of the images."""
-        if not self.near:
-            return self._replace(exact=self.exact[rows])
-        return Digests(self.exact[rows], self.hashes[rows], self.small[rows])
+        return Digests(self.exact[rows], *(each[rows] if self.near else each for each in self[1:]))
 
 
 class Digester:
