@@ -63,7 +63,7 @@ def test_workers_write_the_bytes_of_one_machine(
 ) -> None:
     expected = packed(photos, tmp_path / "one", SKIPS)
     assert packed(photos, tmp_path / "two", SKIPS, workers) == expected
-    shards = load(tmp_path / "two").splits["train"].shards
+    shards = load(tmp_path / "two").splits["train"]
     assert [each.images for each in shards] == [6, 6, 7, 8, 8]
     x, y = make_images(20, 4)
     np.savez(tmp_path / "source.npz", x=x, y=y)
@@ -90,7 +90,7 @@ def test_shards_that_are_there_stay_and_others_are_written_again(
     output = tmp_path / "packed"
     expected = packed(photos, output, SKIPS, workers)
     manifest = load(output)
-    removed = manifest.splits["train"].shards.pop(1)
+    removed = manifest.splits["train"].pop(1)
     (output / removed.file).unlink()
     manifest.complete = False
     manifest.write(output)
@@ -127,7 +127,7 @@ def test_a_source_that_changed_is_packed_anew(
     paint(changed / "cat" / "00.png", GREEN, (9, 9))  # was unreadable
     again = packed(changed, output, SKIPS, workers)
     assert again == packed(changed, tmp_path / "one", SKIPS)
-    assert [each.images for each in load(output).splits["train"].shards] == [7, 6, 7, 8, 8]
+    assert [each.images for each in load(output).splits["train"]] == [7, 6, 7, 8, 8]
 
 
 def killing(sent: Files | Stored, job: Job) -> Made:
@@ -158,7 +158,7 @@ def test_what_cannot_be_read_ends_after_the_other_shards(
 ) -> None:
     with pytest.raises(DataError, match=r"cannot be read: .*mend them, or leave them out"):
         packed(photos, tmp_path / "packed", replace(SKIPS, skip_bad=False), workers)
-    shards = load(tmp_path / "packed").splits["train"].shards
+    shards = load(tmp_path / "packed").splits["train"]
     assert [each.first for each in shards] == [24, 32]
     assert not load(tmp_path / "packed").complete
     sent = Stored(str(photos), "train", SKIPS, "0" * 64, ())

@@ -81,7 +81,7 @@ def test_the_manifest_says_what_is_there(expected: dict[str, bytes]) -> None:
     fields = json.loads(expected[MANIFEST])
     assert (fields["complete"], fields["classes"]) == (True, ["non-cat", "cat"])
     assert fields["preprocess"]["size"] == 4
-    shards = fields["splits"]["train"]["shards"]
+    shards = fields["splits"]["train"]
     assert [(each["file"], each["images"]) for each in shards] == list(
         zip(SHARDS, (80, 80, 80, 60), strict=True)
     )
@@ -133,9 +133,9 @@ HARMS: list[Harm] = [
     lambda m: m.update(version=2),
     lambda m: m.update(format="other"),
     lambda m: m.pop("splits"),
-    lambda m: m["splits"]["train"]["shards"][0].update(file="../train-00000.h5"),
-    lambda m: m["splits"]["train"]["shards"][0].update(images=-1),
-    lambda m: m["splits"]["train"]["shards"][0].update(images=127),
+    lambda m: m["splits"]["train"][0].update(file="../train-00000.h5"),
+    lambda m: m["splits"]["train"][0].update(images=-1),
+    lambda m: m["splits"]["train"][0].update(images=127),
     lambda m: m["preprocess"].update(size="8"),
     lambda m: m.update(classes=["cat", "dog"]),
 ]
@@ -260,7 +260,7 @@ def test_a_run_that_is_stopped_at_any_shard_goes_on_and_forgets_none(
     assert packed_until(2, SHARDS[0]) == 3  # nothing is left to stop
     with pytest.raises(_StoppedError):
         packed_until(2, SHARDS[0], SHARDS[2])
-    assert [each.file for each in load(folder).splits["train"].shards] == SHARDS
+    assert [each.file for each in load(folder).splits["train"]] == SHARDS
     assert packed_until(None) == 3
     assert all((folder / name).read_bytes() == expected[name] for name in SHARDS)
 
@@ -343,7 +343,7 @@ def test_a_store_that_fails_is_named_and_the_next_run_goes_on(
         pack(parts, STORE)
     manifest = load(STORE)
     assert not manifest.complete
-    assert [shard.file for shard in manifest.splits["train"].shards] == SHARDS[:1]
+    assert [shard.file for shard in manifest.splits["train"]] == SHARDS[:1]
     monkeypatch.setattr(type(store), "put_file", put_file)
     assert pack(parts, STORE)["train"].kept == 1
     assert stored(store) == expected
@@ -392,7 +392,7 @@ def test_images_that_are_left_out_leave_the_fingerprint_of_the_others(
     assert write_folder(STORE, {"train": listing}, shard_images=4)["train"].shards == 3
     assert copies == []
     found = opened(root, size=8, skip_bad=True).fingerprint
-    assert load(STORE).splits["train"].fingerprint == found
+    assert opened(STORE).fingerprint == found
 
 
 def test_the_command_packs_to_a_url_and_trains_from_it(

@@ -107,8 +107,6 @@ def doubts(trained: Dataset, tested: Dataset | None, judging: Dataset | None) ->
 
     ``tested`` and ``judging`` are the images that the model is tested and its step selected on.
     """
-    if not trained.tells_digests:
-        return
     exact = trained.digests().exact
     if twice := contradictions(exact, trained.Y[0]):
         yield (

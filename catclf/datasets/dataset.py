@@ -152,19 +152,8 @@ class Dataset:
             known = self.__dict__["_digests"] = digests_of(self.images, near)
         return known
 
-    @property
-    def tells_digests(self) -> bool:
-        """Whether digests are at hand, or made; not of shards, which are read for nothing else."""
-        is_packed = hasattr(self.images, "fingerprint")
-        return not is_packed or getattr(self.images, "digests", None) is not None
-
     def kept_digests(self, rows: Labels | None = None) -> NDArray[np.uint64]:
-        """What a model keeps of these images, or of ``rows``.
-
-        Nothing of shards whose digests are not known.
-        """
-        if not self.tells_digests:
-            return np.zeros(0, np.uint64)
+        """What a model keeps of these images, or of ``rows``."""
         exact = self.digests().exact
         return kept_digests(exact if rows is None else exact[rows])
 
@@ -178,9 +167,6 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of images, labels, size and classes: equal for equal data, wherever kept."""
-        recorded = getattr(self.images, "fingerprint", None)  # of those that were packed
-        if recorded and (text := recorded(self.classes)):
-            return str(text)
         return fingerprint(self.digests().exact, self.Y[0], self.size, self.classes)
 
     def require_both_classes(self) -> None:

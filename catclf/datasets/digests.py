@@ -55,7 +55,8 @@ class Digests(NamedTuple):
 
     def take(self, rows: Indices) -> Digests:
         """The digests of some of the images."""
-        return Digests(self.exact[rows], *(each[rows] if self.near else each for each in self[1:]))
+        near = rows if self.near else rows[:0]
+        return Digests(self.exact[rows], self.hashes[near], self.small[near])
 
 
 class Digester:

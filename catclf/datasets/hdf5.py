@@ -60,15 +60,16 @@ def read_labels(path: Path, stream: BinaryIO, pair: Key) -> Listing:
         return arrays.listing_of(store, pair, ReadOptions(), with_images=False)
 
 
-def read_digests(path: Path, stream: BinaryIO, pair: Key) -> Digests | None:
-    """The digests of an open shard, likewise; None where there are none."""
+def read_digests(path: Path, stream: BinaryIO, pair: Key) -> Digests:
+    """The digests of an open shard, likewise."""
+    sides = {"digests": (16,), "hashes": (), "small": (16, 16)}
     with opened(path, stream) as store:
         (m, *_), _ = store.header(pair[0])
-        exact = store.packed(pair[0], "digests", (m, 16), "u")
-        hashes = store.packed(pair[0], "hashes", (m,), "u")
-        small = store.packed(pair[0], "small", (m, 16, 16), "u")
+        exact, hashes, small = (
+            store.packed(pair[0], name, (m, *sides[name]), "u") for name in sides
+        )
     if exact is None or hashes is None or small is None:
-        return None
+        raise DataError(f"{printable(path)}: has no digests of its images: pack them again")
     return Digests(np.ascontiguousarray(exact).view("S16").reshape(-1), hashes, small)
 
 

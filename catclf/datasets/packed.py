@@ -29,8 +29,8 @@ import numpy as np
 from catclf.datasets import hdf5
 from catclf.datasets.arrays import recorded
 from catclf.datasets.dataset import MANIFEST, SPLITS, Labels, ReadOptions, Split
-from catclf.datasets.digests import Digester, Digests, fingerprint
-from catclf.datasets.listing import BLOCK, LISTED, Listing, Source, choose_positive, two_classes
+from catclf.datasets.digests import Digester, Digests
+from catclf.datasets.listing import BLOCK, LISTED, Listing, Source
 from catclf.errors import DataError, OutputError
 from catclf.images.decode import decoders
 from catclf.images.preprocess import FITS, Preprocess
@@ -77,24 +77,15 @@ class Shard:
 
 
 @dataclass
-class PackedSplit:
-    """The shards of one split, and the fingerprint of its data set where it is known.
-
-    ``fingerprint`` is that of ``Dataset``, for the two classes beside it.
-    """
-
-    shards: list[Shard] = field(default_factory=list)
-    fingerprint: str = ""
-    fingerprint_classes: tuple[str, ...] = ()
-
-
-@dataclass
 class Manifest:
-    """All splits of a packed folder; ``complete`` once every image of its source is there."""
+    """The shards of each split of a packed folder.
+
+    It is ``complete`` once every image of its source is there.
+    """
 
     classes: tuple[str, ...]
     preprocess: Preprocess
-    splits: dict[Split, PackedSplit] = field(default_factory=dict)
+    splits: dict[Split, list[Shard]] = field(default_factory=dict)
     complete: bool = False
 
     def write(self, folder: Path) -> None:
@@ -110,7 +101,7 @@ class Manifest:
 
     def files(self) -> set[str]:
         """The names of all shards."""
-        return {shard.file for split in self.splits.values() for shard in split.shards}
+        return {shard.file for shards in self.splits.values() for shard in shards}
 
 
 def load(folder: Path) -> Manifest:
@@ -129,10 +120,9 @@ def load(folder: Path) -> Manifest:
         made = manifest.preprocess
         if made.size < 1 or made.fit not in FITS or made.background != Preprocess().background:
             raise ValueError
-        for shard in (each for split in manifest.splits.values() for each in split.shards):
-            if shard.file in ("", ".", "..") or shard.file != Path(shard.file).name:
-                raise ValueError  # a name is that of a file in this folder
-            if not shard.images:
+        for shard in chain.from_iterable(manifest.splits.values()):
+            outside = shard.file in ("", ".", "..") or shard.file != Path(shard.file).name
+            if outside or not shard.images:
                 raise ValueError
     except OSError as error:
         raise DataError(f"{shown}: {reason(error)}") from error
@@ -255,8 +245,8 @@ class _ShardFile:
             raise self._other(f"it holds {counted(len(found), 'image')} of others")
         return found
 
-    def digests(self) -> Digests | None:
-        """The digests of its images, if they were packed with them; likewise."""
+    def digests(self) -> Digests:
+        """The digests of its images; likewise."""
         with self._failures_named(), locate(self._path).stream() as file:
             return hdf5.read_digests(self._path, file, self._pair)
 
@@ -291,8 +281,8 @@ class PackedRows(Rows):
         self, folder: Path, manifest: Manifest, split: Split, left_out: Collection[str] = ()
     ) -> None:
         self.folder, self.split, self.left_out = folder, split, tuple(left_out)
-        self._manifest, self._packed = manifest, manifest.splits[split]
-        shards = [each for each in self._packed.shards if each.file not in left_out]
+        self._manifest = manifest
+        shards = [each for each in manifest.splits[split] if each.file not in left_out]
         self._files = [_ShardFile(folder, manifest, split, shard) for shard in shards]
         self._ends = np.cumsum([shard.images for shard in shards])
         m = sum(shard.images for shard in shards)
@@ -353,23 +343,15 @@ class PackedRows(Rows):
         return np.concatenate(known) if known else None
 
     @cached_property
-    def digests(self) -> Digests | None:
-        """The digests of all images; None where they were not packed with them."""
-        known = self._of_all(_ShardFile.digests)
-        return Digests(*map(np.concatenate, zip(*known, strict=True))) if known else None
+    def digests(self) -> Digests:
+        """The digests of all images."""
+        columns = zip(*(file.digests() for file in self._files), strict=True)
+        return Digests(*map(np.concatenate, columns))
 
     def _of_all(self, of: Callable[[_ShardFile], Value | None]) -> list[Value]:
         """What each shard says; nothing if one of them says nothing."""
         known = [each for file in self._files if (each := of(file)) is not None]
         return known if len(known) == len(self._files) else []
-
-    def fingerprint(self, classes: tuple[str, str]) -> str:
-        """The fingerprint that was made while packing, if it is of these two classes; or nothing.
-
-        Making it anew would read all images in one process.
-        """
-        known = not self.left_out and self._packed.fingerprint_classes == classes
-        return self._packed.fingerprint if known else ""
 
     def require_files(self) -> None:
         """Raise DataError unless every shard is there with its size."""
@@ -485,7 +467,7 @@ def write_folder(
     before = older.splits if older is not None and unchanged else {}
     results = {}
     for split, listing in splits.items():
-        shards = before.get(split, PackedSplit()).shards
+        shards = before.get(split, [])
         known = {(each.first, each.next): each for each in shards}
         jobs = [
             Job(output, split, compression, number, *ends, known.get(ends))
@@ -523,21 +505,20 @@ def _pack(
     before: Sequence[Shard],
 ) -> Packed:
     """Note each shard in the manifest as it is made. Raises DataError."""
-    packed, kept = PackedSplit(), 0
-    manifest.splits[split] = packed
+    shards, kept = list[Shard](), 0
+    manifest.splits[split] = shards
     for shard, was_there, skipped in made:
         listing.skipped += skipped
         kept += was_there
         if shard is None:
             continue
-        insort(packed.shards, shard, key=lambda each: each.first)
+        insort(shards, shard, key=lambda each: each.first)
         if not was_there:  # until then the manifest of the earlier run knows more shards
-            files = {each.file for each in packed.shards}
+            files = {each.file for each in shards}
             waiting = [each for each in before if each.file not in files]
-            splits = manifest.splits | {split: PackedSplit([*packed.shards, *waiting])}
-            replace(manifest, splits=splits).write(output)
+            replace(manifest, splits=manifest.splits | {split: shards + waiting}).write(output)
     listing.skipped.sort()
-    if not packed.shards:
+    if not shards:
         why = f": {listing.left_out()}" if listing.skipped else ""
         raise DataError(f"{listing.shown}: has no images to write{why}")
     rows = PackedRows(output, manifest, split)
@@ -545,15 +526,7 @@ def _pack(
     for label in sorted(set(listing.labels.tolist()) - set(labels.tolist())):
         name = printable(listing.classes[label]) if listing.classes else str(label)
         raise DataError(f"{listing.shown}: no image of class {name} can be read")
-    digests = rows.digests
-    with suppress(DataError):  # no class of several is positive by itself
-        positive = choose_positive(listing, None)[0]
-        index = listing.classes.index(positive) if listing.classes else 1
-        classes, size = two_classes(listing.classes, positive), listing.preprocess.size
-        if digests is not None:
-            packed.fingerprint = fingerprint(digests.exact, labels == index, size, classes)
-            packed.fingerprint_classes = classes
-    return Packed(labels, len(packed.shards), kept)
+    return Packed(labels, len(shards), kept)
 
 
 def _digest(rows: Listing, compression: str) -> str:
