@@ -4,14 +4,14 @@
 that it is ready soon and small; an image that kills it, or that the system kills it for, takes no
 one else along.
 
-Pillow keeps limits and strictness in global variables, and Python the filters of warnings. Threads
-of other programs use them, too, so that here their values hold in the thread that decodes alone.
+Pillow keeps limits and strictness in global variables, so that one thread at a time decodes, and
+puts back what was there. Threads beside it lose little: the short steps of one image wait for each
+other's lock anyway.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import struct
@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from catclf import machine
 from catclf.errors import ImageError
@@ -349,82 +349,44 @@ def _tag(image: Any, number: int, default: Any) -> Any:
     return value if isinstance(value, int | float) else default
 
 
-# Pillow's global variables, which mean something else in threads that decode
+# Pillow's global variables, filters of warnings, its log, and descriptor 2
 
 
-class _Decoding(threading.local):
-    """The limits of the image that a thread decodes; None in one that decodes none of ours."""
+class _Decoding:
+    """The pattern of a filter of warnings: all warnings of the thread that decodes."""
 
-    limits: Limits | None = None
-    truncated = False
-    pattern = "(?!)"  # scikit-learn copies filters by their patterns: its copy matches nothing
+    thread = 0
 
     def match(self, text: str) -> bool:
-        """As the pattern of a filter of warnings: every warning of a thread that decodes."""
-        return self.limits is not None
+        return self.thread == threading.get_ident()
 
 
-_here = _Decoding()
-_SILENCE: Any = "ignore", _here, Warning, None, 0  # a filter of warnings
-
-
-class _Global(NamedTuple):
-    """``LOAD_TRUNCATED_IMAGES``, or ``MAX_IMAGE_PIXELS``: what they are outside is kept.
-
-    Pillow warns of more pixels, which is silent here, and refuses them twice over. That also holds
-    for the images in an icon, whose bitmaps are declared twice as high as they are.
-    """
-
-    outside: Any
-    of_pixels: bool
-
-    @property
-    def value(self) -> float:
-        if _here.limits is None:
-            return math.inf if self.outside is None else self.outside
-        return _here.limits.pixels if self.of_pixels else _here.truncated
-
-    def __bool__(self) -> bool:
-        return bool(self.value)
-
-    def __rmul__(self, factor: Any) -> Any:
-        return factor * self.value
-
-    def __lt__(self, pixels: Any) -> bool:
-        return bool(self.value < pixels)
-
-
-_lock = threading.Lock()
-_decoding = 0  # threads
+_decoding, _lock = _Decoding(), threading.Lock()
+_SILENCE: Any = "ignore", _decoding, Warning, None, 0
 
 
 @contextmanager
 def _pillow(limits: Limits, *, truncated: bool) -> Iterator[None]:
-    """A block in which Pillow has these limits, in this thread, and warns of nothing.
+    """A block in which Pillow has these limits and warns of nothing; one thread at a time.
 
-    With ``truncated``, files that are cut short give what there is of them.
+    With ``truncated``, files that are cut short give what there is of them. The limit of pixels
+    also holds for the images in an icon, whose bitmaps are declared twice as high as they are:
+    Pillow warns of more pixels, and refuses them twice over.
     """
     from PIL import Image, ImageFile  # noqa: TID251
 
-    global _decoding
-    names: Any = (ImageFile, "LOAD_TRUNCATED_IMAGES"), (Image, "MAX_IMAGE_PIXELS")
     with _lock:
-        _decoding += 1
-        if _decoding == 1:
-            for module, name in names:
-                setattr(module, name, _Global(getattr(module, name), module is Image))
-    if _SILENCE not in warnings.filters:
-        warnings.filters.insert(0, _SILENCE)  # type: ignore[attr-defined]
-    _here.limits, _here.truncated = limits, truncated
-    try:
-        yield
-    finally:
-        _here.limits = None
-        with _lock:
-            _decoding -= 1
-            for module, name in () if _decoding else names:
-                if isinstance(value := getattr(module, name), _Global):
-                    setattr(module, name, value.outside)
+        filters: Any = warnings.filters
+        filters.insert(0, _SILENCE)
+        before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
+        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = truncated, limits.pixels
+        _decoding.thread = threading.get_ident()
+        try:
+            yield
+        finally:
+            if _SILENCE in filters:  # another thread may have emptied them
+                filters.remove(_SILENCE)
+            ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = before
 
 
 def _silence_pillow() -> None:
