@@ -397,4 +397,4 @@ def test_shards_are_kept_if_they_were_decoded_alike(tmp_path: Path) -> None:
 
     assert (kept(), kept(), kept(limits=Limits(10_000))) == (0, 2, 0)
     assert (kept(limits=Limits(10_000, truncated=True)), kept()) == (0, 0)
-    assert [each.images for each in load(tmp_path / "packed").splits["train"].shards] == [5, 3]
+    assert [each.images for each in load(tmp_path / "packed").splits["train"]] == [5, 3]
