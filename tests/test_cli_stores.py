@@ -186,7 +186,7 @@ def test_a_worker_reads_the_model_of_a_store_once(
 
 
 def test_paths_that_stay_on_disk_say_so_and_small_files_are_read(store: Any) -> None:
-    with pytest.raises(SettingsError, match=r"^memory://a: `cache` keeps features on disk alone"):
+    with pytest.raises(SettingsError, match=r"^memory://a: `cache` is a file on disk alone"):
         Settings(features="hog", cache=Path("memory://a"))
     with pytest.raises(InputError, match=r"^memory://list: lists are read from disk alone"):
         read_inputs(["@memory://list"])

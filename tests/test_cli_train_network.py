@@ -102,7 +102,8 @@ def test_every_command_takes_the_model(
     assert json.loads(indexed.stdout)["predicted"] == "spotted"
     done = run("report", "-m", trained, "--data", photos, "--gallery", "1", "-q")
     assert done.code == 0
-    assert "turned into 1280 by <code>network</code>" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "<dt>features</dt><dd>network</dd>" in page
 
 
 def test_penalties_are_compared_on_its_features(run: Run, photos: Path) -> None:
