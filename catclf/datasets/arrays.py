@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -65,6 +66,20 @@ class Taken(NamedTuple):
     notes: list[str]
 
 
+class About(NamedTuple):
+    """What a file says beside its arrays: how images were made, and the names of labels 0, 1, …
+
+    The axes of MATLAB's arrays are in reverse. ``fields`` are those of a listing, such as
+    ``called``.
+    """
+
+    fit: Any = None
+    resampling: Any = None
+    matlab: bool = False
+    classes: tuple[str, ...] = ()
+    fields: Mapping[str, Any] = MappingProxyType({})
+
+
 # Files of named arrays
 
 
@@ -99,21 +114,9 @@ class Store:
             require_numbers(dtype, f"{self.shown}: {key}")
         return self.array(key)
 
-    def texts(self, key: str, pair: Key) -> list[str]:
-        """The texts of an attribute of the file, or of its images and labels; none without one."""
-        return []
-
-    def is_matlab(self, key: str) -> bool:
-        """Whether MATLAB wrote an array, whose axes are then in reverse."""
-        return False
-
-    def made(self, key: str) -> tuple[Any, Any]:
-        """The fit and the resampling that are recorded with images."""
-        return None, None
-
-    def beside(self, key: str, m: int) -> dict[str, Any]:
-        """The names of ``m`` images and their groups, as fields of their listing."""
-        return {}
+    def about(self, pair: Key) -> About:
+        """What else it says of images and their labels."""
+        return About()
 
 
 Opened = Callable[[Path], AbstractContextManager[Store]]
@@ -140,46 +143,39 @@ def listing_of(
     Without images their labels and what is beside them are listed alone. Raises DataError.
     """
     (x_key, y_key), shown, name = pair, store.shown, locate(store.path).name
+    where, about = f"{shown}: {x_key}", store.about(pair)
     check_shape(*store.header(y_key), f"{shown}: {y_key}")
-    known = _classes_of(store, pair) or options.classes
-    matlab = store.is_matlab(x_key)
-    labels = as_labels(store.array(y_key), known, f"{shown}: {y_key}", matlab=matlab)
-    m, where = len(labels.labels), f"{shown}: {x_key}"
-    notes, facts = [f"{y_key} {note}" for note in labels.notes], store.beside(x_key, m)
-    listing = partial(Listing, shown, name, labels.classes, labels.labels)
+    known = _classes_of(store) or about.classes or options.classes
+    labels = as_labels(store.array(y_key), known, f"{shown}: {y_key}", matlab=about.matlab)
+    m, notes = len(labels.labels), [f"{y_key} {note}" for note in labels.notes]
+    facts = shown, name, labels.classes, labels.labels
     if not with_images:
-        size = store.header(x_key)[0][1]
-        return listing(recorded(*store.made(x_key), size, options, where), options, **facts)
+        made = recorded(about, store.header(x_key)[0][1], options, where)
+        return Listing(*facts, made, options, **about.fields)
     images = store.images(x_key, options)
     if not isinstance(images, Rows) and images.dtype.kind in "OSV":
         items = encoded(images.reshape(-1).tolist(), shown, where)
         _require_as_many(len(items), m, where)
-        facts["notes"] = (*notes, f"{x_key} holds encoded images")
-        return listing_of_items(shown, name, labels.classes, labels.labels, items, options, **facts)
+        notes.append(f"{x_key} holds encoded images")
+        return listing_of_items(*facts, items, options, notes=tuple(notes), **about.fields)
     if isinstance(images, Rows):
         _require_as_many(len(images), m, where)
     else:
-        images, taken = as_pixels(images, m, where, matlab=matlab)
+        images, taken = as_pixels(images, m, where, matlab=about.matlab)
         notes += [f"{x_key} {note}" for note in taken]
-    preprocess = recorded(*store.made(x_key), images.shape[1], options, where)
+    made = recorded(about, images.shape[1], options, where)
     notes += blank_notes(images, where)
-    return listing(preprocess, options, pixels=images, notes=tuple(notes), **facts)
+    return Listing(*facts, made, options, pixels=images, notes=tuple(notes), **about.fields)
 
 
-def _classes_of(store: Store, pair: Key) -> tuple[str, ...]:
-    """The names of labels 0, 1, … under a usual key, or in an attribute; none without either."""
-    for key in CLASS_NAMES:
-        where = f"{store.shown}: {key}"
-        if key not in store:
-            names = store.texts(key, pair)
-            if 2 <= len(names) <= CLASSES_LIMIT:
-                return check_classes(names, where)
-            continue
+def _classes_of(store: Store) -> tuple[str, ...]:
+    """The names of labels 0, 1, … under a usual key; none without one."""
+    for key in filter(store.__contains__, CLASS_NAMES):
         shape, dtype = store.header(key)
         if len(shape) == 1 and shape[0] <= CLASSES_LIMIT and dtype.kind in "SUO":
-            return check_classes(texts_of(store.array(key)), where)
+            return check_classes(texts_of(store.array(key)), f"{store.shown}: {key}")
         if key == CLASS_NAMES[0]:
-            raise DataError(f"{where} must be a list of names")
+            raise DataError(f"{store.shown}: {key} must be a list of names")
     return ()
 
 
@@ -245,7 +241,7 @@ def role_of(key: str) -> tuple[Split | None, Literal["x", "y"] | None]:
     return split, "x" if name in _IMAGES else "y" if name in _LABELS else None
 
 
-def recorded(fit: Any, resampling: Any, size: int, options: ReadOptions, shown: str) -> Preprocess:
+def recorded(about: About, size: int, options: ReadOptions, shown: str) -> Preprocess:
     """The preprocessing that made stored images, as recorded with them, else as stated.
 
     Raises DataError where another one, or another size, is wanted.
@@ -255,6 +251,7 @@ def recorded(fit: Any, resampling: Any, size: int, options: ReadOptions, shown: 
             f"{shown} has images of {size}x{size}, not {options.size}x{options.size}: train with "
             f"`size={size}`"
         )
+    fit, resampling = about.fit, about.resampling
     if fit is None:
         return Preprocess(size, options.fit or "squash")
     if fit not in FITS or not isinstance(resampling, str):
@@ -394,24 +391,20 @@ def _from_flat(values: NDArray[Any], m: int, shown: str, notes: list[str]) -> ND
         values = values.T
         notes.append(f"has one image a column, {shape}, and is taken so")
     n = values.shape[1]
-    for channels in CHANNELS:
-        size = round((n / channels) ** 0.5)
-        if size * size * channels == n and size > 1:
-            break
-    else:
+    sizes = {channels: round((n / channels) ** 0.5) for channels in CHANNELS}
+    fitting = [each for each, size in sizes.items() if size > 1 and size * size * each == n]
+    if not fitting:
         raise DataError(
             f"{shown} has shape {shape}: rows of {n} numbers are no square images: "
             "x = x.reshape(m, height, width, 3)"
         )
-    if channels == 1:
-        notes.append(f"has flat rows, taken as grey images of {size}x{size}")
-        return values.reshape(-1, size, size, 1)
-    planes = values.reshape(-1, channels, size, size)
+    channels, size = fitting[0], sizes[fitting[0]]
+    planes = np.moveaxis(values.reshape(-1, channels, size, size), 1, 3)
     mixed = values.reshape(-1, size, size, channels)
-    if _roughness(np.moveaxis(planes[:_TRIED], 1, 3)) < _CLEARLY * _roughness(mixed[:_TRIED]):
+    if _roughness(planes[:_TRIED]) < _CLEARLY * _roughness(mixed[:_TRIED]):
         notes.append(f"has flat rows, taken as {channels} planes of {size}x{size}")
-        return np.moveaxis(planes, 1, 3)
-    notes.append(f"has flat rows, taken as {size}x{size} pixels of {channels} numbers")
+        return planes
+    notes.append(f"has flat rows, taken as {size}x{size} pixels of {counted(channels, 'number')}")
     return mixed
 
 

@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 
 from catclf import machine
 from catclf.datasets import arrays
-from catclf.datasets.arrays import Key, Shape, is_plain, texts_of
+from catclf.datasets.arrays import CLASS_NAMES, About, Key, Shape, is_plain, texts_of
 from catclf.datasets.dataset import HDF5_ENDINGS, Labels, ReadOptions, Split
 from catclf.datasets.digests import Digester, Digests
 from catclf.datasets.listing import BLOCK, Listing, Source
+from catclf.datasets.names import check_classes
 from catclf.errors import DataError, OutputError
 from catclf.maths import Pixels
 from catclf.samples import Rows, read_at
@@ -153,8 +154,8 @@ class _Store(arrays.Store):
         Compressed ones would be unpacked again in every pass, so they do only if memory cannot
         hold them.
         """
-        dataset, matlab = self.dataset(key), self.is_matlab(key)
-        if is_plain(dataset.shape, dataset.dtype) and not matlab:
+        dataset = self.dataset(key)
+        if is_plain(dataset.shape, dataset.dtype) and "MATLAB_class" not in dataset.attrs:
             limit = IN_MEMORY if dataset.compression is None else 0.5 * machine.memory()
             if dataset.nbytes > limit or options.stream:
                 return open_rows(self.path, key)
@@ -162,25 +163,23 @@ class _Store(arrays.Store):
             machine.require_memory(2 * dataset.nbytes, f"{self.shown}: {key}")
         return super().images(key, options)
 
-    def texts(self, key: str, pair: Key) -> list[str]:
-        places = self._file, self.dataset(pair[1]), self.dataset(pair[0])
-        each = (_attribute(place, key) for place in places)
-        return next((found for found in each if isinstance(found, list)), [])
-
-    def is_matlab(self, key: str) -> bool:
-        return "MATLAB_class" in self.dataset(key).attrs
-
-    def made(self, key: str) -> tuple[Any, Any]:
-        images = self.dataset(key)
-        return _attribute(images, FIT), _attribute(images, RESAMPLING)
-
-    def beside(self, key: str, m: int) -> dict[str, Any]:
-        facts: dict[str, Any] = {}
-        if (names := self.packed(key, "names", (m,), "SO")) is not None:
-            facts["called"] = tuple(texts_of(names))
-        if (groups := self.packed(key, "groups", (m,), "i")) is not None:
-            facts["groups"] = groups.astype(np.int64)
-        return facts
+    def about(self, pair: Key) -> About:
+        images, labels = self.dataset(pair[0]), self.dataset(pair[1])
+        places = self._file, labels, images
+        named = [_attribute(place, key) for key in CLASS_NAMES for place in places]
+        classes = [each for each in named if isinstance(each, list) and len(each) > 1]
+        fields: dict[str, Any] = {}
+        if (names := self.packed(pair[0], "names", images.shape[:1], "SO")) is not None:
+            fields["called"] = tuple(texts_of(names))
+        if (groups := self.packed(pair[0], "groups", images.shape[:1], "i")) is not None:
+            fields["groups"] = groups.astype(np.int64)
+        return About(
+            _attribute(images, FIT),
+            _attribute(images, RESAMPLING),
+            "MATLAB_class" in images.attrs,
+            check_classes(classes[0], f"{self.shown}: names of classes") if classes else (),
+            fields,
+        )
 
     def packed(self, key: str, name: str, shape: Shape, kinds: str) -> NDArray[Any] | None:
         """An array that was packed with images; None where there is none of that type."""

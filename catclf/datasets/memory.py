@@ -15,15 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from catclf.datasets.arrays import (
-    as_pixels,
-    blank_notes,
-    encoded,
-    four_axes,
-    in_colour,
-    scale_of,
-    texts_of,
-)
+from catclf.datasets import arrays
 from catclf.datasets.dataset import Labels, ReadOptions, Split
 from catclf.datasets.listing import Items, Listing, Source, listing_of_items
 from catclf.datasets.names import (
@@ -82,7 +74,7 @@ def _listing_of_arrays(
     fit = options.fit or "squash"
     usual = Preprocess(options.size or options.default_size, fit)
     pixels, notes = as_images(images, len(named.labels), usual)
-    notes += blank_notes(pixels, "images")
+    notes += arrays.blank_notes(pixels, "images")
     _, height, width, _ = pixels.shape
     own = height if height == width <= SIZE_LIMIT else None
     preprocess = Preprocess(options.size or own or options.default_size, fit)
@@ -104,7 +96,7 @@ def _listing_of_paths(
 ) -> Listing:
     first = next(iter(images), b"")
     held = isinstance(first, bytes) and b"\0" in first  # which no path holds
-    items = encoded(images, "paths", "images") if held else Items(paths_of(images))
+    items = arrays.encoded(images, "paths", "images") if held else Items(paths_of(images))
     notes = tuple(named.notes)
     return listing_of_items(
         "paths", "paths", named.classes, named.labels, items, options, groups=groups, notes=notes
@@ -139,12 +131,12 @@ def as_images(
     ``usual`` one. Raises DataError.
     """
     if not isinstance(images, np.ndarray):
-        arrays = [_of_pillow(image) for image in images]
-        if len({(each.shape, each.dtype) for each in arrays}) != 1:
-            return _of_several(arrays, usual)
-        images = np.stack(arrays)
+        several = [_of_pillow(image) for image in images]
+        if len({(each.shape, each.dtype) for each in several}) != 1:
+            return _of_several(several, usual)
+        images = np.stack(several)
     m = len(images) if m is None else m
-    return as_pixels(images, m, "images", square=False)
+    return arrays.as_pixels(images, m, "images", square=False)
 
 
 def _of_pillow(image: Any) -> NDArray[Any]:
@@ -155,15 +147,15 @@ def _of_pillow(image: Any) -> NDArray[Any]:
     return np.asarray(image)
 
 
-def _of_several(arrays: list[NDArray[Any]], usual: Preprocess | None) -> tuple[Pixels, list[str]]:
+def _of_several(several: list[NDArray[Any]], usual: Preprocess | None) -> tuple[Pixels, list[str]]:
     """Images of several shapes or types, brought to the usual shape if they have several."""
     notes: list[str] = []
-    images = [four_axes(each[None], 1, "images", notes) for each in arrays]
+    images = [arrays.four_axes(each[None], 1, "images", notes) for each in several]
     scales = {
-        dtype: scale_of([each for each in images if each.dtype == dtype], "images", notes)
+        dtype: arrays.scale_of([each for each in images if each.dtype == dtype], "images", notes)
         for dtype in dict.fromkeys(each.dtype for each in images)
     }
-    pixels = [in_colour(each, scales[each.dtype], notes) for each in images]
+    pixels = [arrays.in_colour(each, scales[each.dtype], notes) for each in images]
     if len({each.shape for each in pixels}) > 1:
         if usual is None:
             raise DataError("images from Python are of several shapes: one is needed")
@@ -246,7 +238,7 @@ def _labels(labels: ArrayLike, classes: tuple[str, ...]) -> Named:
     numbers = all(isinstance(value, Real | np.bool_) for value in values)
     if numbers and (classes or set(values) <= {0, 1} or set(values) in ({-1, 1}, {1, 2})):
         return as_labels(np.array(values), classes, "labels")
-    texts = texts_of(value if isinstance(value, bytes) else str(value) for value in values)
+    texts = arrays.texts_of(value if isinstance(value, bytes) else str(value) for value in values)
     names, rows = np.unique(texts, return_inverse=True)
     if not 2 <= len(names) <= CLASSES_LIMIT or "" in names:
         raise DataError(f"labels name {len(names)} classes: two are needed, none without a name")

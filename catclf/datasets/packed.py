@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, TypeVar, cast, get_args, get_origin, get_typ
 import numpy as np
 
 from catclf.datasets import hdf5
-from catclf.datasets.arrays import recorded
+from catclf.datasets.arrays import About, recorded
 from catclf.datasets.dataset import MANIFEST, SPLITS, Labels, ReadOptions, Split
 from catclf.datasets.digests import Digester, Digests
 from catclf.datasets.listing import BLOCK, LISTED, Listing, Source
@@ -181,7 +181,7 @@ def _listing(folder: Path, manifest: Manifest, split: Split, options: ReadOption
         locate(folder).name,
         manifest.classes,
         rows.labels(0, len(rows)),
-        recorded(made.fit, made.resampling, made.size, options, shown),
+        recorded(About(made.fit, made.resampling), made.size, options, shown),
         options,
         pixels=rows,
         called=rows.names(),
