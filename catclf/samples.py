@@ -263,25 +263,20 @@ def split(
     images to be in both.
     """
     Y, held = data.Y, np.zeros(data.Y.shape[1], dtype=bool)
+    labels = (Y[0] > 0.5).astype(np.intp)
     if groups is not None and not _alone(groups):
-        labels = (Y[0] > 0.5).astype(np.intp)
         held[stratified_split(labels, groups, fraction, seed)[1]] = True
-        for label in (0, 1):
-            _require_both(fraction, int(held[labels == label].sum()), int((labels == label).sum()))
     else:
         for _, rows in _shuffled_classes(Y, np.random.default_rng([seed, _SPLIT])):
-            count = round(fraction * len(rows))
-            _require_both(fraction, count, len(rows))
-            held[rows[:count]] = True
-    return Subset(data, np.flatnonzero(~held)), Subset(data, np.flatnonzero(held))
-
-
-def _require_both(fraction: float, count: int, total: int) -> None:
-    if not 0 < count < total:
+            held[rows[: round(fraction * len(rows))]] = True
+    totals = np.bincount(labels, minlength=2)
+    counts = np.bincount(labels[held], minlength=2)
+    if (few := (counts == 0) | (counts == totals)).any():
         raise DataError(
-            f"{fraction:g} of {counted(total, 'image')} of one class cannot be held out "
-            "for validation: use more images or another fraction"
+            f"{fraction:g} of {counted(int(totals[few][0]), 'image')} of one class cannot be held "
+            "out for validation: use more images or another fraction"
         )
+    return Subset(data, np.flatnonzero(~held)), Subset(data, np.flatnonzero(held))
 
 
 def possible_folds(Y: Floats, folds: int, groups: Indices | None = None) -> int:

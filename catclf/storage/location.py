@@ -90,15 +90,6 @@ class Location:
         """The name that it has in every working folder; patterns in it stay."""
         return self.path if self.is_remote else os.path.abspath(self.path)  # noqa: PTH100
 
-    @property
-    def target(self) -> Path:
-        """The path on disk that a URL is another name of; else a URL as its store writes it."""
-        with suppress(OSError):  # a store that cannot be reached
-            if self.is_remote:
-                with self.place() as (fs, name):
-                    return Path(name if _is_disk(fs) else fs.unstrip_protocol(name))
-        return Path(self.path)
-
     def is_file(self) -> bool:
         return bool(self._ask(Path.is_file, "isfile"))
 
@@ -355,11 +346,20 @@ def _require_within(size: int, limit: int, shown: str) -> None:
 
 def same(path: AnyPath, other: AnyPath) -> bool:
     """Whether two names, also URLs, lead to one file or folder, which need not exist yet."""
-    one, two = locate(path).target, locate(other).target
+    one, two = _on_disk(path), _on_disk(other)
     try:
         return one.samefile(two)
     except OSError:
         return os.path.realpath(one) == os.path.realpath(two)
+
+
+def _on_disk(path: AnyPath) -> Path:
+    """The path on disk that a URL is another name of; else a URL as its store writes it."""
+    with suppress(OSError):  # a store that cannot be reached
+        if is_remote(path):
+            with locate(path).place() as (fs, name):
+                return Path(name if _is_disk(fs) else fs.unstrip_protocol(name))
+    return Path(path)
 
 
 # Copies of remote files
