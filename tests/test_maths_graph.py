@@ -9,8 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from catclf.maths import Floats, cost_and_gradient, cost_and_gradient_loop, graph
+from catclf.maths import Floats, graph
 from catclf.maths.graph import Node, backward, table
+from catclf.maths.logistic import cost_and_gradient, cost_and_gradient_loop
 from catclf.training import check
 
 

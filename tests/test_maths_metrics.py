@@ -18,7 +18,8 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 
 from catclf.errors import ShapeError
-from catclf.maths import cost, losses_and_errors, metrics, sigmoid
+from catclf.maths import losses_and_errors, metrics, sigmoid
+from catclf.maths.logistic import cost
 from catclf.maths.metrics import Counts, ratio_intervals, wilson
 
 wild = settings(deadline=None, derandomize=True, max_examples=50)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from lazily import Labels, labelled, on_disk
 
-from catclf.maths import cost_and_gradient
+from catclf.maths.logistic import cost_and_gradient
 from catclf.training import Settings, batches, solve
 from catclf.training.batches import Batches
 

@@ -53,6 +53,17 @@ def sources(lazily: bool) -> Labels:
     return on_disk(data) if lazily else data
 
 
+def resumed(
+    path: Path, settings: Settings, lazily: bool = False, **how: Any
+) -> tuple[tuple[object, ...], list[int]]:
+    """The result of a run that goes on from a checkpoint, and its steps."""
+    found, steps = Checkpoints(path, resume=True), list[int]()
+    fit = solve(
+        sources(lazily), settings, lambda step, _: steps.append(step), checkpoints=found, **how
+    )
+    return result(fit), steps
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("stop", [1, 7, 20, 39])
 def test_going_on_is_as_if_never_stopped(case: str, stop: int, tmp_path: Path) -> None:
@@ -66,17 +77,9 @@ def test_going_on_is_as_if_never_stopped(case: str, stop: int, tmp_path: Path) -
         checkpoints=Checkpoints(path),
     )
     assert (first.interrupted, first.steps) == (True, stop)
-    going_on = Checkpoints(path, resume=True)
-    steps: list[int] = []
-    second = solve(
-        sources(lazily),
-        settings,
-        on_step=lambda step, _: steps.append(step),
-        workers=3,
-        checkpoints=going_on,
-    )
+    second, steps = resumed(path, settings, lazily, workers=3)
     assert steps[0] == stop
-    assert result(second) == result(whole)
+    assert second == result(whole)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -98,32 +101,16 @@ def test_each_checkpoint_leads_to_the_same_end(
     assert result(whole) == result(solve(sources(lazily), settings))
     for content in kept[:]:
         path.write_bytes(content)
-        fit = solve(sources(lazily), settings, checkpoints=Checkpoints(path, resume=True))
-        assert result(fit) == result(whole)
-
-
-def test_a_finished_run_may_be_made_longer(tmp_path: Path) -> None:
-    settings, path = CASES["gram"][0], tmp_path / "c"
-    solve(sources(False), replace(settings, iterations=28), checkpoints=Checkpoints(path, every=28))
-    longer = solve(sources(False), settings, checkpoints=Checkpoints(path, resume=True))
-    assert result(longer) == result(solve(sources(False), settings))
+        assert resumed(path, settings, lazily)[0] == result(whole)
 
 
 @pytest.mark.parametrize("method", ["gram", "stream"])
-def test_what_auto_chose_for_a_run_is_kept(method: str, tmp_path: Path) -> None:
+def test_a_longer_run_keeps_what_auto_chose(method: str, tmp_path: Path) -> None:
     settings, path = Settings(method=method, iterations=40, print_every=7), tmp_path / "c"
     solve(sources(False), replace(settings, iterations=20), checkpoints=Checkpoints(path, every=20))
-    found = Checkpoints(path, resume=True)
-    steps: list[int] = []
-    longer = solve(
-        sources(False),
-        replace(settings, method="auto"),
-        on_step=lambda step, _: steps.append(step),
-        checkpoints=found,
-    )
+    longer, steps = resumed(path, replace(settings, method="auto"))
     assert steps[0] == 20
-    assert longer.settings.method == method
-    assert result(longer) == result(solve(sources(False), settings))
+    assert longer == result(solve(sources(False), settings))
 
 
 def dataset(seed: int = 0) -> Dataset:
@@ -321,10 +308,9 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(
         solve(sources(False), settings, checkpoints=Checkpoints(path, every=10))
     monkeypatch.undo()
     assert list(tmp_path.iterdir()) == [path]
-    going_on, steps = Checkpoints(path, resume=True), list[int]()
-    fit = solve(sources(False), settings, lambda step, _: steps.append(step), checkpoints=going_on)
+    whole, steps = resumed(path, settings)
     assert steps[0] == 20
-    assert result(fit) == result(solve(sources(False), settings))
+    assert whole == result(solve(sources(False), settings))
 
 
 @pytest.mark.parametrize("limit", [8, 9])

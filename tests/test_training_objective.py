@@ -1,28 +1,41 @@
-"""The objective in two forms: both are the formula of maths, step by step the same."""
+"""The objective in both forms, of pixels and of rows: the formula of maths, to the same bits."""
 
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import make_images
+from conftest import FUSED, make_images
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from lazily import Labels, OnDisk, labelled, on_disk
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from catclf import machine
 from catclf.datasets import Dataset
 from catclf.errors import DataError
-from catclf.maths import Pixels, cost_and_gradient
+from catclf.features.rows import Standardizer, cached
+from catclf.maths import Pixels, losses_and_errors
+from catclf.maths.logistic import cost, cost_and_gradient
+from catclf.maths.threads import Team
+from catclf.samples import IndexedImages, take
 from catclf.settings import METHODS, Settings
-from catclf.training import objective
+from catclf.training import objective, solve
+from catclf.training.kernels import BLOCK
 from catclf.training.objective import (
     GramObjective,
     Objective,
     Point,
     StreamObjective,
     build,
+    choose,
+    class_weights,
+    gram,
     integer_gram,
 )
 
@@ -159,3 +172,191 @@ def test_pixels_that_are_not_bytes_are_refused(form: type[StreamObjective | Gram
     floats = Dataset(data.images / 255.0, data.Y, data.classes, "floats")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="float64"):
         form(floats)
+
+
+def a_point(n: int = 192) -> Point:
+    return Point(np.random.default_rng(3).standard_normal((n, 1)) / 50, -0.2)
+
+
+def bits(found: tuple[float, Point]) -> tuple[float, float, bytes]:
+    return found[0], found[1].b, found[1].coordinates.tobytes()
+
+
+@pytest.mark.parametrize("m", [1, BLOCK + 1, 16 * BLOCK - 1, 33 * BLOCK + 5, 70 * BLOCK])
+@pytest.mark.parametrize("method", ["stream", FUSED])
+def test_workers_and_place_change_no_bit(m: int, method: str) -> None:
+    data, fused = labelled(m, size=2), method == "fused"
+    found = {
+        bits(StreamObjective(source, 2.0, workers, fused=fused).evaluate(a_point(12)))
+        for source in (data, on_disk(data))
+        for workers in (1, 2, 3)
+    }
+    assert len(found) == 1
+
+
+def test_the_centre_is_the_mean_image_and_the_loss_has_no_penalty() -> None:
+    data = labelled(190)
+    problem, X = StreamObjective(data, 9.0), data.images.reshape(190, -1).T / 255
+    np.testing.assert_allclose(problem.mean(), X.mean(axis=1, keepdims=True), rtol=1e-6)
+    point = a_point()
+    loss = cost(point.coordinates.T @ X + point.b, data.Y)
+    assert problem.loss(point) == pytest.approx(loss, rel=1e-6)  # the cost without its penalty
+
+
+def test_the_gram_form_reads_images_on_disk_once_for_its_matrix() -> None:
+    data = labelled(1100, size=2)
+    lazy = on_disk(data)
+    problem = GramObjective(lazy)
+    assert lazy.images.slices == [(0, 512), (512, 1024), (1024, 1100)]
+    point = Point(np.random.default_rng(0).standard_normal((1100, 1)), 0.1)
+    here = GramObjective(data, team=3)
+    assert bits(problem.evaluate(point)) == bits(here.evaluate(point))
+    assert problem.weights(point).tobytes() == here.weights(point).tobytes()
+
+
+def test_no_form_depends_on_the_threads_of_blas() -> None:
+    data, found = labelled(1100), set()
+    for threads, workers in ((1, 1), (2, 1), (2, 3)):
+        with threadpool_limits(limits=threads, user_api="blas"):
+            fits = [
+                solve(
+                    data,
+                    Settings(solver=solver, l2=1.0, iterations=5, method=method),
+                    workers=workers,
+                )
+                for solver in ("gd", "lbfgs")
+                for method in ("gram", "stream")
+            ]
+        found.add(tuple(fit.w.tobytes() for fit in fits))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("after", [0, 5])
+def test_a_file_that_vanishes_is_one_line(workers: int, after: int) -> None:
+    lazy = on_disk(labelled(2000, size=2))
+    lazy.images.fails_after = after
+    with pytest.raises(DataError, match=r"^the images can no longer be read \(the file has gone\)"):
+        StreamObjective(lazy, team=workers).evaluate(a_point(12))
+
+
+def test_images_that_become_fewer_are_noticed() -> None:
+    data = labelled(200, size=2)
+    lazy = on_disk(data)
+    problem = StreamObjective(lazy)
+    lazy.images._array = data.images[:150]
+    with pytest.raises(DataError, match="22 of 72 came at 128"):
+        problem.evaluate(a_point(12))
+
+
+@pytest.mark.parametrize(
+    "rows", [[0, 1, 2], [0, 299], [5, 20, 21, 22, 290], list(range(0, 300, 3)), []]
+)
+def test_a_subset_reads_its_rows_and_few_others(rows: list[int]) -> None:
+    data = labelled(300)
+    lazy, numbers = OnDisk(data.images), np.array(rows, np.intp)
+    assert np.array_equal(take(lazy, numbers), data.images[numbers])
+    assert np.array_equal(take(data.images, numbers), data.images[numbers])
+    assert sum(stop - start for start, stop in lazy.slices) <= 16 * len(rows)
+    subset = IndexedImages(lazy, numbers)
+    assert (len(subset), subset.shape) == (len(rows), (len(rows), 8, 8, 3))
+    assert subset.dtype == np.uint8
+    assert np.array_equal(subset[1:3], data.images[numbers[1:3]])
+
+
+def test_a_subset_is_streamed_as_a_copy_of_it_would_be() -> None:
+    data = labelled(900, size=4)
+    rows = np.flatnonzero(np.random.default_rng(0).random(900) < 0.7)
+    copy = Labels(data.images[rows], data.Y[:, rows])
+    found = {
+        bits(StreamObjective(Labels(images, copy.Y), 1.0, workers).evaluate(a_point(48)))
+        for images in (
+            copy.images,
+            IndexedImages(data.images, rows),
+            IndexedImages(OnDisk(data.images), rows),
+        )
+        for workers in (1, 2)
+    }
+    assert len(found) == 1
+
+
+def test_the_choice_is_what_its_docstring_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose(209, 12288, 2000) == "gram"
+    monkeypatch.setitem(sys.modules, "catclf.training.numba_kernels", None)
+    assert [choose(m, 12288, 2000) for m in (7000, 7500)] == ["gram", "stream"]
+    assert [choose(m, 12288, 100) for m in (1200, 1350)] == ["gram", "stream"]
+    assert [choose(m, 12288, 5) for m in (60, 80)] == ["gram", "stream"]
+    assert choose(8193, 10**6, 10**6) == "stream"
+    assert choose(1501, 100, 10**6, rows=True) == "stream"
+
+
+BALANCED = (0.75, 1.5)  # for a third of positives
+
+
+def rows_of(m: int = 300, n: int = 40, seed: int = 0) -> Labels:
+    """Rows float32 (m, n) of length about 1, of which a third are positive."""
+    rng = np.random.default_rng(seed)
+    Y = (np.arange(m) % 3 == 0).astype(float)[None]
+    rows = rng.normal(size=(m, n)) / np.sqrt(n) + 0.2 * Y.T
+    return Labels(rows.astype(np.float32), Y)
+
+
+def weighted(
+    X: NDArray[np.float64], Y: NDArray[np.float64], w: NDArray[np.float64], b: float, l2: float
+) -> tuple[float, NDArray[np.float64], float]:
+    """J, dw and db with weights, by the definition."""
+    m = Y.shape[1]
+    losses, dZ = losses_and_errors(w.T @ X + b, Y)
+    v = np.array([BALANCED[int(y)] for y in Y[0]])[None]
+    J = float((v * losses).mean()) + l2 / (2 * m) * float((w**2).sum())
+    return J, X @ (v * dZ).T / m + l2 / m * w, float((v * dZ).mean())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_pass_over_rows_is_the_formula(workers: int) -> None:
+    data = rows_of()
+    point = Point(np.random.default_rng(1).normal(size=(40, 1)), 0.3)
+    X = data.images.T.astype(np.float64)
+    for problem, expected in (
+        (
+            StreamObjective(data, 2.0, workers),
+            cost_and_gradient(X, data.Y, point.coordinates, 0.3, 2),
+        ),
+        (
+            StreamObjective(data, 2.0, workers, class_weights(data.Y, "balanced")),
+            weighted(X, data.Y, point.coordinates, 0.3, 2.0),
+        ),
+    ):
+        J, found = problem.evaluate(point)
+        assert pytest.approx(expected[0], rel=1e-6) == J
+        np.testing.assert_allclose(found.coordinates, expected[1], atol=1e-6)
+        assert found.b == pytest.approx(expected[2], abs=1e-6)
+
+
+@pytest.mark.parametrize("m", [3, 511, 1030])
+def test_inner_products_are_the_same_for_any_number_of_workers(m: int) -> None:
+    rows = rows_of(m, 700).images
+    K = gram(rows, Team(1))
+    np.testing.assert_array_equal(K, gram(rows, Team(3)))
+    exact = rows.astype(np.float64) @ rows.T.astype(np.float64)
+    np.testing.assert_allclose(K, exact, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 64}, {"method": "stream"}])
+def test_rows_in_a_file_train_as_those_in_memory(
+    tmp_path: Path, options: dict[str, object]
+) -> None:
+    data = rows_of(400, 30)
+    kept = cached(tmp_path / "rows", "k", (400, 30), [data.images])
+    standard = Standardizer.of(kept)
+    kept.standard = standard
+    in_file = Labels(kept, data.Y)
+    in_memory = Labels(standard.apply(data.images.copy()), data.Y)
+    settings = Settings(learning_rate=1.0, iterations=20, **options)  # type: ignore[arg-type]
+    first, second = solve(in_file, settings), solve(in_memory, settings)
+    if "batch_size" in options:  # other orders of the same images
+        assert first.costs[-1] == pytest.approx(second.costs[-1], abs=0.02)
+    else:
+        np.testing.assert_array_equal(first.w, second.w)
+    again = solve(in_file, settings, workers=2)
+    np.testing.assert_array_equal(first.w, again.w)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from catclf.datasets import Dataset, open_dataset
 from catclf.errors import DivergedError, SettingsError
-from catclf.maths import Floats, cost_and_gradient
+from catclf.maths import Floats
+from catclf.maths.logistic import cost_and_gradient
 from catclf.training import Fit, Settings, solve
 
 every_method = pytest.mark.parametrize("method", ["stream", "gram", FUSED])

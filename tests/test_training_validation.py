@@ -10,7 +10,7 @@ from lazily import Labels, labelled, on_disk
 
 from catclf.datasets import Dataset
 from catclf.images.preprocess import Preprocess
-from catclf.maths import cost
+from catclf.maths.logistic import cost
 from catclf.samples import IndexedImages, split
 from catclf.training import Fit, Settings, build_model, solve
 

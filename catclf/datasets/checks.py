@@ -27,7 +27,7 @@ from catclf.datasets.names import CAT
 from catclf.errors import ImageError
 from catclf.images.archive import Member
 from catclf.maths import Floats, Pixels
-from catclf.maths.metrics import SHARE_DEVIATIONS, SHARE_DIFFERENCE
+from catclf.maths.metrics import fractions_differ
 from catclf.text import counted, printable
 
 SCRAMBLED_CORRELATION = 0.6  # of neighbouring pixels; images have 0.9, scrambled ones under 0.4
@@ -204,9 +204,7 @@ def _balance(parts: Sequence[Part]) -> Iterator[Finding]:
         names = [choose_positive(a.source, None)[0]] if len(a.classes) == 2 else a.classes
         fractions = [(a.fraction(name), b.fraction(name), name) for name in names]
         p, q, name = max(fractions, key=lambda each: abs(each[0] - each[1]))
-        pooled = (p * len(a.rows) + q * len(b.rows)) / (len(a.rows) + len(b.rows))
-        error = sqrt(pooled * (1 - pooled) * (1 / len(a.rows) + 1 / len(b.rows)))
-        if abs(p - q) > max(SHARE_DIFFERENCE, SHARE_DEVIATIONS * error):
+        if fractions_differ(p, len(a.rows), q, len(b.rows)):
             yield Finding(
                 "class-shares",
                 f"the class balance differs: {printable(name)} is {100 * p:.1f} % of {a.label} and "

@@ -230,11 +230,11 @@ class Evaluation:
                 f"{positive} is label 1 here (`classes` and `positive` name them)"
             )
         positives, images = self.trained
-        if images and metrics.fractions_differ(positives, images, counts):
-            before, now = 100 * positives / images, 100 * self.positive_fraction
+        before, now = positives / max(images, 1), self.positive_fraction
+        if images and metrics.fractions_differ(before, images, now, counts.total):
             lines.append(
-                f"class balance differs: {positive} was {before:.1f} % in training and is "
-                f"{now:.1f} % here: prefer balanced accuracy and ROC AUC"
+                f"class balance differs: {positive} was {100 * before:.1f} % in training and is "
+                f"{100 * now:.1f} % here: prefer balanced accuracy and ROC AUC"
             )
         return lines
 

@@ -160,12 +160,14 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else math.nan
 
 
-def fractions_differ(positives: int, images: int, counts: Counts) -> bool:
-    """Whether two fractions differ by more than chance makes likely (test of two proportions)."""
-    difference = abs(positives / images - counts.positives / counts.total)
-    pooled = (positives + counts.positives) / (images + counts.total)
-    error = sqrt(pooled * (1 - pooled) * (1 / images + 1 / counts.total))
-    return difference > SHARE_DIFFERENCE and difference > SHARE_DEVIATIONS * error
+def fractions_differ(p: float, images: int, q: float, others: int) -> bool:
+    """Whether fractions of images and of others differ by more than chance makes likely.
+
+    By the test of two proportions.
+    """
+    pooled = (p * images + q * others) / (images + others)
+    error = sqrt(pooled * (1 - pooled) * (1 / images + 1 / others))
+    return abs(p - q) > max(SHARE_DIFFERENCE, SHARE_DEVIATIONS * error)
 
 
 @dataclass(frozen=True)

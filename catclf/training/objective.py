@@ -94,6 +94,15 @@ def weights_of(Y: Floats, kind: str, weights: Weights) -> Weights:
     return weights if v is None else v if weights is None else v * weights
 
 
+def weights_like(Y: Floats, v: Weights, others: Floats) -> Weights:
+    """The mean weight of each class of labels Y (1, m), for other labels (1, k)."""
+    if v is None:
+        return None
+    positive = Y > 0.5
+    means = [float(v[some].mean()) if some.any() else 1.0 for some in (~positive, positive)]
+    return np.where(others > 0.5, means[1], means[0])
+
+
 class _Problem:
     """What both forms keep: images, labels, penalty, threads, and weights v of the losses (1, m).
 
@@ -106,6 +115,28 @@ class _Problem:
         (self.m, self.n), self.l2, self.v = measured(data), l2, v
         self.images, self.Y, self.scale = data.images, data.Y, scale_of(data.images)
         self.team = Team(team) if isinstance(team, int) else team
+
+    def squares(self) -> Floats:
+        """‖x‖² of each image, (m,)."""
+        raise NotImplementedError
+
+    def safe_rate(self) -> float:
+        """1 / L, at which every step of descent lowers the cost; 0 where the images are elsewhere.
+
+        L = (1/4m) Σ v (‖x‖² + 1) + λ/m bounds the largest eigenvalue of the Hessian by its trace.
+        """
+        if not self.is_local:
+            return 0.0
+        total = float(((self.squares() + 1.0) * (1.0 if self.v is None else self.v)).sum())
+        return 1.0 / (total / (4.0 * self.m) + self.l2 / self.m)
+
+    def separates(self, w: Floats, b: float) -> bool:
+        """Whether z has the sign of the label for every image."""
+        for rows in cut(slice(self.m), BLOCK):
+            z = read_rows(self.images, rows) @ (w / self.scale) + b
+            if ((z[:, 0] > 0) != (self.Y[0, rows] > 0.5)).any():
+                return False
+        return True
 
 
 class StreamObjective(_Problem):
@@ -201,7 +232,6 @@ class StreamObjective(_Problem):
         return self.total() / (self.scale * self.m)
 
     def squares(self) -> Floats:
-        """‖x‖² of each image, (m,)."""
         return np.concatenate([np.einsum("ij,ij->i", P, P) for _, P in self._doubles()])
 
     def spread(self) -> float:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
 
 from catclf.errors import SettingsError
 from catclf.features.rows import Keeper
@@ -16,7 +13,7 @@ from catclf.machine import cores
 from catclf.maths import Floats
 from catclf.maths.metrics import Counts
 from catclf.maths.threads import Team, blas_threads
-from catclf.samples import Labelled, cut, read_rows, split
+from catclf.samples import Labelled, split
 from catclf.settings import Settings
 from catclf.training.batches import Batches
 from catclf.training.kernels import Weights
@@ -25,6 +22,7 @@ from catclf.training.objective import (
     Objective,
     StreamObjective,
     build,
+    weights_like,
     weights_of,
 )
 from catclf.training.solvers import (
@@ -154,7 +152,7 @@ def solve(
     with blas_threads(1):
         state, stopping = State(objective.start()), None
         if held_out is not None:
-            v = class_weights_like(trained.Y, objective.v, held_out.Y)
+            v = weights_like(trained.Y, objective.v, held_out.Y)
             fused = objective.method == "fused"
             others = StreamObjective(held_out, 0.0, team, v, fused=fused)
             stopping = EarlyStopping(others, objective, settings.patience)
@@ -165,44 +163,13 @@ def solve(
         if settings.solver == "lbfgs":
             reason = LBFGS(*shared).run(state, on_step, should_stop)
         else:
-            batches, safe = None, partial(_safe_rate, objective) if adapts_rate else None
+            batches, safe = None, objective.safe_rate if adapts_rate else None
             if settings.batch_size:
                 batches, safe = Batches(trained, settings.batch_size, settings.seed), None
             reason = Descent(*shared, batches, safe).run(state, on_step, should_stop)
         if stopping is not None:
             stopping.last_look(state)
         return _fit(objective, settings, state, trained, held_out, reason)
-
-
-def class_weights_like(Y: Floats, v: Weights, others: Floats) -> Weights:
-    """The mean weight of each class of labels Y (1, m), for other labels (1, k)."""
-    if v is None:
-        return None
-    positive = Y > 0.5
-    means = [float(v[some].mean()) if some.any() else 1.0 for some in (~positive, positive)]
-    return np.where(others > 0.5, means[1], means[0])
-
-
-def _safe_rate(objective: Objective) -> float:
-    """1 / L, at which every step of descent lowers the cost; 0 where the images are elsewhere.
-
-    L = (1/4m) Σ v (‖x‖² + 1) + λ/m bounds the largest eigenvalue of the Hessian by its trace.
-    """
-    if not objective.is_local:
-        return 0.0
-    m, v = objective.m, 1.0 if objective.v is None else objective.v
-    total = float(((objective.squares() + 1.0) * v).sum())
-    return 1.0 / (total / (4.0 * m) + objective.l2 / m)
-
-
-def _separates(objective: Objective, w: Floats, b: float) -> bool:
-    """Whether z has the sign of the label for every image."""
-    scaled = w / objective.scale
-    for rows in cut(slice(objective.m), 128):
-        z = read_rows(objective.images, rows) @ scaled + b
-        if ((z[:, 0] > 0) != (objective.Y[0, rows] > 0.5)).any():
-            return False
-    return True
 
 
 def _as_before(settings: Settings, checkpoints: Checkpoints) -> Settings:
@@ -241,7 +208,7 @@ def _fit(
         point, validation = watch.best, Validation(trained, held_out, *looks, *best)
     w = objective.weights(point)
     unbounded = settings.solver == "lbfgs" and not settings.l2 and objective.is_local
-    if unbounded and reason is not StopReason.INTERRUPTED and _separates(objective, w, point.b):
+    if unbounded and reason is not StopReason.INTERRUPTED and objective.separates(w, point.b):
         reason = StopReason.SEPARABLE
     rate = state.rate or settings.learning_rate
     raised = state.raised if settings.solver == "gd" else 0
@@ -257,6 +224,6 @@ def _fit(
         within=distance(objective, point),
         raised=raised,
         rate=rate,
-        safe_rate=_safe_rate(objective) if raised else 0.0,
+        safe_rate=objective.safe_rate() if raised else 0.0,
         K=objective.K if isinstance(objective, GramObjective) else None,
     )

@@ -16,7 +16,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.maths import cost, losses_and_errors, metrics, sigmoid
+from catclf.maths import losses_and_errors, metrics, sigmoid
+from catclf.maths.logistic import cost
 
 SIZES = ((10, 10), (33, 17), (17, 33), (5, 50), (50, 5), (50, 50), (500, 500))
 AREAS = (0.6, 0.9, 0.97)
