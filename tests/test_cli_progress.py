@@ -73,33 +73,30 @@ def work(model: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("script", ["catclf predict -o scores -", "catclf predict - > scores"])
-def test_results_that_go_to_a_file_are_counted_on_the_terminal(work: Path, script: str) -> None:
-    code, shown = scoring_slowly(script, work, "xterm-256color", b"scoring images")()
-    assert code == 3
-    count = len((work / "scores").read_text().splitlines())
-    assert count >= 4
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
-    for text in ("scoring images", f"{count}/?", f"catclf: {LONG}: there is no such file\r\n"):
-        assert text in plain
-    assert shown.endswith("\x1b[?25h") or shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
-
-
-def test_elsewhere_nothing_is_counted(work: Path) -> None:
+def test_results_are_counted_on_the_terminal_where_they_go_to_a_file(work: Path) -> None:
     scripts = {
-        "catclf predict -": "xterm",  # to a device, which is no file
-        "catclf predict - > $TERMINAL": "xterm",
-        "catclf predict - | cat": "xterm",
-        "catclf predict -q -o quiet -": "xterm",
-        "catclf predict -o scores -": "dumb",
-        "catclf predict -o piped - 2>&1 | cat > $TERMINAL": "xterm",
+        "catclf predict -o filed -": ("xterm-256color", b"scoring images"),
+        "catclf predict - > piped": ("xterm-256color", b"scoring images"),
+        "catclf predict -": ("xterm", b""),  # to a device, which is no file
+        "catclf predict - > $TERMINAL": ("xterm", b""),
+        "catclf predict - | cat": ("xterm", b""),
+        "catclf predict -q -o quiet -": ("xterm", b""),
+        "catclf predict -o dumb -": ("dumb", b""),
+        "catclf predict -o merged - 2>&1 | cat > $TERMINAL": ("xterm", b""),
     }
-    running = [scoring_slowly(script, work, term) for script, term in scripts.items()]
+    running = [scoring_slowly(script, work, *how) for script, how in scripts.items()]
     with ThreadPoolExecutor(len(running)) as pool:  # each waits for two seconds and a half
-        for code, shown in pool.map(lambda result: result(), running):
-            assert code == 3
-            assert "scoring" not in shown
-            assert f"catclf: {LONG}: there is no such file\r\n" in shown
+        ends = list(pool.map(lambda result: result(), running))
+    for (code, shown), (_, awaited) in zip(ends, scripts.values(), strict=True):
+        plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+        assert code == 3
+        assert f"catclf: {LONG}: there is no such file\r\n" in plain
+        assert ("scoring" in plain) == bool(awaited)
+        assert not awaited or shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
+    for (_, shown), name in zip(ends, ("filed", "piped"), strict=False):
+        count = len((work / name).read_text().splitlines())
+        assert count >= 4
+        assert f"{count}/?" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
 
 
 @pytest.mark.parametrize("args", ["", "--features hog"])

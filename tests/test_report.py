@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import wording
 from conftest import ROOT, Run, fill, make_images
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import catclf
@@ -260,7 +260,6 @@ def test_axes_name_units_and_have_round_values() -> None:
         assert round_up(value) == pytest.approx(end)
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.lists(st.floats(0, 200), max_size=8))
 def test_labels_are_moved_apart_as_little_as_it_takes(places: list[float]) -> None:
     moved = move_apart(places, 14)
