@@ -29,7 +29,6 @@ from typing import Any, NoReturn
 
 LIBRARIES = ("h5py", "numpy", "PIL.Image", "rich.console", "typer")
 ROOMS = ("cli", "datasets", "images", "model")  # with what they import
-EXTRAS = ("catclf.datasets.parquet",)  # is for a library that not every run needs
 TIMEOUT = 300.0  # seconds
 
 
@@ -156,7 +155,6 @@ if __name__ == "__main__":
     for room in ROOMS:
         face = import_module(f"catclf.{room}")
         for each in pkgutil.walk_packages(face.__path__, f"{face.__name__}."):
-            if each.name not in EXTRAS:
-                import_module(each.name)
+            import_module(each.name)
     gc.collect()
     _serve(Connection(int(sys.argv[1])))

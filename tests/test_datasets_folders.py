@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import conftest
 import numpy as np
@@ -74,7 +75,7 @@ def told(data: Dataset, *texts: str) -> None:
         assert any(text in note for note in data.notes), data.notes
 
 
-def refusal(path: Path, **options: object) -> str:
+def refusal(path: Path, **options: Any) -> str:
     with pytest.raises(DataError) as caught:
         opened(path, **options)
     assert str(caught.value).isprintable()

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import conftest
 import numpy as np
@@ -48,7 +49,7 @@ def require_all(data: Dataset) -> None:
     assert (data.classes, data.Y.tolist()) == (("dog", "cat"), [[0, 1, 0, 1]])
 
 
-def refused(path: Path, why: str, **options: object) -> None:
+def refused(path: Path, why: str, **options: Any) -> None:
     with pytest.raises(DataError) as caught:
         opened(path, **options)
     text = str(caught.value)

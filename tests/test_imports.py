@@ -71,7 +71,7 @@ def test_training_from_hdf5_into_a_pipe_loads_no_pillow_and_no_rich(
 ) -> None:
     found = modules("train", "--data", "small.h5", "--size", "8", cwd=tmp_path)
     assert found & HEAVY == {"numpy", "h5py", "threadpoolctl"}
-    assert {"catclf.features.network", "catclf.datasets.parquet", "pickletools"} & found == set()
+    assert {"catclf.features.network", "catclf.datasets.shards", "pickletools"} & found == set()
 
 
 def test_shards_load_no_engine_and_no_stores(tmp_path: Path) -> None:

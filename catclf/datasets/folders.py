@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from catclf.datasets import webdataset
+from catclf.datasets import shards
 from catclf.datasets.dataset import ENDINGS as SOURCE_ENDINGS
 from catclf.datasets.dataset import SHARD_ENDINGS, SPLITS, ReadOptions, Split
 from catclf.datasets.listing import Items, Listing, Source, listing_of_items
@@ -58,13 +58,13 @@ def read_archives(path: Path, files: Sequence[Path], options: ReadOptions) -> So
     names, damage = [url_of(file) for file in files], list[str]()
     tars = not any(name.lower().endswith(".zip") for name in names)
     if tars and options.label_from != "name":
-        last = webdataset.dot_of_samples(names[0])
+        last = shards.dot_of_samples(names[0])
         if last is not None or options.keys is not None:
-            return webdataset.read(path, names, options, bool(last))
+            return shards.read_samples(path, names, options, bool(last))
     root = Folder(locate(path).name.partition(".")[0], printable(path), sep=":")
     count = 0
     for name in names:
-        for entry in webdataset.entries_of(name, damage, options.skip_bad):
+        for entry in shards.entries_of(name, damage, options.skip_bad):
             root.add(name, entry)
             count += 1
     if damage and not count:

@@ -200,9 +200,9 @@ def _read_shards(path: Path, files: Sequence[Path], options: ReadOptions) -> Sou
 
         return folders.read_archives(path, files, options)
     if all(is_parquet(without_query(file)) for file in files):
-        from catclf.datasets import parquet
+        from catclf.datasets import shards
 
-        return parquet.read(path, files, options)
+        return shards.read_parquet(path, files, options)
     odd = next((file for file in files if not is_shard(file)), files[-1])
     raise DataError(
         f"{printable(path)}: stands for {len(files)} files, among them {printable(odd)}: only "
