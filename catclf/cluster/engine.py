@@ -282,7 +282,7 @@ class Engine:
                 f"{what}: {counted(error.allowed_failures + 1, 'worker')} died of the same task: "
                 "look for a damaged shard, or too little memory"
             ) from error
-        except (CancelledError, Exception) as error:
+        except Exception as error:
             lost = isinstance(error, OSError) and not self.is_running
             if lost or isinstance(error, CancelledError):
                 raise self.gone() from error

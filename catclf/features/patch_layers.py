@@ -46,7 +46,7 @@ HALF, ZERO = np.float32(0.5), np.float32(0.0)
 # 209 images of 64 pixels, fourth powers: 0.965 with patches of 6 at every second pixel, 0.969 at
 # every pixel, 0.973 with 256 first atoms and 96 channels; 0.971 with patches of 5, 0.970 of 4.
 # Learning, 3200 atoms, AUC of two rounds: 0.953 and 0.951 from 40 000 windows, 0.956 and 0.953 from
-# 100 000, 0.959 and 0.956 with rows damped, too (see ``standardize``). No better: 10 rounds of
+# 100 000, 0.959 and 0.956 with rows damped, too (see ``Standardizer``). No better: 10 rounds of
 # k-means (0.956, 0.953), whitening with 0.1 (0.951, 0.950) or 0.6 (0.954, 0.953) of the mean
 # eigenvalue; from 40 000 windows 0.957, 0.954 with 384 directions and 0.956, 0.953 with 6400 atoms.
 
