@@ -340,16 +340,9 @@ def test_rows_from_disk_are_those_that_h5py_reads(
     assert (rows.dtype, rows.nbytes) == (np.dtype(np.uint8), ROWS.nbytes)
     np.testing.assert_array_equal(np.asarray(rows), ROWS)
     chosen = np.random.default_rng(0).integers(0, M, 200)
-    parts: list[Any] = [
-        slice(3, 40),
-        slice(None),
-        slice(15, 17),
-        slice(60, 99),
-        slice(5, 5),
-        slice(9, 3),
-    ]
-    parts += [slice(None, None, 7), slice(-1, 0, -5), slice(-9, None), chosen, chosen[:0]]
-    for part in parts:
+    parts: list[Any] = [slice(3, 40), slice(None), slice(15, 17), slice(60, 99), slice(5, 5)]
+    parts += [slice(9, 3), slice(None, None, 7), slice(-1, 0, -5), slice(-9, None)]
+    for part in (*parts, chosen, chosen[:0]):
         np.testing.assert_array_equal(rows[part], ROWS[part])
     for row in (M, M + 5, -M - 1):
         with pytest.raises(IndexError):
