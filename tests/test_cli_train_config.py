@@ -93,6 +93,7 @@ def test_any_text_is_written_astoml(text: str) -> None:
         ("[train]\nseed = 1", "there is no option --train"),
         ("flip = 1", "flip: true or false is needed"),
         ("iterations = true", "iterations: text or a number is needed"),
+        ("lr = -1", "--learning-rate -1 is not a number above 0"),
         ('features = "hogs"', "--features hogs is unknown: use pixels"),
         ('data = ["a"]', "data: text or a number is needed"),
         ("size = 5000", "--size 5000 is not a number of at least 1"),

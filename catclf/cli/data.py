@@ -52,8 +52,7 @@ PACKING: options.Options = {
     "shard_images": options.optional(
         int, help="Images of a shard, where --output is a folder.", low=1, shown="65536"
     ),
-    "cluster": options.ClusterAddress,
-    "insecure": options.Insecure,
+    **options.CLUSTER,
     "quiet": options.Quiet,
 }
 
@@ -86,7 +85,7 @@ def pack(
     from catclf.datasets.dataset import HDF5_ENDINGS
 
     path, workers, quiet = Path(output), packing["workers"], packing["quiet"]
-    address = options.address_of(packing["cluster"], packing["insecure"])
+    address = options.address_of(packing)
     compress = packing["compress"] or "none"
     to_store = is_remote(path) and path.suffix.lower() not in HDF5_ENDINGS
     to_folder = output.endswith("/") or path.is_dir() or to_store

@@ -207,17 +207,6 @@ def pair(name: str, text: str | None) -> tuple[str, str] | None:
     return names[0], names[1]
 
 
-def address_of(text: str | None, insecure: bool) -> Address | None:
-    """The address that --cluster names, before anything is read; None without the option."""
-    if text is None:
-        if insecure:
-            raise SettingsError("--insecure is for --cluster tcp://host:port: give both")
-        return None
-    from catclf.cluster import parse
-
-    return parse(text, insecure=insecure)
-
-
 # What the shell completes
 
 
@@ -288,31 +277,21 @@ def usual_model() -> str:
 
 
 MODEL_HELP = "Model file made by train."
-ModelPath = Annotated[
-    Path,
-    option(
-        *("--model", "-m"),
-        help=MODEL_HELP,
-        metavar="FILE",
-        shown="model.npz",
-        envvar="CATCLF_MODEL",
-        complete=complete_model,
-    ),
-]
 
 
-def models_option(several: str) -> Any:
-    """The option of model files; ``several`` says what happens with more than one."""
+def models_option(several: str = "", **more: Any) -> Any:
+    """The option of a model file, or of several: ``several`` says what happens with more."""
     return option(
-        "--model",
-        "-m",
-        help=f"{MODEL_HELP} {several}",
+        *("--model", "-m"),
+        help=f"{MODEL_HELP} {several}".strip(),
         metavar="FILE",
         shown="model.npz, or CATCLF_MODEL",
         complete=complete_model,
+        **more,
     )
 
 
+ModelPath = Annotated[Path, models_option(envvar="CATCLF_MODEL")]
 ModelArgument = Annotated[
     Path,
     typer.Argument(
@@ -420,16 +399,6 @@ def reading_options(*names: str, **others: Any) -> dict[str, Any]:
 
 Labelled = Annotated[Options, reading_options("skip_bad", split=SplitOption, positive=PositiveName)]
 Reading = Annotated[Options, reading_options("size", "fit", "positive", "skip_bad")]
-Workers = Annotated[
-    int | None,
-    option(
-        help="Threads; the result is always the same.",
-        low=1,
-        high=1024,
-        shown="one a core",
-        group=TRAINING,
-    ),
-]
 
 # Output
 JsonOrText = Annotated[
@@ -438,21 +407,30 @@ JsonOrText = Annotated[
 ]
 Quiet = Annotated[bool, option("--quiet", "-q", help="Print no results.", group=OUTPUT)]
 
-# Clusters
-ClusterAddress = Annotated[
-    str | None,
-    option(
+# Machines
+Workers = of_training(
+    int, help="Threads; the result is always the same.", low=1, high=1024, shown="one a core"
+)
+CLUSTER = {
+    "cluster": of_training(
+        str,
         help="Dask's workers: local:N starts N here; catclf help cluster.",
         metavar="ADDRESS",
-        group=TRAINING,
     ),
-]
-Insecure = Annotated[
-    bool,
-    option(
-        "--insecure",
+    "insecure": of_training(
+        *(bool, "--insecure"),
         help="Allow tcp:// to other machines: who reaches a scheduler runs code as you.",
-        group=TRAINING,
         hidden=True,
     ),
-]
+}
+
+
+def address_of(given: Options) -> Address | None:
+    """The address that --cluster names, before anything is read; None without the option."""
+    if given["cluster"] is None:
+        if given["insecure"]:
+            raise SettingsError("--insecure is for --cluster tcp://host:port: give both")
+        return None
+    from catclf.cluster import parse
+
+    return parse(given["cluster"], insecure=given["insecure"])

@@ -110,8 +110,7 @@ OUTPUTS: options.Options = {
         metavar="K/N",
         shown="all",
     ),
-    "cluster": options.ClusterAddress,
-    "insecure": options.Insecure,
+    **options.CLUSTER,
 }
 
 
@@ -147,7 +146,7 @@ def predict(
     models, folder = tuple(model or [Path(options.usual_model())]), to["output_dir"]
     scoring = Scoring(models, **how, in_folder=folder is not None)
     _require_consistent(scoring, to)
-    address = options.address_of(to["cluster"], to["insecure"])
+    address = options.address_of(to)
     with pausing() as pause:
         given = records.named(paths)
         shards: list[records.Shard] = [(given, to["output"])]

@@ -55,8 +55,7 @@ MACHINES: options.Options = {
         hidden=True,
     ),
     "workers": options.Workers,
-    "cluster": options.ClusterAddress,
-    "insecure": options.Insecure,
+    **options.CLUSTER,
 }
 OUTPUTS: options.Options = {
     "output": options.optional_file(
@@ -226,7 +225,7 @@ def _warn_of_checkpoint(checkpoints: "Checkpoints | None") -> None:
 
 def _cluster_address(machines: options.Options, settings: Settings) -> "Address | None":
     """The address of --cluster, checked with the other options before anything is read."""
-    address = options.address_of(machines["cluster"], machines["insecure"])
+    address = options.address_of(machines)
     selects = settings.fixed_l2 is None or settings.fixed_threshold is None
     divides = settings.method == "gram" or settings.batch_size or settings.validation
     if address is not None and (selects or divides or settings.cache is not None):

@@ -6,7 +6,6 @@ without dashes. Options on the command line go before those of the file.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -270,9 +269,9 @@ def _file_of_options(path: str, parameters: list[Any], typed: set[str]) -> File:
         if option.name in typed:
             continue
         if not option.is_flag:
-            arguments.append(f"--{name}={value}")
+            arguments.append(f"{option.opts[0]}={value}")
         elif value or option.secondary_opts:
-            arguments.append(f"--{name}" if value else option.secondary_opts[0])
+            arguments.append(option.opts[0] if value else option.secondary_opts[0])
     return File(path, values, arguments)
 
 
@@ -310,6 +309,8 @@ def to_toml(ctx: typer.Context) -> str:
 
 def toml(value: Any) -> str:
     """A value as TOML."""
+    import json
+
     if isinstance(value, int | float):
         return repr(value).lower()  # also of True and False
     if isinstance(value, tuple):
