@@ -74,20 +74,20 @@ def test_side_by_side_is_what_training_alone_gives() -> None:
         assert result.held_out[-1] == pytest.approx(np.mean(expected["log_loss"]), rel=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["patches"])
-def test_features_are_learned_and_standardised_without_the_fold_held_out(kind: str) -> None:
+@pytest.mark.usefixtures("few_patches")
+def test_features_are_learned_and_standardised_without_the_fold_held_out() -> None:
     images, labels = make_images(30, size=20, seed=1)
     labels[::7] ^= 1
     Y = labels.astype(float).reshape(1, -1)
     data = Dataset(images, Y, ("non-cat", "cat"), "made", Preprocess(20))
-    descends, optimal = Candidate(1.9, 0.1, kind), Candidate(None, 0.1, kind)
+    descends, optimal = Candidate(1.9, 0.1, "patches"), Candidate(None, 0.1, "patches")
     plan = Plan((descends, optimal), iterations=60, folds=3, seed=4)
     result, best = compare.cross_validate(data, plan).results
     losses, optima, costs = [], [], []
     for fold in range(3):
         held = stratified_folds(Y, 3, 4, 1, level=True)[0] == fold
         rest = replace(data, images=images[~held], Y=Y[:, ~held])
-        encoder, rows = prepare(rest, kind, seed=4, workers=1)
+        encoder, rows = prepare(rest, "patches", seed=4, workers=1)
         fit = solve(rows, catclf.Settings(1.9, 60, 0.1))
         out = encoder.encode(replace(data, images=images[held], Y=Y[:, held]))
         Z = np.asarray(out.images[:]) @ fit.w[:, 0] + fit.b

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from conftest import CLASSES, Run, write_hdf5
+from conftest import CLASSES, Run, fill, write_hdf5
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -35,26 +35,16 @@ def noise(m: int, size: int, seed: int) -> tuple[Pixels, NDArray[np.int64]]:
     return images, (rng.random(m) < 0.7).astype(np.int64)
 
 
-@pytest.fixture
-def saturated(run: Run, tmp_path: Path) -> catclf.Model:
-    """m.npz, of images in d.h5 and folder images: learned by heart, so that scores are large."""
+def test_a_threshold_above_all_probabilities_still_tells_classes_apart(
+    run: Run, tmp_path: Path
+) -> None:
+    """Of images and labels that are learned by heart, so that scores are large."""
     images, labels = noise(40, 4, seed=15)
     write_hdf5(tmp_path / "d.h5", x=images, y=labels, list_classes=CLASSES)
-    (tmp_path / "images").mkdir()
-    for i, image in enumerate(images):
-        Image.fromarray(image).save(tmp_path / "images" / f"{i:02}.png")
-    result = run(
-        "train", "--data", "d.h5", "--size", "4", "--threshold", "auto", "--l2", "1e-12",
-        "-o", "m.npz",
-    )  # fmt: skip
-    assert result.code == 0, result.stderr
-    return catclf.load(tmp_path / "m.npz")
-
-
-def test_a_threshold_above_all_probabilities_still_tells_classes_apart(
-    run: Run, tmp_path: Path, saturated: catclf.Model
-) -> None:
-    data = catclf.open_dataset(tmp_path / "d.h5")
+    fill(tmp_path / "images", {f"{i:02}.png": image for i, image in enumerate(images)})
+    args = ("--data", "d.h5", "--size", "4", "--threshold", "auto", "--l2", "1e-12")
+    assert run("train", *args, "-o", "m.npz").code == 0
+    saturated, data = catclf.load(tmp_path / "m.npz"), catclf.open_dataset(tmp_path / "d.h5")
     Z = saturated.scores(data.images)[0]
     assert saturated.z_threshold is not None
     assert saturated.z_threshold > 40  # σ(40) is 1.0
@@ -69,23 +59,15 @@ def test_a_threshold_above_all_probabilities_still_tells_classes_apart(
     assert [row["label"] == "cat" for row in rows] == positive.tolist()
     evaluated = json.loads(run("evaluate", "d.h5", "-m", "m.npz", "--format", "json").stdout)
     assert evaluated["confusion"]["tp"] + evaluated["confusion"]["fp"] == positive.sum()
+    assert "\tcat\t" in predict(run, "images", "--threshold", "0.5")
+    A = saturated.probabilities(data.images)[0]
+    given = run("evaluate", "d.h5", "-m", "m.npz", "--threshold", "0.5", "--format", "json")
+    confusion = json.loads(given.stdout)["confusion"]  # what is given goes before the model's
+    assert confusion["tp"] + confusion["fp"] == (A > 0.5).sum() != positive.sum()
     for row in (int(Z.argmax()), int(Z.argmin())):
         args = ("explain", "d.h5", "--index", str(row), "-m", "m.npz", "--format", "json")
         explained = json.loads(run(*args).stdout)
         assert (explained["predicted"] == "cat") == positive[row]
-
-
-def test_a_threshold_that_is_given_goes_before_that_of_the_model(
-    run: Run, tmp_path: Path, saturated: catclf.Model
-) -> None:
-    A = saturated.probabilities(catclf.open_dataset(tmp_path / "d.h5").images)[0]
-    labels = [
-        line.split("\t")[1] for line in predict(run, "images", "--threshold", "0.5").splitlines()
-    ]
-    assert [label == "cat" for label in labels] == (A > 0.5).tolist()
-    args = ("evaluate", "d.h5", "-m", "m.npz", "--threshold", "0.5", "--format", "json")
-    evaluated = json.loads(run(*args).stdout)
-    assert evaluated["confusion"]["tp"] + evaluated["confusion"]["fp"] == (A > 0.5).sum()
 
 
 def predict(run: Run, *args: str) -> str:
@@ -101,6 +83,7 @@ def dataset(images: Pixels, Y: Floats) -> Dataset:
     return Dataset(images, Y, ("non-cat", "cat"), "made", Preprocess(images.shape[1]))
 
 
+@pytest.mark.usefixtures("few_patches")
 @pytest.mark.parametrize("features", ["pixels", "patches"])
 def test_nothing_that_is_selected_sees_the_images_that_are_held_out(features: str) -> None:
     images, labels = noise(60, 20, seed=2)
