@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,9 +29,9 @@ def make_model(size: int = 8, seed: int = 0, threshold: float = 0.5) -> Model:
     return Model(w, float(rng.normal()), Preprocess(size), threshold=threshold)
 
 
-def brightness_model(threshold: float = 0.5) -> Model:
+def brightness_model(w: float = 1.0, b: float = -1.5, threshold: float = 0.5) -> Model:
     """z = 3 (mean of the three pixels / 255) - 1.5 for 1x1 images: 0 for mid grey."""
-    return Model(np.ones((3, 1)), -1.5, Preprocess(1), threshold=threshold)
+    return Model(np.full((3, 1), w), b, Preprocess(1), threshold=threshold)
 
 
 def greys(*values: int) -> Pixels:
@@ -99,11 +100,8 @@ def test_probabilities_are_the_logistic_function_of_the_scores() -> None:
     A = brightness_model().probabilities(greys(0, 51, 255))
     expected = [1 / (1 + math.exp(1.5)), 1 / (1 + math.exp(0.9)), 1 / (1 + math.exp(-1.5))]
     np.testing.assert_allclose(A, [expected], rtol=1e-14)
-
-
-def test_probabilities_of_extreme_scores_are_0_and_1_without_a_warning() -> None:
-    model = Model(np.full((3, 1), 1e6), -1.5e6, Preprocess(1))
-    np.testing.assert_array_equal(model.probabilities(greys(0, 255)), [[0.0, 1.0]])
+    extreme = brightness_model(1e6, -1.5e6).probabilities(greys(0, 255))  # without a warning
+    np.testing.assert_array_equal(extreme, [[0.0, 1.0]])
 
 
 def test_counts_by_hand() -> None:
@@ -115,44 +113,36 @@ def test_counts_by_hand() -> None:
 @pytest.mark.parametrize(("threshold", "positives"), [(0.0, 4), (0.2, 3), (0.5, 2), (0.8, 1)])
 def test_the_threshold_decides_what_counts_as_positive(threshold: float, positives: int) -> None:
     # σ = 0.182, 0.289, 0.711, 0.818 for these greys
-    counts = brightness_model(threshold).counts(greys(0, 51, 204, 255), np.ones((1, 4)))
+    model = brightness_model(threshold=threshold)
+    counts = model.counts(greys(0, 51, 204, 255), np.ones((1, 4)))
     assert counts == Counts(tp=positives, fn=4 - positives)
 
 
 def test_a_probability_equal_to_the_threshold_is_negative() -> None:
-    model = Model(np.zeros((3, 1)), 0.0, Preprocess(1))
+    model = brightness_model(0.0, 0.0)
     assert model.probabilities(greys(7))[0, 0] == 0.5
     assert model.counts(greys(7), np.zeros((1, 1))) == Counts(tn=1)
 
 
-def make_fit(interrupted: bool = False) -> Fit:
-    return Fit(
-        w=np.ones((3, 1)),
-        b=-1.5,
-        costs=(0.7, 0.6),
-        cost_steps=(0, 30),
-        steps=30,
-        settings=Settings(
-            learning_rate=0.25, iterations=40, l2=2.0, print_every=30, seed=9
-        ).started(),
-        reason=StopReason.INTERRUPTED if interrupted else StopReason.STEPS,
-    )
+SET: Any = {"learning_rate": 0.25, "iterations": 40, "l2": 2.0, "print_every": 30, "seed": 9}
+USUAL = {"method": "auto", "solver": "gd", "batch_size": 0, "validation": 0.0, "patience": 10}
 
 
-def make_data(preprocess: Preprocess | None = None) -> Dataset:
-    return Dataset(
-        greys(0, 10, 200, 255),
-        np.array([[0.0, 1.0, 0.0, 1.0]]),
-        ("dog", "cat"),
-        "a.h5",
-        preprocess or Preprocess(1),
-    )
+def make_fit(reason: StopReason = StopReason.STEPS) -> Fit:
+    settings = Settings(**SET)
+    w, costs, steps = np.ones((3, 1)), (0.7, 0.6), (0, 30)
+    return Fit(w, -1.5, costs, steps, 30, settings=settings.started(), reason=reason)
 
 
-@pytest.mark.parametrize("interrupted", [False, True])
-def test_a_model_made_from_a_fit_remembers_where_it_came_from(interrupted: bool) -> None:
+def make_data(preprocess: Preprocess) -> Dataset:
+    Y = np.array([[0.0, 1.0, 0.0, 1.0]])
+    return Dataset(greys(0, 10, 200, 255), Y, ("dog", "cat"), "a.h5", preprocess)
+
+
+@pytest.mark.parametrize("reason", [StopReason.STEPS, StopReason.INTERRUPTED])
+def test_a_model_made_from_a_fit_remembers_where_it_came_from(reason: StopReason) -> None:
     preprocess = Preprocess(1, "crop", "box", (1, 2, 3))
-    fit, data = make_fit(interrupted), make_data(preprocess)
+    fit, data = make_fit(reason), make_data(preprocess)
     test = Dataset(greys(255, 0, 0), np.array([[1.0, 0.0, 0.0]]), ("dog", "cat"), "b.h5")
     model = build_model(fit, data, test)
     assert (model.w is fit.w, model.b, model.threshold) == (True, -1.5, 0.5)
@@ -166,20 +156,9 @@ def test_a_model_made_from_a_fit_remembers_where_it_came_from(interrupted: bool)
         images=4,
         positives=2,
         steps=30,
-        interrupted=interrupted,
-        ended={"reason": "interrupted" if interrupted else "steps"},
-        settings={
-            "learning_rate": 0.25,
-            "iterations": 40,
-            "l2": 2.0,
-            "print_every": 30,
-            "seed": 9,
-            "method": "auto",
-            "solver": "gd",
-            "batch_size": 0,
-            "validation": 0.0,
-            "patience": 10,
-        },
+        interrupted=reason is StopReason.INTERRUPTED,
+        ended={"reason": "interrupted" if reason is StopReason.INTERRUPTED else "steps"},
+        settings=SET | USUAL,
         train=Counts(tp=1, fp=1, tn=1, fn=1),
         test=Counts(tp=1, tn=2),
         catclf=__version__,
