@@ -41,7 +41,7 @@ def test_each_image_is_one_record_in_order_and_bad_ones_are_named(run: Run, two:
     printed, lines = run(*inputs), run(*inputs, "--format", "jsonl")
     assert (printed.code, lines.code, lines.stderr) == (3, 3, printed.stderr)
     assert printed.stderr.splitlines() == [
-        f"catclf: bad.png: {wording.NOT_AN_IMAGE}",
+        "catclf: bad.png: is not an image in a format read here",
         f"catclf: none.png: {wording.NO_IMAGE}",
     ]
     rows, records = rows_of(printed.stdout), list(map(json.loads, lines.stdout.splitlines()))

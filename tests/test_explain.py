@@ -204,7 +204,7 @@ def test_the_image_shows_the_image_and_the_map(
     run: Run, model: Explanation, tmp_path: Path
 ) -> None:
     said = run("explain", "a.png", "--image", "e.png").done()
-    assert f"e.png: {wording.EVIDENCE}" in said
+    assert "e.png: the image, and its evidence" in said
     first = (tmp_path / "e.png").read_bytes()
     with Image.open(tmp_path / "e.png") as image:
         shown = np.asarray(image)
