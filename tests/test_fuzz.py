@@ -351,9 +351,10 @@ def training_file(kind: str) -> bytes:
         np.savez(stream, x=x, y=y)
         return stream.getvalue()
     with h5py.File(stream, "w") as file:
-        options = {"compression": "gzip"} if kind == "gzip" else {}
-        file.create_dataset("train_set_x", data=x, **options)
-        file["train_set_y"] = y
+        options = {"compression": "gzip", "chunks": (2, 8, 8, 3)} if kind == "gzip" else {}
+        for part in ("train", "test") if options else ("train",):
+            file.create_dataset(f"{part}_set_x", data=x, **options)
+            file[f"{part}_set_y"] = y
         # A list is kept as text of variable length, which is read in a process of its own.
         file["list_classes"] = np.array(CLASSES) if kind == "gzip" else CLASSES
     return stream.getvalue()
@@ -361,10 +362,9 @@ def training_file(kind: str) -> bytes:
 
 @pytest.mark.parametrize("kind", ["npz", "hdf5", "gzip"])
 def test_damaged_data_sets_are_refused_or_read(kind: str, tmp_path: Path, tell: Tell) -> None:
-    ending = "npz" if kind == "npz" else "h5"
-    calls = []
-    mend = mend_zip if kind == "npz" else bytes
-    for i, content in enumerate(mutants([training_file(kind)], 60 * TIMES, 11, mend)):
+    ending, mend = ("npz", mend_zip) if kind == "npz" else ("h5", bytes)
+    count, calls = (120 if kind == "gzip" else 60) * TIMES, []
+    for i, content in enumerate(mutants([training_file(kind)], count, 11, mend)):
         (tmp_path / f"{i}.{ending}").write_bytes(content)
         calls.append(["train", "--data", f"{i}.{ending}", "--size", "8", "--iterations", "2", "-q"])
     check(run_several(calls, tmp_path), f"data set, {kind}", [], tell, 0 if kind == "npz" else 0.01)
