@@ -24,7 +24,7 @@ from catclf.datasets.listing import Items, Row, Samples, Source
 from catclf.datasets.names import key, latin, split_named, words
 from catclf.errors import DataError, ImageError
 from catclf.images.archive import Entry, Unreadable
-from catclf.images.tree import Folder, LeftOut
+from catclf.images.tree import ON_DISK, Folder, LeftOut
 from catclf.storage.local import BASE64, START, is_base64, kind_of
 from catclf.text import counted, has_scheme, printable, reason
 
@@ -142,10 +142,11 @@ class Table:
     def open(self) -> BinaryIO:
         """Its bytes. Raises OSError and ImageError."""
         inside = self.folder.path is None
-        if not self.name.lower().endswith(".gz"):
-            return self.folder.open(self.name)
-        packed = self.folder.open(self.name) if inside else self.folder.place(self.name)
-        return cast(BinaryIO, gzip.open(packed))
+        packed = self.name.lower().endswith(".gz")
+        if packed and not inside:
+            return cast(BinaryIO, gzip.open(self.folder.place(self.name)))
+        file = self.folder.open(self.name, self.folder.files[self.name] if inside else ON_DISK)
+        return cast(BinaryIO, gzip.open(file)) if packed else file
 
     def require_kind(self) -> None:
         """Raise DataError for a file that is plainly no table."""

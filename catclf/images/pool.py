@@ -78,8 +78,7 @@ def decode_batches(
     limits = limits or Limits()
     if _are_few(paths):
         return _decode_here(paths, preprocess, limits, pause or nullcontext())
-    if workers is None:
-        workers = _usual_workers()
+    workers = workers or min(_WORKERS, cores())
     return _Pool(preprocess, limits, workers, pause or nullcontext(), started).decode(paths)
 
 
@@ -92,7 +91,7 @@ def getting_ready(
     try:
         if not _are_few(paths):
             with suppress(OSError):  # then decoding will say what is wrong
-                for _ in range(min(_EARLY, workers or _usual_workers())):
+                for _ in range(min(_EARLY, workers or cores())):
                     started.append(Decoder())
         yield started
     finally:
@@ -102,10 +101,6 @@ def getting_ready(
 
 def _are_few(paths: Iterable[str | Failed]) -> bool:
     return isinstance(paths, Sequence) and len(paths) <= FEW
-
-
-def _usual_workers() -> int:
-    return min(_WORKERS, cores())
 
 
 def _decode_here(

@@ -160,14 +160,10 @@ class Folder:
         assert self.path is not None
         return os.path.join(self.path, name)
 
-    def open(self, name: str, limits: Limits | None = None) -> BinaryIO:
-        """A file in it. Raises OSError and ImageError."""
-        item = ON_DISK if self.path is not None else self.files[name]
-        return self._opened(name, item, limits or Limits())
-
-    def _opened(self, name: str, item: Item, limits: Limits) -> BinaryIO:
+    def open(self, name: str, item: Item = ON_DISK, limits: Limits | None = None) -> BinaryIO:
+        """A file in it, on disk or the ``item`` that ``files`` has. Raises OSError, ImageError."""
         if isinstance(item, Member):
-            return item.open(limits)
+            return item.open(limits or Limits())
         if isinstance(item, Entry):
             raise ImageError("not-a-file", "is not a regular file")
         return open_regular(self.place(name))
@@ -237,7 +233,7 @@ class Folder:
                 continue
             for key in sorted(listed.files):
                 name, item = key.partition(_AGAIN)[0], listed.files[key]
-                opener = partial(place._opened, name, item, SNIFFED)
+                opener = partial(place.open, name, item, SNIFFED)
                 if isinstance(item, Entry):
                     left_out.add(name, item.kind)
                 elif is_image(name, opener, name_heif=name_heif):
