@@ -57,12 +57,11 @@ def test_every_command_reads_archives(run: Run, sources: Path, source: str) -> N
     assert explained.startswith(first.get(source, "p-*.parquet p-0.parquet:0.png"))
     streamed = (*TRAIN, "--method", "stream", "--data")
     assert run(*streamed, source, "-o", "m.npz").code == 0
-    for packed in ("packed.h5", "packed"):
-        output = packed if packed.endswith(".h5") else "packed/"
-        assert run("data", "pack", source, "--size", "8", "-o", output).code == 0
-        assert run(*streamed, packed, "-o", "again.npz").code == 0
-        one, other = (catclf.load(sources / name) for name in ("m.npz", "again.npz"))
-        assert one.w.tobytes() == other.w.tobytes()
+    packed = "packed.h5" if source == "a.zip" else "packed/"
+    assert run("data", "pack", source, "--size", "8", "-o", packed).code == 0
+    assert run(*streamed, packed, "-o", "again.npz").code == 0
+    one, other = (catclf.load(sources / name) for name in ("m.npz", "again.npz"))
+    assert one.w.tobytes() == other.w.tobytes()
 
 
 @pytest.mark.parametrize(("source", "taken"), [(SHARDS, "s-1.tar"), ("p-*.parquet", "p-0.parquet")])
