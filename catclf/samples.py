@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from catclf.errors import DataError
 from catclf.maths import PIXEL_MAX, Floats
-from catclf.text import counted, reason
+from catclf.text import counted, first_line, reason
 
 Indices = NDArray[np.intp]  # numbers of images
 GAP = 16  # images not wanted that are read with their neighbours rather than skipped
@@ -210,8 +210,7 @@ def read_rows(images: Images, rows: slice, buffer: NDArray[Any] | None = None) -
             return buffer[:count]
         pixels = images[rows]
     except (OSError, RuntimeError, ValueError) as error:
-        cause = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(f"the images can no longer be read ({cause})") from error
+        raise DataError(f"the images can no longer be read ({first_line(error)})") from error
     if len(pixels) != count:
         raise DataError(
             f"the images can no longer be read: {len(pixels)} of {count} came at {rows.start}"

@@ -91,6 +91,11 @@ def reason(error: OSError) -> str:
     return (error.strerror or str(error) or type(error).__name__).lower()
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says in one line; its name where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def aligned(rows: Sequence[Sequence[str]], sides: str, gap: str = "  ") -> list[str]:
     """Rows of cells as lines whose columns stand under each other.
 

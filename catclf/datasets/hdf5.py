@@ -16,7 +16,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,7 +36,7 @@ from catclf.maths import Pixels
 from catclf.samples import Rows, read_at
 from catclf.storage.local import kind_of_file, open_regular
 from catclf.storage.location import locate, replacing_path, require_writable
-from catclf.text import printable, reason
+from catclf.text import first_line, printable, reason
 
 MOST_COMPRESSION = 1100  # deflate reaches 1032:1 at best
 IN_MEMORY = 256 * 1024 * 1024  # bytes of pixels: more than this stays on disk where that is fast
@@ -240,8 +240,7 @@ def _undamaged(shown: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:
-        cause = str(error).splitlines()[0]
-        raise DataError(f"{shown} is damaged and cannot be read ({cause})") from error
+        raise DataError(f"{shown} is damaged and cannot be read ({first_line(error)})") from error
 
 
 class DiskRows(Rows):
@@ -330,19 +329,17 @@ def _read_apart(place: Any, attribute: str = "") -> list[Any]:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             timeout=SECONDS + Path(name).stat().st_size / BYTES_A_SECOND,
+            check=True,
         )
-    except subprocess.TimeoutExpired as error:
-        raise DataError(f"{shown} is damaged: reading it takes too long") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{shown} cannot be read: no process can be started") from error
-    if done.returncode:
-        raise DataError(f"{shown} is damaged and cannot be read as HDF5")
-    pairs = json.loads(done.stdout.decode("utf-8", "surrogatepass"))
-    return [each and (each[1] if each[0] else each[1].encode("latin-1")) for each in pairs]
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        why = "is damaged and cannot be read as HDF5, or not in bearable time"
+        raise DataError(f"{shown} {why}") from error
+    values = json.loads(done.stdout.decode("utf-8", "surrogatepass"))
+    return [each[0].encode("latin-1") if isinstance(each, list) else each for each in values]
 
 
 def main() -> None:
-    """Write the values of the place given as arguments to stdout, as JSON."""
+    """Write the values of the place given as arguments to stdout, as JSON; bytes in a list."""
     import resource
 
     import h5py  # noqa: TID251
@@ -351,18 +348,18 @@ def main() -> None:
     room = _MEMORY + 4 * Path(name).stat().st_size
     resource.setrlimit(resource.RLIMIT_AS, (room, room))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pairs: list[tuple[bool, str] | None] = []
+    values: list[str | list[str] | None] = []
     with h5py.File(os.fsencode(name), "r") as file:
         found = file[key].attrs[attribute] if attribute else file[key][...]
         for value in np.asarray(found, object).reshape(-1):
             if isinstance(value, str | bytes):
-                pairs.append((True, os.fsdecode(value)))
+                values.append(os.fsdecode(value))
             elif getattr(value, "dtype", None) in (np.uint8, np.int8):
-                pairs.append((False, value.tobytes().decode("latin-1")))
+                values.append([value.tobytes().decode("latin-1")])
             else:
-                pairs.append(None)  # numbers of several lengths, or references
+                values.append(None)  # numbers of several lengths, or references
     with os.fdopen(1, "wb", closefd=False) as out:
-        out.write(json.dumps(pairs, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        out.write(json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     os._exit(0)  # the library may crash as it closes a damaged file
 
 
@@ -384,25 +381,20 @@ def require_output(output: Path, taken: Iterable[Path]) -> None:
 
 
 def write(
-    output: Path,
-    splits: Mapping[Split, Listing],
-    compression: str = "none",
-    on_split: Callable[[Split], None] | None = None,
+    output: Path, splits: Mapping[Split, Listing], compression: str = "none"
 ) -> dict[Split, Labels]:
     """Write the splits to one file, wholly or not at all; the labels that were written, by split.
 
-    ``output`` is on disk or remote; ``on_split`` is called as each split is done. Raises DataError
-    and OutputError.
+    ``output`` is on disk or remote. Raises DataError and OutputError.
     """
     with replacing_path(output) as file:
-        return fill(file, splits, compression, on_split)
+        return fill(file, splits, compression)
 
 
 def fill(
     path: Path,
     splits: Mapping[Split, Listing],
     compression: str = "none",
-    on_split: Callable[[Split], None] | None = None,
     digester: Digester | None = None,
 ) -> dict[Split, Labels]:
     """Write the splits to the empty file ``path``; as ``write``.
@@ -413,18 +405,17 @@ def fill(
     """
     import h5py  # noqa: TID251
 
-    classes, written = classes_of(splits), dict[Split, Labels]()
+    classes = classes_of(splits)
     try:
-        with _Disk(path, "w+") as disk, disk.checked(), h5py.File(disk, "w") as file:
+        with _Disk(path, "w+") as disk, h5py.File(disk, "w") as file:
             if classes:
                 file.create_dataset("list_classes", data=_bytes(classes), track_times=False)
-            for split, listing in splits.items():
-                written[split] = _write_split(file, disk, split, listing, compression, digester)
-                if on_split:
-                    on_split(split)
+            return {
+                split: _write_split(file, disk, split, listing, compression, digester)
+                for split, listing in splits.items()
+            }
     except RuntimeError as error:  # of the library
         raise OSError(errno.EIO, str(error)) from error
-    return written
 
 
 def classes_of(splits: Mapping[Split, Listing]) -> tuple[str, ...]:
@@ -439,7 +430,7 @@ class _Disk(io.FileIO):
     """The file that the HDF5 library writes to, which remembers why something was not written.
 
     The library keeps data until it closes a file, and loses them on a full disk without an error
-    that reaches its caller. So it is told that all went well, and ``checked`` ends with the error.
+    that reaches its caller. So it is told that all went well, and a block ends with the error.
     """
 
     _error: OSError | None = None
@@ -449,15 +440,9 @@ class _Disk(io.FileIO):
         if self._error is not None:
             raise self._error
 
-    @contextmanager
-    def checked(self) -> Iterator[None]:
-        """A block that ends with ``check``, also where the library has failed."""
-        try:
-            yield
-        except (OSError, RuntimeError):
-            self.check()
-            raise
-        self.check()
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self.check()  # also where the library has failed
 
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")

@@ -30,7 +30,7 @@ from catclf.images.archive import CONTENT, Content, Member
 from catclf.images.formats import heif_is_there, sniff
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.storage.local import RAW, NotRegularError, open_regular
-from catclf.text import counted, reason
+from catclf.text import counted, first_line, reason
 
 if TYPE_CHECKING:  # NumPy is loaded by the functions that need it: decoding a JPEG does not
     from PIL import Image  # noqa: TID251
@@ -141,7 +141,7 @@ def _identified(file: BinaryIO, limits: Limits) -> Image.Image:
             why = f"is a TIFF image of a kind that is not read here: {CONVERT} of grey or RGB"
             raise ImageError("unsupported", why) from error
         if format == "PNG" and start[12:16] == b"IHDR" and str(error):
-            raise ImageError("damaged", f"cannot be decoded: {_first_line(error)}") from error
+            raise ImageError("damaged", f"cannot be decoded: {first_line(error)}") from error
         why = f"begins like a {format} image, but is none"
         raise ImageError("not-a-picture", why) from error
     thumbnail = format == "TIFF" and int(_tag(image, SUBFILE, 0)) & 1
@@ -173,7 +173,7 @@ def _failures_explained() -> Iterator[None]:
 
 def _explained(error: Exception) -> tuple[str, str]:
     """The kind of an ImageError, and its text."""
-    line = _first_line(error)
+    line = first_line(error)
     match error:
         case FileNotFoundError():
             return "missing", "there is no such file"
@@ -192,10 +192,6 @@ def _explained(error: Exception) -> tuple[str, str]:
     if type(error).__name__ == "DecompressionBombError":
         return "too-large", "holds an image of more pixels than `max_pixels` allows"
     return "damaged", f"cannot be decoded: {line}"
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 _EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}

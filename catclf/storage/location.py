@@ -26,6 +26,7 @@ from weakref import finalize
 from catclf.errors import CatclfError, OutputError, SettingsError
 from catclf.storage.local import PACKED_ENDINGS, kind_of_file, open_regular
 from catclf.text import (
+    first_line,
     has_scheme,
     pip_install,
     printable,
@@ -302,7 +303,7 @@ class Location:
 
 def _first_line(error: BaseException) -> str:
     """What a library says, in one line, without passwords and queries of the URLs in it."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    text = getattr(error, "strerror", None) or first_line(error)
     return _URL.sub(lambda url: without_query(url[0]), text.splitlines()[0])
 
 

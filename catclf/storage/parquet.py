@@ -16,7 +16,7 @@ from typing import Any
 from catclf.errors import CatclfError, ImageError, SettingsError
 from catclf.storage.local import kind_of_file
 from catclf.storage.location import locate
-from catclf.text import printable, reason, to_install
+from catclf.text import first_line, printable, reason, to_install
 
 ENDING = ".parquet"
 AT_ONCE = 4  # images: a page that repeats one of them takes a few bytes in the file
@@ -148,7 +148,8 @@ class ParquetFile:
         except CatclfError as error:
             raise ImageError("unsupported", str(error)) from error
         except MemoryError as error:
-            raise ImageError("damaged", f"needs too much memory: {_line(error)}") from error
+            why = f"needs too much memory: {printable(first_line(error))}"
+            raise ImageError("damaged", why) from error
         except FileNotFoundError as error:
             raise ImageError("missing", "there is no such file") from error
         except PermissionError as error:
@@ -156,7 +157,7 @@ class ParquetFile:
         except Exception as error:  # pyarrow has its own, and those of Python
             if isinstance(error, OSError) and error.errno is not None:
                 raise ImageError("unreadable", f"cannot be read: {reason(error)}") from error
-            why = kind_of_file(Path(self._place)) or f": {_line(error)}"
+            why = kind_of_file(Path(self._place)) or f": {printable(first_line(error))}"
             raise ImageError("damaged", f"is damaged, or not a Parquet file{why}") from error
 
 
@@ -168,11 +169,6 @@ def _kind(type: Any) -> str:
         at = type.get_field_index("bytes")
         return "image" if at >= 0 and _kind(type.field(at).type) == "bytes" else "other"
     return next((kind for kind, types in _KINDS.items() if str(type) in types), "other")
-
-
-def _line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return printable(lines[0]) if lines else type(error).__name__
 
 
 class ParquetRows:
