@@ -6,6 +6,7 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,20 +38,14 @@ def tar(path: Path, files: Mapping[str, bytes]) -> Path:
     return path
 
 
-def stored(path: Path, files: Mapping[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
+def stored(path: Path, files: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return path
 
 
-def deflated(path: Path, files: Mapping[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
+deflated = partial(stored, method=zipfile.ZIP_DEFLATED)
 WRITERS: dict[str, tuple[Writer, str]] = {
     "tar": (tar, "a.tar"),
     "stored": (stored, "a.zip"),

@@ -124,14 +124,12 @@ def test_links_and_devices_of_a_tar_are_left_out(tmp_path: Path, type: bytes, ki
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_members_compressed_by_other_methods_are_read(tmp_path: Path, method: int) -> None:
-    path = tmp_path / "a.zip"
-    with zipfile.ZipFile(path, "w", method) as archive:
-        archive.writestr("a.png", image_bytes(1))
-        archive.writestr("bomb.png", bytes(5_000_000))
+    files = {"a.png": image_bytes(1), "bomb.png": bytes(5_000_000)}
+    path = stored(tmp_path / "a.zip", files, method)
     member, bomb = listed(path)[0]
     np.testing.assert_array_equal(read(member, SMALL), pixels_of(tmp_path, image_bytes(1)))
-    offset, stored, _, checksum, kind = bomb.place
-    lie = Member.shown("x", bomb.archive, (offset, stored, 1000, checksum, kind))
+    offset, size, _, checksum, kind = bomb.place
+    lie = Member.shown("x", bomb.archive, (offset, size, 1000, checksum, kind))
     assert "bytes are missing or changed" in str(failure(lie))
     changed(path, member.place[0] + 30 + len("a.png") + 20, *bytes(20))
     assert failure(member).kind == "damaged"
