@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from catclf.datasets import Dataset, ReadOptions, open_dataset
 from catclf.datasets.digests import digests_of
 from catclf.errors import DataError, DivergedError, SettingsError
 from catclf.features import class_of
+from catclf.features.base import Phase, silent
+from catclf.features.rows import prepare_folds
 from catclf.machine import cores, require_memory
 from catclf.maths import Floats, losses_and_errors, metrics
 from catclf.maths.metrics import Counts, student_quantile
@@ -32,9 +34,6 @@ from catclf.training.crossval import Path, descents, objective_of, select
 from catclf.training.kernels import Weights
 from catclf.training.objective import all_rows, class_weights, gram
 from catclf.training.pipeline import score_shift
-
-if TYPE_CHECKING:
-    from catclf.features.base import Phase
 
 POINTS = 50  # of the curves
 CONFIDENCE = 0.95
@@ -425,8 +424,6 @@ class _Runs:
 
     def _grams(self, kind: str) -> list[Floats]:
         """K (m, m) of the pixels, or of each division's rows of features."""
-        from catclf.features.rows import prepare_folds
-
         data, count = self.data, 1
         folds: Iterable[Labelled] = [data]
         if kind != "pixels":
@@ -439,8 +436,6 @@ class _Runs:
         self, K: list[Floats], v: Weights, candidates: Sequence[Candidate]
     ) -> list[Result]:
         """By descent, all side by side: column d * candidates + c is candidate c in division d."""
-        from catclf.features.base import silent
-
         count, total, d = len(candidates), self.plan.iterations, len(self.train)
         mask, out = (
             np.repeat(masks, count, axis=0).T.astype(np.float64)  # (m, columns)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -17,6 +15,7 @@ from catclf.datasets import Dataset, ReadOptions, open_dataset, open_parts, open
 from catclf.datasets.listing import SMALL
 from catclf.errors import DataError, SettingsError
 from catclf.features import class_of
+from catclf.features.base import Phase, silent
 from catclf.machine import cores, require_workers
 from catclf.maths import Floats, logit, sigmoid
 from catclf.maths.metrics import Counts, doubted
@@ -38,7 +37,6 @@ from catclf.training.crossval import (
     FOLDS,
     IMAGES_LIMIT,
     SMALLEST,
-    OnProgress,
     Selection,
     best_threshold,
     descend_out_of_fold,
@@ -59,12 +57,7 @@ if TYPE_CHECKING:
 SUSPECTS = 50  # labels that a model names
 OUT_OF_FOLD_LIMIT = 4000  # images, whose K takes 128 MB
 
-Phase = Callable[[str], AbstractContextManager[OnProgress]]  # progress of a named phase of work
 Notes = tuple[str, ...]  # lines to be shown
-
-
-def _silent(name: str) -> AbstractContextManager[OnProgress]:
-    return nullcontext(lambda done, total: None)
 
 
 # What is trained on
@@ -204,7 +197,7 @@ def resolve(
             K = gram(all_rows(some.images), Team(workers or cores()))
         given: dict[str, Any] = {"l2": l2, "K": K, "groups": alike, "workers": workers}
         try:
-            with (phase or _silent)("choosing the penalty") as show:
+            with (phase or silent)("choosing the penalty") as show:
                 found = select(some, v, settings.seed, on_progress=show, **given)
         except DataError as error:
             if possible_folds(some.Y, 2, alike) > 1:
@@ -360,7 +353,7 @@ class Job:
                 f"{TRIAL} steps: training began again with {fit.rate:.2g}",
             )
         if out_of_fold and not (test or self.held_out or counts or cluster or fit.interrupted):
-            counts, more = self._out_of_fold(fit, model.boundary, should_stop, phase or _silent)
+            counts, more = self._out_of_fold(fit, model.boundary, should_stop, phase or silent)
             notes += more
         return Trained(model, fit, counts, seconds, notes)
 
