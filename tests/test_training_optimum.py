@@ -173,7 +173,7 @@ def test_steps_that_raise_the_cost_are_counted_and_the_safe_rate_has_none() -> N
     for method in ("gram", "stream"):
         fit = solve(data, Settings(0.5, 40, method=method))
         raised = int((np.diff(fit_costs(0.5, method)) > 0).sum())
-        assert (fit.raised, fit.rate) == (raised, 0.5)
+        assert (fit.raised, fit.settings.learning_rate) == (raised, 0.5)
         assert raised > 10
         calm = solve(data, Settings(fit.safe_rate, 40, method=method))
         assert (calm.raised, calm.safe_rate) == (0, 0.0)
@@ -196,8 +196,9 @@ def test_a_rate_that_nobody_gave_is_replaced_where_it_does_not_descend(method: s
         fit = solve(data, settings, lambda step, _: seen.append(step), adapts_rate=True)
         assert seen == [*range(len(seen) - 151), *range(151)]
         assert fit.raised == 0
-        assert fit.rate == fit.settings.learning_rate < 2.0
-        plain = solve(data, Settings(fit.rate, 150, print_every=10, method=method))
+        rate = fit.settings.learning_rate
+        assert rate < 2.0
+        plain = solve(data, Settings(rate, 150, print_every=10, method=method))
         assert plain.w.tobytes() == fit.w.tobytes()
     kept = solve(data, Settings(0.05, 150, method=method), adapts_rate=True)
-    assert kept.rate == 0.05
+    assert kept.settings.learning_rate == 0.05

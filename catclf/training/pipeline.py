@@ -347,10 +347,11 @@ class Job:
         seconds, seen = perf_counter() - began, (self.trained, self.rows, self.encoder)
         model = build_model(fit, self.data, test, *seen, resolved, cluster)
         counts, notes = resolved.out_of_fold, self.notes + resolved.notes
-        if fit.rate != (asked := resolved.settings.learning_rate):
+        rate, asked = fit.settings.learning_rate, resolved.settings.learning_rate
+        if rate != asked:
             notes += (
                 f"with the usual learning rate of {asked:g} the cost is no lower after "
-                f"{TRIAL} steps: training began again with {fit.rate:.2g}",
+                f"{TRIAL} steps: training began again with {rate:.2g}",
             )
         if out_of_fold and not (test or self.held_out or counts or cluster or fit.interrupted):
             counts, more = self._out_of_fold(fit, model.boundary, should_stop, phase or silent)

@@ -62,8 +62,8 @@ class Fit:
     w (n, 1) and b; ``costs`` at ``cost_steps`` updates, first and last included; ``steps`` updates
     done with ``settings``; ``reason`` is why it ended. With ``validation`` w and b are those of its
     best step. ``within`` bounds (J - J*) / J, J* the least cost, where there is a penalty.
-    ``raised`` full-batch steps of descent, at the learning rate ``rate``, raised the cost; at
-    ``safe_rate`` none would. ``K`` is the Gram matrix, where it was worked on.
+    ``raised`` full-batch steps of descent raised the cost; at the learning rate ``safe_rate`` none
+    would. ``K`` is the Gram matrix, where it was worked on.
     """
 
     w: Floats
@@ -76,7 +76,6 @@ class Fit:
     validation: Validation | None = None
     within: float | None = None
     raised: int = 0
-    rate: float = 0.0
     safe_rate: float = 0.0
     K: Floats | None = None
 
@@ -87,7 +86,8 @@ class Fit:
         if self.within is not None:
             facts["within"] = min(self.within, sys.float_info.max)
         if self.raised:
-            facts |= {"raised": self.raised, "rate": self.rate, "safe_rate": self.safe_rate}
+            rate = self.settings.learning_rate
+            facts |= {"raised": self.raised, "rate": rate, "safe_rate": self.safe_rate}
         return facts
 
     @property
@@ -223,7 +223,6 @@ def _fit(
         validation,
         within=distance(objective, point),
         raised=raised,
-        rate=rate,
         safe_rate=objective.safe_rate() if raised else 0.0,
         K=objective.K if isinstance(objective, GramObjective) else None,
     )
