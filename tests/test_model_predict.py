@@ -96,3 +96,9 @@ def test_settings_that_make_no_sense_are_refused_before_an_image_is_read(model: 
     for workers in (0, -1):
         with pytest.raises(SettingsError, match=f"`workers={workers}` is too small"):
             next(catclf.predict(repeat("none.png"), model, workers=workers))
+
+
+@pytest.mark.parametrize("ending", ["png", "tar", "zip", "parquet"])
+def test_a_name_that_no_file_can_have_is_a_failed_input(model: Path, ending: str) -> None:
+    [found] = catclf.predict([f"a\0b.{ending}"], model)
+    assert found.error is not None

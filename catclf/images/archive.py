@@ -251,6 +251,8 @@ def entries(archive: str) -> Iterator[Entry]:
         yield from zip_entries(place) if is_zip else tar_entries(place)
     except OSError as error:
         raise ImageError("unreadable", f"cannot be read: {reason(error)}") from error
+    except ValueError as error:  # of a name that holds a NUL byte
+        raise ImageError("missing", f"cannot be read: {error}") from error
 
 
 # Zip archives

@@ -111,6 +111,6 @@ def is_base64(text: str) -> bool:
 
 def kind_of_file(path: Path) -> str:
     """What a file is by its first bytes, as ``kind_of`` says it; "" if it cannot be read."""
-    with suppress(OSError), open_regular(path) as file:
+    with suppress(OSError, ValueError), open_regular(path) as file:
         return kind_of(file.read(START))
     return ""

@@ -56,7 +56,7 @@ class ParquetFile:
     """
 
     def __init__(self, path: str) -> None:
-        self.path = path
+        self.path, self._place = path, path
         with self._sound():
             self._pa, pq = _arrow()
             self._place = locate(path).local()
