@@ -32,18 +32,16 @@ from catclf.errors import (
     CatclfError,
     DataError,
     DivergedError,
-    ImageError,
     ModelError,
     SettingsError,
 )
 from catclf.features.rows import Encoded
-from catclf.images.pool import decode_all
 from catclf.maths import Floats, sigmoid
 from catclf.model import Model
 from catclf.model.file import load as load_model
 from catclf.model.file import save as save_model
 from catclf.model.model import score_rows
-from catclf.samples import Images, Labelled, split
+from catclf.samples import Labelled, split
 from catclf.settings import FEATURE_RATE, Settings
 from catclf.text import printable
 from catclf.training import Fit, prepare_job, solve
@@ -51,7 +49,6 @@ from catclf.training.pipeline import resolve
 from catclf.training.solvers import StopReason
 
 CONSTANT = 1e-12  # of the mean of a column: what varies less is constant
-_AT_ONCE = 256  # image files that are decoded before they are scored
 _OF_COMMANDS = ("print_every", "method", "cache")  # settings that are no parameters here
 _SETTINGS = {each.name: each.default for each in fields(Settings) if each.name not in _OF_COMMANDS}
 _DEFAULTS: dict[str, Any] = {
@@ -273,25 +270,14 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         if not hasattr(self, "model_"):
             X = validate_data(self, X, dtype=np.float64, reset=False)
             return score_rows(X, self.coef_.T, float(self.intercept_[0]))
+        image = self.model_.preprocess
+        options = ReadOptions(
+            size=image.size, fit=image.fit, workers=self.workers, every_class=False
+        )
         with _value_errors():
-            parts = [self.model_.scores(block) for block in self._blocks(X)]
+            listing = held.read(X, np.zeros(len(X), np.int64), options).split()
+            parts = [self.model_.scores(block) for _, block in listing.blocks()]
         return np.asarray(self._sign * np.concatenate([np.empty((1, 0)), *parts], axis=1))
-
-    def _blocks(self, X: Any) -> Iterator[Images]:
-        """Images as the model takes them. Raises DataError."""
-        if held.is_pixels(X):
-            pixels, _ = held.as_images(X, None, self.model_.preprocess)
-            yield held.resized(pixels, self.model_.preprocess)
-            return
-        paths = held.paths_of(X)
-        for start in range(0, len(paths), _AT_ONCE):
-            images = []
-            block = paths[start : start + _AT_ONCE]
-            for path, found in decode_all(block, self.model_.preprocess, workers=self.workers):
-                if isinstance(found, ImageError):
-                    raise DataError(f"{printable(path)}: {found}") from found
-                images.append(found)
-            yield np.stack(images)
 
 
 def _as_given(X: Any) -> tuple[Any, bool]:

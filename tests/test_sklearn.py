@@ -246,7 +246,7 @@ def test_paths_are_read_as_the_command_line_reads_them(
     result = run("predict", "-m", "model.npz", *paths[:12], "--format", "tsv")
     printed = [float(line.split("\t")[2]) for line in result.stdout.splitlines()]
     assert printed == classifier.predict_proba(paths[:12])[:, 1].tolist()
-    with pytest.raises(DataError, match=r"none\.png: there is no such file"):
+    with pytest.raises(DataError, match=r"none\.png \(there is no such file\)"):
         classifier.predict(["none.png"])
 
 
@@ -292,7 +292,7 @@ def test_labels_that_a_file_cannot_hold_and_other_shapes_are_refused(
     classifier.classes_ = np.array([(1,), None], dtype=object)
     with pytest.raises(ModelError, match="a file holds text, numbers"):
         classifier.save(tmp_path / "model.npz")
-    with pytest.raises(DataError, match=r"cat\.png: is one path: give a list"):
+    with pytest.raises(DataError, match="one path is a data set of its own: give a list"):
         classifier.predict("cat.png")
     with pytest.raises(DataError, match="images is float64 from 900 to 900"):
         classifier.predict(np.full((2, 9, 9, 3), 900.0))

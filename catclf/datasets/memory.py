@@ -45,7 +45,9 @@ def read(images: Any, labels: ArrayLike | None, options: ReadOptions) -> Source:
     class). A column split (or subset) divides the rows, as in a file, and group keeps together.
     """
     if isinstance(images, str | bytes | os.PathLike):
-        raise DataError("`labels` are for a list of paths: one path is a data set of its own")
+        raise DataError(
+            "`labels` are for a list of paths: one path is a data set of its own: give a list"
+        )
     table, kinds, groups = _Table.of(images), None, None
     if table is not None:
         kinds, groups = table.splits(), numbered(table.texts(GROUP_COLUMNS))
