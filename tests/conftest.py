@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import h5py
 import numpy as np
@@ -362,6 +362,21 @@ def fill(root: Path, files: Mapping[str, str | bytes | Colour | NDArray[np.uint8
 def contents(folder: Path) -> dict[str, bytes]:
     """What the files of a folder hold, by their names."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def told(data: Dataset, *texts: str) -> None:
+    """Each text is in a note of the data set."""
+    for text in texts:
+        assert any(text in note for note in data.notes), data.notes
+
+
+def fails(error: BaseException) -> Any:
+    """A function that does nothing but raise."""
+
+    def failing(*args: object, **options: object) -> NoReturn:
+        raise error
+
+    return failing
 
 
 def opened(path: str | Path, split: Split = "train", **options: Any) -> Dataset:

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from archive_files import image_bytes, tar
-from conftest import ROOT, Run, fill
-from test_storage_remote import fails
+from conftest import ROOT, Run, fails, fill
 
 import catclf
 from catclf.cli.predict import Scoring, ScoringRun, score

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import opened
+from conftest import opened, told
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -289,7 +289,7 @@ def test_labels_without_names_are_said_to_be_and_can_be_named(path: Path) -> Non
     stored(path, x=X, y=Y)
     data = opened(path)
     assert data.classes == ("non-cat", "cat")
-    assert any("label 1 is taken as cat" in note for note in data.notes)
+    told(data, "label 1 is taken as cat")
     named = opened(path, classes=("cat", "dog"))
     assert (named.classes, named.Y.tolist()) == (("dog", "cat"), [(1 - Y).tolist()])
     assert opened(path, classes=("cat", "dog"), positive="dog").Y.tolist() == [Y.tolist()]
@@ -304,7 +304,7 @@ def test_axes_of_matlab_are_turned_by_its_attribute_and_never_by_shape(tmp_path:
             file["x"].attrs["MATLAB_class"] = np.bytes_("uint8")
         data = opened(path)
         np.testing.assert_array_equal(data.images, X)
-        assert any("MATLAB" in note for note in data.notes)
+        told(data, "MATLAB")
     plain = stored(tmp_path / "plain.h5", x=np.transpose(X, (0, 2, 1, 3)), y=Y)
     np.testing.assert_array_equal(opened(plain).images, np.transpose(X, (0, 2, 1, 3)))
 

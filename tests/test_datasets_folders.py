@@ -17,7 +17,7 @@ import conftest
 import numpy as np
 import pytest
 from archive_files import WRITERS, add, image_bytes, stored, tar
-from conftest import fill, in_python_without_powers
+from conftest import fill, in_python_without_powers, told
 from PIL import Image
 
 from catclf.datasets import Dataset, ReadOptions, Split, open_parts, open_source
@@ -68,11 +68,6 @@ def reds(data: Dataset) -> list[int]:
 def without_place(text: str, root: Path) -> str:
     """A text in which a folder and an archive are called the same."""
     return text.replace(f"{root}/", "@/").replace(f"{root}:", "@/").replace(str(root), "@")
-
-
-def told(data: Dataset, *texts: str) -> None:
-    for text in texts:
-        assert any(text in note for note in data.notes), data.notes
 
 
 def refusal(path: Path, **options: Any) -> str:

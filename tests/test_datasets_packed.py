@@ -19,6 +19,7 @@ from conftest import (
     RED,
     Run,
     contents,
+    fails,
     fill,
     make_images,
     opened,
@@ -352,9 +353,7 @@ def test_a_store_that_fails_is_named_and_the_next_run_goes_on(
 def test_a_store_that_takes_nothing_ends_the_run_before_its_work(
     store: Any, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuses(*args: Any, **rest: Any) -> None:
-        raise PermissionError(13, "Access Denied")
-
+    refuses = fails(PermissionError(13, "Access Denied"))
     output, file = Path("memory://closed/packed"), Path("memory://closed/x.h5")
     for method in ("put_file", "pipe_file"):
         monkeypatch.setattr(type(store), method, refuses)

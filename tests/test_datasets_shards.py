@@ -19,11 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from archive_files import Writer, add, image_bytes, stored, tar
-from conftest import fill
+from conftest import fill, told
 from parquet_files import IMAGE, features, write
 from PIL import Image
 
-from catclf.datasets import Dataset, Listing, ReadOptions, open_source
+from catclf.datasets import Listing, ReadOptions, open_source
 from catclf.datasets.dataset import SPLITS as EVERY_SPLIT
 from catclf.datasets.packed import write_folder
 from catclf.errors import DataError
@@ -54,11 +54,6 @@ def numbered(labels: Sequence[object], first: int = 0) -> dict[str, bytes]:
 def refused(path: Path, why: str, **reading: Any) -> None:
     with pytest.raises(DataError, match=why):
         opened(path, **reading)
-
-
-def told(data: Dataset, *texts: str) -> None:
-    for text in texts:
-        assert any(text in note for note in data.notes), data.notes
 
 
 def pixels(number: int) -> Any:

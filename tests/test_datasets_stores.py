@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from archive_files import image_bytes, stored, tar
-from conftest import Run, contents, make_images, opened, unopened, write_packed
+from conftest import Run, contents, fails, make_images, opened, unopened, write_packed
 
 import catclf
 from catclf.datasets import ReadOptions, open_source, stores_pixels
@@ -214,9 +214,7 @@ def test_a_damaged_or_missing_shard_in_a_store_is_one_line(store: Any, packed: P
 def test_a_full_disk_is_no_damage_and_says_what_to_do(
     store: Any, packed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "no space left on device")
-
+    full = fails(OSError(errno.ENOSPC, "no space left on device"))
     with monkeypatch.context() as patch:
         patch.setattr(type(store), "get_file", full)
         with pytest.raises(DataError, match=r"train-00000.h5: .*no room.*: set tmpdir to a larger"):

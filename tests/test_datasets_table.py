@@ -13,7 +13,7 @@ import conftest
 import numpy as np
 import pytest
 from archive_files import image_bytes
-from conftest import fill
+from conftest import fill, told
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -76,7 +76,7 @@ def test_other_columns_are_named_or_counted(root: Path) -> None:
     require_all(opened(path, columns=("1", "2")))
     refused(path, "has no column none; it has what, kind", columns=("what", "none"))
     path = table(root, lines("path,label,label", [(*row, "x") for row in ROWS]))
-    assert any("2 columns label, of which the first" in note for note in opened(path).notes)
+    told(opened(path), "2 columns label, of which the first")
 
 
 @pytest.mark.parametrize("mark", [",", ";", "\t", "|"])

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import GREEN, Run, fill, in_python_without_powers, opened
+from conftest import GREEN, Run, fails, fill, in_python_without_powers, opened
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
@@ -616,11 +616,8 @@ def test_a_file_larger_than_the_limit_is_refused_unread(tmp_path: Path) -> None:
 
 
 def test_too_little_memory_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any, **__: Any) -> None:
-        raise MemoryError
-
     (tmp_path / "x.png").write_bytes(palette())
-    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fails(MemoryError()))
     assert "memory" in refused(tmp_path / "x.png", "too-large")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from archive_files import image_bytes
-from conftest import has_open, wait_until
+from conftest import fails, has_open, wait_until
 from PIL import Image
 
 from catclf.errors import ImageError
@@ -219,10 +219,7 @@ def test_where_no_worker_can_live_images_are_decoded_here(
 def test_where_no_thread_can_start_images_are_decoded_here(
     images: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr("threading.Thread.start", fail)
+    monkeypatch.setattr("threading.Thread.start", fails(RuntimeError("can't start new thread")))
     assert [path for path, _ in decode_all(images, SMALL)] == images
 
 

@@ -8,10 +8,9 @@ import socket
 import stat
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import contents, fill, in_python_without_powers, limited
+from conftest import contents, fails, fill, in_python_without_powers, limited
 
 from catclf.errors import OutputError
 from catclf.storage.location import replacing, replacing_path, require_writable
@@ -68,12 +67,8 @@ def test_a_disk_that_fails_at_the_end_is_an_output_error_and_keeps_the_old_conte
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, code: int
 ) -> None:
     path = fill(tmp_path, OLD) / "out"
-
-    def fail(*_: Any) -> None:
-        raise OSError(code, os.strerror(code))
-
     with monkeypatch.context() as patch:
-        patch.setattr(step, fail)
+        patch.setattr(step, fails(OSError(code, os.strerror(code))))
         with pytest.raises(OutputError, match="out: cannot be written: ") as caught:
             write(path)
     assert os.strerror(code).lower() in str(caught.value)
@@ -275,10 +270,7 @@ def test_a_read_only_folder_is_refused_and_stays(tmp_path: Path) -> None:
 def test_a_folder_in_which_no_file_can_be_made_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    def fail(*_: Any) -> int:
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr("os.open", fail)
+    monkeypatch.setattr("os.open", fails(OSError(code, os.strerror(code))))
     with pytest.raises(OutputError, match=os.strerror(code).lower()):
         require_writable(tmp_path / "out")
 

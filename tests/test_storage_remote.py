@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, Run, contents, write_packed
+from conftest import ROOT, Run, contents, fails, write_packed
 
 import catclf
 from catclf.errors import OutputError, SettingsError
@@ -26,15 +26,6 @@ from catclf.storage.location import (
 from catclf.text import printable, url_of
 
 fsspec = pytest.importorskip("fsspec")
-
-
-def fails(error: BaseException) -> Any:
-    """A function that does nothing but raise."""
-
-    def failing(*args: object, **options: object) -> NoReturn:
-        raise error
-
-    return failing
 
 
 DENIED = PermissionError(13, "Access Denied")
