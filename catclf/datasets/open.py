@@ -172,8 +172,8 @@ def _of_shards(path: Path, files: Sequence[Path], options: ReadOptions) -> Sourc
     for file in files:
         named.setdefault(split_of_shard(file), []).append(file)
     if None in named or len(named) == 1:
-        source, (kind, *others) = _read_shards(path, files, options), named
-        if others:
+        source, kind = _read_shards(path, files, options), next(iter(named))
+        if len(named) > 1:
             odd, count = printable(named[None][0].name), counted(len(files), "file")
             return source.noted(f"{odd} is named after no split: all {count} are used")
         if kind in SPLITS and set(source.parts) == {None}:
