@@ -97,7 +97,7 @@ def _read(model: Model, path: Path) -> Pixels:
     from catclf.images import decode
 
     try:
-        return decode.read(locate(path).copied(Limits.file_bytes), model.preprocess)
+        return decode.read(locate(path).local(Limits.file_bytes), model.preprocess)
     except OSError as error:
         raise DataError(f"{printable(path)}: cannot be read: {reason(error)}") from error
     except ImageError as error:

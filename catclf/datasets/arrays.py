@@ -59,13 +59,6 @@ Key = tuple[str, str]  # of images and of labels
 Shape = tuple[int, ...]
 
 
-class Taken(NamedTuple):
-    """Images as they are used, and what was decided about them."""
-
-    pixels: Pixels
-    notes: list[str]
-
-
 class About(NamedTuple):
     """What a file says beside its arrays: how images were made, and the names of labels 0, 1, …
 
@@ -328,8 +321,8 @@ def is_plain(shape: Shape, dtype: np.dtype[Any]) -> bool:
 
 def as_pixels(
     values: NDArray[Any], m: int, shown: str, *, matlab: bool = False, square: bool = True
-) -> Taken:
-    """Images uint8 (m, size, size, 3) from any array that can be taken in one way only.
+) -> tuple[Pixels, list[str]]:
+    """Images uint8 (m, size, size, 3) from any array that can be taken in one way only, and notes.
 
     ``m`` is the number of labels. ``matlab`` arrays have their axes in reverse. Images that are not
     ``square`` are taken where that is not asked for. Raises DataError.
@@ -346,7 +339,7 @@ def as_pixels(
     if square and height != width:
         raise DataError(f"{shown} has images of {height}x{width}: cut or pad them to squares")
     scale = scale_of([values], shown, notes)
-    return Taken(in_colour(values, scale, notes), notes)
+    return in_colour(values, scale, notes), notes
 
 
 def require_numbers(dtype: np.dtype[Any], shown: str) -> None:

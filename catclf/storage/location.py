@@ -191,19 +191,15 @@ class Location:
             found = fs.find(name, maxdepth=None if recursive else 1)
             return sorted(map(fs.unstrip_protocol, found))
 
-    def local(self) -> str:
+    def local(self, limit: int | None = None) -> str:
         """The name of the file on disk, or that of a copy which lasts as long as this process.
 
-        A copy is made of what is remote, and of a tar archive that is compressed as a whole.
+        A copy is made of what is remote, if it has up to ``limit`` bytes, and of a tar archive that
+        is compressed as a whole.
         """
+        if self.is_remote and limit is not None:
+            self._require_size(limit)
         return self._copied()[0] if self.is_remote or is_packed(self.path) else self.path
-
-    def copied(self, limit: int) -> str:
-        """The name of the file on disk, or of a copy, of up to ``limit`` bytes, for its holder."""
-        if not self.is_remote:
-            return self.path
-        self._require_size(limit)
-        return Copy.of(self.path)
 
     def renew(self) -> None:
         """Forget the copy of a file that has changed since."""
