@@ -221,10 +221,7 @@ def test_intervals_by_resampling_cover(kind: str, monkeypatch: pytest.MonkeyPatc
             lambda Z, Y: metrics.roc(Z, Y).average_precision,
             metrics.precision_interval,
         ),
-        "log loss": (
-            cost,
-            lambda Z, Y, g: metrics.mean_interval(losses_and_errors(Z, Y)[0][0], g),
-        ),
+        "log loss": (cost, lambda Z, Y, g: metrics.mean_interval(losses_and_errors(Z, Y)[0][0], g)),
         "Brier score": (
             lambda Z, Y: np.square(sigmoid(Z) - Y).mean(),
             lambda Z, Y, g: metrics.mean_interval(np.square(sigmoid(Z) - Y)[0], g),

@@ -25,8 +25,7 @@ from catclf.maths.threads import (
     part_length,
     tree_sum,
 )
-from catclf.training.kernels import BLOCK, FUSED_BLOCK, Sums
-from catclf.training.objective import Point, StreamObjective
+from catclf.training.objective import BLOCK, FUSED_BLOCK, Point, StreamObjective, Sums
 
 workers = pytest.mark.parametrize("count", [1, 2, 5])
 

@@ -150,10 +150,7 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
         solve(dataset(1), settings, checkpoints=Checkpoints(path, resume=True))
     with pytest.raises(CheckpointError, match="is of a run with other validation images"):
         solve(
-            dataset(),
-            settings,
-            validation=dataset(1),
-            checkpoints=Checkpoints(path, resume=True),
+            dataset(), settings, validation=dataset(1), checkpoints=Checkpoints(path, resume=True)
         )
 
 
@@ -201,11 +198,7 @@ def edited(path: Path, **members: Any) -> None:
 
 
 def meta(**changes: Any) -> str:
-    good = {
-        "format": "catclf-checkpoint",
-        "version": 3,
-        "identity": {"seed": 0},
-    }
+    good = {"format": "catclf-checkpoint", "version": 3, "identity": {"seed": 0}}
     numbers: dict[str, Any] = dict.fromkeys(
         ("step", "batches", "best_step", "waited", "raised", "phase"), 1
     )

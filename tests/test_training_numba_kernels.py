@@ -13,7 +13,7 @@ from lazily import Labels, labelled
 from numpy.typing import NDArray
 
 from catclf.training import Settings, solve
-from catclf.training import kernels as passes
+from catclf.training import objective as passes
 from catclf.training.objective import Point, StreamObjective, choose
 
 kernels = pytest.importorskip("catclf.training.numba_kernels", reason="no Numba")

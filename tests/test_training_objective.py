@@ -26,8 +26,8 @@ from catclf.maths.threads import Team
 from catclf.samples import IndexedImages, take
 from catclf.settings import METHODS, Settings
 from catclf.training import objective, solve
-from catclf.training.kernels import BLOCK
 from catclf.training.objective import (
+    BLOCK,
     GramObjective,
     Objective,
     Point,

@@ -39,8 +39,7 @@ from catclf.model.model import score_rows
 from catclf.samples import Images, IndexedImages, Indices, Labelled, Rows, scale_of, take
 from catclf.storage.location import is_remote, locate
 from catclf.text import printable
-from catclf.training.kernels import BLOCK, FUSED_BLOCK, Sums
-from catclf.training.objective import Point, StreamObjective
+from catclf.training.objective import BLOCK, FUSED_BLOCK, Point, StreamObjective, Sums
 
 TASKS = 1  # a worker and step: each costs some milliseconds
 LOOK = 10.0  # seconds between looks for more workers

@@ -31,8 +31,7 @@ from catclf.samples import Indices, Labelled, Subset, possible_folds, stratified
 from catclf.settings import AUTO, Settings, require_sound
 from catclf.text import printable
 from catclf.training.crossval import Path, descents, objective_of, select
-from catclf.training.kernels import Weights
-from catclf.training.objective import all_rows, class_weights, gram
+from catclf.training.objective import Weights, all_rows, class_weights, gram
 from catclf.training.pipeline import score_shift
 
 POINTS = 50  # of the curves
@@ -335,10 +334,7 @@ def _held_out(data: Dataset, plan: Plan) -> tuple[Plan, Masks, Indices]:
 
 
 def cross_validate(
-    data: Dataset,
-    plan: Plan,
-    dropped: int = 0,
-    phase: Phase | None = None,
+    data: Dataset, plan: Plan, dropped: int = 0, phase: Phase | None = None
 ) -> Comparison:
     """Cross-validate all candidates of a plan; images that are equal or similar stay together.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from catclf.maths.threads import Team
 from catclf.samples import Indices, Labelled, cut, in_memory, read_rows, take
-from catclf.training.kernels import Values
+from catclf.training.objective import Values
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -21,8 +21,16 @@ from catclf.maths import Floats, logit, losses_and_errors
 from catclf.maths.threads import Team, blas_threads
 from catclf.samples import Indices, Labelled, possible_folds, stratified_folds
 from catclf.settings import Settings
-from catclf.training.kernels import Sums, Values, Weights
-from catclf.training.objective import GramObjective, Objective, Span, StreamObjective, Vector
+from catclf.training.objective import (
+    GramObjective,
+    Objective,
+    Span,
+    StreamObjective,
+    Sums,
+    Values,
+    Vector,
+    Weights,
+)
 from catclf.training.solvers import DIVERGED_COST, Iterate, Memory, inner, minimize
 
 FOLDS = 5

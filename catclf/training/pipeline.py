@@ -44,8 +44,14 @@ from catclf.training.crossval import (
     select,
     thresholds_of_others,
 )
-from catclf.training.kernels import Weights
-from catclf.training.objective import GRAM_ROWS_LIMIT, all_rows, class_weights, gram, weights_of
+from catclf.training.objective import (
+    GRAM_ROWS_LIMIT,
+    Weights,
+    all_rows,
+    class_weights,
+    gram,
+    weights_of,
+)
 from catclf.training.run import Cluster, Fit, Validation, solve
 from catclf.training.solvers import TRIAL, OnStep, ShouldStop
 

@@ -16,11 +16,11 @@ from catclf.maths.threads import Team, blas_threads
 from catclf.samples import Labelled, split
 from catclf.settings import Settings
 from catclf.training.batches import Batches
-from catclf.training.kernels import Weights
 from catclf.training.objective import (
     GramObjective,
     Objective,
     StreamObjective,
+    Weights,
     build,
     weights_like,
     weights_of,
