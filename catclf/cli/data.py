@@ -19,7 +19,7 @@ from catclf.cli.shell import ExitCode, as_options, json_line, put, require_outpu
 from catclf.cli.usage import Group, add_command, put_help
 from catclf.errors import DataError, SettingsError
 from catclf.settings import AUTO, Settings
-from catclf.storage.location import is_remote, replacing
+from catclf.storage.location import is_remote, write_whole
 from catclf.text import aligned, blocks, counted, printable, url_of
 
 if TYPE_CHECKING:
@@ -156,8 +156,7 @@ def info(
         require_output(image_file, [source])
     with splits_of(reading, source) as splits:
         if image_file is not None:
-            with replacing(image_file) as file:
-                file.write(_sheet(splits))
+            write_whole(image_file, _sheet(splits))
     facts = {split: _facts(listing) for split, listing in splits.items()}
     if format == "json":
         put(json_line({"source": url_of(source), "parts": facts}))
@@ -360,8 +359,7 @@ def suspects(
     if output is not None:
         from catclf.report import suspects_page
 
-        with replacing(output) as file:
-            file.write(suspects_page(opened, found, looked_at).encode("utf-8"))
+        write_whole(output, suspects_page(opened, found, looked_at).encode("utf-8"))
 
 
 def _listed(found: list[Suspect], looked_at: int, source: str, format: str) -> str:

@@ -14,7 +14,7 @@ from catclf.cli.open_data import open_labelled
 from catclf.cli.shell import json_line, put, require_output
 from catclf.errors import DataError, ImageError, SettingsError
 from catclf.images.preprocess import Limits
-from catclf.storage.location import locate, replacing
+from catclf.storage.location import locate, write_whole
 from catclf.terminal.stream import stdout_styling
 from catclf.text import aligned, blocks, counted, printable, reason
 
@@ -82,8 +82,7 @@ def explain(
         names = " or ".join(map(printable, trained.classes))
         raise SettingsError(f"--label {printable(label)} is no class of the model: use {names}")
     if image_file is not None:
-        with replacing(image_file) as file:
-            file.write(png.encode(explaining.side_by_side(result)))
+        write_whole(image_file, png.encode(explaining.side_by_side(result)))
     if format == "json":
         put(json_line(_to_dict(shown, result, label)))
     else:

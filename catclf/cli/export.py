@@ -8,7 +8,7 @@ from typing import Annotated
 from catclf.cli.options import OUTPUT, ModelArgument, Quiet, file_option, option
 from catclf.cli.shell import put, require_output
 from catclf.errors import SettingsError
-from catclf.storage.location import replacing
+from catclf.storage.location import write_whole
 from catclf.text import counted, printable
 
 ENDINGS = {".onnx": "onnx", ".html": "html", ".htm": "html"}
@@ -67,7 +67,6 @@ def export(
 
         size = trained.preprocess.size
         content, takes = to_onnx(trained), f"images uint8 (N, {size}, {size}, 3)"
-    with replacing(output) as file:
-        file.write(content)
+    write_whole(output, content)
     if not quiet:
         put(f"{printable(output)}: {kind}, {counted(len(content), 'byte', ',')}, for {takes}\n")

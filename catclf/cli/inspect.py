@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from catclf.cli.options import JsonOrText, ModelArgument, file_option
 from catclf.cli.shell import json_line, put
-from catclf.storage.location import locate, replacing, require_writable
+from catclf.storage.location import locate, require_writable, write_whole
 from catclf.terminal.stream import stdout_styling
 from catclf.text import aligned, blocks, counted, printable, url_of
 
@@ -46,8 +46,7 @@ def inspect(
         from catclf.explain import model_image
         from catclf.images.png import encode
 
-        with replacing(image_file) as file:
-            file.write(encode(model_image(trained)))
+        write_whole(image_file, encode(model_image(trained)))
     if format == "json":
         put(json_line(_to_dict(model, trained)))
         return

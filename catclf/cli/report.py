@@ -9,7 +9,7 @@ from catclf.cli import options
 from catclf.cli.open_data import open_labelled
 from catclf.cli.shell import put, require_output, warn
 from catclf.errors import DataError, SettingsError
-from catclf.storage.location import locate, replacing
+from catclf.storage.location import locate, write_whole
 from catclf.text import printable, reason
 
 if TYPE_CHECKING:
@@ -79,8 +79,7 @@ def report(
         for warning in evaluated[0].warnings():
             warn(warning)
     content = page(trained, model.name, evaluated, compared, gallery).encode("utf-8")
-    with replacing(output) as file:
-        file.write(content)
+    write_whole(output, content)
     if not quiet:
         put(f"{printable(output)}: {len(content) / 1000:.0f} kB\n")
 

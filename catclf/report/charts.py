@@ -21,7 +21,7 @@ from catclf.evaluation.compare import Comparison
 from catclf.evaluation.evaluate import Evaluation
 from catclf.maths.metrics import Roc, calibration
 from catclf.model import Model
-from catclf.storage.location import replacing
+from catclf.storage.location import write_whole
 from catclf.text import printable
 
 Point = tuple[float, float]
@@ -211,8 +211,7 @@ def cost_curve(costs: Sequence[float], steps: Sequence[int], solver: str = "gd")
 def save_cost_curve(path: Path, model: Model) -> None:
     """Write ``cost_curve`` as an SVG file of its own. Raises OutputError."""
     chart = cost_curve(model.costs, model.cost_steps, model.training.settings["solver"])
-    with replacing(path) as file:
-        file.write(standalone(chart).encode("utf-8"))
+    write_whole(path, standalone(chart).encode("utf-8"))
 
 
 def _percent(label: str) -> Axis:

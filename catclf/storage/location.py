@@ -593,6 +593,12 @@ def _unfit(path: Path, target: Path) -> str:
     return "" if folder.is_dir() else f"the folder {printable(folder)} does not exist: create it"
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Put a file with this content in the place of ``path``, as with ``replacing_path``."""
+    with replacing(path) as file:
+        file.write(content)
+
+
 @contextmanager
 def replacing(path: Path, *, kept: bool = True) -> Iterator[BinaryIO]:
     """An open file that takes the place of ``path``, as with ``replacing_path``."""
