@@ -68,7 +68,7 @@ def test_the_file_of_a_scheduler_is_read(tmp_path: Path) -> None:
     ("options", "words"),
     [
         (["--cluster", "tcp://10.0.0.1:8786"], "--insecure on a network of your own"),
-        (["--cluster", "local:0"], "try local:2"),
+        (["--cluster", "local:0"], "give local:2"),
         (["--insecure"], "give both"),
         (["--cluster", "local:2", "--features", "hog"], "full passes"),
         (

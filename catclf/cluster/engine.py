@@ -62,9 +62,8 @@ def parse(text: str, *, insecure: bool = False) -> Address:
     ``insecure``; ClusterError for a scheduler file that cannot be read.
     """
     kind, _, rest = text.partition(":")
-    if kind == "local":
-        if not rest.isascii() or not rest.isdigit() or not 1 <= int(rest) <= LOCAL_MAX:
-            raise SettingsError(f"`cluster={text}` is not a number of processes: try local:2")
+    digits = rest.isascii() and rest.isdigit()
+    if kind == "local" and digits and 1 <= int(rest) <= LOCAL_MAX:
         return Address(processes=int(rest))
     url = _from_file(Path(rest)) if kind == "file" else text
     parts = urlsplit(url)

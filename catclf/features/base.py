@@ -196,13 +196,12 @@ def restore(settings: dict[str, Any], size: int, read: Read) -> Features:
     """
     try:
         features = class_of(settings["kind"]).restore(settings, size, read)
-    except SettingsError as error:
+        found = features.settings
+        # As text, in which 1, 1.0 and true differ.
+        if json.dumps(settings, sort_keys=True) != json.dumps(found, sort_keys=True):
+            raise SettingsError(f"unknown settings of {features.kind}")
+    except (SettingsError, KeyError, TypeError) as error:
         raise ModelError(f"has features that make no sense: {error}") from error
-    except (KeyError, TypeError) as error:
-        raise ModelError("has features of settings that this catclf does not know") from error
-    # As text, in which 1, 1.0 and true differ.
-    if json.dumps(settings, sort_keys=True) != json.dumps(features.settings, sort_keys=True):
-        raise ModelError(f"has {features.kind} settings that this catclf does not know")
     return features
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catclf.errors import ModelError, OutputError
+from catclf.errors import ModelError, OutputError, SettingsError
 from catclf.images.preprocess import FITS, Preprocess
 from catclf.maths import PIXEL_MAX
 from catclf.maths.metrics import Counts
@@ -151,7 +151,7 @@ def load_signed(path: str | Path) -> tuple[Model, str]:
         kind = kind_of_file(Path(path))
         cut = not kind or " zip" in kind or "empty" in kind  # as a model that was cut short begins
         why = f"is not a catclf model{', or is truncated' if cut else kind}"
-    except (ModelError, UnsoundError) as error:
+    except (ModelError, SettingsError, UnsoundError) as error:
         why = str(error)
     except FileNotFoundError as error:
         why = f"{reason(error)}: train one first (catclf train), or name another"
@@ -178,12 +178,11 @@ def _parse(file: ArrayFile) -> Model:
     facts, image = meta["training"], meta["preprocess"]
     kind = None
     if meta["features"] != "pixels":
-        from catclf.features import KINDS, class_of, restore
+        from catclf.features import class_of, restore
 
-        name = meta["features"].get("kind")
-        kind = class_of(name) if name in KINDS else None
-        if kind is None or not kind.kept:
-            raise ModelError("has features that this catclf does not know")
+        kind = class_of(meta["features"].get("kind"))
+        if not kind.kept:
+            raise ModelError(f"has features of kind {kind.kind}, which no model keeps")
     file.require(
         ["w", "b", *CURVE, "meta", *(kind.members if kind else ())]
         + [name for name in VALIDATION if facts["validation"]]
