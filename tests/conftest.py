@@ -187,7 +187,7 @@ def command() -> str:
     return str(Path(sys.executable).parent / "catclf")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def three_workers() -> Iterator[Engine]:
     """Worker processes, which are started anew when they die."""
     pytest.importorskip("distributed")
