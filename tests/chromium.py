@@ -47,7 +47,7 @@ class Browser:
         wanted = {
             "goog:chromeOptions": {"args": args, "binary": CHROMIUM},
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
-            "timeouts": {"script": 300_000},  # milliseconds
+            "timeouts": {"script": 120_000},  # milliseconds
         }
         session = self._call("/session", {"capabilities": {"alwaysMatch": wanted}})
         self._base += f"/session/{session['sessionId']}"
