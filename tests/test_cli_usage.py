@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,6 +115,8 @@ def test_a_split_that_is_not_there_is_not_taken_for_another(run: Run, tmp_path: 
     result = run("evaluate", "plain.h5", "--split", "test")
     assert result.code == 0
     assert "plain.h5: is not divided into splits: --split test changes nothing\n" in result.stderr
-    three = {f"{name}_{key}": part for name in SPLITS for key, part in (("x", x), ("y", y))}
+    three: dict[str, Any] = {
+        f"{name}_{key}": part for name in SPLITS for key, part in (("x", x), ("y", y))
+    }
     np.savez(tmp_path / "three.npz", **three)
     assert run("evaluate", "three.npz", "--split", "validation").code == 0

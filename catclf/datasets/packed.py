@@ -127,7 +127,9 @@ def load(folder: Path) -> Manifest:
     except OSError as error:
         raise DataError(f"{shown}: {reason(error)}") from error
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise DataError(f"{shown}: is damaged: pack the images again") from error
+        raise DataError(
+            f"{shown}: is damaged, or of an earlier catclf: pack the images again"
+        ) from error
     return manifest
 
 
