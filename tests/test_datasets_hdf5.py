@@ -39,22 +39,6 @@ def holds(data: Dataset | None, images: NDArray[Any] = X, labels: NDArray[Any] =
 # What is accepted
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"compression": "gzip", "compression_opts": 9, "shuffle": True, "fletcher32": True},
-        {"compression": "lzf"},
-        {"chunks": (1, 4, 4, 1)},
-        {"chunks": (6, 4, 4, 3), "maxshape": (None, 4, 4, 3)},
-    ],
-)
-def test_every_storage_of_images_is_read(path: Path, options: dict[str, Any]) -> None:
-    with h5py.File(path, "w") as file:
-        file.create_dataset("train_set_x", data=X, **options)
-        file["train_set_y"] = Y
-    assert holds(opened(path))
-
-
 def test_images_that_compress_extremely_well_are_read(path: Path) -> None:
     black, labels = np.zeros((100, 64, 64, 3), dtype=np.uint8), np.arange(100) % 2
     most = {"chunks": black.shape, "compression": "gzip", "compression_opts": 9}
@@ -119,17 +103,6 @@ def test_equal_data_in_different_layouts_have_one_fingerprint(path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", ["pipe", "zero", "link", "nowhere", "file/data.h5", pytest.param("n" * 300, id="long")]
-)
-def test_what_is_not_a_regular_file_is_refused_without_waiting(tmp_path: Path, name: str) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    for link, target in (("link", "pipe"), ("zero", "/dev/zero"), ("nowhere", "none")):
-        (tmp_path / link).symlink_to(target)
-    (tmp_path / "file").touch()
-    unopened(tmp_path / name)
-
-
-@pytest.mark.parametrize(
     ("content", "why"),
     [
         (b"", "it is empty"),
@@ -183,9 +156,7 @@ def test_a_file_without_permission_is_unopened(path: Path) -> None:
         (X, Y.reshape(2, 3), "y has shape (2, 3)"),
     ],
 )
-def test_images_and_labels_that_do_not_fit_are_refused_by_key(
-    path: Path, images: Any, labels: Any, why: str
-) -> None:
+def test_arrays_that_do_not_fit_are_refused(path: Path, images: Any, labels: Any, why: str) -> None:
     unopened(write_hdf5(path, x=images, y=labels), why)
 
 
@@ -332,9 +303,7 @@ def test_one_class_only_is_refused_for_training(path: Path, label: int, name: st
         data.require_both_classes()
 
 
-def test_a_test_file_is_preferred_to_the_test_part_of_the_data(
-    path: Path, small_hdf5: Path
-) -> None:
+def test_a_test_file_is_preferred_to_the_part_of_the_data(path: Path, small_hdf5: Path) -> None:
     images, labels = make_images(4, 8, seed=5)
     write_hdf5(path, test_set_x=images, test_set_y=labels)
     train, test = open_parts(open_source(small_hdf5))
@@ -344,9 +313,7 @@ def test_a_test_file_is_preferred_to_the_test_part_of_the_data(
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_the_test_part_follows_the_positive_class_of_the_training_part(
-    path: Path, named: bool
-) -> None:
+def test_the_test_part_follows_the_positive_class_of_training(path: Path, named: bool) -> None:
     write_hdf5(path, x=X, y=Y, list_classes=NAMES)
     other = write_hdf5(path.with_name("test.h5"), x=X, y=1 - Y if named else Y)
     if named:

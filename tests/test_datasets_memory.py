@@ -117,9 +117,7 @@ def test_a_table_has_a_column_of_paths_and_one_of_labels(make: Any, paths: list[
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
-def test_a_column_of_parts_is_honoured_as_in_a_file(
-    part: Any, paths: list[Path], tmp_path: Path
-) -> None:
+def test_a_column_of_parts_is_honoured(part: Any, paths: list[Path], tmp_path: Path) -> None:
     splits = ["train", "val", "test", "test", "training", "test"]
     table: dict[str, Any] = {"path": paths, "label": list("abbabb"), "split": splits}
     lines = [",".join(map(str, row)) for row in zip(*table.values(), strict=True)]

@@ -27,7 +27,7 @@ from conftest import (
     write_hdf5,
 )
 
-from catclf.datasets import Listing, ReadOptions, Split, hdf5, open_source, stores_pixels
+from catclf.datasets import Listing, Split, hdf5, open_source, stores_pixels
 from catclf.datasets.dataset import MANIFEST
 from catclf.datasets.hdf5 import require_output
 from catclf.datasets.packed import Packed, PackedRows, load, require_folder, write_folder
@@ -125,7 +125,6 @@ def test_slices_cross_shards_of_which_few_are_open(
 
 def test_commands_read_a_folder_as_one_source(run: Run, packed: Path) -> None:
     assert run("train", "--data", "packed", "--iterations", "9", "-q").done() == ""
-    assert run("evaluate", "packed").code == 0
     assert "300 images, uint8 300 x 4 x 4 x 3" in run("data", "info", "packed").stdout
 
 
@@ -139,30 +138,23 @@ HARMS: list[Harm] = [
     lambda m: m["splits"]["train"][0].update(images=127),
     lambda m: m["preprocess"].update(size="8"),
     lambda m: m.update(classes=["cat", "dog"]),
+    lambda _: "[" * 100_000,
 ]
 
 
 @pytest.mark.parametrize("harm", HARMS)
 def test_a_manifest_that_is_not_sound_is_refused(packed: Path, harm: Harm) -> None:
     fields = json.loads((packed / MANIFEST).read_text())
-    harm(fields)
-    (packed / MANIFEST).write_text(json.dumps(fields))
-    with pytest.raises(DataError, match="packed"):
-        opened(packed)
-
-
-def test_a_manifest_that_nests_without_end_is_refused(packed: Path) -> None:
-    (packed / MANIFEST).write_text("[" * 100_000)
-    with pytest.raises(DataError, match="is damaged"):
+    text = harm(fields)
+    (packed / MANIFEST).write_text(text if isinstance(text, str) else json.dumps(fields))
+    with pytest.raises(DataError, match=r"packed/catclf-manifest\.json: |is not the shard "):
         opened(packed)
 
 
 @pytest.mark.parametrize(
     ("harm", "why"), [("gone", "is missing"), ("cut", "bytes and not"), ("changed", "SHA-256")]
 )
-def test_a_shard_that_is_not_the_packed_one_is_named_or_left_out(
-    run: Run, packed: Path, harm: str, why: str
-) -> None:
+def test_a_changed_shard_is_named_or_left_out(run: Run, packed: Path, harm: str, why: str) -> None:
     shard = packed / SHARDS[1]
     data = bytearray(shard.read_bytes())
     data[-1000] ^= 1
@@ -179,31 +171,15 @@ def test_a_shard_that_is_not_the_packed_one_is_named_or_left_out(
     checked = run("data", "verify", "packed")
     assert checked.code == 1
     assert "packed train: left out 1 damaged shard" in checked.stdout
-
-
-def test_a_folder_without_a_sound_shard_and_one_not_done_are_refused(
-    run: Run, packed: Path, tmp_path: Path
-) -> None:
-    train = ("train", "--data", "packed", "--iterations", "2")
     for name in SHARDS:
-        (packed / name).unlink()
+        (packed / name).unlink(missing_ok=True)
     run(*train, "--skip-bad").refused("left out 4 damaged shards: ")
-    fields = json.loads((packed / MANIFEST).read_text())
-    (packed / MANIFEST).write_text(json.dumps({**fields, "complete": False}))
-    run(*train).refused("packed: packing was stopped before its end: run it again to go on")
-
-
-def test_no_output_replaces_a_shard(run: Run, packed: Path, expected: dict[str, bytes]) -> None:
-    assert run("train", "--data", packed, "-o", packed / SHARDS[0]).code == 2
-    assert contents(packed) == expected
 
 
 # Packing, to a disk
 
 
-def test_a_source_that_changed_is_packed_anew_from_there(
-    run: Run, packed: Path, tmp_path: Path
-) -> None:
+def test_a_changed_source_is_packed_anew_from_there(run: Run, packed: Path, tmp_path: Path) -> None:
     x, y = make_images(300, 4)
     x[200] += 1
     for name, classes in (("same.h5", CLASSES), ("other.h5", [b"a", b"b"])):
@@ -380,18 +356,6 @@ def test_other_folders_and_the_source_are_not_written_to(
     for other in (source, Path(f"file://{source}")):
         with pytest.raises(OutputError, match=r"source\.h5: is another file of this run"):
             require_output(Path(f"file://{source}"), [other])
-
-
-def test_images_that_are_left_out_leave_the_fingerprint_of_the_others(
-    store: Any, tmp_path: Path, copies: list[int]
-) -> None:
-    reading = ReadOptions(size=8, skip_bad=True)
-    root = photos(tmp_path, 5, "cat/3.png")
-    listing = open_source(root, reading).split("train")
-    assert write_folder(STORE, {"train": listing}, shard_images=4)["train"].shards == 3
-    assert copies == []
-    found = opened(root, size=8, skip_bad=True).fingerprint
-    assert opened(STORE).fingerprint == found
 
 
 def test_the_command_packs_to_a_url_and_trains_from_it(

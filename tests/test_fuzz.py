@@ -360,11 +360,16 @@ def training_file(kind: str) -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["npz", "hdf5", "gzip"])
-def test_damaged_data_sets_are_refused_or_read(kind: str, tmp_path: Path, tell: Tell) -> None:
-    ending, mend = ("npz", mend_zip) if kind == "npz" else ("h5", bytes)
-    count, calls = (120 if kind == "gzip" else 60) * TIMES, []
-    for i, content in enumerate(mutants([training_file(kind)], count, 11, mend)):
-        (tmp_path / f"{i}.{ending}").write_bytes(content)
-        calls.append(["train", "--data", f"{i}.{ending}", "--size", "8", "--iterations", "2", "-q"])
-    check(run_several(calls, tmp_path), f"data set, {kind}", [], tell, 0 if kind == "npz" else 0.01)
+@pytest.mark.parametrize(
+    ("ending", "forms", "count", "mend", "fatal"),
+    [("npz", ["npz"], 60, mend_zip, 0), ("h5", ["hdf5", "gzip"], 120, bytes, 0.01)],
+)
+def test_damaged_data_sets_are_refused_or_read(
+    tmp_path: Path, ending: str, forms: list[str], count: int, mend: Any, fatal: float, tell: Tell
+) -> None:
+    calls, originals = [], [training_file(form) for form in forms]
+    for i, content in enumerate(mutants(originals, count * TIMES, 11, mend)):
+        name = f"{i}.{ending}"
+        (tmp_path / name).write_bytes(content)
+        calls.append(["train", "--data", name, "--size", "8", "--iterations", "2", "-q"])
+    check(run_several(calls, tmp_path), f"data set, {ending}", [], tell, fatal)

@@ -101,25 +101,18 @@ def test_other_files_are_counted_and_hidden_ones_passed_over(tmp_path: Path, kin
     assert listed(path) == ([f"{path}:a.jpg"], "left out 2 files: 1 .json, 1 .txt")
 
 
-@pytest.mark.parametrize("name", ["../../up.png", "/etc/passwd.png", "C:\\x.png", "a\nb.png"])
-@every_kind
-def test_names_are_shown_and_never_followed(tmp_path: Path, kind: str, name: str) -> None:
-    member = only_member(made(tmp_path, kind, {name: image_bytes(2)}))
-    assert read(member, SMALL).shape == (8, 8, 3)
-    assert member.endswith(f":{name}")
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-@pytest.mark.parametrize(
-    ("type", "kind"),
-    [(tarfile.SYMTYPE, "link"), (tarfile.LNKTYPE, "link"), (tarfile.FIFOTYPE, "device")],
-)
-def test_links_and_devices_of_a_tar_are_left_out(tmp_path: Path, type: bytes, kind: str) -> None:
-    path = tmp_path / "a.tar"
-    with tarfile.open(path, "w") as archive:
-        add(archive, "link.png", type=type, linkname="/etc/passwd")
-        add(archive, "good.png", image_bytes(3))
-    assert listed(path) == ([f"{path}:good.png"], f"left out 1 file: 1 {kind}")
+def test_links_and_devices_are_left_out_and_names_never_followed(tmp_path: Path) -> None:
+    tarred, zipped = tmp_path / "a.tar", tmp_path / "a.zip"
+    with tarfile.open(tarred, "w") as archive:
+        for type in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE):
+            add(archive, f"{type.decode()}.png", type=type, linkname="/etc/passwd")
+        add(archive, "/etc/a\nb.png", image_bytes(3))
+    with zipfile.ZipFile(stored(zipped, {"/etc/a\nb.png": image_bytes(3)}), "a") as other:
+        link = zipfile.ZipInfo("link.png")
+        link.external_attr = 0o120777 << 16
+        other.writestr(link, "/etc/passwd")
+    for path, left_out in ((tarred, "3 files: 2 links, 1 device"), (zipped, "1 file: 1 link")):
+        assert listed(path) == ([f"{path}:/etc/a\nb.png"], f"left out {left_out}")
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -205,16 +198,6 @@ def test_predict_scores_an_archive_as_its_folder(run: Run, model: Path, tmp_path
 # What is damaged, or lies
 
 
-def test_a_tar_that_is_cut_gives_what_is_whole_and_one_failure(tmp_path: Path) -> None:
-    path = tar(tmp_path / "a.tar", {f"{i}.png": image_bytes(i) for i in range(5)})
-    content = path.read_bytes()
-    path.write_bytes(content[: content.index(b"3.png") + 700])
-    results = list(decode_all(listed(path)[0], SMALL))
-    assert [isinstance(result, ImageError) for _, result in results[:4]] == [False] * 3 + [True]
-    assert results[-1][0] == str(path)
-    assert "is damaged, or not a tar archive" in str(results[-1][1])
-
-
 @pytest.mark.parametrize("place", ["cut", "changed"])
 def test_a_header_that_is_damaged_is_not_the_end_of_a_tar(tmp_path: Path, place: str) -> None:
     path = tar(tmp_path / "a.tar", {f"{i}.png": image_bytes(i) for i in range(3)})
@@ -281,9 +264,6 @@ def test_changed_bytes_of_a_zip_and_encrypted_members_are_noticed(tmp_path: Path
         ("a.tgz", gzip.compress(b"no tar" * 1000, mtime=0), "not a tar archive"),
         ("a.tar.zst", b"\x28\xb5\x2f\xfd", "is packed with zstd: unpack it"),
         ("a.tar", gzip.compress(b"x", mtime=0), "it is packed with gzip"),
-        ("a.zip", b"Rar!\x1a\7\1\0", "it is a rar archive: unpack it"),
-        ("a.zip", b"<!doctype html>", "it is a web page"),
-        ("a.zip", b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
         ("a.zip", b"PK\5\6\2\0\0\0".ljust(22, b"\0"), "join them"),
         ("none.tar", None, "no such file"),
         ("pipe.tar", None, "is not a regular file"),

@@ -72,9 +72,7 @@ def same(found: Pixels | ImageError, path: str) -> bool:
 
 @pytest.mark.parametrize("workers", [None, 1, 2, 3])
 @pytest.mark.parametrize("count", [0, 1, FEW, FEW + 1, 40])
-def test_images_come_in_order_and_as_one_by_one(
-    images: list[str], workers: int | None, count: int
-) -> None:
+def test_images_come_in_order(images: list[str], workers: int | None, count: int) -> None:
     paths = images[:count]
     found = list(decode_all(paths, SMALL, workers=workers))
     assert [path for path, _ in found] == paths
@@ -207,7 +205,7 @@ def test_an_idle_worker_that_dies_costs_nothing(images: list[str]) -> None:
 
 
 @pytest.mark.parametrize("program", ["/nonexistent", "/bin/false", "/bin/true"])
-def test_where_no_worker_can_live_images_are_decoded_here(
+def test_no_worker_is_needed(
     images: list[str], monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
     monkeypatch.setattr("sys.executable", program)
@@ -216,9 +214,7 @@ def test_where_no_worker_can_live_images_are_decoded_here(
     assert all(same(result, path) for path, result in found)
 
 
-def test_where_no_thread_can_start_images_are_decoded_here(
-    images: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_thread_is_needed(images: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("threading.Thread.start", fails(RuntimeError("can't start new thread")))
     assert [path for path, _ in decode_all(images, SMALL)] == images
 

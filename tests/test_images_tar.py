@@ -103,9 +103,7 @@ def listed(path: Path) -> tuple[Listed, bool]:
 
 
 @given(content=archives())
-def test_any_archive_is_listed_as_by_tarfile(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes
-) -> None:
+def test_tarfile_lists_the_same(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.tar"
     path.write_bytes(content)
     assert listed(path) == listed_by_tarfile(content)

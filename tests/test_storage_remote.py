@@ -211,9 +211,7 @@ def test_files_are_replaced_wholly_or_not_at_all(tmp_path: Path) -> None:
         pass
 
 
-def test_what_cannot_be_sent_is_kept_on_disk(
-    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unsent_files_are_kept(store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = Path("memory://models/cats.npz")
     temporary, gone = tmp_path / "tmp", tmp_path / "gone"
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
