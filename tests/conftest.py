@@ -296,11 +296,15 @@ def read_terminal(controller: int) -> bytes:
 
 @pytest.fixture
 def few_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    learn_little(monkeypatch)
+
+
+def learn_little(patch: pytest.MonkeyPatch) -> None:
     """Features "patches" that are learned in a moment: few atoms of few patches and windows."""
     small = {"PATCHES": 2000, "WINDOWS": 1000, "MAP_IMAGES": 10, "WINDOW_IMAGES": 10}
     for name, value in small.items():
-        monkeypatch.setattr(f"catclf.features.patches.{name}", value)
-    monkeypatch.setattr("catclf.features.patches.ATOMS_BY_IMAGES", ((10**6, 12),))
+        patch.setattr(f"catclf.features.patches.{name}", value)
+    patch.setattr("catclf.features.patches.ATOMS_BY_IMAGES", ((10**6, 12),))
 
 
 CLASSES = [b"non-cat", b"cat"]  # without these names a note says what label 1 is taken for

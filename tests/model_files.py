@@ -34,12 +34,26 @@ def members(path: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+MISSING = object()
+
+
 @dataclass
 class Opened:
     """A model file's arrays and meta, to be changed."""
 
     arrays: dict[str, NDArray[Any]]
     meta: dict[str, Any]
+
+    def put(self, place: str, value: Any) -> Opened:
+        """Change one place in meta, such as ``preprocess.size``, or with MISSING take it out."""
+        *way, name = place.split(".")
+        inner = self.meta
+        for key in way:
+            inner = inner[key]
+        inner[name] = value
+        if value is MISSING:
+            del inner[name]
+        return self
 
     def write(self, path: Path) -> Path:
         arrays = self.arrays | {"meta": np.array(json.dumps(self.meta))}

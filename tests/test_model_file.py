@@ -24,7 +24,7 @@ from conftest import fill
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from model_files import members, npy, opened, zipped
+from model_files import MISSING, members, npy, opened, zipped
 
 from catclf.errors import ModelError, OutputError
 from catclf.images.preprocess import Preprocess
@@ -120,23 +120,6 @@ def put(path: Path, name: str, content: bytes) -> None:
     path.write_bytes(zipped(members(path) | {f"{name}.npy": content}))
 
 
-def put_meta(path: Path, meta: Any) -> None:
-    put(path, "meta", npy(np.array(json.dumps(meta))))
-
-
-def edit(path: Path, place: str, value: Any) -> None:
-    """Change one place in meta, such as ``preprocess.size``, or take it out."""
-    meta = opened(path).meta
-    *way, last = place.split(".")
-    inner = meta
-    for key in way:
-        inner = inner[key]
-    inner[last] = value
-    if value is MISSING:
-        del inner[last]
-    put_meta(path, meta)
-
-
 def require_same(found: Model, expected: Model) -> None:
     """Equal bit for bit."""
     assert found.w.dtype == np.float64
@@ -151,24 +134,11 @@ def require_same(found: Model, expected: Model) -> None:
 # What it keeps
 
 
-@pytest.mark.parametrize(
-    "model",
-    [sized(1), sized(64), *(with_curves(3, count) for count in (1, 10_000, 10_001, 50_000))],
-    ids=["1x1", "64x64", "1", "10000", "10001", "50000"],
-)
-def test_a_model_comes_back_as_it_was(tmp_path: Path, model: Model) -> None:
-    path = tmp_path / "model.npz"
-    save(model, path)
-    require_same(load(path), model)
-    require_same(load(str(path)), model)
-
-
 def test_an_unedited_copy_of_the_members_is_still_a_model(path: Path) -> None:
     """The tests below change one thing; this shows that it is that thing which is refused."""
-    opened(path).write(path)
+    opened(path).put("colour", "a key that a later version adds").write(path)
     header = HEADER.format("<f8", False, (3,))
     put(path, "costs", raw_npy(header, np.array(MODEL.costs).tobytes()))
-    put_meta(path, opened(path).meta | {"colour": "a key that a later version adds"})
     require_same(load(path), MODEL)
 
 
@@ -199,12 +169,14 @@ def with_lists(costs: list[float], digests: set[int], **values: Any) -> Model:
 @example(with_lists([0.1], {5}, w=np.full((12, 1), 5e-324), b=sys.float_info.max, threshold=1.0))
 @example(replace(MODEL, classes=("\udcff", '"\\\n\0'), z_threshold=39.5))
 @example(replace(MODEL, classes=("猫", "😀")))
+@example(sized(64))
+@example(with_curves(3, 10_001))
 def test_any_sound_model_comes_back_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, model: Model
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.npz"
     save(model, path)
-    require_same(load(path), model)
+    require_same(load(str(path)), model)
 
 
 def test_equal_models_are_equal_files_whenever_and_wherever_they_are_saved(
@@ -247,14 +219,13 @@ def test_numpy_alone_can_read_a_model_without_pickles(path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("z", [39.5, -745.25, 0.1])
-def test_a_threshold_kept_as_a_score_marks_the_model(tmp_path: Path, path: Path, z: float) -> None:
-    save(replace(MODEL, z_threshold=z), tmp_path / "z.npz")
+def test_a_threshold_kept_as_a_score_marks_the_model(tmp_path: Path, path: Path) -> None:
+    save(replace(MODEL, z_threshold=-745.25), tmp_path / "z.npz")
     found = load(tmp_path / "z.npz")
-    assert found.boundary == z
-    assert found.fingerprint == replace(MODEL, z_threshold=z).fingerprint != MODEL.fingerprint
+    assert found.boundary == -745.25
+    assert found.fingerprint != MODEL.fingerprint
     # Nothing else differs, and nothing is there without it.
-    assert opened(tmp_path / "z.npz").meta == opened(path).meta | {"z_threshold": z}
+    assert opened(tmp_path / "z.npz").meta == opened(path).meta | {"z_threshold": -745.25}
 
 
 # What it refuses: files that are no models
@@ -351,12 +322,9 @@ def test_a_flipped_byte_is_refused_or_changes_nothing(path: Path) -> None:
             require_same(found, MODEL)
             loaded += 1
     assert loaded < 300
-
-
-def test_a_damaged_weight_is_named_as_damage(path: Path) -> None:
-    whole = bytearray(path.read_bytes())
-    whole[whole.index(W.tobytes())] ^= 1
-    path.write_bytes(whole)
+    damaged = bytearray(whole)
+    damaged[whole.index(W.tobytes())] ^= 1
+    path.write_bytes(damaged)
     refused(path, "is damaged: its checksum is wrong")
 
 
@@ -392,17 +360,12 @@ def test_members_added_renamed_or_missing_are_refused(
     assert not (path.parent.parent / "w.npy").exists()
 
 
-def test_a_repeated_member_is_refused(path: Path) -> None:
-    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
-        archive.writestr("w.npy", npy(np.ones((12, 1))))
-    refused(path, "members are repeated")
-
-
 @pytest.mark.parametrize(
     ("attribute", "value", "why"),
     [
         ("flag_bits", 1, "encrypted"),
         ("external_attr", 0o120777 << 16, "links"),
+        ("filename", "w.npy", "members are repeated"),
         *(("file_size", size, "too large") for size in (10**8, 2**32 - 2, 10**15)),
     ],
 )
@@ -511,14 +474,13 @@ HEADERS = {
 # What it refuses: meta
 
 
-@pytest.mark.parametrize("version", [VERSION + 1, 10**9, HUGE], ids=["next", "10**9", "10**4000"])
+@pytest.mark.parametrize("version", [VERSION + 1, HUGE], ids=["next", "10**4000"])
 def test_a_newer_model_is_refused_with_the_advice_to_upgrade(path: Path, version: int) -> None:
-    put_meta(path, opened(path).meta | {"version": version, "features": "of the future"})
+    opened(path).put("version", version).put("features", "of the future").write(path)
     put(path, "extra", npy(np.zeros(3)))
     refused(path, "was made by a newer catclf: upgrade")
 
 
-MISSING = object()
 # By place in meta: what is wrong there.
 WRONG: dict[str, list[Any]] = {
     "version": [MISSING, "1", True, 1.0, 4.0, 0, None],
@@ -559,7 +521,7 @@ WRONG: dict[str, list[Any]] = {
 def test_meta_that_makes_no_sense_is_refused(path: Path, place: str) -> None:
     """The place is named, or the object that is to have it."""
     for value in WRONG[place]:
-        edit(path, place.strip(), value)
+        opened(path).put(place.strip(), value).write(path)
         refused(path, rf"its meta\.?{place.rpartition('.')[0]}[\w.]* makes no sense")
         save(MODEL, path)
 
@@ -579,7 +541,7 @@ def test_meta_that_makes_no_sense_is_refused(path: Path, place: str) -> None:
     ],
 )
 def test_meta_of_another_model_is_refused(path: Path, place: str, value: Any, why: str) -> None:
-    edit(path, place, value)
+    opened(path).put(place, value).write(path)
     refused(path, why)
 
 

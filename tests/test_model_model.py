@@ -49,13 +49,6 @@ def test_scores_equal_a_plain_matrix_product(m: int) -> None:
     np.testing.assert_allclose(model.scores(images), expected, rtol=0, atol=1e-12)
 
 
-def test_a_score_by_hand() -> None:
-    w = np.array([[1.0], [10.0], [100.0]])
-    red_and_blue = np.array([[[[255, 0, 51]]]], dtype=np.uint8)
-    z = Model(w, 0.25, Preprocess(1)).scores(red_and_blue)
-    assert z[0, 0] == pytest.approx(1 + 0.2 * 100 + 0.25, rel=1e-15)
-
-
 @settings(deadline=None, derandomize=True, max_examples=60)
 @given(
     size=st.sampled_from([1, 2, 7, 16, 64]),
