@@ -27,14 +27,6 @@ answers = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size
 Array = NDArray[np.float64]
 
 
-def test_counts_have_hand_values() -> None:
-    predicted = np.array([[True, True, True, False, False, False]])
-    truth = np.array([[True, True, False, False, False, True]])
-    counts = Counts.of(predicted, truth)
-    assert counts == Counts(tp=2, fp=1, tn=2, fn=1)
-    assert (counts.positives, counts.negatives, counts.total, counts.correct) == (3, 3, 6, 4)
-
-
 @wild
 @given(answers)
 def test_ratios_are_scikit_learns(pairs: list[tuple[bool, bool]]) -> None:
@@ -114,10 +106,6 @@ def test_the_wilson_interval_is_scipys(successes: int, total: int) -> None:
     assert found == pytest.approx((expected.low, expected.high), rel=1e-12, abs=1e-15)
 
 
-def test_nothing_has_no_interval() -> None:
-    assert all(map(math.isnan, wilson(0, 0)))
-
-
 @wild
 @given(scored())
 def test_the_interval_of_the_area_inverts_newcombes_test(case: tuple[Array, Array]) -> None:
@@ -139,26 +127,6 @@ def test_the_interval_of_the_area_inverts_newcombes_test(case: tuple[Array, Arra
         assert excess((end + area) / 2) <= 0
 
 
-def test_weights_count_copies_of_an_image_once() -> None:
-    rng = np.random.default_rng(0)
-    Y = (np.arange(30) % 2).astype(float)[None]
-    Z = rng.standard_normal((1, 30)) + Y
-    copies = rng.integers(1, 4, 30)
-    rows = np.repeat(np.arange(30), copies)
-    v, groups = 1 / copies[rows], rows
-    several = Z[:, rows], Y[:, rows]
-    assert metrics.auc_interval(*several, v) == pytest.approx(metrics.auc_interval(Z, Y), abs=1e-9)
-    alone = ratio_intervals(Z[0] > 0, Y[0] > 0.5, np.ones(30))
-    found = ratio_intervals(several[0][0] > 0, several[1][0] > 0.5, v)
-    for key, interval in alone.items():
-        assert found[key] == pytest.approx(interval, abs=1e-9)
-    losses = losses_and_errors(Z, Y)[0][0]
-    expected = metrics.mean_interval(losses, np.arange(30))
-    assert metrics.mean_interval(losses[rows], groups) == pytest.approx(expected, rel=1e-9)
-    expected = metrics.precision_interval(Z, Y, np.arange(30))
-    assert metrics.precision_interval(*several, groups) == pytest.approx(expected, rel=1e-9)
-
-
 def intervals_of(*cells: int) -> dict[str, tuple[float, float]]:
     """Those of so many true and false positives, true and false negatives."""
     predicted, actual = (np.repeat(each, cells) > 0 for each in ([1, 1, 0, 0], [1, 0, 0, 1]))
@@ -175,6 +143,7 @@ def test_intervals_of_fractions_follow_from_wilsons() -> None:
     assert high - 0.75 == pytest.approx(math.hypot(b - 0.8, d - 0.7) / 2)
     q = wilson(8, 13)
     assert found["f1"] == pytest.approx((2 * q[0] / (1 + q[0]), 2 * q[1] / (1 + q[1])))
+    assert all(map(math.isnan, wilson(0, 0)))
     nothing = intervals_of(0, 0, 3, 0)
     assert all(map(math.isnan, (*nothing["balanced_accuracy"], *nothing["f1"])))
 
@@ -213,21 +182,23 @@ def test_the_interval_of_balanced_accuracy_covers(size: int, chance: float) -> N
     assert 0.92 <= np.mean(held) <= 0.99
 
 
-@pytest.mark.parametrize("kind", ["average precision", "log loss", "Brier score"])
-def test_intervals_by_resampling_cover(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def precision(Z: Array, Y: Array) -> float:
+    return metrics.roc(Z, Y).average_precision
+
+
+def interval_of_losses(Z: Array, Y: Array, groups: NDArray[np.int64]) -> tuple[float, float]:
+    return metrics.mean_interval(losses_and_errors(Z, Y)[0][0], groups)
+
+
+@pytest.mark.parametrize(
+    ("value", "interval"), [(precision, metrics.precision_interval), (cost, interval_of_losses)]
+)
+def test_intervals_by_resampling_cover(
+    value: Callable[..., float],
+    interval: Callable[..., tuple[float, float]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(metrics, "REDRAWN", 200)
-    find: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-        "average precision": (
-            lambda Z, Y: metrics.roc(Z, Y).average_precision,
-            metrics.precision_interval,
-        ),
-        "log loss": (cost, lambda Z, Y, g: metrics.mean_interval(losses_and_errors(Z, Y)[0][0], g)),
-        "Brier score": (
-            lambda Z, Y: np.square(sigmoid(Z) - Y).mean(),
-            lambda Z, Y, g: metrics.mean_interval(np.square(sigmoid(Z) - Y)[0], g),
-        ),
-    }
-    value, interval = find[kind]
     truth = value(*scores_of(np.random.default_rng(0), 200_000, 200_000, 0.9))
     rng, held = np.random.default_rng(1), []
     for _ in range(200):

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lazily import Labels, labelled
 
 from catclf.machine import core_quota, cores, memory_limits
 from catclf.maths.threads import (
@@ -25,7 +24,7 @@ from catclf.maths.threads import (
     part_length,
     tree_sum,
 )
-from catclf.training.objective import BLOCK, FUSED_BLOCK, Point, StreamObjective, Sums
+from catclf.training.objective import BLOCK, FUSED_BLOCK
 
 workers = pytest.mark.parametrize("count", [1, 2, 5])
 
@@ -180,19 +179,6 @@ def test_any_grouping_into_aligned_runs_adds_in_the_same_order(
     assert tree.total() == tree_of(values)
 
 
-@given(COUNTS, st.data())
-def test_runs_are_aligned_and_cover_their_range(count: int, data: st.DataObject) -> None:
-    start = data.draw(st.integers(0, count - 1))
-    stop = data.draw(st.integers(start + 1, count))
-    runs = list(aligned_runs(start, stop, count))
-    assert [run.start for run in runs] == [start, *(run.stop for run in runs[:-1])]
-    assert runs[-1].stop == stop
-    for run in runs:
-        assert run.start % (1 << run.level) == 0
-        assert run.stop - run.start == 1 << run.level or run.stop == count
-    assert len(runs) <= 2 * count.bit_length()
-
-
 @given(st.integers(1, 5000), st.integers(1, 40))
 def test_ranges_are_balanced(parts: int, tasks: int) -> None:
     ranges = balanced(parts, tasks)
@@ -210,23 +196,3 @@ def test_a_part_is_a_power_of_two_of_blocks(block: int) -> None:
         assert length in (BLOCK, 2 * BLOCK, PART)
         assert length == block or m >= PARTS * length
     assert part_length(PARTS * PART, block) == part_length(10**9, block) == PART
-
-
-@pytest.mark.parametrize("m", [700, 5000, 9000])
-@pytest.mark.parametrize("workers", [1, 2])
-def test_problems_of_aligned_runs_sum_to_the_bits_of_the_whole(m: int, workers: int) -> None:
-    data = labelled(m, size=2)
-    length = part_length(m, BLOCK)
-    parts = -(-m // length)
-    point = Point(np.random.default_rng(3).standard_normal((12, 1)), -0.2)
-    whole = StreamObjective(data, team=workers).sums(point)
-    for tasks in (1, 2, 3, 5):
-        tree: TreeSum[Sums] = TreeSum(Sums.plus)
-        for start, stop in balanced(parts, tasks):
-            for run in aligned_runs(start, stop, parts):
-                rows = slice(run.start * length, min(run.stop * length, m))
-                piece = Labels(data.images[rows], data.Y[:, rows])
-                tree.take(StreamObjective(piece, part=length).sums(point), run.level)
-        total = tree.total()
-        assert (total.loss, total.db) == (whole.loss, whole.db)
-        assert total.dw.tobytes() == whole.dw.tobytes()

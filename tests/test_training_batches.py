@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from conftest import FUSED
 from lazily import Labels, labelled, on_disk
 
 from catclf.maths.logistic import cost_and_gradient
@@ -55,18 +56,6 @@ def test_each_epoch_has_each_image_once(place: str, size: int) -> None:
 
 
 @pytest.mark.usefixtures("small_windows")
-@pytest.mark.parametrize("lazily", [False, True])
-def test_an_update_is_the_same_from_wherever_one_begins(lazily: bool) -> None:
-    data = on_disk(numbered(333)) if lazily else numbered(333)
-    one = Batches(data, 40, seed=1)
-    whole = [numbers_of(one.batch(update)) for update in range(20)]
-    for begin in (3, 8, 9, 17):
-        other = Batches(data, 40, seed=1)
-        assert [numbers_of(other.batch(update)) for update in range(begin, 20)] == whole[begin:]
-    assert numbers_of(Batches(data, 40, seed=2).batch(0)) != whole[0]
-
-
-@pytest.mark.usefixtures("small_windows")
 def test_images_on_disk_are_read_in_blocks_once_an_epoch() -> None:
     lazy = on_disk(numbered(333), chunk_rows=10)
     found = Batches(lazy, 25, seed=0)
@@ -79,9 +68,10 @@ def test_images_on_disk_are_read_in_blocks_once_an_epoch() -> None:
     assert len({number // 10 for number in first}) > 2  # of several blocks
 
 
-def test_an_update_follows_the_gradient_of_its_batch() -> None:
+@pytest.mark.parametrize("method", ["stream", FUSED])
+def test_an_update_follows_the_gradient_of_its_batch(method: str) -> None:
     data = labelled(50)
-    settings = Settings(learning_rate=0.1, iterations=6, l2=2.0, batch_size=20, seed=3)
+    settings = Settings(0.1, 6, l2=2.0, batch_size=20, seed=3, method=method)
     fit = solve(data, settings)
     w, b, order = np.zeros((192, 1)), 0.0, Batches(data, 20, seed=3)
     for update in range(6):

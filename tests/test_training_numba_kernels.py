@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Run
-from lazily import Labels, labelled
+from lazily import Labels
 from numpy.typing import NDArray
 
-from catclf.training import Settings, solve
 from catclf.training import objective as passes
 from catclf.training.objective import Point, StreamObjective, choose
 
@@ -56,42 +55,6 @@ def test_the_sums_are_those_of_float64(
     assert (np.abs(sums.dw - exact.T @ dZ) <= close).all()
 
 
-@pytest.mark.parametrize(("k", "n"), SHAPES[:4])
-def test_compiled_code_is_what_python_makes_of_it(
-    k: int, n: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    P, rng = block(k, n, np.uint8), np.random.default_rng(2)
-    w, Y = rng.standard_normal(n).astype(np.float32) / 1000, (rng.random(k) > 0.5).astype(float)
-    v, Z, dw = rng.random(k), np.empty((3, k)), np.empty((2, n), np.float32)
-    kernels.pass_over(P, w, 0.1, Y, v, Z[0], dw[0])
-    kernels.scores(P, w, 0.1, Z[1])
-    python = kernels.pass_over.py_func
-    for name in ("_score", "_four_scores", "_add_eight", "_sigmoid"):
-        monkeypatch.setattr(kernels, name, getattr(kernels, name).py_func)
-    python(P, w, 0.1, Y, v, Z[2], dw[1])
-    for other in Z[1:]:  # rows by four, as some of these are, are added in another order
-        np.testing.assert_allclose(Z[0], other, rtol=0, atol=1e-5 * np.abs(Z).max())
-    np.testing.assert_allclose(dw[0], dw[1], rtol=0, atol=1e-5 * np.abs(dw).max())
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"batch_size": 400}, {"solver": "lbfgs", "l2": 1.0}, {"validation": 0.2}],
-    ids=str,
-)
-def test_training_ends_where_numpys_products_end(options: dict[str, Any]) -> None:
-    data = labelled(1500, size=4)
-    fits = {
-        method: solve(data, Settings(iterations=30, method=method, **options))
-        for method in ("stream", "fused")
-    }
-    assert fits["fused"].settings.method == "fused"
-    size = np.linalg.norm(fits["stream"].w)
-    assert np.linalg.norm(fits["fused"].w - fits["stream"].w) <= 1e-4 * size
-    again = solve(data, Settings(iterations=30, method="fused", **options), workers=3)
-    assert again.w.tobytes() == fits["fused"].w.tobytes()
-
-
 def test_the_layout_of_rows_changes_no_bit() -> None:
     values = np.random.default_rng(0).standard_normal((300, 500), dtype=np.float32)
     Y = (np.random.default_rng(1).random((1, 300)) > 0.5).astype(np.float64)
@@ -116,6 +79,5 @@ def test_a_broken_numba_is_as_none(tmp_path: Path, small_hdf5: Path, run: Run) -
 
 def test_it_is_chosen_where_it_saves_more_than_compiling_takes() -> None:
     assert [choose(20_000, 12288, steps) for steps in (30, 50)] == ["stream", "fused"]
-    assert choose(209, 12288, 2000) == "gram"
     assert choose(100_000, 12288, 100, batch=64) == "stream"
     assert choose(100_000, 12288, 100_000, batch=64) == "fused"

@@ -118,14 +118,6 @@ def test_a_converged_descent_has_its_certificate_and_a_short_one_says_how_far(me
     assert solve(data, Settings(1.9, 30, method=method)).within is None
 
 
-def test_weights_of_images_are_those_of_scikit_learn() -> None:
-    data, l2 = images("tall"), 0.3
-    v = np.random.default_rng(0).integers(0, 4, data.Y.shape).astype(float)
-    for method in ("gram", "stream"):
-        fit = solve(data, Settings(solver="lbfgs", l2=l2, method=method), weights=v)
-        assert cost(data, v, fit.w, fit.b, l2) == pytest.approx(least(data, v, l2), rel=1e-6)
-
-
 def test_without_a_penalty_separable_images_have_no_optimum() -> None:
     data = images("separable")
     fit = solve(data, Settings(solver="lbfgs"))
@@ -171,19 +163,14 @@ def test_an_optimum_at_the_last_iteration_that_is_allowed_is_an_optimum(method: 
 def test_steps_that_raise_the_cost_are_counted_and_the_safe_rate_has_none() -> None:
     data = labelled(60)
     for method in ("gram", "stream"):
-        fit = solve(data, Settings(0.5, 40, method=method))
-        raised = int((np.diff(fit_costs(0.5, method)) > 0).sum())
+        costs: dict[int, float] = {}
+        fit = solve(data, Settings(0.5, 40, method=method), costs.__setitem__)
+        raised = int((np.diff([*costs.values()]) > 0).sum())
         assert (fit.raised, fit.settings.learning_rate) == (raised, 0.5)
         assert raised > 10
         calm = solve(data, Settings(fit.safe_rate, 40, method=method))
         assert (calm.raised, calm.safe_rate) == (0, 0.0)
         assert calm.costs[-1] < calm.costs[0]
-
-
-def fit_costs(rate: float, method: str) -> list[float]:
-    found: list[float] = []
-    solve(labelled(60), Settings(rate, 40, method=method), lambda _, cost: found.append(cost))
-    return found
 
 
 @both_methods

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lazily import Labels, labelled, on_disk
+from lazily import Labels, labelled
 
 from catclf.datasets import Dataset
 from catclf.images.preprocess import Preprocess
@@ -85,12 +85,6 @@ def test_other_images_may_judge() -> None:
     assert fit.validation is not None
     assert fit.validation.held_out is judge
     assert held_out_cost(fit) == pytest.approx(fit.validation.best_cost, rel=1e-5)
-
-
-def test_a_split_on_disk_is_the_split_in_memory() -> None:
-    settings = with_validation(CASES["stream"], 5)
-    here, there = solve(noisy(), settings), solve(on_disk(noisy()), settings)
-    assert here.w.tobytes() == there.w.tobytes()
 
 
 def test_a_run_stopped_at_once_still_has_a_best_step() -> None:
