@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from archive_files import image_bytes, stored, tar
-from conftest import GREEN, RED, fill, make_images, paint
+from conftest import GREEN, RED, contents, fill, make_images, paint
 from typer.testing import CliRunner, Result
 
 from catclf.cli.app import app
@@ -42,10 +41,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in (0, 7, 8, 9, 22, 40):
         next(root.glob(f"*/{number:02d}.png")).write_bytes(b"no image")
     return root
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def packed(
@@ -118,18 +113,6 @@ def test_a_worker_that_outlives_a_run_reads_what_is_there_in_the_next(
             assert packed(source, output, ReadOptions(), workers) == expected
 
 
-def test_a_source_that_changed_is_packed_anew(
-    workers: Engine, photos: Path, tmp_path: Path
-) -> None:
-    changed, output = tmp_path / "changed", tmp_path / "packed"
-    shutil.copytree(photos, changed)
-    packed(changed, output, SKIPS)
-    paint(changed / "cat" / "00.png", GREEN, (9, 9))  # was unreadable
-    again = packed(changed, output, SKIPS, workers)
-    assert again == packed(changed, tmp_path / "one", SKIPS)
-    assert [each.images for each in load(output).splits["train"]] == [7, 6, 7, 8, 8]
-
-
 def killing(sent: Files | Stored, job: Job) -> Made:
     """As ``made``, but the first worker dies when its shard is there, and nobody knows."""
     mark = job.output.parent / "mark"
@@ -195,7 +178,6 @@ def test_the_command_is_that_of_one_machine(
 
 # The rows that tasks bring, wherever a worker is and whatever it lists
 
-READING = ReadOptions(size=8, skip_bad=True)
 Files_ = dict[str, bytes]
 
 
@@ -238,7 +220,7 @@ def test_rows_are_read_in_another_folder_under_their_names(
 ) -> None:
     path = Path(name)
     WRITERS[name](path, two_classes())
-    source = open_source(path, READING).split("train")
+    source = open_source(path, SKIPS).split("train")
     pixels = np.concatenate([block for _, block in source.blocks()])
     names = source.names()
     sent = sender(source, path, "train")(3, 8)
@@ -257,7 +239,7 @@ def test_rows_are_read_in_another_folder_under_their_names(
 def test_a_worker_that_sees_other_files_says_so(name: str) -> None:
     path = Path(name)
     WRITERS[name](path, two_classes())
-    sent = sender(open_source(path, READING).split("train"), path, "train")(0, 12)
+    sent = sender(open_source(path, SKIPS).split("train"), path, "train")(0, 12)
     WRITERS[name](path, {each: content + b"\0" for each, content in two_classes().items()})
     with pytest.raises(DataError, match=f"{name}.*: a worker sees other images there than this"):
         sent.opened()
@@ -269,7 +251,7 @@ def test_failures_of_members_are_sent_with_them() -> None:
     content[content.rindex(b"PK\1\2") + 8] |= 1  # encrypted
     Path("a.zip").write_bytes(content)
     path = Path("a.zip")
-    rows = sender(open_source(path, READING).split("train"), path, "train")(6, 12).opened()
+    rows = sender(open_source(path, SKIPS).split("train"), path, "train")(6, 12).opened()
     assert sum(len(block) for _, block in rows.blocks()) == 5
     assert "encrypted" in rows.skipped[0][1]
     error = pickle.loads(pickle.dumps(ImageError("empty", "is empty")))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, contents
 from typer.testing import CliRunner
 
 import catclf
@@ -50,10 +50,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def outputs(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 @pytest.fixture(scope="module")
 def expected(folder: Path) -> dict[str, bytes]:
     """The outputs without a cluster."""
@@ -77,7 +73,7 @@ def outputs_of(folder: Path, name: str, *, alone: bool = False) -> tuple[dict[st
             cluster.run_by_workers(run, LOCAL)
     finally:
         os.chdir(before)
-    return outputs(folder / name), run.tally
+    return contents(folder / name), run.tally
 
 
 def test_workers_write_the_bytes_of_one_machine_and_what_is_there_is_kept(
@@ -113,7 +109,7 @@ def test_shards_of_workers_that_are_killed_are_scored_again(
     monkeypatch.setattr(cluster, "score", killing)
     (folder / "marks").mkdir()
     made, tally = outputs_of(folder, "killed")
-    assert len(outputs(folder / "marks")) == 2
+    assert len(contents(folder / "marks")) == 2
     assert made == expected
     assert tally.done == SHARDS * EACH
 
@@ -131,7 +127,7 @@ def test_a_shard_that_kills_every_worker_is_named_and_the_others_are_done(
     with pytest.raises(ClusterError, match=r"^s-2\.tar: 3 workers died of the same task: "):
         outputs_of(folder, "poisoned")
     others = {name: each for name, each in expected.items() if name != "s-2.tar.jsonl"}
-    assert outputs(folder / "poisoned") == others
+    assert contents(folder / "poisoned") == others
 
 
 def test_another_model_is_refused_by_a_worker(folder: Path) -> None:
@@ -148,6 +144,6 @@ def test_the_command_is_that_of_one_machine(
     for name, where in (("command", ["--cluster", "local:2"]), ("alone", [])):
         args = ["predict", "s-*.tar", "--format", "jsonl", "--output-dir", name, *where]
         assert CliRunner().invoke(app, args).exit_code == 3
-        assert outputs(folder / name) == expected
+        assert contents(folder / name) == expected
     refused = CliRunner().invoke(app, ["predict", "s-1.tar", "--cluster", "local:2"])
     assert (refused.exit_code, "give --output-dir" in refused.stderr) == (2, True)

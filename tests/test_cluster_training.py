@@ -26,8 +26,7 @@ from catclf.cluster.engine import AGAIN, Engine, connected
 from catclf.cluster.executor import Cluster, Partition, Summed
 from catclf.datasets import Dataset, ReadOptions, open_dataset
 from catclf.errors import ClusterError, DataError, SettingsError
-from catclf.features import efficientnet, learn, patches
-from catclf.features.rows import prepare
+from catclf.features import efficientnet
 from catclf.maths.threads import part_length
 from catclf.training import Settings
 from catclf.training.objective import StreamObjective
@@ -39,7 +38,7 @@ M = 9000  # 18 parts of 512, in shards of 1000: tasks and shards have other edge
 FEW, SIZE = 300, 20  # 3 parts of 128 for the statistics of rows, and 2 of 256 for workers
 GD = Settings(method="stream", iterations=12, class_weight="balanced")
 LBFGS = Settings(method="stream", solver="lbfgs", l2=1.0, iterations=6)
-HOG = replace(LBFGS, features="hog")
+FLIPPED, HOG = replace(LBFGS, flip=True), replace(LBFGS, features="hog")
 OBJECTIVE = Summed(part_length(M, 128), False, (1.0, 1.0))
 OnStep = Callable[[int, float], None]
 
@@ -55,16 +54,6 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_packed(tmp_path_factory.mktemp("features"), FEW, SIZE, 110)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dictionaries are learned in this process, here from few patches."""
-    for name, few in {"PATCHES": 2000, "WINDOWS": 1000, "MAP_IMAGES": 50}.items():
-        monkeypatch.setattr(patches, name, few)
-    monkeypatch.setattr(patches, "WINDOW_IMAGES", 50)
-    monkeypatch.setattr(patches, "ATOMS_BY_IMAGES", ((10**6, 64),))
-    monkeypatch.setattr(efficientnet, "pretrained", random_weights)
-
-
 def model_bytes(
     data: Dataset,
     settings: Settings,
@@ -78,16 +67,17 @@ def model_bytes(
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("settings", [GD, LBFGS, HOG], ids=["gd", "lbfgs", "hog"])
+@pytest.mark.parametrize("settings", [GD, LBFGS, FLIPPED, HOG], ids=["gd", "lbfgs", "flip", "hog"])
 def test_workers_give_the_bytes_of_one_thread(
     workers: Engine, folder: Path, larger: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    data, path = open_dataset(larger if settings is HOG else folder), tmp_path / "model.npz"
+    of_rows = settings in (FLIPPED, HOG)
+    data, path = open_dataset(larger if of_rows else folder), tmp_path / "model.npz"
     expected = model_bytes(data, settings, path)
     assert model_bytes(data, settings, path, workers=2) == expected
     for threads in (1, 2):
         assert model_bytes(data, settings, path, Cluster(workers, threads)) == expected
-    if settings is HOG:
+    if of_rows:
         cached = replace(settings, cache=tmp_path / "rows", method="auto")
         assert model_bytes(data, cached, path) == expected
         return
@@ -98,36 +88,16 @@ def test_workers_give_the_bytes_of_one_thread(
     assert there == model_bytes(other, settings, path)
 
 
-@pytest.mark.parametrize(("kind", "flip"), [("patches", None), ("pixels", True)])
-def test_dictionaries_and_mirrored_pixels_are_those_of_one_machine(
-    workers: Engine, larger: Path, tmp_path: Path, kind: str, flip: bool | None
-) -> None:
-    data, path = open_dataset(larger), tmp_path / "model.npz"
-    settings = replace(LBFGS, features=kind, flip=flip)
-    expected = model_bytes(data, settings, path)
-    assert model_bytes(data, settings, path, Cluster(workers, 1)) == expected
-
-
 def test_a_network_on_workers_gives_the_bytes_of_one_machine(
-    workers: Engine, tmp_path: Path
+    workers: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its rows, their standardization and the centres of what is like the training images."""
+    monkeypatch.setattr(efficientnet, "pretrained", random_weights)
     data = open_dataset(write_packed(tmp_path, 30, 128, 20))
     settings, path = replace(LBFGS, features="network", flip=False), tmp_path / "model.npz"
     expected = model_bytes(data, settings, path)
     assert catclf.load(path).similarity is not None
     assert model_bytes(data, settings, path, Cluster(workers, 1)) == expected
-
-
-def test_rows_and_their_scale_are_those_of_one_machine(workers: Engine, larger: Path) -> None:
-    data = open_dataset(larger)
-    encoder, here = prepare(data, "hog", workers=1)
-    ours, there = prepare(data, "hog", keeper=Cluster(workers, 1))
-    assert ours.standard.mean.tobytes() == encoder.standard.mean.tobytes()
-    assert ours.standard.factor.tobytes() == encoder.standard.factor.tobytes()
-    assert (there.fingerprint, there.source) == (here.fingerprint, here.source)
-    exact = np.asarray(learn("hog", data.images).transform(np.asarray(data.images)), np.float64)
-    np.testing.assert_allclose(encoder.standard.mean, exact.mean(axis=0), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize(("settings", "parts"), [(GD, 3), (HOG, 2)], ids=["pixels", "hog"])

@@ -103,7 +103,7 @@ def test_patches(size: int, flip: bool, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize(("size", "flip"), [(128, True), (40, False)])
 def test_network(size: int, flip: bool) -> None:
-    images = photographs(6, size)
+    images = photographs(5, size)
     features = NetworkFeatures(size, random_weights(), flip)
     # Random weights make more of each rounding than trained ones do.
     require_equal(model_of(features, size, images), images, 1e-3)

