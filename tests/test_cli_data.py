@@ -147,24 +147,6 @@ def test_info_shows_shapes_classes_and_shares_of_both_parts(run: Run, tmp_path: 
 # verify
 
 
-def test_verify_finds_what_is_known_of_the_course_files(
-    run: Run, course: tuple[Path, Path]
-) -> None:
-    result = run("data", "verify", *course, "--format", "json")
-    assert (result.code, result.stderr) == (1, "")
-    report = strict(result.stdout)
-    names = ["train_catvnoncat.h5", "test_catvnoncat.h5"]
-    counts = {names[0]: 209, names[1]: 50}
-    assert report["checked"] == [{"split": name, "images": n} for name, n in counts.items()]
-    leak, shares = report["problems"]
-    assert leak == {
-        "kind": "same-image-across-parts",
-        "message": f"same image: {names[0]} image 146 = {names[1]} image 17",
-    }
-    assert shares["kind"] == "class-shares"
-    assert f"34.4 % of {names[0]} and 66.0 % of {names[1]}" in shares["message"]
-
-
 def test_verify_of_clean_data_says_what_was_checked(run: Run, tmp_path: Path) -> None:
     folder(tmp_path / "photos" / "train", ("cat", "dog"), 6)
     folder(tmp_path / "photos" / "test", ("cat", "dog"), 4, seed=1)

@@ -94,19 +94,6 @@ def test_a_run_that_does_not_begin_leaves_an_old_log_alone(run: Run, tmp_path: P
     assert (tmp_path / "steps.jsonl").read_text() == "old\n"
 
 
-@pytest.mark.parametrize("null", [(), ("-0",)])
-def test_a_name_with_nul_among_the_inputs_is_one_failure(
-    run: Run, photos: Path, null: tuple[str, ...]
-) -> None:
-    names = b"photos/cat/0.png\0photos/cat/1.png\0"
-    (photos / "scores").write_text("old")
-    result = run("predict", *null, "-", "-o", "scores", input=names)
-    assert (result.code, result.stdout) == (0 if null else 3, "")
-    assert (photos / "scores").read_bytes().count(b"\n") == (2 if null else 1)
-    assert ("holds NUL bytes" in result.stderr) is not bool(null)
-    assert "please report it" not in result.stderr
-
-
 def test_two_spaces_of_a_name_stay_two(run: Run, photos: Path) -> None:
     (photos / "a  b").mkdir()
     (photos / "a  b" / "c  d.png").touch()
@@ -114,14 +101,9 @@ def test_two_spaces_of_a_name_stay_two(run: Run, photos: Path) -> None:
     for args, line in (
         (("predict", "a  b/c  d.png"), "a  b/c  d.png: is empty"),
         (("predict", "a  b/c  d.png", "-o", "a  b"), "a  b: is a folder"),
-        (("evaluate", missing), f"{missing}: {wording.NO_SOURCE}"),
-        (("compare", missing), f"{missing}: {wording.NO_SOURCE}"),
-        (("report", "--compare", missing), f"{missing}: {wording.NO_FILE}"),
         (("explain", missing), f"{missing}: {wording.NO_IMAGE}"),
         (("inspect", missing), f"{missing}: {wording.NO_FILE}"),
         (("check", "--data", missing), f"{missing}: {wording.NO_SOURCE}"),
-        (("train", missing), f"{missing}: {wording.NO_SOURCE}"),
-        (("data", "info", missing), f"{missing}: {wording.NO_SOURCE}"),
         (("predict", "x.png", "--only", missing), f"--only {missing}: "),
     ):
         assert line in run(*args).stderr, args
@@ -135,9 +117,3 @@ def test_other_files_among_the_images_are_replaced(run: Run, photos: Path) -> No
     ):
         assert run(*args).code == 0
         assert run(*args).code == 0
-
-
-def test_outputs_of_one_run_differ(run: Run, photos: Path) -> None:
-    for first, second in (("--log", "--plot"), ("--cache", "--log")):
-        args = (first, "same", second, "same")
-        run(*TRAIN, "photos", "--features", "hog", *args).refused(f"same: {wording.OTHER_FILE}")

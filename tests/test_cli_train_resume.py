@@ -69,7 +69,7 @@ def small(folder: Path) -> Path:
     [
         ("gram", signal.SIGTERM, 143),
         ("batches", signal.SIGINT, 130),
-        ("validation", signal.SIGINT, 130),
+        ("validation", signal.SIGHUP, 129),
     ],
 )
 def test_a_stopped_run_is_saved_and_can_go_on(
@@ -81,6 +81,7 @@ def test_a_stopped_run_is_saved_and_can_go_on(
     assert process.returncode == code
     stopped = catclf.load(tmp_path / "model.npz").training
     assert stopped.interrupted
+    assert stopped.steps == catclf.load(tmp_path / "model.npz").cost_steps[-1]
     process = Process(tmp_path, *PATHS[path], "--resume")
     process.first_line()
     process.ends(number)

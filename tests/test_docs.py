@@ -28,7 +28,6 @@ COMMANDS = readme.program_commands()
 OTHERS = {"--all", "--docs", "--quick", "--sshlogin"}  # options of scripts/ and of GNU parallel
 OF_PROGRAM = {"--debug", "--version", "--install-completion"}
 README = readme.README.read_text()
-COURSE = "Neural Networks and Deep Learning"  # by deeplearning.ai
 WITH_EXAMPLES = sorted(
     path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
     for path in (ROOT / "catclf").rglob("*.py")
@@ -194,12 +193,6 @@ def test_a_page_begins_with_its_title_and_a_line_on_what_it_is_about(page: Path)
     assert (empty, below) == ("", "")
     assert re.fullmatch(r"[A-Z].{10,90}\.", about)
     assert f"](catclf/docs/{page.name})" in README
-
-
-def test_the_course_is_named_in_one_place() -> None:
-    files = [*readme.PAGES, ROOT / "data" / "README.md", *(ROOT / "catclf").rglob("*.py")]
-    naming = [file.name for file in files for _ in range(words(file.read_text()).count(COURSE))]
-    assert naming == ["training.md"]
 
 
 # Tables
