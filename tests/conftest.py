@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pty
 import resource
 import signal
 import subprocess
@@ -187,6 +188,45 @@ def command() -> str:
     return str(Path(sys.executable).parent / "catclf")
 
 
+def bash(script: str) -> list[str]:
+    """The words that run a script in which ``catclf`` is the command under test."""
+    return ["/bin/bash", "-c", f"catclf() {{ '{command()}' \"$@\"; }}\n{script}"]
+
+
+def shell(script: str, folder: Path, env: dict[str, str] | None = None) -> Result:
+    """Run a bash script in which ``catclf`` is the command under test."""
+    done = subprocess.run(
+        bash(script),
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=TIMEOUT,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def on_terminal(script: str, folder: Path, code: int = 0, **env: str) -> str:
+    """What such a script shows on a terminal of 80 columns, and nothing of it in colour."""
+    controller, terminal = pty.openpty()
+    surroundings = {"TERM": "xterm", "COLUMNS": "80", "LINES": "24", "NO_COLOR": "1"}
+    process = subprocess.Popen(
+        bash(script),
+        cwd=folder,
+        env={**os.environ, **surroundings, **env},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    shown = read_terminal(controller)
+    os.close(controller)
+    assert process.wait(timeout=TIMEOUT) == code
+    return shown.decode()
+
+
 @pytest.fixture(scope="module")
 def three_workers() -> Iterator[Engine]:
     """Worker processes, which are started anew when they die."""
@@ -364,8 +404,12 @@ def fill(root: Path, files: Mapping[str, str | bytes | Colour | NDArray[np.uint8
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """What the files of a folder hold, by their names."""
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    """What the files below a folder hold, by their names."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def told(data: Dataset, *texts: str) -> None:

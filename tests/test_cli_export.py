@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run, paint
+from conftest import Run, contents, paint
 
 import catclf
 
@@ -63,9 +63,9 @@ def test_what_cannot_be_exported_is_refused_in_one_line(
 
     features = HogFeatures(64)
     catclf.save(catclf.Model(np.zeros((1956, 1)), 0.0, features=features), tmp_path / "hog.npz")
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = contents(tmp_path)
     run("export", *args.split()).refused(message)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert contents(tmp_path) == before
 
 
 def test_without_onnx_the_line_says_how_to_install_it(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Run, command, read_terminal
+from conftest import Run, fill, on_terminal
 
 from scripts.lib import readme
 
@@ -36,42 +33,32 @@ def test_the_name_of_a_command_shows_its_help(run: Run, name: str) -> None:
     assert run("help", name).done() == run(name, "-h").done() == run(name, "--help").done()
 
 
-def on_terminal(*args: str, cwd: Path, **env: str) -> str:
-    """What a command shows on a terminal of 80 columns."""
-    controller, terminal = pty.openpty()
-    surroundings = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "PAGER": "cat", **env}
-    process = subprocess.Popen(
-        [command(), *args], stdin=terminal, stdout=terminal, cwd=cwd, env=surroundings
-    )
-    os.close(terminal)
-    shown = read_terminal(controller)
-    os.close(controller)
-    assert process.wait(timeout=180) == 0
-    return shown.decode()
-
-
 def test_a_terminal_shows_the_page_laid_out_unless_it_is_dumb(tmp_path: Path, run: Run) -> None:
-    shown = on_terminal("help", "exit-codes", cwd=tmp_path, NO_COLOR="")
+    shown = on_terminal("catclf help exit-codes", tmp_path, PAGER="cat", NO_COLOR="")
     text = re.sub(r"\x1b\[[\d;]*m", "", shown)
     assert text.startswith("Exit codes\r\n\r\nExit codes, streams")
     assert "\x1b[1" in shown  # headings are bold
     assert max(map(len, text.splitlines())) <= 80
-    dumb = on_terminal("help", "exit-codes", cwd=tmp_path, TERM="dumb")
+    dumb = on_terminal("catclf help exit-codes", tmp_path, PAGER="cat", TERM="dumb")
     assert dumb.replace("\r\n", "\n") == run("help", "exit-codes").stdout
 
 
-def test_long_texts_on_a_terminal_go_through_a_pager(tmp_path: Path) -> None:
-    pager = tmp_path / "pager"
-    pager.write_text("#!/bin/sh\necho PAGED; head -3\n")
-    pager.chmod(0o755)
-    for args, shown_by, paged in (
-        (("help", "formats"), pager, True),
-        (("train", "--help"), pager, True),
-        (("--no-pager", "train", "--help"), pager, False),
-        (("help", "formats"), tmp_path / "none", False),
-    ):
-        lines = on_terminal(*args, cwd=tmp_path, PAGER=str(shown_by)).splitlines()
-        assert (lines[0] == "PAGED", len(lines) <= 4, len(lines) > 24) == (paged, paged, not paged)
+@pytest.mark.parametrize(
+    ("args", "shown_by", "paged"),
+    [
+        ("help formats", "./pager", True),
+        ("train --help", "./pager", True),
+        ("--no-pager train --help", "./pager", False),
+        ("help formats", "./none", False),
+    ],
+)
+def test_long_texts_on_a_terminal_go_through_a_pager(
+    tmp_path: Path, args: str, shown_by: str, paged: bool
+) -> None:
+    fill(tmp_path, {"pager": "#!/bin/sh\necho PAGED; head -3\n"})
+    (tmp_path / "pager").chmod(0o755)
+    lines = on_terminal(f"catclf {args}", tmp_path, PAGER=shown_by).splitlines()
+    assert (lines[0] == "PAGED", len(lines) <= 4, len(lines) > 24) == (paged, paged, not paged)
 
 
 def test_help_of_train_is_short_and_breaks_no_word(run: Run) -> None:

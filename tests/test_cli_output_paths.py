@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wording
-from conftest import Run, fill
+from conftest import Run, contents, fill
 from PIL import Image
 
 
@@ -26,10 +26,6 @@ def photos(model: Path, tmp_path: Path) -> Path:
     for name in ("hard.png", "hard.jsonl"):
         os.link(tmp_path / IMAGE, tmp_path / name)
     return tmp_path
-
-
-def contents(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 TRAIN = ("train", "--iterations", "5", "--skip-bad", "--size", "8", "--data")

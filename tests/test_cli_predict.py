@@ -8,13 +8,12 @@ import io
 import json
 import math
 import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import wording
-from conftest import GREEN, RED, Run, command, fill, read_terminal
+from conftest import GREEN, RED, Run, contents, fill, on_terminal
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -245,9 +244,9 @@ def test_what_makes_no_sense_or_would_do_harm_is_refused(
 ) -> None:
     (two / "list").write_text("g.png\n")
     catclf.save(MODEL, two / "small.npz")
-    before = {path: path.read_bytes() for path in two.iterdir()}
+    before = contents(two)
     run("predict", "g.png", *args.split()).refused(why)
-    assert {path: path.read_bytes() for path in two.iterdir()} == before
+    assert contents(two) == before
 
 
 def test_many_images_score_as_each_alone(run: Run, two: Path) -> None:
@@ -317,12 +316,7 @@ def test_several_models_give_a_probability_each(run: Run, shades: list[str], two
 
 
 def test_a_terminal_gets_a_table_and_a_line_on_what_became_of_all(two: Path) -> None:
-    controller, terminal = os.openpty()
-    env = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
-    words = [command(), "predict", "g.png", "none.png"]
-    subprocess.run(words, cwd=two, env=env, timeout=60, stdout=terminal, stderr=terminal)
-    os.close(terminal)
-    shown = read_terminal(controller).decode().splitlines()
+    shown = on_terminal("catclf predict g.png none.png", two, code=3).splitlines()
     assert [line.split() for line in shown if not line.startswith("catclf: ")] == [
         ["label", "P(cat)", "path"],
         ["cat", "98.20", "%", "g.png"],

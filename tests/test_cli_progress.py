@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import GREEN, command, paint, read_terminal, wait_until
+from conftest import GREEN, bash, paint, read_terminal, shell, wait_until
 
 import catclf
 
@@ -31,7 +31,7 @@ def scoring_slowly(
     controller, terminal = pty.openpty()
     env = {**os.environ, "TERM": term, "COLUMNS": "60", "LINES": "24"}
     process = subprocess.Popen(
-        ["/bin/bash", "-c", f"set -o pipefail; catclf() {{ '{command()}' \"$@\"; }}; {script}"],
+        bash(f"set -o pipefail; {script}"),
         cwd=folder,
         env={**env, "TERMINAL": os.ttyname(terminal)},
         stdin=subprocess.PIPE,
@@ -99,10 +99,8 @@ def test_results_are_counted_on_the_terminal_where_they_go_to_a_file(work: Path)
 
 
 def test_progress_that_cannot_be_written_does_not_end_training(tmp_path: Path) -> None:
-    script = f"'{command()}' train --iterations 300 2>/dev/full"
-    done = subprocess.run(["/bin/bash", "-c", script], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0
-    assert "train accuracy" in done.stdout
+    result = shell("catclf train --iterations 300 2>/dev/full", tmp_path)
+    assert (result.code, "train accuracy" in result.stdout) == (0, True)
     assert catclf.load(tmp_path / "model.npz").training.steps == 300
 
 
@@ -113,5 +111,4 @@ def test_progress_that_cannot_be_written_does_not_end_training(tmp_path: Path) -
 def test_a_message_that_cannot_be_written_changes_no_exit_code(
     model: Path, small_hdf5: Path, tmp_path: Path, args: str, code: int
 ) -> None:
-    script = f"'{command()}' {args} 2>/dev/full"
-    assert subprocess.run(["/bin/bash", "-c", script], cwd=tmp_path).returncode == code
+    assert shell(f"catclf {args} 2>/dev/full", tmp_path).code == code

@@ -11,7 +11,7 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
-from conftest import GREEN, RED, Run, command, fill, paint
+from conftest import GREEN, RED, Run, command, contents, fill, paint
 
 
 @pytest.fixture
@@ -21,32 +21,27 @@ def photos(model: Path, tmp_path: Path) -> Path:
     return fill(tmp_path / "photos", images | {"bad.png": b"no image"})
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
 EXPECTED = {"cat/a.png", "cat/more/b.JPG", "non-cat/more/a.png", "non-cat/x.bmp"}
 
 
 @pytest.mark.parametrize("how", ["copied", "moved", "linked"])
 def test_each_image_lies_in_the_folder_of_its_class(run: Run, photos: Path, how: str) -> None:
-    before, out = content(photos), photos.parent / "out"
+    before, out = contents(photos), photos.parent / "out"
     options = {"moved": ["--move"], "linked": ["--link"], "copied": ["--copy"]}[how]
     result = run("sort", "photos", "-o", "out", *options)
     assert result.code == 3
     assert result.stdout == f"out/non-cat: 2 images {how}\nout/cat: 2 images {how}\n"
     assert result.stderr == "catclf: photos/bad.png: is not an image in a format read here\n"
-    assert set(content(out)) == EXPECTED
-    for name, each in content(out).items():
+    assert set(contents(out)) == EXPECTED
+    for name, each in contents(out).items():
         assert each == before[name.partition("/")[2]]
-    assert set(content(photos)) == ({"bad.png"} if how == "moved" else set(before))
+    assert set(contents(photos)) == ({"bad.png"} if how == "moved" else set(before))
     if how == "linked":
         assert (out / "cat" / "a.png").samefile(photos / "a.png")
     again = run("sort", "photos", "-o", "out", *options)
     there = "" if how == "moved" else "4 images were there already\n"
     assert again.stdout == f"out/non-cat: 0 images {how}\nout/cat: 0 images {how}\n{there}"
-    assert set(content(out)) == EXPECTED
+    assert set(contents(out)) == EXPECTED
 
 
 def test_nothing_is_overwritten(run: Run, photos: Path, tmp_path: Path) -> None:
@@ -56,7 +51,7 @@ def test_nothing_is_overwritten(run: Run, photos: Path, tmp_path: Path) -> None:
     fill(tmp_path / "out", kept)
     for _ in range(2):
         run("sort", "photos", "other", "photos/a.png", "-o", "out", "-q")
-    found = content(tmp_path / "out")
+    found = contents(tmp_path / "out")
     assert {name: found.pop(name) for name in kept} == kept
     assert set(found) == EXPECTED - {"cat/a.png"} | {"cat/a-3.png", "cat/a-4.png"}
 
@@ -84,9 +79,9 @@ def test_unsure_images_have_a_folder_and_what_is_sorted_is_not_sorted_again(
 def test_what_cannot_be_is_one_line(
     run: Run, photos: Path, args: tuple[str, ...], why: str
 ) -> None:
-    before = content(photos.parent)
+    before = contents(photos.parent)
     run("sort", "photos/a.png", *args).refused(why)
-    assert content(photos.parent) == before
+    assert contents(photos.parent) == before
 
 
 def test_images_in_archives_stay_there(run: Run, photos: Path, tmp_path: Path) -> None:
@@ -101,7 +96,7 @@ def test_stopped_at_any_moment_and_run_again_every_image_is_sorted_once(
 ) -> None:
     for number in range(200):
         paint(photos / f"{number}.png", GREEN if number % 2 else RED, (20 + number, 20))
-    before = content(photos)
+    before = contents(photos)
     stops = zip((0.3, 0.4, 0.5, 0.6, 0.7), cycle((signal.SIGKILL, signal.SIGTERM)), strict=False)
     for wait, sent in stops:
         process = subprocess.Popen(
@@ -113,7 +108,7 @@ def test_stopped_at_any_moment_and_run_again_every_image_is_sorted_once(
         process.send_signal(sent)
         process.wait(timeout=60)
     assert run("sort", "photos", "-o", "out", "--move", "-q").code == 3
-    found = {name.partition("/")[2]: each for name, each in content(tmp_path / "out").items()}
+    found = {name.partition("/")[2]: each for name, each in contents(tmp_path / "out").items()}
     assert found | {"bad.png": before["bad.png"]} == before
     assert os.listdir(photos / "more") == []  # noqa: PTH208
 
@@ -124,5 +119,5 @@ def test_a_link_becomes_the_image_that_it_leads_to(run: Run, photos: Path, tmp_p
     link.symlink_to("../photos/a.png")
     for option, stays in (("--link", True), ("--move", False)):
         assert run("sort", "snapshot", "-o", f"out{option}", option, "-q").code == 0
-        assert content(tmp_path / f"out{option}") == {"cat/c.png": (photos / "a.png").read_bytes()}
+        assert contents(tmp_path / f"out{option}") == {"cat/c.png": (photos / "a.png").read_bytes()}
         assert link.is_symlink() == stays

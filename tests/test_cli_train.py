@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FUSED, Run, command, make_images, read_terminal
+from conftest import FUSED, Run, make_images, on_terminal, shell
 
 import catclf
 from catclf.training.pipeline import features_for
@@ -85,24 +82,14 @@ def test_a_file_with_both_parts_is_its_own_test_set_and_the_model_remembers_it(
 
 
 def test_on_a_terminal_the_cost_is_shown_live(tmp_path: Path, small_hdf5: Path) -> None:
-    controller, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [command(), "train", "--data", small_hdf5, "--size", "8", "--iterations", "5000"],
-        cwd=tmp_path,
-        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "NO_COLOR": ""},
-        stdout=subprocess.PIPE,
-        stderr=terminal,
-    )
-    os.close(terminal)
-    shown = read_terminal(controller)
-    stdout, _ = process.communicate(timeout=180)
-    os.close(controller)
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    train = "catclf train --data small.h5 --size 8 --iterations 5000 > printed"
+    shown = on_terminal(train, tmp_path, TERM="xterm-256color", NO_COLOR="")
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
     for part in ("step 5000 of 5000", "steps/s", "█"):
         assert part in text
     assert "step 100  cost" not in text
-    assert b"train accuracy" in stdout
-    assert b"\x1b" not in stdout
+    printed = (tmp_path / "printed").read_text()
+    assert ("train accuracy" in printed, "\x1b" in printed) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -111,11 +98,10 @@ def test_on_a_terminal_the_cost_is_shown_live(tmp_path: Path, small_hdf5: Path) 
 def test_the_model_is_saved_where_results_cannot_be_written(
     tmp_path: Path, small_hdf5: Path, reader: str, codes: tuple[str, ...]
 ) -> None:
-    train = f"'{command()}' train --data small.h5 --iterations 10 2>err"
-    script = f"{train} {reader}; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["/bin/bash", "-c", script], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout in codes
-    said = (tmp_path / "err").read_text().splitlines()[-1]
+    train = "catclf train --data small.h5 --iterations 10"
+    result = shell(f"{train} {reader}; echo ${{PIPESTATUS[0]}}", tmp_path)
+    assert result.stdout in codes
+    said = result.stderr.splitlines()[-1]
     assert ("standard output" in said) == (codes == ("2\n",))
     assert "Error" not in said
     assert catclf.load(tmp_path / "model.npz").training.steps == 10

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CLASSES, Run, command, make_images, wait_until, write_hdf5
+from conftest import CLASSES, Run, command, make_images, shell, wait_until, write_hdf5
 
 import catclf
 
@@ -121,15 +121,9 @@ def test_a_checkpoint_that_does_not_fit_ends_training_and_the_earlier_one_stays(
     tmp_path: Path, small_hdf5: Path
 ) -> None:
     # Each kept cost makes the file 16 bytes longer, until it is longer than files may be.
-    script = (
-        f"ulimit -f 8; '{command()}' train --data small.h5 --iterations 100000 --print-every 1 "
-        "--checkpoint-every 20 --quiet"
-    )
-    done = subprocess.run(
-        ["/bin/bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=180
-    )
-    assert done.returncode == 2
-    assert "model.npz.checkpoint: cannot be written: file too large" in one_line(done.stderr)
+    train = "catclf train --data small.h5 --iterations 100000 --print-every 1 --quiet"
+    result = shell(f"ulimit -f 8; {train} --checkpoint-every 20", tmp_path)
+    result.refused("model.npz.checkpoint: cannot be written: file too large")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.npz.checkpoint", "small.h5"]
     process = Process(tmp_path, "--print-every", "1", "--resume")
     step = int(process.first_line().split()[1])

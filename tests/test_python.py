@@ -27,6 +27,10 @@ def test_a_path_trains_to_the_model_of_the_command(folder: Path, run: Run) -> No
     assert np.array_equal(model.w, typed.w)
     assert model.training.fingerprint == typed.training.fingerprint
     assert catclf.train(folder, features="hog", l2=1.0).features is not None
+    assert repr(model) == "Model(cat or dog: 12288 weights of pixels, trained on photos)"
+    data = catclf.open_dataset(folder)
+    assert repr(data) == "Dataset(photos: 12 images 64x64, 6 dog, 6 cat)"
+    assert catclf.read_image(folder / "cat" / "0.png").shape == (64, 64, 3)
 
 
 def test_the_test_split_of_a_path_is_evaluated(tmp_path: Path, small_hdf5: Path) -> None:
@@ -36,10 +40,9 @@ def test_the_test_split_of_a_path_is_evaluated(tmp_path: Path, small_hdf5: Path)
 
 
 def test_what_no_source_can_be_is_one_line() -> None:
-    with pytest.raises(catclf.CatclfError):
-        catclf.train("none")
-    with pytest.raises(catclf.CatclfError):
-        catclf.train(3)
+    for source in ("none", 3):
+        with pytest.raises(catclf.CatclfError):
+            catclf.train(source)
     with pytest.raises(catclf.CatclfError, match="no setting iteration: did you mean iterations"):
         catclf.train("none", iteration=3)
 
@@ -59,14 +62,3 @@ def test_evaluate_and_compare_return_what_the_commands_print(run: Run, tmp_path:
     printed = json.loads(run("compare", "d.npz", *args, "--format", "json").stdout)
     found = catclf.compare(data, learning_rate=[0.01, 0.1], l2=[0], iterations=20, folds=3)
     assert json.loads(json.dumps(found)) == printed
-
-
-def test_what_is_shown_is_one_line(folder: Path) -> None:
-    data = catclf.open_dataset(folder)
-    model = catclf.train(data, iterations=2)
-    assert repr(data) == "Dataset(photos: 12 images 64x64, 6 dog, 6 cat)"
-    assert repr(model) == "Model(cat or dog: 12288 weights of pixels, trained on photos)"
-
-
-def test_an_image_is_read_without_a_model(folder: Path) -> None:
-    assert catclf.read_image(folder / "cat" / "0.png").shape == (64, 64, 3)
