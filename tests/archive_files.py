@@ -34,7 +34,8 @@ def add(archive: tarfile.TarFile, name: str, content: bytes = b"", **facts: obje
 def tar(path: Path, files: Mapping[str, bytes]) -> Path:
     with tarfile.open(path, "w") as archive:
         for name, content in files.items():
-            add(archive, name, content)
+            facts = {"type": tarfile.DIRTYPE} if name.endswith("/") else {}
+            add(archive, name, content, **facts)
     return path
 
 

@@ -295,6 +295,13 @@ def make_images(
     return (base + 60 * labels.reshape(-1, 1, 1, 1)).astype(np.uint8), labels
 
 
+def scenes(count: int, seed: int = 0, size: int = 32, coarse: int = 6) -> NDArray[np.uint8]:
+    """Smooth images (count, size, size, 3) with neighbours that correlate as in photos."""
+    values = np.random.default_rng(seed).integers(0, 256, (count, coarse, coarse, 3), np.uint8)
+    images = (Image.fromarray(each).resize((size, size)) for each in values)  # bicubic
+    return np.stack([np.asarray(image) for image in images])
+
+
 def write_packed(root: Path, m: int, size: int, shard_images: int) -> Path:
     """The folder packed/ in root, of m made-up images, and source.npz that it was packed from."""
     x, y = make_images(m, size)

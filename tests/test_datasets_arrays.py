@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import fill, opened, told, unopened
+from conftest import fill, opened, scenes, told, unopened
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,16 +20,7 @@ from catclf.errors import DataError
 M, SIZE = 8, 8
 Y = np.arange(M) % 2
 ONE_HOT, NAMES = np.eye(2)[Y], np.array(["dog", "cat"])[Y]
-
-
-def smooth() -> NDArray[np.uint8]:
-    """Images (8, 8, 8, 3) whose neighbours differ little, as in photos."""
-    coarse = np.random.default_rng(5).integers(0, 256, (M, 3, 3, 3)).astype(np.uint8)
-    bicubic = Image.Resampling.BICUBIC
-    return np.stack([np.asarray(Image.fromarray(c).resize((SIZE, SIZE), bicubic)) for c in coarse])
-
-
-X = smooth()
+X = scenes(M, 5, SIZE, 3)
 PLANES = np.moveaxis(X, 3, 1)
 GREY = X.mean(axis=3).round().astype(np.uint8)
 GREYS = np.repeat(GREY[..., None], 3, 3)
@@ -207,9 +198,7 @@ def test_labels_may_be_names(place: Path, type: str) -> None:
         (np.ones((M, 2)), "y = y.argmax(axis=1)"),
     ],
 )
-def test_labels_are_refused_with_the_line_that_converts_them(
-    path: Path, labels: Any, why: str
-) -> None:
+def test_labels_are_refused_with_what_converts_them(path: Path, labels: Any, why: str) -> None:
     unopened(stored(path, x=X, y=labels), why)
 
 

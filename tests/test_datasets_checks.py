@@ -8,23 +8,14 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import fill, make_images
+from conftest import fill, make_images, scenes
 from numpy.typing import NDArray
-from PIL import Image
 
 from catclf.datasets import Dataset, Listing, ReadOptions, open_source
 from catclf.datasets.checks import Part, doubts, duplicate_groups, findings, measure
 from catclf.images.preprocess import Preprocess
 
 SIZE = 32
-
-
-def scenes(count: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Different smooth images (count, 32, 32, 3) with neighbours that correlate as in photos."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (count, 6, 6, 3)).astype(np.uint8)
-    bicubic = Image.Resampling.BICUBIC
-    return np.stack([np.asarray(Image.fromarray(c).resize((SIZE, SIZE), bicubic)) for c in coarse])
 
 
 def part(
@@ -40,11 +31,6 @@ def part(
 
 def found(*parts: Part, smallest: int = 32) -> list[tuple[str, str]]:
     return [(f.kind, f.message) for f in findings(parts, smallest)]
-
-
-def folder_part(root: Path) -> Part:
-    source = open_source(root, ReadOptions(size=SIZE, skip_bad=True)).split("train")
-    return measure("photos", source)
 
 
 def test_clean_parts_have_no_findings() -> None:
@@ -78,14 +64,6 @@ def test_an_image_that_is_there_many_times_is_one_finding() -> None:
     assert message.endswith("image 4 and 4 more")
 
 
-def test_a_test_image_that_was_trained_on_is_a_leak() -> None:
-    train, test = scenes(20), scenes(20, seed=1)
-    test[4] = train[8]
-    leak = found(part(train, label="train"), part(test, label="test"))
-    message = "same image: train image 8 = test image 4"
-    assert leak == [("same-image-across-parts", message)]
-
-
 def test_nearly_equal_images_are_found_within_and_across_parts() -> None:
     train, test = scenes(20), scenes(20, seed=1)
     train[3] = train[2] // 8 * 8  # 32 levels instead of 256
@@ -96,11 +74,13 @@ def test_nearly_equal_images_are_found_within_and_across_parts() -> None:
     assert "train image 8 = test image 4" in similar[1][1]
 
 
-def test_a_part_without_class_names_calls_label_1_cat_as_training_does() -> None:
+def test_a_test_image_that_was_trained_on_is_a_leak_whatever_names_its_class() -> None:
     train, test = scenes(20), scenes(20, seed=1)
-    test[1] = train[1]
-    [(kind, _)] = found(part(train, label="train"), part(test, label="test", classes=()))
-    assert kind == "same-image-across-parts"
+    test[5] = train[7]
+    message = "same image: train image 7 = test image 5"
+    for classes in (("non-cat", "cat"), ()):  # without names label 1 is cat, as in training
+        leak = found(part(train, label="train"), part(test, label="test", classes=classes))
+        assert leak == [("same-image-across-parts", message)]
 
 
 def test_training_is_told_of_test_and_validation_images_that_it_is_trained_on() -> None:
@@ -182,22 +162,21 @@ def test_noise_is_called_scrambled_and_empty_images_are_not() -> None:
     assert {kind for kind, _ in found(empty)} == {"empty", "same-image"}
 
 
-def test_files_are_found_small_or_unreadable_by_name_and_reason(tmp_path: Path) -> None:
-    files = {f"{'cat' if i % 2 else 'dog'}/{i}.png": image for i, image in enumerate(scenes(8))}
-    odd = {"cat/half.png": scenes(1, seed=5)[0][:16, :30], "dog/empty.jpg": b""}
-    fill(tmp_path, {**files, **odd, "cat/tiny.png": scenes(1, seed=6)[0][:15, :30]})
-    kinds = [
-        ("unreadable", "photos dog/empty.jpg: is empty"),
+def test_files_are_found_small_or_unreadable_among_others(
+    tmp_path: Path,
+) -> None:
+    one, other, half, tiny = scenes(4)
+    files = {"cat/a.png": b"", "cat/b.png": one, "dog/c.png": other, "dog/d.png": one}
+    fill(tmp_path, {**files, "cat/half.png": half[:16, :30], "cat/tiny.png": tiny[:15, :30]})
+    source = open_source(tmp_path, ReadOptions(size=SIZE, skip_bad=True)).split("train")
+    assert found(measure("photos", source)) == [
+        ("unreadable", "photos cat/a.png: is empty"),
         ("small", "small image: photos cat/tiny.png has 30x15 pixels"),
+        (
+            "same-image-other-label",
+            "same image, labels cat, dog: photos cat/b.png = photos dog/d.png",
+        ),
     ]
-    assert found(folder_part(tmp_path)) == kinds
-
-
-def test_rows_after_an_unreadable_file_keep_their_names_and_labels(tmp_path: Path) -> None:
-    one, other = scenes(2)
-    fill(tmp_path, {"cat/a.png": b"", "cat/b.png": one, "dog/c.png": other, "dog/d.png": one})
-    message = "same image, labels cat, dog: photos cat/b.png = photos dog/d.png"
-    assert found(folder_part(tmp_path))[-1] == ("same-image-other-label", message)
 
 
 # Groups

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import tarfile
-import zipfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -47,16 +46,11 @@ def packed(root: Path, kind: str) -> Path:
     if kind == "folder":
         return root
     writer, name = WRITERS[kind]
-    files = sorted((p for p in root.rglob("*") if p.is_file()), key=lambda p: str(p)[::-1])
-    path = writer(root.parent / name, {str(p.relative_to(root)): p.read_bytes() for p in files})
-    for folder in (p for p in root.rglob("*") if p.is_dir() and not any(p.iterdir())):
-        if kind == "tar":
-            with tarfile.open(path, "a") as archive:
-                add(archive, str(folder.relative_to(root)), type=tarfile.DIRTYPE)
-        else:
-            with zipfile.ZipFile(path, "a") as zipped:
-                zipped.writestr(f"{folder.relative_to(root)}/", b"")
-    return path
+    files: dict[str, bytes] = {}
+    for path in sorted(root.rglob("*"), key=lambda path: str(path)[::-1]):
+        shown = str(path.relative_to(root))
+        files |= {f"{shown}/": b""} if path.is_dir() else {shown: path.read_bytes()}
+    return writer(root.parent / name, files)
 
 
 def reds(data: Dataset) -> list[int]:

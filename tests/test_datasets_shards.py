@@ -235,6 +235,13 @@ def rows_of(path: Path, **reading: Any) -> Listing:
     return open_source(path, ReadOptions(size=SIZE, **reading)).split("train")
 
 
+def content_of(rows: Listing, row: int) -> bytes:
+    member = rows.path(row)
+    assert isinstance(member, Member)
+    with member.open(Limits()) as file:
+        return file.read()
+
+
 @pytest.mark.parametrize("group", [1, 3, 100])
 @pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
 def test_rows_have_the_pixels_of_files(tmp_path: Path, group: int, compression: str) -> None:
@@ -353,10 +360,7 @@ def test_rows_may_be_taken_in_any_grouping(tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.concatenate(blocks), images[rows])
         assert some.names() == [(whole.names() or ())[row] for row in rows]
     for row in (6, 0, 3, 3, 2, 7):  # back and forth
-        member = whole.path(row)
-        assert isinstance(member, Member)
-        with member.open(Limits()) as file:
-            assert file.read() == CONTENTS[row]
+        assert content_of(whole, row) == CONTENTS[row]
 
 
 @pytest.mark.parametrize(
@@ -399,10 +403,7 @@ def test_only_a_few_images_are_held_at_a_time(tmp_path: Path) -> None:
     before = pa.total_allocated_bytes()
     whole, most = rows_of(path), 0
     for row in range(100):
-        member = whole.path(row)
-        assert isinstance(member, Member)
-        with member.open(Limits()) as file:
-            assert file.read() == images[row]
+        assert content_of(whole, row) == images[row]
         most = max(most, pa.total_allocated_bytes() - before)
     assert most < 5_000_000  # of 20 MB in one row group
 

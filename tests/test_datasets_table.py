@@ -90,6 +90,7 @@ def test_separators_and_encodings_are_recognised(root: Path, mark: str, encoding
         lines("path,label") + ",\n,,\n\n",
         "sep=;\n" + lines("path;label", mark=";"),
         lines("path,label").replace("\n", "\r\n"),
+        lines('"path","label"', [(f'"./{path}"', f'"{label}"') for path, label in ROWS]),
         lines("").strip(),
         lines("label, path", [(label, " " + path) for path, label in ROWS]),
         lines("path,label", [(path.replace("/", "\\"), label) for path, label in ROWS]),
