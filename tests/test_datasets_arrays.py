@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import fill, opened, scenes, told, unopened
+from conftest import fill, opened, scenes, told, unopened, write_hdf5
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -29,12 +29,9 @@ EMPTIED = np.where(Y[:, None, None, None], 0, X).astype(np.uint8)
 
 def stored(path: Path, **arrays: Any) -> Path:
     """The arrays under these keys."""
-    if path.suffix == ".npz":
-        np.savez(path, **arrays)
-        return path
-    with h5py.File(path, "w") as file:
-        for key, value in arrays.items():
-            file[key] = value
+    if path.suffix != ".npz":
+        return write_hdf5(path, **arrays)
+    np.savez(path, **arrays)
     return path
 
 
