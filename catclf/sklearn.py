@@ -280,6 +280,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         return np.asarray(self._sign * np.concatenate([np.empty((1, 0)), *parts], axis=1))
 
 
+PictureClassifier = ImageClassifier  # its name in scripts of before
+
+
 def _as_given(X: Any) -> tuple[Any, bool]:
     """X, of a table of one column of paths that column, and whether they are rows of numbers.
 

@@ -102,7 +102,7 @@ def train(
     output, data, quiet = outputs["output"] or MODEL, sources["data"], outputs["quiet"]
     held_out, judged_by = fraction_or_path(sources["validation"], settings["patience"])
     wanted = Settings(validation=held_out, **options.given(settings))
-    address = _cluster_address(machines, wanted)
+    address = _cluster_address(machines, wanted, sources["data"])
     from catclf.datasets import bundled
 
     images, test = (data, sources["test"]) if data else bundled()
@@ -223,15 +223,27 @@ def _warn_of_checkpoint(checkpoints: "Checkpoints | None") -> None:
         warn(f"{shown}: {begins_anew if checkpoints.resume else replaced}")
 
 
-def _cluster_address(machines: options.Options, settings: Settings) -> "Address | None":
+def _cluster_address(
+    machines: options.Options, settings: Settings, data: Path | None
+) -> "Address | None":
     """The address of --cluster, checked with the other options before anything is read."""
     address = options.address_of(machines)
+    if address is None:
+        return None
+    from catclf.datasets import is_packed
+
     selects = settings.fixed_l2 is None or settings.fixed_threshold is None
     divides = settings.method == "gram" or settings.batch_size or settings.validation
-    if address is not None and (selects or divides or settings.cache is not None):
+    if selects or divides or settings.cache is not None:
         raise SettingsError(
             "--cluster makes full passes over all images: give --l2 and --threshold a number, and "
             "leave out --method gram, --batch-size, --cache and a fraction as --validation"
+        )
+    if data is None or not is_packed(data):
+        source = printable(data) if data else "SOURCE"
+        raise SettingsError(
+            "--cluster trains on packed folders, which workers can open: make one with "
+            f"catclf data pack {source} -o packed/"
         )
     return address
 

@@ -180,6 +180,9 @@ def _placed(
         from catclf.storage.npz import holds_model
 
         models = [name for name in rest if holds_model(Path(name))]
+        needs = any(each.param_type_name == "argument" and each.required for each in parameters)
+        if models and needs and models == rest and model.name in taken:
+            raise SettingsError(f"{printable(rest[0])}: is a model: was it exchanged with --model?")
         rest = [name for name in rest if name not in models]
         given += [Given(model, "--model", name) for name in models]
     if data is not None:
