@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from forking import TIMEOUT, Server
 from hypothesis import HealthCheck, settings
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 import catclf
@@ -30,6 +30,7 @@ from catclf.cluster.engine import Address, Engine, connected
 from catclf.datasets import Dataset, ReadOptions, Split, open_dataset, open_source
 from catclf.datasets.packed import write_folder
 from catclf.errors import DataError
+from catclf.images.preprocess import Preprocess
 
 ROOT = Path(__file__).parents[1]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else ONNX Runtime writes files to the home folder
@@ -300,6 +301,12 @@ def scenes(count: int, seed: int = 0, size: int = 32, coarse: int = 6) -> NDArra
     values = np.random.default_rng(seed).integers(0, 256, (count, coarse, coarse, 3), np.uint8)
     images = (Image.fromarray(each).resize((size, size)) for each in values)  # bicubic
     return np.stack([np.asarray(image) for image in images])
+
+
+def dataset(images: NDArray[np.uint8], labels: ArrayLike, source: str = "made") -> Dataset:
+    """A data set in memory, of labels 0 and 1."""
+    Y = np.array(labels, np.float64).reshape(1, -1)
+    return Dataset(images, Y, ("non-cat", "cat"), source, Preprocess(images.shape[1]))
 
 
 def write_packed(root: Path, m: int, size: int, shard_images: int) -> Path:

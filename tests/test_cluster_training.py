@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from clusters import free_address, holders, results, without_scheduler
-from conftest import Run, make_images, write_packed
+from conftest import Run, dataset, make_images, write_packed
 from networks import random_weights
 
 import catclf
@@ -155,8 +155,7 @@ def test_workers_that_differ_are_refused(workers: Engine, folder: Path) -> None:
 
 
 def test_data_that_workers_cannot_open_are_refused(workers: Engine, tmp_path: Path) -> None:
-    x, y = make_images(20, 4)
-    data = Dataset(x, y.reshape(1, -1).astype(float), ("non-cat", "cat"), "here")
+    data = dataset(*make_images(20, 4))
     with pytest.raises(SettingsError, match="reads packed folders"):
         model_bytes(data, GD, tmp_path / "model.npz", Cluster(workers, 1))
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wording
-from conftest import CLASSES, Run, command, make_images, write_hdf5
-from sklearn import metrics as sklearn_metrics
+from conftest import CLASSES, Run, command, dataset, make_images, write_hdf5
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, roc_auc_score
 
 import catclf
 from catclf.cli.compare import format_text
@@ -26,7 +26,6 @@ from catclf.errors import DataError, DivergedError, SettingsError
 from catclf.evaluation import compare
 from catclf.evaluation.compare import Candidate, Comparison, Plan, Result
 from catclf.features.rows import prepare
-from catclf.images.preprocess import Preprocess
 from catclf.maths import metrics
 from catclf.samples import stratified_folds
 from catclf.terminal.stream import Styling
@@ -38,8 +37,7 @@ def make(m: int = 30, seed: int = 0, size: int = 8) -> Dataset:
     images, labels = make_images(m, size, seed)
     rng = np.random.default_rng(seed + 100)
     labels[rng.permutation(m)[: m // 5]] ^= 1
-    Y = labels.astype(float).reshape(1, -1)
-    return Dataset(images, Y, ("non-cat", "cat"), "made", Preprocess(size))
+    return dataset(images, labels)
 
 
 def test_side_by_side_is_what_training_alone_gives() -> None:
@@ -56,18 +54,15 @@ def test_side_by_side_is_what_training_alone_gives() -> None:
         for repeat in folds:
             for fold in range(3):
                 held = repeat == fold
-                train = replace(data, images=data.images[~held], Y=data.Y[:, ~held])
-                settings = catclf.Settings(candidate.learning_rate, 120, candidate.l2)
-                fit = solve(train, settings)
+                train = dataset(data.images[~held], data.Y[:, ~held])
+                fit = solve(train, catclf.Settings(candidate.learning_rate, 120, candidate.l2))
                 costs.append(fit.costs[-1])
                 Z = data.images[held].reshape(held.sum(), -1) / 255 @ fit.w[:, 0] + fit.b
                 truth = data.Y[0, held]
-                expected["accuracy"].append(sklearn_metrics.accuracy_score(truth, Z > 0))
-                expected["balanced_accuracy"].append(
-                    sklearn_metrics.balanced_accuracy_score(truth, Z > 0)
-                )
-                expected["roc_auc"].append(sklearn_metrics.roc_auc_score(truth, Z))
-                expected["log_loss"].append(sklearn_metrics.log_loss(truth, 1 / (1 + np.exp(-Z))))
+                expected["accuracy"].append(accuracy_score(truth, Z > 0))
+                expected["balanced_accuracy"].append(balanced_accuracy_score(truth, Z > 0))
+                expected["roc_auc"].append(roc_auc_score(truth, Z))
+                expected["log_loss"].append(log_loss(truth, 1 / (1 + np.exp(-Z))))
         for name, values in expected.items():
             np.testing.assert_allclose(result.scores[name], values, rtol=1e-9, err_msg=name)
             assert result.mean(name) == pytest.approx(np.mean(values), rel=1e-9)
@@ -81,25 +76,24 @@ def test_side_by_side_is_what_training_alone_gives() -> None:
 def test_features_are_learned_and_standardised_without_the_fold_held_out() -> None:
     images, labels = make_images(30, size=20, seed=1)
     labels[::7] ^= 1
-    Y = labels.astype(float).reshape(1, -1)
-    data = Dataset(images, Y, ("non-cat", "cat"), "made", Preprocess(20))
+    data = dataset(images, labels)
     descends, optimal = Candidate(1.9, 0.1, "patches"), Candidate(None, 0.1, "patches")
     plan = Plan((descends, optimal), iterations=60, folds=3, seed=4)
     result, best = compare.cross_validate(data, plan).results
     losses, optima, costs = [], [], []
     for fold in range(3):
-        held = stratified_folds(Y, 3, 4, 1, level=True)[0] == fold
-        rest = replace(data, images=images[~held], Y=Y[:, ~held])
+        held = stratified_folds(data.Y, 3, 4, 1, level=True)[0] == fold
+        rest, others = (dataset(images[rows], labels[rows]) for rows in (~held, held))
         encoder, rows = prepare(rest, "patches", seed=4, workers=1)
         fit = solve(rows, catclf.Settings(1.9, 60, 0.1))
-        out = encoder.encode(replace(data, images=images[held], Y=Y[:, held]))
+        out = encoder.encode(others)
         Z = np.asarray(out.images[:]) @ fit.w[:, 0] + fit.b
-        losses.append(sklearn_metrics.log_loss(Y[0, held], 1 / (1 + np.exp(-Z)), labels=[0, 1]))
+        losses.append(log_loss(labels[held], 1 / (1 + np.exp(-Z))))
         costs.append(fit.costs[-1])
         judge = LogisticRegression(C=1 / 0.1, tol=1e-8, max_iter=1000)
-        judge.fit(np.asarray(rows.images[:], float), Y[0, ~held])
+        judge.fit(np.asarray(rows.images[:], float), labels[~held])
         A = judge.predict_proba(np.asarray(out.images[:], float))
-        optima.append(sklearn_metrics.log_loss(Y[0, held], A, labels=[0, 1]))
+        optima.append(log_loss(labels[held], A))
     np.testing.assert_allclose(result.scores["log_loss"], losses, rtol=1e-4)
     np.testing.assert_allclose(best.scores["log_loss"], optima, rtol=1e-2)
     assert (best.trained, best.held_out, best.penalties) == ((), (), ())
@@ -238,8 +232,7 @@ def test_a_selected_penalty_is_that_of_the_training_folds() -> None:
 def test_copies_of_an_image_are_on_one_side() -> None:
     rng = np.random.default_rng(5)
     images = np.repeat(make_images(30, size=16)[0], 3, axis=0)
-    Y = np.repeat(rng.permutation(np.arange(30) % 2), 3).astype(float)[None]
-    data = Dataset(images, Y, ("non-cat", "cat"), "made", Preprocess(16))
+    data = dataset(images, np.repeat(rng.permutation(np.arange(30) % 2), 3))
     plan = Plan((Candidate(None, 0.1),), folds=5, repeats=4)
     assert compare.cross_validate(data, plan).results[0].mean("accuracy") < 0.65  # above 0.8 else
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wording
-from conftest import make_images, write_hdf5
+from conftest import dataset, make_images
 from PIL import Image
 from sklearn import metrics as sklearn_metrics
 
 import catclf
 from catclf.cli.evaluate import format_text
-from catclf.datasets import Dataset, open_for, open_source
+from catclf.datasets import open_for, open_source
 from catclf.errors import DataError, ModelError
 from catclf.evaluation import evaluate
 from catclf.evaluation.evaluate import Evaluation
@@ -212,36 +212,30 @@ def test_files_are_prepared_as_the_model_remembers(tmp_path: Path) -> None:
     assert data.notes[-1].endswith("negatives are dog here and were non-cat in training")
 
 
-def test_the_class_balance_of_training_is_taken_from_the_model(tmp_path: Path) -> None:
-    x, y = make_images(100)
-    path = write_hdf5(tmp_path / "x.h5", images=x, labels=y)
+def test_the_class_balance_of_training_is_taken_from_the_model() -> None:
     training = Training(images=100, positives=5)
     model = Model(np.zeros((192, 1)), 0.0, Preprocess(8), training=training)
-    facts = catclf.evaluate(model, path)
+    facts = catclf.evaluate(model, dataset(*make_images(100)))
     assert facts["training_fraction"] == 0.05
     assert len(facts["warnings"]) == 1
 
 
 def test_images_seen_in_training_are_noted(tmp_path: Path) -> None:
     x, y = make_images(20)
-    path = write_hdf5(tmp_path / "x.h5", images=x, labels=y)
-    model = catclf.train(catclf.open_dataset(path), iterations=1)
-    facts = catclf.evaluate(model, path)
+    model = catclf.train(dataset(x, y), iterations=1)
+    facts = catclf.evaluate(model, dataset(x, y))
     assert facts["trained_on"] == 20
-    assert "x.h5: 20 of its 20 images are among those that the model" in facts["warnings"][0]
-    others, _ = make_images(10, seed=1)
-    some = np.concatenate([others, x[5:9][::-1]])
-    path = write_hdf5(tmp_path / "y.h5", images=some, labels=np.resize(y, 14))
+    assert "made: 20 of its 20 images are among those that the model" in facts["warnings"][0]
+    some = np.concatenate([make_images(10, seed=1)[0], x[5:9][::-1]])
     catclf.save(model, tmp_path / "m.npz")
-    assert catclf.evaluate(tmp_path / "m.npz", path)["trained_on"] == 4
+    facts = catclf.evaluate(tmp_path / "m.npz", dataset(some, np.resize(y, 14)))
+    assert facts["trained_on"] == 4
 
 
 def test_weights_beyond_all_sense_are_refused() -> None:
     model = Model(np.full((192, 1), 1.7e308), 0.0, Preprocess(8))
-    images, labels = make_images(4)
-    Y = labels.astype(float).reshape(1, -1)
-    data = Dataset(images, Y, ("non-cat", "cat"), "x", Preprocess(8))
+    data = dataset(*make_images(4))
     with pytest.raises(ModelError, match="not finite"):
         evaluate.Evaluation.of(model, data)
     with pytest.raises(ModelError, match="not finite"):
-        explain(model, images[0])
+        explain(model, data.images[0])

@@ -8,13 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from conftest import CLASSES, Run, fill, write_hdf5
+from conftest import CLASSES, Run, dataset, fill, write_hdf5
 from numpy.typing import NDArray
-from PIL import Image
 
 import catclf
 from catclf.datasets import Dataset
-from catclf.images.preprocess import Preprocess
 from catclf.maths import Floats, Pixels
 from catclf.samples import split
 from catclf.training import Settings, prepare_job
@@ -79,16 +77,11 @@ def predict(run: Run, *args: str) -> str:
 # Images that are held out
 
 
-def dataset(images: Pixels, Y: Floats) -> Dataset:
-    return Dataset(images, Y, ("non-cat", "cat"), "made", Preprocess(images.shape[1]))
-
-
 @pytest.mark.usefixtures("few_patches")
 @pytest.mark.parametrize("features", ["pixels", "patches"])
 def test_nothing_that_is_selected_sees_the_images_that_are_held_out(features: str) -> None:
     images, labels = noise(60, 20, seed=2)
     images = (images // 2 + 60 * labels.reshape(-1, 1, 1, 1)).astype(np.uint8)
-    Y = labels.reshape(1, -1).astype(np.float64)
     settings = Settings(
         validation=0.25,
         iterations=20,
@@ -97,19 +90,19 @@ def test_nothing_that_is_selected_sees_the_images_that_are_held_out(features: st
         l2="auto",
         threshold="auto",
     )
-    held = split(dataset(images, Y), 0.25, settings.seed)[1]
+    held = split(dataset(images, labels), 0.25, settings.seed)[1]
     rows = held.images.rows  # type: ignore[attr-defined]
     assert len(rows) == round(0.25 * labels.sum()) + round(0.25 * (60 - labels.sum()))
 
     other_images = images.copy()
     other_images[rows] = 255 - other_images[rows][:, ::-1]
-    found = [of_job(settings, dataset(some, Y)) for some in (images, other_images)]
+    found = [of_job(settings, dataset(some, labels)) for some in (images, other_images)]
     for one, other in zip(*found, strict=True):
         assert np.array_equal(one, other)
 
     seen = images.copy()
     seen[np.setdiff1d(np.arange(60), rows)[:5]] //= 3  # the same change among the others shows
-    different = of_job(settings, dataset(seen, Y))
+    different = of_job(settings, dataset(seen, labels))
     assert any(not np.array_equal(a, b) for a, b in zip(found[0], different, strict=True))
 
 
@@ -130,11 +123,8 @@ def of_job(settings: Settings, data: Dataset) -> list[Any]:
 def test_notes_of_validation_images_are_warnings(run: Run, tmp_path: Path) -> None:
     images, labels = noise(30, 8, seed=4)
     write_hdf5(tmp_path / "d.h5", x=images, y=labels, list_classes=CLASSES)
-    for name, label in (("cat", 1), ("non-cat", 0)):
-        (tmp_path / "v" / name).mkdir(parents=True)
-        for i in np.flatnonzero(labels == label):
-            Image.fromarray(images[i]).save(tmp_path / "v" / name / f"{i}.png")
-    (tmp_path / "v" / "cat" / "bad.png").write_bytes(b"not an image")
+    files = {f"v/{('non-cat', 'cat')[labels[i]]}/{i}.png": images[i] for i in range(30)}
+    fill(tmp_path, {**files, "v/cat/bad.png": "not an image"})
     args = ("train", "--data", "d.h5", "--size", "8", "--iterations", "2", "-q", "--skip-bad")
     result = run(*args, "--validation", "v")
     assert result.code == 0

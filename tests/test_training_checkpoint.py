@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import dataset, make_images
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -84,25 +85,22 @@ def test_going_on_is_as_if_never_stopped(case: str, stop: int, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_checkpoint_leads_to_the_same_end(
-    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", [10, 30])
+def test_a_crash_loses_the_steps_since_the_last_checkpoint(
+    case: str, step: int, tmp_path: Path
 ) -> None:
     settings, lazily = CASES[case]
-    kept: list[bytes] = []
     path = tmp_path / "c"
-    save = Checkpoints.save
 
-    def spy(self: Checkpoints, state: State) -> None:
-        save(self, state)
-        kept.append(path.read_bytes())
+    def crash(at: int, cost: float) -> None:
+        if at == step:
+            raise ZeroDivisionError
 
-    monkeypatch.setattr(Checkpoints, "save", spy)
-    whole = solve(sources(lazily), settings, checkpoints=Checkpoints(path, every=9))
-    assert len(kept) == 4
-    assert result(whole) == result(solve(sources(lazily), settings))
-    for content in kept[:]:
-        path.write_bytes(content)
-        assert resumed(path, settings, lazily)[0] == result(whole)
+    with pytest.raises(ZeroDivisionError):
+        solve(sources(lazily), settings, crash, checkpoints=Checkpoints(path, every=9))
+    found, steps = resumed(path, settings, lazily)
+    assert steps[0] == step // 9 * 9
+    assert found == result(solve(sources(lazily), settings))
 
 
 @pytest.mark.parametrize("method", ["gram", "stream"])
@@ -114,9 +112,8 @@ def test_a_longer_run_keeps_what_auto_chose(method: str, tmp_path: Path) -> None
     assert longer == result(solve(sources(False), settings))
 
 
-def dataset(seed: int = 0) -> Dataset:
-    data = labelled(40, size=4, seed=seed)
-    return Dataset(data.images, data.Y, ("non-cat", "cat"), "made")
+def made(seed: int = 0) -> Dataset:
+    return dataset(*make_images(40, 4, seed))
 
 
 @pytest.mark.parametrize(
@@ -137,22 +134,20 @@ def test_another_run_is_refused_by_its_difference(
     change: dict[str, Any], says: str, tmp_path: Path
 ) -> None:
     path, settings = tmp_path / "c", Settings(iterations=10, method="gram")
-    solve(dataset(), settings, checkpoints=Checkpoints(path, every=5))
+    solve(made(), settings, checkpoints=Checkpoints(path, every=5))
     if "batch_size" in change:
         settings = replace(settings, method="auto")
     with pytest.raises(CheckpointError, match=f"c: is of a run with {says}: leave out `resume`"):
-        solve(dataset(), replace(settings, **change), checkpoints=Checkpoints(path, resume=True))
+        solve(made(), replace(settings, **change), checkpoints=Checkpoints(path, resume=True))
 
 
 def test_other_images_are_refused(tmp_path: Path) -> None:
     path, settings = tmp_path / "c", Settings(iterations=10, method="gram")
-    solve(dataset(), settings, checkpoints=Checkpoints(path, every=5))
+    solve(made(), settings, checkpoints=Checkpoints(path, every=5))
     with pytest.raises(CheckpointError, match="is of a run with other images"):
-        solve(dataset(1), settings, checkpoints=Checkpoints(path, resume=True))
+        solve(made(1), settings, checkpoints=Checkpoints(path, resume=True))
     with pytest.raises(CheckpointError, match="is of a run with other validation images"):
-        solve(
-            dataset(), settings, validation=dataset(1), checkpoints=Checkpoints(path, resume=True)
-        )
+        solve(made(), settings, validation=made(1), checkpoints=Checkpoints(path, resume=True))
 
 
 def a_checkpoint(path: Path) -> Checkpoints:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FUSED, make_images
+from conftest import FUSED, dataset, make_images
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lazily import Labels, OnDisk, labelled, on_disk
@@ -45,9 +45,8 @@ CLOSE = {StreamObjective: 2e-6, GramObjective: 1e-12}  # the stream multiplies i
 both_forms = pytest.mark.parametrize("form", [StreamObjective, GramObjective])
 
 
-def dataset(m: int, size: int = 8) -> Dataset:
-    images, labels = make_images(m, size)
-    return Dataset(images, labels.reshape(1, m).astype(np.float64), ("non-cat", "cat"), "made")
+def made(m: int, size: int = 8) -> Dataset:
+    return dataset(*make_images(m, size))
 
 
 def built(data: Dataset, **given: Any) -> Objective:
@@ -82,7 +81,7 @@ def test_integer_gram_is_the_integer_product(m: int, n: int, seed: int, values: 
 def test_a_problem_is_the_formula_of_maths(
     form: type[StreamObjective | GramObjective], m: int, size: int, l2: float
 ) -> None:
-    data, n = dataset(m, size), 3 * size * size  # below, off and above sums of 512 products
+    data, n = made(m, size), 3 * size * size  # below, off and above sums of 512 products
     problem = form(data, l2)
     start = problem.start()
     random = np.random.default_rng(1).standard_normal(start.coordinates.shape) / m
@@ -104,7 +103,7 @@ def test_a_problem_is_the_formula_of_maths(
 def test_neither_the_data_nor_the_point_is_changed(
     form: type[StreamObjective | GramObjective],
 ) -> None:
-    data = dataset(10)
+    data = made(10)
     data.images.flags.writeable = data.Y.flags.writeable = False  # writing would raise
     problem = form(data, 1.0)
     point = problem.start()
@@ -121,26 +120,26 @@ def test_auto_streams_when_the_gram_matrix_would_be_too_large_or_memory_is_short
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(objective, "GRAM_LIMIT", 19)
-    assert type(built(dataset(19), iterations=1000)) is GramObjective
-    assert type(built(dataset(20), iterations=1000)) is StreamObjective
+    assert type(built(made(19), iterations=1000)) is GramObjective
+    assert type(built(made(20), iterations=1000)) is StreamObjective
     monkeypatch.setattr(machine, "available_memory", lambda: 10_000)
-    assert type(built(dataset(19), iterations=1000)) is StreamObjective
+    assert type(built(made(19), iterations=1000)) is StreamObjective
 
 
 @pytest.mark.parametrize(("method", "form"), [("stream", StreamObjective), ("gram", GramObjective)])
 def test_a_named_method_is_obeyed(method: str, form: type) -> None:
     for iterations in (1, 1000):
-        assert type(built(dataset(20), iterations=iterations, method=method)) is form
+        assert type(built(made(20), iterations=iterations, method=method)) is form
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_no_images_are_refused(method: str) -> None:
-    empty = Dataset(np.zeros((0, 8, 8, 3), np.uint8), np.zeros((1, 0)), ("non-cat", "cat"), "none")
+    empty = dataset(np.zeros((0, 8, 8, 3), np.uint8), [])
     with pytest.raises(DataError, match="no images"):
         built(empty, method=method)
 
 
-PIXELS = dataset(4).images
+PIXELS = made(4).images
 
 
 @both_forms

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FUSED, make_images
+from conftest import FUSED, dataset, make_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,8 +32,7 @@ GOLDEN = (
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    images, labels = make_images(40, size=4)
-    return Dataset(images, labels.reshape(1, -1).astype(np.float64), ("non-cat", "cat"), "made")
+    return dataset(*make_images(40, size=4))
 
 
 def test_the_courses_data_give_the_golden_costs_and_equal_weights(
@@ -191,8 +190,7 @@ def test_divergence_is_one_line_without_warnings(
 def test_any_rate_ends_in_finite_weights_or_in_divergence(
     rate: float, l2: float, method: str
 ) -> None:
-    images, labels = make_images(6, size=2)
-    data = Dataset(images, labels.reshape(1, -1).astype(np.float64), ("non-cat", "cat"), "made")
+    data = dataset(*make_images(6, size=2))
     try:
         fit = solve(data, Settings(learning_rate=rate, l2=l2, iterations=20, method=method))
     except DivergedError:

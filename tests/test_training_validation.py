@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import dataset
 from lazily import Labels, labelled
 
-from catclf.datasets import Dataset
-from catclf.images.preprocess import Preprocess
 from catclf.maths.logistic import cost
 from catclf.samples import IndexedImages, split
 from catclf.training import Fit, Settings, build_model, solve
@@ -95,7 +94,7 @@ def test_a_run_stopped_at_once_still_has_a_best_step() -> None:
 
 def test_the_model_remembers_who_judged() -> None:
     labels = noisy()
-    data = Dataset(labels.images, labels.Y, ("non-cat", "cat"), "made", Preprocess(size=8))
+    data = dataset(labels.images, labels.Y)
     fit = solve(data, with_validation(CASES["gram"], 3))
     training = build_model(fit, data).training
     assert fit.validation is not None
