@@ -32,6 +32,7 @@ def scenes(m: int, size: int, seed: int = 0) -> NDArray[np.uint8]:
 def test_the_histograms_are_those_of_scikit_image(size: int) -> None:
     images = scenes(5, size)
     rows = HogFeatures(size, flip=False).transform(images)
+    assert rows.dtype == np.float32
     cell = (size // 8, size // 8)
     for image, row in zip(images, rows, strict=True):
         expected = hog(image, 9, cell, (2, 2), block_norm="L2-Hys", channel_axis=-1)
@@ -64,15 +65,6 @@ def test_an_image_and_its_mirror_image_have_one_row() -> None:
         rtol=1e-6,
         atol=1e-7,
     )
-
-
-def test_a_row_does_not_depend_on_its_neighbours() -> None:
-    images = scenes(35, 24)
-    features = HogFeatures(24)
-    rows = features.transform(images)
-    assert rows.dtype == np.float32
-    for i in (0, 15, 16, 34):
-        np.testing.assert_array_equal(features.transform(images[i : i + 1])[0], rows[i])
 
 
 def test_an_image_of_one_colour_has_no_gradients() -> None:

@@ -60,7 +60,7 @@ def reference_scores(data: Labels, fold_of: NDArray[np.int64], l2: float, v: Arr
     X, Z = data.images.astype(np.float64), np.zeros(data.Y.shape)
     for fold in range(int(fold_of.max()) + 1):
         kept = fold_of != fold
-        model = LogisticRegression(C=1 / l2, tol=1e-10, max_iter=10_000)
+        model = LogisticRegression(C=1 / l2, tol=1e-10, solver="newton-cholesky")
         model.fit(X[kept], data.Y[0, kept], sample_weight=v[0, kept])
         Z[0, ~kept] = model.decision_function(X[~kept])
     return Z
@@ -283,11 +283,7 @@ def test_the_command_says_what_it_knows_of_other_images(run: Run, tmp_path: Path
     assert "out of fold" in run(*args).stdout
     assert "out of fold" not in run(*args, "--test", "t.h5").stdout
     assert "out of fold" not in run(*args, "--batch-size", "8").stdout
-    with_lbfgs = run(*args, "--solver", "lbfgs", "--l2", "1")
-    assert "out of fold" in with_lbfgs.stdout
-    one, other = (tmp_path / "model.npz").read_bytes(), run(*args, "--workers", "3")
-    assert other.code == 0
-    assert one != (tmp_path / "model.npz").read_bytes()
+    assert "out of fold" in run(*args, "--solver", "lbfgs", "--l2", "1").stdout
 
 
 # Weights of classes leave the probabilities of the data
