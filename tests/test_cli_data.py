@@ -110,24 +110,13 @@ def test_what_a_killed_packing_left_is_swept_by_the_next_one(run: Run, tmp_path:
 # info
 
 
-def test_info_shows_shapes_classes_and_shares_of_both_parts(run: Run, tmp_path: Path) -> None:
+def test_info_shows_shapes_and_classes_of_both_parts(run: Run, tmp_path: Path) -> None:
     x, y = scenes(10), np.array([0] * 7 + [1] * 3)
     arrays: dict[str, Any] = {"test_set_x": x[:4], "test_set_y": np.array([0, 1, 1, 1])}
     arrays["list_classes"] = [b"non-cat", b"cat"]
     write_hdf5(tmp_path / "d.h5", train_set_x=x, train_set_y=y, **arrays)
-    text = run("data", "info", "d.h5").stdout
-    assert "train: 10 images, uint8 10 x 32 x 32 x 3" in text
-    assert "test: 4 images" in text
-    table = [line.split()[:3] for line in text.splitlines() if line.startswith("  ")]
-    assert table == [
-        ["non-cat", "7", "70.0"],
-        ["cat", "3", "30.0"],
-        ["non-cat", "1", "25.0"],
-        ["cat", "3", "75.0"],
-    ]
-    facts = json.loads(
-        run("data", "info", "d.h5", "--format", "json", "--image", "sheet.png").stdout
-    )
+    info = ("data", "info", "d.h5", "--format", "json", "--image", "sheet.png")
+    facts = json.loads(run(*info).stdout)
     assert facts["parts"]["train"]["classes"] == {"non-cat": 7, "cat": 3}
     assert facts["parts"]["test"]["shape"] == [4, 32, 32, 3]
     sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"))

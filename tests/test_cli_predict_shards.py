@@ -220,15 +220,6 @@ def test_records_are_typed_columns_with_the_numbers_of_jsonl(photos: Path) -> No
     assert pq.read_table("out.parquet").num_rows == 0
 
 
-def test_each_parquet_file_has_its_output(photos: Path) -> None:
-    assert predict("s-{0..1}.parquet --output-dir out --format parquet").exit_code == 0
-    tables = [pq.read_table(f"out/s-{part}.parquet.parquet") for part in range(2)]
-    assert [table.num_rows for table in tables] == [10, 10]
-    scored = pa.concat_tables(tables)["probability"].to_pylist()
-    direct = predict("in --format csv").stdout.splitlines()[1:]
-    assert scored == [float(line.split(",")[2]) for line in direct]
-
-
 def test_binary_records_go_to_no_terminal(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("catclf.cli.predict.is_terminal", lambda stream: True)
     result = predict("in --format parquet")

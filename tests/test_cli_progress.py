@@ -98,8 +98,9 @@ def test_results_are_counted_on_the_terminal_where_they_go_to_a_file(work: Path)
         assert f"{count}/?" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
 
 
-def test_progress_that_cannot_be_written_does_not_end_training(tmp_path: Path) -> None:
-    result = shell("catclf train --iterations 300 2>/dev/full", tmp_path)
+@pytest.mark.parametrize("stream", ["/dev/full", "&-"])
+def test_progress_that_cannot_be_written_does_not_end_training(tmp_path: Path, stream: str) -> None:
+    result = shell(f"catclf train --iterations 300 2>{stream}", tmp_path)
     assert (result.code, "train accuracy" in result.stdout) == (0, True)
     assert catclf.load(tmp_path / "model.npz").training.steps == 300
 

@@ -123,26 +123,6 @@ def test_the_clock_is_for_people() -> None:
 # Plain and silent
 
 
-def test_plain_lines_come_at_every_so_many_steps_and_at_the_last(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    stream = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stream)
-    with training_display(251, every=100, quiet=False) as update:
-        for step in range(251):
-            update(step, 0.6931471 / (step + 1))
-            assert stream.getvalue().count("\n") == step // 100 + 1  # before the next step
-    assert stream.getvalue() == (
-        "step 0  cost 0.693147\n"
-        "step 100  cost 0.006863\n"
-        "step 200  cost 0.003448\n"
-        "step 250  cost 0.002762\n"
-    )
-    monkeypatch.setattr(sys, "stderr", None)
-    with training_display(10, 1, quiet=False) as update:
-        update(0, 0.5)
-
-
 def cut_short(shown: AbstractContextManager[Callable[[int, float], None]]) -> None:
     with shown as update:
         update(0, 0.69)
