@@ -197,11 +197,11 @@ def test_a_name_without_end_is_one_failure_and_is_not_held(block: int) -> None:
         assert len(each[0]) < 200
 
 
-def test_a_list_of_millions_is_not_held() -> None:
+def test_a_long_list_is_not_held() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     block = b"some/longer/name/of/a/image.jpg\n" * 2000
-    count = sum(1 for _ in split_names((block for _ in range(1000)), b"\n"))
-    assert count == 2_000_000
+    count = sum(1 for _ in split_names((block for _ in range(250)), b"\n"))
+    assert count == 500_000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10_000  # kB
 
 

@@ -164,10 +164,10 @@ def test_images_with_weights_may_be_held_out_and_classes_may_weigh(images: Any) 
     np.testing.assert_array_equal(by_class.coef_, by_image.coef_)
 
 
-@pytest.mark.parametrize("weights", [np.ones(3), -np.ones(40), np.full(40, np.nan), np.zeros(40)])
-def test_weights_that_are_none_are_refused(images: Any, weights: Any) -> None:
-    with pytest.raises(ValueError, match="sample_weight"):
-        ImageClassifier().fit(images[0], images[1], weights)
+def test_weights_that_are_none_are_refused(images: Any) -> None:
+    for weights in (np.ones(3), -np.ones(40), np.full(40, np.nan), np.zeros(40)):
+        with pytest.raises(ValueError, match="sample_weight"):
+            ImageClassifier().fit(*images, weights)
 
 
 @pytest.mark.parametrize("kind", ["rows", "images"])
@@ -250,22 +250,21 @@ def test_paths_are_read_as_the_command_line_reads_them(
         classifier.predict(["none.png"])
 
 
-@pytest.mark.parametrize(
-    "labels", [("cat", "dog"), (0, 1), (3, 7), (-1, 1), (False, True), (1.0, 2.0)]
-)
+@pytest.mark.parametrize("labels", [("cat", "dog"), (3, 7), (-1, 1), (False, True), (1.0, 2.0)])
 def test_a_model_file_keeps_labels_and_parameters(
     labels: tuple[Any, Any], images: Any, tmp_path: Path
 ) -> None:
     X, y = images
     targets = np.array(labels)[y]
-    fitted = ImageClassifier(iterations=5, l2=0.25, threshold=0.25).fit(X, targets)
+    fitted = ImageClassifier(iterations=5, l2=0.25, threshold=0.75).fit(X, targets)
     fitted.save(tmp_path / "model.npz")
     loaded = ImageClassifier.load(tmp_path / "model.npz")
     assert loaded.get_params() == fitted.get_params() == clone(fitted).get_params()
     assert loaded.classes_.tolist() == list(labels)
     assert loaded.classes_.dtype.kind == fitted.classes_.dtype.kind
-    assert np.array_equal(loaded.predict(X), fitted.predict(X))
-    assert np.array_equal(loaded.decision_function(X), fitted.decision_function(X))
+    a = fitted.predict_proba(X)[:, 1]
+    assert np.array_equal(loaded.predict(X), fitted.classes_[(a > 0.75).astype(int)])
+    np.testing.assert_allclose(loaded.decision_function(X), np.log(a / (1 - a) / 3), atol=1e-9)
 
 
 def test_any_model_file_is_a_classifier(model: Path) -> None:
@@ -273,15 +272,6 @@ def test_any_model_file_is_a_classifier(model: Path) -> None:
     green = np.full((1, 64, 64, 3), GREEN, np.uint8)
     assert classifier.predict(green).tolist() == ["cat"]
     np.testing.assert_allclose(classifier.decision_function(green), [4.0])
-
-
-def test_the_decision_is_at_the_threshold(images: Any) -> None:
-    X, y = images
-    classifier = ImageClassifier(iterations=20, threshold=0.75).fit(X, y)
-    a = classifier.predict_proba(X)[:, 1]
-    assert np.array_equal(classifier.predict(X), (a > 0.75).astype(int))
-    z = np.log(a / (1 - a)) - np.log(3.0)
-    np.testing.assert_allclose(classifier.decision_function(X), z, atol=1e-9)
 
 
 def test_labels_that_a_file_cannot_hold_and_other_shapes_are_refused(
@@ -292,11 +282,10 @@ def test_labels_that_a_file_cannot_hold_and_other_shapes_are_refused(
     classifier.classes_ = np.array([(1,), None], dtype=object)
     with pytest.raises(ModelError, match="a file holds text, numbers"):
         classifier.save(tmp_path / "model.npz")
-    with pytest.raises(DataError, match="one path is a data set of its own: give a list"):
-        classifier.predict("cat.png")
-    with pytest.raises(DataError, match="images is float64 from 900 to 900"):
-        classifier.predict(np.full((2, 9, 9, 3), 900.0))
-    with pytest.raises(ValueError, match="has 3 classes"):
-        ImageClassifier().fit(X, np.arange(40) % 3)
-    with pytest.raises(ValueError, match="has 1 class"):
-        ImageClassifier().fit(X, np.zeros(40))
+    odd: list[Any] = ["cat.png", np.full((2, 9, 9, 3), 900.0)]
+    for inputs, why in zip(odd, ("a data set of its own: give a list", "is float64"), strict=True):
+        with pytest.raises(DataError, match=why):
+            classifier.predict(inputs)
+    for labels, why in ((np.arange(40) % 3, "has 3 classes"), (np.zeros(40), "has 1 class")):
+        with pytest.raises(ValueError, match=why):
+            ImageClassifier().fit(X, labels)
