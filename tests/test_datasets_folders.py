@@ -124,6 +124,7 @@ HERE: dict[Split, list[int]] = {"train": [0, 1]}
 BOTH: dict[Split, list[int]] = {"train": [0, 1], "test": [2, 3]}
 SYSTEM = ["@eaDir", "__MACOSX", "lost+found", "#recycle", "$RECYCLE.BIN", "__pycache__"]
 SYSTEM += ["System Volume Information", ".ipynb_checkpoints", ".Trash-1000"]
+PASSED_OVER = [f"{at}{name}/x.png/2.png" for name in SYSTEM for at in ("", "cat/")]
 
 
 def parts(*names: str) -> list[str]:
@@ -150,14 +151,7 @@ LAYOUTS: dict[str, tuple[list[str], str, dict[Split, list[int]]]] = {
     "turned": ([f"{name}/{part}/0.png" for part in BOTH for name in "ab"], "a b", BOTH),
     "called train": (["bus/a.png", "train/b.png"], "bus train", HERE),
     "beside": (["cat/0.png", "dog/1.png", "loose.png"], "dog cat", HERE),
-    **{
-        name: (
-            ["cat/0.png", "dog/1.png", f"{name}/2.png", f"cat/{name}/x.png/3.png"],
-            "dog cat",
-            HERE,
-        )
-        for name in SYSTEM
-    },
+    "system": (["cat/0.png", "dog/1.png", *PASSED_OVER], "dog cat", HERE),
 }
 
 

@@ -71,13 +71,6 @@ def test_images_in_a_list_or_a_column_are_taken_one_by_one(kind: str, table: boo
     assert (data.groups is not None) == table
 
 
-@pytest.mark.parametrize("labels", [[0, 1, 1, 0], [False, True, True, False], [0.0, 1.0, 1, 0]])
-def test_zero_and_one_are_non_cat_and_cat(labels: list[Any]) -> None:
-    data = catclf.open_dataset(np.zeros((4, 8, 8, 3), np.uint8), labels=labels)
-    assert data.classes == ("non-cat", "cat")
-    assert data.Y.tolist() == [[0.0, 1.0, 1.0, 0.0]]
-
-
 @pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
 def test_arrays_are_brought_to_a_size_as_files_are(tmp_path: Path, fit: str) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 40, 30, 3), dtype=np.uint8)

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,17 +37,13 @@ ROWS = [(f"{i}.png", ("cat", "dog")[i % 2]) for i in range(6)]
 opened = partial(conftest.opened, size=SIZE)
 
 
-def samples(labels: Mapping[str, bytes], ending: str, first: int = 0) -> dict[str, bytes]:
+def samples(labels: Sequence[object], ending: str, first: int = 0) -> dict[str, bytes]:
     """The files of samples, each with an image and a file with its label."""
     files = {}
-    for number, (key, label) in enumerate(labels.items()):
-        files[f"{key}.png"] = image_bytes(first + number)
-        files[f"{key}.{ending}"] = label
+    for number, label in enumerate(labels, first):
+        files[f"{number:06d}.png"] = image_bytes(number)
+        files[f"{number:06d}.{ending}"] = label if isinstance(label, bytes) else str(label).encode()
     return files
-
-
-def numbered(labels: Sequence[object], first: int = 0) -> dict[str, bytes]:
-    return {f"{first + i:06d}": str(label).encode() for i, label in enumerate(labels)}
 
 
 def refused(path: Path, why: str, **reading: Any) -> None:
@@ -84,13 +80,12 @@ def objects(**fields: Sequence[object]) -> list[bytes]:
 def test_labels_are_files_beside_images(
     tmp_path: Path, ending: str, contents: list[bytes], classes: tuple[str, str]
 ) -> None:
-    keys = [f"{number:06d}" for number in range(5)]
-    files = samples(dict(zip(keys, contents, strict=True)), ending)
+    files = samples(contents, ending)
     apart = dict(sorted(files.items(), key=lambda item: item[0][::-1]))
     path = tar(tmp_path / "a.tar", files)
     data = opened(path, positive=classes[1])
     assert (data.Y.tolist(), data.classes) == ([LABELS], classes)
-    assert data.names == tuple(f"{path}:{key}.png" for key in keys)
+    assert data.names == tuple(f"{path}:{number:06d}.png" for number in range(5))
     for number, image in enumerate(data.images):
         np.testing.assert_array_equal(image, pixels(number))
     other = opened(tar(tmp_path / "b.tar", apart), positive=classes[1])
@@ -133,7 +128,7 @@ def test_keys_are_found_whatever_dots_they_have(tmp_path: Path, image: str, labe
 
 
 def test_what_is_not_used_is_counted(tmp_path: Path) -> None:
-    files = samples(numbered(LABELS), "cls") | {"000000.txt": b"a caption", "x.json": b"{}"}
+    files = samples(LABELS, "cls") | {"000000.txt": b"a caption", "x.json": b"{}"}
     files |= {".hidden.cls": b"1", "__MACOSX/000000.png": b"x"}
     data = opened(tar(tmp_path / "a.tar", files))
     told(data, "the label is .cls", "left out 1 sample without an image")
@@ -160,8 +155,7 @@ def test_a_label_that_is_none_is_named_or_left_out(
     tmp_path: Path, ending: str, content: bytes, why: str
 ) -> None:
     good = {"json": [b'{"label": 0}', b'{"label": 1}']}.get(ending, [b"0", b"1"])
-    labels = dict(zip(("000000", "000001", "000002"), (good[0], content, good[1]), strict=True))
-    path = tar(tmp_path / "a.tar", samples(labels, ending))
+    path = tar(tmp_path / "a.tar", samples((good[0], content, good[1]), ending))
     refused(path, why)
     data = opened(path, skip_bad=True)
     assert data.m == 2
@@ -176,11 +170,11 @@ def test_a_label_that_is_none_is_named_or_left_out(
             "1100 different texts, no classes: `keys=jpg,label`",
         ),
         (
-            samples(dict.fromkeys("01", b'{"caption": "x", "sha256": "y"}'), "json"),
-            r"a\.tar:0\.json: has no label; it has caption, sha256: `keys=jpg,label` says",
+            samples([b'{"caption": "x", "sha256": "y"}'] * 2, "json"),
+            r"a\.tar:000000\.json: has no label; it has caption, sha256: `keys=jpg,label` says",
         ),
         (
-            samples(numbered([0, 1]), "cls") | {"000001.jpg": image_bytes(5, "JPEG")},
+            samples([0, 1], "cls") | {"000001.jpg": image_bytes(5, "JPEG")},
             r"has several images, png and jpg: `keys=png",
         ),
     ],
@@ -198,14 +192,14 @@ def test_class_folders_with_captions_are_class_folders(tmp_path: Path) -> None:
     path = tar(tmp_path / "a.tar", files)
     assert opened(path).classes == ("dog", "cat")
     assert opened(path, keys=("png", "txt")).classes == ("a cat", "a dog")
-    only_zip = stored(tmp_path / "a.zip", samples(numbered([0, 1]), "cls"))
+    only_zip = stored(tmp_path / "a.zip", samples([0, 1], "cls"))
     refused(only_zip, "holds no class folders")
 
 
 def test_a_link_is_no_image_and_no_label(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("1")
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
-        for name, content in samples(numbered([0, 1]), "cls").items():
+        for name, content in samples([0, 1], "cls").items():
             add(archive, name, content)
         add(archive, "000002.png", image_bytes(7))
         add(archive, "000002.cls", type=tarfile.SYMTYPE, linkname=str(tmp_path / "secret"))
@@ -214,7 +208,7 @@ def test_a_link_is_no_image_and_no_label(tmp_path: Path) -> None:
 
 def test_a_damaged_shard_is_left_out_from_there_on(tmp_path: Path) -> None:
     for shard in range(2):
-        tar(tmp_path / f"s-{shard}.tar", samples(numbered([0, 1, 0]), "cls"))
+        tar(tmp_path / f"s-{shard}.tar", samples([0, 1, 0], "cls"))
     path = tmp_path / "s-1.tar"
     content = path.read_bytes()
     path.write_bytes(content[: content.index(b"000002.cls") + 300])
@@ -426,7 +420,7 @@ def test_shards_are_one_source_with_the_splits_of_their_names(tmp_path: Path, ki
     for number, part in enumerate(("train", "train", "validation", "test")):
         path = tmp_path / f"{part}-{number:05d}-of-00004.{kind}"
         if kind == "tar":
-            tar(path, samples(numbered([0, 1], number), "cls", number))
+            tar(path, samples([0, 1], "cls", number))
         else:
             write(path, CONTENTS[number : number + 2], [0, 1])
     pattern = tmp_path / f"*.{kind}"

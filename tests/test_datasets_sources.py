@@ -75,12 +75,6 @@ def test_skip_bad_leaves_them_out_and_says_so(tmp_path: Path) -> None:
     assert r"cat/a\n.jpg (is empty)" in note
 
 
-@pytest.mark.parametrize("skip_bad", [True, False])
-def test_a_class_without_a_readable_image_is_named(tmp_path: Path, skip_bad: bool) -> None:
-    fill(photos(tmp_path), {"dog/x.jpg": b"\xff\xd8 truncated"})
-    unopened(tmp_path, "dog", skip_bad=skip_bad, positive="cat")
-
-
 # Archives of arrays
 
 

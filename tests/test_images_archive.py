@@ -22,7 +22,6 @@ from conftest import Run, fill
 from catclf.errors import ImageError
 from catclf.images.archive import Member, Unreadable, entries, is_archive
 from catclf.images.decode import read
-from catclf.images.pool import decode_all
 from catclf.images.preprocess import Limits, Preprocess
 from catclf.images.tree import LeftOut, members
 from catclf.maths import Pixels
@@ -78,20 +77,6 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 # What is read
-
-
-@every_kind
-@pytest.mark.parametrize("workers", [1, 2])
-def test_members_have_the_pixels_of_files(tmp_path: Path, kind: str, workers: int) -> None:
-    files = {f"cat/{i} ä.png": image_bytes(i) for i in range(20)}
-    path = made(tmp_path, kind, files)
-    found, left_out = listed(path)
-    assert found == [f"{path}:{name}" for name in files]
-    assert not left_out
-    decoded = decode_all(found, SMALL, workers=workers)
-    for (name, content), (shown, pixels) in zip(files.items(), decoded, strict=True):
-        assert shown == f"{path}:{name}"
-        np.testing.assert_array_equal(pixels, pixels_of(tmp_path, content))
 
 
 @every_kind
@@ -196,19 +181,6 @@ def test_predict_scores_an_archive_as_its_folder(run: Run, model: Path, tmp_path
 
 
 # What is damaged, or lies
-
-
-@pytest.mark.parametrize("place", ["cut", "changed"])
-def test_a_header_that_is_damaged_is_not_the_end_of_a_tar(tmp_path: Path, place: str) -> None:
-    path = tar(tmp_path / "a.tar", {f"{i}.png": image_bytes(i) for i in range(3)})
-    content = path.read_bytes()
-    at = content.index(b"2.png")
-    changed(path, at + 150, content[at + 150] ^ 1)  # in its checksum
-    if place == "cut":
-        os.truncate(path, at + 300)
-    found, _ = listed(path)
-    assert [isinstance(each, Member) for each in found] == [True, True, False]
-    assert f"no header at byte {at}" in str(found[2][1])
 
 
 @pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
