@@ -167,7 +167,7 @@ def test_images_with_weights_may_be_held_out_and_classes_may_weigh(images: Any) 
 def test_weights_that_are_none_are_refused(images: Any) -> None:
     for weights in (np.ones(3), -np.ones(40), np.full(40, np.nan), np.zeros(40)):
         with pytest.raises(ValueError, match="sample_weight"):
-            ImageClassifier().fit(*images, weights)
+            ImageClassifier().fit(images[0], images[1], weights)
 
 
 @pytest.mark.parametrize("kind", ["rows", "images"])

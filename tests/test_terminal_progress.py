@@ -131,25 +131,24 @@ def cut_short(shown: AbstractContextManager[Callable[[int, float], None]]) -> No
 
 
 @pytest.mark.parametrize(
-    ("how", "term", "tty", "shown"),
+    ("how", "term", "shown"),
     [
-        ({}, "xterm", True, "live"),
-        ({"listed": True}, "xterm", True, "lines"),
-        ({}, "dumb", True, "lines"),
-        ({}, "xterm", False, "lines"),
-        ({"quiet": True}, "xterm", True, ""),
+        ({}, "xterm", "live"),
+        ({"listed": True}, "xterm", "lines"),
+        ({}, "dumb", "lines"),
+        ({}, None, "lines"),  # no terminal
+        ({"quiet": True}, "xterm", ""),
     ],
 )
 def test_the_display_suits_stderr_and_lets_errors_through(
     terminal: Terminal,
     monkeypatch: pytest.MonkeyPatch,
     how: dict[str, bool],
-    term: str,
-    tty: bool,
+    term: str | None,
     shown: str,
 ) -> None:
-    monkeypatch.setenv("TERM", term)
-    stream = terminal if tty else io.StringIO()
+    stream = terminal if term else io.StringIO()
+    monkeypatch.setenv("TERM", term or "xterm")
     monkeypatch.setattr(sys, "stderr", stream)
     with pytest.raises(KeyboardInterrupt):
         cut_short(training_display(10, 1, **{"quiet": False} | how))
