@@ -59,7 +59,7 @@ def test_odd_surroundings_change_nothing(
     assert (tmp_path / "model.npz").read_bytes() == bytes_of_usual
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_an_object_is_tidied_away_still_ends_the_run(
     tmp_path: Path, small_hdf5: Path, sent: signal.Signals
 ) -> None:

@@ -26,13 +26,6 @@ def test_json_is_one_strict_line_with_everything(run: Run, trained: Path) -> Non
     assert len(facts["mistakes"]) == min(5, facts["confusion"]["fp"] + facts["confusion"]["fn"])
 
 
-def test_text_is_the_same_each_time_and_without_codes_in_a_pipe(run: Run, trained: Path) -> None:
-    first, second = run("evaluate", "small.h5"), run("evaluate", "small.h5")
-    assert first == second
-    assert first.stdout.startswith("small.h5: 10 images, 5 cat (50.0 %), 5 non-cat\n")
-    assert "\x1b" not in first.stdout
-
-
 def test_mistakes_name_files(run: Run, trained: Path, tmp_path: Path) -> None:
     fill(tmp_path / "photos", {"cat/x.png": (0, 0, 0), "non-cat/x.png": (255, 255, 255)})
     facts = json.loads(run("evaluate", "photos", "--format", "json").stdout)

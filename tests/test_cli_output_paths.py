@@ -32,17 +32,14 @@ TRAIN = ("train", "--iterations", "5", "--skip-bad", "--size", "8", "--data")
 IMAGE, BROKEN = "photos/cat/0.png", "photos/cat/broken.png"
 WRITERS = [
     (*TRAIN, "photos", "-o", IMAGE),
-    (*TRAIN, "t.csv", "-o", IMAGE),
     (*TRAIN, "t.csv", "-o", "bare"),
     (*TRAIN, "photos", "-o", "link.png"),
     (*TRAIN, "photos", "-o", "hard.png"),
     (*TRAIN, "photos", "--plot", "link.svg"),
     (*TRAIN, "photos", "--log", "hard.jsonl"),
-    (*TRAIN, "photos", "--log", IMAGE),
     (*TRAIN, "t.csv", "--plot", IMAGE),
     (*TRAIN, "photos", "--features", "hog", "--cache", IMAGE),
     ("train", "--test", "photos", "-o", IMAGE),
-    ("train", "--validation", "t.csv", "-o", IMAGE),
     ("report", "--data", "photos", "-o", IMAGE),
     ("data", "info", "photos", "--image", IMAGE),
     ("explain", "photos", "--index", "0", "--image", IMAGE),

@@ -216,7 +216,6 @@ def test_commands_take_urls_as_they_take_paths(run: Run, small_hdf5: Path, tmp_p
     there = {"model": url, "image": f"{root}/cat.png", "out": f"{root}/out"}
     for line in (
         "inspect {model} --image {out}.png",
-        "inspect {model} --format json",
         "evaluate small.h5 -m {model}",
         "explain {image} -m {model} --image {out}.png",
         "export {model} -o {out}.html",

@@ -163,18 +163,6 @@ def model(tmp_path: Path) -> Explanation:
     return explain(trained, pixels)
 
 
-def test_explain_prints_the_parts_within_80_columns(run: Run, model: Explanation) -> None:
-    printed = run("explain", "a.png", "--label", "cat").done()
-    lines = printed.splitlines()
-    assert max(map(len, lines)) <= 80
-    assert lines[0] == (
-        f"a.png: {model.prediction}, P(cat) {100 * model.probability:.2f} %, z = {model.z:+.6f}"
-    )
-    assert f"{model.parts['green']:+.6f}" in printed
-    assert f"{model.regions[2, 0]:+.4f}" in printed
-    assert run("explain", "a.png", "--label", "cat").stdout == printed
-
-
 @pytest.mark.parametrize("blue", [-1e-12, 0.5])
 def test_zero_is_shown_without_a_minus(run: Run, tmp_path: Path, blue: float) -> None:
     w = np.zeros((192, 1))
