@@ -21,6 +21,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from archive_files import image_bytes
 from conftest import CLASSES, Tell, command, make_images
 from networks import random_weights
 from PIL import Image
@@ -346,9 +347,14 @@ def test_damage_to_a_model_is_seen(workshop: Path, tmp_path: Path, tell: Tell) -
     check(run_several(calls, tmp_path), "model", [sound], tell)
 
 
-def training_file(kind: str) -> bytes:
+def training_file(kind: str, folder: Path) -> bytes:
     x, y = make_images(12)
     stream = io.BytesIO()
+    if kind == "parquet":
+        parquet_files = pytest.importorskip("parquet_files")
+        images = [image_bytes(seed) for seed in range(4)]
+        path: Path = parquet_files.write(folder / "data.parquet", images, [0, 1] * 2, ("a", "b"))
+        return path.read_bytes()
     if kind == "npz":
         np.savez(stream, x=x, y=y)
         return stream.getvalue()
@@ -364,14 +370,20 @@ def training_file(kind: str) -> bytes:
 
 @pytest.mark.parametrize(
     ("ending", "forms", "count", "mend", "fatal"),
-    [("npz", ["npz"], 60, mend_zip, 0), ("h5", ["hdf5", "gzip"], 120, bytes, 0.01)],
+    [
+        ("npz", ["npz"], 60, mend_zip, 0),
+        ("parquet", ["parquet"], 60, bytes, 0),
+        ("h5", ["hdf5", "gzip", "gzip"], 120, bytes, 0.01),
+    ],
 )
 def test_damaged_data_sets_are_refused_or_read(
     tmp_path: Path, ending: str, forms: list[str], count: int, mend: Any, fatal: float, tell: Tell
 ) -> None:
-    calls, originals = [], [training_file(form) for form in forms]
+    calls, originals = [], [training_file(form, tmp_path) for form in forms]
     for i, content in enumerate(mutants(originals, count * TIMES, 11, mend)):
         name = f"{i}.{ending}"
         (tmp_path / name).write_bytes(content)
-        calls.append(["train", "--data", name, "--size", "8", "--iterations", "2", "-q"])
+        calls.append(
+            ["train", "--data", name, "--size", "8", "--iterations", "2", "-q", "--skip-bad"]
+        )
     check(run_several(calls, tmp_path), f"data set, {ending}", [], tell, fatal)
