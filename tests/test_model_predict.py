@@ -26,11 +26,8 @@ def test_records_are_those_of_the_command(model: Path, run: Run, tmp_path: Path)
     assert [each.path for each in found] == [line["path"] for line in printed]
     for each, line in zip(found, printed, strict=True):
         if each.error is None:
-            assert (each.label, each.probability, each.z) == (
-                line["label"],
-                line["probability"],
-                line["z"],
-            )
+            scored = [line[name] for name in ("label", "probability", "z")]
+            assert [each.label, each.probability, each.z] == scored
         else:
             assert (each.kind, each.error, each.label) == (line["error"], line["message"], "")
     assert [each.error is None for each in found].count(False) == 1
