@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +44,15 @@ def stored(path: Path, files: Mapping[str, bytes], method: int = zipfile.ZIP_STO
         for name, content in files.items():
             archive.writestr(name, content)
     return path
+
+
+def samples(labels: Sequence[object], ending: str = "cls", first: int = 0) -> dict[str, bytes]:
+    """The files of samples, each with an image and a file with its label."""
+    files = {}
+    for number, label in enumerate(labels, first):
+        files[f"{number:06d}.png"] = image_bytes(number)
+        files[f"{number:06d}.{ending}"] = label if isinstance(label, bytes) else str(label).encode()
+    return files
 
 
 deflated = partial(stored, method=zipfile.ZIP_DEFLATED)

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from archive_files import Writer, add, image_bytes, stored, tar
+from archive_files import Writer, add, image_bytes, samples, stored, tar
 from conftest import fill, told
 from parquet_files import IMAGE, write
 from PIL import Image
@@ -35,15 +35,6 @@ CONTENTS = [image_bytes(seed) for seed in range(8)]
 NAMES = ("dog", "cat")
 ROWS = [(f"{i}.png", ("cat", "dog")[i % 2]) for i in range(6)]
 opened = partial(conftest.opened, size=SIZE)
-
-
-def samples(labels: Sequence[object], ending: str, first: int = 0) -> dict[str, bytes]:
-    """The files of samples, each with an image and a file with its label."""
-    files = {}
-    for number, label in enumerate(labels, first):
-        files[f"{number:06d}.png"] = image_bytes(number)
-        files[f"{number:06d}.{ending}"] = label if isinstance(label, bytes) else str(label).encode()
-    return files
 
 
 def refused(path: Path, why: str, **reading: Any) -> None:

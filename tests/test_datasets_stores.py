@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from archive_files import image_bytes, stored, tar
-from conftest import contents, fails, make_images, opened, unopened, write_packed
+from archive_files import image_bytes, samples, stored, tar
+from conftest import contents, fails, make_images, opened, unopened, write_hdf5, write_packed
 
 import catclf
 from catclf.datasets import ReadOptions, open_source, stores_pixels
-from catclf.datasets.hdf5 import write
 from catclf.datasets.packed import write_folder
 from catclf.errors import DataError
 from catclf.storage import location
@@ -24,6 +23,8 @@ from catclf.training import Settings
 
 fsspec = pytest.importorskip("fsspec")
 EIGHT = ReadOptions(size=8)
+X, Y = make_images(6)
+LABELS = [0, 1] * 3
 
 
 def folders(prefix: str = "", count: int = 6) -> dict[str, bytes]:
@@ -31,34 +32,17 @@ def folders(prefix: str = "", count: int = 6) -> dict[str, bytes]:
     return {f"{prefix}{['cat', 'dog'][i % 2]}/{i}.png": image_bytes(i) for i in range(count)}
 
 
-def samples(first: int, count: int = 6) -> dict[str, bytes]:
-    """Files of labelled samples."""
-    files = {}
-    for i in range(first, first + count):
-        files[f"{i:04}.png"], files[f"{i:04}.cls"] = image_bytes(i), b"%d" % (i % 2)
-    return files
-
-
-def write_hdf5(path: Path) -> None:
-    write(path, {"train": open_source(tar(path.with_name("of.tar"), folders())).split("train")})
-
-
-def write_npz(path: Path) -> None:
-    x, y = make_images(6)
-    np.savez(path, x=x, y=y)
-
-
 def write_parquet(path: Path) -> None:
     parquet = pytest.importorskip("parquet_files")
-    parquet.write(path, [image_bytes(i) for i in range(6)], [0, 1] * 3)
+    parquet.write(path, [image_bytes(i) for i in range(6)], LABELS)
 
 
 WRITERS = {
     "photos.tar": lambda path: tar(path, folders()),
     "photos.zip": lambda path: stored(path, folders("in/")),
-    "00000.tar": lambda path: tar(path, samples(0)),
-    "a.h5": write_hdf5,
-    "a.npz": write_npz,
+    "00000.tar": lambda path: tar(path, samples(LABELS)),
+    "a.h5": lambda path: write_hdf5(path, x=X, y=Y),
+    "a.npz": lambda path: np.savez(path, x=X, y=Y),
     "a.parquet": write_parquet,
 }
 
@@ -68,8 +52,7 @@ def test_a_file_in_a_store_is_read_as_on_disk(store: Any, tmp_path: Path, name: 
     WRITERS[name](tmp_path / name)
     store.put(str(tmp_path / name), f"/in/{name}")
     url = f"memory://in/{name}"
-    options: dict[str, Any] = {} if name == "a.h5" else {"size": 8}
-    here, there = (opened(each, **options) for each in (tmp_path / name, url))
+    here, there = (opened(each, size=8) for each in (tmp_path / name, url))
     np.testing.assert_array_equal(there.images, here.images)
     np.testing.assert_array_equal(there.Y, here.Y)
     assert (there.classes, there.fingerprint) == (here.classes, here.fingerprint)
@@ -83,7 +66,7 @@ def test_shards_of_a_pattern_are_copied_once_and_kept_when_packed_again(
     store: Any, tmp_path: Path, pattern: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(2):
-        path = tar(tmp_path / f"{number:05}.tar", samples(6 * number))
+        path = tar(tmp_path / f"{number:05}.tar", samples(LABELS, first=6 * number))
         store.put(str(path), f"/shards/{path.name}")
     fetched: list[str] = []
     fetch = type(store).get_file
@@ -102,7 +85,7 @@ def test_shards_of_a_pattern_are_copied_once_and_kept_when_packed_again(
     assert fetched == [f"/shards/{number:05}.tar" for number in range(2)]
     names = opened(tmp_path / "packed").names
     assert names is not None
-    assert names[6] == "memory://shards/00001.tar:0006.png"
+    assert names[6] == "memory://shards/00001.tar:000006.png"
 
 
 def test_copies_end_with_their_process_and_are_renewed_with_their_file(
@@ -141,7 +124,8 @@ def test_other_remote_sources_are_one_line(store: Any, tmp_path: Path, name: str
         store.pipe_file(f"/in/{file}", b"x" * 10)
     for writer, file in (("photos.tar", "cut.tar"), ("a.h5", "cut.h5")):
         WRITERS[writer](tmp_path / file)
-        store.pipe_file(f"/in/{file}", (tmp_path / file).read_bytes()[:6000])
+        content = (tmp_path / file).read_bytes()
+        store.pipe_file(f"/in/{file}", content[: len(content) * 2 // 3])
     with pytest.raises(DataError, match=why) as caught:
         opened(f"memory://in/{name}", size=8)
     assert str(caught.value).startswith("memory://in/")
