@@ -197,7 +197,7 @@ class Decoder:
             self.underway += len(frame)
             self.jobs.append(waiting.popleft())
         if names and not self._write(names):
-            self.died_idle = idle
+            self.died_idle = self.died_idle or idle
 
     def receive(self, preprocess: Preprocess) -> bool:
         """Take the answers that are there; False when the process has ended."""
