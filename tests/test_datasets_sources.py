@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from conftest import fill, make_images, opened, unopened
 from numpy.typing import NDArray
-from PIL import Image
 
 from catclf import machine
 from catclf.datasets import Listing, ReadOptions, open_dataset, open_source
@@ -329,15 +328,13 @@ def test_a_file_cut_short_in_use_is_a_data_error(tmp_path: Path, options: dict[s
 def test_the_default_size_is_for_images_that_have_as_much(
     sides: list[tuple[int, int]], default: int, wanted: int | None, size: int, tmp_path: Path
 ) -> None:
+    files = dict[str, Any]()
     for name in ("cat", "dog"):
-        (tmp_path / name).mkdir()
         for number, shape in enumerate(sides):
-            path = tmp_path / name / f"{number}.png"
-            path.write_bytes(b"no image")
-            if shape != (0, 0):
-                Image.new("RGB", shape).save(path)
+            image = np.zeros((*shape, 3), np.uint8)
+            files[f"{name}/{number}.png"] = image if image.size else b"no image"
     options = ReadOptions(size=wanted, default_size=default, skip_bad=True)
-    data = open_dataset(tmp_path, options=options)
+    data = open_dataset(fill(tmp_path, files), options=options)
     assert data.size == data.preprocess.size == size
 
 

@@ -10,11 +10,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from archive_files import image_bytes
-from conftest import fails, has_open, wait_until
+from conftest import fails, fill, has_open, wait_until
 from PIL import Image
 
 from catclf.errors import ImageError
@@ -31,17 +32,12 @@ SMALL = Preprocess(8)
 @pytest.fixture
 def images(tmp_path: Path) -> list[str]:
     """Forty small images of many sizes; every seventh is none."""
-    rng = np.random.default_rng(0)
-    paths = []
+    rng, files = np.random.default_rng(0), dict[str, Any]()
     for i in range(40):
-        path = tmp_path / f"{i}.png"
-        if i % 7 == 3:
-            path.write_text("no image")
-        else:
-            size = (10 + 7 * (i % 5) ** 3, 12)
-            Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
-        paths.append(str(path))
-    return paths
+        size = (10 + 7 * (i % 5) ** 3, 12, 3)
+        files[f"{i}.png"] = "no image" if i % 7 == 3 else rng.integers(0, 256, size, np.uint8)
+    fill(tmp_path, files)
+    return [str(tmp_path / name) for name in files]
 
 
 _EARLIER: set[int] = set()
