@@ -22,7 +22,7 @@ from scripts.lib.size import sizes, total
 
 PACKAGE = ROOT / "catclf"
 # What scripts/size prints may not exceed these.
-CATCLF_MAX, MODULES_MAX, TESTS_MAX, SCRIPTS_MAX = 20_300, 119, 21_400, 1_400
+CATCLF_MAX, MODULES_MAX, TESTS_MAX, SCRIPTS_MAX = 18_100, 89, 16_900, 1_400
 BODY_MAX = 40  # lines of a function below its docstring
 
 # Each outside library is imported in these modules alone, and each line says so with a noqa. A name
