@@ -353,7 +353,11 @@ class StreamObjective(_Problem):
         return self.total() / (self.scale * self.m)
 
     def squares(self) -> Floats:
-        return np.concatenate([np.einsum("ij,ij->i", P, P) for _, P in self._doubles()])
+        found = np.empty(self.m)
+        for rows in cut(slice(self.m), BLOCK):
+            P = read_rows(self.images, rows).astype(np.float64)
+            found[rows] = np.einsum("ij,ij->i", P, P)
+        return found / self.scale**2
 
     def spread(self) -> float:
         """The mean squared distance of the features from their mean."""
