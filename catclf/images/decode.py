@@ -187,7 +187,7 @@ def _explained(error: Exception) -> tuple[str, str]:
             return "truncated", f"cannot be decoded: {line}: `truncated` reads what is there"
         case MemoryError():
             return "too-large", "not enough memory to decode this image"
-        case ValueError() if "null byte" in line:  # of a name that Python cannot open
+        case ValueError() if "embedded null" in line:  # of a name that Python cannot open
             return "missing", "no file name holds a NUL byte"
     if type(error).__name__ == "DecompressionBombError":
         return "too-large", "holds an image of more pixels than `max_pixels` allows"
