@@ -11,21 +11,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import Run, fill, write_hdf5
-from numpy.typing import NDArray
+from conftest import Run, fill, scenes, write_hdf5
 from PIL import Image
 
 import catclf
-
-SIZE = 32
-
-
-def scenes(count: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Different smooth images (count, 32, 32, 3) with neighbours that correlate as in photos."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (count, 6, 6, 3)).astype(np.uint8)
-    bicubic = Image.Resampling.BICUBIC
-    return np.stack([np.asarray(Image.fromarray(c).resize((SIZE, SIZE), bicubic)) for c in coarse])
 
 
 def folder(root: Path, classes: tuple[str, ...], each: int = 6, seed: int = 0) -> Path:

@@ -25,7 +25,7 @@ from catclf.datasets.listing import Listing, Source, to_dataset
 from catclf.datasets.names import missing_shard, same_classes, split_of_shard
 from catclf.errors import DataError, SettingsError
 from catclf.images.preprocess import Preprocess
-from catclf.storage.local import kind_of_file
+from catclf.storage.local import NO_NUL, kind_of_file
 from catclf.storage.location import expanded, is_pattern, is_remote, locate
 from catclf.text import counted, printable, reason, url_of, without_query
 
@@ -139,7 +139,7 @@ def _mode(path: Path) -> int:
 def _why(error: OSError | ValueError) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file or folder"
-    return reason(error) if isinstance(error, OSError) else "no file name holds a NUL byte"
+    return reason(error) if isinstance(error, OSError) else NO_NUL
 
 
 def _of_folder(path: Path, options: ReadOptions) -> Source:

@@ -29,7 +29,7 @@ from catclf.errors import ImageError
 from catclf.images.archive import CONTENT, Content, Member
 from catclf.images.formats import heif_is_there, sniff
 from catclf.images.preprocess import Limits, Preprocess
-from catclf.storage.local import RAW, NotRegularError, open_regular
+from catclf.storage.local import RAW, NotRegularError, NulNameError, open_regular
 from catclf.text import counted, first_line, reason
 
 if TYPE_CHECKING:  # NumPy is loaded by the functions that need it: decoding a JPEG does not
@@ -175,6 +175,8 @@ def _explained(error: Exception) -> tuple[str, str]:
     """The kind of an ImageError, and its text."""
     line = first_line(error)
     match error:
+        case NulNameError():
+            return "missing", str(error.strerror)
         case FileNotFoundError():
             return "missing", "there is no such file"
         case PermissionError():
@@ -187,8 +189,6 @@ def _explained(error: Exception) -> tuple[str, str]:
             return "truncated", f"cannot be decoded: {line}: `truncated` reads what is there"
         case MemoryError():
             return "too-large", "not enough memory to decode this image"
-        case ValueError() if "embedded null" in line:  # of a name that Python cannot open
-            return "missing", "no file name holds a NUL byte"
     if type(error).__name__ == "DecompressionBombError":
         return "too-large", "holds an image of more pixels than `max_pixels` allows"
     return "damaged", f"cannot be decoded: {line}"

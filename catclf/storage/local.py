@@ -64,6 +64,13 @@ _BYTES = (
 )
 
 
+NO_NUL = "no file name holds a NUL byte"
+
+
+class NulNameError(FileNotFoundError):
+    """A name that no file can have; ``strerror`` says why."""
+
+
 class NotRegularError(OSError):
     """A folder, pipe or device where a file is needed; ``strerror`` says which."""
 
@@ -71,9 +78,12 @@ class NotRegularError(OSError):
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """A regular file, opened for reading; a pipe is never waited for.
 
-    Raises NotRegularError, and OSError as opening does.
+    Raises NotRegularError, NulNameError, and OSError as opening does.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError as error:
+        raise NulNameError(errno.ENOENT, NO_NUL, os.fspath(path)) from error
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         return os.fdopen(descriptor, "rb")
@@ -111,6 +121,6 @@ def is_base64(text: str) -> bool:
 
 def kind_of_file(path: Path) -> str:
     """What a file is by its first bytes, as ``kind_of`` says it; "" if it cannot be read."""
-    with suppress(OSError, ValueError), open_regular(path) as file:
+    with suppress(OSError), open_regular(path) as file:
         return kind_of(file.read(START))
     return ""
